@@ -1,0 +1,1 @@
+"""What CLSO is compared with, under the same meter."""

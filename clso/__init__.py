@@ -1,0 +1,34 @@
+"""CLSO: small language models without gradients, by evolutionary search over structured matrices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clso.config import RunConfig
+    from clso.engine import Engine, EngineConfig
+    from clso.evaluation.results import Evaluation
+    from clso.run import evolve, resume
+    from clso.space import Gene, SearchSpace
+
+__all__ = ["Engine", "EngineConfig", "Evaluation", "Gene", "RunConfig", "SearchSpace", "evolve", "resume"]
+
+_HOME = {
+    "Engine": "clso.engine",
+    "EngineConfig": "clso.engine",
+    "Evaluation": "clso.evaluation.results",
+    "Gene": "clso.space",
+    "RunConfig": "clso.config",
+    "SearchSpace": "clso.space",
+    "evolve": "clso.run",
+    "resume": "clso.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `clso --help` must not wait for torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'clso' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

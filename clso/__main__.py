@@ -1,0 +1,5 @@
+"""`python -m clso`."""
+
+from clso.cli import main
+
+main()

@@ -1,0 +1,129 @@
+"""The contract of baselines: what CLSO is compared with, on the same text, model sizes, device and meter.
+
+A baseline is a class with a frozen `Settings` dataclass, whose fields become the options of `clso baseline NAME`, and a
+`run` that fills a result of the same shape as an evolved run's.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from clso import plugins
+from clso.config import RunConfig
+from clso.device import resolve_device
+from clso.energy import open_meter
+from clso.language import SpaceContext, token_blocks
+from clso.ledger import Ledger
+from clso.manifest import describe_device, describe_software
+from clso.models.gpt2 import GPT2Config
+from clso.records import RunFolder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clso.data import Corpus
+
+__all__ = ["Baseline", "BaselineJob", "run_baseline"]
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """What a baseline works on.
+
+    `ledger` charges phases: use "search" for training or fitting and "validate" for scoring on valid, so that totals mean
+    the same as for an evolved run; "test" is reported apart. `context` builds search spaces on the same corpus.
+    """
+
+    config: RunConfig
+    corpus: Corpus
+    context: SpaceContext
+    device: str
+    folder: Path
+    ledger: Ledger
+    progress: Callable[[str], None]
+
+    @property
+    def model_config(self) -> GPT2Config:
+        return GPT2Config(vocab_size=self.corpus.vocab_size, **self.config.model_sizes)
+
+    def blocks(self, split: str) -> Tensor:
+        """All token blocks (n, n_positions + 1) of a split, on the device."""
+        return token_blocks(self.corpus.tokens(split), self.config.n_positions).to(self.device)
+
+
+class Baseline(ABC):
+    """Subclass, declare `Settings`, implement `run`."""
+
+    Settings: ClassVar[type]
+    help: ClassVar[str] = ""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def run(self, job: BaselineJob) -> dict[str, Any]:
+        """Results to merge into result.json: at least `best` with `valid_loss` and `test_loss` (nats per token)."""
+
+
+def run_baseline(
+    name: str,
+    settings: dict[str, Any],
+    config: RunConfig,
+    out: Path,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    cache_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Run the baseline `name` in the new folder `out`; return what its result.json holds.
+
+    Raises `ClsoError` subclasses for an unknown baseline, bad settings or data, or an existing folder.
+    """
+    plugin = plugins.load("baselines", name)
+    device = resolve_device(config.device)
+    baseline: Baseline = plugin.value(plugin.value.Settings(**settings))
+    from clso.data import load_corpus
+
+    def corpus() -> Corpus:
+        return load_corpus(config.data, config.tokenizer, cache_dir)
+
+    with open_meter(config.energy, device) as meter:
+        ledger = Ledger(meter)
+        if config.idle_s and meter.reason is None:
+            progress("measuring idle power")
+            meter.measure_idle(config.idle_s)
+        progress("reading the text")
+        with ledger.phase("data"):
+            loaded = corpus()
+        folder = RunFolder.create(out, config)
+        try:
+            context = SpaceContext(
+                load_corpus=lambda: loaded,
+                device=device,
+                library=config.library,
+                library_size=config.library_size,
+                seed=config.seed,
+                fitness_tokens=config.fitness_tokens,
+                model=config.model_sizes,
+            )
+            folder.write_json(
+                "manifest.json",
+                {
+                    "software": describe_software(),
+                    "hardware": describe_device(device),
+                    "plugins": {"baseline": {"name": name, "distribution": plugin.distribution, "version": plugin.version}},
+                    "settings": json.loads(json.dumps(asdict(baseline.settings))),
+                    "corpus": loaded.spec,
+                    "seed": config.seed,
+                },
+            )
+            job = BaselineJob(config, loaded, context, device, out, ledger, progress)
+            result = {"baseline": name, **baseline.run(job), **ledger.summary(), "seed": config.seed}
+            folder.write_json("result.json", result)
+            return result
+        finally:
+            folder.close()

@@ -1,0 +1,60 @@
+"""The command line. Commands import what they need when they run, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from importlib.metadata import version
+
+import click
+
+from clso.cli.baseline import baseline
+from clso.cli.evolve import evolve, resume
+from clso.cli.inspect import compare, evaluate, export, report
+from clso.cli.machine import doctor, list_plugins
+from clso.errors import ClsoError
+
+__all__ = ["cli", "main"]
+
+
+class _Commands(click.Group):
+    """Lists the commands in the order in which a user meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("clso"), prog_name="clso")
+def cli() -> None:
+    """Train small language models without gradients, and measure what it costs."""
+
+
+for _command in (evolve, resume, evaluate, export, baseline, compare, report, list_plugins, doctor):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad input."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except ClsoError as error:
+        _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
+        _fail(f"{error.format_message()}{where}", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped. What was saved is whole; `clso resume RUN` goes on from there.", 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"the disk cannot be written: {error.strerror}{where}. Free some space, then `clso resume RUN`.", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(code)

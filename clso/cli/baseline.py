@@ -1,0 +1,97 @@
+"""`clso baseline NAME`: one sub-command a plugin, its options read off the plugin's `Settings`."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clso.cli.evolve import config_options, default_folder, make_config
+
+__all__ = ["baseline"]
+
+
+class _Numbers(click.ParamType):
+    """Comma-separated numbers, as a tuple."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no comma-separated list of numbers", param, ctx)
+
+
+class _Baselines(click.Group):
+    """Finds the baselines through entry points, and imports the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from clso import plugins
+
+        return list(plugins.available("baselines"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        from clso import plugins
+
+        return _command(cmd_name, plugins.load("baselines", cmd_name).value)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The names only: a line of help would need every plugin's import, torch included.
+        with formatter.section("Baselines"):
+            formatter.write_text(", ".join(self.list_commands(ctx)))
+
+
+@click.group(cls=_Baselines, short_help="Run what CLSO is compared with.")
+def baseline() -> None:
+    """Run a baseline on the same text, device and meter. `clso baseline NAME --help` lists its options."""
+
+
+def _command(name: str, plugin: Any) -> click.Command:
+    settings = fields(plugin.Settings)
+    hints = typing.get_type_hints(plugin.Settings)
+
+    @click.command(name, help=plugin.help or plugin.__doc__)
+    @config_options
+    @click.option("--space", help="Search space, for baselines that draw from one.")
+    @click.option("--library", type=click.Choice(["grown", "random"]), help="Crystals, for baselines that draw from a space.")
+    def run(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+        from clso.baseline import run_baseline
+        from clso.cli.view import baseline_summary
+
+        given = {f.name: options.pop(f.name) for f in settings}
+        config = make_config(recipe, **options)
+        folder = out or default_folder(f"{name}-s{config.seed}")
+        progress = (lambda _: None) if as_json else (lambda text: click.echo(f"  {text}", err=True))
+        result = run_baseline(name, given, config, folder, progress=progress)
+        click.echo(json.dumps(result)) if as_json else baseline_summary(folder, name, result)
+
+    for f in reversed(settings):
+        run = _option(f, hints[f.name])(run)
+    return run
+
+
+def _option(field: Field[Any], hint: Any) -> Any:
+    default = field.default if field.default is not MISSING else None
+    flag = "--" + field.name.replace("_", "-")
+    text = f"{field.metadata.get('help', '')} (default {_shown(default)})".strip()
+    if hint is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", field.name, default=default, help=text)
+    kind = _Numbers(typing.get_args(hint)[0]) if typing.get_origin(hint) is tuple else hint
+    if isinstance(hint, types.UnionType):
+        kind = next(t for t in typing.get_args(hint) if t is not type(None))
+    return click.option(flag, field.name, type=kind, default=default, help=text)
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -1,0 +1,107 @@
+"""`clso evolve` and `clso resume`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+__all__ = ["config_options", "default_folder", "evolve", "make_config", "resume"]
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that evolved runs and baselines share. Unset ones are None, so that a recipe can supply them."""
+    options = [
+        click.option("--data", help="python-stdlib (default), text:PATH, wikitext-103 or wikitext-2."),
+        click.option("--tokenizer", help="bpe:N (default bpe:4096), gpt2 or bytes."),
+        click.option("--seed", type=int, help="Seed of everything random (default 0)."),
+        click.option("--device", help="auto (default), cpu, cuda or cuda:N."),
+        click.option("--energy", help="Energy source: auto (default), nvml, nvml-sampled, rapl or null."),
+        click.option(
+            "--config", "recipe", type=click.Path(path_type=Path), help="A TOML recipe; options on the line win."
+        ),
+        click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: a new one in runs/local)."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_config(recipe: Path | None, **options: Any) -> Any:
+    """A `RunConfig` from a recipe and the options that were given."""
+    from clso.config import RunConfig
+
+    base = RunConfig() if recipe is None else RunConfig.from_toml(recipe)
+    return base.with_options(**options)
+
+
+def default_folder(name: str) -> Path:
+    """A new folder's path in runs/local."""
+    return Path("runs") / "local" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
+
+
+@click.command(short_help="Search for a model; the main job.")
+@click.option("--gens", type=click.IntRange(min=1), help="Generations (default 50).")
+@click.option("--pop", type=click.IntRange(min=2), help="Population size (default 32).")
+@click.option("--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2).")
+@click.option("--library", type=click.Choice(["grown", "random"]), help="Where the crystals come from.")
+@click.option("--library-size", type=click.IntRange(min=1), help="Random crystals per slot shape (default 64).")
+@click.option("--surrogate", help="ridge (default), forest, gp, another from `clso list surrogates`, or none.")
+@click.option("--patience", type=click.IntRange(min=0), help="Stop after so many generations without a better loss.")
+@config_options
+def evolve(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Evolve a model on a text and measure the winner.
+
+    With no option: GPT-2 (2 layers, d = 128) on the running Python's standard library, 50 generations of 32, on the CPU
+    or the first GPU.
+    """
+    config = make_config(recipe, **options)
+    from clso.cli.view import run_view, summary
+    from clso.run import evolve as run
+
+    folder = out or default_folder(f"{Path(config.space).stem}-{config.library}-s{config.seed}")
+    with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
+        result = run(config, folder, listener=listener, stop=stop)
+    click.echo(json.dumps(result)) if as_json else summary(folder, result)
+
+
+@click.command(short_help="Continue an interrupted run.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
+def resume(run: Path, as_json: bool) -> None:
+    """Continue the run in folder RUN; it ends as it would have without the interruption."""
+    from clso.cli.view import run_view, summary
+    from clso.records import RunFolder
+    from clso.run import resume as continue_run
+
+    config = RunFolder.open(run).config
+    with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
+        result = continue_run(run, listener=listener, stop=stop)
+    click.echo(json.dumps(result)) if as_json else summary(run, result)
+
+
+@contextmanager
+def graceful_stop() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C lets the generation finish; the second stops at once. Yields "was it pressed?"."""
+    pressed = False
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        click.echo("\nstopping after this generation; press Ctrl-C again to stop at once", err=True)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

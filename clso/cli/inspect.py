@@ -1,0 +1,72 @@
+"""`clso evaluate`, `export`, `compare` and `report`: looking at finished runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["compare", "evaluate", "export", "report"]
+
+_RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+@click.command(short_help="Measure a finished run's winner from disk.")
+@_RUN
+@click.option("--data", help="Another text, cut with the run's own tokenizer (default: the run's text).")
+@click.option("--split", type=click.Choice(["test", "valid", "fitness", "statistics", "train"]), default="test", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print loss, n_tokens and split as JSON.")
+def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool) -> None:
+    """Load the winner of RUN from disk and state its loss on a split, in nats per token."""
+    from clso.winner import evaluate_run
+
+    found = evaluate_run(run, data=data, split=split, device=device)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        click.echo(f"{found['loss']:.4f} nats per token on {found['n_tokens']:,} tokens of {found['split']}")
+
+
+@click.command(short_help="Write the winner for other tools.")
+@_RUN
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--format", "kind", type=click.Choice(["hf"]), default="hf", show_default=True, help="hf: transformers.")
+def export(run: Path, folder: Path, kind: str) -> None:
+    """Write the winner of RUN to FOLDER; `transformers.GPT2LMHeadModel.from_pretrained(FOLDER)` loads it."""
+    from clso.winner import export_run
+
+    export_run(run, folder)
+    click.echo(f"wrote {folder}")
+
+
+@click.command(short_help="Hold a run against baselines.")
+@_RUN
+@click.argument("baselines", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
+    """Table and verdict of RUN against the BASELINE folders. Where energy was not measured, none is claimed."""
+    from clso.cli.view import comparison_table
+    from clso.compare import compare_runs
+
+    found = compare_runs(run, list(baselines))
+    click.echo(json.dumps(found)) if as_json else comparison_table(found)
+
+
+@click.command(short_help="Show a run: table and pictures.")
+@_RUN
+@click.argument("baselines", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), help="Also write everything as one HTML file.")
+def report(run: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
+    """Print the summary of RUN and draw its pictures into RUN/report. BASELINE folders join the joules picture."""
+    from clso.cli.view import summary
+    from clso.records import RunFolder
+    from clso.report import draw_report
+
+    result: dict[str, Any] = RunFolder.open(run).read_json("result.json")
+    pictures = draw_report(run, list(baselines), html)
+    summary(run, result)
+    for picture in pictures:
+        click.echo(f"  {picture}")

@@ -1,0 +1,86 @@
+"""`clso list` and `clso doctor`: what is installed, and what this machine can measure and run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+__all__ = ["doctor", "list_plugins"]
+
+_KINDS = {"spaces": "search_spaces", "surrogates": "surrogates", "baselines": "baselines"}
+
+
+@click.command("list", short_help="List spaces, surrogates, baselines or crystals.")
+@click.argument("kind", type=click.Choice([*_KINDS, "crystals"]))
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_plugins(kind: str, as_json: bool) -> None:
+    """List what can be named on the command line. Nothing is imported for it but the crystal families."""
+    rows: list[dict[str, str]] = []
+    if kind == "crystals":
+        from clso.crystals import FAMILIES
+
+        for name, family in FAMILIES.items():
+            rows.append({"name": name, "what": (family.__doc__ or "").strip().splitlines()[0]})
+    else:
+        from clso import plugins
+
+        for name, points in plugins.available(_KINDS[kind]).items():  # type: ignore[arg-type]
+            for point in points:
+                owner = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+                rows.append({"name": name, "what": f"{point.value}  ({owner})"})
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    width = max((len(r["name"]) for r in rows), default=0)
+    for row in rows:
+        click.echo(f"{row['name']:<{width}}  {row['what']}")
+
+
+@click.command(short_help="Say what this machine can measure and run.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def doctor(as_json: bool) -> None:
+    """Check devices, energy sources, optional packages and the cache."""
+    found = _examine()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for section, rows in found.items():
+        click.echo(f"{section}:")
+        for name, value in rows.items():
+            click.echo(f"  {name:<18} {value}")
+
+
+def _examine() -> dict[str, dict[str, Any]]:
+    import importlib.util
+
+    import torch
+
+    from clso.data.cache import cache_folder
+    from clso.device import resolve_device
+    from clso.energy import open_meter, self_test
+    from clso.manifest import describe_device, describe_software
+
+    device = resolve_device("auto")
+    with open_meter("auto", device) as meter:
+        energy: dict[str, Any] = {"source": meter.source}
+        if meter.reason:
+            energy["missing"] = meter.reason
+        else:
+            energy |= self_test(meter)
+    extras = {
+        "wikitext (hub)": ("pyarrow", "pip install 'clso[hub]'"),
+        "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),
+        "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
+    }
+    return {
+        "software": dict(describe_software()),
+        "device": {**describe_device(device), "cuda_devices": torch.cuda.device_count() if torch.cuda.is_available() else 0},
+        "energy": energy,
+        "optional": {
+            name: "installed" if importlib.util.find_spec(module) else f"missing: {hint}"
+            for name, (module, hint) in extras.items()
+        },
+        "cache": {"folder": str(cache_folder(None))},
+    }

@@ -1,0 +1,191 @@
+"""What the terminal shows: live progress, the summary of a run, comparison tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from clso.search import Listener
+
+if TYPE_CHECKING:
+    from clso.config import RunConfig
+    from clso.ledger import Ledger
+    from clso.search import Search
+
+__all__ = ["baseline_summary", "comparison_table", "run_view", "summary"]
+
+
+class _LiveView(Listener):
+    """A progress bar over the generations and the figures that matter, redrawn at most four times a second."""
+
+    def __init__(self, config: RunConfig, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        )
+        self.task = self.progress.add_task("starting", total=config.gens)
+        self.figures = Text()
+        self.ledger: Ledger | None = None
+
+    def __rich__(self) -> Group:
+        return Group(self.progress, self.figures)
+
+    def started(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def phase(self, name: str) -> None:
+        self.progress.update(self.task, description=name)
+
+    def generation(self, search: Search, row: dict[str, Any]) -> None:
+        self.progress.update(self.task, completed=row["generation"])
+        counts = search.counts
+        self.figures = Text.assemble(
+            ("best true loss ", "dim"),
+            (f"{row['best']:.4f}", "bold green"),
+            ("   evaluated ", "dim"),
+            f"{counts['evaluated']:,}",
+            ("   screened out ", "dim"),
+            f"{counts['screened_out']:,}",
+            ("   cached ", "dim"),
+            f"{counts['cached']:,}",
+            ("   tokens ", "dim"),
+            f"{search.tokens_forward:,}",
+            ("   joules ", "dim"),
+            self._joules(),
+        )
+
+    def _joules(self) -> str:
+        if self.ledger is None:
+            return "-"
+        if self.ledger.meter.reason:
+            return "not measured"
+        spent = [p["energy_j"] for p in self.ledger.phases().values()]
+        return f"{sum(s for s in spent if s is not None):,.0f}"
+
+
+class _PlainView(Listener):
+    """One line a phase and ten lines a search, for logs and pipes."""
+
+    def __init__(self, config: RunConfig, console: Console) -> None:
+        self.console, self.every = console, max(1, config.gens // 10)
+        self.gens = config.gens
+
+    def phase(self, name: str) -> None:
+        self.console.print(name)
+
+    def generation(self, search: Search, row: dict[str, Any]) -> None:
+        if row["generation"] % self.every == 0 or row["generation"] == 1:
+            self.console.print(
+                f"  generation {row['generation']}/{self.gens}  best true loss {row['best']:.4f}  "
+                f"evaluated {search.counts['evaluated']}  screened out {search.counts['screened_out']}",
+                highlight=False,
+            )
+
+
+@contextmanager
+def run_view(config: RunConfig, *, quiet: bool) -> Iterator[Listener]:
+    """A listener that draws on stderr; none with `quiet`."""
+    console = Console(stderr=True)
+    if quiet:
+        yield Listener()
+    elif not console.is_terminal:
+        yield _PlainView(config, console)
+    else:
+        view = _LiveView(config, console)
+        with Live(view, console=console, refresh_per_second=4, transient=True):
+            yield view
+
+
+def summary(folder: Path, result: dict[str, Any]) -> None:
+    """The table at the end of a run."""
+    best, counts = result["best"], result["counts"]
+    table = Table(title="result", show_header=False, title_justify="left")
+    if "test_loss" in best:
+        table.add_row("test loss", f"{best['test_loss']:.4f} nats per token (re-measured from disk)")
+        table.add_row("valid loss", f"{best['valid_loss']:.4f} nats per token")
+        table.add_row("log(vocabulary)", f"{result['log_vocabulary']:.4f} (knowing nothing)")
+    else:
+        table.add_row("best fitness", f"{best['fitness']:.6g}")
+    table.add_row(
+        "candidates",
+        f"{counts['evaluated']:,} evaluated, {counts['screened_out']:,} screened out, {counts['cached']:,} cached",
+    )
+    table.add_row("tokens forward", f"{result['tokens_forward']:,}")
+    table.add_row("surrogate", _surrogate(result["surrogate"]))
+    table.add_row("energy", _energy(result))
+    times = result["time_s"]
+    table.add_row("time", ", ".join(f"{name} {t:.1f} s" for name, t in times.items() if name != "total"))
+    console = Console()
+    console.print(table)
+    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
+
+
+def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
+    """The table at the end of a baseline."""
+    table = Table("model", "valid loss", "test loss", title=f"baseline {name}", title_justify="left")
+    named = {k: v for k, v in result.items() if isinstance(v, dict) and "test_loss" in v}
+    for key, value in named.items():
+        table.add_row(key, f"{value['valid_loss']:.4f}", f"{value['test_loss']:.4f}")
+    console = Console()
+    console.print(table)
+    console.print(f"energy: {_energy(result)}; time: {result['time_s']['total']:.1f} s", highlight=False)
+    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
+
+
+def comparison_table(found: dict[str, Any]) -> None:
+    """The table and verdicts of `clso compare`."""
+    table = Table("", "valid loss", "test loss", "joules", "net joules", "seconds", "device")
+    for row in found["rows"]:
+        table.add_row(
+            row["name"],
+            f"{row['valid_loss']:.4f}",
+            f"{row['test_loss']:.4f}",
+            _number(row["energy_j"]),
+            _number(row["energy_net_j"]),
+            f"{row['time_s']:.2f}",
+            row["device"],
+        )
+    console = Console()
+    console.print(table)
+    for verdict in found["verdicts"]:
+        worse = (verdict["loss_ratio"] - 1) * 100
+        text = f"against {verdict['against']}: loss {abs(worse):.1f} % {'higher' if worse > 0 else 'lower'}"
+        if verdict["energy_saved"] is not None:
+            text += f", energy saved {verdict['energy_saved'] * 100:.1f} %"
+        if verdict["speed_up"] is not None:
+            text += f", {verdict['speed_up']:.2f} times the speed"
+        met = ", ".join(verdict["criteria_met"]) or "none"
+        console.print(f"{text}. {verdict['reason'] or f'criteria met: {met}'}", highlight=False)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,.1f}"
+
+
+def _energy(result: dict[str, Any]) -> str:
+    energy = result["energy_j"]
+    if energy is None:
+        return f"not measured: {result['energy_reason']}"
+    net = energy["net"]["total"]
+    return f"{energy['gross']['total']:,.1f} J gross" + (f", {net:,.1f} J net" if net is not None else "") + (
+        f" ({energy['source']})"
+    )
+
+
+def _surrogate(summary: dict[str, Any]) -> str:
+    audit = summary["audit"]
+    if summary["name"] == "none":
+        return "none"
+    if audit["disabled"]:
+        return f"{summary['name']}, switched off: {audit['reason']}"
+    if audit["rank_correlation"] is None:
+        return f"{summary['name']}, not yet audited"
+    state = "trusted" if summary["trusted"] else "not trusted"
+    return f"{summary['name']}, {state}: rank correlation {audit['rank_correlation']:.2f} on its last audits ({audit['n']})"

@@ -1,0 +1,114 @@
+"""Settings of a run: one frozen dataclass, read from and written to TOML."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from clso.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["RunConfig"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run computes. Two runs of equal configs give equal results."""
+
+    gens: int = 50
+    """Generations."""
+    pop: int = 32
+    """Population size, and candidates asked for in each generation."""
+    space: str = "gpt2"
+    """Search space: an entry-point name, or FILE.py:CLASS."""
+    library: str = "random"
+    """Where the crystals come from: "random" (the control)."""
+    library_size: int = 64
+    """Crystals per slot shape."""
+    data: str = "python-stdlib"
+    """Text: python-stdlib, text:PATH, wikitext-103 or wikitext-2."""
+    tokenizer: str = "bpe:4096"
+    """Tokenizer: bpe:N, gpt2 or bytes."""
+    surrogate: str = "ridge"
+    """Screening estimator: an entry-point name, or none."""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    patience: int = 0
+    """Stop after this many generations without a better loss; 0: never."""
+    fitness_tokens: tuple[int, ...] = (2048, 16384)
+    """Tokens of the rungs, rising."""
+    finalists: int = 4
+    """How many candidates of the top rung compete on the valid text."""
+    n_layers: int = 2
+    d_model: int = 128
+    n_heads: int = 2
+    n_positions: int = 128
+    energy: str = "auto"
+    """Energy source: auto, nvml, nvml-sampled, rapl or null."""
+    idle_s: float = 2.0
+    """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where nothing is measured."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("gens", 1), ("pop", 2), ("library_size", 1), ("finalists", 1), ("patience", 0)):
+            value = getattr(self, name)
+            if value < low:
+                raise ConfigError(f"{name} is at least {low}", got=value)
+        rungs = self.fitness_tokens
+        if not rungs or any(t < 1 for t in rungs) or list(rungs) != sorted(set(rungs)):
+            raise ConfigError("fitness_tokens are positive and rising", got=list(rungs))
+        if self.library not in ("random", "grown"):
+            raise ConfigError("library is grown or random", got=self.library)
+
+    @property
+    def model_sizes(self) -> dict[str, int]:
+        """Overrides for `GPT2Config`."""
+        return {name: getattr(self, name) for name in ("n_layers", "d_model", "n_heads", "n_positions")}
+
+    def with_options(self, **options: Any) -> RunConfig:
+        """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong type."""
+        return replace(self, **_checked({k: v for k, v in options.items() if v is not None}))
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()})
+
+    @classmethod
+    def from_toml(cls, path: Path) -> RunConfig:
+        """Read a recipe. Raises `ConfigError` naming the key at fault."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"the configuration {path} can be read", got=error.strerror) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the configuration {path} is TOML", got=str(error)) from error
+        return cls(**_checked(values))
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with keys and types checked against the fields, integers allowed for floats, lists for tuples."""
+    defaults = {f.name: f.default for f in fields(RunConfig)}
+    out = {}
+    for key, value in values.items():
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, n=1)
+            raise ConfigError(
+                "unknown configuration key", got=key, remedy=f"Did you mean {near[0]!r}?" if near else "Remove it."
+            )
+        kind = type(defaults[key])
+        if kind is float and type(value) is int:
+            value = float(value)
+        if kind is tuple and isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
+            value = tuple(value)
+        if type(value) is not kind:
+            raise ConfigError(f"{key} is of type {kind.__name__}", got=value)
+        out[key] = value
+    return out

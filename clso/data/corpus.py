@@ -1,0 +1,253 @@
+"""`load_corpus`: a data SPEC and a tokenizer SPEC -> memory-mapped tokens of five splits."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.data.cache import Sidecar, cache_folder, read_sidecar, write_errors, write_sidecar
+from clso.data.documents import Document
+from clso.data.sources import Progress, Source, read_source
+from clso.data.splits import SPLITTER_VERSION, choose_fitness, fitness_share, split_source
+from clso.data.tokenfile import FileCheck, map_tokens, write_bytes, write_tokens
+from clso.data.tokenizers import (
+    BpeTokenizer,
+    BytesTokenizer,
+    Gpt2Tokenizer,
+    TextTokenizer,
+    TokenizerSpec,
+    encode_documents,
+    parse_tokenizer,
+    token_dtype,
+    train_bpe,
+)
+from clso.errors import DataError
+
+__all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_text_tokens"]
+
+SPLITS = ("statistics", "fitness", "train", "valid", "test")
+MIN_SPLIT_TOKENS = 2 * 129  # two blocks of 128 positions with their targets
+
+Tokens = npt.NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokens of one text under one tokenizer.
+
+    Attributes:
+        vocab_size: number of token ids (for `bpe:N` at most N).
+        n_documents: documents by split. A document lies in one of statistics, fitness, valid and test.
+        content_hash: SHA-256 (hex) of the tokens of every split and the tokenizer's identity.
+        spec: data, tokenizer, hash, vocabulary, tokens and documents by split; JSON-able, for a manifest.
+        tokenizer_path: the trained tokenizer's JSON (`bpe:N`), else None.
+    """
+
+    vocab_size: int
+    n_documents: dict[str, int]
+    content_hash: str
+    spec: dict[str, Any]
+    tokenizer_path: Path | None
+    _folder: Path = field(repr=False)
+    _tokenizer: TextTokenizer = field(repr=False)
+
+    def tokens(self, split: str) -> Tokens:
+        """Ids of a split of `SPLITS`: 1-D, read-only memory map, uint16 if every id fits, else uint32.
+
+        "train" is statistics and fitness together, in the order of the text.
+
+        Raises:
+            DataError: no such split.
+        """
+        if split not in SPLITS:
+            near = difflib.get_close_matches(split, SPLITS, n=1)
+            remedy = f"Did you mean {near[0]!r}?" if near else ""
+            raise DataError(f"split is one of {', '.join(SPLITS)}", got=split, remedy=remedy)
+        return map_tokens(self._folder / f"{split}.bin", token_dtype(self.vocab_size))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`; nothing is added."""
+        return self._tokenizer.encode(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        return self._tokenizer.decode([int(i) for i in ids])
+
+
+def load_corpus(
+    data: str = "python-stdlib",
+    tokenizer: str = "bpe:4096",
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Read a text, split it (see `clso.data.splits`), tokenize it, and cache the tokens by content hash.
+
+    Args:
+        data: `python-stdlib`, `text:PATH`, `wikitext-103` or `wikitext-2`.
+        tokenizer: `bpe:N` (trained on the train split only), `gpt2` or `bytes`.
+        cache_dir: where token files are kept; $CLSO_CACHE or ~/.cache/clso if None.
+        progress: receives one line a step.
+
+    Raises:
+        DataError: bad SPEC, unusable or too short text, cache that cannot be written.
+        MissingDependencyError: a hub data set without the optional extra.
+    """
+    report = progress or _silent
+    wanted = parse_tokenizer(tokenizer)
+    return _load(read_source(data, report), data, tokenizer, wanted, cache_dir, report)
+
+
+def load_text_tokens(corpus: Corpus, data_spec: str) -> dict[str, Tokens]:
+    """Tokens of another text under `corpus`'s tokenizer, for every split of `SPLITS`; cached beside `corpus`.
+
+    Raises:
+        DataError: as `load_corpus`.
+    """
+    cache_dir = corpus._folder.parent.parent
+    source = read_source(data_spec, _silent)
+    other = _load(source, data_spec, corpus.spec["tokenizer"], corpus._tokenizer, cache_dir, _silent)
+    return {split: other.tokens(split) for split in SPLITS}
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _load(
+    source: Source,
+    data: str,
+    tokenizer_name: str,
+    wanted: TokenizerSpec | TextTokenizer,
+    cache_dir: str | Path | None,
+    report: Progress,
+) -> Corpus:
+    key = _cache_key(source, tokenizer_name if isinstance(wanted, TokenizerSpec) else wanted.identity)
+    folder = cache_folder(cache_dir, key)
+    sidecar = read_sidecar(folder)
+    if sidecar is None:
+        sidecar = _build(source, folder, wanted, report)
+    json_path = folder / "tokenizer.json"
+    tokenizer: TextTokenizer
+    if not isinstance(wanted, TokenizerSpec):
+        tokenizer = wanted
+    elif wanted.kind == "bpe":
+        tokenizer = BpeTokenizer(json_path.read_text(encoding="utf-8"))
+    else:
+        tokenizer = _fixed_tokenizer(wanted)
+    return Corpus(
+        vocab_size=sidecar.vocab_size,
+        n_documents=dict(sidecar.n_documents),
+        content_hash=sidecar.content_hash,
+        spec={
+            "data": data,
+            "tokenizer": tokenizer_name,
+            "hash": sidecar.content_hash,
+            "vocab_size": sidecar.vocab_size,
+            "n_tokens": dict(sidecar.n_tokens),
+            "n_documents": dict(sidecar.n_documents),
+        },
+        tokenizer_path=json_path if "tokenizer.json" in sidecar.files else None,
+        _folder=folder,
+        _tokenizer=tokenizer,
+    )
+
+
+def _cache_key(source: Source, tokenizer_name: str) -> str:
+    digest = hashlib.sha256(f"{SPLITTER_VERSION} {tokenizer_name} {source.layout}".encode())
+    for file in source.files:
+        digest.update(f"\0{file.role} {len(file.data)} ".encode())
+        digest.update(file.data)
+    return digest.hexdigest()
+
+
+def _fixed_tokenizer(spec: TokenizerSpec) -> TextTokenizer:
+    return Gpt2Tokenizer() if spec.kind == "gpt2" else BytesTokenizer()
+
+
+def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, report: Progress) -> Sidecar:
+    splits = split_source(source)
+    tokenizer = _make_tokenizer(splits["train"], wanted, report)
+    dtype = token_dtype(tokenizer.vocab_size)
+    files: dict[str, FileCheck] = {}
+    sizes: dict[str, list[int]] = {}
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, documents in splits.items():
+            report(f"encoding {split}: {len(documents)} documents")
+            sizes[split] = []
+            batches = encode_documents(tokenizer, _texts(documents), sizes[split])
+            files[f"{split}.bin"] = write_tokens(folder / f"{split}.bin", batches, dtype)
+        chosen = choose_fitness(sizes["train"], fitness_share(sum(sizes["train"])))
+        for split, flag in (("statistics", False), ("fitness", True)):
+            sizes[split] = [
+                n for n, is_fitness in zip(sizes["train"], chosen, strict=True) if is_fitness is flag
+            ]
+        n_tokens = {split: sum(sizes[split]) for split in SPLITS}
+        _require_enough(n_tokens)
+        train = map_tokens(folder / "train.bin", dtype)
+        for split, flag in (("statistics", False), ("fitness", True)):
+            parts = _runs(train, sizes["train"], chosen, flag)
+            files[f"{split}.bin"] = write_tokens(folder / f"{split}.bin", parts, dtype)
+        if isinstance(wanted, TokenizerSpec) and isinstance(tokenizer, BpeTokenizer):
+            files["tokenizer.json"] = write_bytes(folder / "tokenizer.json", tokenizer.json_text.encode())
+        sidecar = Sidecar(
+            vocab_size=tokenizer.vocab_size,
+            content_hash=_content_hash(tokenizer, files),
+            n_documents={split: len(sizes[split]) for split in SPLITS},
+            n_tokens=n_tokens,
+            files=files,
+        )
+        write_sidecar(folder, sidecar)
+    return sidecar
+
+
+def _make_tokenizer(
+    train: list[Document], wanted: TokenizerSpec | TextTokenizer, report: Progress
+) -> TextTokenizer:
+    if not isinstance(wanted, TokenizerSpec):
+        return wanted
+    if wanted.kind != "bpe":
+        return _fixed_tokenizer(wanted)
+    report(f"training bpe:{wanted.vocab_size} on {sum(map(len, train)) / 1e6:.1f} MB of train text")
+    return train_bpe(_texts(train), wanted.vocab_size)
+
+
+def _texts(documents: list[Document]) -> Iterator[str]:
+    """Texts to be packed: a line end is added only where a document is followed by another and lacks it."""
+    for i, document in enumerate(documents):
+        text = document.text
+        yield text if i == len(documents) - 1 or text.endswith("\n") else text + "\n"
+
+
+def _runs(tokens: Tokens, sizes: list[int], chosen: list[bool], flag: bool) -> Iterator[Tokens]:
+    start = 0
+    for size, is_fitness in zip(sizes, chosen, strict=True):
+        if is_fitness is flag:
+            yield tokens[start : start + size]
+        start += size
+
+
+def _require_enough(n_tokens: dict[str, int]) -> None:
+    if min(n_tokens.values()) >= MIN_SPLIT_TOKENS:
+        return
+    counts = ", ".join(f"{split} {n_tokens[split]}" for split in SPLITS if split != "train")
+    total = n_tokens["train"] + n_tokens["valid"] + n_tokens["test"]
+    raise DataError(
+        f"the text is too short: every split needs {MIN_SPLIT_TOKENS} tokens",
+        got=f"{total} tokens without duplicate documents ({counts})",
+        remedy=f"Give a text of about {20 * MIN_SPLIT_TOKENS * 11 // 10} tokens or more",
+    )
+
+
+def _content_hash(tokenizer: TextTokenizer, files: dict[str, FileCheck]) -> str:
+    tokens = {split: files[f"{split}.bin"].sha256 for split in SPLITS}
+    identity = {"tokenizer": tokenizer.identity, "vocab_size": tokenizer.vocab_size, "tokens": tokens}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

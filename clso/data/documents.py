@@ -1,0 +1,122 @@
+"""Documents: the pieces of text that splits never divide between them.
+
+Each file of a folder is a document. Inside one file, WikiText's level-1 headings (` = Title = `) start
+documents where there are any; otherwise documents are runs of paragraphs of at least `MIN_RUN_BYTES`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from clso.data.sources import TextFile
+
+__all__ = ["Document", "divide", "split_file", "split_into_pieces", "unique"]
+
+MIN_RUN_BYTES = 1_000
+
+_HEADING = re.compile(rb"^ = [^=\s](?:[^\n]*[^=\s])? = *\r?$", re.MULTILINE)
+_BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A span of valid UTF-8. `digest` is the SHA-256 of its text without surrounding white space."""
+
+    data: memoryview
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(bytes(self.data).strip()).digest())
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def text(self) -> str:
+        return str(self.data, "utf-8")
+
+
+def split_file(file: TextFile) -> list[Document]:
+    """The documents inside one file; their concatenation is the file, byte for byte."""
+    data = file.data
+    starts = [match.start() for match in _HEADING.finditer(data)]
+    if starts:
+        # White space before the first heading belongs to it; anything else there is a document of its own.
+        if not data[: starts[0]].strip():
+            starts[0] = 0
+    else:
+        # The blank lines go to the document that follows. Byte-level BPE's pre-tokenizer (GPT-2's) divides
+        # "x\n\nFoo" between the two newlines, so the tokens are those of the text encoded whole.
+        starts = _run_starts([match.start() + 1 for match in _BLANK_LINES.finditer(data)], len(data))
+    if not starts or starts[0] != 0:
+        starts.insert(0, 0)
+    view = memoryview(data)
+    ends = [*starts[1:], len(data)]
+    return [Document(view[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _run_starts(paragraphs: Iterable[int], n_bytes: int) -> list[int]:
+    starts = [0]
+    for start in paragraphs:
+        if start - starts[-1] >= MIN_RUN_BYTES and n_bytes - start > 1:
+            starts.append(start)
+    return starts
+
+
+def unique(documents: Iterable[Document], seen: set[bytes]) -> list[Document]:
+    """The documents that hold text and whose digest is not in `seen`, which grows by theirs."""
+    kept = []
+    empty = hashlib.sha256(b"").digest()
+    for document in documents:
+        if document.digest != empty and document.digest not in seen:
+            seen.add(document.digest)
+            kept.append(document)
+    return kept
+
+
+def divide(
+    documents: list[Document], position: float, tolerance: float
+) -> tuple[list[Document], list[Document]]:
+    """Cut a sequence of documents in two near byte `position`.
+
+    The cut falls between documents where such a place lies within `tolerance` bytes, else inside the document
+    there: at a line's start, else between words, else between characters.
+    """
+    boundaries = [0]
+    for document in documents:
+        boundaries.append(boundaries[-1] + len(document))
+    nearest = min(range(len(boundaries)), key=lambda i: abs(boundaries[i] - position))
+    inside = 0 < nearest < len(documents)
+    if len(documents) == 0 or (inside and abs(boundaries[nearest] - position) <= tolerance):
+        return documents[:nearest], documents[nearest:]
+    index = max(i for i in range(len(documents)) if boundaries[i] <= position)
+    offset = int(position - boundaries[index])
+    data = documents[index].data
+    cut = _snap(data, offset, int(tolerance))
+    halves = [Document(part) for part in (data[:cut], data[cut:])]
+    return [*documents[:index], halves[0]], [halves[1], *documents[index + 1 :]]
+
+
+def split_into_pieces(document: Document, piece_bytes: int) -> list[Document]:
+    """Contiguous pieces of about `piece_bytes`, cut as `divide` cuts."""
+    n_pieces = max(1, round(len(document) / max(1, piece_bytes)))
+    cuts = [_snap(document.data, len(document) * i // n_pieces, piece_bytes // 2) for i in range(1, n_pieces)]
+    edges = [0, *cuts, len(document)]
+    return [Document(document.data[a:b]) for a, b in pairwise(edges) if b > a]
+
+
+def _snap(data: memoryview, offset: int, tolerance: int) -> int:
+    """The place within `tolerance` bytes nearest to `offset` that starts a line, else a word; else a character."""
+    low = max(0, offset - tolerance)
+    window = bytes(data[low : offset + tolerance])
+    for pattern in (rb"\n(?=[^\n])", rb"[^\s](?=\s)"):
+        ends = [low + match.end() for match in re.finditer(pattern, window)]
+        if ends:
+            return min(ends, key=lambda end: abs(end - offset))
+    while 0 < offset < len(data) and data[offset] & 0xC0 == 0x80:
+        offset -= 1
+    return offset

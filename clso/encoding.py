@@ -1,0 +1,64 @@
+"""Genomes as features for a surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.errors import ConfigError, GenomeError
+from clso.space import Genome
+
+__all__ = ["Encoder"]
+
+
+class Encoder:
+    """Genomes to features: per gene, the one-hot allele and the allele's descriptor.
+
+    Descriptors are standardised over the alleles of their gene (a constant one becomes 0), so that units
+    such as ranks and norms do not decide how strongly an estimator regularises them.
+    """
+
+    def __init__(
+        self, n_choices: Sequence[int], descriptors: Sequence[npt.NDArray[Any] | None] | None = None
+    ) -> None:
+        """`descriptors[g]` has shape (n_choices[g], k_g), or is None for a gene without any.
+
+        Raises:
+            ConfigError: no gene, a gene without choices, or descriptors of another shape or not finite.
+        """
+        self.n_choices = tuple(int(n) for n in n_choices)
+        if not self.n_choices or min(self.n_choices) < 1:
+            raise ConfigError(
+                "a space has at least one gene, each with at least one choice", got=self.n_choices
+            )
+        given = [None] * len(self.n_choices) if descriptors is None else list(descriptors)
+        if len(given) != len(self.n_choices):
+            raise ConfigError(f"{len(self.n_choices)} genes need as many descriptors", got=len(given))
+        self._tables = [_allele_features(n, d) for n, d in zip(self.n_choices, given, strict=True)]
+        self.n_features = sum(table.shape[1] for table in self._tables)
+
+    def encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
+        """Features of `genomes`, shape (n, n_features). Raises GenomeError on a genome of another space."""
+        try:
+            g = np.asarray(genomes, dtype=np.int64).reshape(len(genomes), len(self.n_choices))
+        except ValueError as error:
+            raise GenomeError(f"a genome of this space has {len(self.n_choices)} genes") from error
+        if ((g < 0) | (g >= np.array(self.n_choices))).any():
+            raise GenomeError("an allele is at least 0 and below its gene's number of choices")
+        return np.concatenate([table[g[:, i]] for i, table in enumerate(self._tables)], axis=1)
+
+
+def _allele_features(n_choices: int, descriptor: npt.NDArray[Any] | None) -> npt.NDArray[np.float32]:
+    one_hot = np.eye(n_choices, dtype=np.float32)
+    if descriptor is None:
+        return one_hot
+    d = np.asarray(descriptor, dtype=np.float64)
+    if d.ndim != 2 or len(d) != n_choices or not np.isfinite(d).all():
+        raise ConfigError(f"descriptors are finite, of shape ({n_choices}, k)", got=d.shape)
+    spread = d.std(axis=0)
+    constant = spread <= 1e-9 * np.abs(d).max(axis=0, initial=0.0)
+    scaled = np.where(constant, 0.0, (d - d.mean(axis=0)) / np.where(constant, 1.0, spread))
+    return np.concatenate([one_hot, scaled.astype(np.float32)], axis=1)

@@ -1,0 +1,185 @@
+"""Ask/tell evolutionary search over discrete genomes.
+
+    engine = Engine(space, EngineConfig(pop_size=32), seed=0)
+    while ...:
+        genomes = engine.ask(32)                      # distinct, never measured before
+        engine.tell([evaluate(g) for g in genomes])   # true evaluations only
+
+Survival is "elite plus recent": the best tenth is kept, the rest of the population are the newest evaluations. When
+every child is evaluated that is the classic generational algorithm with elitism; when a surrogate lets only a few
+through, or evaluations arrive one by one, it becomes the ageing of regularized evolution (Real et al. 2019,
+arXiv:1802.01548), with no second code path.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clso.engine.operators import Individual, borrowed_random, make_children, point_mutation
+from clso.errors import ConfigError
+from clso.evaluation.results import Evaluation
+from clso.space import Genome, SearchSpace
+
+__all__ = ["Engine", "EngineConfig"]
+
+_TRIES = 32  # attempts at turning a seen child into an unseen one before a random genome is drawn
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Settings of the search. Probabilities are per pair (crossover) and per gene (mutation)."""
+
+    pop_size: int = 32
+    tournament: int = 5
+    elitism: float = 0.1
+    crossover: float = 0.8
+    mutation: float = 0.05
+    local_search_every: int = 5
+    """Every so many generations half of the children are one-gene neighbours of the best genome; 0: never."""
+
+    def __post_init__(self) -> None:
+        if self.pop_size < 2:
+            raise ConfigError("the population needs at least 2 members", got=self.pop_size, remedy="Use --pop 32.")
+        if self.tournament < 1:
+            raise ConfigError("a tournament needs at least 1 member", got=self.tournament)
+        for name in ("elitism", "crossover", "mutation"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} is a share from 0 to 1", got=getattr(self, name))
+        if self.local_search_every < 0:
+            raise ConfigError("local_search_every is 0 (never) or a period", got=self.local_search_every)
+
+
+class Engine:
+    """The search state: population, best so far, the set of measured genomes, and one random stream.
+
+    `seeds` are genomes to try first (a hand-set default, say). Only `tell` changes what is known of fitness.
+    """
+
+    def __init__(
+        self, space: SearchSpace, config: EngineConfig | None = None, *, seed: int = 0, seeds: Sequence[Genome] = ()
+    ) -> None:
+        self.space = space
+        self.config = config or EngineConfig()
+        self.generation = 0
+        self.n_cached = 0
+        """How often the search proposed a genome that had been measured already."""
+        self.best: Evaluation | None = None
+        self.population: list[Individual] = []  # elites first (best first), then from oldest to newest
+        self._n_choices = [len(g) for g in space.genes]
+        self._space_size = math.prod(self._n_choices)
+        self._seeds = [space.validate(s) for s in seeds]
+        self._rng = random.Random(seed)
+        self._cache: dict[Genome, Evaluation] = {}
+
+    @property
+    def n_evaluated(self) -> int:
+        return len(self._cache)
+
+    def lookup(self, genome: Genome) -> Evaluation | None:
+        """The evaluation of `genome`, if it was measured."""
+        return self._cache.get(genome)
+
+    def ask(self, n: int | None = None) -> list[Genome]:
+        """Up to `n` (default: the population size) distinct genomes that were never measured.
+
+        Fewer come back only when the space has no more of them.
+        """
+        n = self.config.pop_size if n is None else n
+        if n < 1:
+            raise ConfigError("ask for at least one genome", got=n)
+        n = min(n, self._space_size - len(self._cache))
+        batch: dict[Genome, None] = {}
+        if not self.population:
+            for genome in self._seeds[:n]:
+                if genome not in self._cache:
+                    batch[genome] = None
+        else:
+            for genome in self._propose(n):
+                self._add_unseen(genome, batch)
+        while len(batch) < n:
+            self._add_unseen(self.space.sample(self._rng), batch)
+        return list(batch)
+
+    def tell(self, evaluations: Iterable[Evaluation]) -> None:
+        """Take in measured candidates. A genome measured before is refused: nothing is counted twice."""
+        new = []
+        for evaluation in evaluations:
+            if evaluation.genome in self._cache:
+                raise ValueError(f"genome {evaluation.genome} was measured before")
+            self._remember(evaluation)
+            if evaluation.ok:
+                new.append(Individual(evaluation.genome, evaluation.value))
+        self._survive(new)
+        self.generation += 1
+
+    def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
+        """JSON-able state. Without the cache it is small; then give the measured ones back to `load_state_dict`."""
+        version, internal, gauss = self._rng.getstate()
+        state: dict[str, Any] = {
+            "generation": self.generation,
+            "n_cached": self.n_cached,
+            "population": [[list(ind), ind.value] for ind in self.population],
+            "rng": [version, list(internal), gauss],
+        }
+        if with_cache:
+            state["cache"] = [e.to_json() for e in self._cache.values()]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None) -> None:
+        """Continue from `state_dict()`. `evaluations` stand in for a cache that was left out."""
+        known = [Evaluation.from_json(r) for r in state["cache"]] if evaluations is None else list(evaluations)
+        self._cache.clear()
+        self.best = None
+        for evaluation in known:
+            self._remember(evaluation)
+        self.generation = int(state["generation"])
+        self.n_cached = int(state["n_cached"])
+        self.population = [Individual(genome, float(value)) for genome, value in state["population"]]
+        version, internal, gauss = state["rng"]
+        self._rng.setstate((version, tuple(internal), gauss))
+
+    def _remember(self, evaluation: Evaluation) -> None:
+        self._cache[evaluation.genome] = evaluation
+        if evaluation.ok and (self.best is None or evaluation.value < self.best.value):
+            self.best = evaluation
+
+    def _propose(self, n: int) -> list[Genome]:
+        config = self.config
+        neighbours: list[Genome] = []
+        period = config.local_search_every
+        if period and self.best is not None and self.generation % period == 0:
+            neighbours = [point_mutation(self.best.genome, self._n_choices, self._rng) for _ in range(n // 2)]
+        with borrowed_random(self._rng):
+            children = make_children(
+                self.population,
+                n - len(neighbours),
+                self._n_choices,
+                tournament=config.tournament,
+                crossover=config.crossover,
+                mutation=config.mutation,
+            )
+        return [self.space.repair(g, self._rng) for g in (*neighbours, *children)]
+
+    def _add_unseen(self, genome: Genome, batch: dict[Genome, None]) -> None:
+        """Add `genome`, mutated one gene at a time for as long as it is known already."""
+        for _ in range(_TRIES):
+            if genome in self._cache:
+                self.n_cached += 1
+            elif genome not in batch:
+                batch[genome] = None
+                return
+            genome = self.space.repair(point_mutation(genome, self._n_choices, self._rng), self._rng)
+
+    def _survive(self, new: list[Individual]) -> None:
+        pool = self.population + new
+        n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
+        by_value = sorted(range(len(pool)), key=lambda i: pool[i].value)
+        elite = by_value[:n_elite]
+        chosen = set(elite)
+        # The previous elites stand at the front of the pool, so they are also the first to age out.
+        rest = [i for i in range(len(pool)) if i not in chosen][-(self.config.pop_size - n_elite) or len(pool) :]
+        self.population = [pool[i] for i in (*elite, *rest)]

@@ -1,0 +1,68 @@
+"""Errors that users see: each states the rule, the value that broke it, and what to do about it.
+
+The command line prints the message as one line and exits with `exit_code`; a library user catches `ClsoError`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClsoError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "EnergyError",
+    "EvaluationError",
+    "GenomeError",
+    "MissingDependencyError",
+    "PluginError",
+    "RunFolderError",
+]
+
+
+class ClsoError(Exception):
+    """Base of every error that CLSO raises on purpose. `exit_code` 2 means bad input, 1 a run that failed."""
+
+    exit_code = 2
+
+    def __init__(self, rule: str, *, got: object = None, remedy: str = "") -> None:
+        self.rule, self.got, self.remedy = rule, got, remedy
+        message = rule if got is None else f"{rule}; got {got!r}"
+        super().__init__(f"{message}. {remedy}".rstrip() if remedy else message)
+
+
+class ConfigError(ClsoError):
+    """An option or a configuration file breaks a rule."""
+
+
+class DataError(ClsoError):
+    """A text, a token file or a tokenizer cannot be used."""
+
+
+class DeviceError(ClsoError):
+    """The device asked for is not there."""
+
+
+class EnergyError(ClsoError):
+    """An energy source was asked for by name and cannot be read."""
+
+
+class GenomeError(ClsoError):
+    """A genome does not belong to its search space."""
+
+
+class MissingDependencyError(ClsoError):
+    """An optional package is needed; the remedy holds the install line."""
+
+
+class PluginError(ClsoError):
+    """A search space, surrogate or baseline cannot be found or imported."""
+
+
+class RunFolderError(ClsoError):
+    """A run folder exists already, is missing, or holds a damaged or foreign checkpoint."""
+
+
+class EvaluationError(ClsoError):
+    """Every candidate of a run failed, so that there is no winner."""
+
+    exit_code = 1

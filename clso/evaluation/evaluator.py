@@ -1,0 +1,55 @@
+"""Evaluators: where candidates are measured. One interface for this process and for workers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from clso.evaluation.results import Evaluation
+from clso.space import Genome, Objective
+
+__all__ = ["Evaluator", "LocalEvaluator"]
+
+
+class Evaluator(ABC):
+    """Takes genomes, gives evaluations back in any order. Not thread-safe."""
+
+    fidelities: tuple[int, ...]
+
+    @abstractmethod
+    def submit(self, genomes: Sequence[Genome], fidelity: int) -> None:
+        """Queue genomes for measuring at a rung."""
+
+    @abstractmethod
+    def completed(self) -> list[Evaluation]:
+        """What has finished since the last call; waits for something, and is empty only when nothing is queued."""
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        """Submit and wait for all; the evaluations come in the order of `genomes`."""
+        if not genomes:
+            return []
+        self.submit(genomes, fidelity)
+        done: dict[Genome, Evaluation] = {}
+        while len(done) < len(genomes):
+            done.update((e.genome, e) for e in self.completed())
+        return [done[g] for g in genomes]
+
+    def close(self) -> None:
+        """Free what the evaluator holds."""
+
+
+class LocalEvaluator(Evaluator):
+    """Measures in this process, a whole submission in one batch."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._queue: list[tuple[list[Genome], int]] = []
+        self.fidelities = objective.fidelities
+
+    def submit(self, genomes: Sequence[Genome], fidelity: int) -> None:
+        self._queue.append((list(genomes), fidelity))
+
+    def completed(self) -> list[Evaluation]:
+        if not self._queue:
+            return []
+        return self._objective.evaluate(*self._queue.pop(0))

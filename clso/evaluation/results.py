@@ -1,0 +1,59 @@
+"""What a measurement returns. A prediction is another type, in `clso.screening`, and has no way in here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["Evaluation", "Status"]
+
+Status = Literal["ok", "non_finite", "failed"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One genome, measured at one fidelity.
+
+    `values` are the objectives, all minimised (for a language model the first is the loss in nats per token). They are
+    meaningful only where `status` is "ok"; `error` holds the traceback of a failure.
+    """
+
+    genome: tuple[int, ...]
+    fidelity: int
+    values: tuple[float, ...]
+    status: Status = "ok"
+    n_tokens: int = 0
+    error: str | None = None
+
+    @classmethod
+    def measured(cls, genome: tuple[int, ...], fidelity: int, values: tuple[float, ...], n_tokens: int) -> Evaluation:
+        """An evaluation whose status follows from its values: non-finite ones can never become best."""
+        status: Status = "ok" if all(math.isfinite(v) for v in values) else "non_finite"
+        return cls(genome, fidelity, values if status == "ok" else (), status, n_tokens)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def value(self) -> float:
+        """The first objective; infinite where the evaluation failed, so that it never wins a comparison."""
+        return self.values[0] if self.ok else math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        out = asdict(self)
+        if self.error is None:
+            del out["error"]
+        return out
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Evaluation:
+        return cls(
+            genome=tuple(int(a) for a in row["genome"]),
+            fidelity=int(row["fidelity"]),
+            values=tuple(float(v) for v in row["values"]),
+            status=row["status"],
+            n_tokens=int(row["n_tokens"]),
+            error=row.get("error"),
+        )

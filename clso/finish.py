@@ -1,0 +1,124 @@
+"""The end of a run: choose the winner on `valid`, write it to disk, read it back, and only then state its loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clso.errors import EvaluationError
+from clso.evaluation.evaluator import Evaluator
+from clso.evaluation.results import Evaluation
+from clso.language import LanguageModelSpace
+from clso.ledger import Ledger
+from clso.models.gpt2 import text_loss
+from clso.models.hf import load_hf, save_hf
+from clso.records import RunFolder
+from clso.search import Listener, Search
+from clso.space import Genome
+
+__all__ = ["Choice", "choose_winner", "finish", "halve", "remeasure"]
+
+_KEPT = 4  # one candidate in four goes on to the next rung
+
+
+def halve(evaluator: Evaluator, measured: Sequence[Evaluation], finalists: int) -> list[list[Evaluation]]:
+    """Measure the best candidates on the higher rungs: each rung's evaluations, best first, `measured` not included.
+
+    Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943); the last rung leaves at least `finalists`.
+    """
+    best = sorted((e for e in measured if e.ok), key=lambda e: e.value)
+    n_rungs = len(evaluator.fidelities)
+    rungs = []
+    for rung in range(1, n_rungs):
+        size = finalists * _KEPT ** (n_rungs - rung)
+        evaluations = evaluator.evaluate([e.genome for e in best[:size]], rung)
+        best = sorted((e for e in evaluations if e.ok), key=lambda e: e.value)
+        rungs.append(evaluations)
+    return rungs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner, chosen among finalists on `valid`. `losses` are the finalists' batched ones, in their order."""
+
+    genome: Genome
+    valid_loss: float
+    losses: tuple[float, ...]
+    n_tokens: int
+
+
+def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path) -> Choice:
+    """Choose by one batched pass over `valid`, write the model to `folder`, and re-measure it there from disk.
+
+    The stated loss is the float32 model's, whatever precision the batched pass used. Raises `EvaluationError` where no
+    finalist has a finite loss.
+    """
+    valid = space.blocks("valid")
+    losses = space.losses(finalists, valid).tolist()
+    finite = [(loss, genome) for loss, genome in zip(losses, finalists, strict=True) if math.isfinite(loss)]
+    if not finite:
+        raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
+    _, genome = min(finite)
+    save_hf(space.model(genome), folder)
+    valid_loss = text_loss(load_hf(folder, device=space.context.device), valid)
+    n_tokens = valid[:, 1:].numel() * (len(finalists) + 1)
+    return Choice(genome, valid_loss, tuple(losses), n_tokens)
+
+
+def remeasure(space: LanguageModelSpace, folder: Path, split: str = "test") -> dict[str, Any]:
+    """The loss of the model in `folder` on a split, read from disk."""
+    blocks = space.blocks(split)
+    loss = text_loss(load_hf(folder, device=space.context.device), blocks)
+    return {f"{split}_loss": loss, f"n_{split}_tokens": blocks[:, 1:].numel()}
+
+
+def finish(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener) -> dict[str, Any]:
+    """Measure finalists on the higher rungs, pick and re-measure the winner, write and return result.json."""
+    space, config = search.space, search.config
+    tokens_forward = search.tokens_forward
+    best: dict[str, Any]
+    listener.phase("measuring the finalists")
+    with ledger.phase("validate"):
+        rungs = halve(search.evaluator, search.evaluations, config.finalists)
+        last = sorted((e for e in (rungs or [search.evaluations])[-1] if e.ok), key=lambda e: e.value)
+        if not last:
+            raise EvaluationError("at least one candidate can be measured on the highest rung", got=0)
+        rows: list[dict[str, Any]] = [
+            {"type": "evaluation", "generation": None, **e.to_json()} for rung in rungs for e in rung
+        ]
+        tokens_forward += sum(e.n_tokens for rung in rungs for e in rung)
+        if isinstance(space, LanguageModelSpace):
+            finalists = [e.genome for e in last[: config.finalists]]
+            choice = choose_winner(space, finalists, folder.path / "best")
+            tokens_forward += choice.n_tokens
+            rows += [
+                {"type": "finalist", "genome": list(g), "valid_loss": v if math.isfinite(v) else None}
+                for g, v in zip(finalists, choice.losses, strict=True)
+            ]
+            winner = choice.genome
+            best = {"valid_loss": choice.valid_loss}
+        else:
+            winner = last[0].genome
+            best = {"fitness": last[0].value}
+    folder.append(rows)
+    if isinstance(space, LanguageModelSpace):
+        listener.phase("re-measuring the winner from disk")
+        with ledger.phase("test"):
+            best |= remeasure(space, folder.path / "best")
+    result = {
+        "best": {"genome": list(winner), "alleles": space.describe(winner), **best},
+        "counts": search.counts,
+        "tokens_forward": tokens_forward,
+        **ledger.summary(),
+        "surrogate": search.surrogate_summary,
+        "space": config.space,
+        "library": config.library,
+        "seed": config.seed,
+    }
+    if isinstance(space, LanguageModelSpace):
+        result["log_vocabulary"] = math.log(space.corpus.vocab_size)
+    folder.write_json("result.json", result)
+    return result

@@ -1,0 +1,144 @@
+"""GPT-2 (Radford et al. 2019), exactly: pre-LayerNorm, learned positions, tanh-GELU, causal attention, no head bias.
+
+One module serves the AdamW baseline (it trains) and the re-measuring of winners (it loads grown or evolved weights),
+so both sides of every comparison run the same forward pass. Parameter names are `wte.weight`, `wpe.weight`,
+`h.{i}.ln_1.*`, `h.{i}.attn.qkv.*`, `h.{i}.attn.o.*`, `h.{i}.ln_2.*`, `h.{i}.mlp.fc.*`, `h.{i}.mlp.proj.*`, `ln_f.*`
+and `head.weight`; every matrix is (out, in).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clso.errors import ConfigError
+
+__all__ = ["GPT2", "GPT2Config", "text_loss"]
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """Sizes of a GPT-2 style model; the defaults are the reference protocol's."""
+
+    vocab_size: int = 50257
+    n_positions: int = 128
+    d_model: int = 128
+    n_layers: int = 2
+    n_heads: int = 2
+    tied_head: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "n_positions", "d_model", "n_layers", "n_heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
+        if self.d_model % self.n_heads:
+            raise ConfigError("d_model is a multiple of n_heads", got=(self.d_model, self.n_heads))
+
+    @property
+    def d_mlp(self) -> int:
+        return 4 * self.d_model
+
+    def forward_flops(self, n_tokens: int) -> int:
+        """Multiply-adds times two of one forward pass over blocks of `n_positions`, LayerNorm and GELU left out."""
+        d = self.d_model
+        per_token = self.n_layers * (24 * d * d + 4 * self.n_positions * d) + 2 * d * self.vocab_size
+        return per_token * n_tokens
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
+        self.o = nn.Linear(config.d_model, config.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, d = x.shape
+        q, k, v = self.qkv(x).view(b, t, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out: Tensor = self.o(y.transpose(1, 2).reshape(b, t, d))
+        return out
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.fc = nn.Linear(config.d_model, config.d_mlp)
+        self.proj = nn.Linear(config.d_mlp, config.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.proj(F.gelu(self.fc(x), approximate="tanh"))
+        return out
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.d_model)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.d_model)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT2(nn.Module):
+    """The model. `init_weights` gives GPT-2's own random start, for training."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.d_model)
+        self.wpe = nn.Embedding(config.n_positions, config.d_model)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.ln_f = nn.LayerNorm(config.d_model)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tied_head:
+            self.head.weight = self.wte.weight
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> GPT2:
+        """Normal(0, 0.02), residual projections scaled by 1/sqrt(2 n_layers), zero biases (GPT-2's initialisation)."""
+        for name, p in self.named_parameters():
+            if p.dim() < 2:
+                p.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
+                continue
+            residual = name.endswith(("attn.o.weight", "mlp.proj.weight"))
+            p.normal_(0.0, 0.02 / math.sqrt(2 * self.config.n_layers) if residual else 0.02, generator=generator)
+        return self
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Final hidden states, after `ln_f`: (batch, time) -> (batch, time, d_model)."""
+        if tokens.shape[1] > self.config.n_positions:
+            raise ConfigError(f"at most {self.config.n_positions} positions", got=tokens.shape[1])
+        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
+        for block in self.h:
+            x = block(x)
+        out: Tensor = self.ln_f(x)
+        return out
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (batch, time, vocab_size)."""
+        out: Tensor = self.head(self.hidden(tokens))
+        return out
+
+    def token_losses(self, blocks: Tensor) -> Tensor:
+        """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
+        logits = self(blocks[:, :-1]).float()
+        return F.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten(), reduction="none").view(len(blocks), -1)
+
+
+@torch.no_grad()
+def text_loss(model: GPT2, blocks: Tensor, *, block_batch: int = 16) -> float:
+    """Mean loss in nats per token over blocks (n, T + 1), summed in float64."""
+    device = next(model.parameters()).device
+    total = sum(
+        model.token_losses(part.to(device).long()).double().sum().item() for part in blocks.split(block_batch)
+    )
+    return total / (blocks.shape[0] * (blocks.shape[1] - 1))

@@ -1,0 +1,172 @@
+"""The straight line: config -> corpus -> library -> search -> winner, re-measured from disk -> result.json.
+
+    result = evolve(RunConfig(gens=50), Path("runs/local/demo"))
+
+`evolve` starts a run, `resume` continues one; both go through the same code, so that an interrupted run ends like an
+uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clso import plugins
+from clso.config import RunConfig
+from clso.device import resolve_device
+from clso.energy import open_meter
+from clso.errors import ConfigError, RunFolderError
+from clso.evaluation.evaluator import LocalEvaluator
+from clso.finish import finish
+from clso.language import LanguageModelSpace, SpaceContext
+from clso.ledger import Ledger
+from clso.manifest import make_manifest
+from clso.records import RunFolder
+from clso.search import Interrupted, Listener, Search
+from clso.space import SearchSpace
+
+__all__ = ["build_space", "evolve", "resume"]
+
+_WINDOW_S = 1.0
+
+
+def evolve(
+    config: RunConfig,
+    out: Path,
+    *,
+    listener: Listener | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    cache_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Run a search in the new folder `out`; return what result.json holds.
+
+    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted` is raised.
+    Raises `ClsoError` subclasses for bad settings, data or an existing folder.
+    """
+    # Everything that can be wrong with the settings is found before the folder is made.
+    device = resolve_device(config.device)
+    _load_plugins(config)
+    folder = RunFolder.create(out, config)
+    try:
+        return _execute(folder, config, device, None, listener or Listener(), stop, cache_dir)
+    except BaseException:
+        if not (out / "checkpoint.json").exists():
+            _discard(folder)
+        raise
+    finally:
+        folder.close()
+
+
+def resume(
+    out: Path,
+    *,
+    listener: Listener | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    cache_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Continue an interrupted run. A finished run is returned as it is."""
+    folder = RunFolder.open(out)
+    if folder.finished:
+        return folder.read_json("result.json")
+    config = folder.config
+    folder.lock()
+    try:
+        state = folder.load_checkpoint()
+        return _execute(folder, config, resolve_device(config.device), state, listener or Listener(), stop, cache_dir)
+    finally:
+        folder.close()
+
+
+def build_space(plugin: plugins.Plugin, config: RunConfig, device: str, cache_dir: Path | None = None) -> SearchSpace:
+    """The search space of a config. The corpus is loaded when the space first asks for it."""
+
+    def load_corpus() -> Any:
+        from clso.data import load_corpus
+
+        return load_corpus(config.data, config.tokenizer, cache_dir)
+
+    context = SpaceContext(
+        load_corpus=load_corpus,
+        device=device,
+        library=config.library,
+        library_size=config.library_size,
+        seed=config.seed,
+        fitness_tokens=config.fitness_tokens,
+        model=config.model_sizes,
+    )
+    space = plugin.value.from_context(context)
+    if not isinstance(space, SearchSpace):
+        raise ConfigError(f"space {plugin.name!r} is a clso.space.SearchSpace", got=type(space).__name__)
+    return space
+
+
+def _load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | None]:
+    surrogate = None if config.surrogate == "none" else plugins.load("surrogates", config.surrogate)
+    return plugins.load("search_spaces", config.space), surrogate
+
+
+def _execute(
+    folder: RunFolder,
+    config: RunConfig,
+    device: str,
+    state: dict[str, Any] | None,
+    listener: Listener,
+    stop: Callable[[], bool],
+    cache_dir: Path | None,
+) -> dict[str, Any]:
+    space_plugin, surrogate_plugin = _load_plugins(config)
+    with open_meter(config.energy, device) as meter:
+        ledger = Ledger(meter, state["ledger"] if state else None)
+        if state and not state["clean"]:
+            ledger.lost("search")
+        listener.started(ledger)
+        if config.idle_s and meter.reason is None:
+            listener.phase("measuring idle power")
+            meter.measure_idle(config.idle_s)
+        space = build_space(space_plugin, config, device, cache_dir)
+        listener.phase("reading the text")
+        with ledger.phase("data"):
+            if isinstance(space, LanguageModelSpace):
+                space.corpus  # noqa: B018
+        listener.phase("building the library")
+        with ledger.phase("library"):
+            space.prepare()
+            evaluator = LocalEvaluator(space.objective())
+        folder.write_json("manifest.json", make_manifest(config, space, device, space_plugin, surrogate_plugin, meter))
+        make_estimator = surrogate_plugin.value if surrogate_plugin else None
+        search = Search(space, evaluator, make_estimator, config, listener)
+        if state:
+            search.load_state(state, folder.records())
+        listener.phase("searching")
+        _search(search, folder, ledger, stop)
+        return finish(folder, search, ledger, listener)
+
+
+def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[], bool]) -> None:
+    """Generations until the end, each saved. A window is closed about once a second, so that a kill loses little of the
+    energy account and no joules drown in the counter's resolution."""
+    clock = ledger.meter.clock
+
+    def save(*, clean: bool) -> None:
+        folder.save_checkpoint({**search.state_dict(), "ledger": ledger.phases(), "clean": clean})
+
+    while not search.done:
+        if stop():
+            save(clean=True)
+            raise Interrupted(str(folder.path))
+        with ledger.phase("search"):
+            begin = clock()
+            while not search.done and clock() - begin < _WINDOW_S and not stop():
+                folder.append(search.generation())
+                save(clean=False)
+
+
+def _discard(folder: RunFolder) -> None:
+    """Remove the folder of a run that failed before its first generation, so that the same command can be repeated."""
+    try:
+        for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
+            (folder.path / name).unlink(missing_ok=True)
+        folder.path.rmdir()
+    except OSError as error:
+        raise RunFolderError("the folder of the failed run can be removed", got=str(error)) from error

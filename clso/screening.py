@@ -1,0 +1,358 @@
+"""Surrogate screening: which candidates are worth a true evaluation.
+
+A prediction is never a result. Predictions leave this module only as `Prediction`, which has no loss and no
+fitness, and enter no record of values; `Screener.observe` takes numbers that were measured. Whether the
+predictions rank candidates is checked all the time on audits, candidates that were evaluated without having
+been picked for a good prediction, and a surrogate that ranks no better than `trust_threshold` is switched
+off for good.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.encoding import Encoder
+from clso.errors import ConfigError, EvaluationError, GenomeError, RunFolderError
+from clso.ranks import rank_correlation
+from clso.space import Genome
+
+__all__ = ["Encoder", "Estimator", "Prediction", "Screener", "Screening"]
+
+Floats = npt.NDArray[np.float64]
+
+_SIGNIFICANT = 1.645  # one-sided 5 % of a standard normal
+_PATIENCE = 2  # audit windows that a surrogate has in which to become trusted
+_MAX_FIT_ROWS = 512  # the latest observations; bounds the time of a fit in long runs
+
+
+class Estimator(Protocol):
+    """The two methods of a scikit-learn regressor that screening calls."""
+
+    def fit(self, X: npt.NDArray[np.float32], y: Floats) -> Any: ...
+    def predict(self, X: npt.NDArray[np.float32]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a surrogate expects of a genome. Not a result: it has no loss and no fitness, on purpose."""
+
+    genome: Genome
+    value: float
+
+
+@dataclass(frozen=True)
+class Screening:
+    """Answer of `Screener.screen`: indices into the candidates, ascending."""
+
+    chosen: list[int]  # to evaluate
+    audits: list[int]  # those of `chosen` that the predictions did not pick
+    predictions: list[Prediction]  # one per candidate, or empty when nothing was predicted
+
+
+@dataclass
+class _Batch:
+    """One screening between `screen` and the arrival of its evaluations."""
+
+    predicted: dict[Genome, float]  # of the chosen, in candidate order; NaN where nothing was predicted
+    audits: frozenset[Genome]
+    arrived: dict[Genome, float] = field(default_factory=dict)
+
+
+class Screener:
+    """Screens candidates with a surrogate for as long as audits show that it ranks them.
+
+    1. Until `min_observations` true values are known, everything is chosen and nothing predicted.
+    2. Then everything is predicted and still chosen: all evaluations are audits. The surrogate becomes
+       trusted once at least `min_audits` of them give a Spearman correlation of `trust_threshold` or more
+       that chance gives in under 5 % of cases (rho sqrt(n - 1) >= 1.645). After two audit windows without
+       that it is switched off.
+    3. Trusted, `evaluate_share` of the candidates are chosen, `audit_share` of those uniformly among the
+       ones that the predictions did not pick. When the correlation over the last `audit_window` audits
+       falls below `trust_threshold`, the surrogate is switched off. So is one that raises or predicts a
+       value that is not finite.
+    4. Switched off, or without an estimator, everything is chosen.
+
+    Audits are compared after subtracting the medians of their batch, predicted and true: what is tested is
+    the ranking inside a batch, which screening uses, and not the drift of a search that improves, which any
+    constant guess follows. Lower values are better. The order in which a batch's evaluations arrive changes
+    nothing.
+    """
+
+    def __init__(
+        self,
+        make_estimator: Callable[[int], Estimator] | None,
+        encoder: Encoder,
+        *,
+        seed: int,
+        evaluate_share: float = 0.2,
+        audit_share: float = 0.25,
+        min_observations: int = 32,
+        trust_threshold: float = 0.2,
+        audit_window: int = 64,
+        min_audits: int = 8,
+        refit_every: int = 1,
+    ) -> None:
+        """`make_estimator(seed)` makes one unfitted estimator; `refit_every` counts calls of `screen`.
+
+        Raises:
+            ConfigError: a share outside (0, 1], a threshold outside [-1, 1], or a count below its minimum.
+        """
+        for name, share in (("evaluate_share", evaluate_share), ("audit_share", audit_share)):
+            if not 0 < share <= 1:
+                raise ConfigError(f"{name} lies in (0, 1]", got=share)
+        if not -1 <= trust_threshold <= 1:
+            raise ConfigError("trust_threshold lies in [-1, 1]", got=trust_threshold)
+        if min_observations < 2 or min_audits < 3 or audit_window < min_audits or refit_every < 1:
+            raise ConfigError(
+                "min_observations >= 2, min_audits >= 3, audit_window >= min_audits and refit_every >= 1",
+                got=(min_observations, min_audits, audit_window, refit_every),
+            )
+        self._make_estimator, self._encoder, self._seed = make_estimator, encoder, seed
+        self._evaluate_share, self._audit_share = evaluate_share, audit_share
+        self._min_observations, self._trust_threshold = min_observations, trust_threshold
+        self._min_audits, self._refit_every = min_audits, refit_every
+        self._rng = np.random.default_rng(seed)
+        self._estimator: Estimator | None = None
+        self._rows: list[tuple[Genome, float]] = []  # the rows of the last fit, then those observed since
+        self._n_fit = 0  # how many of `_rows` the last fit used
+        self._since_fit = 0  # calls of `screen` since
+        self._batch: _Batch | None = None
+        self._audits: deque[tuple[float, float]] = deque(maxlen=audit_window)  # centred (predicted, true)
+        self._n_audits = self._n_observed = self._n_screened_out = 0
+        self._trusted = False
+        self._disabled_reason: str | None = None
+        self._fit_time_s = 0.0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether screening is in force."""
+        return self._trusted
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the surrogate was switched off (False when there never was one)."""
+        return self._disabled_reason is not None
+
+    @property
+    def disabled_reason(self) -> str | None:
+        return self._disabled_reason
+
+    @property
+    def audit_correlation(self) -> float | None:
+        """Spearman correlation of predicted and true over the audit window; None before 3 audits."""
+        return rank_correlation(self._audits)
+
+    @property
+    def n_audits(self) -> int:
+        """Audits so far, those that left the window included."""
+        return self._n_audits
+
+    @property
+    def n_screened_out(self) -> int:
+        return self._n_screened_out
+
+    @property
+    def fit_time_s(self) -> float:
+        """Wall-clock seconds spent fitting and predicting."""
+        return self._fit_time_s
+
+    def observe(self, genomes: Sequence[Genome], values: Sequence[float]) -> None:
+        """Take true evaluations, of screened candidates or of others.
+
+        Raises:
+            EvaluationError: as many genomes as values are needed, and every value finite.
+            GenomeError: a genome of another space.
+        """
+        if len(genomes) != len(values):
+            raise EvaluationError("every genome has one value", got=(len(genomes), len(values)))
+        if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
+            raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
+        self._encoder.encode(genomes)
+        self._n_observed += len(genomes)
+        if self._make_estimator is None or self.disabled:
+            return
+        for genome, value in zip(map(tuple, genomes), map(float, values), strict=True):
+            if self._batch is not None and genome in self._batch.predicted:
+                self._batch.arrived[genome] = value
+            else:
+                self._rows.append((genome, value))
+        if self._batch is not None and len(self._batch.arrived) == len(self._batch.predicted):
+            self._close_batch()
+
+    def screen(self, candidates: Sequence[Genome], *, minimum: int = 1) -> Screening:
+        """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as many.
+
+        The batch of the call before is closed: what it chose and was not observed counts as failed.
+        """
+        everything = Screening(list(range(len(candidates))), [], [])
+        self._close_batch()
+        if not candidates or self._make_estimator is None or self.disabled:
+            return everything
+        genomes = [tuple(candidate) for candidate in candidates]
+        if self._n_observed < self._min_observations:
+            self._batch = _Batch(dict.fromkeys(genomes, math.nan), frozenset())
+            return everything
+        values = self._predict(genomes)
+        if values is None:
+            return everything
+        chosen, audits = self._choose(values, minimum if self._trusted else len(genomes))
+        self._n_screened_out += len(genomes) - len(chosen)
+        self._batch = _Batch(
+            {genomes[i]: float(values[i]) for i in chosen}, frozenset(genomes[i] for i in audits)
+        )
+        return Screening(
+            chosen, audits, [Prediction(g, float(v)) for g, v in zip(genomes, values, strict=True)]
+        )
+
+    def _choose(self, values: Floats, minimum: int) -> tuple[list[int], list[int]]:
+        n = len(values)
+        n_chosen = min(n, max(minimum, 2, round(self._evaluate_share * n)))
+        if n_chosen == n:
+            return list(range(n)), list(range(n))
+        n_audits = min(n_chosen - 1, max(1, round(self._audit_share * n_chosen)))
+        order = np.argsort(values, kind="stable")
+        best, rest = order[: n_chosen - n_audits], order[n_chosen - n_audits :]
+        audits = self._rng.choice(rest, size=n_audits, replace=False)
+        return sorted(map(int, (*best, *audits))), sorted(map(int, audits))
+
+    def _predict(self, genomes: list[Genome]) -> Floats | None:
+        """Predicted values, shape (n,), fitting first when that is due; None after switching off."""
+        assert self._make_estimator is not None
+        begin = time.perf_counter()
+        try:
+            self._since_fit += 1
+            due = self._n_fit == 0 or (self._since_fit >= self._refit_every and len(self._rows) > self._n_fit)
+            if due:
+                self._rows = self._rows[-_MAX_FIT_ROWS:]
+                self._n_fit, self._since_fit = len(self._rows), 0
+            if due or self._estimator is None:  # None after a resume: the fit in force is made again
+                rows = self._rows[: self._n_fit]
+                self._estimator = self._make_estimator(self._seed)
+                self._estimator.fit(
+                    self._encoder.encode([g for g, _ in rows]), np.array([v for _, v in rows])
+                )
+            values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
+            if values.shape != (len(genomes),) or not np.isfinite(values).all():
+                self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
+                return None
+            return values
+        except Exception as error:  # a plugin's estimator may raise anything; the run goes on without it
+            self._disable(f"the surrogate raised {type(error).__name__}: {error}")
+            return None
+        finally:
+            self._fit_time_s += time.perf_counter() - begin
+
+    def _close_batch(self) -> None:
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return
+        arrived = [(genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived]
+        self._rows.extend(arrived)
+        if not any(genome in batch.audits for genome, _ in arrived):
+            return
+        predicted_centre = float(np.median([batch.predicted[genome] for genome, _ in arrived]))
+        true_centre = float(np.median([value for _, value in arrived]))
+        for genome, value in arrived:
+            if genome in batch.audits:
+                self._audits.append((batch.predicted[genome] - predicted_centre, value - true_centre))
+                self._n_audits += 1
+        self._judge()
+
+    def _judge(self) -> None:
+        rho, n = self.audit_correlation, len(self._audits)
+        if rho is None or n < self._min_audits:
+            return
+        if self._trusted:
+            if rho < self._trust_threshold:
+                self._disable(
+                    f"rank correlation {rho:.3f} on the last {n} audits, below {self._trust_threshold}"
+                )
+        elif rho >= self._trust_threshold and rho * math.sqrt(n - 1) >= _SIGNIFICANT:
+            self._trusted = True
+        elif self._n_audits >= _PATIENCE * (self._audits.maxlen or 0):
+            self._disable(
+                f"never trusted: rank correlation {rho:.3f} on the last {n} of {self._n_audits} audits, "
+                f"{self._trust_threshold} needed"
+            )
+
+    def _disable(self, reason: str) -> None:
+        self._disabled_reason, self._trusted = reason, False
+        self._estimator, self._batch, self._rows, self._n_fit = None, None, [], 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs."""
+        batch = self._batch
+        return {
+            "rng": self._rng.bit_generator.state,
+            "rows": _pack_rows(self._rows),
+            "n_fit": self._n_fit,
+            "since_fit": self._since_fit,
+            "predicted": None if batch is None else _pack_rows(batch.predicted.items()),
+            "audited": None if batch is None else [g in batch.audits for g in batch.predicted],
+            "arrived": None if batch is None else _pack_rows(batch.arrived.items()),
+            "audits": [list(audit) for audit in self._audits],
+            "n_audits": self._n_audits,
+            "n_observed": self._n_observed,
+            "n_screened_out": self._n_screened_out,
+            "trusted": self._trusted,
+            "disabled_reason": self._disabled_reason,
+            "fit_time_s": self._fit_time_s,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from the `state_dict()` of a screener built with the same arguments.
+
+        The estimator is not stored: the fit in force is made again from its rows.
+
+        Raises:
+            RunFolderError: the state is damaged; this screener is then not to be used.
+        """
+        n_genes = len(self._encoder.n_choices)
+        try:
+            self._rng.bit_generator.state = state["rng"]
+            self._rows = _unpack_rows(state["rows"], n_genes)
+            self._encoder.encode([genome for genome, _ in self._rows])
+            self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
+            self._batch = None
+            if state["predicted"] is not None:
+                predicted = dict(_unpack_rows(state["predicted"], n_genes))
+                audits = frozenset(g for g, audit in zip(predicted, state["audited"], strict=True) if audit)
+                self._batch = _Batch(predicted, audits, dict(_unpack_rows(state["arrived"], n_genes)))
+            self._audits.clear()
+            self._audits.extend((float(predicted), float(true)) for predicted, true in state["audits"])
+            self._n_audits, self._n_observed = int(state["n_audits"]), int(state["n_observed"])
+            self._n_screened_out = int(state["n_screened_out"])
+            self._trusted, self._disabled_reason = bool(state["trusted"]), state["disabled_reason"]
+            self._fit_time_s = float(state["fit_time_s"])
+        except (KeyError, TypeError, ValueError, GenomeError) as error:
+            raise RunFolderError(
+                "the surrogate's state in the checkpoint is damaged or of another space",
+                got=str(error),
+                remedy="Resume from an older checkpoint",
+            ) from error
+        self._estimator = None
+
+
+def _pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
+    """Base64 of little-endian arrays: exact, and cheap enough for a checkpoint every generation."""
+    pairs = list(rows)
+    genomes = np.array([genome for genome, _ in pairs], dtype="<i4")
+    values = np.array([value for _, value in pairs], dtype="<f8")
+    return {
+        name: base64.b64encode(a.tobytes()).decode() for name, a in (("genomes", genomes), ("values", values))
+    }
+
+
+def _unpack_rows(packed: dict[str, str], n_genes: int) -> list[tuple[Genome, float]]:
+    values = np.frombuffer(base64.b64decode(packed["values"]), dtype="<f8")
+    genomes = np.frombuffer(base64.b64decode(packed["genomes"]), dtype="<i4").reshape(len(values), n_genes)
+    return [(tuple(genome), value) for genome, value in zip(genomes.tolist(), values.tolist(), strict=True)]

@@ -1,0 +1,148 @@
+"""The search loop's state: engine, screening and evaluator in step, one generation at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from clso.config import RunConfig
+from clso.engine import Engine, EngineConfig
+from clso.errors import ClsoError, EvaluationError
+from clso.evaluation.evaluator import Evaluator
+from clso.evaluation.results import Evaluation
+from clso.ledger import Ledger
+from clso.screening import Encoder, Estimator, Screener
+from clso.space import SearchSpace
+
+__all__ = ["Interrupted", "Listener", "Search"]
+
+
+class Interrupted(ClsoError):
+    """The run was asked to stop; its state is on disk."""
+
+    exit_code = 1
+
+    def __init__(self, folder: str) -> None:
+        super().__init__("the run was interrupted after a whole generation", remedy=f"Go on: clso resume {folder}")
+
+
+class Listener:
+    """What a front end may want to hear; it decides nothing. Subclass and override."""
+
+    def started(self, ledger: Ledger) -> None:
+        """The run's account is open."""
+
+    def phase(self, name: str) -> None:
+        """A stage of the run begins."""
+
+    def generation(self, search: Search, row: dict[str, Any]) -> None:
+        """A generation is finished; `row` is its line in the record."""
+
+
+class Search:
+    """Runs generations: ask, screen, evaluate, tell. True evaluations are the only numbers that reach the engine."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        make_estimator: Callable[[int], Estimator] | None,
+        config: RunConfig,
+        listener: Listener,
+    ) -> None:
+        self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
+        self.engine = Engine(space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=space.seeds())
+        encoder = Encoder([len(g) for g in space.genes], space.descriptors())
+        self.screener = Screener(make_estimator, encoder, seed=config.seed)
+        self.tokens_forward = 0
+        self.evaluations: list[Evaluation] = []  # on the first rung, in order
+        self._stale = 0  # generations since the last better loss
+        self._exhausted = False
+
+    @property
+    def done(self) -> bool:
+        patience = self.config.patience
+        stale = bool(patience) and self._stale >= patience
+        return self.engine.generation >= self.config.gens or stale or self._exhausted
+
+    def generation(self) -> list[dict[str, Any]]:
+        """Run one generation; return its rows for the record, evaluations first."""
+        engine, screener = self.engine, self.screener
+        candidates = engine.ask(self.config.pop)
+        if not candidates:
+            self._exhausted = True
+            return [{"type": "exhausted", "generation": engine.generation}]
+        screening = screener.screen(candidates)
+        evaluations = self.evaluator.evaluate([candidates[i] for i in screening.chosen], 0)
+        best_before = engine.best
+        engine.tell(evaluations)
+        measured = [e for e in evaluations if e.ok]
+        screener.observe([e.genome for e in measured], [e.value for e in measured])
+        self._stale = 0 if engine.best is not best_before else self._stale + 1
+        self.evaluations += evaluations
+        self.tokens_forward += sum(e.n_tokens for e in evaluations)
+        if engine.best is None:
+            first = next((e.error for e in evaluations if e.error), "every loss was infinite or not a number")
+            raise EvaluationError("at least one candidate of the first generation can be measured", got=first.strip())
+        number = engine.generation
+        row = {
+            "type": "generation",
+            "generation": number,
+            "best": engine.best.value,
+            "population": [ind.value for ind in engine.population],
+            "evaluated": len(evaluations),
+            "screened_out": len(candidates) - len(evaluations),
+            "cached": engine.n_cached,
+            "tokens_forward": self.tokens_forward,
+            "audits": self._audits(screening.audits, screening.predictions, {e.genome: e for e in measured}, candidates),
+            "audit_correlation": screener.audit_correlation,
+            "surrogate_trusted": screener.trusted,
+        }
+        self.listener.generation(self, row)
+        return [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations] + [row]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "evaluated": self.engine.n_evaluated,
+            "screened_out": self.screener.n_screened_out,
+            "cached": self.engine.n_cached,
+            "failed": sum(not e.ok for e in self.evaluations),
+            "generations": self.engine.generation,
+        }
+
+    @property
+    def surrogate_summary(self) -> dict[str, Any]:
+        s = self.screener
+        audit = {"rank_correlation": s.audit_correlation, "n": s.n_audits, "disabled": s.disabled}
+        return {
+            "name": self.config.surrogate,
+            "trusted": s.trusted,
+            "audit": {**audit, "reason": s.disabled_reason},
+            "fit_time_s": s.fit_time_s,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "engine": self.engine.state_dict(with_cache=False),
+            "screener": self.screener.state_dict(),
+            "tokens_forward": self.tokens_forward,
+            "stale": self._stale,
+        }
+
+    def load_state(self, state: dict[str, Any], records: Iterable[dict[str, Any]]) -> None:
+        """Continue from a checkpoint; the measured genomes come from the record."""
+        self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
+        self.engine.load_state_dict(state["engine"], self.evaluations)
+        self.screener.load_state_dict(state["screener"])
+        self.tokens_forward = int(state["tokens_forward"])
+        self._stale = int(state["stale"])
+
+    @staticmethod
+    def _audits(
+        audits: list[int], predictions: list[Any], measured: dict[Any, Evaluation], candidates: list[Any]
+    ) -> list[list[float]]:
+        """[predicted, true] of the audited candidates: the surrogate's report card, not anybody's loss."""
+        if not predictions:
+            return []
+        return [[predictions[i].value, measured[candidates[i]].value] for i in audits if candidates[i] in measured]

@@ -1,0 +1,114 @@
+"""Search spaces: what a genome may be, and what it means.
+
+A genome is a tuple of allele indices, one for each gene. A space says which alleles there are (`genes`), what
+they build (`decode`) and how a built candidate is measured (`objective`). Spaces live outside `clso` and are found
+through the entry-point group `clso.search_spaces`; `clso.testing` ships the suite that each of them passes.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from clso.errors import GenomeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from clso.evaluation.results import Evaluation
+    from clso.language import SpaceContext
+
+__all__ = ["Gene", "Genome", "Objective", "SearchSpace"]
+
+Genome = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One discrete choice. `choices` are the alleles' labels, in the order of their indices."""
+
+    name: str
+    choices: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+
+class Objective(Protocol):
+    """Measures genomes where the work runs (this process, or a worker's).
+
+    `fidelities` lists the cost of each rung in rising order (tokens for a language model, 1 for a plain function).
+    """
+
+    fidelities: tuple[int, ...]
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        """One `Evaluation` a genome, in order; a candidate's failure is a status, never an exception."""
+        ...
+
+
+class SearchSpace(ABC):
+    """Base class of every space. Subclasses implement `genes`, `decode` and `objective`."""
+
+    name: str = ""
+
+    @classmethod
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
+        """Build the space for a run. A space that needs nothing of the context keeps this default."""
+        return cls()
+
+    @property
+    @abstractmethod
+    def genes(self) -> tuple[Gene, ...]:
+        """The genes, in genome order."""
+
+    @abstractmethod
+    def decode(self, genome: Genome) -> Any:
+        """What `genome` stands for (a model specification, a bit string, ...). Raises `GenomeError`."""
+
+    @abstractmethod
+    def objective(self) -> Objective:
+        """The object that measures genomes of this space."""
+
+    def sample(self, rng: random.Random) -> Genome:
+        """A genome drawn uniformly with `rng`."""
+        return tuple(rng.randrange(len(gene)) for gene in self.genes)
+
+    def seeds(self) -> list[Genome]:
+        """Genomes that a search tries first, such as a hand-set default. None by default."""
+        return []
+
+    def prepare(self) -> None:
+        """Do the costly set-up (build the library); its time and energy are charged to the run."""
+
+    def validate(self, genome: Sequence[int]) -> Genome:
+        """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the space."""
+        genes = self.genes
+        if len(genome) != len(genes):
+            raise GenomeError(f"a genome of space {self.name!r} has {len(genes)} genes", got=len(genome))
+        out = []
+        for gene, allele in zip(genes, genome, strict=True):
+            index = int(allele)
+            if index != allele or not 0 <= index < len(gene):
+                raise GenomeError(f"gene {gene.name!r} takes 0 to {len(gene) - 1}", got=allele)
+            out.append(index)
+        return tuple(out)
+
+    def constraints(self, genome: Genome) -> tuple[float, ...]:
+        """Constraint values, feasible where all are <= 0. None by default."""
+        return ()
+
+    def repair(self, genome: Genome, rng: random.Random) -> Genome:
+        """A feasible genome near `genome`; the identity by default."""
+        return genome
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None] | None:
+        """For each gene an array (n_choices, n_features) that tells a surrogate about its alleles, or None."""
+        return None
+
+    def describe(self, genome: Genome) -> dict[str, str]:
+        """Gene name -> label of the allele picked: the genome in words."""
+        return {g.name: g.choices[a] for g, a in zip(self.genes, self.validate(genome), strict=True)}

@@ -1,0 +1,69 @@
+"""A finished run's winner: measured again from disk, or written for other tools."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from clso.data import load_corpus, load_text_tokens
+from clso.device import resolve_device
+from clso.errors import RunFolderError
+from clso.language import token_blocks
+from clso.models.gpt2 import text_loss
+from clso.models.hf import load_hf, save_hf
+from clso.records import RunFolder
+
+__all__ = ["evaluate_run", "export_run"]
+
+
+def evaluate_run(
+    path: Path, *, data: str | None = None, split: str = "test", device: str = "auto", cache_dir: Path | None = None
+) -> dict[str, Any]:
+    """`loss` (nats per token), `n_tokens` and `split` of a run's winner, on its own text or on another.
+
+    Raises `RunFolderError` for a run without a winner, `DataError` for a text that cannot be used.
+    """
+    where = resolve_device(device)
+    folder = RunFolder.open(path)
+    config = folder.config
+    model = load_hf(_winner(folder), device=where)
+    corpus = load_corpus(config.data, config.tokenizer, cache_dir)
+    recorded = (folder.read_json("manifest.json").get("corpus") or {}).get("content_hash")
+    if data is None and recorded not in (None, corpus.content_hash):
+        raise RunFolderError(
+            "the run's text is the one that it was made with",
+            got=config.data,
+            remedy="The text has changed since; name the text to measure on with --data.",
+        )
+    tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data)[split]
+    blocks = token_blocks(tokens, model.config.n_positions).to(where)
+    return {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
+
+
+def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
+    """Write the winner as a folder that `transformers` loads, with its tokenizer where that is a file.
+
+    Raises `RunFolderError` for a run without a winner, or where `out` holds anything already.
+    """
+    folder = RunFolder.open(path)
+    model = load_hf(_winner(folder))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunFolderError("an export needs a new folder", got=str(out), remedy="Choose another one.")
+    save_hf(model, out)
+    config = folder.config
+    if config.tokenizer.startswith("bpe:"):
+        corpus = load_corpus(config.data, config.tokenizer, cache_dir)
+        if corpus.tokenizer_path is not None:
+            shutil.copyfile(corpus.tokenizer_path, out / "tokenizer.json")
+
+
+def _winner(folder: RunFolder) -> Path:
+    best = folder.path / "best"
+    if not folder.finished or not best.is_dir():
+        raise RunFolderError(
+            "a finished run of a language-model space has a winner",
+            got=str(folder.path),
+            remedy=f"Finish it with `clso resume {folder.path}`.",
+        )
+    return best

@@ -1,0 +1,78 @@
+"""`gpt2`: genomes are GPT-2s, exactly, so that every winner exports to `transformers`.
+
+What the alleles are is up to the library: `random` crystals in every slot (the control), or crystals grown from the
+corpus. A library says which genes there are and turns a batch of genomes into stacked weights; the space does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.language import LanguageModelSpace
+from clso.models.gpt2 import GPT2
+from clso.models.population import PopulationGPT2
+from clso.space import Gene, Genome
+from search_spaces.gpt2_random import RandomWeights
+
+__all__ = ["GPT2Space", "WeightSource"]
+
+
+class WeightSource(Protocol):
+    """Turns genomes into GPT-2 weights."""
+
+    genes: tuple[Gene, ...]
+
+    def prepare(self) -> None:
+        """Build the crystals."""
+
+    def seeds(self) -> list[Genome]:
+        """Hand-set genomes to try first."""
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """Per gene, features of its alleles (n_choices, n_features), or None."""
+
+    def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
+        """Stacked weights of the genomes, on the search's device."""
+
+    def decode(self, genome: Genome) -> Any:
+        """What each slot of the model holds."""
+
+
+class GPT2Space(LanguageModelSpace):
+    """Search space of exact GPT-2 models over a corpus."""
+
+    name = "gpt2"
+
+    @cached_property
+    def source(self) -> WeightSource:
+        if self.context.library == "random":
+            return RandomWeights(self.config, self.context)
+        raise ConfigError("the library of space gpt2 is random", got=self.context.library)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return self.source.genes
+
+    def seeds(self) -> list[Genome]:
+        return self.source.seeds()
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        return self.source.descriptors()
+
+    def prepare(self) -> None:
+        self.source.prepare()
+
+    def decode(self, genome: Genome) -> Any:
+        return self.source.decode(self.validate(genome))
+
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        return self.source.population(genomes).losses(blocks)
+
+    def model(self, genome: Genome) -> GPT2:
+        return self.source.population([self.validate(genome)]).single(0)

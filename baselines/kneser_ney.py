@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from clso.errors import ConfigError, DataError
 
-__all__ = ["Discount", "KneserNey"]
+__all__ = ["Discount", "KneserNey", "KneserNeyModel"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -44,7 +44,48 @@ class _Table:
 
 @dataclass(frozen=True)
 class KneserNey:
-    """Unigram, bigram and trigram model counted from one text. Build it with `fit`.
+    """What to count. `order` is 1, 2 or 3; the fitted model answers for every order up to it.
+
+    `discount` is one absolute discount in (0, 1), or "modified": three a level, for counts of 1, 2 and more,
+    estimated from the counts of counts. Raises ConfigError on values outside their range.
+    """
+
+    order: int = 3
+    discount: Discount = _DEFAULT_DISCOUNT
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3):
+            raise ConfigError("the order of an n-gram model is 1, 2 or 3", got=self.order)
+        d = self.discount
+        if d != "modified" and not (isinstance(d, int | float) and 0 < d < 1):
+            raise ConfigError('a discount lies between 0 and 1, or is "modified"', got=d)
+
+    def fit(self, tokens: npt.NDArray[np.integer], vocab_size: int) -> KneserNeyModel:
+        """Count `tokens`, shape (n,).
+
+        Raises:
+            DataError: too few tokens, tokens outside the vocabulary, or a vocabulary beyond 64-bit keys.
+        """
+        if not 0 < vocab_size <= 2_000_000:
+            raise DataError("the vocabulary has 1 to 2,000,000 tokens (64-bit trigram keys)", got=vocab_size)
+        t = _checked(tokens, vocab_size, at_least=self.order, what="counted")
+        unigram = continuation = _smoothed(np.bincount(t, minlength=vocab_size))
+        bigram = lower_bigram = trigram = None
+        if self.order >= 2:
+            keys, counts = np.unique(t[:-1] * vocab_size + t[1:], return_counts=True)
+            continuation = _smoothed(np.bincount(keys % vocab_size, minlength=vocab_size))
+            bigram = _table(keys, counts, vocab_size, self.discount)
+        if self.order == 3:
+            keys, counts = np.unique((t[:-2] * vocab_size + t[1:-1]) * vocab_size + t[2:], return_counts=True)
+            trigram = _table(keys, counts, vocab_size, self.discount)
+            keys, counts = np.unique(keys % vocab_size**2, return_counts=True)
+            lower_bigram = _table(keys, counts, vocab_size, self.discount)
+        return KneserNeyModel(self.order, vocab_size, len(t), unigram, continuation, bigram, lower_bigram, trigram)
+
+
+@dataclass(frozen=True)
+class KneserNeyModel:
+    """Unigram, bigram and trigram model counted from one text, made by `KneserNey.fit`.
 
     The lowest level is (count + 0.1) / (total + 0.1 V): of tokens at order 1, of distinct predecessors above.
     """
@@ -57,44 +98,6 @@ class KneserNey:
     bigram: _Table | None  # token counts: the top of the bigram model
     lower_bigram: _Table | None  # distinct predecessors of each pair: the middle of the trigram model
     trigram: _Table | None
-
-    @classmethod
-    def fit(
-        cls,
-        tokens: npt.NDArray[np.integer],
-        vocab_size: int,
-        *,
-        order: int = 3,
-        discount: Discount = _DEFAULT_DISCOUNT,
-    ) -> KneserNey:
-        """Count `tokens`, shape (n,), up to `order` (1, 2 or 3).
-
-        `discount` is one absolute discount in (0, 1), or "modified": three a level, for counts of 1, 2 and
-        more, estimated from the counts of counts.
-
-        Raises:
-            ConfigError: an order or a discount outside its range.
-            DataError: too few tokens, tokens outside the vocabulary, or a vocabulary beyond 64-bit keys.
-        """
-        if order not in (1, 2, 3):
-            raise ConfigError("the order of an n-gram model is 1, 2 or 3", got=order)
-        if discount != "modified" and not (isinstance(discount, int | float) and 0 < discount < 1):
-            raise ConfigError('a discount lies between 0 and 1, or is "modified"', got=discount)
-        if not 0 < vocab_size <= 2_000_000:
-            raise DataError("the vocabulary has 1 to 2,000,000 tokens (64-bit trigram keys)", got=vocab_size)
-        t = _checked(tokens, vocab_size, at_least=order, what="counted")
-        unigram = continuation = _smoothed(np.bincount(t, minlength=vocab_size))
-        bigram = lower_bigram = trigram = None
-        if order >= 2:
-            keys, counts = np.unique(t[:-1] * vocab_size + t[1:], return_counts=True)
-            continuation = _smoothed(np.bincount(keys % vocab_size, minlength=vocab_size))
-            bigram = _table(keys, counts, vocab_size, discount)
-        if order == 3:
-            keys, counts = np.unique((t[:-2] * vocab_size + t[1:-1]) * vocab_size + t[2:], return_counts=True)
-            trigram = _table(keys, counts, vocab_size, discount)
-            keys, counts = np.unique(keys % vocab_size**2, return_counts=True)
-            lower_bigram = _table(keys, counts, vocab_size, discount)
-        return cls(order, vocab_size, len(t), unigram, continuation, bigram, lower_bigram, trigram)
 
     def probability(self, contexts: npt.NDArray[np.integer], targets: npt.NDArray[np.integer]) -> Floats:
         """p(target | context), shape (n,), of `targets` (n,) after `contexts` (n, k), oldest token first.
@@ -117,9 +120,7 @@ class KneserNey:
         p = self.lower_bigram.interpolate(p, last, pair)
         return self.trigram.interpolate(p, first * v + last, first * v * v + pair)
 
-    def loss(
-        self, tokens: npt.NDArray[np.integer], *, order: int | None = None, block: int | None = None
-    ) -> float:
+    def loss(self, tokens: npt.NDArray[np.integer], *, order: int | None = None, block: int | None = None) -> float:
         """Mean nats per token of `tokens`, shape (n,), n >= 2. The targets are tokens[1:], each scored once.
 
         Args:
@@ -151,9 +152,7 @@ def _checked(tokens: npt.NDArray[np.integer], vocab_size: int, *, at_least: int,
     if t.ndim != 1 or not np.issubdtype(t.dtype, np.integer):
         raise DataError("tokens are one row of integers", got=f"{t.dtype} of shape {t.shape}")
     if len(t) < at_least:
-        raise DataError(
-            f"a text that is {what} has at least {at_least} tokens", got=len(t), remedy="Use a longer text"
-        )
+        raise DataError(f"a text that is {what} has at least {at_least} tokens", got=len(t), remedy="Use a longer text")
     if t.min() < 0 or t.max() >= vocab_size:
         raise DataError(f"tokens lie in 0..{vocab_size - 1}", got=f"{t.min()}..{t.max()}")
     return t.astype(np.int64)

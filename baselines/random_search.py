@@ -49,7 +49,8 @@ class RandomSearch(Baseline):
         with job.ledger.phase("validate"):
             rungs = halve(evaluator, measured, job.config.finalists)
             last = sorted((e for e in (rungs or [measured])[-1] if e.ok), key=lambda e: e.value)
-            choice = choose_winner(space, [e.genome for e in last[: job.config.finalists]], job.folder / "best")
+            finalists = [e.genome for e in last[: job.config.finalists]]
+            choice = choose_winner(space, finalists, job.folder / "best", job.config.valid_tokens)
         with job.ledger.phase("test"):
             test = remeasure(space, job.folder / "best")
         forward = sum(e.n_tokens for e in (*measured, *(e for rung in rungs for e in rung)))

@@ -115,7 +115,13 @@ def run_baseline(
                 {
                     "software": describe_software(),
                     "hardware": describe_device(device),
-                    "plugins": {"baseline": {"name": name, "distribution": plugin.distribution, "version": plugin.version}},
+                    "plugins": {
+                        "baseline": {
+                            "name": name,
+                            "distribution": plugin.distribution,
+                            "version": plugin.version,
+                        }
+                    },
                     "settings": json.loads(json.dumps(asdict(baseline.settings))),
                     "corpus": loaded.spec,
                     "seed": config.seed,

@@ -47,6 +47,8 @@ class RunConfig:
     """Stop after this many generations without a better loss; 0: never."""
     fitness_tokens: tuple[int, ...] = (2048, 16384)
     """Tokens of the rungs, rising."""
+    valid_tokens: int = 32768
+    """Tokens of `valid` on which the winner is chosen; its loss is then measured on all of them."""
     finalists: int = 4
     """How many candidates of the top rung compete on the valid text."""
     n_layers: int = 2
@@ -59,7 +61,14 @@ class RunConfig:
     """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where nothing is measured."""
 
     def __post_init__(self) -> None:
-        for name, low in (("gens", 1), ("pop", 2), ("library_size", 1), ("finalists", 1), ("patience", 0)):
+        for name, low in (
+            ("gens", 1),
+            ("pop", 2),
+            ("library_size", 1),
+            ("finalists", 1),
+            ("valid_tokens", 1),
+            ("patience", 0),
+        ):
             value = getattr(self, name)
             if value < low:
                 raise ConfigError(f"{name} is at least {low}", got=value)
@@ -70,7 +79,7 @@ class RunConfig:
             raise ConfigError("library is grown or random", got=self.library)
 
     @property
-    def model_sizes(self) -> dict[str, int]:
+    def model_sizes(self) -> dict[str, Any]:
         """Overrides for `GPT2Config`."""
         return {name: getattr(self, name) for name in ("n_layers", "d_model", "n_heads", "n_positions")}
 
@@ -101,7 +110,9 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         if key not in defaults:
             near = difflib.get_close_matches(key, defaults, n=1)
             raise ConfigError(
-                "unknown configuration key", got=key, remedy=f"Did you mean {near[0]!r}?" if near else "Remove it."
+                "unknown configuration key",
+                got=key,
+                remedy=f"Did you mean {near[0]!r}?" if near else "Remove it.",
             )
         kind = type(defaults[key])
         if kind is float and type(value) is int:

@@ -24,6 +24,8 @@ def resolve_device(name: str) -> str:
     index = int(match.group(1) or 0)
     if index >= count:
         raise DeviceError(
-            f"this machine has {count} CUDA device(s)", got=name, remedy="Use --device auto, or see `clso doctor`."
+            f"this machine has {count} CUDA device(s)",
+            got=name,
+            remedy="Use --device auto, or see `clso doctor`.",
         )
     return f"cuda:{index}"

@@ -21,9 +21,7 @@ class Encoder:
     such as ranks and norms do not decide how strongly an estimator regularises them.
     """
 
-    def __init__(
-        self, n_choices: Sequence[int], descriptors: Sequence[npt.NDArray[Any] | None] | None = None
-    ) -> None:
+    def __init__(self, n_choices: Sequence[int], descriptors: Sequence[npt.NDArray[Any] | None] | None = None) -> None:
         """`descriptors[g]` has shape (n_choices[g], k_g), or is None for a gene without any.
 
         Raises:
@@ -31,9 +29,7 @@ class Encoder:
         """
         self.n_choices = tuple(int(n) for n in n_choices)
         if not self.n_choices or min(self.n_choices) < 1:
-            raise ConfigError(
-                "a space has at least one gene, each with at least one choice", got=self.n_choices
-            )
+            raise ConfigError("a space has at least one gene, each with at least one choice", got=self.n_choices)
         given = [None] * len(self.n_choices) if descriptors is None else list(descriptors)
         if len(given) != len(self.n_choices):
             raise ConfigError(f"{len(self.n_choices)} genes need as many descriptors", got=len(given))

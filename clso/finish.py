@@ -50,22 +50,23 @@ class Choice:
     n_tokens: int
 
 
-def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path) -> Choice:
-    """Choose by one batched pass over `valid`, write the model to `folder`, and re-measure it there from disk.
+def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path, n_tokens: int) -> Choice:
+    """Choose by one batched pass over `n_tokens` of `valid`, write the model to `folder`, and re-measure it there from disk.
 
     The stated loss is the float32 model's, whatever precision the batched pass used. Raises `EvaluationError` where no
     finalist has a finite loss.
     """
     valid = space.blocks("valid")
-    losses = space.losses(finalists, valid).tolist()
+    sample = space.blocks("valid", n_tokens)
+    losses = space.losses(finalists, sample).tolist()
     finite = [(loss, genome) for loss, genome in zip(losses, finalists, strict=True) if math.isfinite(loss)]
     if not finite:
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
     save_hf(space.model(genome), folder)
     valid_loss = text_loss(load_hf(folder, device=space.context.device), valid)
-    n_tokens = valid[:, 1:].numel() * (len(finalists) + 1)
-    return Choice(genome, valid_loss, tuple(losses), n_tokens)
+    n_forward = sample[:, 1:].numel() * len(finalists) + valid[:, 1:].numel()
+    return Choice(genome, valid_loss, tuple(losses), n_forward)
 
 
 def remeasure(space: LanguageModelSpace, folder: Path, split: str = "test") -> dict[str, Any]:
@@ -92,7 +93,7 @@ def finish(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener
         tokens_forward += sum(e.n_tokens for rung in rungs for e in rung)
         if isinstance(space, LanguageModelSpace):
             finalists = [e.genome for e in last[: config.finalists]]
-            choice = choose_winner(space, finalists, folder.path / "best")
+            choice = choose_winner(space, finalists, folder.path / "best", config.valid_tokens)
             tokens_forward += choice.n_tokens
             rows += [
                 {"type": "finalist", "genome": list(g), "valid_loss": v if math.isfinite(v) else None}

@@ -39,7 +39,7 @@ class SpaceContext:
     seed: int = 0
     fitness_tokens: tuple[int, ...] = (2048, 8192)
     """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the next."""
-    model: Mapping[str, int] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `GPT2Config` (n_layers, d_model, n_heads, n_positions)."""
 
 
@@ -51,9 +51,7 @@ def token_blocks(tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int |
     """
     available = (len(tokens) - 1) // n_positions
     if available < 1:
-        raise DataError(
-            f"a text has at least {n_positions + 1} tokens", got=len(tokens), remedy="Give a longer text."
-        )
+        raise DataError(f"a text has at least {n_positions + 1} tokens", got=len(tokens), remedy="Give a longer text.")
     n = available if n_blocks is None else min(n_blocks, available)
     starts = (np.arange(n) * available // n) * n_positions
     cut = tokens[starts[:, None] + np.arange(n_positions + 1)[None, :]]

@@ -17,7 +17,18 @@ from clso.space import SearchSpace
 
 __all__ = ["describe_device", "describe_software", "make_manifest"]
 
-_PACKAGES = ("clso", "torch", "numpy", "scipy", "scikit-learn", "deap", "ray", "tokenizers", "tiktoken", "nvidia-ml-py")
+_PACKAGES = (
+    "clso",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "deap",
+    "ray",
+    "tokenizers",
+    "tiktoken",
+    "nvidia-ml-py",
+)
 
 
 def describe_software() -> dict[str, str | None]:
@@ -52,10 +63,14 @@ def describe_device(device: str) -> dict[str, Any]:
 
 
 def make_manifest(
-    config: RunConfig, space: SearchSpace, device: str, space_plugin: Plugin, surrogate: Plugin | None, meter: EnergyMeter
+    config: RunConfig,
+    space: SearchSpace,
+    device: str,
+    space_plugin: Plugin,
+    surrogate: Plugin | None,
+    meter: EnergyMeter,
 ) -> dict[str, Any]:
     """The manifest of a run, as JSON types."""
-    language = isinstance(space, LanguageModelSpace)
     return {
         "software": describe_software(),
         "hardware": describe_device(device),
@@ -64,7 +79,7 @@ def make_manifest(
             for kind, p in (("space", space_plugin), ("surrogate", surrogate))
             if p is not None
         },
-        "corpus": space.corpus.spec if language else None,
+        "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
         "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},

@@ -67,7 +67,9 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
             raise RunFolderError(
-                "one process at a time writes to a run folder", got=str(self.path), remedy="Wait for the other run."
+                "one process at a time writes to a run folder",
+                got=str(self.path),
+                remedy="Wait for the other run.",
             ) from error
 
     def close(self) -> None:
@@ -99,7 +101,9 @@ class RunFolder:
         try:
             value = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise RunFolderError(f"the run has {name}", got=str(self.path), remedy="Let the run finish first.") from error
+            raise RunFolderError(
+                f"the run has {name}", got=str(self.path), remedy="Let the run finish first."
+            ) from error
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} is whole", got=str(error)) from error
         if not isinstance(value, dict):

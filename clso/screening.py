@@ -206,12 +206,8 @@ class Screener:
             return everything
         chosen, audits = self._choose(values, minimum if self._trusted else len(genomes))
         self._n_screened_out += len(genomes) - len(chosen)
-        self._batch = _Batch(
-            {genomes[i]: float(values[i]) for i in chosen}, frozenset(genomes[i] for i in audits)
-        )
-        return Screening(
-            chosen, audits, [Prediction(g, float(v)) for g, v in zip(genomes, values, strict=True)]
-        )
+        self._batch = _Batch({genomes[i]: float(values[i]) for i in chosen}, frozenset(genomes[i] for i in audits))
+        return Screening(chosen, audits, [Prediction(g, float(v)) for g, v in zip(genomes, values, strict=True)])
 
     def _choose(self, values: Floats, minimum: int) -> tuple[list[int], list[int]]:
         n = len(values)
@@ -237,9 +233,7 @@ class Screener:
             if due or self._estimator is None:  # None after a resume: the fit in force is made again
                 rows = self._rows[: self._n_fit]
                 self._estimator = self._make_estimator(self._seed)
-                self._estimator.fit(
-                    self._encoder.encode([g for g, _ in rows]), np.array([v for _, v in rows])
-                )
+                self._estimator.fit(self._encoder.encode([g for g, _ in rows]), np.array([v for _, v in rows]))
             values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
@@ -273,9 +267,7 @@ class Screener:
             return
         if self._trusted:
             if rho < self._trust_threshold:
-                self._disable(
-                    f"rank correlation {rho:.3f} on the last {n} audits, below {self._trust_threshold}"
-                )
+                self._disable(f"rank correlation {rho:.3f} on the last {n} audits, below {self._trust_threshold}")
         elif rho >= self._trust_threshold and rho * math.sqrt(n - 1) >= _SIGNIFICANT:
             self._trusted = True
         elif self._n_audits >= _PATIENCE * (self._audits.maxlen or 0):
@@ -347,9 +339,7 @@ def _pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
     pairs = list(rows)
     genomes = np.array([genome for genome, _ in pairs], dtype="<i4")
     values = np.array([value for _, value in pairs], dtype="<f8")
-    return {
-        name: base64.b64encode(a.tobytes()).decode() for name, a in (("genomes", genomes), ("values", values))
-    }
+    return {name: base64.b64encode(a.tobytes()).decode() for name, a in (("genomes", genomes), ("values", values))}
 
 
 def _unpack_rows(packed: dict[str, str], n_genes: int) -> list[tuple[Genome, float]]:

@@ -94,7 +94,9 @@ class Search:
             "screened_out": len(candidates) - len(evaluations),
             "cached": engine.n_cached,
             "tokens_forward": self.tokens_forward,
-            "audits": self._audits(screening.audits, screening.predictions, {e.genome: e for e in measured}, candidates),
+            "audits": self._audits(
+                screening.audits, screening.predictions, {e.genome: e for e in measured}, candidates
+            ),
             "audit_correlation": screener.audit_correlation,
             "surrogate_trusted": screener.trusted,
         }

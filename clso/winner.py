@@ -18,7 +18,12 @@ __all__ = ["evaluate_run", "export_run"]
 
 
 def evaluate_run(
-    path: Path, *, data: str | None = None, split: str = "test", device: str = "auto", cache_dir: Path | None = None
+    path: Path,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    device: str = "auto",
+    cache_dir: Path | None = None,
 ) -> dict[str, Any]:
     """`loss` (nats per token), `n_tokens` and `split` of a run's winner, on its own text or on another.
 

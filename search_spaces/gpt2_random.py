@@ -74,10 +74,9 @@ class RandomWeights:
         return self.library.bank(shape, self.device, torch.float32)
 
     def _tables(self, shape: tuple[int, int], picks: Tensor) -> Tables:
-        distinct, index = picks.unique(return_inverse=True)
-        return Tables(
-            torch.stack([self.library.dense(shape, i, self.device, torch.float32) for i in distinct.tolist()]), index
-        )
+        distinct = sorted(set(picks.tolist()))
+        index = torch.tensor([distinct.index(i) for i in picks.tolist()])
+        return Tables(torch.stack([self.library.dense(shape, i, self.device, torch.float32) for i in distinct]), index)
 
 
 def _is_table(name: str) -> bool:

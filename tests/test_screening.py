@@ -132,8 +132,7 @@ def test_useful_surrogate_screens_four_fifths_and_finds_better_candidates() -> N
             assert max(s.predictions[i].value for i in picked) <= min(s.predictions[i].value for i in others)
             assert [p.genome for p in s.predictions] == population
     late = [
-        np.mean([linear(candidates(g)[i], g) for i in set(log[g].chosen) - set(log[g].audits)])
-        for g in range(20, 30)
+        np.mean([linear(candidates(g)[i], g) for i in set(log[g].chosen) - set(log[g].audits)]) for g in range(20, 30)
     ]
     every = [np.mean([linear(c, g) for c in candidates(g)]) for g in range(20, 30)]
     assert np.mean(late) < np.mean(every) - 0.1

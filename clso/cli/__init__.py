@@ -51,7 +51,10 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"the disk cannot be written: {error.strerror}{where}. Free some space, then `clso resume RUN`.", 1)
+        _fail(
+            f"the disk cannot be written: {error.strerror}{where}. Free some space, then `clso resume RUN`.",
+            1,
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -16,7 +16,7 @@ from clso.cli.evolve import config_options, default_folder, make_config
 __all__ = ["baseline"]
 
 
-class _Numbers(click.ParamType):
+class _Numbers(click.ParamType[typing.Any]):
     """Comma-separated numbers, as a tuple."""
 
     name = "numbers"
@@ -64,7 +64,11 @@ def _command(name: str, plugin: Any) -> click.Command:
     @click.command(name, help=plugin.help or plugin.__doc__)
     @config_options
     @click.option("--space", help="Search space, for baselines that draw from one.")
-    @click.option("--library", type=click.Choice(["grown", "random"]), help="Crystals, for baselines that draw from a space.")
+    @click.option(
+        "--library",
+        type=click.Choice(["grown", "random"]),
+        help="Crystals, for baselines that draw from a space.",
+    )
     def run(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
         from clso.baseline import run_baseline
         from clso.cli.view import baseline_summary

@@ -25,9 +25,16 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", help="auto (default), cpu, cuda or cuda:N."),
         click.option("--energy", help="Energy source: auto (default), nvml, nvml-sampled, rapl or null."),
         click.option(
-            "--config", "recipe", type=click.Path(path_type=Path), help="A TOML recipe; options on the line win."
+            "--config",
+            "recipe",
+            type=click.Path(path_type=Path),
+            help="A TOML recipe; options on the line win.",
         ),
-        click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: a new one in runs/local)."),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            help="The run folder (default: a new one in runs/local).",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
     ]
     for option in reversed(options):

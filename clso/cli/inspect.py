@@ -16,7 +16,12 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 @click.command(short_help="Measure a finished run's winner from disk.")
 @_RUN
 @click.option("--data", help="Another text, cut with the run's own tokenizer (default: the run's text).")
-@click.option("--split", type=click.Choice(["test", "valid", "fitness", "statistics", "train"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "valid", "fitness", "statistics", "train"]),
+    default="test",
+    show_default=True,
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print loss, n_tokens and split as JSON.")
 def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool) -> None:

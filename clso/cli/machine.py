@@ -57,7 +57,7 @@ def _examine() -> dict[str, dict[str, Any]]:
 
     import torch
 
-    from clso.data.cache import cache_folder
+    from clso.data.cache import cache_root
     from clso.device import resolve_device
     from clso.energy import open_meter, self_test
     from clso.manifest import describe_device, describe_software
@@ -76,11 +76,14 @@ def _examine() -> dict[str, dict[str, Any]]:
     }
     return {
         "software": dict(describe_software()),
-        "device": {**describe_device(device), "cuda_devices": torch.cuda.device_count() if torch.cuda.is_available() else 0},
+        "device": {
+            **describe_device(device),
+            "cuda_devices": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        },
         "energy": energy,
         "optional": {
             name: "installed" if importlib.util.find_spec(module) else f"missing: {hint}"
             for name, (module, hint) in extras.items()
         },
-        "cache": {"folder": str(cache_folder(None))},
+        "cache": {"folder": str(cache_root(None))},
     }

@@ -28,7 +28,11 @@ class _LiveView(Listener):
 
     def __init__(self, config: RunConfig, console: Console) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
         )
         self.task = self.progress.add_task("starting", total=config.gens)
         self.figures = Text()
@@ -174,8 +178,10 @@ def _energy(result: dict[str, Any]) -> str:
     if energy is None:
         return f"not measured: {result['energy_reason']}"
     net = energy["net"]["total"]
-    return f"{energy['gross']['total']:,.1f} J gross" + (f", {net:,.1f} J net" if net is not None else "") + (
-        f" ({energy['source']})"
+    return (
+        f"{energy['gross']['total']:,.1f} J gross"
+        + (f", {net:,.1f} J net" if net is not None else "")
+        + (f" ({energy['source']})")
     )
 
 

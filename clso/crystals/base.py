@@ -61,9 +61,7 @@ class Crystal(ABC):
             ConfigError: a bad shape, parameter or seed, or neither seed nor tensors given.
         """
         self.shape = check_shape(shape)
-        self.params: dict[str, ParamValue] = resolve_params(
-            self.family, {"gain": 1.0, **self.defaults}, params
-        )
+        self.params: dict[str, ParamValue] = resolve_params(self.family, {"gain": 1.0, **self.defaults}, params)
         require(self.gain > 0, "a crystal's gain is above 0", got=self.gain, remedy="1.0 is the default.")
         self.check(self.shape, self.params)
         if tensors is None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
@@ -73,8 +71,7 @@ class Crystal(ABC):
         self.seed = None if seed is None else int(seed)
         self._tensors: dict[str, Tensor] | None = None if tensors is None else dict(tensors)
 
-    # ---- what a family writes
-    # ---------------------------------------------------------------------------
+    # ---- what a family writes ----
 
     @classmethod
     def check(cls, shape: tuple[int, int], params: Params) -> None:
@@ -115,8 +112,7 @@ class Crystal(ABC):
         """Structural traits; measured on the dense form unless the family knows better."""
         return dense_traits(self.dense(torch.float32).cpu().numpy(), self.rank_bound)
 
-    # ---- what every crystal does
-    # ------------------------------------------------------------------------
+    # ---- what every crystal does ----
 
     @property
     def d_out(self) -> int:
@@ -174,7 +170,7 @@ class Crystal(ABC):
         return y.to(x.dtype).reshape(*x.shape[:-1], self.d_out)
 
     def to_dense(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-        """W (d_out, d_in) in `dtype` on `device`; a new tensor."""
+        """W (d_out, d_in) in `dtype` on `device`. Read-only: it may share memory with the crystal."""
         work = torch.float64 if dtype == torch.float64 else torch.float32
         return self.dense(work).to(device=device, dtype=dtype)
 
@@ -192,8 +188,7 @@ class Crystal(ABC):
         settings = "".join(f", {k}={v!r}" for k, v in self.params.items() if k != "gain" or v != 1.0)
         return f"{type(self).__name__}({self.d_out}x{self.d_in}, seed={self.seed}{settings})"
 
-    # ---- helpers for families
-    # ---------------------------------------------------------------------------
+    # ---- helpers for families ----
 
     def values(self, name: str, like: Tensor | torch.dtype) -> Tensor:
         """Stored tensor `name` in the dtype (and, for a tensor, on the device) of `like`."""

@@ -47,9 +47,7 @@ class Traits:
     diagonal_mass: float
 
 
-def descriptor_vector(
-    traits: Traits, shape: tuple[int, int], n_params: int, token_flops: int
-) -> NDArray[np.float32]:
+def descriptor_vector(traits: Traits, shape: tuple[int, int], n_params: int, token_flops: int) -> NDArray[np.float32]:
     """`traits` and costs as float32 of length `len(DESCRIPTOR_NAMES)`, in that order."""
     d_out, d_in = shape
     return np.array(

@@ -21,7 +21,8 @@ def nearest_divisor(size: int, target: float) -> int:
     """The divisor of `size` nearest to `target` in ratio, the smaller of two equally near."""
     small = [d for d in range(1, math.isqrt(size) + 1) if size % d == 0]
     divisors = sorted({*small, *(size // d for d in small)})
-    return min(divisors, key=lambda d: (abs(math.log(d / target)), d))
+    # Rounded, since 1 and a prime are equally near to its square root only up to the last bit of a logarithm.
+    return min(divisors, key=lambda d: (round(abs(math.log(d / target)), 9), d))
 
 
 @register_family("kronecker")
@@ -90,9 +91,7 @@ class Kronecker(Crystal):
     def traits(self) -> Traits:
         _, b, _, d = self.factors
         coarse, fine = self.array("coarse"), self.array("fine")
-        energy = float(
-            np.sum(np.square(coarse, dtype=np.float64)) * np.sum(np.square(fine, dtype=np.float64))
-        )
+        energy = float(np.sum(np.square(coarse, dtype=np.float64)) * np.sum(np.square(fine, dtype=np.float64)))
         i = np.arange(min(self.shape))
         diagonal = coarse[i // b, i // d] * fine[i % b, i % d]
         return Traits(

@@ -79,9 +79,7 @@ class CrystalLibrary:
             family.
         """
         self.size, self.seed, self.cache_bytes = int(size), int(seed), int(cache_bytes)
-        require(
-            1 <= self.size <= _MAX_SIZE, "a library holds 1 to 2^20 crystals", got=size, remedy="Give 64."
-        )
+        require(1 <= self.size <= _MAX_SIZE, "a library holds 1 to 2^20 crystals", got=size, remedy="Give 64.")
         require(self.seed >= 0, "a library's seed is at least 0", got=seed, remedy="Give 0.")
         require(self.cache_bytes >= 0, "a cache has at least 0 bytes", got=cache_bytes, remedy="Give 2**30.")
         require(
@@ -175,9 +173,7 @@ class CrystalLibrary:
         """(size, len(DESCRIPTOR_NAMES)), from the structure: no default family builds a dense matrix."""
         key = check_shape(shape)
         if key not in self._descriptors:
-            self._descriptors[key] = np.stack(
-                [self.crystal(key, index).descriptor() for index in range(self.size)]
-            )
+            self._descriptors[key] = np.stack([self.crystal(key, index).descriptor() for index in range(self.size)])
         return self._descriptors[key].copy()
 
     def clear(self) -> None:

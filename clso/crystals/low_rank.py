@@ -101,8 +101,7 @@ class LowRank(Crystal):
             rank=self.rank_bound,
             density=1.0 - float(law[self.rank_bound]),
             frobenius=scale * math.sqrt(energy),
-            spectral=scale
-            * power_iteration(lambda v: left @ (right.T @ v), lambda u: right @ (left.T @ u), self.d_in),
+            spectral=scale * power_iteration(lambda v: left @ (right.T @ v), lambda u: right @ (left.T @ u), self.d_in),
             mean_abs=scale * float(law @ magnitude),
             diagonal_mass=float(diagonal @ diagonal) / energy if energy else 0.0,
         )

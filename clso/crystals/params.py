@@ -74,14 +74,12 @@ def _as_type_of(default: ParamValue, value: object, where: str) -> ParamValue:
             number = math.nan
         if math.isfinite(number):
             return number
-    elif wanted is int and not isinstance(value, bool):
+    elif wanted is int and not isinstance(value, bool):  # True is an int to operator.index
         try:
             return operator.index(value)  # type: ignore[arg-type]
         except TypeError:
             pass
-    elif isinstance(value, wanted):
+    elif type(value) is wanted:
         return value
     kind = {float: "a finite number", int: "an integer", bool: "true or false", str: "a string"}[wanted]
-    raise ConfigError(
-        f"crystal parameter {where} is {kind}", got=value, remedy=f"The default is {default!r}."
-    )
+    raise ConfigError(f"crystal parameter {where} is {kind}", got=value, remedy=f"The default is {default!r}.")

@@ -193,10 +193,7 @@ class Checkerboard(Crystal):
         return np.flatnonzero((positions // int(self.params["cell"])) % 2 == parity)
 
     def _sizes(self) -> list[tuple[int, int]]:
-        return [
-            (len(self._stripes(self.d_out, parity)), len(self._stripes(self.d_in, parity)))
-            for parity in (0, 1)
-        ]
+        return [(len(self._stripes(self.d_out, parity)), len(self._stripes(self.d_in, parity))) for parity in (0, 1)]
 
     @property
     def n_params(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from clso.data.tokenfile import FileCheck, check_file, write_bytes
 from clso.errors import DataError
 
-__all__ = ["Sidecar", "cache_folder", "read_sidecar", "write_errors", "write_sidecar"]
+__all__ = ["Sidecar", "cache_folder", "cache_root", "read_sidecar", "write_errors", "write_sidecar"]
 
 _SIDECAR = "corpus.json"
 
@@ -28,10 +28,14 @@ class Sidecar:
     files: dict[str, FileCheck]
 
 
+def cache_root(cache_dir: str | Path | None) -> Path:
+    """`cache_dir`, else $CLSO_CACHE, else ~/.cache/clso."""
+    return Path(cache_dir or os.environ.get("CLSO_CACHE") or "~/.cache/clso").expanduser()
+
+
 def cache_folder(cache_dir: str | Path | None, key: str) -> Path:
-    """`cache_dir`, else $CLSO_CACHE, else ~/.cache/clso; then the sub-folder of `key`."""
-    root = cache_dir or os.environ.get("CLSO_CACHE") or "~/.cache/clso"
-    return Path(root).expanduser() / "corpora" / key[:32]
+    """The sub-folder of a corpus in the cache."""
+    return cache_root(cache_dir) / "corpora" / key[:32]
 
 
 def read_sidecar(folder: Path) -> Sidecar | None:

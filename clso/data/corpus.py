@@ -187,9 +187,7 @@ def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, 
             files[f"{split}.bin"] = write_tokens(folder / f"{split}.bin", batches, dtype)
         chosen = choose_fitness(sizes["train"], fitness_share(sum(sizes["train"])))
         for split, flag in (("statistics", False), ("fitness", True)):
-            sizes[split] = [
-                n for n, is_fitness in zip(sizes["train"], chosen, strict=True) if is_fitness is flag
-            ]
+            sizes[split] = [n for n, is_fitness in zip(sizes["train"], chosen, strict=True) if is_fitness is flag]
         n_tokens = {split: sum(sizes[split]) for split in SPLITS}
         _require_enough(n_tokens)
         train = map_tokens(folder / "train.bin", dtype)
@@ -209,9 +207,7 @@ def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, 
     return sidecar
 
 
-def _make_tokenizer(
-    train: list[Document], wanted: TokenizerSpec | TextTokenizer, report: Progress
-) -> TextTokenizer:
+def _make_tokenizer(train: list[Document], wanted: TokenizerSpec | TextTokenizer, report: Progress) -> TextTokenizer:
     if not isinstance(wanted, TokenizerSpec):
         return wanted
     if wanted.kind != "bpe":

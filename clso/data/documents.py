@@ -18,6 +18,7 @@ __all__ = ["Document", "divide", "split_file", "split_into_pieces", "unique"]
 
 MIN_RUN_BYTES = 1_000
 
+_SPACE = b" \t\n\r\f\v"
 _HEADING = re.compile(rb"^ = [^=\s](?:[^\n]*[^=\s])? = *\r?$", re.MULTILINE)
 _BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
 
@@ -30,7 +31,15 @@ class Document:
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", hashlib.sha256(bytes(self.data).strip()).digest())
+        start, end = (
+            0,
+            len(self.data),
+        )  # of the stripped text: found without a copy, for documents may be large
+        while start < end and self.data[start] in _SPACE:
+            start += 1
+        while start < end and self.data[end - 1] in _SPACE:
+            end -= 1
+        object.__setattr__(self, "digest", hashlib.sha256(self.data[start:end]).digest())
 
     def __len__(self) -> int:
         return len(self.data)
@@ -78,9 +87,7 @@ def unique(documents: Iterable[Document], seen: set[bytes]) -> list[Document]:
     return kept
 
 
-def divide(
-    documents: list[Document], position: float, tolerance: float
-) -> tuple[list[Document], list[Document]]:
+def divide(documents: list[Document], position: float, tolerance: float) -> tuple[list[Document], list[Document]]:
     """Cut a sequence of documents in two near byte `position`.
 
     The cut falls between documents where such a place lies within `tolerance` bytes, else inside the document
@@ -110,7 +117,7 @@ def split_into_pieces(document: Document, piece_bytes: int) -> list[Document]:
 
 
 def _snap(data: memoryview, offset: int, tolerance: int) -> int:
-    """The place within `tolerance` bytes nearest to `offset` that starts a line, else a word; else a character."""
+    """The line start nearest to `offset` within `tolerance` bytes, else a word's end, else a character's."""
     low = max(0, offset - tolerance)
     window = bytes(data[low : offset + tolerance])
     for pattern in (rb"\n(?=[^\n])", rb"[^\s](?=\s)"):

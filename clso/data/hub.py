@@ -36,9 +36,7 @@ def read_hub(name: str) -> dict[str, bytes]:
     config = HUB_CONFIGS[name]
     try:
         folder = snapshot_download(_REPOSITORY, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"])
-    except (
-        Exception
-    ) as error:  # the hub's client lets through its own, the HTTP library's and the system's errors
+    except Exception as error:  # the hub's client lets through its own, the HTTP library's and the system's errors
         raise DataError(
             f"{name} cannot be had from the Hugging Face hub",
             got=type(error).__name__,
@@ -82,6 +80,4 @@ def _rows(path: Path) -> Iterator[str | None]:
             for batch in file.iter_batches(columns=["text"]):
                 yield from batch.column(0).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            "the parquet file cannot be read", got=str(path), remedy=str(error).split("\n")[0]
-        ) from error
+        raise DataError("the parquet file cannot be read", got=str(path), remedy=str(error).split("\n")[0]) from error

@@ -78,9 +78,7 @@ def read_source(spec: str, progress: Progress) -> Source:
         files = tuple(TextFile(role, data, role) for role, data in read_hub(spec).items())
         source = Source("splits", files, spec)
     else:
-        raise DataError(
-            "data is python-stdlib, text:PATH, wikitext-103 or wikitext-2", got=spec, remedy=_nearest(spec)
-        )
+        raise DataError("data is python-stdlib, text:PATH, wikitext-103 or wikitext-2", got=spec, remedy=_nearest(spec))
     if not any(file.data.strip() for file in source.files):
         raise DataError("the text is empty", got=spec, remedy="Name a file or folder that holds text")
     n_bytes = sum(len(file.data) for file in source.files)
@@ -91,9 +89,9 @@ def read_source(spec: str, progress: Progress) -> Source:
 def _nearest(spec: str) -> str:
     if Path(spec).expanduser().exists():
         return f"Did you mean 'text:{spec}'?"
-    names = ["python-stdlib", "text:PATH", *HUB_CONFIGS]
+    names = {name.lower(): name for name in ("python-stdlib", "text:PATH", *HUB_CONFIGS)}
     near = difflib.get_close_matches(spec.lower(), names, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else ""
+    return f"Did you mean {names[near[0]]!r}?" if near else ""
 
 
 def _python_stdlib(root: Path) -> Source:
@@ -150,9 +148,7 @@ def _folder(root: Path) -> Source:
         return Source("splits", files, f"text:{root} (train, valid and test given)")
     files = tuple(_text_files(root, names, {}))
     if not files:
-        raise DataError(
-            "the folder holds no text files", got=str(root), remedy="Name a folder of UTF-8 files"
-        )
+        raise DataError("the folder holds no text files", got=str(root), remedy="Name a folder of UTF-8 files")
     return Source("folder", files, f"text:{root}")
 
 
@@ -192,13 +188,9 @@ def _read(path: Path) -> bytes:
                 return stream.read()
         return path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            "a .gz file must hold whole gzip data", got=str(path), remedy=f"It is not ({error})"
-        ) from error
+        raise DataError("a .gz file must hold whole gzip data", got=str(path), remedy=f"It is not ({error})") from error
     except OSError as error:
-        raise DataError(
-            "the file cannot be read", got=str(path), remedy=error.strerror or str(error)
-        ) from error
+        raise DataError("the file cannot be read", got=str(path), remedy=error.strerror or str(error)) from error
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -129,9 +129,7 @@ def _fine_enough(train: list[Document]) -> list[Document]:
     sizes = [len(document) for document in train]
     target = fitness_share(sum(sizes)) * sum(sizes)
     got = sum(
-        size
-        for size, chosen in zip(sizes, choose_fitness(sizes, fitness_share(sum(sizes))), strict=True)
-        if chosen
+        size for size, chosen in zip(sizes, choose_fitness(sizes, fitness_share(sum(sizes))), strict=True) if chosen
     )
     if 0.5 * target <= got <= 1.5 * target:
         return train

@@ -47,9 +47,7 @@ def open_cards(indices: Sequence[int], nvml: Any = None, environ: Mapping[str, s
         try:
             import pynvml
         except ImportError as error:
-            raise EnergyError(
-                "NVML needs the package nvidia-ml-py", remedy="pip install nvidia-ml-py"
-            ) from error
+            raise EnergyError("NVML needs the package nvidia-ml-py", remedy="pip install nvidia-ml-py") from error
         nvml = pynvml
     try:
         nvml.nvmlInit()

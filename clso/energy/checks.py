@@ -106,9 +106,7 @@ def self_test(
         "counter_monotonic": _monotonic(backend, readings, reading_fault),
         "plausible_watts": _plausible(window, backend.n_units),
         "counter_agrees_with_power": (
-            {"ok": None, "value": None, "detail": second_reason}
-            if reference is None
-            else _agreement(window, second)
+            {"ok": None, "value": None, "detail": second_reason} if reference is None else _agreement(window, second)
         ),
     }
     verdicts = [check["ok"] for check in checks.values() if check["ok"] is not None]

@@ -38,9 +38,7 @@ def step_j(before_j: float, after_j: float, elapsed_s: float, limits: CounterLim
     gained_j = after_j - before_j
     if limits.ranges_j is None:
         if gained_j < 0:
-            raise ReadingFault(
-                f"the energy counter went backwards ({before_j:.3f} J to {after_j:.3f} J): it was reset"
-            )
+            raise ReadingFault(f"the energy counter went backwards ({before_j:.3f} J to {after_j:.3f} J): it was reset")
     else:
         range_j = limits.ranges_j[unit]
         if elapsed_s * limits.max_w > range_j:
@@ -71,9 +69,7 @@ class CounterBackend:
 
     reason: str | None = None
 
-    def __init__(
-        self, source: str, read_j: Callable[[], Sequence[float]], limits: CounterLimits, clock: Clock
-    ) -> None:
+    def __init__(self, source: str, read_j: Callable[[], Sequence[float]], limits: CounterLimits, clock: Clock) -> None:
         self.source, self.limits, self.read_j, self._clock = source, limits, read_j, clock
         self.resolution_s = limits.resolution_s
         self.n_units = len(read_j())

@@ -85,9 +85,7 @@ def _on_cards(
     what: str, make: Callable[[Cards, Clock], Backend], indices: Sequence[int], nvml: Any, clock: Clock
 ) -> Backend:
     if not indices:
-        raise EnergyError(
-            "NVML measures CUDA devices and none was named", remedy='Give device="cuda", or use RAPL'
-        )
+        raise EnergyError("NVML measures CUDA devices and none was named", remedy='Give device="cuda", or use RAPL')
     cards = open_cards(indices, nvml)
     try:
         return make(cards, clock)

@@ -28,8 +28,6 @@ class PowerIntegral:
             last_s, last_w = self._last
             gap_s = time_s - last_s
             if gap_s > self._max_gap_s:
-                raise ReadingFault(
-                    f"no power sample for {gap_s:.2f} s (at most {self._max_gap_s:.2f} s is allowed)"
-                )
+                raise ReadingFault(f"no power sample for {gap_s:.2f} s (at most {self._max_gap_s:.2f} s is allowed)")
             self.energy_j += 0.5 * (last_w + power_w) * gap_s
         self._last = (time_s, power_w)

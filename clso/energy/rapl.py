@@ -41,9 +41,7 @@ def open_rapl(clock: Clock, root: Path = POWERCAP_ROOT) -> CounterBackend:
         ranges_j = tuple(_microjoules(package / "max_energy_range_uj") for package in packages)
         # Ten readings in the shortest time in which a counter could wrap, so that a late one does no harm.
         poll_s = min(ranges_j) / MAX_PACKAGE_W / 10
-        return CounterBackend(
-            "rapl", read_j, CounterLimits(RESOLUTION_S, MAX_PACKAGE_W, ranges_j, poll_s), clock
-        )
+        return CounterBackend("rapl", read_j, CounterLimits(RESOLUTION_S, MAX_PACKAGE_W, ranges_j, poll_s), clock)
     except (OSError, ValueError) as error:
         raise _unreadable(root, error) from error
 

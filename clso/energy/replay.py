@@ -38,9 +38,7 @@ def _latest(recording: Recording, now_s: float) -> float:
     return past[-1]
 
 
-def replay_counter(
-    recordings: Sequence[Recording], clock: ReplayClock, limits: CounterLimits
-) -> CounterBackend:
+def replay_counter(recordings: Sequence[Recording], clock: ReplayClock, limits: CounterLimits) -> CounterBackend:
     """Return a counter source over one recording of joules for each unit."""
     return CounterBackend("replay", lambda: [_latest(r, clock.now_s) for r in recordings], limits, clock)
 

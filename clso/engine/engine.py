@@ -60,7 +60,12 @@ class Engine:
     """
 
     def __init__(
-        self, space: SearchSpace, config: EngineConfig | None = None, *, seed: int = 0, seeds: Sequence[Genome] = ()
+        self,
+        space: SearchSpace,
+        config: EngineConfig | None = None,
+        *,
+        seed: int = 0,
+        seeds: Sequence[Genome] = (),
     ) -> None:
         self.space = space
         self.config = config or EngineConfig()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.errors import ConfigError
+from clso.models.head_loss import row_losses
 
 __all__ = ["GPT2", "GPT2Config", "text_loss"]
 
@@ -130,15 +131,16 @@ class GPT2(nn.Module):
 
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
-        logits = self(blocks[:, :-1]).float()
-        return F.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten(), reduction="none").view(len(blocks), -1)
+        rows = self.hidden(blocks[:, :-1]).flatten(0, 1)
+        losses: Tensor = row_losses(rows, self.head.weight, blocks[:, 1:].flatten())
+        return losses.view(len(blocks), -1)
 
 
 @torch.no_grad()
 def text_loss(model: GPT2, blocks: Tensor, *, block_batch: int = 16) -> float:
     """Mean loss in nats per token over blocks (n, T + 1), summed in float64."""
     device = next(model.parameters()).device
-    total = sum(
-        model.token_losses(part.to(device).long()).double().sum().item() for part in blocks.split(block_batch)
-    )
-    return total / (blocks.shape[0] * (blocks.shape[1] - 1))
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for part in torch.split(blocks, block_batch):
+        total += model.token_losses(part.to(device).long()).double().sum()
+    return total.item() / blocks[:, 1:].numel()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Tables", "population_head_loss"]
+__all__ = ["Tables", "population_head_loss", "row_losses"]
 
 _CPU_TILE_ELEMENTS = 1 << 20  # logits in flight on a CPU: 4 MB, so that the three passes over them stay in cache
 _CUDA_MEMORY_SHARE = 0.25  # of the free memory; logits, their exponentials and a margin
@@ -46,25 +46,26 @@ def _rows_per_tile(n_rows: int, vocab_size: int, device: torch.device) -> int:
 
 
 def population_head_loss(hidden: Tensor, head: Tables, targets: Tensor) -> Tensor:
-    """Mean negative log-likelihood of `targets` for each candidate, in nats, float64.
+    """Summed negative log-likelihood of `targets` for each candidate, in nats, float64 (P,).
 
     `hidden` is (P, N, d), `targets` (N,). Candidates that share a head are one matrix product.
     """
     n_candidates, n_rows, d = hidden.shape
     out = torch.empty(n_candidates, dtype=torch.float64, device=hidden.device)
-    for table in head.index.unique().tolist():
+    tile = _rows_per_tile(n_rows, head.tables.shape[1], hidden.device)
+    for table in sorted(set(head.index.tolist())):
         members = (head.index == table).nonzero().flatten().to(hidden.device)
         rows = hidden[members].reshape(-1, d)
-        losses = _row_losses(rows, head.tables[table], targets.repeat(len(members)), n_rows)
-        out[members] = losses.view(len(members), n_rows).double().mean(dim=1)
+        losses = row_losses(rows, head.tables[table], targets.repeat(len(members)), tile)
+        out[members] = losses.view(len(members), n_rows).double().sum(dim=1)
     return out
 
 
-def _row_losses(rows: Tensor, weight: Tensor, targets: Tensor, rows_per_candidate: int) -> Tensor:
-    """Losses (n,) of rows (n, d) under one head (V, d)."""
-    tile = _rows_per_tile(rows_per_candidate, weight.shape[0], rows.device)
+def row_losses(rows: Tensor, weight: Tensor, targets: Tensor, tile: int | None = None) -> Tensor:
+    """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d), `tile` rows at a time."""
+    tile = _rows_per_tile(len(rows), weight.shape[0], rows.device) if tile is None else tile
     losses = []
-    for part, target in zip(rows.split(tile), targets.split(tile), strict=True):
+    for part, target in zip(torch.split(rows, tile), torch.split(targets, tile), strict=True):
         logits = (part @ weight.T).float()
         losses.append(torch.logsumexp(logits, dim=1) - logits.gather(1, target[:, None])[:, 0])
     return torch.cat(losses)

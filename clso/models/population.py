@@ -18,6 +18,24 @@ from clso.models.head_loss import Tables, population_head_loss
 
 __all__ = ["PopulationGPT2"]
 
+_CPU_BLOCKS, _CPU_ROWS = 16, 1 << 14  # 16 Ki rows of a 512-wide MLP are 32 MB
+_CUDA_MEMORY_SHARE = 0.25  # of the free memory, for activations
+
+
+def _chunk(n_candidates: int, config: GPT2Config, device: torch.device) -> tuple[int, int]:
+    """Blocks and candidates of one pass, so that memory stays bounded at any population and any length of text.
+
+    On a CPU the number of blocks is fixed, for then a candidate's loss is the same to the last bit in any company.
+    """
+    t = config.n_positions
+    if device.type != "cuda":
+        return _CPU_BLOCKS, max(1, _CPU_ROWS // (_CPU_BLOCKS * t))
+    free, _ = torch.cuda.mem_get_info(device)
+    bytes_per_row = 4 * (3 * config.d_mlp + 8 * config.d_model)
+    rows = max(t, int(free * _CUDA_MEMORY_SHARE) // bytes_per_row)
+    candidates = min(n_candidates, max(1, rows // t))
+    return max(1, rows // (candidates * t)), candidates
+
 
 @dataclass(frozen=True)
 class PopulationGPT2:
@@ -49,8 +67,22 @@ class PopulationGPT2:
     @torch.no_grad()
     def losses(self, blocks: Tensor) -> Tensor:
         """Mean loss of each candidate over blocks (B, T + 1), in nats per token: (P,) float64."""
-        hidden = self.hidden(blocks[:, :-1])
-        return population_head_loss(hidden, self.head, blocks[:, 1:].flatten())
+        n_blocks, n_candidates = _chunk(len(self), self.config, blocks.device)
+        sums: list[Tensor] = []
+        for start in range(0, len(self), n_candidates):
+            part = self.members(start, start + n_candidates)
+            total = torch.zeros(len(part), dtype=torch.float64, device=blocks.device)
+            for some in torch.split(blocks, n_blocks):
+                total += population_head_loss(part.hidden(some[:, :-1]), part.head, some[:, 1:].flatten())
+            sums.append(total)
+        return torch.cat(sums) / blocks[:, 1:].numel()
+
+    def members(self, start: int, stop: int) -> PopulationGPT2:
+        """The candidates from `start` to `stop`; the tables are shared."""
+        if start == 0 and stop >= len(self):
+            return self
+        wte, head = (Tables(t.tables, t.index[start:stop]) for t in (self.wte, self.head))
+        return PopulationGPT2(self.config, wte, head, {n: p[start:stop] for n, p in self.params.items()})
 
     def single(self, candidate: int) -> GPT2:
         """One candidate as an ordinary float32 module on the CPU."""

@@ -34,9 +34,7 @@ class Reference:
     def __init__(self, tokens: list[int], order: int, discount: Discount) -> None:
         self.order, self.discount = order, discount
         self.counts = [Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in (1, 2, 3)]
-        self.levels = [
-            dict(self.counts[order - 1])
-        ]  # from the top down: occurrences, then distinct predecessors
+        self.levels = [dict(self.counts[order - 1])]  # from the top down: occurrences, then distinct predecessors
         for n in range(order - 1, 0, -1):
             before: dict[tuple[int, ...], set[int]] = defaultdict(set)
             for gram in self.counts[n]:
@@ -70,7 +68,7 @@ class Reference:
 def test_equals_the_textbook_recursion_and_sums_to_one_after_every_context(
     tokens: np.ndarray, order: int, discount: Discount
 ) -> None:
-    model = KneserNey.fit(tokens, V, order=3, discount=discount)
+    model = KneserNey(discount=discount).fit(tokens, V)
     reference = Reference(tokens.tolist(), order, discount)
     for context in itertools.product(range(V), repeat=order - 1):
         contexts = np.array([context] * V, dtype=np.int64).reshape(V, order - 1)
@@ -81,7 +79,7 @@ def test_equals_the_textbook_recursion_and_sums_to_one_after_every_context(
 
 
 def test_bigram_by_hand() -> None:
-    model = KneserNey.fit(np.array([0, 1, 0, 1, 0, 2]), 4, order=2)
+    model = KneserNey(2).fit(np.array([0, 1, 0, 1, 0, 2]), 4)
     # after 0: 1 twice, 2 once; words with predecessors: 1 <- {0}, 0 <- {1}, 2 <- {0}
     expected = (2 - 0.75) / 3 + (2 * 0.75 / 3) * (1.1 / 3.4)
     assert model.probability(np.array([[0]]), np.array([1]))[0] == pytest.approx(expected)
@@ -95,15 +93,15 @@ def test_modified_discounts_of_known_counts() -> None:
 
 def test_higher_orders_and_modified_discounts_predict_natural_text_better() -> None:
     train, test = _bytes(argparse), _bytes(textwrap)
-    model = KneserNey.fit(train, 256)
+    model = KneserNey().fit(train, 256)
     unigram, kn2, kn3 = (model.loss(test, order=order, block=128) for order in (1, 2, 3))
     assert kn3 < kn2 - 0.2 < unigram - 0.6 < math.log(256)
-    assert KneserNey.fit(train, 256, discount="modified").loss(test) < model.loss(test)
+    assert KneserNey(discount="modified").fit(train, 256).loss(test) < model.loss(test)
 
 
 def test_blocks_are_scored_as_separate_texts_that_share_their_border_token() -> None:
     text = _bytes(textwrap)[:1000]
-    model = KneserNey.fit(_bytes(argparse), 256)
+    model = KneserNey().fit(_bytes(argparse), 256)
     for block in (1, 7, 128, 5000):
         pieces = [text[i : i + block + 1] for i in range(0, len(text) - 1, block)]
         nats = sum(model.loss(piece) * (len(piece) - 1) for piece in pieces)
@@ -115,11 +113,9 @@ def test_blocks_are_scored_as_separate_texts_that_share_their_border_token() -> 
 def test_loss_is_the_mean_of_its_tokens_and_chunks_change_nothing(
     tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = KneserNey.fit(tokens, V)
+    model = KneserNey().fit(tokens, V)
     p = [float(model.probability(tokens[None, :1], tokens[1:2])[0])]
-    p += [
-        float(model.probability(tokens[None, i - 2 : i], tokens[i : i + 1])[0]) for i in range(2, len(tokens))
-    ]
+    p += [float(model.probability(tokens[None, i - 2 : i], tokens[i : i + 1])[0]) for i in range(2, len(tokens))]
     whole = model.loss(tokens)
     assert whole == pytest.approx(-np.log(p).mean(), rel=1e-12)
     monkeypatch.setattr(kneser_ney, "_CHUNK", 37)
@@ -129,14 +125,14 @@ def test_loss_is_the_mean_of_its_tokens_and_chunks_change_nothing(
 def test_narrow_integers_do_not_overflow() -> None:
     wide = np.random.default_rng(1).integers(0, 50257, 3000)
     narrow = wide.astype(np.uint16)
-    a, b = KneserNey.fit(wide, 50257), KneserNey.fit(narrow, 50257)
+    a, b = KneserNey().fit(wide, 50257), KneserNey().fit(narrow, 50257)
     assert a.loss(wide[:500]) == b.loss(narrow[:500])
 
 
 def test_a_lower_order_of_a_larger_model_is_that_model(tokens: np.ndarray) -> None:
-    large = KneserNey.fit(tokens, V)
+    large = KneserNey().fit(tokens, V)
     for order in (1, 2):
-        assert large.loss(tokens, order=order) == KneserNey.fit(tokens, V, order=order).loss(tokens)
+        assert large.loss(tokens, order=order) == KneserNey(order).fit(tokens, V).loss(tokens)
 
 
 @pytest.mark.parametrize(
@@ -153,14 +149,14 @@ def test_a_lower_order_of_a_larger_model_is_that_model(tokens: np.ndarray) -> No
 )
 def test_bad_tokens_are_refused(tokens: np.ndarray, vocab_size: int) -> None:
     with pytest.raises(DataError):
-        KneserNey.fit(tokens, vocab_size)
+        KneserNey().fit(tokens, vocab_size)
 
 
 def test_bad_options_are_refused(tokens: np.ndarray) -> None:
     for order, discount in ((0, 0.75), (4, 0.75), (2, 0.0), (2, 1.5)):
         with pytest.raises(ConfigError):
-            KneserNey.fit(tokens, V, order=order, discount=discount)
-    model = KneserNey.fit(tokens, V, order=2)
+            KneserNey(order, discount=discount).fit(tokens, V)
+    model = KneserNey(2).fit(tokens, V)
     for order, block in ((3, None), (0, None), (2, 0)):
         with pytest.raises(ConfigError):
             model.loss(tokens, order=order, block=block)

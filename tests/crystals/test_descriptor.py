@@ -15,14 +15,14 @@ every_crystal = pytest.mark.parametrize("entry", CATALOGUE, ids=str)
 
 
 @every_crystal
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_finite_and_of_fixed_length(entry: Entry, shape: tuple[int, int]) -> None:
-    vector = entry.make(shape).descriptor()
-    assert vector.dtype == np.float32
-    assert vector.shape == (len(DESCRIPTOR_NAMES),)
-    assert np.isfinite(vector).all()
-    for name in ("rank_ratio", "density", "diagonal_mass", "flops_ratio"):
-        assert 0 <= vector[DESCRIPTOR_NAMES.index(name)] <= 1 + 1e-6
+def test_finite_and_of_fixed_length(entry: Entry) -> None:
+    for shape in SHAPES:
+        vector = entry.make(shape).descriptor()
+        assert vector.dtype == np.float32
+        assert vector.shape == (len(DESCRIPTOR_NAMES),)
+        assert np.isfinite(vector).all()
+        for name in ("rank_ratio", "density", "diagonal_mass", "flops_ratio"):
+            assert 0 <= vector[DESCRIPTOR_NAMES.index(name)] <= 1 + 1e-6
 
 
 @every_crystal
@@ -43,11 +43,11 @@ def test_closed_forms_agree_with_the_dense_form(entry: Entry, shape: tuple[int, 
 def test_diagonal_mass_is_right_on_average(entry: Entry) -> None:
     crystals = [entry.make((60, 100), seed) for seed in range(16)]
     dense = [c.to_dense(torch.float64).numpy() for c in crystals]
-    measured = np.mean(
-        [dense_traits(w, c.rank_bound).diagonal_mass for w, c in zip(dense, crystals, strict=True)]
-    )
+    measured = np.mean([dense_traits(w, c.rank_bound).diagonal_mass for w, c in zip(dense, crystals, strict=True)])
     expected = np.mean([c.traits().diagonal_mass for c in crystals])
-    assert expected == pytest.approx(measured, rel=0.25, abs=1e-9)
+    # Four standard errors of a mean of n squared Gaussians.
+    n_entries = sum(np.count_nonzero(np.diagonal(w)) for w in dense)
+    assert expected == pytest.approx(measured, rel=4 * (2 / max(n_entries, 1)) ** 0.5, abs=1e-9)
 
 
 def test_spectral_norm_estimate() -> None:

@@ -39,13 +39,11 @@ from .catalogue import CATALOGUE, Entry, random_input
         ("identity", (4,), 0, {}, "shape is (d_out, d_in)"),
         ("identity", (4.0, 4.0), 0, {}, "shape is (d_out, d_in)"),
         ("identity", 4, 0, {}, "shape is (d_out, d_in)"),
-        ("identity", (4, 4), None, {}, "integer seed or from tensors; got None"),
+        ("identity", (4, 4), None, {}, "integer seed or from tensors. Give seed=0."),
         ("identity", (4, 4), 0.5, {}, "integer seed or from tensors; got 0.5"),
     ],
 )
-def test_bad_requests(
-    family: str, shape: object, seed: object, params: dict[str, object], message: str
-) -> None:
+def test_bad_requests(family: str, shape: object, seed: object, params: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make_crystal(family, shape, seed, params)  # type: ignore[arg-type]
     assert message in str(caught.value)

@@ -56,9 +56,7 @@ def test_unique_ignores_surrounding_space_and_drops_the_empty() -> None:
         (["ééééé"], 5, 2, "éé"),  # between characters
     ],
 )
-def test_divide_takes_the_coarsest_boundary(
-    texts: list[str], position: int, tolerance: int, left: str
-) -> None:
+def test_divide_takes_the_coarsest_boundary(texts: list[str], position: int, tolerance: int, left: str) -> None:
     first, second = divide(docs(*texts), position, tolerance)
     assert "".join(texts_of(first)) == left
     assert "".join(texts_of(first + second)) == "".join(texts)

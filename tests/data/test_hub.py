@@ -15,9 +15,8 @@ from clso.errors import DataError, MissingDependencyError
 
 def write_parquet(path: Path, column: str, rows: list[str | None]) -> Path:
     pyarrow = pytest.importorskip("pyarrow", reason="needs the extra clso[hub]")
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table({column: pyarrow.array(rows, pyarrow.string())}), path)
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra clso[hub]")
+    parquet.write_table(pyarrow.table({column: pyarrow.array(rows, pyarrow.string())}), path)
     return path
 
 
@@ -49,7 +48,7 @@ def test_missing_extra_names_the_install_line(monkeypatch: pytest.MonkeyPatch, p
 def test_unreachable_hub_names_the_way_out(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra clso[hub]")
     pytest.importorskip("huggingface_hub", reason="needs the extra clso[hub]")
-    code = "from clso.data import load_corpus\ntry: load_corpus('wikitext-2', 'bytes')\nexcept Exception as e: print(e)"
+    code = "import clso.data as d\ntry: d.load_corpus('wikitext-2')\nexcept d.corpus.DataError as e: print(e)"
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}  # read when the client is imported
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert out.stdout.count("\n") == 1

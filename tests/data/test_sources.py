@@ -24,9 +24,7 @@ def test_stdlib_is_sorted_bounded_and_without_tests() -> None:
     names = [file.name for file in source.files]
     assert names == sorted(names)
     assert "os.py" in names
-    assert not any(
-        {"test", "tests", "idlelib", "lib2to3", "site-packages"} & set(n.split("/")) for n in names
-    )
+    assert not any({"test", "tests", "idlelib", "lib2to3", "site-packages"} & set(n.split("/")) for n in names)
     assert 1_000_000 < sum(len(file.data) for file in source.files) <= sources.STDLIB_MAX_BYTES
     assert f"{len(names)} file(s)" in lines[-1]
 
@@ -128,9 +126,7 @@ def _nothing(path: Path) -> None:
         ("void", lambda path: path.mkdir(), "no text files"),
     ],
 )
-def test_bad_text_is_one_clear_line(
-    tmp_path: Path, name: str, make: Callable[[Path], object], message: str
-) -> None:
+def test_bad_text_is_one_clear_line(tmp_path: Path, name: str, make: Callable[[Path], object], message: str) -> None:
     path = tmp_path / name
     make(path)
     with pytest.raises(DataError, match=message) as caught:

@@ -44,7 +44,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
             stream.write(b"new")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, fail)
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert [p.name for p in tmp_path.iterdir()] == ["t"]
     assert path.read_bytes() == b"old"
 

@@ -53,9 +53,7 @@ def test_bpe_training_is_the_same_in_other_processes(bpe: BpeTokenizer) -> None:
     code = f"from clso.data.tokenizers import train_bpe; print(train_bpe({_TRAINING!r}, 300).identity)"
     for seed in ("1", "2"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed}
-        out = subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-        )
+        out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
         assert out.stdout.strip() == bpe.identity
 
 
@@ -73,14 +71,14 @@ def test_chunks_and_batches_change_no_token(
     kind: str, bpe: BpeTokenizer, monkeypatch: pytest.MonkeyPatch, text: Callable[[int, int], str]
 ) -> None:
     tokenizer: TextTokenizer = bpe if kind == "bpe" else _gpt2()
-    monkeypatch.setattr(module, "_CHUNK_CHARS", 20)
-    monkeypatch.setattr(module, "_BATCH_CHARS", 100)
+    monkeypatch.setattr(module, "_CHUNK_CHARS", 40)
+    monkeypatch.setattr(module, "_BATCH_CHARS", 200)
     texts = [text(300, 1), "", "def f(x):\n\n\n    return  x\n\tit's 12 o'clock\n" * 10, " = T = \n\n" * 20]
     n_tokens: list[int] = []
     batches = list(encode_documents(tokenizer, texts, n_tokens))
     whole = [tokenizer.encode(text) for text in texts]
     assert len(batches) > 10
-    assert np.concatenate(batches).tolist() == sum(whole, [])
+    assert np.concatenate(batches).tolist() == [i for ids in whole for i in ids]
     assert n_tokens == [len(ids) for ids in whole]
 
 
@@ -97,9 +95,7 @@ def test_gpt2_has_its_published_ids_and_no_special_token() -> None:
     assert 50256 not in tokenizer.encode("<|endoftext|>")
 
 
-def test_gpt2_without_its_file_names_the_cache_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpt2_without_its_file_names_the_cache_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tiktoken.registry
 
     monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})

@@ -278,9 +278,7 @@ def test_cpu_time_is_that_of_the_process_tree():
 def test_cpu_time_sees_a_living_child():
     before = read_cpu_time()
     code = "import time\nwhile time.process_time() < 0.3: pass\nprint('spent', flush=True)\ninput()"
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout.readline() == "spent\n"
         living = read_cpu_time()

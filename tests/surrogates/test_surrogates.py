@@ -69,9 +69,7 @@ def test_gaussian_process_keeps_the_last_rows_only() -> None:
     x, y = _sample(90, 1)
     capped = RecentGaussianProcess(max_points=50, random_state=0).fit(x, y)
     assert capped.process_.X_train_.shape[0] == 50
-    np.testing.assert_array_equal(
-        capped.predict(x), RecentGaussianProcess(50, 0).fit(x[-50:], y[-50:]).predict(x)
-    )
+    np.testing.assert_array_equal(capped.predict(x), RecentGaussianProcess(50, 0).fit(x[-50:], y[-50:]).predict(x))
 
 
 @pytest.mark.filterwarnings("ignore")

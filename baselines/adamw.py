@@ -55,10 +55,9 @@ class AdamW(Baseline):
     """A sweep of learning rates; the winner is chosen on valid, saved, and re-measured from disk in float32.
 
     Compilation and graph capture are the phase "compile", outside the total. A run's "search" holds
-    everything
-    from token arrays in host memory to trained weights, early stopping's scorings included. Runs of a sweep are
-    compared by a quick scoring in the training precision ("validate"); the winner's float32 scoring from
-    disk is charged as well.
+    everything from token arrays in host memory to trained weights, early stopping's scorings included. Runs of
+    a sweep are compared by a quick scoring in the training precision ("validate"); the winner's float32 scoring
+    from disk is charged as well.
     """
 
     Settings: ClassVar[type] = AdamWSettings

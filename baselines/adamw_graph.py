@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["StepGraphs"]
 
-_MOST_STEPS = 10  # in one graph: launching one costs the host a few microseconds, which are then shared by ten steps
+_MOST_STEPS = 10  # in one graph, to share the few microseconds that a launch costs
 
 
 class StepGraphs:
@@ -29,6 +29,11 @@ class StepGraphs:
                     step()
             pool = graph.pool()
             self._graphs[n_steps] = graph
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Steps of each graph."""
+        return tuple(self._graphs)
 
     def run(self, n_steps: int) -> None:
         """Queue `n_steps` steps; returns before they are done."""

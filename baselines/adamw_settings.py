@@ -24,6 +24,7 @@ _CHOICES = {
 _LOWEST = {
     "steps": 1,
     "batch": 1,
+    "pad_to": 1,
     "warmup": 0,
     "eval_every": 0,
     "stop_after": 0,
@@ -63,6 +64,11 @@ class AdamWSettings:
     kernels: str = field(
         default="auto",
         metadata={"help": "compiled (torch.compile) or eager; auto: compiled on CUDA where that works."},
+    )
+
+    pad_to: int = field(
+        default=64,
+        metadata={"help": "In tf32 and bf16 on CUDA, compute the head on a multiple of so many rows; 1: as it is."},
     )
 
     def __post_init__(self) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from baselines.adamw_batches import block_starts, scoring_blocks
 from baselines.adamw_graph import StepGraphs
-from baselines.adamw_loss import compiled_loss, summed_loss
+from baselines.adamw_loss import Loss, compiled_loss, summed_loss
 from baselines.adamw_settings import AdamWSettings, learning_rates
 from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
@@ -30,6 +30,8 @@ __all__ = ["Fit", "Trainer"]
 
 _WARM_UP_STEPS = 3
 _SCORING_LOGITS = {"cuda": 1 << 28, "cpu": 1 << 22}  # in one batch; in bf16 the larger is half a gigabyte
+_SCORING_BLOCKS = 256
+_SCRATCH_LR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,17 @@ class Fit:
     steps: int
     best_step: int
     valid_loss: float | None = None
-    curve: tuple[tuple[int, float], ...] = field(default=())
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 class Trainer:
     """Trains one model size again and again, without compiling again.
 
         trainer = Trainer(config, settings, "cuda:0")
-        trainer.compile(train, valid)           # not to be measured trainer.reset(seed, lr)
-        # from here on all is work: uploads, random weights, data order trainer.train(settings.steps)
-        # or trainer.fit(), which stops early trainer.quick_score()
+        trainer.compile(train, valid)       # not to be measured
+        trainer.reset(seed, lr)             # from here on all is work: uploads, weights, data order
+        trainer.train(settings.steps)       # or trainer.fit(), which may stop early
+        trainer.quick_score()
 
     Attributes:
         model: the weights being trained (float32).
@@ -71,9 +74,10 @@ class Trainer:
         with self.device:
             self.model = GPT2(config)
         self.model.requires_grad_(True).train()
-        self._lr = torch.zeros((), device=self.device)
+        self._lr = torch.zeros(1, device=self.device)
         self._optimizer = _optimizer(self.model, settings, self._lr, capturable=self.graph)
-        self._summed_loss: Callable[[GPT2, Tensor], Tensor] = summed_loss
+        self._summed_loss: Loss = summed_loss
+        self._multiple = settings.pad_to if self._cuda and self.precision != "fp32" else 1
         self._graphs: StepGraphs | None = None
         self._kept: list[Tensor] = []
 
@@ -84,10 +88,10 @@ class Trainer:
         block, and `ConfigError` where `kernels` is "compiled" and torch.compile fails.
         """
         s, t = self.settings, self.config.n_positions
-        most = max(1, _SCORING_LOGITS[self.device.type] // (self.config.vocab_size * t))
-        valid_blocks, self.n_valid_tokens = scoring_blocks(valid, t, most)
+        most = _SCORING_LOGITS[self.device.type] // (self.config.vocab_size * t)
+        valid_blocks, self.n_valid_tokens = scoring_blocks(valid, t, min(max(1, most), _SCORING_BLOCKS))
         self._host = [self._pinned(torch.from_numpy(train.astype(np.int32))), self._pinned(valid_blocks)]
-        self._tokens, self._valid = (torch.zeros_like(x, device=self.device) for x in self._host)
+        self._tokens, self._valid = (torch.zeros_like(x, device=self.device, dtype=torch.int64) for x in self._host)
         self._starts = torch.zeros(s.steps, s.batch, dtype=torch.int64, device=self.device)
         self._offsets = torch.arange(t + 1, device=self.device)
         self._rates = torch.zeros(s.steps, device=self.device)
@@ -95,9 +99,10 @@ class Trainer:
         self._counter = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._kept = [torch.empty_like(p) for p in self.model.parameters()] if s.eval_every else []
         self._graphs = None
-        self._choose_kernels()
         if self._cuda:
             self._warm_up_and_capture()
+        else:
+            self._choose_kernels()
 
     def reset(self, seed: int, lr: float | None = None) -> None:
         """Start anew, in place: upload the texts, draw weights and order from `seed`, forget the moments.
@@ -107,7 +112,7 @@ class Trainer:
         """
         s = self.settings
         for buffer, host in zip((self._tokens, self._valid), self._host, strict=True):
-            buffer.copy_(host, non_blocking=True)
+            buffer.copy_(host.to(self.device, non_blocking=True))
         self.model.init_weights(torch.Generator(device=self.device).manual_seed(seed))
         for state in self._optimizer.state.values():
             for value in state.values():
@@ -160,7 +165,7 @@ class Trainer:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with self._matmul_precision(), self._autocast():
             for blocks in self._valid:
-                total += self._summed_loss(self.model, blocks.long())
+                total += self._summed_loss(self.model, blocks, self._multiple)
         return total.item() / self.n_valid_tokens
 
     def score(self) -> float:
@@ -175,12 +180,12 @@ class Trainer:
     def _step(self) -> None:
         """One whole step. Reads and writes only tensors that stay in place, so that it can be captured."""
         now = self._counter
-        self._lr.copy_(self._rates.index_select(0, now)[0])
+        torch.index_select(self._rates, 0, now, out=self._lr)
         starts = self._starts.index_select(0, now)[0]
-        blocks = self._tokens[starts[:, None] + self._offsets].long()
+        blocks = self._tokens[starts[:, None] + self._offsets]
         self._optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss = self._summed_loss(self.model, blocks) / (self.settings.batch * self.config.n_positions)
+            loss = self._summed_loss(self.model, blocks, self._multiple) / blocks[:, 1:].numel()
         torch.autograd.backward(loss)
         if self.settings.grad_clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
@@ -216,19 +221,20 @@ class Trainer:
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
+                self._choose_kernels()
                 self._scratch_score()
             torch.cuda.current_stream().wait_stream(stream)
             if self.graph:
                 self._optimizer.zero_grad(set_to_none=True)
-                graphs = StepGraphs(self._step, stream, self.settings.steps)
-                self._counter.zero_()
-                graphs.run(1)
-                self._graphs = graphs
+                self._graphs = StepGraphs(self._step, stream, self.settings.steps)
+                for size in self._graphs.sizes:  # the first replay uploads a graph to the device
+                    self._counter.zero_()
+                    self._graphs.run(size)
             torch.cuda.synchronize()
 
     def _scratch_score(self) -> float:
         """The loss after a few uncaptured steps from a fixed start, all of which is thrown away."""
-        self.reset(0)
+        self.reset(0, _SCRATCH_LR)
         with warnings.catch_warnings(), self._matmul_precision():
             warnings.filterwarnings("ignore", message=".*capturable=True.*")  # the capture comes later
             for _ in range(min(_WARM_UP_STEPS, self.settings.steps)):
@@ -236,7 +242,7 @@ class Trainer:
         return self.quick_score()
 
     @torch.no_grad()
-    def _copy_weights(self, source: Any, target: Any) -> None:
+    def _copy_weights(self, source: Iterable[Tensor], target: Iterable[Tensor]) -> None:
         for a, b in zip(source, target, strict=True):
             b.copy_(a)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from clso.crystals import Crystal, CrystalLibrary
 from clso.language import SpaceContext
 from clso.models.gpt2 import GPT2Config
-from clso.models.head_loss import Tables
+from clso.models.head_loss import TableBank, Tables
 from clso.models.population import PopulationGPT2
 from clso.space import Gene, Genome
 
@@ -76,7 +76,8 @@ class RandomWeights:
     def _tables(self, shape: tuple[int, int], picks: Tensor) -> Tables:
         distinct = sorted(set(picks.tolist()))
         index = torch.tensor([distinct.index(i) for i in picks.tolist()])
-        return Tables(torch.stack([self.library.dense(shape, i, self.device, torch.float32) for i in distinct]), index)
+        tables = [self.library.dense(shape, i, self.device, torch.float32) for i in distinct]
+        return Tables(TableBank(torch.stack(tables)), index)
 
 
 def _is_table(name: str) -> bool:

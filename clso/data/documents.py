@@ -58,9 +58,12 @@ def split_file(file: TextFile) -> list[Document]:
         if not data[: starts[0]].strip():
             starts[0] = 0
     else:
-        # The blank lines go to the document that follows. Byte-level BPE's pre-tokenizer (GPT-2's) divides
-        # "x\n\nFoo" between the two newlines, so the tokens are those of the text encoded whole.
-        starts = _run_starts([match.start() + 1 for match in _BLANK_LINES.finditer(data)], len(data))
+        # GPT-2's pre-tokenizer, which byte-level BPE shares, divides "\n\nFoo" before the last line end and
+        # "\n\n Foo" before the space: cut there, the tokens are those of the text encoded whole. Only lines
+        # of spaces may make a difference, for a document should end with its line.
+        ends = [match.end() for match in _BLANK_LINES.finditer(data)]
+        before = [data[end - 2 : end] == b"\n\n" and data[end : end + 1] != b" " for end in ends]
+        starts = _run_starts([end - is_before for end, is_before in zip(ends, before, strict=True)], len(data))
     if not starts or starts[0] != 0:
         starts.insert(0, 0)
     view = memoryview(data)
@@ -110,7 +113,7 @@ def divide(documents: list[Document], position: float, tolerance: float) -> tupl
 
 def split_into_pieces(document: Document, piece_bytes: int) -> list[Document]:
     """Contiguous pieces of about `piece_bytes`, cut as `divide` cuts."""
-    n_pieces = max(1, round(len(document) / max(1, piece_bytes)))
+    n_pieces = max(1, -(-len(document) // max(1, piece_bytes)))
     cuts = [_snap(document.data, len(document) * i // n_pieces, piece_bytes // 2) for i in range(1, n_pieces)]
     edges = [0, *cuts, len(document)]
     return [Document(document.data[a:b]) for a, b in pairwise(edges) if b > a]

@@ -58,7 +58,7 @@ def choose_fitness(sizes: Sequence[int], share: float) -> list[bool]:
 
     Args:
         sizes: tokens of each document, in order.
-        share: wanted share of their sum; met to within half a document a slice.
+        share: largest share of their sum to take; met to within a document where documents are small.
 
     Returns:
         One flag a document. The flagged ones form up to `MAX_SLICES` groups of neighbours, spread evenly.
@@ -69,12 +69,12 @@ def choose_fitness(sizes: Sequence[int], share: float) -> list[bool]:
     chosen = [False] * len(sizes)
     taken = 0
     for k in range(n_slices):
-        # What earlier slices took too much or too little is made up for here.
+        # What earlier slices left over, because the next document did not fit, is made up for here.
         quota = share * total * (k + 1) / n_slices - taken
         first = bisect_left(starts, total * (k + 0.5) / n_slices - quota / 2)
         in_slice = 0
         for i in range(first, min(len(sizes), bisect_left(starts, total * (k + 1) / n_slices))):
-            if in_slice + sizes[i] / 2 <= quota:
+            if in_slice + sizes[i] <= quota:
                 chosen[i] = True
                 in_slice += sizes[i]
             elif in_slice:
@@ -133,7 +133,7 @@ def _fine_enough(train: list[Document]) -> list[Document]:
     )
     if 0.5 * target <= got <= 1.5 * target:
         return train
-    piece_bytes = int(target / (2 * max(1, min(MAX_SLICES, target / MIN_SLICE_TOKENS))))
+    piece_bytes = int(target / (4 * max(1, min(MAX_SLICES, target / MIN_SLICE_TOKENS))))
     return [
         piece
         for document in train

@@ -47,7 +47,7 @@ class PopulationGPT2:
     params: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.wte.index)
+        return len(self.wte)
 
     @torch.no_grad()
     def hidden(self, tokens: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class PopulationGPT2:
         b, t = tokens.shape
         p, d = len(self), c.d_model
         index = self.wte.index.to(tokens.device)
-        x = self.wte.tables[index[:, None, None], tokens].view(p, b * t, d)
+        x = self.wte.bank.tables[index[:, None, None], tokens].view(p, b * t, d)
         if (wpe := self.params.get("wpe.weight")) is not None:
             x = (x.view(p, b, t, d) + wpe[:, None, :t]).view(p, b * t, d)
         for i in range(c.n_layers):
@@ -81,8 +81,8 @@ class PopulationGPT2:
         """The candidates from `start` to `stop`; the tables are shared."""
         if start == 0 and stop >= len(self):
             return self
-        wte, head = (Tables(t.tables, t.index[start:stop]) for t in (self.wte, self.head))
-        return PopulationGPT2(self.config, wte, head, {n: p[start:stop] for n, p in self.params.items()})
+        params = {n: p[start:stop] for n, p in self.params.items()}
+        return PopulationGPT2(self.config, self.wte.members(start, stop), self.head.members(start, stop), params)
 
     def single(self, candidate: int) -> GPT2:
         """One candidate as an ordinary float32 module on the CPU."""
@@ -93,7 +93,7 @@ class PopulationGPT2:
             stack = self.params.get(name)
             state[name] = torch.full_like(value, neutral) if stack is None else stack[candidate].float().cpu()
         for name, tables in (("wte.weight", self.wte), ("head.weight", self.head)):
-            state[name] = tables.tables[tables.index[candidate]].float().cpu()
+            state[name] = tables.bank.tables[tables.index[candidate]].float().cpu()
         model.load_state_dict(state)
         return model.eval()
 

@@ -32,8 +32,12 @@ def test_level_1_headings_start_documents() -> None:
 
 def test_paragraphs_are_gathered_into_runs() -> None:
     long = "y" * MIN_RUN_BYTES
-    text = f"a\n\nb\n\n{long}\n \n\nlast\n"
-    assert texts_of(split_file(TextFile("f", text.encode()))) == [f"a\n\nb\n\n{long}\n", " \n\nlast\n"]
+    text = f"a\n\nb\n\n{long}\n \n\n{long}\n\n last\n"
+    assert texts_of(split_file(TextFile("f", text.encode()))) == [
+        f"a\n\nb\n\n{long}\n \n",
+        f"\n{long}\n\n",
+        " last\n",
+    ]
 
 
 @given(_texts)

@@ -36,7 +36,7 @@ def test_stdlib_takes_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_stdlib_without_sources_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(DataError, match="text:PATH"):
         read("python-stdlib")
 

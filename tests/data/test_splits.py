@@ -105,16 +105,16 @@ def test_fitness_is_near_its_share_in_few_groups_spread_over_train(seed: int, n:
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=50), st.floats(0, 0.1))
-def test_fitness_never_takes_far_more_than_asked(sizes: list[int], share: float) -> None:
+def test_fitness_never_takes_more_than_asked(sizes: list[int], share: float) -> None:
     chosen = choose_fitness(sizes, share)
     assert len(chosen) == len(sizes)
-    assert sum(size for size, flag in zip(sizes, chosen, strict=True) if flag) <= 2 * share * sum(sizes) + 1
+    assert sum(size for size, flag in zip(sizes, chosen, strict=True) if flag) <= share * sum(sizes) + 1e-6
 
 
 def test_fitness_of_a_large_text_is_capped() -> None:
     sizes = [4_000] * 25_000
     chosen = choose_fitness(sizes, fitness_share(sum(sizes)))
-    assert abs(sum(chosen) * 4_000 - 500_000) <= 8 * 4_000
+    assert 496_000 <= sum(chosen) * 4_000 <= 500_000
 
 
 @pytest.mark.parametrize("n_words", [2_000, 40_000])

@@ -1,0 +1,161 @@
+"""Implicit-feedback alternating least squares: a low-rank bigram model from Kneser-Ney log-ratios.
+
+Minimises   sum_seen c_ij (a_i . b_j - S_ij)^2 + sum_ij r_i w_j (a_i . b_j)^2   over A, B (V, k)
+
+after Hu, Koren & Volinsky (ICDM 2008): seen pairs pull towards their target with the confidence of their count, unseen
+pairs towards 0 with a small weight. Then logits = A[x_t] B^T + log p_cont is the bigram model.
+
+With B fixed, every row i has a k x k system. A change of basis makes the part that all rows share the identity, and what
+remains of row i is  (r_i I + sum_j c_ij b_j b_j^T) a_i = sum_j c_ij S_ij b_j : identity plus rank m, where m is the
+number of pairs seen in the row. Conjugate gradients solve that exactly in m + 1 steps (most rows have a handful of
+pairs) and nearly so in 3, warm-started; no k x k matrix is ever formed for a row, and rows never seen stay zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clso.crystals.grown.statistics import BigramStatistics
+from clso.errors import ConfigError
+
+__all__ = ["AlsConfig", "SeenRows", "factorise", "half_step", "hash_noise"]
+
+_CHUNK = 1 << 21  # seen pairs whose inner products are formed at once; at rank 128 they take 1 GB on each side
+_RIDGE = 1e-4  # of the mean eigenvalue of the shared Gram matrix: directions that no data supports stay small
+
+
+@dataclass(frozen=True)
+class AlsConfig:
+    """Family parameters of the factorisation."""
+
+    rank: int = 126
+    iterations: int = 4
+    steps: int = 3
+    """Conjugate-gradient steps of a half-step."""
+    unseen_weight: float = 0.01
+    """w0: weight of an unseen pair of average row and column."""
+    exponent: float = 0.5
+    """Power of row count and column probability in the unseen weight."""
+    start: float = 0.1
+    """Size of the random start."""
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "iterations", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
+        if self.unseen_weight <= 0:
+            raise ConfigError("unseen_weight is positive", got=self.unseen_weight)
+
+
+@dataclass(frozen=True)
+class SeenRows:
+    """Seen pairs in compressed rows: only rows with a pair are kept.
+
+    `rows` (R,) are their tokens; row r owns the pairs offset[r] to offset[r + 1]; `local` gives each pair's r.
+    """
+
+    rows: Tensor
+    offset: Tensor
+    local: Tensor
+    column: Tensor
+    count: Tensor
+    target: Tensor
+    vocab_size: int
+
+    @classmethod
+    def build(cls, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int) -> SeenRows:
+        """From pairs that are sorted by row `i`."""
+        rows, local, n = torch.unique_consecutive(i, return_inverse=True, return_counts=True)
+        offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
+        return cls(rows, offset, local, j, count, target, vocab_size)
+
+    def product(self, values: Tensor, other: Tensor) -> Tensor:
+        """sum_j values_ij other_j for each kept row: (R, k)."""
+        size = (len(self.rows), self.vocab_size)
+        return torch.sparse_csr_tensor(self.offset, self.column, values, size=size, check_invariants=False) @ other
+
+    def inner(self, left: Tensor, other: Tensor) -> Tensor:
+        """left_r . other_j for each pair: (n_pairs,)."""
+        parts = [
+            (left[r] * other[j]).sum(1)
+            for r, j in zip(torch.split(self.local, _CHUNK), torch.split(self.column, _CHUNK), strict=True)
+        ]
+        return torch.cat(parts)
+
+
+def half_step(
+    seen: SeenRows,
+    other: Tensor,
+    column_weight: Tensor,
+    row_weight: Tensor,
+    start: Tensor | None,
+    steps: int,
+) -> Tensor:
+    """The side (V, k) that fits `other` (V, k), by conjugate gradients from `start`; rows without a pair are zero."""
+    gram = (other * column_weight[:, None]).T @ other
+    k = gram.shape[0]
+    gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
+    factor = torch.linalg.cholesky(gram)  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
+    inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
+    basis = other @ inverse.T
+    r = row_weight[seen.rows][:, None]
+
+    def apply(x: Tensor) -> Tensor:
+        return r * x + seen.product(seen.count * seen.inner(x, basis), basis)
+
+    residual = seen.product(seen.count * seen.target, basis)
+    if start is None:
+        x = torch.zeros_like(residual)
+    else:
+        x = start[seen.rows] @ factor
+        residual = residual - apply(x)
+    direction, norm = residual, (residual * residual).sum(1, keepdim=True)
+    for step in range(steps):
+        image = apply(direction)
+        length = norm / (direction * image).sum(1, keepdim=True).clamp(min=1e-20)
+        x = x + length * direction
+        if step + 1 < steps:
+            residual = residual - length * image
+            new_norm = (residual * residual).sum(1, keepdim=True)
+            direction, norm = residual + (new_norm / norm.clamp(min=1e-20)) * direction, new_norm
+    out = torch.zeros_like(other)
+    out[seen.rows] = x @ inverse
+    return out
+
+
+def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, Tensor]:
+    """Codes of contexts and of targets, A and B (V, rank) float32, so that A[i] . B[j] is about S_ij."""
+    pairs, target = statistics.pairs, statistics.target
+    v = pairs.vocab_size
+    by_row = SeenRows.build(pairs.i, pairs.j, pairs.count, target, v)
+    order = torch.argsort(pairs.j, stable=True)
+    by_column = SeenRows.build(pairs.j[order], pairs.i[order], pairs.count[order], target[order], v)
+    g = config.exponent
+    column_weight = config.unseen_weight * (statistics.p_cont * v) ** g
+    row = statistics.row
+    row_weight = ((row / row.mean()) ** g).clamp(min=0.01)
+    a: Tensor | None = None
+    b = config.start * hash_noise(v, config.rank, pairs.count.device)
+    for iteration in range(config.iterations):
+        a = half_step(by_row, b, column_weight, row_weight, a, config.steps)
+        b = half_step(by_column, a, row_weight, column_weight, b if iteration else None, config.steps)
+    assert a is not None
+    return a, b
+
+
+def hash_noise(rows: int, columns: int, device: torch.device, seed: int = 0) -> Tensor:
+    """Reproducible noise of unit variance, the same on every device: (rows, columns) float32, uniform.
+
+    An integer hash (the finaliser of MurmurHash3, Appleby 2011) of the index, since torch's generators differ between
+    CPU and CUDA.
+    """
+    index = torch.arange(rows * columns, device=device, dtype=torch.long) + (seed + 1) * 0x9E3779B1
+    mask = 0xFFFFFFFF
+    h = index & mask
+    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & mask
+    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & mask
+    h = h ^ (h >> 16)
+    return ((h.float() / 2**31 - 1.0) * 3**0.5).view(rows, columns)

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from clso.engine.operators import Individual, borrowed_random, make_children, point_mutation
-from clso.errors import ConfigError
+from clso.errors import ConfigError, GenomeError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, SearchSpace
 
 __all__ = ["Engine", "EngineConfig"]
 
 _TRIES = 32  # attempts at turning a seen child into an unseen one before a random genome is drawn
+_GIVE_UP = 100  # random genomes in a row, each varied _TRIES times, that bring nothing new: the space is taken as exhausted
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class Engine:
         self._n_choices = [len(g) for g in space.genes]
         self._space_size = math.prod(self._n_choices)
         self._seeds = [space.validate(s) for s in seeds]
+        for genome in self._seeds:
+            if not self._feasible(genome):
+                raise GenomeError("a seed meets the space's constraints", got=genome)
+        self._n_seeds_asked = 0
         self._rng = random.Random(seed)
         self._cache: dict[Genome, Evaluation] = {}
 
@@ -89,36 +94,39 @@ class Engine:
         return self._cache.get(genome)
 
     def ask(self, n: int | None = None) -> list[Genome]:
-        """Up to `n` (default: the population size) distinct genomes that were never measured.
+        """Up to `n` (default: the population size) distinct, feasible genomes that were never measured; seeds come first.
 
-        Fewer come back only when the space has no more of them.
+        Fewer come back only when the space has no more of them, or none that many random draws could find.
         """
         n = self.config.pop_size if n is None else n
         if n < 1:
             raise ConfigError("ask for at least one genome", got=n)
         n = min(n, self._space_size - len(self._cache))
         batch: dict[Genome, None] = {}
-        if not self.population:
-            for genome in self._seeds[:n]:
-                if genome not in self._cache:
-                    batch[genome] = None
-        else:
-            for genome in self._propose(n):
+        while self._n_seeds_asked < len(self._seeds) and len(batch) < n:
+            genome = self._seeds[self._n_seeds_asked]
+            self._n_seeds_asked += 1
+            if genome not in self._cache:
+                batch[genome] = None
+        if self.population:
+            for genome in self._propose(n - len(batch)):
                 self._add_unseen(genome, batch)
-        while len(batch) < n:
-            self._add_unseen(self.space.sample(self._rng), batch)
+        failures = 0
+        while len(batch) < n and failures < _GIVE_UP:
+            genome = self.space.repair(self.space.sample(self._rng), self._rng)
+            failures = 0 if self._add_unseen(genome, batch) else failures + 1
         return list(batch)
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
         """Take in measured candidates. A genome measured before is refused: nothing is counted twice."""
-        new = []
+        told: dict[Genome, Evaluation] = {}
         for evaluation in evaluations:
-            if evaluation.genome in self._cache:
+            if evaluation.genome in self._cache or evaluation.genome in told:
                 raise ValueError(f"genome {evaluation.genome} was measured before")
+            told[evaluation.genome] = evaluation
+        for evaluation in told.values():
             self._remember(evaluation)
-            if evaluation.ok:
-                new.append(Individual(evaluation.genome, evaluation.value))
-        self._survive(new)
+        self._survive([Individual(e.genome, e.value) for e in told.values() if e.ok])
         self.generation += 1
 
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
@@ -127,6 +135,7 @@ class Engine:
         state: dict[str, Any] = {
             "generation": self.generation,
             "n_cached": self.n_cached,
+            "n_seeds_asked": self._n_seeds_asked,
             "population": [[list(ind), ind.value] for ind in self.population],
             "rng": [version, list(internal), gauss],
         }
@@ -135,15 +144,20 @@ class Engine:
         return state
 
     def load_state_dict(self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None) -> None:
-        """Continue from `state_dict()`. `evaluations` stand in for a cache that was left out."""
+        """Continue from `state_dict()`. `evaluations` stand in for a cache that was left out.
+
+        Raises `GenomeError` for genomes of another space; KeyError, TypeError or ValueError for a damaged state.
+        """
         known = [Evaluation.from_json(r) for r in state["cache"]] if evaluations is None else list(evaluations)
         self._cache.clear()
         self.best = None
         for evaluation in known:
+            self.space.validate(evaluation.genome)
             self._remember(evaluation)
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
-        self.population = [Individual(genome, float(value)) for genome, value in state["population"]]
+        self._n_seeds_asked = int(state["n_seeds_asked"])
+        self.population = [Individual(self.space.validate(g), float(value)) for g, value in state["population"]]
         version, internal, gauss = state["rng"]
         self._rng.setstate((version, tuple(internal), gauss))
 
@@ -169,15 +183,19 @@ class Engine:
             )
         return [self.space.repair(g, self._rng) for g in (*neighbours, *children)]
 
-    def _add_unseen(self, genome: Genome, batch: dict[Genome, None]) -> None:
-        """Add `genome`, mutated one gene at a time for as long as it is known already."""
+    def _feasible(self, genome: Genome) -> bool:
+        return all(value <= 0 for value in self.space.constraints(genome))
+
+    def _add_unseen(self, genome: Genome, batch: dict[Genome, None]) -> bool:
+        """Add `genome`, mutated one gene at a time for as long as it is known or infeasible. False: nothing was added."""
         for _ in range(_TRIES):
             if genome in self._cache:
                 self.n_cached += 1
-            elif genome not in batch:
+            elif genome not in batch and self._feasible(genome):
                 batch[genome] = None
-                return
+                return True
             genome = self.space.repair(point_mutation(genome, self._n_choices, self._rng), self._rng)
+        return False
 
     def _survive(self, new: list[Individual]) -> None:
         pool = self.population + new

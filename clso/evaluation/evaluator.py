@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from clso.errors import EvaluationError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, Objective
 
@@ -25,13 +26,21 @@ class Evaluator(ABC):
         """What has finished since the last call; waits for something, and is empty only when nothing is queued."""
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-        """Submit and wait for all; the evaluations come in the order of `genomes`."""
-        if not genomes:
-            return []
-        self.submit(genomes, fidelity)
+        """Submit and wait for all; the evaluations come in the order of `genomes`.
+
+        Raises `EvaluationError` where nothing more comes and some genome has no answer.
+        """
         done: dict[Genome, Evaluation] = {}
-        while len(done) < len(genomes):
-            done.update((e.genome, e) for e in self.completed())
+        missing = dict.fromkeys(genomes)
+        if missing:
+            self.submit(list(missing), fidelity)
+        while missing:
+            finished = self.completed()
+            if not finished:
+                raise EvaluationError("every genome is answered with an evaluation", got=f"none for {list(missing)}")
+            for evaluation in finished:
+                done[evaluation.genome] = evaluation
+                missing.pop(evaluation.genome, None)
         return [done[g] for g in genomes]
 
     def close(self) -> None:

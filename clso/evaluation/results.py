@@ -15,8 +15,8 @@ Status = Literal["ok", "non_finite", "failed"]
 class Evaluation:
     """One genome, measured at one fidelity.
 
-    `values` are the objectives, all minimised (for a language model the first is the loss in nats per token). They are
-    meaningful only where `status` is "ok"; `error` holds the traceback of a failure.
+    `values` are the objectives, all minimised (for a language model the first is the loss in nats per token). There are
+    some, all finite, exactly where `status` is "ok": a NaN can never become best. `error` holds the traceback of a failure.
     """
 
     genome: tuple[int, ...]
@@ -26,11 +26,16 @@ class Evaluation:
     n_tokens: int = 0
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.status == "ok" and not (self.values and all(map(math.isfinite, self.values))):
+            object.__setattr__(self, "status", "non_finite")
+        if self.status != "ok":
+            object.__setattr__(self, "values", ())
+
     @classmethod
     def measured(cls, genome: tuple[int, ...], fidelity: int, values: tuple[float, ...], n_tokens: int) -> Evaluation:
-        """An evaluation whose status follows from its values: non-finite ones can never become best."""
-        status: Status = "ok" if all(math.isfinite(v) for v in values) else "non_finite"
-        return cls(genome, fidelity, values if status == "ok" else (), status, n_tokens)
+        """An evaluation whose status follows from its values."""
+        return cls(genome, fidelity, values, n_tokens=n_tokens)
 
     @property
     def ok(self) -> bool:

@@ -356,3 +356,14 @@ def test_compiled_graphs_reach_the_loss_of_the_plain_loop(precision: str) -> Non
     assert fast.kernels == "compiled"
     assert fast.quick_score() == pytest.approx(plain.score(), abs=0.05)
     assert fast.quick_score() == pytest.approx(fast.score(), abs=0.02)
+
+
+@cuda
+def test_a_broken_compiler_is_reported_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    trainer = _on_cuda(kernels="auto")
+    assert (trainer.kernels, trainer.kernels_reason) == ("eager", "RuntimeError: no compiler")
+    assert trainer.quick_score() < 3.0

@@ -24,7 +24,10 @@ __all__ = ["AdamW", "Trainer"]
 
 @dataclass
 class _Run:
-    """One learning rate: what it did, its loss on valid (NaN: diverged) and the windows that measured it."""
+    """One learning rate: what it did, its loss (NaN: diverged) and the windows that measured it.
+
+    `valid_loss` is the one that chose: on `RunConfig.valid_tokens` of valid, in the training precision.
+    """
 
     lr: float
     fit: Fit
@@ -56,8 +59,8 @@ class AdamW(Baseline):
 
     Compilation and graph capture are the phase "compile", outside the total. A run's "search" holds
     everything from token arrays in host memory to trained weights, early stopping's scorings included. Runs of
-    a sweep are compared by a quick scoring in the training precision ("validate"); the winner's float32 scoring
-    from disk is charged as well.
+    a sweep are compared by a quick scoring ("validate") of as many tokens of valid as choose an evolved run's
+    winner; the winner's float32 scoring from disk, on all of valid, is charged as well.
     """
 
     Settings: ClassVar[type] = AdamWSettings
@@ -71,7 +74,7 @@ class AdamW(Baseline):
         trainer = Trainer(replace(job.model_config, tied_head=s.tied_head), s, job.device)
         job.progress("compiling")
         with job.ledger.phase("compile"):
-            trainer.compile(job.corpus.tokens("train"), job.corpus.tokens("valid"))
+            trainer.compile(job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens)
         runs: list[_Run] = []
         weights: dict[str, Tensor] = {}
         for number, lr in enumerate(s.lr, 1):
@@ -127,7 +130,8 @@ def _result(
 ) -> dict[str, Any]:
     s = trainer.settings
     tokens_per_step = s.batch * trainer.config.n_positions
-    winner.valid_loss = valid_loss
+    if len(runs) == 1 and not winner.fit.curve:
+        winner.valid_loss = valid_loss
     cost = winner.to_json()
     best = {"valid_loss": valid_loss, "test_loss": test_loss, "n_test_tokens": n_test_tokens, "lr": winner.lr}
     return {

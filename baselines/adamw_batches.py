@@ -38,13 +38,15 @@ def block_starts(n_tokens: int, n_positions: int, steps: int, batch: int, seed: 
     return torch.cat(epochs)[: steps * batch].view(steps, batch)
 
 
-def scoring_blocks(tokens: np.ndarray[Any, Any], n_positions: int, most: int) -> tuple[Tensor, int]:
-    """All blocks of a text as equal batches of at most `most`, and how many targets they hold.
+def scoring_blocks(
+    tokens: np.ndarray[Any, Any], n_positions: int, most: int, n_blocks: int | None = None
+) -> tuple[Tensor, int]:
+    """Blocks of a text (all, or `n_blocks` of them) as equal batches of at most `most`; how many targets they hold.
 
     The blocks are (n_batches, size, n_positions + 1) int32, filled up with `IGNORED`: one shape, one
     compilation.
     """
-    blocks = token_blocks(tokens, n_positions).to(torch.int32)
+    blocks = token_blocks(tokens, n_positions, n_blocks).to(torch.int32)
     n_batches = -(-len(blocks) // most)
     size = -(-len(blocks) // n_batches)
     filled = torch.full((n_batches * size, n_positions + 1), IGNORED, dtype=torch.int32)

@@ -40,5 +40,5 @@ def compiled_loss() -> Loss:
     """
     assert isinstance(summed_loss, types.FunctionType)
     own = types.FunctionType(summed_loss.__code__.replace(), summed_loss.__globals__, summed_loss.__name__)
-    compiled: Loss = torch.compile(own, dynamic=False)
+    compiled: Loss = torch.compile(own, dynamic=False, fullgraph=True)
     return compiled

@@ -81,15 +81,19 @@ class Trainer:
         self._graphs: StepGraphs | None = None
         self._kept: list[Tensor] = []
 
-    def compile(self, train: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> None:
+    def compile(
+        self, train: np.ndarray[Any, Any], valid: np.ndarray[Any, Any], valid_tokens: int | None = None
+    ) -> None:
         """Make buffers for these texts, compile, and capture; the weights are scratch until `reset`.
 
-        `train` and `valid` are token ids (n,) in host memory. Raises `DataError` for a text shorter than a
+        `train` and `valid` are token ids (n,) in host memory; about `valid_tokens` of valid, spread evenly, are
+        scored (None: all). Raises `DataError` for a text shorter than a
         block, and `ConfigError` where `kernels` is "compiled" and torch.compile fails.
         """
         s, t = self.settings, self.config.n_positions
         most = _SCORING_LOGITS[self.device.type] // (self.config.vocab_size * t)
-        valid_blocks, self.n_valid_tokens = scoring_blocks(valid, t, min(max(1, most), _SCORING_BLOCKS))
+        n_blocks = None if valid_tokens is None else max(1, valid_tokens // t)
+        valid_blocks, self.n_valid_tokens = scoring_blocks(valid, t, min(max(1, most), _SCORING_BLOCKS), n_blocks)
         self._host = [self._pinned(torch.from_numpy(train.astype(np.int32))), self._pinned(valid_blocks)]
         self._tokens, self._valid = (torch.zeros_like(x, device=self.device, dtype=torch.int64) for x in self._host)
         self._starts = torch.zeros(s.steps, s.batch, dtype=torch.int64, device=self.device)
@@ -161,7 +165,7 @@ class Trainer:
 
     @torch.no_grad()
     def quick_score(self) -> float:
-        """Mean loss on all of valid in nats per token, at the training precision; waits for the device."""
+        """Mean loss on the scored part of valid, nats per token, at the training precision; waits for the device."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with self._matmul_precision(), self._autocast():
             for blocks in self._valid:
@@ -169,7 +173,7 @@ class Trainer:
         return total.item() / self.n_valid_tokens
 
     def score(self) -> float:
-        """The same in float32, by `text_loss`."""
+        """The same tokens in float32, by `text_loss`."""
         blocks = self._valid.flatten(0, 1)[: self.n_valid_tokens // self.config.n_positions]
         return text_loss(self.model, blocks)
 

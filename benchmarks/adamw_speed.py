@@ -74,13 +74,14 @@ def _end(losses: torch.Tensor) -> float:
 
 
 def _measure(name: str, train: Callable[[], float], meter: EnergyMeter, min_window_s: float) -> dict[str, Any]:
-    """Repeat `train` in one window of at least `min_window_s`; one run before it warms up and tells how often."""
-    meter.synchronise()
-    start_s = time.perf_counter()
+    """Repeat `train`, which waits for the device, in one window of at least `min_window_s`, after a warm-up run."""
     train()
-    repeats = max(1, math.ceil(min_window_s / (time.perf_counter() - start_s)))
+    repeats, train_loss = 0, math.nan
     with meter.window(name) as window:
-        losses = [train() for _ in range(repeats)]
+        start_s = time.perf_counter()
+        while repeats == 0 or time.perf_counter() - start_s < min_window_s:
+            train_loss = train()
+            repeats += 1
     energy_j, net_j = window.energy_j, window.energy_net_j
     return {
         "repeats": repeats,
@@ -91,7 +92,7 @@ def _measure(name: str, train: Callable[[], float], meter: EnergyMeter, min_wind
         "energy_reason": window.reason,
         "window_s": window.time_s,
         "window_too_short": window.short,
-        "train_loss": losses[-1],
+        "train_loss": train_loss,
     }
 
 
@@ -127,6 +128,13 @@ def _variant(name: str, args: argparse.Namespace, device: str, meter: EnergyMete
     return row
 
 
+def _variant_or_error(name: str, args: argparse.Namespace, device: str, meter: EnergyMeter) -> dict[str, Any]:
+    try:
+        return _variant(name, args, device, meter)
+    except Exception as error:  # the other variants' figures must not be lost
+        return {"variant": name, "error": f"{type(error).__name__}: {error}"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
@@ -151,12 +159,7 @@ def main() -> None:
     with open_meter(args.energy, device) as meter:
         if args.idle_s and meter.reason is None:
             meter.measure_idle(args.idle_s)
-        rows = []
-        for name in names:
-            try:
-                rows.append(_variant(name, args, device, meter))
-            except Exception as error:  # the other variants' figures must not be lost
-                rows.append({"variant": name, "error": f"{type(error).__name__}: {error}"})
+        rows = [_variant_or_error(name, args, device, meter) for name in names]
         report = {
             "device": torch.cuda.get_device_name(device) if device != "cpu" else "cpu",
             "torch": torch.__version__,

@@ -35,8 +35,8 @@ __all__ = ["Baseline", "BaselineJob", "run_baseline"]
 class BaselineJob:
     """What a baseline works on.
 
-    `ledger` charges phases: use "search" for training or fitting and "validate" for scoring on valid, so that totals mean
-    the same as for an evolved run; "test" is reported apart. `context` builds search spaces on the same corpus.
+    `ledger` charges phases: use "search" for training or fitting and "validate" for scoring on valid, so that totals
+    mean the same as for an evolved run; "test" is reported apart. `context` builds search spaces on the same corpus.
     """
 
     config: RunConfig
@@ -84,8 +84,10 @@ def run_baseline(
     Raises `ClsoError` subclasses for an unknown baseline, bad settings or data, or an existing folder.
     """
     plugin = plugins.load("baselines", name)
+    kind: type[Baseline] = plugin.subclass_of(Baseline)
     device = resolve_device(config.device)
-    baseline: Baseline = plugin.value(plugin.value.Settings(**settings))
+    baseline = kind(kind.Settings(**settings))
+    RunFolder.require_new(out)
     from clso.data import load_corpus
 
     def corpus() -> Corpus:
@@ -131,5 +133,9 @@ def run_baseline(
             result = {"baseline": name, **baseline.run(job), **ledger.summary(), "seed": config.seed}
             folder.write_json("result.json", result)
             return result
+        except BaseException:
+            if not (out / "best").exists():
+                folder.discard()
+            raise
         finally:
             folder.close()

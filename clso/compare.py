@@ -40,15 +40,19 @@ def compare_runs(run: Path, baselines: list[Path]) -> dict[str, Any]:
     return {"rows": rows, "verdicts": verdicts}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str | None]:
+def _read(path: Path) -> tuple[dict[str, Any], str]:
     folder = RunFolder.open(path)
     result = folder.read_json("result.json")
     manifest = folder.read_json("manifest.json")
-    best = result.get("best", {})
-    if "test_loss" not in best:
-        raise RunFolderError("a compared folder holds a language model's losses", got=str(path))
-    energy = result.get("energy_j")
-    row = {
+    try:
+        return _row(path, result, manifest), manifest["corpus"]["hash"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunFolderError("a compared folder holds a language model's losses", got=str(path)) from error
+
+
+def _row(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    best, energy = result["best"], result["energy_j"]
+    return {
         "folder": str(path),
         "name": result.get("baseline") or f"clso {result.get('space')} ({result.get('library')})",
         "valid_loss": best["valid_loss"],
@@ -60,7 +64,6 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
         "time_s": result["time_s"]["total"],
         "device": (manifest["hardware"].get("gpu") or {}).get("name") or manifest["hardware"]["device"],
     }
-    return row, (manifest.get("corpus") or {}).get("content_hash")
 
 
 def _verdict(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +77,8 @@ def _verdict(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         reason = f"no claim: energy of {missing['name']} was not measured ({missing['energy_reason']})"
     elif not comparable or own["energy_source"] != other["energy_source"]:
         reason = "no claim: the two were measured on different devices or by different sources"
+    elif other["energy_j"] <= 0:
+        reason = f"no claim: {other['name']} was too short for its energy source to measure"
     else:
         saved = 1 - own["energy_j"] / other["energy_j"]
     met = []

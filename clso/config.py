@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -30,8 +31,8 @@ class RunConfig:
     """Population size, and candidates asked for in each generation."""
     space: str = "gpt2"
     """Search space: an entry-point name, or FILE.py:CLASS."""
-    library: str = "random"
-    """Where the crystals come from: "random" (the control)."""
+    library: str = "grown"
+    """Where the crystals come from: "grown" (from the corpus, in closed form) or "random" (the control)."""
     library_size: int = 64
     """Crystals per slot shape."""
     data: str = "python-stdlib"
@@ -68,10 +69,13 @@ class RunConfig:
             ("finalists", 1),
             ("valid_tokens", 1),
             ("patience", 0),
+            ("seed", 0),
         ):
             value = getattr(self, name)
             if value < low:
                 raise ConfigError(f"{name} is at least {low}", got=value)
+        if not 0 <= self.idle_s < math.inf:
+            raise ConfigError("idle_s is a number of seconds, at least 0", got=self.idle_s)
         rungs = self.fitness_tokens
         if not rungs or any(t < 1 for t in rungs) or list(rungs) != sorted(set(rungs)):
             raise ConfigError("fitness_tokens are positive and rising", got=list(rungs))

@@ -51,7 +51,7 @@ class Choice:
 
 
 def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path, n_tokens: int) -> Choice:
-    """Choose by one batched pass over `n_tokens` of `valid`, write the model to `folder`, and re-measure it there from disk.
+    """Choose by one batched pass over `n_tokens` of `valid`, write the model to `folder`, re-measure it from there.
 
     The stated loss is the float32 model's, whatever precision the batched pass used. Raises `EvaluationError` where no
     finalist has a finite loss.
@@ -63,7 +63,7 @@ def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder
     if not finite:
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
-    save_hf(space.model(genome), folder)
+    save_hf(space.final_model(genome), folder)
     valid_loss = text_loss(load_hf(folder, device=space.context.device), valid)
     n_forward = sample[:, 1:].numel() * len(finalists) + valid[:, 1:].numel()
     return Choice(genome, valid_loss, tuple(losses), n_forward)

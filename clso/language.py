@@ -84,6 +84,10 @@ class LanguageModelSpace(SearchSpace):
     def model(self, genome: Genome) -> GPT2:
         """One genome as a float32 module on the CPU."""
 
+    def final_model(self, genome: Genome) -> GPT2:
+        """The winner as it is published: by default `model`; a space may regrow it on statistics and fitness text."""
+        return self.model(genome)
+
     def blocks(self, split: str, n_tokens: int | None = None) -> Tensor:
         """Token blocks of a split, on the device; about `n_tokens` of them where given."""
         t = self.config.n_positions

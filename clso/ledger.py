@@ -47,7 +47,7 @@ class Ledger:
         self._earlier[name] = {**spent, "energy_j": None, "energy_net_j": None, "reason": reason}
 
     def summary(self) -> dict[str, Any]:
-        """For result.json: `energy_j` and `time_s` by phase with their totals, the source, and why energy is missing."""
+        """For result.json: `energy_j`, `time_s` by phase with their totals, the source, and why energy is missing."""
         phases = self.phases()
         total = _add([phases[n] for n in CHARGED if n in phases])
         energy: dict[str, Any] = {"source": self.meter.source, "idle_w": self.meter.idle_w}

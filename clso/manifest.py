@@ -35,11 +35,15 @@ def describe_software() -> dict[str, str | None]:
     """Versions of Python and of the packages that a result depends on; None: not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
+        found[package] = _version(package)
     return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def describe_device(device: str) -> dict[str, Any]:

@@ -26,6 +26,12 @@ class Plugin:
     distribution: str
     version: str
 
+    def subclass_of(self, base: type) -> Any:
+        """`value`, a subclass of `base`. Raises `PluginError` where it is something else."""
+        if not (isinstance(self.value, type) and issubclass(self.value, base)):
+            raise PluginError(f"{self.name!r} is a subclass of {base.__module__}.{base.__name__}", got=repr(self.value))
+        return self.value
+
 
 def available(group: Group) -> dict[str, list[EntryPoint]]:
     """Name -> the entry points that claim it (more than one: the distributions disagree)."""

@@ -13,9 +13,12 @@ JSON and safetensors only: nothing in a run folder is ever unpickled or executed
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from clso.errors import RunFolderError
 __all__ = ["FORMAT", "RunFolder"]
 
 FORMAT = 1
+_LEFT_BY_A_KILL = (".lock", ".config.toml.tmp")  # in a folder whose run never began
 
 
 class RunFolder:
@@ -33,23 +37,48 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
-        self._n_bytes = 0  # of records.jsonl, up to the last whole generation
+        self._n_bytes = 0  # of records.jsonl, and their digest
+        self._digest = hashlib.sha256()
 
-    @classmethod
-    def create(cls, path: Path, config: RunConfig) -> RunFolder:
-        """Make a new folder. Raises `RunFolderError` where it holds anything already."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    @staticmethod
+    def require_new(path: Path) -> None:
+        """Raises `RunFolderError` where `path` holds anything already, or cannot be looked at."""
+        try:
+            taken = path.exists() and (not path.is_dir() or any(p.name not in _LEFT_BY_A_KILL for p in path.iterdir()))
+        except OSError as error:
+            raise RunFolderError(f"a run folder can be made ({error.strerror})", got=str(path)) from error
+        if taken:
             raise RunFolderError(
                 "a new run needs a new folder",
                 got=str(path),
                 remedy=f"Continue that run with `clso resume {path}`, or choose another --out.",
             )
-        path.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunFolder:
+        """Make a new folder. Raises `RunFolderError` where it holds anything already, or cannot be written."""
+        cls.require_new(path)
         run = cls(path)
-        run.lock()
-        run.write_text("config.toml", config.to_toml())
-        (path / "records.jsonl").touch()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run.lock()
+            run.write_text("config.toml", config.to_toml())
+            (path / "records.jsonl").touch()
+        except OSError as error:
+            run.discard()
+            raise RunFolderError(
+                f"a run folder can be written ({error.strerror})", got=str(path), remedy="Choose another --out."
+            ) from error
         return run
+
+    def discard(self) -> None:
+        """Remove what a run leaves before its first checkpoint, so that the same command can be repeated."""
+        # Best effort: it runs on the way out of an error, which is the one to be shown.
+        with suppress(OSError):
+            for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+        self.close()
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -89,8 +118,13 @@ class RunFolder:
         """Replace a file atomically: a reader, or a resumed run, sees the old text or the new one."""
         target = self.path / name
         temporary = target.with_name(f".{name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
     def write_json(self, name: str, value: Any, *, indent: int | None = 2) -> None:
         # NaN is no JSON; an unmeasured number is None.
@@ -111,41 +145,67 @@ class RunFolder:
         return value
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Add rows to records.jsonl with one write."""
+        """Add rows to records.jsonl."""
         data = "".join(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n" for row in rows).encode()
+        rest = memoryview(data)
         with open(self.path / "records.jsonl", "ab", buffering=0) as file:
-            file.write(data)
+            while rest:  # a disk that is nearly full takes a part, without an error
+                rest = rest[file.write(rest) :]
         self._n_bytes += len(data)
+        self._digest.update(data)
+
+    @cached_property
+    def _config_sha256(self) -> str:
+        return _sha256(self.config.to_toml())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Store the state after a whole generation, with the length of the record that belongs to it."""
-        self.write_json("checkpoint.json", {"format": FORMAT, "record_bytes": self._n_bytes, **state}, indent=None)
+        """Store the state after a whole generation, tied to the settings and to the record so far."""
+        text = json.dumps(state, allow_nan=False)
+        head = {
+            "format": FORMAT,
+            "config_sha256": self._config_sha256,
+            "record_bytes": self._n_bytes,
+            "record_sha256": self._digest.hexdigest(),
+            "state_sha256": _sha256(text),
+        }
+        self.write_text("checkpoint.json", f'{json.dumps(head)[:-1]}, "state": {text}}}\n')
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None if the run was stopped before its first. Cuts off the record behind it.
 
-        Raises `RunFolderError` for a damaged checkpoint, one of another format, or a record that is shorter than it.
+        Raises `RunFolderError` for a checkpoint that is damaged, of another format or of another run, and for a record
+        that is not the one that it was saved with. Nothing is changed then.
         """
         record = self.path / "records.jsonl"
         if not (self.path / "checkpoint.json").exists():
             record.write_bytes(b"")
             return None
-        state = self.read_json("checkpoint.json")
-        size = record.stat().st_size if record.exists() else 0
-        if state.get("format") != FORMAT or not isinstance(state.get("record_bytes"), int):
+        saved = self.read_json("checkpoint.json")
+        if saved.get("format") != FORMAT or not isinstance(saved.get("record_bytes"), int):
             raise RunFolderError(
                 f"a checkpoint has format {FORMAT}",
-                got=state.get("format"),
+                got=saved.get("format"),
                 remedy="Resume with the version of CLSO that wrote it (manifest.json names it), or start anew.",
             )
-        if size < state["record_bytes"]:
+        state, size = saved.get("state"), saved["record_bytes"]
+        if not isinstance(state, dict) or _sha256(json.dumps(state)) != saved.get("state_sha256"):
+            raise RunFolderError(f"{self.path / 'checkpoint.json'} is whole", remedy="It was changed; start a new run.")
+        if saved.get("config_sha256") != self._config_sha256:
             raise RunFolderError(
-                f"records.jsonl holds the {state['record_bytes']} bytes that its checkpoint counts",
-                got=size,
+                "a checkpoint belongs to the config.toml beside it",
+                got=str(self.path),
+                remedy="One of them was changed or comes from another run: put it back, or start a new run.",
+            )
+        data = record.read_bytes()[:size] if record.exists() else b""
+        digest = hashlib.sha256(data)
+        if len(data) != size or digest.hexdigest() != saved.get("record_sha256"):
+            raise RunFolderError(
+                f"records.jsonl begins with the {size} bytes that its checkpoint was saved with",
+                got=f"{len(data)} bytes" if len(data) != size else "other bytes",
                 remedy="The record was cut or replaced; start a new run.",
             )
-        os.truncate(record, state["record_bytes"])
-        self._n_bytes = state["record_bytes"]
+        os.truncate(record, size)
+        self._n_bytes, self._digest = size, digest
         return state
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -161,3 +221,7 @@ class RunFolder:
                     yield row
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / 'records.jsonl'} is whole", got=str(error)) from error
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -16,7 +16,7 @@ from clso import plugins
 from clso.config import RunConfig
 from clso.device import resolve_device
 from clso.energy import open_meter
-from clso.errors import ConfigError, RunFolderError
+from clso.errors import PluginError, RunFolderError
 from clso.evaluation.evaluator import LocalEvaluator
 from clso.finish import finish
 from clso.language import LanguageModelSpace, SpaceContext
@@ -49,10 +49,10 @@ def evolve(
     _load_plugins(config)
     folder = RunFolder.create(out, config)
     try:
-        return _execute(folder, config, device, None, listener or Listener(), stop, cache_dir)
+        return _execute(folder, config, device, None, False, listener or Listener(), stop, cache_dir)
     except BaseException:
         if not (out / "checkpoint.json").exists():
-            _discard(folder)
+            folder.discard()
         raise
     finally:
         folder.close()
@@ -65,15 +65,21 @@ def resume(
     stop: Callable[[], bool] = lambda: False,
     cache_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Continue an interrupted run. A finished run is returned as it is."""
+    """Continue an interrupted run. A finished run is returned as it is.
+
+    Raises `RunFolderError` for a folder that holds no evolved run, or a damaged or foreign checkpoint.
+    """
     folder = RunFolder.open(out)
+    if (out / "manifest.json").exists() and "baseline" in folder.read_json("manifest.json").get("plugins", ()):
+        raise RunFolderError("only evolved runs are resumed", got=str(out), remedy="Run the baseline again.")
     if folder.finished:
         return folder.read_json("result.json")
     config = folder.config
     folder.lock()
     try:
         state = folder.load_checkpoint()
-        return _execute(folder, config, resolve_device(config.device), state, listener or Listener(), stop, cache_dir)
+        device = resolve_device(config.device)
+        return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir)
     finally:
         folder.close()
 
@@ -95,15 +101,17 @@ def build_space(plugin: plugins.Plugin, config: RunConfig, device: str, cache_di
         fitness_tokens=config.fitness_tokens,
         model=config.model_sizes,
     )
-    space = plugin.value.from_context(context)
-    if not isinstance(space, SearchSpace):
-        raise ConfigError(f"space {plugin.name!r} is a clso.space.SearchSpace", got=type(space).__name__)
+    space: SearchSpace = plugin.subclass_of(SearchSpace).from_context(context)
     return space
 
 
 def _load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | None]:
     surrogate = None if config.surrogate == "none" else plugins.load("surrogates", config.surrogate)
-    return plugins.load("search_spaces", config.space), surrogate
+    if surrogate is not None and not callable(surrogate.value):
+        raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
+    space = plugins.load("search_spaces", config.space)
+    space.subclass_of(SearchSpace)
+    return space, surrogate
 
 
 def _execute(
@@ -111,6 +119,7 @@ def _execute(
     config: RunConfig,
     device: str,
     state: dict[str, Any] | None,
+    resumed: bool,
     listener: Listener,
     stop: Callable[[], bool],
     cache_dir: Path | None,
@@ -118,8 +127,8 @@ def _execute(
     space_plugin, surrogate_plugin = _load_plugins(config)
     with open_meter(config.energy, device) as meter:
         ledger = Ledger(meter, state["ledger"] if state else None)
-        if state and not state["clean"]:
-            ledger.lost("search")
+        if resumed and not (state and state["clean"]):
+            ledger.lost("search" if state else "library")
         listener.started(ledger)
         if config.idle_s and meter.reason is None:
             listener.phase("measuring idle power")
@@ -128,7 +137,10 @@ def _execute(
         listener.phase("reading the text")
         with ledger.phase("data"):
             if isinstance(space, LanguageModelSpace):
-                space.corpus  # noqa: B018
+                for split in ("fitness", "valid", "test"):
+                    space.blocks(split, 1)  # a text that is too short shows now, not after the search
+        if state and state["clean"]:
+            folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         listener.phase("building the library")
         with ledger.phase("library"):
             space.prepare()
@@ -160,13 +172,3 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
             while not search.done and clock() - begin < _WINDOW_S and not stop():
                 folder.append(search.generation())
                 save(clean=False)
-
-
-def _discard(folder: RunFolder) -> None:
-    """Remove the folder of a run that failed before its first generation, so that the same command can be repeated."""
-    try:
-        for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
-            (folder.path / name).unlink(missing_ok=True)
-        folder.path.rmdir()
-    except OSError as error:
-        raise RunFolderError("the folder of the failed run can be removed", got=str(error)) from error

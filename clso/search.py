@@ -7,7 +7,7 @@ from typing import Any
 
 from clso.config import RunConfig
 from clso.engine import Engine, EngineConfig
-from clso.errors import ClsoError, EvaluationError
+from clso.errors import ClsoError, EvaluationError, GenomeError, RunFolderError
 from clso.evaluation.evaluator import Evaluator
 from clso.evaluation.results import Evaluation
 from clso.ledger import Ledger
@@ -130,15 +130,27 @@ class Search:
             "screener": self.screener.state_dict(),
             "tokens_forward": self.tokens_forward,
             "stale": self._stale,
+            "exhausted": self._exhausted,
         }
 
     def load_state(self, state: dict[str, Any], records: Iterable[dict[str, Any]]) -> None:
-        """Continue from a checkpoint; the measured genomes come from the record."""
-        self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
-        self.engine.load_state_dict(state["engine"], self.evaluations)
-        self.screener.load_state_dict(state["screener"])
-        self.tokens_forward = int(state["tokens_forward"])
-        self._stale = int(state["stale"])
+        """Continue from a checkpoint; the measured genomes come from the record.
+
+        Raises `RunFolderError` where they belong to another space, or to another version of CLSO.
+        """
+        try:
+            self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
+            self.engine.load_state_dict(state["engine"], self.evaluations)
+            self.screener.load_state_dict(state["screener"])
+            self.tokens_forward = int(state["tokens_forward"])
+            self._stale = int(state["stale"])
+            self._exhausted = bool(state["exhausted"])
+        except (KeyError, TypeError, ValueError, OverflowError, GenomeError) as error:
+            raise RunFolderError(
+                "the checkpoint and the record are of this search space and version of CLSO",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Resume with the version that wrote them (manifest.json names it), or start a new run.",
+            ) from error
 
     @staticmethod
     def _audits(

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from clso.data import load_corpus, load_text_tokens
+from clso.data import Corpus, load_corpus, load_text_tokens
 from clso.device import resolve_device
 from clso.errors import RunFolderError
 from clso.language import token_blocks
@@ -31,16 +31,8 @@ def evaluate_run(
     """
     where = resolve_device(device)
     folder = RunFolder.open(path)
-    config = folder.config
     model = load_hf(_winner(folder), device=where)
-    corpus = load_corpus(config.data, config.tokenizer, cache_dir)
-    recorded = (folder.read_json("manifest.json").get("corpus") or {}).get("content_hash")
-    if data is None and recorded not in (None, corpus.content_hash):
-        raise RunFolderError(
-            "the run's text is the one that it was made with",
-            got=config.data,
-            remedy="The text has changed since; name the text to measure on with --data.",
-        )
+    corpus = _corpus(folder, cache_dir)
     tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data)[split]
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
     return {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
@@ -55,12 +47,24 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     model = load_hf(_winner(folder))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError("an export needs a new folder", got=str(out), remedy="Choose another one.")
+    tokenizer = _corpus(folder, cache_dir).tokenizer_path
     save_hf(model, out)
+    if tokenizer is not None:
+        shutil.copyfile(tokenizer, out / "tokenizer.json")
+
+
+def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:
+    """The run's own text. Where it has changed, a tokenizer that is trained on it has, too, and its ids mean other things."""
     config = folder.config
-    if config.tokenizer.startswith("bpe:"):
-        corpus = load_corpus(config.data, config.tokenizer, cache_dir)
-        if corpus.tokenizer_path is not None:
-            shutil.copyfile(corpus.tokenizer_path, out / "tokenizer.json")
+    corpus = load_corpus(config.data, config.tokenizer, cache_dir)
+    recorded = folder.read_json("manifest.json").get("corpus")
+    if not isinstance(recorded, dict) or recorded.get("hash") != corpus.content_hash:
+        raise RunFolderError(
+            "the run's text is the one that it was made with",
+            got=config.data,
+            remedy="It has changed since; put it back, for the model's tokenizer comes from it.",
+        )
+    return corpus
 
 
 def _winner(folder: RunFolder) -> Path:

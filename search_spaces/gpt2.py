@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from clso.errors import ConfigError
 from clso.language import LanguageModelSpace
 from clso.models.gpt2 import GPT2
 from clso.models.population import PopulationGPT2
 from clso.space import Gene, Genome
+from search_spaces.gpt2_grown import GrownWeights
 from search_spaces.gpt2_random import RandomWeights
 
 __all__ = ["GPT2Space", "WeightSource"]
@@ -43,6 +43,9 @@ class WeightSource(Protocol):
     def decode(self, genome: Genome) -> Any:
         """What each slot of the model holds."""
 
+    def on_all_text(self) -> WeightSource:
+        """The same source with statistics from the whole training text."""
+
 
 class GPT2Space(LanguageModelSpace):
     """Search space of exact GPT-2 models over a corpus."""
@@ -53,7 +56,7 @@ class GPT2Space(LanguageModelSpace):
     def source(self) -> WeightSource:
         if self.context.library == "random":
             return RandomWeights(self.config, self.context)
-        raise ConfigError("the library of space gpt2 is random", got=self.context.library)
+        return GrownWeights(self)
 
     @property
     def genes(self) -> tuple[Gene, ...]:
@@ -76,3 +79,7 @@ class GPT2Space(LanguageModelSpace):
 
     def model(self, genome: Genome) -> GPT2:
         return self.source.population([self.validate(genome)]).single(0)
+
+    def final_model(self, genome: Genome) -> GPT2:
+        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        return self.source.on_all_text().population([self.validate(genome)]).single(0)

@@ -56,6 +56,10 @@ class RandomWeights:
     def decode(self, genome: Genome) -> dict[str, Crystal]:
         return {s.name: self.library.crystal(s.shape, a) for s, a in zip(self.slots, genome, strict=True)}
 
+    def on_all_text(self) -> RandomWeights:
+        """Random crystals know no text."""
+        return self
+
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         picks = torch.tensor(genomes, dtype=torch.long).reshape(len(genomes), len(self.slots))
         column = {slot.name: picks[:, i] for i, slot in enumerate(self.slots)}

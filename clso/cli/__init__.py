@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib.metadata import version
 
@@ -40,6 +41,9 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
     except ClsoError as error:
         _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as error:
         where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
         _fail(f"{error.format_message()}{where}", 2)
@@ -48,13 +52,14 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped. What was saved is whole; `clso resume RUN` goes on from there.", 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        _fail(
-            f"the disk cannot be written: {error.strerror}{where}. Free some space, then `clso resume RUN`.",
-            1,
-        )
+        if error.filename is None:
+            # Output that a pipe or a disk did not take is still in the buffer, and would fail once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        where = f": {error.filename}" if error.filename else ""
+        full = " Free some space, then `clso resume RUN`." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        _fail(f"{error.strerror or error}{where}.{full}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

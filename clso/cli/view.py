@@ -108,7 +108,9 @@ def run_view(config: RunConfig, *, quiet: bool) -> Iterator[Listener]:
 
 
 def summary(folder: Path, result: dict[str, Any]) -> None:
-    """The table at the end of a run."""
+    """The table at the end of a run, or of a baseline."""
+    if "baseline" in result:
+        return baseline_summary(folder, result["baseline"], result)
     best, counts = result["best"], result["counts"]
     table = Table(title="result", show_header=False, title_justify="left")
     if "test_loss" in best:
@@ -194,4 +196,5 @@ def _surrogate(summary: dict[str, Any]) -> str:
     if audit["rank_correlation"] is None:
         return f"{summary['name']}, not yet audited"
     state = "trusted" if summary["trusted"] else "not trusted"
-    return f"{summary['name']}, {state}: rank correlation {audit['rank_correlation']:.2f} on its last audits ({audit['n']})"
+    rho = f"rank correlation {audit['rank_correlation']:.2f} on its last audits ({audit['n']})"
+    return f"{summary['name']}, {state}: {rho}"

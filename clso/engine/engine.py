@@ -27,7 +27,7 @@ from clso.space import Genome, SearchSpace
 __all__ = ["Engine", "EngineConfig"]
 
 _TRIES = 32  # attempts at turning a seen child into an unseen one before a random genome is drawn
-_GIVE_UP = 100  # random genomes in a row, each varied _TRIES times, that bring nothing new: the space is taken as exhausted
+_GIVE_UP = 100  # random genomes in a row, each varied _TRIES times, without a new one: the space counts as exhausted
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Engine:
         return self._cache.get(genome)
 
     def ask(self, n: int | None = None) -> list[Genome]:
-        """Up to `n` (default: the population size) distinct, feasible genomes that were never measured; seeds come first.
+        """Up to `n` (default: the population size) distinct, feasible, never measured genomes; the seeds come first.
 
         Fewer come back only when the space has no more of them, or none that many random draws could find.
         """
@@ -187,7 +187,7 @@ class Engine:
         return all(value <= 0 for value in self.space.constraints(genome))
 
     def _add_unseen(self, genome: Genome, batch: dict[Genome, None]) -> bool:
-        """Add `genome`, mutated one gene at a time for as long as it is known or infeasible. False: nothing was added."""
+        """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False: none was found."""
         for _ in range(_TRIES):
             if genome in self._cache:
                 self.n_cached += 1

@@ -16,7 +16,7 @@ class Evaluation:
     """One genome, measured at one fidelity.
 
     `values` are the objectives, all minimised (for a language model the first is the loss in nats per token). There are
-    some, all finite, exactly where `status` is "ok": a NaN can never become best. `error` holds the traceback of a failure.
+    some, all finite, exactly where `status` is "ok": a NaN can never become best. `error` is a failure's traceback.
     """
 
     genome: tuple[int, ...]

@@ -135,6 +135,9 @@ def test_scoring_blocks_hold_every_target_once(most: int) -> None:
     kept = blocks[(blocks != IGNORED).all(1)]
     assert torch.equal(kept.long(), token_blocks(VALID, 16))
     assert n_targets == kept[:, 1:].numel() == int((blocks[:, 1:] != IGNORED).sum())
+    few, n_few = scoring_blocks(VALID, 16, most, n_blocks=5)
+    assert n_few == 5 * 16
+    assert int((few[..., 1:] != IGNORED).sum()) == n_few
 
 
 def test_padding_the_head_changes_no_loss_and_no_gradient() -> None:
@@ -272,7 +275,7 @@ def test_the_sweep_takes_the_best_rate_and_states_what_the_disk_holds(config: Ru
     assert by_lr[1]["valid_loss"] < by_lr[0]["valid_loss"] - 0.5
     best = result["best"]
     assert best["lr"] == 1e-2
-    assert best["valid_loss"] == by_lr[1]["valid_loss"]
+    assert best["valid_loss"] == pytest.approx(by_lr[1]["valid_loss"], abs=1e-5)
 
     corpus = load_corpus(config.data, config.tokenizer, tmp_path / "cache")
     model = load_hf(out / "best")
@@ -315,6 +318,7 @@ def test_a_single_rate_is_scored_once(make_job: Callable[[], BaselineJob]) -> No
     job = make_job()
     result = AdamW(AdamWSettings(lr=(1e-2,), steps=20, batch=8)).run(job)
     assert result["energy_of_winner_j"] == job.ledger.summary()["energy_j"]["gross"]["total"] == 20.0
+    assert result["by_lr"][0]["valid_loss"] == result["best"]["valid_loss"]
     assert result["counts"]["valid_tokens"] == job.blocks("valid")[:, 1:].numel()
 
 

@@ -1,0 +1,108 @@
+"""A finished folder, run or baseline, reduced to what a comparison shows: name, loss, joules, seconds, device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clso.errors import RunFolderError
+from clso.records import RunFolder
+
+__all__ = ["Entry", "finite", "read_baseline", "read_entry", "text_of", "with_distinct_names"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a comparison. `score` is the test loss in nats per token, or the fitness of other spaces.
+
+    `models` are the scores by name of a folder that holds several models (`ngram`); empty otherwise. `alone_j` and
+    `alone_s` are what the winner of a sweep of settings cost by itself, None where there was no sweep.
+    """
+
+    path: Path
+    name: str
+    score: float
+    valid_loss: float | None
+    models: dict[str, float]
+    energy_j: float | None
+    energy_net_j: float | None
+    energy_source: str | None
+    energy_reason: str | None
+    time_s: float
+    device: str
+    alone_j: float | None = None
+    alone_s: float | None = None
+
+
+def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> Entry:
+    """Check and reduce. Raises `RunFolderError` where something that every finished folder holds is not there."""
+    try:
+        best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
+        key = "test_loss" if "test_loss" in best else "fitness"
+        parts = {k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and key in v}
+        name = result.get("baseline") or f"clso {result['space']} ({result['library']})"
+        swept = len(result.get("by_lr") or ()) > 1
+        return Entry(
+            path=path,
+            name=str(name),
+            score=finite(best[key]),
+            valid_loss=finite(best["valid_loss"]) if key == "test_loss" else None,
+            models={str(k): finite(v[key]) for k, v in parts.items()},
+            energy_j=None if energy is None else finite(energy["gross"]["total"]),
+            energy_net_j=None if energy is None else _optional(energy["net"]["total"]),
+            energy_source=None if energy is None else str(energy["source"]),
+            energy_reason=result["energy_reason"],
+            time_s=finite(result["time_s"]["total"]),
+            device=str((hardware.get("gpu") or {}).get("name") or hardware["device"]),
+            alone_j=_optional(result.get("energy_of_winner_j")) if swept else None,
+            alone_s=_optional(result.get("time_of_winner_s")) if swept else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"{path / 'result.json'} and its manifest.json hold a finished run or baseline",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Give folders that `clso evolve` or `clso baseline` finished.",
+        ) from error
+
+
+def read_baseline(path: Path, *, like: Entry, text_hash: str | None) -> Entry:
+    """A baseline's entry. Raises `RunFolderError` where it cannot stand beside `like` on one axis."""
+    folder = RunFolder.open(path)
+    result, manifest = folder.read_json("result.json"), folder.read_json("manifest.json")
+    entry = read_entry(path, result, manifest)
+    if text_of(manifest) != text_hash or (entry.valid_loss is None) != (like.valid_loss is None):
+        raise RunFolderError(
+            "a comparison is over one text and tokenizer",
+            got=str(path),
+            remedy="Run the baseline with the run's --data and --tokenizer.",
+        )
+    return entry
+
+
+def text_of(manifest: dict[str, Any]) -> str | None:
+    """The content hash of the text that a folder is about; None for spaces without a text."""
+    corpus = manifest.get("corpus")
+    value = corpus.get("hash") if isinstance(corpus, dict) else None
+    return None if value is None else str(value)
+
+
+def with_distinct_names(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Entries whose names repeat get their folder's name added."""
+    names = [e.name for e in entries]
+    return tuple(replace(e, name=f"{e.name} {e.path.name}") if names.count(e.name) > 1 else e for e in entries)
+
+
+def finite(value: Any) -> float:
+    """`value` as a float. Raises `TypeError` or `ValueError` where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no number")
+    if not math.isfinite(value):
+        raise ValueError(f"{value!r} is not finite")
+    return float(value)
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else finite(value)

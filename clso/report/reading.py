@@ -1,0 +1,225 @@
+"""What the pictures show, read from a run folder and checked while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.config import RunConfig
+from clso.errors import ConfigError, RunFolderError
+from clso.records import RunFolder
+from clso.report.entries import Entry, finite, read_baseline, read_entry, text_of, with_distinct_names
+
+__all__ = ["Audits", "RunData", "read_run"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Audits:
+    """The surrogate's report card. `pairs` (n, 3): generation, predicted and measured value of each audit.
+
+    `correlation` and `trusted` are by generation; a correlation that was not known yet is NaN.
+    """
+
+    pairs: Floats
+    correlation: Floats
+    trusted: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A finished run. Arrays are by generation; all losses were measured.
+
+    `spread` (3, generations) holds the population's 10th, 50th and 90th percentile. `held` (genes, generations) is the
+    share of the population with the winner's allele and `best_holds` says whether the best genome so far has it.
+    `finalists` are (genome, loss on valid or None where it was not finite).
+    """
+
+    path: Path
+    config: RunConfig
+    result: dict[str, Any]
+    manifest: dict[str, Any]
+    own: Entry
+    baselines: tuple[Entry, ...]
+    generations: Floats
+    best: Floats
+    spread: Floats
+    audits: Audits
+    held: Floats
+    best_holds: npt.NDArray[np.bool_]
+    alleles: dict[str, str]
+    finalists: tuple[tuple[tuple[int, ...], float | None], ...]
+
+    @property
+    def is_language(self) -> bool:
+        """Whether the values are losses of language models, in nats per token."""
+        return self.own.valid_loss is not None
+
+    @property
+    def log_vocabulary(self) -> float | None:
+        """The loss of knowing nothing."""
+        value = self.result.get("log_vocabulary")
+        return finite(value) if value is not None else None
+
+
+def read_run(run: Path, baselines: list[Path]) -> RunData:
+    """Read and check. Raises `RunFolderError` where a folder is unfinished, damaged, foreign or over another text."""
+    folder = RunFolder.open(run)
+    if not folder.finished:
+        raise RunFolderError(
+            "a report needs a finished run", got=str(run), remedy=f"Finish it with `clso resume {run}`."
+        )
+    try:
+        config = folder.config
+    except ConfigError as error:
+        raise RunFolderError(f"{run / 'config.toml'} is a run's configuration", got=str(error)) from error
+    result, manifest = folder.read_json("result.json"), folder.read_json("manifest.json")
+    if "baseline" in result:
+        raise RunFolderError(
+            "a report is about a run of `clso evolve`",
+            got=str(run),
+            remedy="Name the run first; baselines come after it.",
+        )
+    own = read_entry(run, result, manifest)
+    winner, alleles = _winner(run, result)
+    record = _Record(winner)
+    number = 0
+    try:
+        for number, row in enumerate(folder.records(), 1):  # noqa: B007
+            record.add(row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{run / 'records.jsonl'} is whole",
+            got=f"line {number}: {type(error).__name__}: {error}",
+            remedy="Its rows are damaged, or belong to another run.",
+        ) from error
+    if not record.generations or len(record.generations) != result["counts"]["generations"]:
+        raise RunFolderError(
+            f"{run / 'records.jsonl'} holds the {result['counts']['generations']} generations that result.json counts",
+            got=len(record.generations),
+        )
+    text_hash = text_of(manifest)
+    others = [read_baseline(path, like=own, text_hash=text_hash) for path in baselines]
+    return RunData(
+        path=run,
+        config=config,
+        result=result,
+        manifest=manifest,
+        own=own,
+        baselines=with_distinct_names(others),
+        generations=np.array(record.generations, dtype=np.float64),
+        best=np.array(record.best),
+        spread=np.array(record.spread).T,
+        audits=Audits(
+            np.array(record.audits, dtype=np.float64).reshape(-1, 3),
+            np.array(record.correlation),
+            np.array(record.trusted, dtype=np.bool_),
+        ),
+        held=np.array(record.held).T,
+        best_holds=np.array(record.best_holds, dtype=np.bool_).T,
+        alleles=alleles,
+        finalists=tuple(record.finalists),
+    )
+
+
+def _winner(run: Path, result: dict[str, Any]) -> tuple[tuple[int, ...], dict[str, str]]:
+    """The winner's genome, and its alleles in words by gene. Checks what else pictures need of the result."""
+    try:
+        winner = _genome(result["best"]["genome"])
+        alleles = {str(k): str(v) for k, v in result["best"]["alleles"].items()}
+        if len(alleles) != len(winner) or not winner:
+            raise ValueError(f"{len(winner)} genes and {len(alleles)} alleles")
+        if not isinstance(result["counts"]["generations"], int):
+            raise TypeError("counts.generations is no number")
+        audit = result["surrogate"]["audit"]
+        for key in ("rank_correlation", "n", "disabled", "reason"):
+            audit[key]
+        result["surrogate"]["name"], result["surrogate"]["trusted"]
+        if result.get("log_vocabulary") is not None:
+            finite(result["log_vocabulary"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"
+        ) from error
+    return winner, alleles
+
+
+class _Record:
+    """Takes in the rows of a record in their order, and keeps only what is drawn.
+
+    A generation's row names its population by values; the genomes behind a value are those measured so far that have
+    it. Where several do, each counts in proportion.
+    """
+
+    def __init__(self, winner: tuple[int, ...]) -> None:
+        self._winner = np.array(winner)
+        self._first: dict[float, npt.NDArray[np.bool_]] = {}
+        self._sums: dict[float, tuple[npt.NDArray[np.int64], int]] = {}
+        self.generations: list[int] = []
+        self.best: list[float] = []
+        self.spread: list[Floats] = []
+        self.audits: list[tuple[float, float, float]] = []
+        self.correlation: list[float] = []
+        self.trusted: list[bool] = []
+        self.held: list[Floats] = []
+        self.best_holds: list[npt.NDArray[np.bool_]] = []
+        self.finalists: list[tuple[tuple[int, ...], float | None]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One row. Raises `KeyError`, `TypeError` or `ValueError` where it is damaged."""
+        kind = row["type"]
+        if kind == "evaluation" and row["generation"] is not None:
+            self._evaluation(row)
+        elif kind == "generation":
+            self._generation(row)
+        elif kind == "finalist":
+            loss = row["valid_loss"]
+            self.finalists.append((_genome(row["genome"]), None if loss is None else finite(loss)))
+
+    def _evaluation(self, row: dict[str, Any]) -> None:
+        if row["status"] != "ok":
+            return
+        genome = _genome(row["genome"])
+        if len(genome) != len(self._winner):
+            raise ValueError(f"a genome of {len(genome)} genes, not {len(self._winner)}")
+        holds = np.array(genome) == self._winner
+        value = finite(row["values"][0])
+        self._first.setdefault(value, holds)
+        total, count = self._sums.get(value, (np.zeros(len(holds), dtype=np.int64), 0))
+        self._sums[value] = (total + holds, count + 1)
+
+    def _generation(self, row: dict[str, Any]) -> None:
+        number = row["generation"]
+        if type(number) is not int or number != len(self.generations) + 1:
+            raise ValueError(f"generation {number!r} after generation {len(self.generations)}")
+        population = [finite(v) for v in row["population"]]
+        if not population:
+            raise ValueError("an empty population")
+        best = finite(row["best"])
+        self.generations.append(number)
+        self.best.append(best)
+        self.spread.append(np.percentile(population, (10, 50, 90)))
+        self.audits += [(float(number), finite(predicted), finite(true)) for predicted, true in row["audits"]]
+        rho = row["audit_correlation"]
+        self.correlation.append(np.nan if rho is None else finite(rho))
+        self.trusted.append(bool(row["surrogate_trusted"]))
+        self.held.append(np.mean(list(self._shares(population)), axis=0))
+        self.best_holds.append(self._first[best])
+
+    def _shares(self, population: list[float]) -> Iterator[Floats]:
+        for value in population:
+            total, count = self._sums[value]
+            yield total / count
+
+
+def _genome(value: Any) -> tuple[int, ...]:
+    genome = tuple(value)
+    if not all(type(a) is int for a in genome):
+        raise TypeError(f"{value!r} is no genome")
+    return genome

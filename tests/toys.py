@@ -1,0 +1,138 @@
+"""Small search spaces and surrogates for tests; also loaded as plugins, by FILE.py:NAME."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from clso.evaluation.results import Evaluation
+from clso.space import Gene, Genome, SearchSpace
+
+Score = Callable[[Genome], float]
+
+
+class ScoreObjective:
+    """Measures one genome after another; keeps a log of what it was asked."""
+
+    fidelities = (1,)
+
+    def __init__(self, score: Score) -> None:
+        self.score = score
+        self.asked: list[Genome] = []
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        self.asked += genomes
+        return [Evaluation.measured(g, fidelity, (self.score(g),), 1) for g in genomes]
+
+
+class Toy(SearchSpace):
+    """Genes of given sizes and a score to be minimised."""
+
+    name = "toy"
+
+    def __init__(
+        self, sizes: Sequence[int], score: Score = lambda g: float(sum(g)), seeds: Sequence[Genome] = ()
+    ) -> None:
+        self._genes = tuple(Gene(f"g{i}", tuple(map(str, range(n)))) for i, n in enumerate(sizes))
+        self.score, self._seeds = score, list(seeds)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return self._genes
+
+    def seeds(self) -> list[Genome]:
+        return self._seeds
+
+    def decode(self, genome: Genome) -> Genome:
+        return self.validate(genome)
+
+    def objective(self) -> ScoreObjective:
+        return ScoreObjective(self.score)
+
+    def measure(self, genomes: Sequence[Genome]) -> list[Evaluation]:
+        return self.objective().evaluate(genomes, 0)
+
+
+class OneMax(Toy):
+    """24 bits, as few zeros as possible."""
+
+    name = "onemax"
+
+    def __init__(self) -> None:
+        super().__init__([2] * 24, lambda g: float(len(g) - sum(g)))
+
+
+class FourGenomes(Toy):
+    """A space that any run exhausts."""
+
+    def __init__(self) -> None:
+        super().__init__([2, 2])
+
+
+class AlwaysNan(Toy):
+    """No genome can be measured."""
+
+    def __init__(self) -> None:
+        super().__init__([4] * 4, lambda g: math.nan)
+
+
+class Useless:
+    """A surrogate whose predictions are noise, and far below anything true."""
+
+    def __init__(self, random_state: int) -> None:
+        self._rng = random.Random(random_state)
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Useless:
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return np.array([1.65 + 1e-6 * self._rng.random() for _ in X])
+
+
+class Deceiver(Ridge):
+    """A surrogate that ranks well, so that it is trusted, and predicts losses far below any true one."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return super().predict(X) - 4.05
+
+
+def deceiver(random_state: int) -> Deceiver:
+    return Deceiver(alpha=3.0)
+
+
+class Raises:
+    """A surrogate with a fault."""
+
+    def __init__(self, random_state: int) -> None:
+        pass
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Raises:
+        raise RuntimeError("no fit today")
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+
+class Moody(OneMax):
+    """OneMax in which one genome in four fails or is no number."""
+
+    def objective(self) -> ScoreObjective:
+        return MoodyObjective(self.score)
+
+
+class MoodyObjective(ScoreObjective):
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        out = super().evaluate(genomes, fidelity)
+        for i, e in enumerate(out):
+            if e.genome[:2] == (1, 1):
+                out[i] = Evaluation(e.genome, fidelity, (-5.0,), "failed", 1, "Traceback: a bad day")
+            elif e.genome[:3] == (1, 0, 1):
+                out[i] = Evaluation.measured(e.genome, fidelity, (math.nan,), 1)
+        return out
+
+
+NOT_A_SPACE = 3

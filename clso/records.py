@@ -28,6 +28,7 @@ from clso.errors import RunFolderError
 __all__ = ["FORMAT", "RunFolder"]
 
 FORMAT = 1
+_ROWS = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _LEFT_BY_A_KILL = (".lock", ".config.toml.tmp")  # in a folder whose run never began
 
 
@@ -146,7 +147,7 @@ class RunFolder:
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Add rows to records.jsonl."""
-        data = "".join(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n" for row in rows).encode()
+        data = "".join(_ROWS.encode(row) + "\n" for row in rows).encode()
         rest = memoryview(data)
         with open(self.path / "records.jsonl", "ab", buffering=0) as file:
             while rest:  # a disk that is nearly full takes a part, without an error

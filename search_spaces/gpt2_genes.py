@@ -30,11 +30,10 @@ class CodeAllele:
 
 _CODES = (
     # share of code dimensions, share of identity dimensions, smoothing, discount
-    (0.38, 0.34, 1.0, 0.7),
-    (0.38, 0.34, 0.5, 0.7),
-    (0.38, 0.34, 2.0, 0.8),
-    (0.48, 0.28, 1.0, 0.7),
-    (0.30, 0.40, 1.0, 0.7),
+    (0.39, 0.33, 1.0, 0.6),
+    (0.39, 0.33, 0.5, 0.6),
+    (0.39, 0.33, 1.0, 0.7),
+    (0.48, 0.28, 1.0, 0.6),
 )
 
 CONTEXTS: tuple[tuple[str, float], ...] = (

@@ -2,7 +2,7 @@
 
 Layer 0, head 0 fetches the previous token's name; head 1 averages codes of earlier tokens and adds what they say. Layer
 1, head 0 copies: it looks for tokens whose predecessor is the current token, prefers rare ones, and rests on position 0
-when there is none. Each MLP uses one unit: the first swells position 0's ballast, so that resting there brings nothing,
+when there is none. Each MLP uses two units: the first swells position 0's ballast, so that resting there brings nothing,
 the second takes the swelling back. Further layers and heads stay silent.
 """
 
@@ -37,7 +37,8 @@ _POSITION = 10.0  # radius of a circle of position codes
 _START = 0.3  # size of position 0's mark
 _FAINT = 0.1  # size of a token's own name, against the names of size 1 that the copy head brings
 _SWELL = 1e4  # ballast that the first MLP adds at position 0 and the second takes back
-_GATE = 30.0  # half the range of the MLP unit's input: GELU(30) is 30, GELU(-30) is 0
+_GATE = 30.0  # far out on GELU's flat side: GELU(-30) is 0
+_STEP = 8.0  # what the two units differ by where both are on GELU's straight side
 
 
 class GrownWeights:
@@ -211,28 +212,15 @@ class _Assembly:
 
     def _layer_0(self) -> dict[str, Tensor]:
         """Head 0: the previous token's name into `match`. Head 1: the context's codes into `code`."""
-        layout, hd = self.layout, self._head_dim
+        layout, hd, gain = self.layout, self._head_dim, self.gain
         w = _Heads(len(self.contexts), self.config.d_model, hd, self.device)
         self._attend_to_positions(w, 0, [lag(1, self.config.n_positions)] * len(self.contexts))
         w.value(0)[:, : layout.match, layout.identity_dims] = self.projection.T / _FAINT
         w.output[:, layout.match_dims, : layout.match] = torch.eye(layout.match, device=self.device)
         self._attend_to_positions(w, 1, [self.grown.patterns[c] for c in self.contexts])
         w.value(1)[:, : layout.code, layout.code_dims] = torch.eye(layout.code, device=self.device)
-        w.output[:, layout.code_dims, hd : hd + layout.code] = self._context_map().transpose(1, 2)
+        w.output[:, layout.code_dims, hd : hd + layout.code] = (_wide(gain["context.gain"]) * self.matrix).transpose(1, 2)
         return w.rotated(self.grown._rotation)
-
-    def _context_map(self) -> Tensor:
-        """From the average of embedded codes to what is added: (P, K, K), acting on rows.
-
-        The value map was fitted on the codes A; the embedding holds A less what the context is expected to add, scaled. The
-        count-weighted least-squares map between the two makes up for that.
-        """
-        e = self.embedded
-        weighted = e * self.codes.statistics.row[:, None]
-        gram = weighted.transpose(1, 2) @ e
-        gram.diagonal(dim1=1, dim2=2).add_(1e-6 * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True))
-        back = torch.linalg.solve(gram, weighted.transpose(1, 2) @ self.codes.a)
-        return _wide(self.gain["temperature"] * self.gain["context.gain"]) * (back @ self.matrix)
 
     def _layer_1(self, shrink: float) -> dict[str, Tensor]:
         """Head 0: copy what followed the last occurrences of the current token."""
@@ -252,14 +240,15 @@ class _Assembly:
         return w.rotated(self.grown._rotation)
 
     def _start_mlp(self, ballast: float, shrink: float) -> dict[str, Tensor]:
-        """One unit that fires at position 0 alone and adds `ballast` there."""
+        """Two units whose difference is 0 everywhere but at position 0, where it is `_STEP`, whatever the norm there."""
         config, layout, q = self.config, self.layout, self.grown._rotation
         fc = torch.zeros(config.d_mlp, config.d_model, device=self.device)
         bias = torch.zeros(config.d_mlp, device=self.device)
         proj = torch.zeros(config.d_model, config.d_mlp, device=self.device)
-        fc[0, layout.start] = 2 * _GATE / (_START * shrink)
-        bias[0] = -_GATE
-        proj[layout.ballast, 0] = ballast / _GATE
+        fc[:2, layout.start] = 3 * _GATE / (_START * shrink)
+        bias[0], bias[1] = -_GATE, -_GATE - _STEP
+        proj[layout.ballast, 0] = ballast / _STEP
+        proj[layout.ballast, 1] = -ballast / _STEP
         stacks = {"fc.weight": fc @ q, "fc.bias": bias, "proj.weight": q @ proj}
         return {name: t.expand(len(self.contexts), *t.shape) for name, t in stacks.items()}
 

@@ -15,9 +15,9 @@ import pytest
 
 from clso.config import RunConfig
 
-_NOUNS = "engine crystal river teacher garden matrix letter winter signal harbour".split()
-_VERBS = "carries follows measures forgets builds answers crosses repeats".split()
-_ADJECTIVES = "quiet heavy narrow golden early broken distant".split()
+_NOUNS = ["engine", "crystal", "river", "teacher", "garden", "matrix", "letter", "winter", "signal", "harbour"]
+_VERBS = ["carries", "follows", "measures", "forgets", "builds", "answers", "crosses", "repeats"]
+_ADJECTIVES = ["quiet", "heavy", "narrow", "golden", "early", "broken", "distant"]
 
 
 def make_english(n_bytes: int, seed: int) -> str:

@@ -100,7 +100,7 @@ def main() -> None:
         killed = [not attempt(config, folder, point) for point in points]
         finished = attempt(config, folder, None)
         out[name] = {"killed": killed, "finished": finished, **fingerprint(folder)}
-    print(json.dumps(out))
+    sys.stdout.write(json.dumps(out))
 
 
 if __name__ == "__main__":

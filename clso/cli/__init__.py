@@ -38,7 +38,7 @@ for _command in (evolve, resume, evaluate, export, baseline, compare, report, li
 def main() -> None:
     """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad input."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="clso", standalone_mode=False)
     except ClsoError as error:
         _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clso.engine.operators import Individual, borrowed_random, make_children, point_mutation
+from clso.engine.randomness import pack_random, unpack_random
 from clso.errors import ConfigError, GenomeError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, SearchSpace
@@ -131,13 +132,12 @@ class Engine:
 
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
         """JSON-able state. Without the cache it is small; then give the measured ones back to `load_state_dict`."""
-        version, internal, gauss = self._rng.getstate()
         state: dict[str, Any] = {
             "generation": self.generation,
             "n_cached": self.n_cached,
             "n_seeds_asked": self._n_seeds_asked,
             "population": [[list(ind), ind.value] for ind in self.population],
-            "rng": [version, list(internal), gauss],
+            "rng": pack_random(self._rng),
         }
         if with_cache:
             state["cache"] = [e.to_json() for e in self._cache.values()]
@@ -158,8 +158,7 @@ class Engine:
         self.n_cached = int(state["n_cached"])
         self._n_seeds_asked = int(state["n_seeds_asked"])
         self.population = [Individual(self.space.validate(g), float(value)) for g, value in state["population"]]
-        version, internal, gauss = state["rng"]
-        self._rng.setstate((version, tuple(internal), gauss))
+        unpack_random(state["rng"], self._rng)
 
     def _remember(self, evaluation: Evaluation) -> None:
         self._cache[evaluation.genome] = evaluation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = ["Evaluation", "Status"]
@@ -47,10 +47,14 @@ class Evaluation:
         return self.values[0] if self.ok else math.inf
 
     def to_json(self) -> dict[str, Any]:
-        out = asdict(self)
-        if self.error is None:
-            del out["error"]
-        return out
+        out: dict[str, Any] = {
+            "genome": list(self.genome),
+            "fidelity": self.fidelity,
+            "values": list(self.values),
+            "status": self.status,
+            "n_tokens": self.n_tokens,
+        }
+        return out if self.error is None else {**out, "error": self.error}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Evaluation:

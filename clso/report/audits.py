@@ -90,8 +90,8 @@ def _scatter(axes: Axes, data: RunData) -> None:
     axes.grid(color=RULE, lw=0.7)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(7, steps=ROUND))
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure  # Axes.get_figure(root=True) needs matplotlib 3.10
+    assert isinstance(figure, Figure)
     box = axes.get_position()
     bar = figure.colorbar(points, cax=figure.add_axes((box.x1 + 0.012, box.y0, 0.012, box.height)))
     bar.set_label("generation")

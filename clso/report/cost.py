@@ -149,7 +149,7 @@ def _draw(axes: Axes, points: list[_Point], unit: Callable[[float], str], fixed:
             [p.cost],
             [p.score],
             marker=p.marker,
-            s=260 if p.marker == "*" else 80,
+            s=330 if p.marker == "*" else 80,
             facecolor="white" if p.hollow else p.colour,
             edgecolor="white" if p.marker == "*" else p.colour,
             lw=0.8 if p.marker == "*" else 1.6,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
@@ -28,8 +29,8 @@ def place_labels(
     Texts that are there already (`fixed`) are kept clear. Call it when limits and scale are final. Greedy: the first
     side with the least overlap is taken.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure  # Axes.get_figure(root=True) needs matplotlib 3.10
+    assert isinstance(figure, Figure)
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     scale = figure.dpi / 72
     inside = axes.get_window_extent(renderer).padded(-3 * scale)

@@ -134,8 +134,8 @@ def label_right(axes: Axes, labels: Sequence[Label], *, size: float = 9.5) -> No
 
     Call it when limits and scale are final.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure  # Axes.get_figure(root=True) needs matplotlib 3.10
+    assert isinstance(figure, Figure)
     height = axes.get_position().height * figure.get_size_inches()[1] * 72
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((axes.get_xlim()[0], label.y))[1]) * height for label in labels]

@@ -106,7 +106,7 @@ _TYPE_ERROR = pytest.mark.xfail(strict=True, raises=TypeError, reason="load_hf l
 )
 def test_a_damaged_folder_is_one_line(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder)
-    with pytest.raises((RunFolderError, ConfigError), match="holds a GPT-2|at least 1|multiple of"):
+    with pytest.raises((RunFolderError, ConfigError), match=r"holds a GPT-2|at least 1|multiple of"):
         load_hf(folder)
 
 

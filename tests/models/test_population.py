@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from search_spaces.gpt2 import GPT2Space
 
 from clso.data import load_corpus
 from clso.language import LanguageModelObjective, SpaceContext, token_blocks
@@ -18,6 +17,7 @@ from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.head_loss import TableBank, Tables
 from clso.models.population import PopulationGPT2
 from clso.space import Genome
+from search_spaces.gpt2 import GPT2Space
 
 SMALL = {"n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 32}
 DEFAULT = {"n_layers": 2, "d_model": 128, "n_heads": 2, "n_positions": 128}

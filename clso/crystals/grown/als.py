@@ -1,6 +1,6 @@
 """Implicit-feedback alternating least squares: a low-rank bigram model from Kneser-Ney log-ratios.
 
-Minimises   sum_seen c_ij (a_i . b_j - S_ij)^2 + sum_ij r_i w_j (a_i . b_j)^2   over A, B (V, k)
+Minimises   sum_seen c_ij (a_i . b_j - S_ij)^2 + sum_ij r_i w_j (a_i . b_j)^2 + ridge (|A|^2 + |B|^2)   over A, B (V, k)
 
 after Hu, Koren & Volinsky (ICDM 2008): seen pairs pull towards their target with the confidence of their count, unseen
 pairs towards 0 with a small weight. Then logits = A[x_t] B^T + log p_cont is the bigram model.
@@ -39,6 +39,8 @@ class AlsConfig:
     """w0: weight of an unseen pair of average row and column."""
     exponent: float = 0.5
     """Power of row count and column probability in the unseen weight."""
+    ridge: float = 0.1
+    """Weight of |a|^2 and |b|^2."""
     start: float = 0.1
     """Size of the random start."""
 
@@ -92,7 +94,9 @@ def half_step(
     column_weight: Tensor,
     row_weight: Tensor,
     start: Tensor | None,
+    *,
     steps: int,
+    ridge: float,
 ) -> Tensor:
     """The side (V, k) that fits `other` (V, k), by conjugate gradients from `start`; rows without a pair are zero."""
     gram = (other * column_weight[:, None]).T @ other
@@ -101,10 +105,11 @@ def half_step(
     factor = torch.linalg.cholesky(gram)  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
     inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
     basis = other @ inverse.T
+    penalty = ridge * (inverse @ inverse.T)
     r = row_weight[seen.rows][:, None]
 
     def apply(x: Tensor) -> Tensor:
-        return r * x + seen.product(seen.count * seen.inner(x, basis), basis)
+        return r * x + x @ penalty + seen.product(seen.count * seen.inner(x, basis), basis)
 
     residual = seen.product(seen.count * seen.target, basis)
     if start is None:
@@ -140,8 +145,10 @@ def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, 
     a: Tensor | None = None
     b = config.start * hash_noise(v, config.rank, pairs.count.device)
     for iteration in range(config.iterations):
-        a = half_step(by_row, b, column_weight, row_weight, a, config.steps)
-        b = half_step(by_column, a, row_weight, column_weight, b if iteration else None, config.steps)
+        a = half_step(by_row, b, column_weight, row_weight, a, steps=config.steps, ridge=config.ridge)
+        b = half_step(
+            by_column, a, row_weight, column_weight, b if iteration else None, steps=config.steps, ridge=config.ridge
+        )
     assert a is not None
     return a, b
 

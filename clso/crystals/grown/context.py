@@ -33,7 +33,7 @@ class ValueMap:
 
 
 def fit_value_map(
-    blocks: Tensor, attention: Tensor, a: Tensor, b: Tensor, *, ridge: float = 0.3, damping: float = 0.3
+    blocks: Tensor, attention: Tensor, a: Tensor, b: Tensor, *, ridge: float = 0.3, damping: float = 1.0
 ) -> ValueMap:
     """Fit the map for one attention pattern.
 

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from clso.cli import cli
+from clso.config import RunConfig
+
+COMMANDS = ["evolve", "resume", "evaluate", "export", "baseline", "compare", "report", "list", "doctor"]
+
+
+def test_help_waits_for_neither_torch_nor_ray_nor_numpy() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom clso.cli import cli\n"
+        "for args in ([], ['evolve'], ['baseline'], ['compare'], ['doctor']):\n"
+        "    assert CliRunner().invoke(cli, [*args, '--help']).exit_code == 0\n"
+        "assert CliRunner().invoke(cli, ['list', 'spaces']).exit_code == 0\n"
+        "print(*({'torch', 'ray', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_the_module_and_the_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "clso", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.startswith("clso, version ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    shown = CliRunner().invoke(cli, [command, "--help"])
+    assert shown.exit_code == 0
+    options = [p for p in cli.commands[command].params if isinstance(p, click.Option)]
+    assert [o.name for o in options if not (o.help or o.show_default)] == []
+    assert cli.commands[command].short_help or cli.commands[command].help
+    assert command in CliRunner().invoke(cli, ["--help"]).output
+
+
+@pytest.mark.parametrize("name", ["ngram", "random-search", "adamw"])
+def test_every_baseline_has_help_with_its_own_options(name: str) -> None:
+    shown = CliRunner().invoke(cli, ["baseline", name, "--help"])
+    assert shown.exit_code == 0
+    assert "--data" in shown.output
+    assert name in CliRunner().invoke(cli, ["baseline", "--help"]).output
+    if name == "random-search":
+        assert "--evaluations INTEGER" in shown.output
+        assert "default 300" in shown.output
+
+
+def test_without_a_command_the_help_is_shown(clso: Any) -> None:
+    for args in ((), ("baseline",)):
+        shown = clso(*args)
+        assert shown.code == 2
+        assert "Usage: clso" in shown.err
+        assert "\nOptions:\n" in shown.err
+
+
+def test_evolve_prints_a_summary_and_the_folder(clso: Any, recipe: Path, tmp_path: Path) -> None:
+    done = clso("evolve", "--config", recipe, "--gens", "2", "--out", tmp_path / "run")
+    assert done.code == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    for text in ("re-measured from disk", f"{result['best']['test_loss']:.4f}", "log(vocabulary)", "16 evaluated",
+                 "not measured: energy measurement was switched off", f"run folder: {tmp_path / 'run'}"):  # fmt: skip
+        assert text in done.out
+    assert "best true loss" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_evolve_prints_json_and_nothing_else(clso: Any, recipe: Path, tmp_path: Path) -> None:
+    done = clso("evolve", "--config", recipe, "--gens", "2", "--json")
+    assert done.code == 0
+    assert done.err == ""
+    folders = list((tmp_path / "runs" / "local").iterdir())
+    assert len(folders) == 1  # the default place
+    assert json.loads(done.out) == json.loads((folders[0] / "result.json").read_text())
+
+
+def test_options_win_over_the_recipe(clso: Any, recipe: Path, tmp_path: Path, tiny: RunConfig) -> None:
+    options = [
+        "--gens",
+        "1",
+        "--pop",
+        "4",
+        "--seed",
+        "5",
+        "--surrogate",
+        "none",
+        "--library-size",
+        "6",
+        "--patience",
+        "2",
+    ]
+    assert clso("evolve", "--config", recipe, *options, "--out", tmp_path / "run", "--json").code == 0
+    config = RunConfig.from_toml(tmp_path / "run" / "config.toml")
+    assert (config.gens, config.pop, config.seed, config.surrogate) == (1, 4, 5, "none")
+    assert (config.library_size, config.patience, config.d_model) == (6, 2, tiny.d_model)
+
+
+def test_resuming_a_finished_run_shows_it_again(clso: Any, finished_run: Path) -> None:
+    shown = clso("resume", finished_run, "--json")
+    assert json.loads(shown.out) == json.loads((finished_run / "result.json").read_text())
+    assert "re-measured" in clso("resume", finished_run).out
+
+
+def test_evaluate(clso: Any, finished_run: Path, other_english_path: Path) -> None:
+    best = json.loads((finished_run / "result.json").read_text())["best"]
+    found = json.loads(clso("evaluate", finished_run, "--json").out)
+    assert found == {"loss": best["test_loss"], "n_tokens": best["n_test_tokens"], "split": "test"}
+    assert f"{best['valid_loss']:.4f} nats per token" in clso("evaluate", finished_run, "--split", "valid").out
+    other = json.loads(clso("evaluate", finished_run, "--data", f"text:{other_english_path}", "--json").out)
+    assert other["loss"] != best["test_loss"]
+
+
+def test_export(clso: Any, finished_run: Path, tmp_path: Path) -> None:
+    assert clso("export", finished_run, tmp_path / "hf", "--format", "hf").code == 0
+    names = {p.name for p in (tmp_path / "hf").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert "new folder" in clso("export", finished_run, tmp_path / "hf").error
+
+
+def test_baseline_and_compare(clso: Any, finished_run: Path, recipe: Path, tmp_path: Path) -> None:
+    done = clso("baseline", "ngram", "--config", recipe, "--out", tmp_path / "ngram")
+    assert done.code == 0
+    assert all(name in done.out for name in ("unigram", "kn2", "kn3", "run folder"))
+    shown = clso("compare", finished_run, tmp_path / "ngram")
+    assert shown.code == 0
+    assert "no claim: energy" in shown.out
+    assert "higher" in shown.out
+    assert "not measured" in shown.out
+    found = json.loads(clso("compare", finished_run, tmp_path / "ngram", "--json").out)
+    assert [r["name"] for r in found["rows"]] == ["clso gpt2 (random)", "ngram"]
+    assert found["verdicts"][0]["criteria_met"] == []
+    printed = json.loads(clso("baseline", "ngram", "--config", recipe, "--out", tmp_path / "again", "--json").out)
+    assert printed == json.loads((tmp_path / "again" / "result.json").read_text())
+    assert "only evolved runs" in clso("resume", tmp_path / "ngram").error
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("spaces", "gpt2"), ("surrogates", "ridge"), ("baselines", "ngram"), ("crystals", "monarch")]
+)
+def test_list(clso: Any, kind: str, name: str) -> None:
+    assert name in clso("list", kind).out
+    rows = json.loads(clso("list", kind, "--json").out)
+    assert name in [r["name"] for r in rows]
+    assert all(r["what"] for r in rows)
+
+
+def test_doctor(clso: Any) -> None:
+    shown = clso("doctor")
+    assert shown.code == 0
+    for section in ("software:", "device:", "energy:", "optional:", "cache:"):
+        assert section in shown.out
+    found = json.loads(clso("doctor", "--json").out)
+    assert found["software"]["clso"]
+    assert found["energy"]["source"] == "null" or "missing" not in found["energy"]

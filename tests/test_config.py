@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clso.config import RunConfig
+from clso.errors import ConfigError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_toml_round_trip(tmp_path: Path) -> None:
+    config = RunConfig(gens=3, data='text:a "b".txt', fitness_tokens=(10, 20, 30), idle_s=0.5)
+    assert RunConfig.from_toml(write(tmp_path, config.to_toml())) == config
+    assert RunConfig.from_toml(write(tmp_path, "")) == RunConfig()
+
+
+def test_integers_do_for_floats(tmp_path: Path) -> None:
+    config = RunConfig.from_toml(write(tmp_path, "idle_s = 1"))
+    assert config.idle_s == 1.0
+    assert type(config.idle_s) is float
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gen = 3", "unknown configuration key; got 'gen'. Did you mean 'gens'?"),
+        ("banana = 3", "unknown configuration key; got 'banana'. Remove it."),
+        ('gens = "3"', "gens is of type int; got '3'"),
+        ("gens = true", "gens is of type int; got True"),
+        ("gens = 3.0", "gens is of type int; got 3.0"),
+        ("data = 3", "data is of type str; got 3"),
+        ("fitness_tokens = 3", "fitness_tokens is of type tuple; got 3"),
+        ("fitness_tokens = [1.5]", "fitness_tokens is of type tuple; got [1.5]"),
+        ("[gens]", "gens is of type int; got {}"),
+        ("gens = 0", "gens is at least 1; got 0"),
+        ("pop = 1", "pop is at least 2; got 1"),
+        ("pop = -4", "pop is at least 2; got -4"),
+        ("seed = -1", "seed is at least 0; got -1"),
+        ("patience = -1", "patience is at least 0; got -1"),
+        ("idle_s = -1", "idle_s is a number of seconds, at least 0; got -1.0"),
+        ("idle_s = nan", "idle_s is a number of seconds, at least 0; got nan"),
+        ("fitness_tokens = []", "fitness_tokens are positive and rising; got []"),
+        ("fitness_tokens = [20, 10]", "fitness_tokens are positive and rising; got [20, 10]"),
+        ("fitness_tokens = [0, 10]", "fitness_tokens are positive and rising; got [0, 10]"),
+        ('library = "borrowed"', "library is grown or random; got 'borrowed'"),
+        ("gens = ", "is TOML"),
+    ],
+)
+def test_bad_recipes_name_the_key_and_the_value(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_toml(write(tmp_path, text))
+    assert message in str(caught.value)
+
+
+def test_recipes_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.toml"):
+        with pytest.raises(ConfigError, match="can be read"):
+            RunConfig.from_toml(path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is TOML"):
+        RunConfig.from_toml(tmp_path / "binary.toml")
+
+
+def test_options_win_over_a_recipe_and_are_checked() -> None:
+    config = RunConfig(gens=7, pop=9).with_options(gens=8, pop=None)
+    assert (config.gens, config.pop) == (8, 9)
+    bad: list[dict[str, Any]] = [{"gens": 0}, {"gens": "8"}, {"nonsense": 1}]
+    for options in bad:
+        with pytest.raises(ConfigError):
+            config.with_options(**options)

@@ -91,7 +91,10 @@ class SearchSpace(ABC):
             raise GenomeError(f"a genome of space {self.name!r} has {len(genes)} genes", got=len(genome))
         out = []
         for gene, allele in zip(genes, genome, strict=True):
-            index = int(allele)
+            try:
+                index = int(allele)
+            except (TypeError, ValueError, OverflowError):
+                index = -1
             if index != allele or not 0 <= index < len(gene):
                 raise GenomeError(f"gene {gene.name!r} takes 0 to {len(gene) - 1}", got=allele)
             out.append(index)

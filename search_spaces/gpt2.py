@@ -11,11 +11,12 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from clso.language import LanguageModelSpace
 from clso.models.gpt2 import GPT2
-from clso.models.population import PopulationGPT2
+from clso.models.population import PopulationGPT2, candidates_per_pass
 from clso.space import Gene, Genome
 from search_spaces.gpt2_grown import GrownWeights
 from search_spaces.gpt2_random import RandomWeights
@@ -75,7 +76,9 @@ class GPT2Space(LanguageModelSpace):
         return self.source.decode(self.validate(genome))
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        return self.source.population(genomes).losses(blocks)
+        n = candidates_per_pass(self.config, blocks.device)
+        parts = [genomes[i : i + n] for i in range(0, len(genomes), n)]
+        return torch.cat([self.source.population(part).losses(blocks) for part in parts])
 
     def model(self, genome: Genome) -> GPT2:
         return self.source.population([self.validate(genome)]).single(0)

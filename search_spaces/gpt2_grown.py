@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from clso.crystals.grown.patterns import PositionPattern, decaying, lag, positio
 from clso.crystals.grown.statistics import PairCounts, count_pairs
 from clso.errors import ConfigError
 from clso.language import LanguageModelSpace, token_blocks
-from clso.models.head_loss import TableBank, Tables
 from clso.models.population import PopulationGPT2
+from clso.models.tables import Embeddings, Heads
 from clso.space import Genome
 from search_spaces.gpt2_genes import CONTEXTS, GAINS, code_alleles, grown_genes, hand_set
 
@@ -77,7 +78,8 @@ class GrownWeights:
         return token_blocks(np.asarray(self.space.corpus.tokens(self.split)), self.config.n_positions).to(self.device)
 
     @cached_property
-    def _rotation(self) -> Tensor:
+    def rotation(self) -> Tensor:
+        """From logical to physical coordinates, and back."""
         return rotation(self.config.d_model, self.device)
 
     def codes(self, allele: int) -> Codes:
@@ -129,20 +131,45 @@ class GrownWeights:
 
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         """Weights of the genomes, stacked; candidates with the same codes are assembled together."""
-        config, p = self.config, len(genomes)
-        wte = torch.empty(p, config.vocab_size, config.d_model, device=self.device)
-        head = torch.empty_like(wte)
-        params: dict[str, Tensor] = {}
-        for allele in dict.fromkeys(g[0] for g in genomes):
-            members = [i for i, g in enumerate(genomes) if g[0] == allele]
-            where = torch.tensor(members, device=self.device)
-            part = _Assembly(self, allele, [genomes[i] for i in members])
-            wte[where], head[where] = part.tables()
-            for name, stack in part.params().items():
-                whole = params.setdefault(name, torch.empty(p, *stack.shape[1:], device=self.device))
-                whole[where] = stack
-        index = torch.arange(p)
-        return PopulationGPT2(config, Tables(TableBank(wte), index), Tables(TableBank(head), index), params)
+        order = sorted(range(len(genomes)), key=lambda i: genomes[i][0])
+        groups = [list(members) for _, members in groupby(order, key=lambda i: genomes[i][0])]
+        parts = [_Assembly(self, genomes[g[0]][0], [genomes[i] for i in g]) for g in groups]
+        place = torch.tensor(order).argsort()  # where a candidate stands among the grouped ones
+        stacks = [part.params() for part in parts]
+        params = stacks[0]
+        if len(parts) > 1:
+            back = place.to(self.device)
+            for name, first in stacks[0].items():
+                if first.stride(0):
+                    params[name] = torch.cat([stack[name] for stack in stacks])[back]
+                else:  # the same for all candidates
+                    params[name] = first[:1].expand(len(genomes), *first.shape[1:])
+        tables = _GrownTables(self, parts, place)
+        return PopulationGPT2(self.config, tables, tables, params)
+
+
+class _GrownTables(Embeddings, Heads):
+    """Embeddings and heads of assembled groups, in logical coordinates, formed when they are needed."""
+
+    def __init__(self, grown: GrownWeights, parts: list[_Assembly], place: Tensor) -> None:
+        self._grown, self._parts = grown, parts
+        self.index, self.basis = place, grown.rotation
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, tokens: Tensor) -> Tensor:
+        grouped = [part.embeddings(tokens) for part in self._parts]
+        rows = grouped[0] if len(grouped) == 1 else torch.cat(grouped)[self.index.to(tokens.device)]
+        return rows @ self._grown.rotation
+
+    def distinct(self, dtype: torch.dtype) -> Tensor:
+        config, start = self._grown.config, 0
+        out = torch.zeros(len(self), config.vocab_size, config.d_model, dtype=dtype, device=self._grown.device)
+        for part in self._parts:
+            part.fill_heads(out[start : start + len(part)])
+            start += len(part)
+        return out
 
 
 class _Assembly:
@@ -161,27 +188,34 @@ class _Assembly:
         self.matrix = torch.stack([m.matrix for m in maps])
         row = self.codes.statistics.row
         self.rarity = -torch.log1p(row / self.gain["rarity.knee"][:, None])
-        expected = torch.stack([m.expected for m in maps])
-        self.embedded = _wide(self.gain["temperature"]) * (self.codes.a - _wide(self.gain["context.gain"]) * expected)
+        self.expected = [m.expected for m in maps]
 
-    def tables(self) -> tuple[Tensor, Tensor]:
-        """Embedding and head tables (P, V, d)."""
-        layout, names, gain = self.layout, self.names, self.gain
-        p, v, d = len(self.contexts), self.config.vocab_size, self.config.d_model
-        wte = torch.zeros(p, v, d, device=self.device)
-        wte[..., layout.code_dims] = self.embedded
-        wte[..., layout.identity_dims] = (
-            _FAINT * names * torch.exp(gain["copy.rare_value"][:, None] * self.rarity)[..., None]
-        )
-        wte[..., layout.rarity] = self.rarity - self._mean_rarity
-        wte[..., layout.ballast] = (_NORM**2 - (wte * wte).sum(2)).clamp(min=1).sqrt()
-        head = torch.zeros(p, v, d, device=self.device)
-        head[..., layout.code_dims] = self.codes.b
-        head[..., layout.identity_dims] = names * torch.exp(gain["copy.rare_boost"][:, None] * self.rarity)[..., None]
+    def __len__(self) -> int:
+        return len(self.contexts)
+
+    def embeddings(self, tokens: Tensor) -> Tensor:
+        """Embeddings of tokens (n,): (P, n, d)."""
+        layout, gain = self.layout, self.gain
+        rarity = self.rarity[:, tokens]
+        expected = torch.stack([e[tokens] for e in self.expected])
+        out = torch.zeros(*rarity.shape, self.config.d_model, device=self.device)
+        code = self.codes.a[tokens] - _wide(gain["context.gain"]) * expected
+        out[..., layout.code_dims] = _wide(gain["temperature"]) * code
+        value = _FAINT * torch.exp(gain["copy.rare_value"][:, None] * rarity)
+        out[..., layout.identity_dims] = self.names[tokens] * value[..., None]
+        out[..., layout.rarity] = rarity - self._mean_rarity
+        out[..., layout.ballast] = (_NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
+        return out
+
+    def fill_heads(self, out: Tensor) -> None:
+        """Write the candidates' heads into `out` (P, V, d), which is zero."""
+        layout, gain = self.layout, self.gain
+        out[:, :, layout.code_dims] = self.codes.b.to(out.dtype)
+        boost = torch.exp(gain["copy.rare_boost"][:, None] * self.rarity).to(out.dtype)
+        out[:, :, layout.identity_dims] = self.names.to(out.dtype) * boost[..., None]
         bias = self.codes.log_p + gain["bias.rarity"][:, None] * self.rarity
-        head[..., layout.one] = bias / math.sqrt(d)  # ln_f's bias is all ones, sqrt(d) along this direction
-        q = self.grown._rotation
-        return wte @ q, head @ q
+        # ln_f's bias is all ones: sqrt(d) along this direction
+        out[:, :, layout.one] = (bias / math.sqrt(self.config.d_model)).to(out.dtype)
 
     def params(self) -> dict[str, Tensor]:
         """Everything but the tables, by the names of `GPT2.state_dict()`."""
@@ -200,10 +234,10 @@ class _Assembly:
         out |= {f"h.0.mlp.{n}": w for n, w in self._start_mlp(_SWELL, 1.0).items()}
         out |= {f"h.1.mlp.{n}": w for n, w in self._start_mlp(-_SWELL, shrink).items()}
         # LayerNorm's output is then the residual vector itself.
-        unit = torch.full((p, d), norm / math.sqrt(d), device=self.device)
+        unit = torch.full((1, d), norm / math.sqrt(d), device=self.device).expand(p, d)
         for name in (*(f"h.{i}.ln_{j}.weight" for i in range(2) for j in (1, 2)), "ln_f.weight"):
             out[name] = unit
-        out["ln_f.bias"] = torch.ones(p, d, device=self.device)
+        out["ln_f.bias"] = torch.ones(1, d, device=self.device).expand(p, d)
         return out
 
     @property
@@ -219,8 +253,10 @@ class _Assembly:
         w.output[:, layout.match_dims, : layout.match] = torch.eye(layout.match, device=self.device)
         self._attend_to_positions(w, 1, [self.grown.patterns[c] for c in self.contexts])
         w.value(1)[:, : layout.code, layout.code_dims] = torch.eye(layout.code, device=self.device)
-        w.output[:, layout.code_dims, hd : hd + layout.code] = (_wide(gain["context.gain"]) * self.matrix).transpose(1, 2)
-        return w.rotated(self.grown._rotation)
+        w.output[:, layout.code_dims, hd : hd + layout.code] = (_wide(gain["context.gain"]) * self.matrix).transpose(
+            1, 2
+        )
+        return w.rotated(self.grown.rotation)
 
     def _layer_1(self, shrink: float) -> dict[str, Tensor]:
         """Head 0: copy what followed the last occurrences of the current token."""
@@ -237,16 +273,15 @@ class _Assembly:
         w.output[:, layout.identity_dims, : layout.identity] = _wide(gain["copy.gain"]) * torch.eye(
             layout.identity, device=self.device
         )
-        return w.rotated(self.grown._rotation)
+        return w.rotated(self.grown.rotation)
 
     def _start_mlp(self, ballast: float, shrink: float) -> dict[str, Tensor]:
         """Two units whose difference is 0 everywhere but at position 0, where it is `_STEP`, whatever the norm there."""
-        config, layout, q = self.config, self.layout, self.grown._rotation
-        fc = torch.zeros(config.d_mlp, config.d_model, device=self.device)
-        bias = torch.zeros(config.d_mlp, device=self.device)
-        proj = torch.zeros(config.d_model, config.d_mlp, device=self.device)
-        fc[:2, layout.start] = 3 * _GATE / (_START * shrink)
-        bias[0], bias[1] = -_GATE, -_GATE - _STEP
+        config, layout, q = self.config, self.layout, self.grown.rotation
+        fc = torch.zeros(2, config.d_model, device=self.device)
+        proj = torch.zeros(config.d_model, 2, device=self.device)
+        fc[:, layout.start] = 3 * _GATE / (_START * shrink)
+        bias = torch.tensor([-_GATE, -_GATE - _STEP], device=self.device)
         proj[layout.ballast, 0] = ballast / _STEP
         proj[layout.ballast, 1] = -ballast / _STEP
         stacks = {"fc.weight": fc @ q, "fc.bias": bias, "proj.weight": q @ proj}
@@ -259,7 +294,7 @@ class _Assembly:
         w.key(head)[:, :4, self.layout.position_dims] = torch.eye(4, device=self.device)
 
     def _shared(self, logical: Tensor) -> Tensor:
-        rotated = logical @ self.grown._rotation
+        rotated = logical @ self.grown.rotation
         return rotated.expand(len(self.contexts), *rotated.shape)
 
     @property

@@ -17,8 +17,8 @@ from torch import Tensor
 from clso.crystals import Crystal, CrystalLibrary
 from clso.language import SpaceContext
 from clso.models.gpt2 import GPT2Config
-from clso.models.head_loss import TableBank, Tables
 from clso.models.population import PopulationGPT2
+from clso.models.tables import BankedTables
 from clso.space import Gene, Genome
 
 __all__ = ["RandomWeights", "Slot"]
@@ -77,11 +77,11 @@ class RandomWeights:
     def _bank(self, shape: tuple[int, int]) -> Tensor:
         return self.library.bank(shape, self.device, torch.float32)
 
-    def _tables(self, shape: tuple[int, int], picks: Tensor) -> Tables:
+    def _tables(self, shape: tuple[int, int], picks: Tensor) -> BankedTables:
         distinct = sorted(set(picks.tolist()))
         index = torch.tensor([distinct.index(i) for i in picks.tolist()])
         tables = [self.library.dense(shape, i, self.device, torch.float32) for i in distinct]
-        return Tables(TableBank(torch.stack(tables)), index)
+        return BankedTables(torch.stack(tables), index)
 
 
 def _is_table(name: str) -> bool:

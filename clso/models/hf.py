@@ -75,7 +75,8 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
             tied_head=c.get("tie_word_embeddings", True),
         )
         tensors = load_file(folder / _WEIGHTS, device="cpu")
-        model = GPT2(config)
+        with torch.device("meta"):
+            model = GPT2(config)
         state = {}
         for name in model.state_dict():
             if name == "head.weight" and config.tied_head:
@@ -83,8 +84,8 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
                 continue
             theirs, transposed = _hf_name(name)
             value = tensors[theirs].float()
-            state[name] = value.T if transposed else value
-        model.load_state_dict(state)
+            state[name] = (value.T if transposed else value).contiguous()
+        model.load_state_dict(state, assign=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",

@@ -14,36 +14,48 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clso.models.gpt2 import GPT2, GPT2Config
-from clso.models.head_loss import Tables, population_head_loss
+from clso.models.head_loss import population_head_loss
+from clso.models.tables import Embeddings, Heads
 
-__all__ = ["PopulationGPT2"]
+__all__ = ["PopulationGPT2", "blocks_per_pass", "candidates_per_pass"]
 
-_CPU_BLOCKS, _CPU_ROWS = 16, 1 << 14  # 16 Ki rows of a 512-wide MLP are 32 MB
-_CUDA_MEMORY_SHARE = 0.25  # of the free memory, for activations
+_CPU_BLOCKS = 16
+_CPU_BYTES = 1 << 28  # 256 MB
+_MEMORY_SHARE = 0.25  # of a GPU's free memory
 
 
-def _chunk(n_candidates: int, config: GPT2Config, device: torch.device) -> tuple[int, int]:
-    """Blocks and candidates of one pass, so that memory stays bounded at any population and any length of text.
+def blocks_per_pass(n_candidates: int, config: GPT2Config, device: torch.device) -> int:
+    """Token blocks of one pass, so that memory stays bounded on a text of any length.
 
-    On a CPU the number of blocks is fixed, for then a candidate's loss is the same to the last bit in any company.
+    On a CPU it is a fixed number, for then a candidate's loss is the same to the last bit in any company.
     """
-    t = config.n_positions
     if device.type != "cuda":
-        return _CPU_BLOCKS, max(1, _CPU_ROWS // (_CPU_BLOCKS * t))
+        return _CPU_BLOCKS
     free, _ = torch.cuda.mem_get_info(device)
-    bytes_per_row = 4 * (3 * config.d_mlp + 8 * config.d_model)
-    rows = max(t, int(free * _CUDA_MEMORY_SHARE) // bytes_per_row)
-    candidates = min(n_candidates, max(1, rows // t))
-    return max(1, rows // (candidates * t)), candidates
+    bytes_per_block = 4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions * n_candidates
+    return max(1, int(free * _MEMORY_SHARE) // bytes_per_block)
+
+
+def candidates_per_pass(config: GPT2Config, device: torch.device) -> int:
+    """Candidates of one pass, so that memory stays bounded at any population: their tables, and one block's activations."""
+    tables = 2 * 4 * config.vocab_size * config.d_model
+    activations = 4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(1, int(free * _MEMORY_SHARE) // (tables + activations))
+    return max(1, _CPU_BYTES // (tables + activations * _CPU_BLOCKS))
 
 
 @dataclass(frozen=True)
 class PopulationGPT2:
-    """Weights of P candidates. `params` maps a name of `GPT2.state_dict()` to a stack (P, *shape) on one device."""
+    """Weights of P candidates. `params` maps a name of `GPT2.state_dict()` to a stack (P, *shape) on one device.
+
+    An MLP may be narrower than GPT-2's: the units that are left out are zero.
+    """
 
     config: GPT2Config
-    wte: Tables
-    head: Tables
+    wte: Embeddings
+    heads: Heads
     params: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -52,14 +64,11 @@ class PopulationGPT2:
     @torch.no_grad()
     def hidden(self, tokens: Tensor) -> Tensor:
         """Final hidden states of shared tokens (B, T): (P, B * T, d_model)."""
-        c = self.config
         b, t = tokens.shape
-        p, d = len(self), c.d_model
-        index = self.wte.index.to(tokens.device)
-        x = self.wte.bank.tables[index[:, None, None], tokens].view(p, b * t, d)
+        x = self.wte.rows(tokens.flatten())
         if (wpe := self.params.get("wpe.weight")) is not None:
-            x = (x.view(p, b, t, d) + wpe[:, None, :t]).view(p, b * t, d)
-        for i in range(c.n_layers):
+            x = (x.view(len(self), b, t, -1) + wpe[:, None, :t]).flatten(1, 2)
+        for i in range(self.config.n_layers):
             x = self._attention(x, f"h.{i}", b, t)
             x = self._mlp(x, f"h.{i}")
         return self._norm(x, "ln_f")
@@ -67,43 +76,44 @@ class PopulationGPT2:
     @torch.no_grad()
     def losses(self, blocks: Tensor) -> Tensor:
         """Mean loss of each candidate over blocks (B, T + 1), in nats per token: (P,) float64."""
-        n_blocks, n_candidates = _chunk(len(self), self.config, blocks.device)
-        sums: list[Tensor] = []
-        for start in range(0, len(self), n_candidates):
-            part = self.members(start, start + n_candidates)
-            total = torch.zeros(len(part), dtype=torch.float64, device=blocks.device)
-            for some in torch.split(blocks, n_blocks):
-                total += population_head_loss(part.hidden(some[:, :-1]), part.head, some[:, 1:].flatten())
-            sums.append(total)
-        return torch.cat(sums) / blocks[:, 1:].numel()
+        total = torch.zeros(len(self), dtype=torch.float64, device=blocks.device)
+        for part in torch.split(blocks, blocks_per_pass(len(self), self.config, blocks.device)):
+            total += population_head_loss(self.hidden(part[:, :-1]), self.heads, part[:, 1:].flatten())
+        return total / blocks[:, 1:].numel()
 
-    def members(self, start: int, stop: int) -> PopulationGPT2:
-        """The candidates from `start` to `stop`; the tables are shared."""
-        if start == 0 and stop >= len(self):
-            return self
-        params = {n: p[start:stop] for n, p in self.params.items()}
-        return PopulationGPT2(self.config, self.wte.members(start, stop), self.head.members(start, stop), params)
-
+    @torch.no_grad()
     def single(self, candidate: int) -> GPT2:
         """One candidate as an ordinary float32 module on the CPU."""
-        model = GPT2(self.config)
-        state = model.state_dict()
-        for name, value in state.items():
+        with torch.device("meta"):
+            model = GPT2(self.config)
+        state = {}
+        for name, meta in model.state_dict().items():
             neutral = 1.0 if "ln_" in name and name.endswith("weight") else 0.0
-            stack = self.params.get(name)
-            state[name] = torch.full_like(value, neutral) if stack is None else stack[candidate].float().cpu()
-        for name, tables in (("wte.weight", self.wte), ("head.weight", self.head)):
-            state[name] = tables.bank.tables[tables.index[candidate]].float().cpu()
-        model.load_state_dict(state)
+            value = torch.full(meta.shape, neutral)
+            if (stack := self.params.get(name)) is not None:
+                given = stack[candidate].float().cpu()
+                value[tuple(slice(n) for n in given.shape)] = given
+            state[name] = value
+        everything = torch.arange(self.config.vocab_size, device=self._device)
+        head = self.heads.distinct(torch.float32)[self.heads.index[candidate]]
+        state["wte.weight"] = self.wte.rows(everything)[candidate].float().cpu()
+        state["head.weight"] = (head if self.heads.basis is None else head @ self.heads.basis.T).cpu()
+        model.load_state_dict(state, assign=True)
         return model.eval()
 
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.params.values())).device if self.params else torch.device("cpu")
+
     def _norm(self, x: Tensor, name: str) -> Tensor:
+        gain, bias = self.params.get(f"{name}.weight"), self.params.get(f"{name}.bias")
+        shared = [s for s in (gain, bias) if s is not None and s.stride(0) == 0]
+        if len(shared) == sum(s is not None for s in (gain, bias)):  # the same for all: one fused kernel
+            g, b = (None if s is None else s[0] for s in (gain, bias))
+            return F.layer_norm(x, (x.shape[-1],), g, b)
         y = F.layer_norm(x, (x.shape[-1],))
-        if (gain := self.params.get(f"{name}.weight")) is not None:
-            y = y * gain[:, None]
-        if (bias := self.params.get(f"{name}.bias")) is not None:
-            y = y + bias[:, None]
-        return y
+        y = y if gain is None else y * gain[:, None]
+        return y if bias is None else y + bias[:, None]
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         """x (P, N, d_in) -> (P, N, d_out) with each candidate's own matrix."""

@@ -24,8 +24,8 @@ _SPLITS = 4  # programs that share a row tile, each with a part of the vocabular
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _kernel(
-    rows, heads, table_of_tile, maxima, sums, n_vocab, n_rows, columns_per_split,  # noqa: ANN001
-    D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    rows: Any, heads: Any, table_of_tile: Any, maxima: Any, sums: Any, n_vocab: Any, n_rows: Any, columns_per_split: Any,
+    D: tl.constexpr, M: tl.constexpr, N: tl.constexpr, PRECISION: tl.constexpr,
 ) -> None:  # fmt: skip
     log2e: tl.constexpr = 1.4426950408889634
     tile = tl.program_id(0)
@@ -43,7 +43,7 @@ def _kernel(
     for start in range(begin, whole, N):
         n_index = start + tl.arange(0, N)
         w = tl.load(head + n_index[None, :] * D + d_index[:, None])
-        logits = tl.dot(x, w)
+        logits = tl.dot(x, w, input_precision=PRECISION)
         new_top = tl.maximum(top, tl.max(logits, 1) * log2e)
         total = total * tl.exp2(top - new_top) + tl.sum(tl.exp2(logits * log2e - new_top[:, None]), 1)
         top = new_top
@@ -51,7 +51,7 @@ def _kernel(
         n_index = whole + tl.arange(0, N)
         inside = n_index < end
         w = tl.load(head + n_index[None, :] * D + d_index[:, None], mask=inside[None, :], other=0.0)
-        logits = tl.where(inside[None, :], tl.dot(x, w), -1.0e30)
+        logits = tl.where(inside[None, :], tl.dot(x, w, input_precision=PRECISION), -1.0e30)
         new_top = tl.maximum(top, tl.max(logits, 1) * log2e)
         total = total * tl.exp2(top - new_top) + tl.sum(tl.exp2(logits * log2e - new_top[:, None]), 1)
         top = new_top
@@ -62,8 +62,8 @@ def _kernel(
 def log_sum_exp(rows: Tensor, heads: Tensor, table_of_tile: Tensor) -> Tensor:
     """log sum_v exp(rows . heads[table]_v) for each row, float32 (n,).
 
-    `rows` (n, d) float16 with n a multiple of `ROW_TILE` and d a power of two from 16; `heads` (E, V, d) float16, both
-    contiguous; `table_of_tile` (n / ROW_TILE,) int32 says which head a tile's rows use.
+    `rows` (n, d) with n a multiple of `ROW_TILE` and d a power of two from 16; `heads` (E, V, d), both float16 or both
+    float32, contiguous; `table_of_tile` (n / ROW_TILE,) int32 says which head a tile's rows use.
     """
     n, d = rows.shape
     v = heads.shape[1]
@@ -73,10 +73,12 @@ def log_sum_exp(rows: Tensor, heads: Tensor, table_of_tile: Tensor) -> Tensor:
     splits = -(-v // per_split)
     maxima = torch.empty(splits, n, device=rows.device)
     sums = torch.empty_like(maxima)
+    half = rows.dtype == torch.float16
     launch: Any = _kernel[(n // ROW_TILE, splits)]
     launch(
         rows, heads, table_of_tile, maxima, sums, v, n, per_split,
-        D=d, M=ROW_TILE, N=_COLUMN_TILE, num_warps=8, num_stages=3,
+        D=d, M=ROW_TILE, N=_COLUMN_TILE if half else _COLUMN_TILE // 2, PRECISION="ieee" if half else "tf32x3",
+        num_warps=8, num_stages=3 if half else 2,
     )  # fmt: skip
     top = maxima.amax(0)
     return (top + torch.log2((sums * torch.exp2(maxima - top)).sum(0))) * 0.6931471805599453

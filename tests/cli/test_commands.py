@@ -74,6 +74,16 @@ def test_evolve_prints_a_summary_and_the_folder(clso: Any, recipe: Path, tmp_pat
     assert "Traceback" not in done.err
 
 
+def test_evolve_draws_a_live_view_on_a_terminal(
+    clso: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take a pipe for a terminal
+    done = clso("evolve", "--config", recipe, "--gens", "3", "--out", tmp_path / "run")
+    assert done.code == 0
+    for text in ("best true loss", "evaluated", "screened out", "cached", "tokens", "joules", "not measured", "/3"):
+        assert text in done.err
+
+
 def test_evolve_prints_json_and_nothing_else(clso: Any, recipe: Path, tmp_path: Path) -> None:
     done = clso("evolve", "--config", recipe, "--gens", "2", "--json")
     assert done.code == 0

@@ -109,7 +109,8 @@ def half_step(
     r = row_weight[seen.rows][:, None]
 
     def apply(x: Tensor) -> Tensor:
-        return r * x + x @ penalty + seen.product(seen.count * seen.inner(x, basis), basis)
+        image: Tensor = r * x + x @ penalty + seen.product(seen.count * seen.inner(x, basis), basis)
+        return image
 
     residual = seen.product(seen.count * seen.target, basis)
     if start is None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from clso.errors import ConfigError
 from clso.models.head_loss import row_losses
 
-__all__ = ["GPT2", "GPT2Config", "text_loss"]
+__all__ = ["GPT2", "GPT2Config", "LanguageModel", "text_loss"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ class GPT2Config:
         d = self.d_model
         per_token = self.n_layers * (24 * d * d + 4 * self.n_positions * d) + 2 * d * self.vocab_size
         return per_token * n_tokens
+
+
+class LanguageModel(nn.Module):
+    """What can be measured on token blocks: a GPT-2, or a model around one."""
+
+    config: GPT2Config
+
+    def token_losses(self, blocks: Tensor) -> Tensor:
+        """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
+        raise NotImplementedError
 
 
 class Attention(nn.Module):
@@ -90,7 +100,7 @@ class Block(nn.Module):
         return out
 
 
-class GPT2(nn.Module):
+class GPT2(LanguageModel):
     """The model. `init_weights` gives GPT-2's own random start, for training."""
 
     def __init__(self, config: GPT2Config) -> None:
@@ -131,14 +141,13 @@ class GPT2(nn.Module):
         return out
 
     def token_losses(self, blocks: Tensor) -> Tensor:
-        """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
         rows = self.hidden(blocks[:, :-1]).flatten(0, 1)
         losses: Tensor = row_losses(rows, self.head.weight, blocks[:, 1:].flatten())
         return losses.view(len(blocks), -1)
 
 
 @torch.no_grad()
-def text_loss(model: GPT2, blocks: Tensor, *, block_batch: int = 16) -> float:
+def text_loss(model: LanguageModel, blocks: Tensor, *, block_batch: int = 16) -> float:
     """Mean loss in nats per token over blocks (n, T + 1), summed in float64."""
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)

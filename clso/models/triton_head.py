@@ -23,10 +23,10 @@ _SPLITS = 4  # programs that share a row tile, each with a part of the vocabular
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _kernel(
-    rows: Any, heads: Any, table_of_tile: Any, maxima: Any, sums: Any, n_vocab: Any, n_rows: Any, columns_per_split: Any,
+def _kernel(  # type: ignore[no-untyped-def]
+    rows, heads, table_of_tile, maxima, sums, n_vocab, n_rows, columns_per_split,
     D: tl.constexpr, M: tl.constexpr, N: tl.constexpr, PRECISION: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     log2e: tl.constexpr = 1.4426950408889634
     tile = tl.program_id(0)
     split = tl.program_id(1)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from baselines.adamw_settings import AdamWSettings
+from baselines.adamw_timed import TimedAdamW
 from baselines.adamw_trainer import Fit, Trainer
-from clso.baseline import Baseline, BaselineJob
+from clso.baseline import Baseline, BaselineJob, TimedTraining
 from clso.energy import Window
 from clso.energy.window import sum_windows
 from clso.errors import EvaluationError
@@ -66,6 +66,9 @@ class AdamW(Baseline):
     Settings: ClassVar[type] = AdamWSettings
     help = "GPT-2 trained by AdamW: fused, bf16, CUDA graphs, a sweep of learning rates, early stopping."
     settings: AdamWSettings
+
+    def timed(self, job: BaselineJob, max_steps: int) -> TimedTraining:
+        return TimedAdamW(self.settings, job, max_steps)
 
     def run(self, job: BaselineJob) -> dict[str, Any]:
         """`best`, `by_lr` and the winner's own cost. Raises `EvaluationError` where every rate diverged."""
@@ -145,13 +148,7 @@ def _result(
             "train_tokens_of_winner": winner.fit.steps * tokens_per_step,
             "valid_tokens": sum(run.n_scored for run in runs),
         },
-        "implementation": {
-            "precision": trainer.precision,
-            "graph": trainer.graph,
-            "kernels": trainer.kernels,
-            "kernels_reason": trainer.kernels_reason,
-            "torch": torch.__version__,
-        },
+        "implementation": trainer.describe(),
     }
 
 

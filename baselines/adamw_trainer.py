@@ -108,11 +108,12 @@ class Trainer:
         else:
             self._choose_kernels()
 
-    def reset(self, seed: int, lr: float | None = None) -> None:
+    def reset(self, seed: int, lr: float | None = None, plan: AdamWSettings | None = None) -> None:
         """Start anew, in place: upload the texts, draw weights and order from `seed`, forget the moments.
 
-        `lr` is by default the first of the settings. The data order is the same on every device; the
-        weights are drawn on the device, so a CPU and a GPU start from different ones.
+        `lr` is by default the first of the settings; `plan` gives another schedule than theirs, of no more steps.
+        The data order is the same on every device; the weights are drawn on the device, so a CPU and a GPU start
+        from different ones.
         """
         s = self.settings
         for buffer, host in zip((self._tokens, self._valid), self._host, strict=True):
@@ -123,7 +124,9 @@ class Trainer:
                 value.zero_()
         order = block_starts(self._tokens.shape[0], self.config.n_positions, s.steps, s.batch, seed)
         self._starts.copy_(order)
-        self._rates.copy_(learning_rates(s, s.lr[0] if lr is None else lr))
+        plan = plan or s
+        self._rates.zero_()
+        self._rates[: plan.steps].copy_(learning_rates(plan, plan.lr[0] if lr is None else lr))
         self._losses.zero_()
         self._counter.zero_()
         self.steps_done = 0
@@ -176,6 +179,16 @@ class Trainer:
         """The same tokens in float32, by `text_loss`."""
         blocks = self._valid.flatten(0, 1)[: self.n_valid_tokens // self.config.n_positions]
         return text_loss(self.model, blocks)
+
+    def describe(self) -> dict[str, Any]:
+        """How it trains, as JSON types."""
+        return {
+            "precision": self.precision,
+            "graph": self.graph,
+            "kernels": self.kernels,
+            "kernels_reason": self.kernels_reason,
+            "torch": torch.__version__,
+        }
 
     def train_losses(self) -> Tensor:
         """The loss of each step so far on its own batch, (steps_done,) float32 on the CPU."""

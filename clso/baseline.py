@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from clso import plugins
 from clso.config import RunConfig
 from clso.device import resolve_device
 from clso.energy import open_meter
+from clso.errors import ConfigError
 from clso.language import SpaceContext, token_blocks
 from clso.ledger import Ledger
 from clso.manifest import describe_device, describe_software
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from clso.data import Corpus
 
-__all__ = ["Baseline", "BaselineJob", "run_baseline"]
+__all__ = ["Baseline", "BaselineJob", "TimedTraining", "TrainingPlan", "run_baseline"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,39 @@ class BaselineJob:
         return token_blocks(self.corpus.tokens(split), self.config.n_positions).to(self.device)
 
 
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One way to train: `schedule` (constant or cosine) laid out over `steps`, of which the first `stop_at` are done."""
+
+    lr: float
+    schedule: str
+    steps: int
+    stop_at: int
+
+    def __str__(self) -> str:
+        length = f"{self.stop_at}" if self.stop_at == self.steps else f"{self.stop_at} of {self.steps}"
+        return f"{self.lr:g} {self.schedule}, {length} steps"
+
+
+class TimedTraining(Protocol):
+    """A trainer that `clso prove` runs again and again inside one window. Only `prepare` may compile."""
+
+    def prepare(self) -> None:
+        """Whatever is done once and not measured: buffers, compilation, warm-up."""
+
+    def run(self, seed: int, plan: TrainingPlan) -> float:
+        """Train anew from tokens in host memory; return the loss on (a sample of) valid. Ends with the device idle."""
+
+    def curve(self, seed: int, plan: TrainingPlan, every: int) -> list[tuple[int, float]]:
+        """Train anew, scoring as `run` does every so many steps and at the end: (steps, loss). A loss may be NaN."""
+
+    def save(self, folder: Path) -> None:
+        """Write the last run's model, as `clso.models.hf.load_hf` reads it."""
+
+    def describe(self) -> dict[str, Any]:
+        """How it trains, as JSON types: precision, kernels, ..."""
+
+
 class Baseline(ABC):
     """Subclass, declare `Settings`, implement `run`."""
 
@@ -68,6 +102,10 @@ class Baseline(ABC):
     @abstractmethod
     def run(self, job: BaselineJob) -> dict[str, Any]:
         """Results to merge into result.json: at least `best` with `valid_loss` and `test_loss` (nats per token)."""
+
+    def timed(self, job: BaselineJob, max_steps: int) -> TimedTraining:
+        """A trainer for plans of at most `max_steps`. Optional: raises `ConfigError` where there is none."""
+        raise ConfigError("clso prove needs a baseline that can be timed by repetition", got=type(self).__name__)
 
 
 def run_baseline(
@@ -103,15 +141,7 @@ def run_baseline(
             loaded = corpus()
         folder = RunFolder.create(out, config)
         try:
-            context = SpaceContext(
-                load_corpus=lambda: loaded,
-                device=device,
-                library=config.library,
-                library_size=config.library_size,
-                seed=config.seed,
-                fitness_tokens=config.fitness_tokens,
-                model=config.model_sizes,
-            )
+            context = SpaceContext.of(config, device, lambda: loaded)
             folder.write_json(
                 "manifest.json",
                 {

@@ -18,7 +18,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["RunConfig"]
+__all__ = ["RunConfig", "checked", "read_toml"]
+
+_TABLES = ("prove",)  # of other commands; a recipe may hold them beside a run's settings
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class RunConfig:
     """Text: python-stdlib, text:PATH, wikitext-103 or wikitext-2."""
     tokenizer: str = "bpe:4096"
     """Tokenizer: bpe:N, gpt2 or bytes."""
-    surrogate: str = "ridge"
+    surrogate: str = "gp"
     """Screening estimator: an entry-point name, or none."""
     seed: int = 0
     device: str = "auto"
@@ -89,26 +91,34 @@ class RunConfig:
 
     def with_options(self, **options: Any) -> RunConfig:
         """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong type."""
-        return replace(self, **_checked({k: v for k, v in options.items() if v is not None}))
+        return replace(self, **checked(RunConfig, {k: v for k, v in options.items() if v is not None}))
 
     def to_toml(self) -> str:
         return tomli_w.dumps({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()})
 
     @classmethod
     def from_toml(cls, path: Path) -> RunConfig:
-        """Read a recipe. Raises `ConfigError` naming the key at fault."""
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"the configuration {path} can be read", got=error.strerror) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the configuration {path} is TOML", got=str(error)) from error
-        return cls(**_checked(values))
+        """Read a recipe; its table `prove` is for `clso prove`. Raises `ConfigError` naming the key at fault."""
+        values = read_toml(path)
+        return cls(**checked(cls, {k: v for k, v in values.items() if k not in _TABLES}))
 
 
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with keys and types checked against the fields, integers allowed for floats, lists for tuples."""
-    defaults = {f.name: f.default for f in fields(RunConfig)}
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values in a TOML file. Raises `ConfigError` where it cannot be read, or is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the configuration {path} can be read", got=error.strerror) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration {path} is TOML", got=str(error)) from error
+
+
+def checked(settings: type, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with keys and types checked against the fields of a dataclass, all of which have defaults.
+
+    Integers pass for floats, and lists for tuples, whose items are of the kind of the default's. Raises `ConfigError`.
+    """
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(settings)}
     out = {}
     for key, value in values.items():
         if key not in defaults:
@@ -121,8 +131,10 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         kind = type(defaults[key])
         if kind is float and type(value) is int:
             value = float(value)
-        if kind is tuple and isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
-            value = tuple(value)
+        if kind is tuple and isinstance(value, (list, tuple)):
+            item = type(defaults[key][0])
+            items = tuple(float(v) if item is float and type(v) is int else v for v in value)
+            value = items if all(type(v) is item for v in items) else value
         if type(value) is not kind:
             raise ConfigError(f"{key} is of type {kind.__name__}", got=value)
         out[key] = value

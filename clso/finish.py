@@ -14,12 +14,12 @@ from clso.evaluation.results import Evaluation
 from clso.language import LanguageModelSpace
 from clso.ledger import Ledger
 from clso.models.gpt2 import text_loss
-from clso.models.hf import load_hf, save_hf
+from clso.models.store import load_model, save_model
 from clso.records import RunFolder
 from clso.search import Listener, Search
 from clso.space import Genome
 
-__all__ = ["Choice", "choose_winner", "finish", "halve", "remeasure"]
+__all__ = ["Choice", "Winner", "choose_winner", "finish", "halve", "pick_winner", "remeasure"]
 
 _KEPT = 4  # one candidate in four goes on to the next rung
 
@@ -63,8 +63,8 @@ def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder
     if not finite:
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
-    save_hf(space.final_model(genome), folder)
-    valid_loss = text_loss(load_hf(folder, device=space.context.device), valid)
+    save_model(space.final_model(genome), folder)
+    valid_loss = text_loss(load_model(folder, device=space.context.device), valid)
     n_forward = sample[:, 1:].numel() * len(finalists) + valid[:, 1:].numel()
     return Choice(genome, valid_loss, tuple(losses), n_forward)
 
@@ -72,12 +72,21 @@ def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder
 def remeasure(space: LanguageModelSpace, folder: Path, split: str = "test") -> dict[str, Any]:
     """The loss of the model in `folder` on a split, read from disk."""
     blocks = space.blocks(split)
-    loss = text_loss(load_hf(folder, device=space.context.device), blocks)
+    loss = text_loss(load_model(folder, device=space.context.device), blocks)
     return {f"{split}_loss": loss, f"n_{split}_tokens": blocks[:, 1:].numel()}
 
 
-def finish(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener) -> dict[str, Any]:
-    """Measure finalists on the higher rungs, pick and re-measure the winner, write and return result.json."""
+@dataclass(frozen=True)
+class Winner:
+    """The outcome of a search. `best` is {"valid_loss": ...}, or {"fitness": ...} of other spaces."""
+
+    genome: Genome
+    best: dict[str, Any]
+    tokens_forward: int
+
+
+def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener) -> Winner:
+    """Measure finalists on the higher rungs, and choose among them on `valid`; record both."""
     space, config = search.space, search.config
     tokens_forward = search.tokens_forward
     best: dict[str, Any]
@@ -105,14 +114,20 @@ def finish(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener
             winner = last[0].genome
             best = {"fitness": last[0].value}
     folder.append(rows)
+    return Winner(winner, best, tokens_forward)
+
+
+def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener) -> dict[str, Any]:
+    """Re-measure the winner on `test`, write and return result.json."""
+    space, config, best = search.space, search.config, winner.best
     if isinstance(space, LanguageModelSpace):
         listener.phase("re-measuring the winner from disk")
         with ledger.phase("test"):
-            best |= remeasure(space, folder.path / "best")
+            best = best | remeasure(space, folder.path / "best")
     result = {
-        "best": {"genome": list(winner), "alleles": space.describe(winner), **best},
+        "best": {"genome": list(winner.genome), "alleles": space.describe(winner.genome), **best},
         "counts": search.counts,
-        "tokens_forward": tokens_forward,
+        "tokens_forward": winner.tokens_forward,
         **ledger.summary(),
         "surrogate": search.surrogate_summary,
         "space": config.space,

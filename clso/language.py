@@ -19,10 +19,11 @@ from torch import Tensor
 
 from clso.errors import DataError
 from clso.evaluation.results import Evaluation
-from clso.models.gpt2 import GPT2, GPT2Config
+from clso.models.gpt2 import GPT2Config, LanguageModel
 from clso.space import Genome, Objective, SearchSpace
 
 if TYPE_CHECKING:
+    from clso.config import RunConfig
     from clso.data import Corpus
 
 __all__ = ["LanguageModelObjective", "LanguageModelSpace", "SpaceContext", "token_blocks"]
@@ -41,6 +42,19 @@ class SpaceContext:
     """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the next."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `GPT2Config` (n_layers, d_model, n_heads, n_positions)."""
+
+    @classmethod
+    def of(cls, config: RunConfig, device: str, load_corpus: Callable[[], Corpus]) -> SpaceContext:
+        """The context that a run's settings mean."""
+        return cls(
+            load_corpus=load_corpus,
+            device=device,
+            library=config.library,
+            library_size=config.library_size,
+            seed=config.seed,
+            fitness_tokens=config.fitness_tokens,
+            model=config.model_sizes,
+        )
 
 
 def token_blocks(tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int | None = None) -> Tensor:
@@ -81,10 +95,10 @@ class LanguageModelSpace(SearchSpace):
         """Mean loss of each genome on shared blocks (B, T + 1) on the device: (P,) float64, nats per token."""
 
     @abstractmethod
-    def model(self, genome: Genome) -> GPT2:
+    def model(self, genome: Genome) -> LanguageModel:
         """One genome as a float32 module on the CPU."""
 
-    def final_model(self, genome: Genome) -> GPT2:
+    def final_model(self, genome: Genome) -> LanguageModel:
         """The winner as it is published: by default `model`; a space may regrow it on statistics and fitness text."""
         return self.model(genome)
 

@@ -9,8 +9,9 @@ uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clso import plugins
 from clso.config import RunConfig
@@ -18,7 +19,7 @@ from clso.device import resolve_device
 from clso.energy import open_meter
 from clso.errors import PluginError, RunFolderError
 from clso.evaluation.evaluator import LocalEvaluator
-from clso.finish import finish
+from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
 from clso.manifest import make_manifest
@@ -26,7 +27,10 @@ from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
 
-__all__ = ["build_space", "evolve", "resume"]
+if TYPE_CHECKING:
+    from clso.data import Corpus
+
+__all__ = ["Trained", "build_space", "evolve", "resume", "train_on"]
 
 _WINDOW_S = 1.0
 
@@ -84,23 +88,49 @@ def resume(
         folder.close()
 
 
-def build_space(plugin: plugins.Plugin, config: RunConfig, device: str, cache_dir: Path | None = None) -> SearchSpace:
-    """The search space of a config. The corpus is loaded when the space first asks for it."""
+@dataclass(frozen=True)
+class Trained:
+    """What one run of `train_on` did. `best` has `valid_loss`; `account` is the time by phase, as in result.json."""
 
-    def load_corpus() -> Any:
+    winner: Winner
+    counts: dict[str, int]
+    account: dict[str, Any]
+
+
+def train_on(corpus: Corpus, config: RunConfig, device: str, out: Path) -> Trained:
+    """One whole run in the new folder `out`, from tokens to the winner scored on `valid`; `test` stays unread.
+
+    Nothing is loaded or tokenized and no energy is read here: `clso prove` repeats it inside windows of its own. It is
+    the same line as `evolve`, bookkeeping included.
+    """
+    space_plugin, surrogate_plugin = _load_plugins(config)
+    with open_meter("null", device) as meter:
+        ledger = Ledger(meter)
+        folder = RunFolder.create(out, config)
+        try:
+            space = build_space(space_plugin, config, device, corpus=corpus)
+            search, winner = _train(folder, config, space, surrogate_plugin, ledger)
+        finally:
+            folder.close()
+        return Trained(winner, search.counts, ledger.summary())
+
+
+def build_space(
+    plugin: plugins.Plugin,
+    config: RunConfig,
+    device: str,
+    cache_dir: Path | None = None,
+    *,
+    corpus: Corpus | None = None,
+) -> SearchSpace:
+    """The search space of a config. Unless given, the corpus is loaded when the space first asks for it."""
+
+    def load_corpus() -> Corpus:
         from clso.data import load_corpus
 
-        return load_corpus(config.data, config.tokenizer, cache_dir)
+        return corpus or load_corpus(config.data, config.tokenizer, cache_dir)
 
-    context = SpaceContext(
-        load_corpus=load_corpus,
-        device=device,
-        library=config.library,
-        library_size=config.library_size,
-        seed=config.seed,
-        fitness_tokens=config.fitness_tokens,
-        model=config.model_sizes,
-    )
+    context = SpaceContext.of(config, device, load_corpus)
     space: SearchSpace = plugin.subclass_of(SearchSpace).from_context(context)
     return space
 
@@ -141,18 +171,33 @@ def _execute(
                     space.blocks(split, 1)  # a text that is too short shows now, not after the search
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
-        listener.phase("building the library")
-        with ledger.phase("library"):
-            space.prepare()
-            evaluator = LocalEvaluator(space.objective())
         folder.write_json("manifest.json", make_manifest(config, space, device, space_plugin, surrogate_plugin, meter))
-        make_estimator = surrogate_plugin.value if surrogate_plugin else None
-        search = Search(space, evaluator, make_estimator, config, listener)
-        if state:
-            search.load_state(state, folder.records())
-        listener.phase("searching")
-        _search(search, folder, ledger, stop)
-        return finish(folder, search, ledger, listener)
+        search, winner = _train(folder, config, space, surrogate_plugin, ledger, state, listener, stop)
+        return finish(folder, search, winner, ledger, listener)
+
+
+def _train(
+    folder: RunFolder,
+    config: RunConfig,
+    space: SearchSpace,
+    surrogate: plugins.Plugin | None,
+    ledger: Ledger,
+    state: dict[str, Any] | None = None,
+    listener: Listener | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Search, Winner]:
+    """All that is charged to a run: library, search, and the winner chosen on `valid`."""
+    listener = listener or Listener()
+    listener.phase("building the library")
+    with ledger.phase("library"):
+        space.prepare()
+        evaluator = LocalEvaluator(space.objective())
+    search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener)
+    if state:
+        search.load_state(state, folder.records())
+    listener.phase("searching")
+    _search(search, folder, ledger, stop)
+    return search, pick_winner(folder, search, ledger, listener)
 
 
 def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[], bool]) -> None:

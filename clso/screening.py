@@ -233,7 +233,7 @@ class Screener:
             if due or self._estimator is None:  # None after a resume: the fit in force is made again
                 rows = self._rows[: self._n_fit]
                 self._estimator = self._make_estimator(self._seed)
-                self._estimator.fit(self._encoder.encode([g for g, _ in rows]), np.array([v for _, v in rows]))
+                self._estimator.fit(self._encoder.encode([g for g, _ in rows]), _winsorised([v for _, v in rows]))
             values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
@@ -332,6 +332,16 @@ class Screener:
                 remedy="Resume from an older checkpoint",
             ) from error
         self._estimator = None
+
+
+def _winsorised(values: Sequence[float]) -> Floats:
+    """Values with the worst cut off as far above the median as the best lies below it.
+
+    Screening has to tell good from better; a few disastrous candidates must not take the fit for themselves.
+    """
+    v = np.array(values, dtype=np.float64)
+    median = np.median(v)
+    return np.minimum(v, median + (median - v.min()) + 1e-12)
 
 
 def _pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:

@@ -10,8 +10,9 @@ from clso.data import Corpus, load_corpus, load_text_tokens
 from clso.device import resolve_device
 from clso.errors import RunFolderError
 from clso.language import token_blocks
-from clso.models.gpt2 import text_loss
-from clso.models.hf import load_hf, save_hf
+from clso.models.gpt2 import GPT2, text_loss
+from clso.models.hf import save_hf
+from clso.models.store import load_model
 from clso.records import RunFolder
 
 __all__ = ["evaluate_run", "export_run"]
@@ -31,7 +32,7 @@ def evaluate_run(
     """
     where = resolve_device(device)
     folder = RunFolder.open(path)
-    model = load_hf(_winner(folder), device=where)
+    model = load_model(_winner(folder), device=where)
     corpus = _corpus(folder, cache_dir)
     tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data)[split]
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
@@ -41,10 +42,17 @@ def evaluate_run(
 def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     """Write the winner as a folder that `transformers` loads, with its tokenizer where that is a file.
 
-    Raises `RunFolderError` for a run without a winner, or where `out` holds anything already.
+    Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or where `out` holds anything already.
     """
     folder = RunFolder.open(path)
-    model = load_hf(_winner(folder))
+    model = load_model(_winner(folder))
+    if not isinstance(model, GPT2):
+        raise RunFolderError(
+            "transformers reads exact GPT-2s only",
+            got=f"a winner of space {folder.config.space} ({type(model).__name__})",
+            remedy=f"{_winner(folder)} holds the whole model, for clso.models.store.load_model; transformers would read "
+            "its GPT-2 part alone from there, which is another model, with a higher loss.",
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError("an export needs a new folder", got=str(out), remedy="Choose another one.")
     tokenizer = _corpus(folder, cache_dir).tokenizer_path

@@ -24,6 +24,7 @@ from clso.plugins import load
 from clso.records import RunFolder
 from clso.run import build_space, evolve, resume
 from clso.search import Interrupted, Listener, Search
+from clso.winner import evaluate_run
 
 TOYS = Path(__file__).parent / "toys.py"
 
@@ -94,6 +95,19 @@ def test_the_same_seed_twice_and_another_seed(tiny: RunConfig, finished_run: Pat
         assert (tmp_path / "again" / name).read_bytes() == (finished_run / name).read_bytes()
     other = evolve(replace(tiny, seed=1), tmp_path / "other")
     assert other["best"]["genome"] != again["best"]["genome"]
+
+
+def test_a_grown_library_is_as_reproducible(tiny: RunConfig, tmp_path: Path) -> None:
+    config = replace(tiny, library="grown", n_layers=2, d_model=32)
+    listener = StopAt(3)
+    whole = evolve(config, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        evolve(config, tmp_path / "stopped", listener=listener, stop=listener.stop)
+    assert timeless(resume(tmp_path / "stopped")) == timeless(whole)
+    for name in ("records.jsonl", "best/model.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert whole["best"]["test_loss"] < whole["log_vocabulary"] - 1  # it knows something
+    assert evaluate_run(tmp_path / "whole")["loss"] == whole["best"]["test_loss"]
 
 
 def test_the_hash_seed_changes_nothing(tiny: RunConfig, finished_run: Path, tmp_path: Path) -> None:

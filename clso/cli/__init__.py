@@ -13,6 +13,7 @@ from clso.cli.baseline import baseline
 from clso.cli.evolve import evolve, resume
 from clso.cli.inspect import compare, evaluate, export, report
 from clso.cli.machine import doctor, list_plugins
+from clso.cli.prove import prove
 from clso.errors import ClsoError
 
 __all__ = ["cli", "main"]
@@ -31,7 +32,7 @@ def cli() -> None:
     """Train small language models without gradients, and measure what it costs."""
 
 
-for _command in (evolve, resume, evaluate, export, baseline, compare, report, list_plugins, doctor):
+for _command in (evolve, resume, evaluate, export, baseline, compare, report, prove, list_plugins, doctor):
     cli.add_command(_command)
 
 

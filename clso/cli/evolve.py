@@ -61,7 +61,7 @@ def default_folder(name: str) -> Path:
 @click.option("--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2).")
 @click.option("--library", type=click.Choice(["grown", "random"]), help="Where the crystals come from.")
 @click.option("--library-size", type=click.IntRange(min=1), help="Random crystals per slot shape (default 64).")
-@click.option("--surrogate", help="ridge (default), forest, gp, another from `clso list surrogates`, or none.")
+@click.option("--surrogate", help="gp (default), ridge, forest, another from `clso list surrogates`, or none.")
 @click.option("--patience", type=click.IntRange(min=0), help="Stop after so many generations without a better loss.")
 @config_options
 def evolve(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:

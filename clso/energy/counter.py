@@ -87,6 +87,11 @@ class CounterBackend:
             self._poller = PeriodicSampler(self._step, self.limits.poll_s)
             self._poller.start()
 
+    def so_far(self) -> float:
+        """Return the joules of all units since `begin`, and go on counting. Raises `ReadingFault` as `end` does."""
+        self._step()
+        return sum(self._gained_j)
+
     def end(self) -> float:
         """Return the joules of all units since `begin`.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-__all__ = ["PhaseTotals", "Window", "sum_windows"]
+__all__ = ["PhaseTotals", "Window", "sum_optional", "sum_windows"]
 
 # Each end of a window may be one counter update off; over this many updates that is under 20 %.
 MIN_UPDATES = 10
@@ -66,15 +66,16 @@ def sum_windows(windows: Sequence[Window]) -> PhaseTotals:
     if not windows:
         reasons = {"no window was measured": None}
     return {
-        "energy_j": _sum(w.energy_j for w in windows) if windows else None,
-        "energy_net_j": _sum(w.energy_net_j for w in windows) if windows else None,
+        "energy_j": sum_optional(w.energy_j for w in windows) if windows else None,
+        "energy_net_j": sum_optional(w.energy_net_j for w in windows) if windows else None,
         "time_s": math.fsum(w.time_s for w in windows),
         "cpu_time_s": math.fsum(w.cpu_time_s for w in windows),
         "reason": "; ".join(reasons) or None,
     }
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
+def sum_optional(values: Iterable[float | None]) -> float | None:
+    """The sum, or None where a value is missing."""
     numbers = []
     for value in values:
         if value is None:

@@ -136,8 +136,8 @@ def test_borrowed_randomness_is_given_back_after_an_error() -> None:
 
 @pytest.mark.parametrize("with_cache", [True, False])
 def test_a_state_that_went_through_json_continues_identically(with_cache: bool) -> None:
-    space = OneMax()
-    engine = Engine(space, EngineConfig(pop_size=10), seed=5, seeds=[(1,) * 24])
+    space = Toy([2] * 8)
+    engine = Engine(space, EngineConfig(pop_size=10), seed=5, seeds=[(1,) * 8])
     told: list[Evaluation] = []
     for _ in range(7):
         batch = space.measure(engine.ask(10))
@@ -147,6 +147,7 @@ def test_a_state_that_went_through_json_continues_identically(with_cache: bool) 
     copy = Engine(space, EngineConfig(pop_size=10), seed=0)
     copy.load_state_dict(state, None if with_cache else told)
     assert copy.best == engine.best
+    assert copy.n_cached == engine.n_cached > 0
     assert copy.state_dict() == engine.state_dict()
     assert run(copy, space, 8) == run(engine, space, 8)
     assert copy.state_dict() == engine.state_dict()

@@ -14,12 +14,13 @@ from clso.data import load_corpus
 from clso.language import LanguageModelObjective, SpaceContext, token_blocks
 from clso.models import population
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
-from clso.models.head_loss import TableBank, Tables
 from clso.models.population import PopulationGPT2
+from clso.models.tables import BankedTables
 from clso.space import Genome
 from search_spaces.gpt2 import GPT2Space
 
 SMALL = {"n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 32}
+GROWN = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
 DEFAULT = {"n_layers": 2, "d_model": 128, "n_heads": 2, "n_positions": 128}
 
 
@@ -31,15 +32,19 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def make_space(path: Any, model: dict[str, int], kind: type[GPT2Space] = GPT2Space) -> GPT2Space:
+def make_space(
+    path: Any, model: dict[str, int], kind: type[GPT2Space] = GPT2Space, library: str = "random"
+) -> GPT2Space:
     context = SpaceContext(
         load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
-        library="random",
+        library=library,
         library_size=14,
         fitness_tokens=(256, 1024),
         model=model,
     )
-    return kind(context)
+    space = kind(context)
+    space.prepare()
+    return space
 
 
 def sample(space: GPT2Space, n: int, seed: int = 0) -> list[Genome]:
@@ -47,11 +52,24 @@ def sample(space: GPT2Space, n: int, seed: int = 0) -> list[Genome]:
     return [space.sample(rng) for _ in range(n)]
 
 
-@pytest.mark.parametrize(("model", "n_tokens"), [(SMALL, 1024), (DEFAULT, 512), (SMALL, 65)])
+@pytest.mark.parametrize(
+    ("library", "model", "n_tokens"),
+    [
+        ("random", SMALL, 1024),
+        ("random", DEFAULT, 512),
+        ("random", SMALL, 65),
+        pytest.param(
+            *("grown", GROWN, 1024),
+            marks=pytest.mark.xfail(
+                strict=True, reason="_norm's rounding depends on whether the batch shares its gains"
+            ),
+        ),
+    ],
+)
 def test_company_and_order_do_not_change_a_bit(
-    english_path: Any, model: dict[str, int], n_tokens: int, threads: int
+    english_path: Any, library: str, model: dict[str, int], n_tokens: int, threads: int
 ) -> None:
-    space = make_space(english_path, model)
+    space = make_space(english_path, model, library=library)
     blocks = space.blocks("fitness", n_tokens)
     genomes = sample(space, 8)
     genomes[5] = (genomes[2][0], *genomes[5][1:-1], genomes[2][-1])  # shares both tables with another candidate
@@ -68,14 +86,20 @@ def test_chunks_of_candidates_do_not_change_a_bit(english_path: Any, monkeypatch
     blocks, genomes = space.blocks("fitness"), sample(space, 9)
     whole = space.losses(genomes, blocks).tolist()
     assert len(blocks) > 4 * population._CPU_BLOCKS  # several chunks of blocks
+    one = population._CPU_BYTES // population.candidates_per_pass(space.config, torch.device("cpu"))
     for candidates in (1, 2, 4):
-        monkeypatch.setattr(population, "_CPU_ROWS", candidates * population._CPU_BLOCKS * 32)
+        monkeypatch.setattr(population, "_CPU_BYTES", candidates * (one + 1))
+        assert population.candidates_per_pass(space.config, torch.device("cpu")) == candidates
         assert space.losses(genomes, blocks).tolist() == whole
 
 
-@pytest.mark.parametrize(("model", "n_tokens"), [(SMALL, 2048), (DEFAULT, 512)])
-def test_the_batch_agrees_with_the_module(english_path: Any, model: dict[str, int], n_tokens: int) -> None:
-    space = make_space(english_path, model)
+@pytest.mark.parametrize(
+    ("library", "model", "n_tokens"), [("random", SMALL, 2048), ("random", DEFAULT, 512), ("grown", GROWN, 2048)]
+)
+def test_the_batch_agrees_with_the_module(
+    english_path: Any, library: str, model: dict[str, int], n_tokens: int
+) -> None:
+    space = make_space(english_path, model, library=library)
     blocks, genomes = space.blocks("fitness", n_tokens), sample(space, 6, seed=1)
     batched = space.losses(genomes, blocks)
     modules = [text_loss(space.model(g), blocks) for g in genomes]
@@ -93,7 +117,7 @@ def test_every_parameter_of_gpt2_reaches_the_batched_pass() -> None:
             p.data = 0.3 * torch.randn(p.shape, generator=generator) + (1.0 if p.dim() == 1 else 0.0)
     states = [m.state_dict() for m in models]
     stacks = {n: torch.stack([s[n] for s in states]) for n in states[0]}
-    wte, head = (Tables(TableBank(stacks.pop(f"{n}.weight")), torch.arange(3)) for n in ("wte", "head"))
+    wte, head = (BankedTables(stacks.pop(f"{n}.weight"), torch.arange(3)) for n in ("wte", "head"))
     batch = PopulationGPT2(config, wte, head, stacks)
     blocks = torch.randint(50, (5, 9), generator=generator)
     assert batch.losses(blocks).tolist() == pytest.approx([text_loss(m, blocks) for m in models], abs=1e-5)

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from clso.encoding import Encoder
 from clso.ranks import rank_correlation
 from surrogates.forest import forest
-from surrogates.gaussian_process import RecentGaussianProcess, gp
+from surrogates.gaussian_process import MedianGaussianProcess, gp
 from surrogates.linear import ridge
 
 FACTORIES = [ridge, forest, gp]
@@ -67,9 +67,9 @@ def test_constant_columns_and_constant_targets_are_harmless(factory: Callable[[i
 
 def test_gaussian_process_keeps_the_last_rows_only() -> None:
     x, y = _sample(90, 1)
-    capped = RecentGaussianProcess(max_points=50, random_state=0).fit(x, y)
-    assert capped.process_.X_train_.shape[0] == 50
-    np.testing.assert_array_equal(capped.predict(x), RecentGaussianProcess(50, 0).fit(x[-50:], y[-50:]).predict(x))
+    capped = MedianGaussianProcess(max_points=50).fit(x, y)
+    assert capped.model_.X_fit_.shape[0] == 50
+    np.testing.assert_array_equal(capped.predict(x), MedianGaussianProcess(50, 0).fit(x[-50:], y[-50:]).predict(x))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,0 +1,54 @@
+"""What is neither side: n-grams, random search in the same space, and CLSO on random crystals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clso import plugins
+from clso.baseline import Baseline, BaselineJob
+from clso.config import RunConfig
+from clso.data import Corpus
+from clso.energy import EnergyMeter
+from clso.language import SpaceContext
+from clso.ledger import Ledger
+
+__all__ = ["baseline_row", "make_job"]
+
+
+def make_job(config: RunConfig, corpus: Corpus, device: str, folder: Path, meter: EnergyMeter) -> BaselineJob:
+    """What a baseline works on, here."""
+    context = SpaceContext.of(config, device, lambda: corpus)
+    return BaselineJob(config, corpus, context, device, folder, Ledger(meter), lambda _: None)
+
+
+def baseline_row(
+    name: str,
+    settings: Mapping[str, Any],
+    config: RunConfig,
+    corpus: Corpus,
+    device: str,
+    folder: Path,
+    open_meter: Callable[[], EnergyMeter],
+) -> dict[str, Any]:
+    """One run of a baseline; what it charges to itself, and its losses by model."""
+    kind: type[Baseline] = plugins.load("baselines", name).subclass_of(Baseline)
+    with open_meter() as meter:
+        job = make_job(config, corpus, device, folder, meter)
+        result = kind(kind.Settings(**settings)).run(job)
+        account = job.ledger.summary()
+    named = {k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and "test_loss" in v}
+    models = named or {name: result["best"]}
+    energy = account["energy_j"]
+    return {
+        "type": "control",
+        "name": name,
+        "seed": config.seed,
+        "models": {k: {"valid_loss": v["valid_loss"], "test_loss": v["test_loss"]} for k, v in models.items()},
+        "counts": result.get("counts"),
+        "energy_j": energy["gross"]["total"] if energy else None,
+        "energy_reason": account["energy_reason"],
+        "time_s": account["time_s"]["total"],
+        "cpu_time_s": account["cpu_time_s"]["total"],
+    }

@@ -1,0 +1,290 @@
+"""The protocol from end to end. Every piece of work has a key, and one that has its row is not done again.
+
+    self-test - idle - sweep of AdamW - models (test losses) - windows A B C C B A - curves - controls - idle - verdict
+
+A is CLSO, B the reference AdamW, C the strongest one: against either, CLSO's windows are in the order A B B A.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clso import plugins
+from clso.baseline import Baseline, TimedTraining, TrainingPlan
+from clso.config import RunConfig
+from clso.data import Corpus, load_corpus
+from clso.device import resolve_device
+from clso.energy import EnergyMeter, open_meter, self_test
+from clso.errors import ConfigError
+from clso.language import LanguageModelSpace
+from clso.manifest import describe_device, describe_software
+from clso.prove.config import ProveConfig
+from clso.prove.controls import baseline_row, make_job
+from clso.prove.evidence import Evidence
+from clso.prove.report import write_report
+from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model, losses_from_disk
+from clso.prove.sweep import best_within, plans, sweep_row
+from clso.prove.verdict import make_verdict
+from clso.prove.windows import Arm, measure_window
+
+__all__ = ["ARMS", "prove"]
+
+ARMS = ("clso", "adamw_reference", "adamw_best")
+_ORDER = (*ARMS, *reversed(ARMS))
+Say = Callable[[str], None]
+
+
+def prove(
+    config: RunConfig,
+    settings: ProveConfig,
+    out: Path,
+    *,
+    progress: Say = lambda _: None,
+    cache_dir: Path | None = None,
+    make_meter: Callable[[str, str], EnergyMeter] = open_meter,
+) -> dict[str, Any]:
+    """Measure everything that is missing in `out`, write the report, and return the verdict.
+
+    Args:
+        config: CLSO's run, the text and the model sizes; `config.seed` is the first of the seeds.
+        settings: what is measured.
+        out: the proof's folder, new or begun with the same settings.
+        progress: receives one line a piece of work.
+        cache_dir: where token files are kept.
+        make_meter: opens an energy source for (source, device).
+
+    Raises:
+        ClsoError: bad settings or data, a space that is no language model's, another machine than the one that the
+            proof was begun on.
+    """
+    device = resolve_device(config.device)
+    space = plugins.load("search_spaces", config.space)
+    if not issubclass(space.subclass_of(object), LanguageModelSpace):
+        raise ConfigError("a proof compares language models", got=config.space)
+    adamw = plugins.load("baselines", "adamw")
+    with Evidence.start(out, config, settings) as evidence:
+        say = _clocked(progress)
+        say("reading the text")
+        corpus = load_corpus(config.data, config.tokenizer, cache_dir)
+        with make_meter(config.energy, device) as meter, tempfile.TemporaryDirectory(prefix="clso-prove-") as work:
+            host = HostCorpus.of(corpus)
+            kind: type[Baseline] = adamw.subclass_of(Baseline)
+            job = make_job(config, host, device, Path(work) / "adamw", meter)
+            training = kind(kind.Settings()).timed(job, settings.max_steps)
+            evidence.manifest(_manifest(config, corpus, device, meter, {"space": space, "baseline": adamw}))
+            clso = ClsoSide(config, host, corpus, device, Path(work))
+            bench = _Bench(
+                config, settings, evidence, corpus, device, meter, Path(work), training, clso,
+                lambda: make_meter(config.energy, device), say,
+            )  # fmt: skip
+            bench.measure()
+        return write_report(evidence, make_verdict(evidence, config, settings))
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """All that the pieces of work need."""
+
+    config: RunConfig
+    settings: ProveConfig
+    evidence: Evidence
+    corpus: Corpus
+    device: str
+    meter: EnergyMeter
+    work: Path
+    training: TimedTraining
+    clso: ClsoSide
+    open_meter: Callable[[], EnergyMeter]
+    say: Say
+
+    @property
+    def seeds(self) -> list[int]:
+        return [self.config.seed + i for i in range(self.settings.seeds)]
+
+    def measure(self) -> None:
+        """Every piece that is not there yet."""
+        if "idle/after" in self.evidence.rows:
+            return
+        settings = self.settings
+        reference = TrainingPlan(settings.reference_lr, "constant", settings.reference_steps, settings.reference_steps)
+        self._warm_up(reference)
+        self._self_test(reference)
+        self._idle("before")
+        best = self._sweep()
+        arms = {
+            "clso": self.clso.arm("clso"),
+            "adamw_reference": adamw_arm("adamw_reference", self.training, reference),
+            "adamw_best": adamw_arm("adamw_best", self.training, best),
+        }
+        self._models(reference, best)
+        for number, name in enumerate(_ORDER, 1):
+            self._window(f"window/{number}/{name}", arms[name])
+        self._curves()
+        self._controls()
+        self._idle("after")
+
+    def _warm_up(self, reference: TrainingPlan) -> None:
+        """Compile and load everything, on both sides, in every process; nothing of it is measured."""
+        begin = time.perf_counter()
+        self.say("warming up AdamW (compiling)")
+        self.training.prepare()
+        self.training.run(self.seeds[0], reference)
+        middle = time.perf_counter()
+        self.say("warming up CLSO")
+        self.clso.arm("warm-up").run(self.seeds[0])
+        end = time.perf_counter()
+        times = {"adamw_s": middle - begin, "clso_s": end - middle}
+        details = {"implementation": self.training.describe()}
+        self.evidence.once("warm-up", lambda: {"type": "warm-up", **times, **details})
+
+    def _self_test(self, reference: TrainingPlan) -> None:
+        def work() -> dict[str, Any]:
+            self.say("self-test of the meter, under load")
+            load = lambda: self.training.run(self.seeds[0], reference)  # noqa: E731
+            return {"type": "self-test", **self_test(self.meter, self.settings.self_test_s, load)}
+
+        self.evidence.once("self-test", work)
+
+    def _idle(self, when: str) -> None:
+        """Idle power with this process's context on the device. A resumed process measures its own "before", too."""
+        s, again = self.settings, sum(r["when"] == when for r in self.evidence.of_type("idle"))
+        row = {"type": "idle", "when": when, "idle_w": None, "reason": self.meter.reason}
+        if self.meter.reason is None:
+            self.say(f"idle power, {when} (settling for {s.settle_s:g} s, measuring for {s.idle_s:g} s)")
+            self.meter.sleep(s.settle_s)
+            row |= {"idle_w": self.meter.measure_idle(s.idle_s), "reason": self.meter.idle_reason}
+        self.evidence.add(f"idle/{when}" + (f"/{again + 1}" if again else ""), row)
+
+    def _sweep(self) -> TrainingPlan:
+        """Try everything; the strongest AdamW."""
+        rows = []
+        for plan in plans(self.settings):
+            key = f"sweep/{plan.lr:g}/{plan.schedule}/{plan.steps}"
+            if key not in self.evidence.rows:
+                self.say(f"sweep: AdamW {plan}")
+            rows.append(
+                self.evidence.once(
+                    key,
+                    lambda plan=plan: sweep_row(  # type: ignore[misc]
+                        self.meter, self.training, plan, self.seeds[0], self.settings.score_every
+                    ),
+                )
+            )
+        best, loss = best_within(rows)
+        self.say(f"the strongest AdamW: {best}, valid loss {loss:.4f}")
+        return best
+
+    def _models(self, reference: TrainingPlan, best: TrainingPlan) -> None:
+        """Each seed's model of each side, outside windows: the only place where `test` is read."""
+
+        def adamw(name: str, plan: TrainingPlan, seed: int) -> dict[str, Any]:
+            n = self.config.n_positions
+            return adamw_model(name, self.training, plan, seed, self.corpus, self.device, n, self.work)
+
+        for seed in self.seeds:
+            self._keep(f"model/clso/{seed}", lambda seed=seed: self.clso.model("clso", seed))  # type: ignore[misc]
+            for name, plan in (("adamw_reference", reference), ("adamw_best", best)):
+                self._keep(f"model/{name}/{seed}", lambda name=name, plan=plan, seed=seed: adamw(name, plan, seed))  # type: ignore[misc]
+
+    def _keep(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if key not in self.evidence.rows:
+            row = self.evidence.once(key, work)
+            self.say(f"{key}: test loss {row['test_loss']:.4f}")
+        return self.evidence.rows[key]
+
+    def _window(self, key: str, arm: Arm) -> None:
+        def work() -> dict[str, Any]:
+            self.say(f"{key}: at least {self.settings.window_s:g} s")
+            arm.run(self.seeds[0])  # the clocks are up before the window opens
+            return measure_window(self.meter, arm, self.seeds, self.settings.window_s)
+
+        if key not in self.evidence.rows:
+            row = self.evidence.once(key, work)
+            self.say(f"{key}: {row['n_runs']} runs, {_per_run(row)} each")
+
+    def _curves(self) -> None:
+        """What a shorter training or search costs, and what it loses."""
+        s, sweep = self.settings, self.evidence.of_type("sweep")
+        done: set[TrainingPlan] = set()
+        for steps in (n for n in s.curve_steps if n <= s.max_steps):
+            try:
+                plan, _ = best_within(sweep, steps)
+            except Exception:  # the sweep scored nothing so early
+                plan = TrainingPlan(s.reference_lr, "constant", steps, steps)
+            if plan not in done:
+                done.add(plan)
+                self._point(f"curve/adamw/{steps}", adamw_arm("adamw", self.training, plan), steps, plan)
+        for gens in (n for n in s.curve_gens if n <= self.config.gens):
+            self._point(f"curve/clso/{gens}", self.clso.arm("clso", gens=gens), gens, None)
+
+    def _point(self, key: str, arm: Arm, length: int, plan: TrainingPlan | None) -> None:
+        def work() -> dict[str, Any]:
+            arm.run(self.seeds[0])
+            row = measure_window(self.meter, arm, self.seeds, self.settings.curve_window_s, whole_cycles=False)
+            losses = [run[3] for run in row["runs"] if run[3] is not None]
+            loss = sorted(losses)[len(losses) // 2] if losses else None
+            if plan is not None:  # AdamW scored a sample of valid in its own precision: all of it, as CLSO's winner
+                out = self.work / "point"
+                self.training.save(out)
+                loss = losses_from_disk(out, self.corpus, self.device, self.config.n_positions, "valid")["valid_loss"]
+            details = {"length": length, "plan": plan and str(plan), "valid_loss": loss}
+            return {**row, "type": "curve", **details}
+
+        if key not in self.evidence.rows:
+            row = self.evidence.once(key, work)
+            self.say(f"{key}: valid loss {row['valid_loss']:.4f}, {_per_run(row)}")
+
+    def _controls(self) -> None:
+        seeds = self.seeds[: self.settings.control_seeds]
+        own = {row["seed"]: row for row in self.evidence.of_type("model") if row["arm"] == "clso"}
+        jobs: list[tuple[str, dict[str, Any], int]] = [("ngram", {}, seeds[0])]
+        jobs += [("random-search", {"evaluations": own[s]["counts"]["evaluated"]}, s) for s in seeds]
+        for name, settings, seed in jobs:
+
+            def work(name: str = name, settings: dict[str, Any] = settings, seed: int = seed) -> dict[str, Any]:
+                self.say(f"control: {name}, seed {seed}")
+                config = self.config.with_options(seed=seed)
+                folder = self.work / f"{name}-{seed}"
+                return baseline_row(name, settings, config, self.corpus, self.device, folder, self.open_meter)
+
+            self.evidence.once(f"control/{name}/{seed}", work)
+        random = self.clso.arm("random-crystals", library="random")
+        for seed in seeds:
+            key = f"model/random-crystals/{seed}"
+            self._keep(key, lambda seed=seed: self.clso.model("random-crystals", seed, library="random"))  # type: ignore[misc]
+        self.evidence.once(
+            "control/random-crystals", lambda: {**measure_window(self.meter, random, seeds[:1], 0.0), "type": "cost"}
+        )
+
+
+def _per_run(row: dict[str, Any]) -> str:
+    time_s = f"{row['time_s'] / row['n_runs']:.3f} s"
+    return time_s if row["energy_j"] is None else f"{row['energy_j'] / row['n_runs']:.1f} J, {time_s}"
+
+
+def _clocked(progress: Say) -> Say:
+    begin = time.perf_counter()
+    return lambda text: progress(f"[{time.perf_counter() - begin:6.1f} s] {text}")
+
+
+def _manifest(
+    config: RunConfig, corpus: Corpus, device: str, meter: EnergyMeter, loaded: dict[str, plugins.Plugin]
+) -> dict[str, Any]:
+    hardware, software = describe_device(device), describe_software()
+    name = (hardware.get("gpu") or {}).get("name") or hardware["cpu"]
+    return {
+        "agree": {"device": name, "corpus": corpus.content_hash, "versions": software},
+        "software": software,
+        "hardware": hardware,
+        "plugins": {
+            kind: {"name": p.name, "distribution": p.distribution, "version": p.version} for kind, p in loaded.items()
+        },
+        "corpus": corpus.spec,
+        "energy": {"source": meter.source, "reason": meter.reason},
+        "seed": config.seed,
+    }

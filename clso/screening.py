@@ -341,7 +341,8 @@ def _winsorised(values: Sequence[float]) -> Floats:
     """
     v = np.array(values, dtype=np.float64)
     median = np.median(v)
-    return np.minimum(v, median + (median - v.min()) + 1e-12)
+    cut: Floats = np.minimum(v, median + (median - v.min()) + 1e-12)
+    return cut
 
 
 def _pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:

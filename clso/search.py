@@ -16,6 +16,8 @@ from clso.space import SearchSpace
 
 __all__ = ["Interrupted", "Listener", "Search"]
 
+_REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
+
 
 class Interrupted(ClsoError):
     """The run was asked to stop; its state is on disk."""
@@ -53,7 +55,7 @@ class Search:
         self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
         self.engine = Engine(space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=space.seeds())
         encoder = Encoder([len(g) for g in space.genes], space.descriptors())
-        self.screener = Screener(make_estimator, encoder, seed=config.seed)
+        self.screener = Screener(make_estimator, encoder, seed=config.seed, refit_every=_REFIT_EVERY)
         self.tokens_forward = 0
         self.evaluations: list[Evaluation] = []  # on the first rung, in order
         self._stale = 0  # generations since the last better loss

@@ -32,19 +32,15 @@ _CODES = (
     # share of code dimensions, share of identity dimensions, smoothing, discount
     (0.39, 0.33, 1.0, 0.6),
     (0.39, 0.33, 0.5, 0.6),
-    (0.39, 0.33, 1.0, 0.7),
     (0.48, 0.28, 1.0, 0.6),
 )
 
 CONTEXTS: tuple[tuple[str, float], ...] = (
     ("lag", 1),
-    ("lag", 2),
-    ("decay", 1.5),
     ("decay", 2),
     ("decay", 3),
     ("decay", 5),
-    ("decay", 10),
-    ("decay", 30),
+    ("decay", 8),
 )
 """Patterns of the context head: ("lag", k back) or ("decay", tau in positions)."""
 
@@ -69,7 +65,7 @@ GAINS: dict[str, tuple[float, ...]] = {
 }
 
 _HAND_SET = {
-    "context": 4,
+    "context": 2,
     "context.gain": 0.5,
     "temperature": 1.0,
     "rarity.knee": 64.0,

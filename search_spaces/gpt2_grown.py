@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -29,6 +29,9 @@ from search_spaces.gpt2_template import FAINT, NORM, Template
 __all__ = ["GrownWeights"]
 
 
+_MAP_TOKENS = 1 << 18  # a value map has a few thousand entries: more tokens than this do not show in the loss
+
+
 class _Crystals:
     """What is grown for one code allele: codes, names, wiring, and value maps as contexts are first asked for."""
 
@@ -39,15 +42,15 @@ class _Crystals:
         config, device = grown.config, grown.device
         names = hash_noise(config.vocab_size, self.layout.identity, device, seed=1)
         self.names = names / names.norm(dim=1, keepdim=True)
-        self.template = Template(config, self.layout, _projection(self.layout), grown.patterns, device)
+        self.template = grown.template(self.layout)
         k, n = self.layout.code, len(grown.patterns)
         self.maps = torch.zeros(n, k, k, device=device)
         self.expected = torch.zeros(n, config.vocab_size, k, device=device)
         self._grown_contexts: set[int] = set()
 
-    def grow_contexts(self, contexts: Tensor) -> None:
+    def grow_contexts(self, contexts: Iterable[int]) -> None:
         """Fit the value maps of patterns that have none yet."""
-        for context in sorted(set(contexts.tolist()) - self._grown_contexts):
+        for context in sorted(set(contexts) - self._grown_contexts):
             attention = self._grown.patterns[context].weights()
             fitted = fit_value_map(self._grown.blocks, attention, self.codes.a, self.codes.b)
             self.maps[context], self.expected[context] = fitted.matrix, fitted.expected
@@ -80,6 +83,7 @@ class GrownWeights:
         t = self.config.n_positions
         self.patterns = [lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in CONTEXTS]
         self._crystals: dict[int, _Crystals] = {}
+        self._templates: dict[Layout, Template] = {}
         self._ladders = [np.array(ladder, dtype=np.float32) for ladder in GAINS.values()]
 
     @cached_property
@@ -93,13 +97,20 @@ class GrownWeights:
 
     @cached_property
     def blocks(self) -> Tensor:
-        """The split in token blocks, on the device."""
-        return token_blocks(self._tokens, self.config.n_positions).to(self.device)
+        """Token blocks of the split for fitting value maps, on the device; a long text is sampled evenly."""
+        n_blocks = max(1, _MAP_TOKENS // self.config.n_positions)
+        return token_blocks(self._tokens, self.config.n_positions, n_blocks).to(self.device)
 
     @cached_property
     def rotation(self) -> Tensor:
         """From logical to physical coordinates, and back."""
         return rotation(self.config.d_model, self.device)
+
+    def template(self, layout: Layout) -> Template:
+        """The wiring of a layout, which several code alleles may share."""
+        if layout not in self._templates:
+            self._templates[layout] = Template(self.config, layout, _projection(layout), self.patterns, self.device)
+        return self._templates[layout]
 
     def crystals(self, allele: int) -> _Crystals:
         """The crystals of a code allele."""
@@ -135,7 +146,9 @@ class GrownWeights:
         parts, start = [], 0
         for group in groups:
             rows = slice(start, start + len(group))
-            parts.append(_Assembly(self, genomes[group[0]][0], contexts[rows], gains[rows]))
+            crystals = self.crystals(genomes[group[0]][0])
+            crystals.grow_contexts(genomes[i][1] for i in group)
+            parts.append(_Assembly(crystals, contexts[rows], gains[rows]))
             start = rows.stop
         place = torch.tensor(order).argsort()  # where a candidate stands among the grouped ones
         stacks = [part.params() for part in parts]
@@ -178,11 +191,10 @@ class _GrownTables(Embeddings, Heads):
 class _Assembly:
     """Candidates that share their codes: tensors (P, ...) over the candidates."""
 
-    def __init__(self, grown: GrownWeights, allele: int, contexts: Tensor, values: Tensor) -> None:
+    def __init__(self, crystals: _Crystals, contexts: Tensor, values: Tensor) -> None:
         """`contexts` (P,) and `values` (P, number of gain genes) on the device."""
-        self.crystals = grown.crystals(allele)
-        self.contexts, self.gain = contexts, dict(zip(GAINS, values.T, strict=True))
-        self.crystals.grow_contexts(contexts)
+        self.crystals, self.contexts = crystals, contexts
+        self.gain = dict(zip(GAINS, values.T, strict=True))
         self.rarity = -torch.log1p(self.crystals.codes.statistics.row / self.gain["rarity.knee"][:, None])
         self.mean_rarity = self.rarity.mean(1)
 

@@ -20,7 +20,7 @@ _CODES = (
     # share of the dimensions that the code gets, smoothing, discount
     (0.79, 1.0, 0.6),
     (0.79, 0.5, 0.6),
-    (0.79, 1.0, 0.7),
+    (0.79, 0.5, 0.7),
     (0.53, 1.0, 0.6),
     (0.95, 1.0, 0.6),
 )
@@ -38,7 +38,7 @@ _CONTEXTS: tuple[tuple[tuple[str, float], ...], ...] = (
 
 LADDERS: dict[str, tuple[float, ...]] = {
     # What the context heads add to the bigram code; 0 switches them off.
-    "context.gain": (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),
+    "context.gain": (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     # Scale of the bigram logits.
     "temperature": (0.8, 0.85, 0.9, 0.95, 1.0, 1.05),
     # Occurrences from which a token counts as common: rarity = -log(1 + count / knee).
@@ -49,7 +49,7 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "pointer.match_rarity": (0.0, 0.05, 0.1, 0.15, 0.2),
     "pointer.match_two": (0.0, 0.5, 1.0, 1.5, 2.0),
     "pointer.plausible": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
-    "pointer.own": (-4.0, -3.0, -2.0, -1.0, 0.0),
+    "pointer.own": (-6.0, -4.0, -3.0, -2.0, -1.0, 0.0),
     "pointer.fuzzy": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
     "pointer.sink": (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0),
     "pointer.sink_position": (-0.2, 0.0, 0.2, 0.4, 0.6),

@@ -3,9 +3,11 @@
 Layer 0's heads average codes of earlier tokens under fixed position patterns and add what these say beyond the current
 token; everything else in the GPT-2 stays silent. The residual stream holds
 
-    one | ballast | position 4 | code K
+    one | ballast | position 4 | code K | spare
 
 as in `clso.crystals.grown.layout`: a constant for LayerNorm to take away, and a fill that makes its division a constant.
+What is embedded as a token's code is A - gain E, its code less what its context adds on average, whereas the heads are to
+read A: the spare dimensions hold the main directions of E, which the output table does not see.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ _NORM = 100.0  # of a token's vector; codes are small against it, so what is add
 _POSITION = 10.0  # radius of a circle of position codes
 _POSITION_DIMS = slice(2, 2 + N_POSITION_DIMS)
 _MIN_D_MODEL = CODE_START + 8
+_READER_RIDGE = 1e-5
+_GAIN_GENE = 2  # context.gain, the first of the ladders
 
 
 class PointerWeights:
@@ -98,7 +102,8 @@ class PointerWeights:
             heads_each = self.config.n_heads // len(patterns)
             attentions = torch.stack([p.weights() for p in patterns])
             maps = fit_joint_maps(self._blocks, attentions, codes.a, codes.b, heads_each * self.head_dim)
-            self._contexts[allele, context] = ContextPart(maps, codes.a, self.count, patterns, heads_each)
+            spare = self.config.d_model - self.code_dims(allele).stop
+            self._contexts[allele, context] = ContextPart(maps, codes.a, self.count, patterns, heads_each, spare)
         return self._contexts[allele, context]
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
@@ -114,13 +119,15 @@ class PointerWeights:
         number = dict(zip(LADDERS, torch.tensor(rows, device=self.device).T, strict=True))
         qkv = torch.empty(p, 3 * config.d_model, config.d_model, device=self.device)
         output = torch.empty(p, config.d_model, config.d_model, device=self.device)
+        gain_allele = torch.tensor([g[_GAIN_GENE] for g in genomes], device=self.device)
         groups: dict[tuple[int, int], list[int]] = {}
         for i, g in enumerate(genomes):
             groups.setdefault((g[0], g[1]), []).append(i)
         where = {key: torch.tensor(members, device=self.device) for key, members in groups.items()}
         for (allele, context), members in where.items():
-            part, gain = self.context(allele, context), number["context.gain"][members]
-            qkv[members] = self._qkv(part, self.code_dims(allele), gain) @ self.rotation
+            part = self.context(allele, context)
+            qkv[members] = self._qkv(part, gain_allele[members]) @ self.rotation
+            gain = number["context.gain"][members]
             output[members] = self.rotation @ self._output(part, self.code_dims(allele), gain)
         norm = math.sqrt(_NORM**2 + 2 * _POSITION**2)
         # LayerNorm's output is then the residual vector itself.
@@ -149,18 +156,18 @@ class PointerWeights:
         out[:, : dims.stop - dims.start] = self.rotation[:, dims]
         return out
 
-    def _qkv(self, part: ContextPart, dims: slice, gain: Tensor) -> Tensor:
+    def _qkv(self, part: ContextPart, gain_allele: Tensor) -> Tensor:
         """Queries, keys and values of layer 0 (P, 3 d, d), in logical coordinates."""
         d, hd = self.config.d_model, self.head_dim
-        out = torch.zeros(len(gain), 3, d, d, device=self.device)
-        down = part.reader(gain)[:, None] @ part.maps.down
+        out = torch.zeros(len(gain_allele), 3, d, d, device=self.device)
+        down = part.down[gain_allele]
         for head, pattern, rank in part.pieces(hd):
             start = head * hd
             query = math.sqrt(hd) / _POSITION**2 * part.patterns[pattern].query()
             out[:, 0, start : start + N_POSITION_DIMS, _POSITION_DIMS] = query.float().to(self.device)
             out[:, 1, start : start + N_POSITION_DIMS, _POSITION_DIMS] = torch.eye(N_POSITION_DIMS, device=self.device)
             piece = down[:, pattern, :, rank]
-            out[:, 2, start : start + piece.shape[2], dims] = piece.transpose(1, 2)
+            out[:, 2, start : start + piece.shape[2], CODE_START : CODE_START + piece.shape[1]] = piece.transpose(1, 2)
         return out.flatten(1, 2)
 
     def _output(self, part: ContextPart, dims: slice, gain: Tensor) -> Tensor:
@@ -174,21 +181,42 @@ class PointerWeights:
 
 
 class ContextPart:
-    """Value maps of a context allele, and the moments that tell how to read the plain code A out of A - gain E."""
+    """Value maps of a context allele, and how to read the plain code A (V, k) out of what is embedded.
+
+    `spare` (V, q) is E on its main directions, with E the maps' `expected`; `down` (gains, h, k + q, r) the maps' first
+    halves for each gain of the ladder, as a head applies them to what is embedded.
+    """
 
     def __init__(
-        self, maps: JointMaps, a: Tensor, count: Tensor, patterns: tuple[PositionPattern, ...], heads_each: int
+        self,
+        maps: JointMaps,
+        a: Tensor,
+        count: Tensor,
+        patterns: tuple[PositionPattern, ...],
+        heads_each: int,
+        n_spare: int,
     ) -> None:
         self.maps, self.patterns, self.heads_each = maps, patterns, heads_each
         w, e = count[:, None], maps.expected
-        self._aa, self._ae, self._ee = (a * w).T @ a, (a * w).T @ e, (e * w).T @ e
+        ee = (e * w).T @ e
+        self._main = torch.linalg.eigh(ee)[1].flip(1)[:, :n_spare]
+        self.spare = e @ self._main
+        self._aa, self._ae, self._ee = (a * w).T @ a, (a * w).T @ e, ee
+        self.down = self.reader(torch.tensor(LADDERS["context.gain"], device=a.device))[:, None] @ maps.down
 
     def reader(self, gain: Tensor) -> Tensor:
-        """For gains (P,), matrices R (P, k, k) of the least squares (A - gain E) R = A over the text's tokens."""
+        """For gains (P,), matrices R (P, k + q, k) of the least squares [A - gain E, spare] R = A over the text's tokens."""
         g = gain[:, None, None]
-        gram = self._aa - g * (self._ae + self._ae.T) + g * g * self._ee
-        gram.diagonal(dim1=1, dim2=2).add_(1e-6 * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True) + 1e-9)
-        solved: Tensor = torch.linalg.solve(gram, self._aa - g * self._ae.T)
+        code = self._aa - g * (self._ae + self._ae.T) + g * g * self._ee
+        cross = (self._ae - g * self._ee) @ self._main
+        spare = (self._main.T @ self._ee @ self._main).expand(len(gain), -1, -1)
+        gram = torch.cat([torch.cat([code, cross], 2), torch.cat([cross.transpose(1, 2), spare], 2)], 1)
+        right = torch.cat([self._aa - g * self._ae.T, (self._main.T @ self._ae.T).expand(len(gain), -1, -1)], 1)
+        # Columns to unit length, so that one small ridge suits codes and their spare directions alike.
+        size = gram.diagonal(dim1=1, dim2=2).clamp(min=1e-9).sqrt()[..., None]
+        gram = gram / (size * size.transpose(1, 2))
+        gram.diagonal(dim1=1, dim2=2).add_(_READER_RIDGE)
+        solved: Tensor = torch.linalg.solve(gram, right / size) / size
         return solved
 
     def pieces(self, head_dim: int) -> list[tuple[int, int, slice]]:
@@ -199,7 +227,7 @@ class ContextPart:
 
 
 class _GrownEmbeddings(Embeddings):
-    """temperature (A - gain E) for the tokens asked for, filled up to one norm."""
+    """temperature [A - gain E, spare] for the tokens asked for, filled up to one norm."""
 
     def __init__(
         self, grown: PointerWeights, where: dict[tuple[int, int], Tensor], gain: Tensor, temperature: Tensor
@@ -213,9 +241,11 @@ class _GrownEmbeddings(Embeddings):
         grown = self._grown
         out = torch.zeros(len(self), len(tokens), grown.config.d_model, device=tokens.device)
         for (allele, context), members in self._where.items():
-            a, expected = grown.codes(allele).a[tokens], grown.context(allele, context).maps.expected[tokens]
-            code = a - self._gain[members, None, None] * expected
-            out[members, :, grown.code_dims(allele)] = self._temperature[members, None, None] * code
+            part = grown.context(allele, context)
+            code = grown.codes(allele).a[tokens] - self._gain[members, None, None] * part.maps.expected[tokens]
+            spare = part.spare[tokens].expand(len(members), -1, -1)
+            both = self._temperature[members, None, None] * torch.cat([code, spare], 2)
+            out[members, :, CODE_START : CODE_START + both.shape[2]] = both
         out[..., 1] = (_NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
         return out @ grown.rotation
 

@@ -103,8 +103,9 @@ class Template:
     ) -> dict[str, Tensor]:
         """Stacks (P, ...) by the names of `GPT2.state_dict()`.
 
-        Stacks of stride 0 are the same for every layout. `context` (P,) are pattern indices, `context_map` (P, K, K) what an average code (a row) adds to the code; the gains
-        are (P,). `salience` multiplies the centred rarity, `sink` is position 0's score on that scale.
+        Stacks of stride 0 are the same for every layout. `context` (P,) are pattern indices, `context_map` (P, K, K) what an
+        average code (a row) adds to the code; the gains are (P,). `salience` multiplies the centred rarity, `sink` is
+        position 0's score on that scale.
         """
         p, hd, d, layout = len(context), self._head_dim, self.config.d_model, self.layout
         qkv_0 = self._qkv_0.repeat(p, 1, 1)

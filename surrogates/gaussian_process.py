@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.distance import cdist, pdist
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.metrics import pairwise_distances
-from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
+from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 __all__ = ["MedianGaussianProcess", "gp"]
 
@@ -17,15 +17,15 @@ _PROBE = 64  # rows whose distances the kernel's scale is read from
 
 
 class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
-    """Posterior mean of a Gaussian process on the last `max_points` rows.
+    """Posterior mean of a Gaussian process (Rasmussen & Williams 2006, algorithm 2.1) on the last `max_points` rows.
 
     The RBF kernel's scale follows the median distance of the rows (Gretton et al. 2012's heuristic), and the noise is fixed,
     so that a fit is one Cholesky factorisation: a likelihood optimiser takes a hundred times as long and ranks no better.
     Rows come in order of observation, and the last ones are nearest to what an evolving population proposes next.
 
     Attributes:
-        mean_: mean of the targets.
-        model_: the fitted `KernelRidge`, which computes that posterior mean.
+        rows_, weights_: the rows in use (m, p) and their weights (m,).
+        gamma_, mean_: the kernel's exponent and the mean of the targets.
     """
 
     def __init__(
@@ -40,22 +40,26 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> MedianGaussianProcess:
         """Fit on rows of `X`, shape (n, p), and `y`, shape (n,)."""
-        features, targets = check_X_y(X, y, y_numeric=True)
+        features, targets = check_X_y(X, y, y_numeric=True, dtype=np.float64)
         self.n_features_in_ = features.shape[1]
-        features, targets = features[-self.max_points :].astype(np.float64), targets[-self.max_points :]
+        self.rows_, targets = features[-self.max_points :], targets[-self.max_points :]
         rng = np.random.default_rng(self.random_state)
-        probe = features[rng.permutation(len(features))[:_PROBE]]
-        distances = pairwise_distances(probe, metric="sqeuclidean")[np.triu_indices(len(probe), 1)]
+        distances = pdist(self.rows_[rng.permutation(len(self.rows_))[:_PROBE]], "sqeuclidean")
         median = float(np.median(distances)) if distances.size else 0.0
+        self.gamma_ = self.width / median if median > 0 else 1.0
         self.mean_ = float(targets.mean())
-        model = KernelRidge(alpha=self.noise, kernel="rbf", gamma=self.width / median if median > 0 else 1.0)
-        self.model_ = model.fit(features, targets - self.mean_)
+        kernel = self._kernel(self.rows_)
+        kernel[np.diag_indices_from(kernel)] += self.noise
+        self.weights_ = cho_solve(cho_factor(kernel, lower=True), targets - self.mean_)
         return self
 
     def predict(self, X: npt.ArrayLike) -> Any:
         """Posterior means of the rows of `X`, shape (n,)."""
         check_is_fitted(self)
-        return self.mean_ + self.model_.predict(check_array(X).astype(np.float64))
+        return self.mean_ + self._kernel(validate_data(self, X, dtype=np.float64, reset=False)) @ self.weights_
+
+    def _kernel(self, features: npt.NDArray[np.float64]) -> Any:
+        return np.exp(-self.gamma_ * cdist(features, self.rows_, "sqeuclidean"))
 
 
 def gp(random_state: int) -> Any:

@@ -119,12 +119,24 @@ def test_the_hash_seed_changes_nothing(tiny: RunConfig, finished_run: Path, tmp_
         # A cache of its own: the tokenizer and the token files must not depend on the hash seed either.
         env = {**os.environ, "PYTHONHASHSEED": hash_seed, "CLSO_CACHE": str(tmp_path / f"cache{hash_seed}")}
         processes.append(subprocess.Popen([*command, "--json"], env=env, stdout=subprocess.PIPE, text=True))
-    results = [json.loads(p.communicate(timeout=90)[0]) for p in processes]
+    results = [json.loads(p.communicate(timeout=300)[0]) for p in processes]
     assert (
         timeless(results[0]) == timeless(results[1]) == timeless(json.loads((finished_run / "result.json").read_text()))
     )
     for name in ("records.jsonl", "best/model.safetensors"):
         assert len({(f / name).read_bytes() for f in (tmp_path / "1", tmp_path / "4242", finished_run)}) == 1
+
+
+def test_a_run_imports_no_compiler(tiny: RunConfig, tmp_path: Path) -> None:
+    """It takes two seconds, and they would be charged to the run."""
+    (tmp_path / "recipe.toml").write_text(tiny.to_toml())
+    code = (
+        "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run import evolve; "
+        "evolve(RunConfig.from_toml(Path('recipe.toml')), Path('run')); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=300)
+    assert (tmp_path / "run" / "result.json").exists()
+    assert done.returncode == 0
 
 
 def test_patience_stops_a_run_that_gets_no_better(tiny: RunConfig, tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
+from clso.errors import ClsoError
+
 __all__ = ["prove"]
+
+
+class _Stopped(ClsoError):
+    """Ctrl-C; what was measured is on disk."""
+
+    exit_code = 1
 
 
 @click.command(short_help="Measure CLSO against AdamW: the energy proof.")
@@ -63,9 +71,7 @@ def prove(
     try:
         verdict = run(config, settings, folder, progress=progress)
     except KeyboardInterrupt:
-        raise click.ClickException(
-            f"stopped; the same command with --out {folder} goes on at the next window"
-        ) from None
+        raise _Stopped("stopped", remedy=f"The same command with --out {folder} goes on at the next window.") from None
     if as_json:
         click.echo(json.dumps(verdict))
         return

@@ -106,8 +106,10 @@ class GPT2(LanguageModel):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.d_model)
-        self.wpe = nn.Embedding(config.n_positions, config.d_model)
+        # Given a weight, an embedding draws none; on the meta device that would import torch's compiler (2 s).
+        v, t, d = config.vocab_size, config.n_positions, config.d_model
+        self.wte = nn.Embedding(v, d, _weight=torch.empty(v, d))
+        self.wpe = nn.Embedding(t, d, _weight=torch.empty(t, d))
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.ln_f = nn.LayerNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from clso.errors import RunFolderError
 from clso.models.gpt2 import GPT2, GPT2Config
@@ -38,7 +38,7 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
             continue
         theirs, transposed = _hf_name(name)
         tensors[theirs] = (value.T if transposed else value).to("cpu", dtype).contiguous().clone()
-    save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+    (folder / _WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     c = model.config
     config = {
         "architectures": ["GPT2LMHeadModel"],
@@ -86,7 +86,7 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
             value = tensors[theirs].float()
             state[name] = (value.T if transposed else value).contiguous()
         model.load_state_dict(state, assign=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
             got=f"{type(error).__name__}: {error}",

@@ -108,7 +108,7 @@ class PopulationGPT2:
     def _norm(self, x: Tensor, name: str) -> Tensor:
         gain, bias = self.params.get(f"{name}.weight"), self.params.get(f"{name}.bias")
         shared = [s for s in (gain, bias) if s is not None and s.stride(0) == 0]
-        if len(shared) == sum(s is not None for s in (gain, bias)):  # the same for all: one fused kernel
+        if x.is_cuda and len(shared) == sum(s is not None for s in (gain, bias)):  # the same for all: one fused kernel
             g, b = (None if s is None else s[0] for s in (gain, bias))
             return F.layer_norm(x, (x.shape[-1],), g, b)
         y = F.layer_norm(x, (x.shape[-1],))

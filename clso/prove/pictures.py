@@ -37,25 +37,35 @@ def _notes(verdict: dict[str, Any], *more: str) -> list[str]:
     if cost_key(verdict) == "time_s":
         notes.append(f"Energy was not measured, so none is claimed: {verdict['energy_reason']}")
     if not verdict["protocol_met"]:
-        notes.append("Does not meet the protocol: " + "; ".join(verdict["deviations"]))
+        notes.append("Does not meet the protocol; report.md says in what.")
     return notes
 
 
 def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     key = cost_key(verdict)
     noun = "Joules" if key == "energy_j" else "Seconds"
-    note = "Each point is a whole run, the mean of repeated ones. Small: shorter searches and trainings."
+    note = "Each point is a whole run, the mean of repeated ones. Small: shorter ones. Dotted: n-grams, on the CPU."
     figure, head = new_figure(_WIDTH, _HEIGHT, f"{noun} against loss on valid", _notes(verdict, note))
     axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.15))
     marks = [(s, verdict[s][key], verdict[s]["valid_loss"], _SHORT[s]) for s in _SHORT]
     marks += [("", c[key], c["valid_loss"], c["name"]) for c in verdict["controls"] if c[key] and c["shared_by"] == 1]
+    lines = [(c["name"], c["valid_loss"]) for c in verdict["controls"] if c["shared_by"] > 1]
     curves = {side: sorted(points) for side, points in points_of(evidence, verdict).items() if points}
     costs = [cost for _, cost, _, _ in marks] + [p[0] for points in curves.values() for p in points]
-    losses = [loss for _, _, loss, _ in marks] + [p[1] for points in curves.values() for p in points]
+    losses = (
+        [loss for _, _, loss, _ in marks]
+        + [loss for _, loss in lines]
+        + [p[1] for points in curves.values() for p in points]
+    )
     axes.set_xlim(min(costs) / 2.5, max(costs) * 2.5)
     pad = 0.1 * (max(losses) - min(losses)) or 0.1
     axes.set_ylim(min(losses) - pad, max(losses) + pad)
     _cost_axis(axes, key, "x")
+    fixed = []
+    for name, loss in lines:
+        axes.axhline(loss, color=GREY, lw=1.0, ls=(0, (1, 1.5)))
+        where = axes.get_yaxis_transform()
+        fixed.append(axes.text(0.995, loss, f"{name} {loss:.3f}", transform=where, ha="right", va="bottom", fontsize=9))
     for side, points in curves.items():
         axes.plot([p[0] for p in points], [p[1] for p in points], color=_COLOUR[side], lw=1.2, marker="o", ms=3.5)
     for side, cost, loss, _ in marks:
@@ -65,7 +75,7 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     axes.grid(which="major", color=RULE, lw=0.7)
     unit = joules if key == "energy_j" else seconds
     texts = [f"{name}\n{loss:.3f} at {unit(cost)}" for _, cost, loss, name in marks]
-    place_labels(axes, [(m[1], m[2]) for m in marks], texts, [m[0] == "clso" for m in marks], [])
+    place_labels(axes, [(m[1], m[2]) for m in marks], texts, [m[0] == "clso" for m in marks], fixed)
     return figure
 
 
@@ -77,7 +87,7 @@ def _targets(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
         "The cheapest whole run that reached the loss or a lower one. Where a line ends, the side never got (infinite)."
     )
     figure, head = new_figure(_WIDTH, _HEIGHT, f"{noun} to reach a loss", _notes(verdict, note))
-    axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.15))
+    axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.4))
     points = {side: [(loss, cost) for cost, loss, _ in rows] for side, rows in points_of(evidence, verdict).items()}
     for name, side in (("clso", "clso"), ("adamw_best", "adamw"), ("adamw_reference", "adamw")):
         points[side].append((verdict[name]["valid_loss"], verdict[name][key]))
@@ -95,7 +105,7 @@ def _targets(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     _cost_axis(axes, key, "y")
     axes.set_xlabel("loss on valid (nats per token); better to the right")
     axes.grid(which="major", color=RULE, lw=0.7)
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.1)
     return figure
 
 

@@ -11,8 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from clso import plugins
 from clso.baseline import Baseline, TimedTraining, TrainingPlan
@@ -20,7 +24,7 @@ from clso.config import RunConfig
 from clso.data import Corpus, load_corpus
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter, self_test
-from clso.errors import ConfigError
+from clso.errors import ClsoError, ConfigError, EvaluationError
 from clso.language import LanguageModelSpace
 from clso.manifest import describe_device, describe_software
 from clso.prove.config import ProveConfig
@@ -129,7 +133,7 @@ class _Bench:
         self._idle("after")
 
     def _warm_up(self, reference: TrainingPlan) -> None:
-        """Compile and load everything, on both sides, in every process; nothing of it is measured."""
+        """Compile and load everything, on both sides, in every process (a session); nothing of it is measured."""
         begin = time.perf_counter()
         self.say("warming up AdamW (compiling)")
         self.training.prepare()
@@ -138,14 +142,26 @@ class _Bench:
         self.say("warming up CLSO")
         self.clso.arm("warm-up").run(self.seeds[0])
         end = time.perf_counter()
-        times = {"adamw_s": middle - begin, "clso_s": end - middle}
-        details = {"implementation": self.training.describe()}
-        self.evidence.once("warm-up", lambda: {"type": "warm-up", **times, **details})
+        session = {
+            "type": "session",
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "card": self._card(),
+            "adamw_warm_up_s": middle - begin,
+            "clso_warm_up_s": end - middle,
+            "adamw": self.training.describe(),
+        }
+        self.evidence.add(f"session/{len(self.evidence.of_type('session')) + 1}", session)
+
+    def _card(self) -> str | None:
+        """Which card it is: two of one model differ by a few per cent."""
+        if not self.device.startswith("cuda"):
+            return None
+        return str(getattr(torch.cuda.get_device_properties(self.device), "uuid", "unknown"))
 
     def _self_test(self, reference: TrainingPlan) -> None:
         def work() -> dict[str, Any]:
             self.say("self-test of the meter, under load")
-            load = lambda: self.training.run(self.seeds[0], reference)  # noqa: E731
+            load = partial(self.training.run, self.seeds[0], reference)
             return {"type": "self-test", **self_test(self.meter, self.settings.self_test_s, load)}
 
         self.evidence.once("self-test", work)
@@ -153,7 +169,7 @@ class _Bench:
     def _idle(self, when: str) -> None:
         """Idle power with this process's context on the device. A resumed process measures its own "before", too."""
         s, again = self.settings, sum(r["when"] == when for r in self.evidence.of_type("idle"))
-        row = {"type": "idle", "when": when, "idle_w": None, "reason": self.meter.reason}
+        row: dict[str, Any] = {"type": "idle", "when": when, "idle_w": None, "reason": self.meter.reason}
         if self.meter.reason is None:
             self.say(f"idle power, {when} (settling for {s.settle_s:g} s, measuring for {s.idle_s:g} s)")
             self.meter.sleep(s.settle_s)
@@ -163,18 +179,12 @@ class _Bench:
     def _sweep(self) -> TrainingPlan:
         """Try everything; the strongest AdamW."""
         rows = []
+        every, seed = self.settings.score_every, self.seeds[0]
         for plan in plans(self.settings):
             key = f"sweep/{plan.lr:g}/{plan.schedule}/{plan.steps}"
             if key not in self.evidence.rows:
                 self.say(f"sweep: AdamW {plan}")
-            rows.append(
-                self.evidence.once(
-                    key,
-                    lambda plan=plan: sweep_row(  # type: ignore[misc]
-                        self.meter, self.training, plan, self.seeds[0], self.settings.score_every
-                    ),
-                )
-            )
+            rows.append(self.evidence.once(key, partial(sweep_row, self.meter, self.training, plan, seed, every)))
         best, loss = best_within(rows)
         self.say(f"the strongest AdamW: {best}, valid loss {loss:.4f}")
         return best
@@ -182,14 +192,11 @@ class _Bench:
     def _models(self, reference: TrainingPlan, best: TrainingPlan) -> None:
         """Each seed's model of each side, outside windows: the only place where `test` is read."""
 
-        def adamw(name: str, plan: TrainingPlan, seed: int) -> dict[str, Any]:
-            n = self.config.n_positions
-            return adamw_model(name, self.training, plan, seed, self.corpus, self.device, n, self.work)
-
+        where = (self.corpus, self.device, self.config.n_positions, self.work)
         for seed in self.seeds:
-            self._keep(f"model/clso/{seed}", lambda seed=seed: self.clso.model("clso", seed))  # type: ignore[misc]
+            self._keep(f"model/clso/{seed}", partial(self.clso.model, "clso", seed))
             for name, plan in (("adamw_reference", reference), ("adamw_best", best)):
-                self._keep(f"model/{name}/{seed}", lambda name=name, plan=plan, seed=seed: adamw(name, plan, seed))  # type: ignore[misc]
+                self._keep(f"model/{name}/{seed}", partial(adamw_model, name, self.training, plan, seed, *where))
 
     def _keep(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if key not in self.evidence.rows:
@@ -214,7 +221,7 @@ class _Bench:
         for steps in (n for n in s.curve_steps if n <= s.max_steps):
             try:
                 plan, _ = best_within(sweep, steps)
-            except Exception:  # the sweep scored nothing so early
+            except EvaluationError:  # the sweep scored nothing so early
                 plan = TrainingPlan(s.reference_lr, "constant", steps, steps)
             if plan not in done:
                 done.add(plan)
@@ -225,15 +232,15 @@ class _Bench:
     def _point(self, key: str, arm: Arm, length: int, plan: TrainingPlan | None) -> None:
         def work() -> dict[str, Any]:
             arm.run(self.seeds[0])
-            row = measure_window(self.meter, arm, self.seeds, self.settings.curve_window_s, whole_cycles=False)
+            least_s = self.settings.curve_window_s
+            row = measure_window(self.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve")
             losses = [run[3] for run in row["runs"] if run[3] is not None]
             loss = sorted(losses)[len(losses) // 2] if losses else None
             if plan is not None:  # AdamW scored a sample of valid in its own precision: all of it, as CLSO's winner
                 out = self.work / "point"
                 self.training.save(out)
                 loss = losses_from_disk(out, self.corpus, self.device, self.config.n_positions, "valid")["valid_loss"]
-            details = {"length": length, "plan": plan and str(plan), "valid_loss": loss}
-            return {**row, "type": "curve", **details}
+            return {**row, "length": length, "plan": plan and str(plan), "valid_loss": loss}
 
         if key not in self.evidence.rows:
             row = self.evidence.once(key, work)
@@ -245,21 +252,22 @@ class _Bench:
         jobs: list[tuple[str, dict[str, Any], int]] = [("ngram", {}, seeds[0])]
         jobs += [("random-search", {"evaluations": own[s]["counts"]["evaluated"]}, s) for s in seeds]
         for name, settings, seed in jobs:
-
-            def work(name: str = name, settings: dict[str, Any] = settings, seed: int = seed) -> dict[str, Any]:
-                self.say(f"control: {name}, seed {seed}")
-                config = self.config.with_options(seed=seed)
-                folder = self.work / f"{name}-{seed}"
-                return baseline_row(name, settings, config, self.corpus, self.device, folder, self.open_meter)
-
-            self.evidence.once(f"control/{name}/{seed}", work)
-        random = self.clso.arm("random-crystals", library="random")
-        for seed in seeds:
-            key = f"model/random-crystals/{seed}"
-            self._keep(key, lambda seed=seed: self.clso.model("random-crystals", seed, library="random"))  # type: ignore[misc]
-        self.evidence.once(
-            "control/random-crystals", lambda: {**measure_window(self.meter, random, seeds[:1], 0.0), "type": "cost"}
-        )
+            key = f"control/{name}/{seed}"
+            if key not in self.evidence.rows:
+                self.say(key)
+                config, folder = self.config.with_options(seed=seed), self.work / f"{name}-{seed}"
+                row = baseline_row(name, settings, config, self.corpus, self.device, folder, self.open_meter)
+                self.evidence.add(key, row)
+        try:
+            for seed in seeds:
+                key = f"model/random-crystals/{seed}"
+                self._keep(key, partial(self.clso.model, "random-crystals", seed, library="random"))
+        except ClsoError as error:  # a space need not have random crystals
+            self.say(f"no control on random crystals: {error}")
+        else:
+            random = self.clso.arm("random-crystals", library="random")
+            cost = partial(measure_window, self.meter, random, seeds[:1], 0.0, kind="cost")
+            self.evidence.once("control/random-crystals", cost)
 
 
 def _per_run(row: dict[str, Any]) -> str:

@@ -223,18 +223,22 @@ def _meter(evidence: Evidence, verdict: dict[str, Any]) -> str:
 
 
 def _method(evidence: Evidence) -> str:
-    warm = evidence.rows["warm-up"]
-    made = ", ".join(f"{k} {v}" for k, v in warm["implementation"].items() if v is not None)
+    sessions = evidence.of_type("session")
+    warm = sessions[0]
+    made = ", ".join(f"{k} {v}" for k, v in warm["adamw"].items() if v is not None)
+    cards = len({s["card"] for s in sessions})
+    breaks = "one session" if len(sessions) == 1 else f"{len(sessions)} sessions, on {cards} different device(s)"
+    first_s = f"AdamW {warm['adamw_warm_up_s']:.1f} s, CLSO {warm['clso_warm_up_s']:.1f} s"
     return (
         "A window starts with token arrays in host memory and repeats whole runs, round-robin over the seeds in whole "
         "cycles, until it is long enough; the device is waited for after every run. A CLSO run is everything: run folder, "
         "statistics, library, search, finalists, writing the winner and scoring it on valid from disk. An AdamW run is "
         "uploading, initialising, training and scoring valid. Order: CLSO, reference, strongest, strongest, reference, "
         "CLSO, so that against either the order is A B B A. Outside: reading and tokenizing the text, the context, "
-        f"compilation and first runs (AdamW {warm['adamw_s']:.1f} s, CLSO {warm['clso_s']:.1f} s), and the one reading of "
+        f"compilation and first runs ({first_s}), and the one reading of "
         "test for every seed. Energies of a side are medians over seeds of the means over its whole runs; intervals are "
         "95 % bootstrap intervals over paired seeds and windows. Joules are the device's; CPU time is given in seconds "
-        f"beside them. AdamW: {made}."
+        f"beside them. Measured in {breaks}. AdamW: {made}."
     )
 
 

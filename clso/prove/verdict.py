@@ -178,12 +178,10 @@ def _controls(evidence: Evidence) -> list[dict[str, Any]]:
         for name, losses in row["models"].items():
             cost = {k: row[k] for k in ("energy_j", "time_s", "cpu_time_s")}
             groups.setdefault(name, []).append({**losses, **cost, "shared_by": shared})
-    cost = evidence.rows.get("control/random-crystals")
+    random = evidence.rows.get("control/random-crystals")
     for row in evidence.of_type("model"):
-        if row["arm"] == "random-crystals" and cost:
-            one = {
-                k: None if cost[k] is None else cost[k] / cost["n_runs"] for k in ("energy_j", "time_s", "cpu_time_s")
-            }
+        if row["arm"] == "random-crystals" and random:
+            one = {k: random[k] and random[k] / random["n_runs"] for k in ("energy_j", "time_s", "cpu_time_s")}
             groups.setdefault("random-crystals", []).append({**row, **one, "shared_by": 1})
     out = []
     for name, rows in groups.items():

@@ -29,11 +29,17 @@ class Arm:
 
 
 def measure_window(
-    meter: EnergyMeter, arm: Arm, seeds: Sequence[int], window_s: float, *, whole_cycles: bool = True
+    meter: EnergyMeter,
+    arm: Arm,
+    seeds: Sequence[int],
+    window_s: float,
+    *,
+    whole_cycles: bool = True,
+    kind: str = "window",
 ) -> dict[str, Any]:
     """Run `arm` round-robin over `seeds` for at least `window_s` seconds, in whole cycles unless told otherwise.
 
-    Returns the row of a window. `runs` are [seed, time_s, energy_j, valid_loss]; their seconds and joules add up to
+    Returns a row of type `kind`. `runs` are [seed, time_s, energy_j, valid_loss]; their seconds and joules add up to
     the window's, energies being None where the source cannot be read in between.
     """
     marks: list[tuple[int, float, float | None, float]] = []  # seed, seconds and joules since the start, loss
@@ -60,7 +66,7 @@ def measure_window(
         runs.append([seed, at_s - before_s, gained, loss if math.isfinite(loss) else None])
         before_s, before_j = at_s, at_j
     return {
-        "type": "window",
+        "type": kind,
         "arm": arm.name,
         "n_runs": len(runs),
         "time_s": window.time_s,

@@ -58,12 +58,7 @@ def sample(space: GPT2Space, n: int, seed: int = 0) -> list[Genome]:
         ("random", SMALL, 1024),
         ("random", DEFAULT, 512),
         ("random", SMALL, 65),
-        pytest.param(
-            *("grown", GROWN, 1024),
-            marks=pytest.mark.xfail(
-                strict=True, reason="_norm's rounding depends on whether the batch shares its gains"
-            ),
-        ),
+        ("grown", GROWN, 1024),
     ],
 )
 def test_company_and_order_do_not_change_a_bit(

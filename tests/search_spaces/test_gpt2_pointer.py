@@ -84,17 +84,17 @@ def test_pointer_and_context_both_lower_the_loss(tmp_path: Path) -> None:
 
 
 def test_the_context_heads_add_what_was_fitted(space: GPT2PointerSpace) -> None:
-    """Along the code, hidden states are temperature A0 + gain f, with f what the maps make of A read out of A0."""
+    """Along the code, hidden states are A - gain E + gain f, with f what the maps make of the A that heads read."""
     tokens = space.blocks("valid", 64)[:, :-1]
-    source, gain, code = space.source, 0.5, 4
+    source, gain, code = space.source, 0.5, 3
     for context in (0, 1):
         part, a = source.context(code, context), source.codes(code).a
         embedded = a - gain * part.maps.expected
-        reader = part.reader(torch.tensor([gain]))[0]
+        read = torch.cat([embedded, part.spare], 1) @ part.reader(torch.tensor([gain]))[0]
         weight = source.count[:, None].sqrt()
-        assert (weight * (embedded @ reader - a)).norm() < 0.7 * (weight * (embedded - a)).norm()
+        assert (weight * (read - a)).norm() < 0.2 * (weight * (embedded - a)).norm()
         f = sum(
-            p.weights() @ (embedded @ reader)[tokens] @ down @ up
+            p.weights() @ read[tokens] @ down @ up
             for p, down, up in zip(part.patterns, part.maps.down, part.maps.up, strict=True)
         )
         hidden = source.population([(code, context, *hand_set()[2:])]).lm.hidden(tokens).view(*tokens.shape, -1)

@@ -68,8 +68,8 @@ def test_constant_columns_and_constant_targets_are_harmless(factory: Callable[[i
 def test_gaussian_process_keeps_the_last_rows_only() -> None:
     x, y = _sample(90, 1)
     capped = MedianGaussianProcess(max_points=50).fit(x, y)
-    assert capped.model_.X_fit_.shape[0] == 50
-    np.testing.assert_array_equal(capped.predict(x), MedianGaussianProcess(50, 0).fit(x[-50:], y[-50:]).predict(x))
+    assert capped.rows_.shape[0] == 50
+    np.testing.assert_array_equal(capped.predict(x), MedianGaussianProcess(50).fit(x[-50:], y[-50:]).predict(x))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -23,7 +23,6 @@ from clso.errors import ConfigError
 
 __all__ = ["AlsConfig", "SeenRows", "factorise", "half_step", "hash_noise"]
 
-_CHUNK = 1 << 21  # seen pairs whose inner products are formed at once; at rank 128 they take 1 GB on each side
 _RIDGE = 1e-4  # of the mean eigenvalue of the shared Gram matrix: directions that no data supports stay small
 
 
@@ -52,40 +51,34 @@ class AlsConfig:
             raise ConfigError("unseen_weight is positive", got=self.unseen_weight)
 
 
-@dataclass(frozen=True)
 class SeenRows:
-    """Seen pairs in compressed rows: only rows with a pair are kept.
+    """Seen pairs in compressed rows; only rows with a pair are kept: `rows` (R,) are their tokens.
 
-    `rows` (R,) are their tokens; row r owns the pairs offset[r] to offset[r + 1]; `local` gives each pair's r.
+    Both products below are sparse matrix kernels of the platform (MKL, cuSPARSE), and never hold a code for each pair.
     """
 
-    rows: Tensor
-    offset: Tensor
-    local: Tensor
-    column: Tensor
-    count: Tensor
-    target: Tensor
-    vocab_size: int
-
-    @classmethod
-    def build(cls, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int) -> SeenRows:
+    def __init__(self, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int) -> None:
         """From pairs that are sorted by row `i`."""
-        rows, local, n = torch.unique_consecutive(i, return_inverse=True, return_counts=True)
-        offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
-        return cls(rows, offset, local, j, count, target, vocab_size)
+        self.rows, n = torch.unique_consecutive(i, return_counts=True)
+        self._count = count
+        self._offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
+        self._column, self._size = j, (len(self.rows), vocab_size)
+        self._pattern = self._matrix(torch.zeros_like(count))
+        self._weighted_target = self._matrix(count * target)
 
-    def product(self, values: Tensor, other: Tensor) -> Tensor:
-        """sum_j values_ij other_j for each kept row: (R, k)."""
-        size = (len(self.rows), self.vocab_size)
-        return torch.sparse_csr_tensor(self.offset, self.column, values, size=size, check_invariants=False) @ other
+    def target_side(self, other: Tensor) -> Tensor:
+        """sum_j c_ij S_ij other_j for each kept row: (R, k)."""
+        return self._weighted_target @ other
 
-    def inner(self, left: Tensor, other: Tensor) -> Tensor:
-        """left_r . other_j for each pair: (n_pairs,)."""
-        parts = [
-            (left[r] * other[j]).sum(1)
-            for r, j in zip(torch.split(self.local, _CHUNK), torch.split(self.column, _CHUNK), strict=True)
-        ]
-        return torch.cat(parts)
+    def seen_part(self, x: Tensor, other: Tensor) -> Tensor:
+        """sum_j c_ij (x_i . other_j) other_j for each kept row: (R, k)."""
+        inner = torch.sparse.sampled_addmm(self._pattern, x, other.T, beta=0.0)
+        inner.values().mul_(self._count)
+        out: Tensor = inner @ other
+        return out
+
+    def _matrix(self, values: Tensor) -> Tensor:
+        return torch.sparse_csr_tensor(self._offset, self._column, values, size=self._size, check_invariants=False)
 
 
 def half_step(
@@ -109,10 +102,10 @@ def half_step(
     r = row_weight[seen.rows][:, None]
 
     def apply(x: Tensor) -> Tensor:
-        image: Tensor = r * x + x @ penalty + seen.product(seen.count * seen.inner(x, basis), basis)
+        image: Tensor = r * x + x @ penalty + seen.seen_part(x, basis)
         return image
 
-    residual = seen.product(seen.count * seen.target, basis)
+    residual = seen.target_side(basis)
     if start is None:
         x = torch.zeros_like(residual)
     else:
@@ -136,9 +129,9 @@ def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, 
     """Codes of contexts and of targets, A and B (V, rank) float32, so that A[i] . B[j] is about S_ij."""
     pairs, target = statistics.pairs, statistics.target
     v = pairs.vocab_size
-    by_row = SeenRows.build(pairs.i, pairs.j, pairs.count, target, v)
+    by_row = SeenRows(pairs.i, pairs.j, pairs.count, target, v)
     order = torch.argsort(pairs.j, stable=True)
-    by_column = SeenRows.build(pairs.j[order], pairs.i[order], pairs.count[order], target[order], v)
+    by_column = SeenRows(pairs.j[order], pairs.i[order], pairs.count[order], target[order], v)
     g = config.exponent
     column_weight = config.unseen_weight * (statistics.p_cont * v) ** g
     row = statistics.row

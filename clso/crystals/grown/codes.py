@@ -28,7 +28,7 @@ class CodeFamily:
     discount: float = 0.7
     unseen_weight: float = 0.01
     exponent: float = 0.5
-    iterations: int = 4
+    iterations: int = 8
 
     def __post_init__(self) -> None:
         if self.method not in ("als", "svd"):

@@ -1,0 +1,20 @@
+"""A proof in a process of its own, to be killed: python -m tests.prove.killed RECIPE FOLDER. Says what it does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from clso.config import RunConfig
+from clso.prove import ProveConfig, prove
+from tests.prove.steady import SteadySource
+
+if __name__ == "__main__":
+    recipe, folder = map(Path, sys.argv[1:])
+    prove(
+        RunConfig.from_toml(recipe),
+        ProveConfig.from_toml(recipe),
+        folder,
+        progress=lambda line: print(line, flush=True),  # noqa: T201
+        make_meter=SteadySource().meter,
+    )

@@ -1,0 +1,236 @@
+"""The parts of a proof: settings, sweep, windows, statistics, and when no claim is made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clso.baseline import TrainingPlan
+from clso.config import RunConfig
+from clso.energy import EnergyMeter
+from clso.energy.cards import Cards
+from clso.energy.nvml import NvmlCounter
+from clso.energy.replay import ReplayClock, ReplayPower
+from clso.errors import ConfigError, EvaluationError, RunFolderError
+from clso.prove.config import ProveConfig
+from clso.prove.evidence import Evidence
+from clso.prove.statistics import interval_of_ratio, median_run, paired_tests
+from clso.prove.sweep import best_within, plans
+from clso.prove.verdict import make_verdict
+from clso.prove.windows import Arm, measure_window
+
+from .conftest import Proof
+from .steady import WATTS, SteadySource
+
+RECIPES = sorted((Path(__file__).parents[2] / "runs").glob("*.toml"))
+
+
+def test_the_defaults_are_the_protocol() -> None:
+    assert ProveConfig().deviations == []
+    quick = ProveConfig().shortened()
+    assert quick.quick
+    assert len(quick.deviations) >= 4
+    assert quick.shortened() == quick
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
+def test_committed_recipes_ask_for_the_whole_protocol(path: Path) -> None:
+    assert isinstance(RunConfig.from_toml(path), RunConfig)
+    assert ProveConfig.from_toml(path).deviations == []
+
+
+def test_there_is_a_recipe_for_the_reference_protocol() -> None:
+    config = RunConfig.from_toml(next(p for p in RECIPES if p.name == "ref-2x128.toml"))
+    assert (config.n_layers, config.d_model, config.n_heads, config.n_positions) == (2, 128, 2, 128)
+    assert (config.gens, config.pop, config.tokenizer, config.seed) == (50, 32, "gpt2", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds = 0", "seeds is at least 1; got 0"),
+        ("window_s = 0", "window_s is a positive number; got 0.0"),
+        ("rates = [1e-3, 1e-3]", "rates are positive and rising"),
+        ("rates = []", "rates are positive and rising"),
+        ('schedules = ["linear"]', "schedules are constant, cosine or both"),
+        ("steps_grid = [1.5]", "steps_grid is of type tuple"),
+        ("sedes = 8", "Did you mean 'seeds'?"),
+    ],
+)
+def test_bad_tables_name_the_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"gens = 3\n[prove]\n{text}\n")
+    assert RunConfig.from_toml(path).gens == 3
+    with pytest.raises(ConfigError) as caught:
+        ProveConfig.from_toml(path)
+    assert message in str(caught.value)
+
+
+def test_the_sweep_trains_constant_rates_once_and_every_cosine() -> None:
+    found = plans(ProveConfig())
+    assert len(found) == 7 + 7 * 4
+    assert {p.steps for p in found if p.schedule == "constant"} == {2000}
+    assert all(p.stop_at == p.steps for p in found)
+
+
+def test_the_best_plan_stops_at_its_best_score() -> None:
+    rows = [
+        {"lr": 1e-3, "schedule": "constant", "steps": 6, "curve": [[2, 5.0], [4, 3.0], [6, 4.0]]},
+        {"lr": 1e-2, "schedule": "cosine", "steps": 4, "curve": [[2, 4.0], [4, None]]},
+    ]
+    assert best_within(rows) == (TrainingPlan(1e-3, "constant", 6, 4), 3.0)
+    assert best_within(rows, 3) == (TrainingPlan(1e-2, "cosine", 4, 2), 4.0)
+    with pytest.raises(EvaluationError, match="finite loss"):
+        best_within(rows, 1)
+
+
+class Card:
+    """One card that draws 300 W, as `pynvml` tells it."""
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
+        return int(300e3 * time.perf_counter())
+
+    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:
+        return 300_000
+
+    def nvmlShutdown(self) -> None:
+        """Nothing to give back."""
+
+
+def sleeper(seconds: float) -> Arm:
+    def run(seed: int) -> float:
+        time.sleep(seconds * (1 + seed))
+        return float(seed)
+
+    return Arm("sleeper", run)
+
+
+def test_a_window_on_a_card_has_the_power_that_the_card_reports() -> None:
+    meter = EnergyMeter(NvmlCounter(Cards(Card(), ["card"]), time.perf_counter))
+    row = measure_window(meter, sleeper(0.05), [0, 1], 0.5)
+    assert len(row["power_w"]) >= 3
+    assert {w for _, w in row["power_w"]} == {300.0}
+    assert row["energy_j"] == pytest.approx(300 * row["time_s"], rel=0.05)
+    # A seed's own share: seed 1 sleeps twice as long.
+    first, second = (sum(r[2] for r in row["runs"] if r[0] == s) for s in (0, 1))
+    assert second / first == pytest.approx(2, rel=0.2)
+
+
+def test_a_window_without_whole_cycles_ends_with_a_run() -> None:
+    row = measure_window(SteadySource().meter(), sleeper(0.02), [0, 1, 2], 0.001, whole_cycles=False, kind="curve")
+    assert (row["type"], row["n_runs"], row["runs"][0][0]) == ("curve", 1, 0)
+    assert row["energy_j"] == pytest.approx(WATTS * row["time_s"], rel=0.1)
+
+
+def test_a_sampled_source_gives_a_window_joules_but_none_to_its_runs() -> None:
+    clock = ReplayClock()
+    meter = EnergyMeter(ReplayPower([(t / 2, 50.0) for t in range(40)], clock), clock=clock, sleep=clock.advance)
+    row = measure_window(meter, Arm("a", lambda seed: clock.advance(1.0) or 1.0), [0, 1], 4.0)
+    assert (row["energy_j"], row["n_runs"]) == (200.0, 4)
+    assert [r[2] for r in row["runs"]] == [None] * 4
+    assert "no power to sample" in row["power_reason"]
+
+
+def test_the_interval_covers_the_truth_and_narrows_without_noise() -> None:
+    rng = np.random.default_rng(0)
+    exact = interval_of_ratio(np.full((2, 8), 20.0), np.full((2, 8), 100.0))
+    assert (exact["value"], exact["low"], exact["high"]) == (0.2, 0.2, 0.2)
+    covered = 0
+    for trial in range(40):
+        own, other = rng.normal(20, 2, (2, 8)), rng.normal(100, 10, (2, 8))
+        found = interval_of_ratio(own, other, seed=trial)
+        covered += found["low"] <= 0.2 <= found["high"]
+    assert covered >= 34
+
+
+def test_windows_that_disagree_widen_the_interval() -> None:
+    other = np.full((2, 8), 100.0)
+    drifting = np.stack([np.full(8, 10.0), np.full(8, 30.0)])
+    found = interval_of_ratio(drifting, other)
+    assert (found["value"], found["low"], found["high"]) == (0.2, 0.1, 0.3)
+    assert median_run(drifting) == 20.0
+
+
+def test_paired_tests() -> None:
+    found = paired_tests([1.0 + 0.01 * i for i in range(8)], [2.0] * 8)
+    assert (found["own_lower"], found["n"]) == (8, 8)
+    assert found["sign_p"] == found["wilcoxon_p"] == found["smallest_p"] == 2 / 256
+    assert found["low"] <= found["median_difference"] <= found["high"] < 0
+    same = paired_tests([1.0, 2.0], [1.0, 2.0])
+    assert (same["sign_p"], same["wilcoxon_p"], same["median_difference"]) == (1.0, 1.0, 0.0)
+
+
+def changed(proof: Proof, tmp_path: Path, change: Any) -> dict[str, Any]:
+    """The verdict on a proof's rows after a change of them."""
+    config, settings = (
+        RunConfig.from_toml(proof.path / "config.toml"),
+        ProveConfig.from_toml(proof.path / "config.toml"),
+    )
+    path = tmp_path / "copy"
+    path.mkdir()
+    for name in ("config.toml", "manifest.json", "records.jsonl"):
+        (path / name).write_bytes((proof.path / name).read_bytes())
+    with Evidence.start(path, config, settings) as evidence:
+        change(evidence.rows)
+        return make_verdict(evidence, config, settings)
+
+
+def cheap_clso(rows: dict[str, Any]) -> None:
+    """CLSO's runs at a hundredth of their joules and seconds."""
+    for row in rows.values():
+        if row["type"] == "window" and row["arm"] == "clso":
+            row["energy_j"], row["time_s"] = row["energy_j"] / 100, row["time_s"] / 100
+            row["runs"] = [[s, t / 100, j / 100, loss] for s, t, j, loss in row["runs"]]
+
+
+def test_criteria_follow_from_loss_joules_and_speed(proof: Proof, tmp_path: Path) -> None:
+    assert proof.verdict["criteria"] == []  # CLSO's loss is lower here, but its joules are not
+    verdict = changed(proof, tmp_path, cheap_clso)
+    assert verdict["clso"]["energy_j"] == pytest.approx(proof.verdict["clso"]["energy_j"] / 100)
+    assert verdict["criteria"] == ["minimum", "expected", "exceptional", "must", "own_bar"]
+
+
+def test_a_higher_loss_meets_no_more_than_its_margin_allows(proof: Proof, tmp_path: Path) -> None:
+    def worse(rows: dict[str, Any]) -> None:
+        cheap_clso(rows)
+        best = np.median([r["test_loss"] for r in rows.values() if r["type"] == "model" and r["arm"] == "adamw_best"])
+        for row in rows.values():
+            if row["type"] == "model" and row["arm"] == "clso":
+                row["test_loss"] = 1.15 * best
+
+    assert changed(proof, tmp_path, worse)["criteria"] == ["minimum"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: rows["self-test"].update(ok=False), "failed its self-test"),
+        (lambda rows: rows["window/1/clso"].update(short=True), "too short for the source's resolution"),
+        (lambda rows: rows["window/5/adamw_reference"].update(energy_j=None, energy_reason="reset"), "(reset)"),
+    ],
+)
+def test_no_claim_is_made_from_a_doubtful_measurement(proof: Proof, tmp_path: Path, change: Any, reason: str) -> None:
+    def both(rows: dict[str, Any]) -> None:
+        cheap_clso(rows)
+        change(rows)
+
+    verdict = changed(proof, tmp_path, both)
+    assert (verdict["energy_claim"], verdict["energy_ratio"], verdict["criteria"]) == (False, None, [])
+    assert reason in verdict["energy_reason"]
+    assert not any(any(a["criteria"].values()) for a in verdict["against"].values())
+
+
+def test_a_damaged_record_is_refused(proof: Proof, tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is whole"):
+        changed_path = tmp_path / "copy"
+        changed_path.mkdir()
+        (changed_path / "config.toml").write_bytes((proof.path / "config.toml").read_bytes())
+        (changed_path / "records.jsonl").write_text('{"no key": 1}\n')
+        Evidence.start(
+            changed_path, RunConfig.from_toml(proof.path / "config.toml"),
+            ProveConfig.from_toml(proof.path / "config.toml"),
+        )  # fmt: skip

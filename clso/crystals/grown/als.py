@@ -13,6 +13,7 @@ pairs) and nearly so in 3, warm-started; no k x k matrix is ever formed for a ro
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -78,7 +79,9 @@ class SeenRows:
         return out
 
     def _matrix(self, values: Tensor) -> Tensor:
-        return torch.sparse_csr_tensor(self._offset, self._column, values, size=self._size, check_invariants=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")  # torch calls its CSR kernels beta, on stderr
+            return torch.sparse_csr_tensor(self._offset, self._column, values, size=self._size, check_invariants=False)
 
 
 def half_step(

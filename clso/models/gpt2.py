@@ -149,9 +149,11 @@ class GPT2(LanguageModel):
 
 
 @torch.no_grad()
-def text_loss(model: LanguageModel, blocks: Tensor, *, block_batch: int = 16) -> float:
-    """Mean loss in nats per token over blocks (n, T + 1), summed in float64."""
+def text_loss(model: LanguageModel, blocks: Tensor, *, block_batch: int | None = None) -> float:
+    """Mean loss in nats per token over blocks (n, T + 1), summed in float64, `block_batch` blocks at a time."""
     device = next(model.parameters()).device
+    if block_batch is None:
+        block_batch = 128 if device.type == "cuda" else 16
     total = torch.zeros((), dtype=torch.float64, device=device)
     for part in torch.split(blocks, block_batch):
         total += model.token_losses(part.to(device).long()).double().sum()

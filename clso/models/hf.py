@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 
 from clso.errors import RunFolderError
 from clso.models.gpt2 import GPT2, GPT2Config
 
-__all__ = ["load_hf", "save_hf"]
+__all__ = ["load_hf", "save_hf", "write_tensors"]
 
 # Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence the transposes.
 _BLOCK = {"attn.qkv": "attn.c_attn", "attn.o": "attn.c_proj", "mlp.fc": "mlp.c_fc", "mlp.proj": "mlp.c_proj"}
@@ -37,8 +39,8 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
         if name == "head.weight" and model.config.tied_head:
             continue
         theirs, transposed = _hf_name(name)
-        tensors[theirs] = (value.T if transposed else value).to("cpu", dtype).contiguous().clone()
-    (folder / _WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
+        tensors[theirs] = (value.T if transposed else value).to("cpu", dtype).contiguous()
+    write_tensors(tensors, folder / _WEIGHTS)
     c = model.config
     config = {
         "architectures": ["GPT2LMHeadModel"],
@@ -60,6 +62,18 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
         "dtype": str(dtype).removeprefix("torch."),
     }
     (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """`save_file`, with the operating system's refusal (a full disk, say) as the `OSError` that it is."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        number = int(code.group(1))
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:

@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from clso.errors import ClsoError, RunFolderError
 from clso.models.gpt2 import GPT2, LanguageModel
-from clso.models.hf import load_hf, save_hf
+from clso.models.hf import load_hf, save_hf, write_tensors
 from clso.models.pointer import PointerGPT2
 
 __all__ = ["load_model", "save_model"]
@@ -30,7 +30,7 @@ def save_model(model: LanguageModel, folder: Path) -> None:
     if isinstance(model, PointerGPT2):
         save_hf(model.lm, folder)
         tensors = {"rarity": model.rarity, "projection": model.projection}
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / _TENSORS)
+        write_tensors({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / _TENSORS)
         numbers = {"kind": "pointer-sentinel", "scalars": model.scalars}
         (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n")
     elif isinstance(model, GPT2):

@@ -21,7 +21,7 @@ _CPU_BLOCKS = 8
 _CPU_BYTES = 1 << 27
 _CPU_TILE_ELEMENTS = 1 << 20  # logits in flight
 _CUDA_MEMORY_SHARE = 0.25  # of the free memory
-_FUSED_WIDTHS = (16, 32, 64, 128, 256)
+_FUSED_WIDTHS = (16, 32, 64, 128)
 
 
 def _bytes_per_block(config: GPT2Config) -> int:

@@ -28,13 +28,14 @@ from clso.language import SpaceContext
 from clso.manifest import describe_device, describe_software
 from clso.models.head_loss import row_losses
 from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_genes import GAINS
+from search_spaces.gpt2_genes import genome_of
 from search_spaces.gpt2_grown import GrownWeights
 
 # The winner of seed 0 in runs/2026-11-22_evolution-matters, by its alleles.
 GENOME = {
     "codes": 1, "context": 3, "context.gain": 1.0, "temperature": 0.95, "rarity.knee": 64.0, "copy.rare_boost": 0.35,
     "copy.rare_value": 0.1, "bias.rarity": 0.0, "copy.salience": 0.5, "copy.match": 8.0, "copy.sink": 6.0, "copy.gain": 16.0,
+    "mlp": 0, "mlp.gain": 0.5,
 }  # fmt: skip
 
 
@@ -56,8 +57,7 @@ def grown_space(corpus: Any, device: str) -> GPT2Space:
 
 
 def genome(**changes: float) -> tuple[int, ...]:
-    values = {**GENOME, **{name.replace("_", "."): v for name, v in changes.items()}}
-    return (int(values["codes"]), int(values["context"]), *(g.index(values[n]) for n, g in GAINS.items()))
+    return genome_of({**GENOME, **{name.replace("_", "."): v for name, v in changes.items()}})
 
 
 def code_loss(corpus: Any, device: str, rank: int, unseen_weight: float) -> float:

@@ -1,19 +1,30 @@
 """Genes of the grown `gpt2` space: which grown parts a model has, and how strongly each of them speaks.
 
 Structure genes pick crystals: the embedding/head codes with their split of the residual dimensions, the pattern of the
-context head. Gain genes pick a number from a short ladder. `DEFAULTS` is the hand-set genome: round numbers, not tuned.
+context head, the hidden units of the MLP. Gain genes pick a number from a short ladder. `DEFAULTS` is the hand-set genome: round numbers, not tuned.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clso.crystals.grown.codes import CodeFamily
 from clso.crystals.grown.layout import Layout
 from clso.models.gpt2 import GPT2Config
-from clso.space import Gene
+from clso.space import Gene, Genome
 
-__all__ = ["CONTEXTS", "GAINS", "CodeAllele", "code_alleles", "grown_genes", "hand_set"]
+__all__ = [
+    "CONTEXTS",
+    "GAINS",
+    "MLPS",
+    "MLP_GAINS",
+    "CodeAllele",
+    "code_alleles",
+    "genome_of",
+    "grown_genes",
+    "hand_set",
+]
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,14 @@ GAINS: dict[str, tuple[float, ...]] = {
     "copy.gain": (0.0, 4.0, 7.0, 10.0, 12.0, 14.0, 16.0, 19.0),
 }
 
+MLPS: tuple[tuple[str, int], ...] = (("off", 0), ("random-feature", 64), ("block-sparse", 64), ("low-rank", 64))
+"""Families of `clso.crystals.grown.features` with their hidden units; allele 0 is off."""
+
+MLP_GAINS = (0.3, 0.5, 0.7, 1.0)
+"""What the hidden units add to the code, as a share of what was fitted."""
+
 _HAND_SET = {
+    "codes": 0,
     "context": 2,
     "context.gain": 0.5,
     "temperature": 1.0,
@@ -76,6 +94,8 @@ _HAND_SET = {
     "copy.match": 10.0,
     "copy.sink": 8.0,
     "copy.gain": 10.0,
+    "mlp": 0,
+    "mlp.gain": 0.5,
 }
 
 
@@ -89,13 +109,33 @@ def code_alleles(config: GPT2Config) -> tuple[CodeAllele, ...]:
 
 
 def grown_genes(config: GPT2Config) -> tuple[Gene, ...]:
-    """Codes, context pattern, then the gains."""
+    """Codes, context pattern, gains, then the MLP's units and their gain."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
     gains = (Gene(name, tuple(f"{g:g}" for g in ladder)) for name, ladder in GAINS.items())
-    return (Gene("codes", tuple(a.label for a in code_alleles(config))), Gene("context", contexts), *gains)
+    return (
+        Gene("codes", tuple(a.label for a in code_alleles(config))),
+        Gene("context", contexts),
+        *gains,
+        Gene("mlp", tuple(f"{family} {size}" if size else family for family, size in MLPS)),
+        Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAINS)),
+    )
 
 
-def hand_set() -> tuple[int, ...]:
+def genome_of(values: Mapping[str, float]) -> Genome:
+    """The genome whose structure genes are these alleles, and whose gains have these values.
+
+    Raises `ValueError` for a gain that is not on its ladder.
+    """
+    gains = (ladder.index(values[name]) for name, ladder in GAINS.items())
+    return (
+        int(values["codes"]),
+        int(values["context"]),
+        *gains,
+        int(values["mlp"]),
+        MLP_GAINS.index(values["mlp.gain"]),
+    )
+
+
+def hand_set() -> Genome:
     """The default genome."""
-    context = _HAND_SET["context"]
-    return (0, int(context), *(ladder.index(_HAND_SET[name]) for name, ladder in GAINS.items()))
+    return genome_of(_HAND_SET)

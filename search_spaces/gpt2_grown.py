@@ -14,7 +14,8 @@ from torch import Tensor
 
 from clso.crystals.grown.als import hash_noise
 from clso.crystals.grown.codes import grow_codes
-from clso.crystals.grown.context import fit_value_map
+from clso.crystals.grown.context import ValueMap, fit_value_map
+from clso.crystals.grown.features import RandomFeatures, fit_features, random_features
 from clso.crystals.grown.layout import Layout, rotation
 from clso.crystals.grown.patterns import decaying, lag
 from clso.crystals.grown.statistics import PairCounts, count_pairs
@@ -23,12 +24,23 @@ from clso.language import LanguageModelSpace, token_blocks
 from clso.models.population import PopulationGPT2
 from clso.models.tables import Embeddings, Heads
 from clso.space import Genome
-from search_spaces.gpt2_genes import CONTEXTS, GAINS, CodeAllele, code_alleles, grown_genes, hand_set
+from search_spaces.gpt2_genes import (
+    CONTEXTS,
+    GAINS,
+    MLP_GAINS,
+    MLPS,
+    CodeAllele,
+    code_alleles,
+    grown_genes,
+    hand_set,
+)
+from search_spaces.gpt2_grown_mlp import HiddenUnits, PopulationWithUnits
 from search_spaces.gpt2_template import FAINT, NORM, Template
 
 __all__ = ["GrownWeights"]
 
 
+_TEMPERATURE, _MLP = 2 + list(GAINS).index("temperature"), 2 + len(GAINS)  # places in the genome
 _MAP_TOKENS = 1 << 18  # a value map has a few thousand entries: more tokens than this do not show in the loss
 
 
@@ -46,15 +58,28 @@ class _Crystals:
         k, n = self.layout.code, len(grown.patterns)
         self.maps = torch.zeros(n, k, k, device=device)
         self.expected = torch.zeros(n, config.vocab_size, k, device=device)
-        self._grown_contexts: set[int] = set()
+        self._contexts: dict[int, ValueMap] = {}
+        self._units: dict[tuple[int, int], tuple[RandomFeatures, ValueMap]] = {}
 
     def grow_contexts(self, contexts: Iterable[int]) -> None:
         """Fit the value maps of patterns that have none yet."""
-        for context in sorted(set(contexts) - self._grown_contexts):
+        for context in sorted(set(contexts) - set(self._contexts)):
             attention = self._grown.patterns[context].weights()
             fitted = fit_value_map(self._grown.blocks, attention, self.codes.a, self.codes.b)
             self.maps[context], self.expected[context] = fitted.matrix, fitted.expected
-            self._grown_contexts.add(context)
+            self._contexts[context] = fitted
+
+    def units(self, context: int, mlp: int) -> tuple[RandomFeatures, ValueMap]:
+        """Hidden units of an MLP allele behind a context pattern, and their output map."""
+        if (context, mlp) not in self._units:
+            self.grow_contexts([context])
+            family, n_units = MLPS[mlp]
+            codes = self.codes
+            features = random_features(family, n_units, codes.a, codes.statistics.row)
+            attention = self._grown.patterns[context].weights()
+            fitted = fit_features(self._grown.blocks, attention, codes.a, codes.b, self._contexts[context], features)
+            self._units[context, mlp] = features, fitted
+        return self._units[context, mlp]
 
 
 def _projection(layout: Layout) -> Tensor:
@@ -84,7 +109,7 @@ class GrownWeights:
         self.patterns = [lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in CONTEXTS]
         self._crystals: dict[int, _Crystals] = {}
         self._templates: dict[Layout, Template] = {}
-        self._ladders = [np.array(ladder, dtype=np.float32) for ladder in GAINS.values()]
+        self._ladders = [np.array(ladder, dtype=np.float32) for ladder in (*GAINS.values(), MLP_GAINS)]
 
     @cached_property
     def _tokens(self) -> np.ndarray[Any, Any]:
@@ -127,7 +152,8 @@ class GrownWeights:
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Gains tell the surrogate their value and its square; structure genes are one-hot only."""
-        return [None, None, *(np.stack([g, g**2], axis=1) for g in self._ladders)]
+        ladders = [np.stack([g, g**2], axis=1) for g in self._ladders]
+        return [None, None, *ladders[:-1], None, ladders[-1]]
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return {gene.name: gene.choices[a] for gene, a in zip(self.genes, genome, strict=True)}
@@ -141,14 +167,15 @@ class GrownWeights:
         order = sorted(range(len(genomes)), key=lambda i: genomes[i][0])
         groups = [list(members) for _, members in groupby(order, key=lambda i: genomes[i][0])]
         picks = np.array(genomes)[order]
-        values = np.stack([ladder[a] for ladder, a in zip(self._ladders, picks.T[2:], strict=True)], axis=1)
+        gain_alleles = np.delete(picks, (0, 1, _MLP), axis=1).T
+        values = np.stack([ladder[a] for ladder, a in zip(self._ladders, gain_alleles, strict=True)], axis=1)
         contexts, gains = torch.from_numpy(picks[:, 1]).to(self.device), torch.from_numpy(values).to(self.device)
         parts, start = [], 0
         for group in groups:
             rows = slice(start, start + len(group))
             crystals = self.crystals(genomes[group[0]][0])
             crystals.grow_contexts(genomes[i][1] for i in group)
-            parts.append(_Assembly(crystals, contexts[rows], gains[rows]))
+            parts.append(_Assembly(crystals, contexts[rows], gains[rows], [genomes[i][_MLP] for i in group]))
             start = rows.stop
         place = torch.tensor(order).argsort()  # where a candidate stands among the grouped ones
         stacks = [part.params() for part in parts]
@@ -161,7 +188,35 @@ class GrownWeights:
                 else:  # the same for all candidates
                     params[name] = first[:1].expand(len(genomes), *first.shape[1:])
         tables = _GrownTables(self, parts, place)
-        return PopulationGPT2(self.config, tables, tables, params)
+        return PopulationWithUnits(self.config, tables, tables, params, self._units(genomes))
+
+    def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:
+        """The MLP crystals of those candidates that have any."""
+        having = [i for i, g in enumerate(genomes) if MLPS[g[_MLP]][1]]
+        if not having:
+            return None
+        keys = [(genomes[i][0], genomes[i][1], genomes[i][_MLP]) for i in having]
+        distinct = sorted(set(keys))
+        fc, bias, proj = [], [], []
+        for codes, context, mlp in distinct:
+            crystals = self.crystals(codes)
+            features, fitted = crystals.units(context, mlp)
+            rows, columns = crystals.template.hidden_units(features.weight, fitted.matrix)
+            fc.append(rows)
+            bias.append(features.bias)
+            proj.append(columns)
+        index = torch.tensor([distinct.index(key) for key in keys], device=self.device)
+        temperature, gain = (
+            torch.tensor([ladder[genomes[i][gene]] for i in having], device=self.device)[:, None, None]
+            for ladder, gene in ((GAINS["temperature"], _TEMPERATURE), (MLP_GAINS, _MLP + 1))
+        )
+        # The stream holds codes times the temperature; the units read and were fitted on plain codes.
+        return HiddenUnits(
+            torch.tensor(having, device=self.device),
+            torch.stack(fc)[index] / temperature,
+            torch.stack(bias)[index],
+            torch.stack(proj)[index] * (gain * temperature),
+        )
 
 
 class _GrownTables(Embeddings, Heads):
@@ -191,10 +246,14 @@ class _GrownTables(Embeddings, Heads):
 class _Assembly:
     """Candidates that share their codes: tensors (P, ...) over the candidates."""
 
-    def __init__(self, crystals: _Crystals, contexts: Tensor, values: Tensor) -> None:
-        """`contexts` (P,) and `values` (P, number of gain genes) on the device."""
+    def __init__(self, crystals: _Crystals, contexts: Tensor, values: Tensor, mlps: Sequence[int]) -> None:
+        """`contexts` (P,) and `values` (P, number of gain genes) on the device; `mlps` (P,) are alleles."""
         self.crystals, self.contexts = crystals, contexts
-        self.gain = dict(zip(GAINS, values.T, strict=True))
+        self.gain = dict(zip((*GAINS, "mlp.gain"), values.T, strict=True))
+        self._expected: dict[tuple[int, int], list[int]] = {}  # MLP crystals -> the candidates that have them
+        for i, (context, mlp) in enumerate(zip(contexts.tolist(), mlps, strict=True)):
+            if MLPS[mlp][1]:
+                self._expected.setdefault((context, mlp), []).append(i)
         self.rarity = -torch.log1p(self.crystals.codes.statistics.row / self.gain["rarity.knee"][:, None])
         self.mean_rarity = self.rarity.mean(1)
 
@@ -220,6 +279,9 @@ class _Assembly:
         expected = crystals.expected[self.contexts[:, None], tokens[None, :]]
         out = torch.zeros(*rarity.shape, layout.d_model, device=rarity.device)
         code = crystals.codes.a[tokens] - gain["context.gain"][:, None, None] * expected
+        for (context, mlp), members in self._expected.items():
+            mean = crystals.units(context, mlp)[1].expected[tokens]
+            code[members] -= gain["mlp.gain"][members, None, None] * mean
         out[..., layout.code_dims] = gain["temperature"][:, None, None] * code
         value = FAINT * torch.exp(gain["copy.rare_value"][:, None] * rarity)
         out[..., layout.identity_dims] = crystals.names[tokens] * value[..., None]

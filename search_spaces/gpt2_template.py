@@ -3,7 +3,7 @@
 Layer 0, head 0 fetches the previous token's name; head 1 averages codes of earlier tokens and adds what they say. Layer
 1, head 0 copies: it looks for tokens whose predecessor is the current token, prefers rare ones, and rests on position 0
 when there is none. Each MLP uses two units: the first swells position 0's ballast, so that resting there brings nothing,
-the second takes the swelling back. Further layers and heads stay silent.
+the second takes the swelling back. Layer 1's may have further units, which read the code and add to it. Further layers and heads stay silent.
 """
 
 from __future__ import annotations
@@ -120,6 +120,10 @@ class Template:
         out["h.1.attn.qkv.weight"], out["h.1.attn.o.weight"] = qkv_1, copy[:, None, None] * self._o_1
         out["h.1.attn.qkv.bias"] = self._bias_1.repeat(p, 1)  # differs between layouts, so it is no shared stack
         return out
+
+    def hidden_units(self, weight: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Units that read the code by `weight` (H, K) and write to it by `output` (H, K), as rows (H, d) and columns (d, H)."""
+        return weight @ self._code_axes.T, self._code_axes @ output.T
 
     def _query(self, pattern: PositionPattern) -> Tensor:
         """Query rows (4, 4) on the position dimensions; the keys are the position codes as they lie there."""

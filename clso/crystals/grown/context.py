@@ -13,23 +13,31 @@ counted: the bigram code has seen every pair of it, and an ordinary residual wou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["ValueMap", "fit_value_map"]
+__all__ = ["Regression", "ValueMap", "fit_map", "fit_value_map"]
 
 _ROWS = 1 << 20  # tokens whose features are held at once
 _SHRINK = 2.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
 
+Regression = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From blocks (n, T + 1) to features (n T, q) and what they are to explain (n T, k)."""
+
 
 @dataclass(frozen=True)
 class ValueMap:
-    """`matrix` (k, k): from an averaged code to what is added. `expected` (V, k): mean(f | x_t) @ matrix, to subtract."""
+    """`matrix` (q, k): from features to what is added. `expected` (V, k): mean(f | x_t) @ matrix, to subtract.
+
+    `sigma` (k, k) is the damped covariance: what is added, times it, is the change in the expected target code.
+    """
 
     matrix: Tensor
     expected: Tensor
+    sigma: Tensor
 
 
 def fit_value_map(
@@ -38,23 +46,37 @@ def fit_value_map(
     """Fit the map for one attention pattern.
 
     `blocks` (n, T + 1) are the statistics text, `attention` (T, T) the pattern's weights, `a`, `b` (V, k) the codes.
+    """
+    attention = attention.to(a.device)
+
+    def regression(part: Tensor) -> tuple[Tensor, Tensor]:
+        return (attention @ a[part[:, :-1]]).flatten(0, 1), b[part[:, 1:].flatten()]
+
+    return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping)
+
+
+def fit_map(
+    blocks: Tensor, regression: Regression, vocab_size: int, *, ridge: float = 0.3, damping: float = 1.0
+) -> ValueMap:
+    """Fit the map of any features of the context.
+
     `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted.
     """
-    v, k = a.shape
-    t = blocks.shape[1] - 1
-    attention = attention.to(a.device)
-    sum_f, sum_r = a.new_zeros(v, k), a.new_zeros(v, k)
-    n = a.new_zeros(v)
-    ff, fr, rr = (a.new_zeros(k, k) for _ in range(3))
-    for part in torch.split(blocks, max(1, _ROWS // t)):
-        x, y = part[:, :-1], part[:, 1:].flatten()
-        f = (attention @ a[x]).flatten(0, 1)
-        r = b[y]
-        x = x.flatten()
+    sums: tuple[Tensor, ...] | None = None
+    for part in torch.split(blocks, max(1, _ROWS // (blocks.shape[1] - 1))):
+        x = part[:, :-1].flatten()
+        f, r = regression(part)
+        if sums is None:
+            q, k = f.shape[1], r.shape[1]
+            sum_f, sum_r, n = (f.new_zeros(vocab_size, *size) for size in ((q,), (k,), ()))
+            sums = (f.new_zeros(q, q), f.new_zeros(q, k), f.new_zeros(k, k))
         sum_f.index_add_(0, x, f)
         sum_r.index_add_(0, x, r)
-        n += torch.bincount(x, minlength=v)
-        ff, fr, rr = ff + f.T @ f, fr + f.T @ r, rr + r.T @ r
+        n += torch.bincount(x, minlength=vocab_size)
+        ff, fr, rr = sums
+        sums = (ff + f.T @ f, fr + f.T @ r, rr + r.T @ r)
+    assert sums is not None
+    ff, fr, rr = sums
     inverse_n = 1 / n.clamp(min=1)[:, None]
     ff = ff - sum_f.T @ (sum_f * inverse_n)
     fr = fr - sum_f.T @ (sum_r * inverse_n)
@@ -66,4 +88,4 @@ def fit_value_map(
     m = torch.linalg.solve(sigma, m.T).T
     average = sum_f.sum(0) / n.sum().clamp(min=1)
     expected = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)
-    return ValueMap(m, expected @ m)
+    return ValueMap(m, expected @ m, sigma)

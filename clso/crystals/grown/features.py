@@ -1,0 +1,76 @@
+"""MLP crystals: a hidden layer of random structured features, whose output matrix is fitted in closed form.
+
+Features phi(h) = GELU(W h / s + c) of the code h that the context head leaves, with W a random crystal, c random biases
+and s the size of codes (random features after Rahimi & Recht 2007; a layer so trained is an extreme learning machine,
+Huang et al. 2006). The output matrix is the regression of `clso.crystals.grown.context` on what the context head has not
+explained: phi is nearly linear in places, and the linear part must not be added twice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clso.crystals import make_crystal
+from clso.crystals.grown.als import hash_noise
+from clso.crystals.grown.context import ValueMap, fit_map
+from clso.crystals.params import Params
+
+__all__ = ["FEATURE_FAMILIES", "RandomFeatures", "fit_features", "random_features"]
+
+FEATURE_FAMILIES: dict[str, tuple[str, Params]] = {
+    "random-feature": ("quantised", {}),
+    "block-sparse": ("block_diagonal", {"blocks": 4}),
+    "low-rank": ("low_rank", {"rank": 8}),
+}
+"""Crystal family and parameters of the input matrix."""
+
+
+@dataclass(frozen=True)
+class RandomFeatures:
+    """`weight` (H, k) and `bias` (H,) of the hidden units."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """Codes (..., k) -> features (..., H)."""
+        return F.gelu(code @ self.weight.T + self.bias, approximate="tanh")
+
+
+def random_features(family: str, n_units: int, a: Tensor, count: Tensor) -> RandomFeatures:
+    """`n_units` features of codes like `a` (V, k), whose tokens occur `count` (V,) times.
+
+    Inputs of a unit have unit mean square on isotropic codes; biases are uniform with unit variance.
+    """
+    crystal, params = FEATURE_FAMILIES[family]
+    k = a.shape[1]
+    weight = make_crystal(crystal, (n_units, k), 0, params).to_dense(device=a.device)
+    size = math.sqrt(float((count * a.square().mean(1)).sum() / count.sum()))
+    return RandomFeatures(weight / max(size, 1e-9), hash_noise(1, n_units, a.device, seed=3)[0])
+
+
+def fit_features(
+    blocks: Tensor,
+    attention: Tensor,
+    a: Tensor,
+    b: Tensor,
+    context: ValueMap,
+    features: RandomFeatures,
+    *,
+    ridge: float = 0.3,
+    damping: float = 1.0,
+) -> ValueMap:
+    """The output map of `features` behind a context head with `context` fitted for `attention` (T, T)."""
+    attention = attention.to(a.device)
+
+    def regression(part: Tensor) -> tuple[Tensor, Tensor]:
+        x = part[:, :-1]
+        added = (attention @ a[x]) @ context.matrix - context.expected[x]
+        return features(a[x] + added).flatten(0, 1), b[part[:, 1:].flatten()] - (added @ context.sigma).flatten(0, 1)
+
+    return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping)

@@ -1,0 +1,52 @@
+"""Grown models on real text that every machine has: they must know what counting knows, and more."""
+
+from __future__ import annotations
+
+import email
+from pathlib import Path
+
+import pytest
+
+from baselines.kneser_ney import KneserNey
+from clso.data import load_corpus
+from clso.language import SpaceContext
+from clso.models.gpt2 import text_loss
+from search_spaces.gpt2 import GPT2Space
+from search_spaces.gpt2_genes import GAINS, hand_set
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> GPT2Space:
+    folder = tmp_path_factory.mktemp("email")
+    for source in sorted(Path(email.__file__).parent.rglob("*.py")):
+        (folder / f"{source.parent.name}-{source.stem}.txt").write_text(source.read_text(encoding="utf-8"))
+    corpus = load_corpus(f"text:{folder}", "bpe:512", folder / "cache")
+    model = {"n_layers": 2, "n_heads": 2, "d_model": 128, "n_positions": 128}
+    return GPT2Space(SpaceContext(load_corpus=lambda: corpus, model=model))
+
+
+def _counted(space: GPT2Space, order: int) -> float:
+    """Loss of an n-gram model on the blocks that the models are scored on."""
+    tokens, n = space.corpus.tokens("test"), space.config.n_positions
+    model = KneserNey(order).fit(space.corpus.tokens("train"), space.config.vocab_size)
+    return model.loss(tokens[: (len(tokens) - 1) // n * n + 1], block=n)
+
+
+def test_a_grown_model_beats_counting(space: GPT2Space) -> None:
+    grown = text_loss(space.final_model(hand_set()), space.blocks("test"))
+    assert grown < _counted(space, 1) - 1.0, "no wide margin over the unigram"
+    assert grown <= _counted(space, 2), "worse than the Kneser-Ney bigram that it was grown from"
+
+
+@pytest.mark.parametrize("off", ["context.gain", "copy.gain"])
+def test_each_head_earns_its_place(space: GPT2Space, off: str) -> None:
+    genome = list(hand_set())
+    genome[2 + list(GAINS).index(off)] = GAINS[off].index(0.0)
+    with_head, without = space.losses([hand_set(), tuple(genome)], space.blocks("valid")).tolist()
+    assert with_head < without
+
+
+def test_the_exported_weights_are_the_searched_ones(space: GPT2Space) -> None:
+    blocks = space.blocks("valid", 2048)
+    batched = space.losses([hand_set()], blocks).item()
+    assert text_loss(space.model(hand_set()), blocks) == pytest.approx(batched, abs=1e-4)

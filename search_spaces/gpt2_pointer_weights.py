@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from clso.crystals.grown.codes import Codes, grow_codes
+from clso.crystals.grown.counted import bigram_counts
 from clso.crystals.grown.joint_context import JointMaps, fit_joint_maps
 from clso.crystals.grown.layout import rotation
 from clso.crystals.grown.patterns import N_POSITION_DIMS, PositionPattern, position_codes
-from clso.crystals.grown.statistics import PairCounts, count_pairs
+from clso.crystals.grown.statistics import PairCounts
 from clso.errors import ConfigError
 from clso.language import LanguageModelSpace, token_blocks
 from clso.models.pointer import SCALARS
@@ -63,8 +64,7 @@ class PointerWeights:
     @cached_property
     def pairs(self) -> PairCounts:
         """Bigram counts of the split."""
-        tokens = np.asarray(self.corpus.tokens(self.split)).astype(np.int64)
-        return count_pairs(torch.from_numpy(tokens).to(self.device), self.config.vocab_size)
+        return bigram_counts(self.corpus, self.split, self.device)
 
     @cached_property
     def count(self) -> Tensor:

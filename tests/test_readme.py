@@ -48,7 +48,6 @@ def test_costs_and_controls() -> None:
     assert f"reaches {_record('2026-11-22_default-cpu/result.json')['best']['test_loss']:.2f}" in README
     random = _record("2026-11-22_random-cpu/result.json")["best"]["test_loss"]
     assert f"true loss of {random:.3f}" in README.replace("\n", " ")
-    )
 
 
 def test_speed() -> None:

@@ -9,6 +9,7 @@ are of building codes once, from a window of repeated builds.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -35,7 +36,6 @@ from search_spaces.gpt2_grown import GrownWeights
 GENOME = {
     "codes": 1, "context": 3, "context.gain": 1.0, "temperature": 0.95, "rarity.knee": 64.0, "copy.rare_boost": 0.35,
     "copy.rare_value": 0.1, "bias.rarity": 0.0, "copy.salience": 0.5, "copy.match": 8.0, "copy.sink": 6.0, "copy.gain": 16.0,
-    "mlp": 0, "mlp.gain": 0.5,
 }  # fmt: skip
 
 
@@ -44,6 +44,7 @@ class Prefix:
 
     def __init__(self, corpus: Any, n: int) -> None:
         self._corpus, self._n, self.vocab_size = corpus, n, corpus.vocab_size
+        self.content_hash = hashlib.sha256(f"{corpus.content_hash} {n}".encode()).hexdigest()
 
     def tokens(self, split: str) -> np.ndarray[Any, Any]:
         found: np.ndarray[Any, Any] = self._corpus.tokens(split)

@@ -34,7 +34,12 @@ class RunConfig:
     space: str = "gpt2"
     """Search space: an entry-point name, or FILE.py:CLASS."""
     library: str = "grown"
-    """Where the crystals come from: "grown" (from the corpus, in closed form) or "random" (the control)."""
+    """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the control), or "warm" (cut
+    from `checkpoint`)."""
+    checkpoint: str = ""
+    """Folder of the GPT-2 that a warm library is cut from, in the layout of `transformers`."""
+    mlp: bool = False
+    """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for two more genes."""
     library_size: int = 64
     """Crystals per slot shape."""
     data: str = "python-stdlib"
@@ -81,8 +86,18 @@ class RunConfig:
         rungs = self.fitness_tokens
         if not rungs or any(t < 1 for t in rungs) or list(rungs) != sorted(set(rungs)):
             raise ConfigError("fitness_tokens are positive and rising", got=list(rungs))
-        if self.library not in ("random", "grown"):
-            raise ConfigError("library is grown or random", got=self.library)
+        if self.library not in ("grown", "random", "warm"):
+            raise ConfigError("library is grown, random or warm", got=self.library)
+        if self.library == "warm" and not self.checkpoint:
+            raise ConfigError(
+                "library warm is cut from a checkpoint",
+                got=self.checkpoint,
+                remedy="Give --checkpoint FOLDER, of a GPT-2 that a run or `clso export` wrote.",
+            )
+        if self.library != "warm" and self.checkpoint:
+            raise ConfigError(
+                f"library {self.library} uses no checkpoint", got=self.checkpoint, remedy="Use --library warm with it."
+            )
 
     @property
     def model_sizes(self) -> dict[str, Any]:

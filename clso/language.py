@@ -37,6 +37,10 @@ class SpaceContext:
     device: str = "cpu"
     library: str = "grown"
     library_size: int = 64
+    checkpoint: str = ""
+    """Folder of the GPT-2 that a warm library is cut from."""
+    mlp: bool = False
+    """Whether grown GPT-2s have genes for hidden units of an MLP."""
     seed: int = 0
     fitness_tokens: tuple[int, ...] = (2048, 8192)
     """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the next."""
@@ -51,6 +55,8 @@ class SpaceContext:
             device=device,
             library=config.library,
             library_size=config.library_size,
+            checkpoint=config.checkpoint,
+            mlp=config.mlp,
             seed=config.seed,
             fitness_tokens=config.fitness_tokens,
             model=config.model_sizes,

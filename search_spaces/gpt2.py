@@ -1,7 +1,8 @@
 """`gpt2`: genomes are GPT-2s, exactly, so that every winner exports to `transformers`.
 
-What the alleles are is up to the library: `random` crystals in every slot (the control), or crystals grown from the
-corpus. A library says which genes there are and turns a batch of genomes into stacked weights; the space does the rest.
+What the alleles are is up to the library: `random` crystals in every slot (the control), crystals grown from the
+corpus, or crystals cut from a checkpoint (`warm`). A library says which genes there are and turns a batch of genomes
+into stacked weights; the space does the rest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from clso.models.population import PopulationGPT2, candidates_per_pass
 from clso.space import Gene, Genome
 from search_spaces.gpt2_grown import GrownWeights
 from search_spaces.gpt2_random import RandomWeights
+from search_spaces.gpt2_warm import WarmWeights
 
 __all__ = ["GPT2Space", "WeightSource"]
 
@@ -57,6 +59,8 @@ class GPT2Space(LanguageModelSpace):
     def source(self) -> WeightSource:
         if self.context.library == "random":
             return RandomWeights(self.config, self.context)
+        if self.context.library == "warm":
+            return WarmWeights(self.config, self.context)
         return GrownWeights(self)
 
     @property

@@ -1,7 +1,8 @@
 """Genes of the grown `gpt2` space: which grown parts a model has, and how strongly each of them speaks.
 
 Structure genes pick crystals: the embedding/head codes with their split of the residual dimensions, the pattern of the
-context head, the hidden units of the MLP. Gain genes pick a number from a short ladder. `DEFAULTS` is the hand-set genome: round numbers, not tuned.
+context head, the hidden units of the MLP. Gain genes pick a number from a short ladder. `hand_set` is the default genome:
+round numbers, not tuned.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ GAINS: dict[str, tuple[float, ...]] = {
 MLPS: tuple[tuple[str, int], ...] = (("off", 0), ("random-feature", 64), ("block-sparse", 64), ("low-rank", 64))
 """Families of `clso.crystals.grown.features` with their hidden units; allele 0 is off."""
 
-MLP_GAINS = (0.3, 0.5, 0.7, 1.0)
+MLP_GAINS = (0.5, 1.0, 1.5, 2.0)
 """What the hidden units add to the code, as a share of what was fitted."""
 
 _HAND_SET = {
@@ -94,8 +95,6 @@ _HAND_SET = {
     "copy.match": 10.0,
     "copy.sink": 8.0,
     "copy.gain": 10.0,
-    "mlp": 0,
-    "mlp.gain": 0.5,
 }
 
 
@@ -108,17 +107,15 @@ def code_alleles(config: GPT2Config) -> tuple[CodeAllele, ...]:
     return tuple(alleles)
 
 
-def grown_genes(config: GPT2Config) -> tuple[Gene, ...]:
-    """Codes, context pattern, gains, then the MLP's units and their gain."""
+def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
+    """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
     gains = (Gene(name, tuple(f"{g:g}" for g in ladder)) for name, ladder in GAINS.items())
-    return (
-        Gene("codes", tuple(a.label for a in code_alleles(config))),
-        Gene("context", contexts),
-        *gains,
-        Gene("mlp", tuple(f"{family} {size}" if size else family for family, size in MLPS)),
-        Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAINS)),
-    )
+    genes = (Gene("codes", tuple(a.label for a in code_alleles(config))), Gene("context", contexts), *gains)
+    if not mlp:
+        return genes
+    families = tuple(f"{family} {size}" if size else family for family, size in MLPS)
+    return (*genes, Gene("mlp", families), Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAINS)))
 
 
 def genome_of(values: Mapping[str, float]) -> Genome:
@@ -127,15 +124,10 @@ def genome_of(values: Mapping[str, float]) -> Genome:
     Raises `ValueError` for a gain that is not on its ladder.
     """
     gains = (ladder.index(values[name]) for name, ladder in GAINS.items())
-    return (
-        int(values["codes"]),
-        int(values["context"]),
-        *gains,
-        int(values["mlp"]),
-        MLP_GAINS.index(values["mlp.gain"]),
-    )
+    genome = (int(values["codes"]), int(values["context"]), *gains)
+    return (*genome, int(values["mlp"]), MLP_GAINS.index(values["mlp.gain"])) if "mlp" in values else genome
 
 
-def hand_set() -> Genome:
-    """The default genome."""
-    return genome_of(_HAND_SET)
+def hand_set(mlp: bool = False) -> Genome:
+    """The default genome; with `mlp`, of the space that has the MLP's genes, which it leaves off."""
+    return genome_of({**_HAND_SET, "mlp": 0, "mlp.gain": 1.0} if mlp else _HAND_SET)

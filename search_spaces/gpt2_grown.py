@@ -15,10 +15,11 @@ from torch import Tensor
 from clso.crystals.grown.als import hash_noise
 from clso.crystals.grown.codes import grow_codes
 from clso.crystals.grown.context import ValueMap, fit_value_map
+from clso.crystals.grown.counted import bigram_counts
 from clso.crystals.grown.features import RandomFeatures, fit_features, random_features
 from clso.crystals.grown.layout import Layout, rotation
 from clso.crystals.grown.patterns import decaying, lag
-from clso.crystals.grown.statistics import PairCounts, count_pairs
+from clso.crystals.grown.statistics import PairCounts
 from clso.errors import ConfigError
 from clso.language import LanguageModelSpace, token_blocks
 from clso.models.population import PopulationGPT2
@@ -59,7 +60,7 @@ class _Crystals:
         self.maps = torch.zeros(n, k, k, device=device)
         self.expected = torch.zeros(n, config.vocab_size, k, device=device)
         self._contexts: dict[int, ValueMap] = {}
-        self._units: dict[tuple[int, int], tuple[RandomFeatures, ValueMap]] = {}
+        self._units: dict[tuple[int, int], tuple[RandomFeatures, Tensor]] = {}
 
     def grow_contexts(self, contexts: Iterable[int]) -> None:
         """Fit the value maps of patterns that have none yet."""
@@ -67,9 +68,9 @@ class _Crystals:
             attention = self._grown.patterns[context].weights()
             fitted = fit_value_map(self._grown.blocks, attention, self.codes.a, self.codes.b)
             self.maps[context], self.expected[context] = fitted.matrix, fitted.expected
-            self._contexts[context] = fitted
+            self._contexts[context] = ValueMap(self.maps[context], self.expected[context])
 
-    def units(self, context: int, mlp: int) -> tuple[RandomFeatures, ValueMap]:
+    def units(self, context: int, mlp: int) -> tuple[RandomFeatures, Tensor]:
         """Hidden units of an MLP allele behind a context pattern, and their output map."""
         if (context, mlp) not in self._units:
             self.grow_contexts([context])
@@ -104,12 +105,13 @@ class GrownWeights:
                 remedy="Use larger sizes, or --library random.",
             )
         self.alleles = code_alleles(self.config)
-        self.genes = grown_genes(self.config)
+        self._mlp = space.context.mlp
+        self.genes = grown_genes(self.config, self._mlp)
         t = self.config.n_positions
         self.patterns = [lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in CONTEXTS]
         self._crystals: dict[int, _Crystals] = {}
         self._templates: dict[Layout, Template] = {}
-        self._ladders = [np.array(ladder, dtype=np.float32) for ladder in (*GAINS.values(), MLP_GAINS)]
+        self._ladders = [np.array(ladder, dtype=np.float32) for ladder in GAINS.values()]
 
     @cached_property
     def _tokens(self) -> np.ndarray[Any, Any]:
@@ -118,7 +120,7 @@ class GrownWeights:
     @cached_property
     def pairs(self) -> PairCounts:
         """Bigram counts of the split."""
-        return count_pairs(torch.from_numpy(self._tokens.astype(np.int64)).to(self.device), self.config.vocab_size)
+        return bigram_counts(self.space.corpus, self.split, self.device)
 
     @cached_property
     def blocks(self) -> Tensor:
@@ -145,15 +147,15 @@ class GrownWeights:
 
     def prepare(self) -> None:
         """Grow what the hand-set genome needs; the rest follows when the search asks for it."""
-        self.population([hand_set()])
+        self.population(self.seeds())
 
     def seeds(self) -> list[Genome]:
-        return [hand_set()]
+        return [hand_set(self._mlp)]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Gains tell the surrogate their value and its square; structure genes are one-hot only."""
-        ladders = [np.stack([g, g**2], axis=1) for g in self._ladders]
-        return [None, None, *ladders[:-1], None, ladders[-1]]
+        gains = [np.stack([g, g**2], axis=1) for g in (*self._ladders, np.array(MLP_GAINS, dtype=np.float32))]
+        return [None, None, *gains[:-1], *((None, gains[-1]) if self._mlp else ())]
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return {gene.name: gene.choices[a] for gene, a in zip(self.genes, genome, strict=True)}
@@ -167,15 +169,14 @@ class GrownWeights:
         order = sorted(range(len(genomes)), key=lambda i: genomes[i][0])
         groups = [list(members) for _, members in groupby(order, key=lambda i: genomes[i][0])]
         picks = np.array(genomes)[order]
-        gain_alleles = np.delete(picks, (0, 1, _MLP), axis=1).T
-        values = np.stack([ladder[a] for ladder, a in zip(self._ladders, gain_alleles, strict=True)], axis=1)
+        values = np.stack([ladder[a] for ladder, a in zip(self._ladders, picks.T[2:_MLP], strict=True)], axis=1)
         contexts, gains = torch.from_numpy(picks[:, 1]).to(self.device), torch.from_numpy(values).to(self.device)
         parts, start = [], 0
         for group in groups:
             rows = slice(start, start + len(group))
             crystals = self.crystals(genomes[group[0]][0])
             crystals.grow_contexts(genomes[i][1] for i in group)
-            parts.append(_Assembly(crystals, contexts[rows], gains[rows], [genomes[i][_MLP] for i in group]))
+            parts.append(_Assembly(crystals, contexts[rows], gains[rows]))
             start = rows.stop
         place = torch.tensor(order).argsort()  # where a candidate stands among the grouped ones
         stacks = [part.params() for part in parts]
@@ -192,7 +193,7 @@ class GrownWeights:
 
     def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:
         """The MLP crystals of those candidates that have any."""
-        having = [i for i, g in enumerate(genomes) if MLPS[g[_MLP]][1]]
+        having = [i for i, g in enumerate(genomes) if self._mlp and MLPS[g[_MLP]][1]]
         if not having:
             return None
         keys = [(genomes[i][0], genomes[i][1], genomes[i][_MLP]) for i in having]
@@ -201,7 +202,7 @@ class GrownWeights:
         for codes, context, mlp in distinct:
             crystals = self.crystals(codes)
             features, fitted = crystals.units(context, mlp)
-            rows, columns = crystals.template.hidden_units(features.weight, fitted.matrix)
+            rows, columns = crystals.template.hidden_units(features.weight, fitted)
             fc.append(rows)
             bias.append(features.bias)
             proj.append(columns)
@@ -246,14 +247,10 @@ class _GrownTables(Embeddings, Heads):
 class _Assembly:
     """Candidates that share their codes: tensors (P, ...) over the candidates."""
 
-    def __init__(self, crystals: _Crystals, contexts: Tensor, values: Tensor, mlps: Sequence[int]) -> None:
-        """`contexts` (P,) and `values` (P, number of gain genes) on the device; `mlps` (P,) are alleles."""
+    def __init__(self, crystals: _Crystals, contexts: Tensor, values: Tensor) -> None:
+        """`contexts` (P,) and `values` (P, number of gain genes) on the device."""
         self.crystals, self.contexts = crystals, contexts
-        self.gain = dict(zip((*GAINS, "mlp.gain"), values.T, strict=True))
-        self._expected: dict[tuple[int, int], list[int]] = {}  # MLP crystals -> the candidates that have them
-        for i, (context, mlp) in enumerate(zip(contexts.tolist(), mlps, strict=True)):
-            if MLPS[mlp][1]:
-                self._expected.setdefault((context, mlp), []).append(i)
+        self.gain = dict(zip(GAINS, values.T, strict=True))
         self.rarity = -torch.log1p(self.crystals.codes.statistics.row / self.gain["rarity.knee"][:, None])
         self.mean_rarity = self.rarity.mean(1)
 
@@ -279,9 +276,6 @@ class _Assembly:
         expected = crystals.expected[self.contexts[:, None], tokens[None, :]]
         out = torch.zeros(*rarity.shape, layout.d_model, device=rarity.device)
         code = crystals.codes.a[tokens] - gain["context.gain"][:, None, None] * expected
-        for (context, mlp), members in self._expected.items():
-            mean = crystals.units(context, mlp)[1].expected[tokens]
-            code[members] -= gain["mlp.gain"][members, None, None] * mean
         out[..., layout.code_dims] = gain["temperature"][:, None, None] * code
         value = FAINT * torch.exp(gain["copy.rare_value"][:, None] * rarity)
         out[..., layout.identity_dims] = crystals.names[tokens] * value[..., None]

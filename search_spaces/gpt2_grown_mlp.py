@@ -42,11 +42,10 @@ class PopulationWithUnits(PopulationGPT2):
         units = self.units
         if units is not None and candidate in (members := units.members.tolist()):
             i, start = members.index(candidate), self.params[f"{_LAYER}.mlp.fc.weight"].shape[1]
-            mlp, rows = model.h[1].mlp, slice(start, start + units.fc.shape[1])
-            with torch.no_grad():
-                mlp.fc.weight[rows] = units.fc[i].cpu()
-                mlp.fc.bias[rows] = units.bias[i].cpu()
-                mlp.proj.weight[:, rows] = units.proj[i].cpu()
+            state, rows = model.state_dict(), slice(start, start + units.fc.shape[1])  # which shares the model's memory
+            state[f"{_LAYER}.mlp.fc.weight"][rows] = units.fc[i].cpu()
+            state[f"{_LAYER}.mlp.fc.bias"][rows] = units.bias[i].cpu()
+            state[f"{_LAYER}.mlp.proj.weight"][:, rows] = units.proj[i].cpu()
         return model
 
     def _mlp(self, x: Tensor, layer: str) -> Tensor:

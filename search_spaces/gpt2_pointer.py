@@ -34,7 +34,7 @@ class GPT2PointerSpace(LanguageModelSpace):
             raise ConfigError(
                 "space gpt2-pointer has a grown library only",
                 got=self.context.library,
-                remedy="Use --library grown, or --space gpt2 for the random control.",
+                remedy="Use --library grown, or --space gpt2 for the others.",
             )
         return PointerWeights(self)
 

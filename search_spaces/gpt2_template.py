@@ -3,7 +3,8 @@
 Layer 0, head 0 fetches the previous token's name; head 1 averages codes of earlier tokens and adds what they say. Layer
 1, head 0 copies: it looks for tokens whose predecessor is the current token, prefers rare ones, and rests on position 0
 when there is none. Each MLP uses two units: the first swells position 0's ballast, so that resting there brings nothing,
-the second takes the swelling back. Layer 1's may have further units, which read the code and add to it. Further layers and heads stay silent.
+the second takes the swelling back. Layer 1's may have further units, which read the code and add to it. Further layers
+and heads stay silent.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Template:
         return out
 
     def hidden_units(self, weight: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Units that read the code by `weight` (H, K) and write to it by `output` (H, K), as rows (H, d) and columns (d, H)."""
+        """Rows (H, d) and columns (d, H) of units that read the code by `weight` and write to it by `output`, both (H, K)."""
         return weight @ self._code_axes.T, self._code_axes @ output.T
 
     def _query(self, pattern: PositionPattern) -> Tensor:

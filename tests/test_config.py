@@ -49,7 +49,10 @@ def test_integers_do_for_floats(tmp_path: Path) -> None:
         ("fitness_tokens = []", "fitness_tokens are positive and rising; got []"),
         ("fitness_tokens = [20, 10]", "fitness_tokens are positive and rising; got [20, 10]"),
         ("fitness_tokens = [0, 10]", "fitness_tokens are positive and rising; got [0, 10]"),
-        ('library = "borrowed"', "library is grown or random; got 'borrowed'"),
+        ('library = "borrowed"', "library is grown, random or warm; got 'borrowed'"),
+        ('library = "warm"', "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER"),
+        ('checkpoint = "a"', "library grown uses no checkpoint; got 'a'. Use --library warm"),
+        ('library = "warm"\ncheckpoint = 3', "checkpoint is of type str; got 3"),
         ("gens = ", "is TOML"),
     ],
 )

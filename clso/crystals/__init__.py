@@ -13,6 +13,7 @@ from clso.crystals.quantised import Quantised
 from clso.crystals.registry import FAMILIES, make_crystal, register_family
 from clso.crystals.selection import Identity, Permutation, Zero
 from clso.crystals.sparse import Checkerboard, SparseColumns, SparseRandom, SparseRows
+from clso.crystals.svd import Svd, cut, cuts
 from clso.crystals.toeplitz import Circulant, Toeplitz
 
 __all__ = [
@@ -32,8 +33,11 @@ __all__ = [
     "SparseColumns",
     "SparseRandom",
     "SparseRows",
+    "Svd",
     "Toeplitz",
     "Zero",
+    "cut",
+    "cuts",
     "make_crystal",
     "register_family",
 ]

@@ -62,9 +62,7 @@ def _has_triton() -> bool:
 
 def _fused_kernel_fits(hidden: Tensor) -> bool:
     """Whether the Triton kernel takes hidden states (..., n, d)."""
-    return (
-        hidden.is_cuda and _has_triton() and hidden.shape[-1] in (16, 32, 64, 128) and hidden.shape[-2] % 128 == 0
-    )
+    return hidden.is_cuda and _has_triton() and hidden.shape[-1] in (16, 32, 64, 128) and hidden.shape[-2] % 128 == 0
 
 
 def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Every family with the parameters it is tested at: a new random family is added here, and is then tested."""
+"""Every family with the parameters it is tested at: a new family is added here, and is then tested."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from clso.crystals import Crystal, make_crystal
+from clso.crystals import Crystal, cut, make_crystal
 from clso.crystals.params import ParamValue
 
 
@@ -24,7 +24,26 @@ class Entry:
         return "-".join([self.family, *(f"{k}{v}" for k, v in self.params.items())])
 
 
-CATALOGUE = [
+@dataclass(frozen=True)
+class CutEntry(Entry):
+    """A family that is made from a given matrix: here, a random one."""
+
+    rank: int = 1
+
+    def make(self, shape: tuple[int, int], seed: int = 0) -> Crystal:
+        matrix = random_input(*shape, seed=seed, dtype=torch.float32)
+        return cut(matrix, min(self.rank, *shape))
+
+    def __str__(self) -> str:
+        return f"{self.family}-rank{self.rank}"
+
+
+def random_input(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+CATALOGUE: list[Entry] = [
     *(Entry("block_diagonal", {"blocks": n}) for n in (1, 2, 3, 8)),
     *(Entry("low_rank", {"rank": r}) for r in (1, 8, 64)),
     Entry("low_rank", {"rank": 4, "density": 0.1}),
@@ -42,12 +61,8 @@ CATALOGUE = [
     Entry("permutation", {"gain": 3.0}, unit_energy=False),
     Entry("identity", unit_energy=False),
     Entry("zero", unit_energy=False),
+    *(CutEntry("svd", rank=r, unit_energy=False) for r in (1, 8, 1000)),
 ]
 
 # Square, rectangular both ways, odd, prime, single row, single column, single entry.
 SHAPES = [(128, 128), (96, 40), (24, 64), (7, 13), (13, 7), (1, 9), (9, 1), (1, 1)]
-
-
-def random_input(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)

@@ -30,14 +30,10 @@ Regression = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ValueMap:
-    """`matrix` (q, k): from features to what is added. `expected` (V, k): mean(f | x_t) @ matrix, to subtract.
-
-    `sigma` (k, k) is the damped covariance: what is added, times it, is the change in the expected target code.
-    """
+    """`matrix` (q, k): from features to what is added. `expected` (V, k): mean(f | x_t) @ matrix, to subtract."""
 
     matrix: Tensor
     expected: Tensor
-    sigma: Tensor
 
 
 def fit_value_map(
@@ -56,11 +52,18 @@ def fit_value_map(
 
 
 def fit_map(
-    blocks: Tensor, regression: Regression, vocab_size: int, *, ridge: float = 0.3, damping: float = 1.0
+    blocks: Tensor,
+    regression: Regression,
+    vocab_size: int,
+    *,
+    ridge: float = 0.3,
+    damping: float = 1.0,
+    between: float = 0.0,
 ) -> ValueMap:
     """Fit the map of any features of the context.
 
-    `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted.
+    `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted. `between` is the price of
+    `expected`: 0 where it will be subtracted, 1 for ordinary least squares on features as they are, where it will not.
     """
     sums: tuple[Tensor, ...] | None = None
     for part in torch.split(blocks, max(1, _ROWS // (blocks.shape[1] - 1))):
@@ -78,7 +81,7 @@ def fit_map(
     assert sums is not None
     ff, fr, rr = sums
     inverse_n = 1 / n.clamp(min=1)[:, None]
-    ff = ff - sum_f.T @ (sum_f * inverse_n)
+    ff = ff - (1 - between) * (sum_f.T @ (sum_f * inverse_n))
     fr = fr - sum_f.T @ (sum_r * inverse_n)
     rr = rr - sum_r.T @ (sum_r * inverse_n)
     sigma = rr / (n.clamp(min=1) - 1).sum().clamp(min=1)
@@ -88,4 +91,4 @@ def fit_map(
     m = torch.linalg.solve(sigma, m.T).T
     average = sum_f.sum(0) / n.sum().clamp(min=1)
     expected = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)
-    return ValueMap(m, expected @ m, sigma)
+    return ValueMap(m, expected @ m)

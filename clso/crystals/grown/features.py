@@ -2,8 +2,9 @@
 
 Features phi(h) = GELU(W h / s + c) of the code h that the context head leaves, with W a random crystal, c random biases
 and s the size of codes (random features after Rahimi & Recht 2007; a layer so trained is an extreme learning machine,
-Huang et al. 2006). The output matrix is the regression of `clso.crystals.grown.context` on what the context head has not
-explained: phi is nearly linear in places, and the linear part must not be added twice.
+Huang et al. 2006). The output matrix is the regression of `clso.crystals.grown.context` with one difference. Most of phi
+is the current token's doing, and to subtract its mean given the token would move the embedded code, which both layers
+read, by more than its own length. So nothing is subtracted, and the regression is of phi as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -62,15 +62,15 @@ def fit_features(
     context: ValueMap,
     features: RandomFeatures,
     *,
-    ridge: float = 0.3,
+    ridge: float = 0.01,
     damping: float = 1.0,
-) -> ValueMap:
-    """The output map of `features` behind a context head with `context` fitted for `attention` (T, T)."""
+) -> Tensor:
+    """The output map (H, k) of `features` behind a context head with `context` fitted for `attention` (T, T)."""
     attention = attention.to(a.device)
 
     def regression(part: Tensor) -> tuple[Tensor, Tensor]:
         x = part[:, :-1]
         added = (attention @ a[x]) @ context.matrix - context.expected[x]
-        return features(a[x] + added).flatten(0, 1), b[part[:, 1:].flatten()] - (added @ context.sigma).flatten(0, 1)
+        return features(a[x] + added).flatten(0, 1), b[part[:, 1:].flatten()]
 
-    return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping)
+    return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping, between=1.0).matrix

@@ -1,0 +1,107 @@
+"""MLP crystals of the grown `gpt2` space."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clso.crystals.grown.context import fit_map
+from clso.data import load_corpus
+from clso.language import SpaceContext
+from clso.models.gpt2 import text_loss
+from search_spaces.gpt2 import GPT2Space
+from search_spaces.gpt2_genes import GAINS, MLP_GAINS, MLPS, hand_set
+from search_spaces.gpt2_grown import GrownWeights
+
+SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
+MLP = 2 + len(GAINS)
+
+
+@pytest.fixture(scope="module")
+def space(english_path: Path) -> GPT2Space:
+    context = SpaceContext(
+        load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"), library="grown", mlp=True, model=SIZES
+    )
+    return GPT2Space(context)
+
+
+def with_mlp(genome: tuple[int, ...], mlp: int, gain: float = 1.0) -> tuple[int, ...]:
+    return (*genome[:MLP], mlp, MLP_GAINS.index(gain))
+
+
+def varied(space: GPT2Space) -> list[tuple[int, ...]]:
+    """Every MLP allele, off included, under random other genes."""
+    rng = random.Random(0)
+    return [with_mlp(space.sample(rng), i % len(MLPS), MLP_GAINS[i % 3]) for i in range(8)]
+
+
+def test_the_population_is_the_exported_modules(space: GPT2Space) -> None:
+    blocks, genomes = space.blocks("fitness", 1024), varied(space)
+    modules = [text_loss(space.model(g), blocks) for g in genomes]
+    assert space.losses(genomes, blocks).tolist() == pytest.approx(modules, abs=1e-5)
+
+
+def test_company_does_not_change_a_bit(space: GPT2Space) -> None:
+    blocks, genomes = space.blocks("fitness", 1024), varied(space)
+    alone = [space.losses([g], blocks).item() for g in genomes]
+    assert space.losses(genomes, blocks).tolist() == alone
+    assert space.losses(genomes[::-1], blocks).tolist() == alone[::-1]
+
+
+def test_units_are_only_computed_for_those_who_have_them(space: GPT2Space) -> None:
+    source = space.source
+    assert source.population([hand_set(mlp=True)] * 2).units is None  # type: ignore[attr-defined]
+    units = source.population([hand_set(mlp=True), with_mlp(hand_set(mlp=True), 1), hand_set(mlp=True)]).units  # type: ignore[attr-defined]
+    assert units.members.tolist() == [1]
+    assert units.fc.shape == (1, MLPS[1][1], 32)
+
+
+@pytest.mark.parametrize("mlp", range(1, len(MLPS)))
+def test_the_units_add_what_was_fitted(space: GPT2Space, mlp: int) -> None:
+    """With the context head off, the code that the units read is the token's own, so that all is known exactly."""
+    source = space.source
+    assert isinstance(source, GrownWeights)
+    off = (*hand_set(mlp=True)[:2], GAINS["context.gain"].index(0.0), *hand_set(mlp=True)[3:])
+    tokens = space.blocks("valid", 128)[:, :-1]
+    crystals = source.crystals(off[0])
+    hidden = source.population([off, with_mlp(off, mlp)]).hidden(tokens) @ source.rotation
+    hidden = hidden.view(2, *tokens.shape, -1)[:, :, 1:]
+    # Codes of a small text are large, and ln_f divides by a norm that they change: position codes tell by how much.
+    position = hidden[..., crystals.layout.position_dims].norm(dim=-1, keepdim=True)
+    without, with_units = 10 * 2**0.5 * hidden[..., crystals.layout.code_dims] / position
+    added = with_units - without
+    features, output = crystals.units(off[1], mlp)
+    assert torch.allclose(without, crystals.codes.a[tokens[:, 1:]], rtol=0.01, atol=0.01)
+    expected = features(without) @ output
+    assert ((added - expected).norm() / expected.norm()).item() < 0.05
+
+
+def test_the_price_of_the_mean_is_ordinary_least_squares_at_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.randint(5, (40, 9), generator=generator)
+    f_table, r_table = torch.randn(5, 3, generator=generator), torch.randn(5, 2, generator=generator)
+    f_all = torch.randn(40, 8, 3, generator=generator)
+
+    def regression(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (f_all + f_table[part[:, :-1]]).flatten(0, 1), r_table[part[:, 1:].flatten()]
+
+    fitted = fit_map(blocks, regression, 5, ridge=0.0, between=1.0)
+    f, r = regression(blocks)
+    x = blocks[:, :-1].flatten()
+    r = r - torch.stack([r[x == token].mean(0) for token in range(5)])[x]
+    sigma = r.T @ r / (len(x) - 5)
+    sigma += sigma.diagonal().mean() * torch.eye(2)
+    wanted = torch.linalg.lstsq(f, r).solution @ torch.linalg.inv(sigma)
+    assert torch.allclose(fitted.matrix, wanted, atol=1e-4)
+
+
+def test_genes_and_hand_set_genome_belong_together(space: GPT2Space) -> None:
+    described = space.source.decode(space.validate(hand_set(mlp=True)))
+    assert described["mlp"] == "off"
+    assert [g.name for g in space.genes][-2:] == ["mlp", "mlp.gain"]
+    for gene, features in zip(space.genes, space.descriptors(), strict=True):
+        assert features is None or len(features) == len(gene)

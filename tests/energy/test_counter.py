@@ -92,8 +92,8 @@ def test_polling_catches_several_wraps_in_one_window():
         return [5.0 * reads % 20.0]
 
     backend = CounterBackend("test", read_j, limits, lambda: 0.1 * reads)
+    first = reads + 1  # the reading that `begin` takes; the poller is at work as soon as it returns
     backend.begin()
-    first = reads
     deadline_s = time.monotonic() + 10.0
     while reads < first + 20 and time.monotonic() < deadline_s:
         time.sleep(0.005)

@@ -50,6 +50,12 @@ def test_costs_and_controls() -> None:
     assert f"true loss of {random:.3f}" in README.replace("\n", " ")
 
 
+@pytest.mark.parametrize("arm", ["adamw_reference", "adamw_best"])
+def test_adamw_losses(arm: str) -> None:
+    models = _record("2026-11-22_adamw-losses/models.json")["models"]
+    assert f"| {median(m['test_loss'] for m in models if m['arm'] == arm):.3f} |" in README
+
+
 def test_speed() -> None:
     speed = _record("2026-11-22_throughput/throughput.json")
     assert f"{speed['batched_tokens_per_s'] / 1e6:.1f} M candidate-tokens" in README

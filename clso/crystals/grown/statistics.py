@@ -32,11 +32,6 @@ class PairCounts:
         """Occurrences of each row token (V,)."""
         return _sums(self.i, self.count, self.vocab_size)
 
-    def transposed(self) -> PairCounts:
-        """The same pairs, sorted by column."""
-        order = torch.argsort(self.j, stable=True)
-        return PairCounts(self.j[order], self.i[order], self.count[order], self.vocab_size)
-
 
 def _sums(index: Tensor, values: Tensor, size: int) -> Tensor:
     return torch.bincount(index, weights=values, minlength=size).float()

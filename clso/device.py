@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from functools import cache
 
 import torch
 
 from clso.errors import DeviceError
 
-__all__ = ["resolve_device"]
+__all__ = ["has_triton", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -29,3 +31,9 @@ def resolve_device(name: str) -> str:
             remedy="Use --device auto, or see `clso doctor`.",
         )
     return f"cuda:{index}"
+
+
+@cache
+def has_triton() -> bool:
+    """Whether our own GPU kernels can be compiled."""
+    return importlib.util.find_spec("triton") is not None

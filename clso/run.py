@@ -30,7 +30,7 @@ from clso.space import SearchSpace
 if TYPE_CHECKING:
     from clso.data import Corpus
 
-__all__ = ["Trained", "build_space", "evolve", "resume", "train_on"]
+__all__ = ["Trained", "build_space", "evolve", "load_plugins", "resume", "train_on"]
 
 _WINDOW_S = 1.0
 
@@ -50,7 +50,7 @@ def evolve(
     """
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
-    _load_plugins(config)
+    load_plugins(config)
     folder = RunFolder.create(out, config)
     try:
         return _execute(folder, config, device, None, False, listener or Listener(), stop, cache_dir)
@@ -97,13 +97,19 @@ class Trained:
     account: dict[str, Any]
 
 
-def train_on(corpus: Corpus, config: RunConfig, device: str, out: Path) -> Trained:
+def train_on(
+    corpus: Corpus,
+    config: RunConfig,
+    device: str,
+    out: Path,
+    loaded: tuple[plugins.Plugin, plugins.Plugin | None] | None = None,
+) -> Trained:
     """One whole run in the new folder `out`, from tokens to the winner scored on `valid`; `test` stays unread.
 
     Nothing is loaded or tokenized and no energy is read here: `clso prove` repeats it inside windows of its own. It is
-    the same line as `evolve`, bookkeeping included.
+    the same line as `evolve`, bookkeeping included. `loaded` are the config's plugins, where they are at hand.
     """
-    space_plugin, surrogate_plugin = _load_plugins(config)
+    space_plugin, surrogate_plugin = loaded or load_plugins(config)
     with open_meter("null", device) as meter:
         ledger = Ledger(meter)
         folder = RunFolder.create(out, config)
@@ -135,7 +141,8 @@ def build_space(
     return space
 
 
-def _load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | None]:
+def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | None]:
+    """The config's space and surrogate (None for "none"). Raises `PluginError`."""
     surrogate = None if config.surrogate == "none" else plugins.load("surrogates", config.surrogate)
     if surrogate is not None and not callable(surrogate.value):
         raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
@@ -154,7 +161,7 @@ def _execute(
     stop: Callable[[], bool],
     cache_dir: Path | None,
 ) -> dict[str, Any]:
-    space_plugin, surrogate_plugin = _load_plugins(config)
+    space_plugin, surrogate_plugin = load_plugins(config)
     with open_meter(config.energy, device) as meter:
         ledger = Ledger(meter, state["ledger"] if state else None)
         if resumed and not (state and state["clean"]):

@@ -43,6 +43,9 @@ class WeightSource(Protocol):
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         """Stacked weights of the genomes, on the search's device."""
 
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        """Mean loss of each genome on shared blocks (B, T + 1): (P,) float64, nats per token."""
+
     def decode(self, genome: Genome) -> Any:
         """What each slot of the model holds."""
 
@@ -82,7 +85,7 @@ class GPT2Space(LanguageModelSpace):
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         n = candidates_per_pass(self.config, blocks.device)
         parts = [genomes[i : i + n] for i in range(0, len(genomes), n)]
-        return torch.cat([self.source.population(part).losses(blocks) for part in parts])
+        return torch.cat([self.source.losses(part, blocks) for part in parts])
 
     def model(self, genome: Genome) -> GPT2:
         return self.source.population([self.validate(genome)]).single(0)

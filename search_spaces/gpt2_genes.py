@@ -1,14 +1,12 @@
 """Genes of the grown `gpt2` space: which grown parts a model has, and how strongly each of them speaks.
 
-Structure genes pick crystals: the embedding/head codes with their split of the residual dimensions, the pattern of the
-context head, the hidden units of the MLP. Gain genes pick a number from a short ladder. `hand_set` is the default genome:
-round numbers, not tuned.
+Structure genes pick crystals: the embedding/head codes, the pattern of the context head, the hidden units of the MLP. Gain
+genes pick a number from a short ladder. `hand_set` is the default genome: round numbers, not tuned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from clso.crystals.grown.codes import CodeFamily
 from clso.crystals.grown.layout import Layout
@@ -20,60 +18,42 @@ __all__ = [
     "GAINS",
     "MLPS",
     "MLP_GAINS",
-    "CodeAllele",
-    "code_alleles",
+    "code_families",
     "genome_of",
     "grown_genes",
     "hand_set",
+    "layout_of",
 ]
 
-
-@dataclass(frozen=True)
-class CodeAllele:
-    """Codes of one family, and the split of the residual dimensions that goes with their rank."""
-
-    family: CodeFamily
-    layout: Layout
-
-    @property
-    def label(self) -> str:
-        return f"{self.family.label}, identity {self.layout.identity}, match {self.layout.match}"
-
-
-_CODES = (
-    # share of code dimensions, share of identity dimensions, smoothing, discount
-    (0.39, 0.33, 1.0, 0.6),
-    (0.39, 0.33, 0.5, 0.6),
-    (0.48, 0.28, 1.0, 0.6),
-)
+_CODE_SHARE, _IDENTITY_SHARE = 0.39, 0.33  # of the residual dimensions that are not reserved
+_SMOOTHINGS = ((0.7, 0.45), (1.0, 0.45), (0.5, 0.3))  # what is added to continuation counts, and the discount
 
 CONTEXTS: tuple[tuple[str, float], ...] = (
     ("lag", 1),
-    ("decay", 2),
     ("decay", 3),
     ("decay", 5),
     ("decay", 8),
+    ("decay", 12),
 )
 """Patterns of the context head: ("lag", k back) or ("decay", tau in positions)."""
 
 GAINS: dict[str, tuple[float, ...]] = {
     # What the context head adds to the bigram code; 0 switches the head off.
-    "context.gain": (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),
+    "context.gain": (0.0, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4),
     # Scale of the bigram logits.
     "temperature": (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05),
-    # Occurrences from which a token counts as common: rarity = -log(1 + count / knee).
-    "rarity.knee": (8.0, 16.0, 32.0, 64.0, 128.0, 256.0),
+    # Occurrences from which a token counts as common: rarity = -log(1 + count / knee), less its mean over a text. What
+    # follows is therefore said of a typical token, and the strengths do not depend on the slopes.
+    "rarity.knee": (16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
     # Rarity's power in the boost that a copied token gets, and in the strength of a copied name.
-    "copy.rare_boost": (0.2, 0.35, 0.5, 0.65, 0.8, 0.95),
-    "copy.rare_value": (-0.2, -0.1, 0.0, 0.1, 0.2),
-    # Rarity's slope in the unigram bias.
-    "bias.rarity": (-0.15, -0.1, -0.05, 0.0, 0.05),
+    "copy.rare_boost": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65),
+    "copy.rare_value": (-0.1, 0.0, 0.05, 0.1, 0.15, 0.2),
     # Scores of the copy head: rarity of the token to copy, match of its predecessor with the current token, sink.
-    "copy.salience": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
-    "copy.match": (6.0, 8.0, 10.0, 12.0, 14.0, 16.0),
-    "copy.sink": (5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0),
+    "copy.salience": (0.0, 0.25, 0.5, 1.0, 1.5),
+    "copy.match": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
+    "copy.sink": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
     # Logits that a copied token gains; 0 switches the head off.
-    "copy.gain": (0.0, 4.0, 7.0, 10.0, 12.0, 14.0, 16.0, 19.0),
+    "copy.gain": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0),
 }
 
 MLPS: tuple[tuple[str, int], ...] = (("off", 0), ("random-feature", 64), ("block-sparse", 64), ("low-rank", 64))
@@ -84,34 +64,35 @@ MLP_GAINS = (0.5, 1.0, 1.5, 2.0)
 
 _HAND_SET = {
     "codes": 0,
-    "context": 2,
-    "context.gain": 0.5,
+    "context": 1,
+    "context.gain": 0.6,
     "temperature": 1.0,
     "rarity.knee": 64.0,
-    "copy.rare_boost": 0.5,
+    "copy.rare_boost": 0.3,
     "copy.rare_value": 0.0,
-    "bias.rarity": 0.0,
-    "copy.salience": 1.0,
-    "copy.match": 10.0,
-    "copy.sink": 8.0,
-    "copy.gain": 10.0,
+    "copy.salience": 0.5,
+    "copy.match": 6.0,
+    "copy.sink": 6.0,
+    "copy.gain": 4.0,
 }
 
 
-def code_alleles(config: GPT2Config) -> tuple[CodeAllele, ...]:
-    """The code alleles for a model's sizes."""
-    alleles = []
-    for code, identity, smoothing, discount in _CODES:
-        layout = Layout.by_shares(config.d_model, config.d_model // config.n_heads, code, identity)
-        alleles.append(CodeAllele(CodeFamily(layout.code, smoothing=smoothing, discount=discount), layout))
-    return tuple(alleles)
+def layout_of(config: GPT2Config) -> Layout:
+    """The split of a model's residual dimensions. All code families share it, so that any mix of them is one batch."""
+    return Layout.by_shares(config.d_model, config.d_model // config.n_heads, _CODE_SHARE, _IDENTITY_SHARE)
+
+
+def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
+    """The families of codes that the first gene picks from."""
+    rank = layout_of(config).code
+    return tuple(CodeFamily(rank, smoothing=s, discount=d, unseen_weight=0.006) for s, d in _SMOOTHINGS)
 
 
 def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
     """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
     gains = (Gene(name, tuple(f"{g:g}" for g in ladder)) for name, ladder in GAINS.items())
-    genes = (Gene("codes", tuple(a.label for a in code_alleles(config))), Gene("context", contexts), *gains)
+    genes = (Gene("codes", tuple(f.label for f in code_families(config))), Gene("context", contexts), *gains)
     if not mlp:
         return genes
     families = tuple(f"{family} {size}" if size else family for family, size in MLPS)

@@ -60,6 +60,9 @@ class RandomWeights:
         """Random crystals know no text."""
         return self
 
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        return self.population(genomes).losses(blocks)
+
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         picks = torch.tensor(genomes, dtype=torch.long).reshape(len(genomes), len(self.slots))
         column = {slot.name: picks[:, i] for i, slot in enumerate(self.slots)}

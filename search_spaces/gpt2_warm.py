@@ -119,6 +119,9 @@ class WarmWeights:
         """The checkpoint brings its knowledge along; the run's text adds none."""
         return self
 
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        return self.population(genomes).losses(blocks)
+
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         n = len(genomes)
         picks = torch.tensor(genomes, dtype=torch.long, device=self.device).reshape(n, len(self.slots))

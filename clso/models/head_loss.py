@@ -6,15 +6,15 @@ tiles of rows; each tile's logits live just long enough to be reduced to a log-s
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from clso.device import has_triton
 from clso.models.tables import Heads
 
-__all__ = ["population_head_loss", "row_losses"]
+__all__ = ["fused_kernel_fits", "population_head_loss", "row_losses"]
 
 _CPU_TILE_ELEMENTS = 1 << 20  # logits in flight on a CPU: 4 MB, so that the three passes over them stay in cache
 _CUDA_MEMORY_SHARE = 0.25  # of the free memory; logits, their exponentials and a margin
@@ -27,10 +27,16 @@ def _rows_per_tile(n_rows: int, vocab_size: int, device: torch.device) -> int:
     bit, does not depend on who shares the batch. On a GPU it is what a share of the free memory holds.
     """
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return max(128, int(free * _CUDA_MEMORY_SHARE) // (12 * vocab_size))
+        return max(128, _cuda_logits(device) // vocab_size)
     limit = max(32, _CPU_TILE_ELEMENTS // vocab_size)
     return next(r for r in range(min(limit, n_rows), 0, -1) if n_rows % r == 0)
+
+
+@cache
+def _cuda_logits(device: torch.device) -> int:
+    """Logits that a share of a GPU's free memory holds, as there was when it was first asked for."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * _CUDA_MEMORY_SHARE) // 12
 
 
 def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
@@ -42,7 +48,7 @@ def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tenso
     if heads.basis is not None:
         hidden = hidden @ heads.basis
     n_candidates, n_rows, _ = hidden.shape
-    if _fused_kernel_fits(hidden):
+    if fused_kernel_fits(hidden.device, n_rows, hidden.shape[2]):
         return _fused_head_loss(hidden, heads, targets)
     tables = heads.distinct(hidden.dtype)
     tile = _rows_per_tile(n_rows, tables.shape[1], hidden.device)
@@ -55,14 +61,9 @@ def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tenso
     return out
 
 
-@cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
-
-
-def _fused_kernel_fits(hidden: Tensor) -> bool:
-    """Whether the Triton kernel takes hidden states (..., n, d)."""
-    return hidden.is_cuda and _has_triton() and hidden.shape[-1] in (16, 32, 64, 128) and hidden.shape[-2] % 128 == 0
+def fused_kernel_fits(device: torch.device, n_rows: int, d_model: int) -> bool:
+    """Whether the Triton kernel takes hidden states (n_rows, d_model)."""
+    return device.type == "cuda" and has_triton() and d_model in (16, 32, 64, 128) and n_rows % 128 == 0
 
 
 def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
@@ -70,16 +71,17 @@ def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
 
     n_candidates, n_rows, _ = hidden.shape
     rows, tables = hidden.half().contiguous(), heads.distinct(torch.float16)
-    index = heads.index.to(hidden.device, torch.int32)
-    lse = log_sum_exp(rows.flatten(0, 1), tables, index.repeat_interleave(n_rows // ROW_TILE))
-    picked = tables[index[:, None].long(), targets[None, :]]
+    index = heads.index.to(hidden.device)
+    tiles = index.int()[:, None].expand(-1, n_rows // ROW_TILE).reshape(-1).contiguous()
+    lse = log_sum_exp(rows.flatten(0, 1), tables, tiles)
+    picked = tables[index[:, None], targets[None, :]]
     at_target = (rows.float() * picked.float()).sum(2)
     return (lse.view(n_candidates, n_rows) - at_target).double().sum(1)
 
 
 def row_losses(rows: Tensor, weight: Tensor, targets: Tensor, tile: int | None = None) -> Tensor:
     """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d), a tile at a time."""
-    if tile is None and _fused_kernel_fits(rows):
+    if tile is None and fused_kernel_fits(rows.device, *rows.shape):
         return _fused_row_losses(rows, weight, targets)
     tile = _rows_per_tile(len(rows), weight.shape[0], rows.device) if tile is None else tile
     losses = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -31,9 +32,8 @@ def blocks_per_pass(n_candidates: int, config: GPT2Config, device: torch.device)
     """
     if device.type != "cuda":
         return _CPU_BLOCKS
-    free, _ = torch.cuda.mem_get_info(device)
     bytes_per_block = 4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions * n_candidates
-    return max(1, int(free * _MEMORY_SHARE) // bytes_per_block)
+    return max(1, _cuda_bytes(device) // bytes_per_block)
 
 
 def candidates_per_pass(config: GPT2Config, device: torch.device) -> int:
@@ -41,9 +41,15 @@ def candidates_per_pass(config: GPT2Config, device: torch.device) -> int:
     tables = 2 * 4 * config.vocab_size * config.d_model
     activations = 4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return max(1, int(free * _MEMORY_SHARE) // (tables + activations))
+        return max(1, _cuda_bytes(device) // (tables + activations))
     return max(1, _CPU_BYTES // (tables + activations * _CPU_BLOCKS))
+
+
+@cache
+def _cuda_bytes(device: torch.device) -> int:
+    """What one pass may take of a GPU's memory. Asked once: the driver takes as long to answer as ten kernels run."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * _MEMORY_SHARE)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Embeddings(ABC):
 class Heads(ABC):
     """Head tables of P candidates.
 
-    `index` (P,), on the CPU, says which of the distinct tables a candidate uses. Tables may be given in an orthogonal basis
+    `index` (P,) says which of the distinct tables a candidate uses. Tables may be given in an orthogonal basis
     of the hidden space: then `basis` (d, d) takes hidden states there, and candidate p's logits are
     hidden @ basis @ table[index[p]]^T.
     """

@@ -67,8 +67,8 @@ def log_sum_exp(rows: Tensor, heads: Tensor, table_of_tile: Tensor) -> Tensor:
     """
     n, d = rows.shape
     v = heads.shape[1]
-    if n % ROW_TILE or not rows.is_contiguous() or not heads.is_contiguous():
-        raise ValueError(f"contiguous rows in whole tiles of {ROW_TILE}, not {tuple(rows.shape)}")
+    if n % ROW_TILE or not all(x.is_contiguous() for x in (rows, heads, table_of_tile)):
+        raise ValueError(f"contiguous operands, rows in whole tiles of {ROW_TILE}, not {tuple(rows.shape)}")
     per_split = -(-v // (_SPLITS * _COLUMN_TILE)) * _COLUMN_TILE
     splits = -(-v // per_split)
     maxima = torch.empty(splits, n, device=rows.device)

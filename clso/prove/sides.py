@@ -20,7 +20,7 @@ from clso.language import token_blocks
 from clso.models.gpt2 import text_loss
 from clso.models.store import load_model
 from clso.prove.windows import Arm
-from clso.run import Trained, train_on
+from clso.run import Trained, load_plugins, train_on
 
 __all__ = ["ClsoSide", "HostCorpus", "adamw_arm", "adamw_model", "losses_from_disk"]
 
@@ -54,6 +54,7 @@ class ClsoSide:
     def __init__(self, config: RunConfig, host: HostCorpus, corpus: Corpus, device: str, work: Path) -> None:
         self.config, self._host, self._corpus, self._device, self._work = config, host, corpus, device, work
         self._numbers = itertools.count()
+        self._plugins = load_plugins(config)  # as AdamW's are: importing code is no part of a training
 
     def arm(self, name: str, **options: Any) -> Arm:
         """An arm of runs with these settings changed."""
@@ -66,7 +67,7 @@ class ClsoSide:
 
     def _run(self, config: RunConfig, seed: int, *, test: bool = False) -> tuple[float, dict[str, Any]]:
         out = self._work / f"run-{next(self._numbers)}"
-        trained = train_on(self._host, replace(config, seed=seed, energy="null"), self._device, out)
+        trained = train_on(self._host, replace(config, seed=seed, energy="null"), self._device, out, self._plugins)
         row: dict[str, Any] = {}
         if test:
             folder, n_positions = out / "best", config.n_positions

@@ -15,12 +15,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from clso.crystals.grown.statistics import BigramStatistics
+from clso.cuda_graph import repeat
+from clso.device import has_triton
 from clso.errors import ConfigError
+
+if TYPE_CHECKING:
+    from clso.crystals.grown.triton_rows import Runs
 
 __all__ = ["AlsConfig", "SeenRows", "factorise", "half_step", "hash_noise"]
 
@@ -55,24 +62,33 @@ class AlsConfig:
 class SeenRows:
     """Seen pairs in compressed rows; only rows with a pair are kept: `rows` (R,) are their tokens.
 
-    Both products below are sparse matrix kernels of the platform (MKL, cuSPARSE), and never hold a code for each pair.
+    Both products below are sparse kernels, the platform's (MKL) or on a GPU our own, that never hold a code for each pair.
     """
 
     def __init__(self, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int) -> None:
         """From pairs that are sorted by row `i`."""
         self.rows, n = torch.unique_consecutive(i, return_counts=True)
-        self._count = count
+        self._count, self._weighted_target = count, count * target
         self._offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
         self._column, self._size = j, (len(self.rows), vocab_size)
-        self._pattern = self._matrix(torch.zeros_like(count))
-        self._weighted_target = self._matrix(count * target)
+        self._runs: Runs | None = None
+        if i.is_cuda and has_triton():
+            from clso.crystals.grown.triton_rows import Runs
+
+            self._runs = Runs(self._offset, j)
+        else:
+            self._pattern, self._targets = self._matrix(torch.zeros_like(count)), self._matrix(self._weighted_target)
 
     def target_side(self, other: Tensor) -> Tensor:
         """sum_j c_ij S_ij other_j for each kept row: (R, k)."""
-        return self._weighted_target @ other
+        if self._runs:
+            return self._runs.products(self._weighted_target, other)
+        return self._targets @ other
 
     def seen_part(self, x: Tensor, other: Tensor) -> Tensor:
         """sum_j c_ij (x_i . other_j) other_j for each kept row: (R, k)."""
+        if self._runs:
+            return self._runs.products(self._count, other, x)
         inner = torch.sparse.sampled_addmm(self._pattern, x, other.T, beta=0.0)
         inner.values().mul_(self._count)
         out: Tensor = inner @ other
@@ -98,7 +114,9 @@ def half_step(
     gram = (other * column_weight[:, None]).T @ other
     k = gram.shape[0]
     gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
-    factor = torch.linalg.cholesky(gram)  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
+    factor, _ = torch.linalg.cholesky_ex(
+        gram
+    )  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
     inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
     basis = other @ inverse.T
     penalty = ridge * (inverse @ inverse.T)
@@ -139,14 +157,16 @@ def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, 
     column_weight = config.unseen_weight * (statistics.p_cont * v) ** g
     row = statistics.row
     row_weight = ((row / row.mean()) ** g).clamp(min=0.01)
-    a: Tensor | None = None
-    b = config.start * hash_noise(v, config.rank, pairs.count.device)
-    for iteration in range(config.iterations):
-        a = half_step(by_row, b, column_weight, row_weight, a, steps=config.steps, ridge=config.ridge)
-        b = half_step(
-            by_column, a, row_weight, column_weight, b if iteration else None, steps=config.steps, ridge=config.ridge
-        )
-    assert a is not None
+    solve = partial(half_step, steps=config.steps, ridge=config.ridge)
+    noise = config.start * hash_noise(v, config.rank, pairs.count.device)
+    a = solve(by_row, noise, column_weight, row_weight, None)
+    b = solve(by_column, a, row_weight, column_weight, None)
+
+    def iterate() -> None:
+        a.copy_(solve(by_row, b, column_weight, row_weight, a))
+        b.copy_(solve(by_column, a, row_weight, column_weight, b))
+
+    repeat(iterate, config.iterations - 1, b.device)
     return a, b
 
 

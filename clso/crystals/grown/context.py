@@ -19,34 +19,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Regression", "ValueMap", "fit_map", "fit_value_map"]
+__all__ = ["Regression", "ValueMap", "fit_map", "fit_value_maps"]
 
-_ROWS = 1 << 20  # tokens whose features are held at once
+_ROWS = 1 << 18  # tokens whose features are held at once
 _SHRINK = 2.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
 
 Regression = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From blocks (n, T + 1) to features (n T, q) and what they are to explain (n T, k)."""
+"""From blocks (n, T + 1) to C sets of features (C, n T, q) and what each of them is to explain (n T, k)."""
 
 
 @dataclass(frozen=True)
 class ValueMap:
-    """`matrix` (q, k): from features to what is added. `expected` (V, k): mean(f | x_t) @ matrix, to subtract."""
+    """`matrix` (C, q, k): from features to what is added. `expected` (C, V, k): mean(f | x_t) @ matrix, to subtract."""
 
     matrix: Tensor
     expected: Tensor
 
 
-def fit_value_map(
-    blocks: Tensor, attention: Tensor, a: Tensor, b: Tensor, *, ridge: float = 0.3, damping: float = 1.0
+def fit_value_maps(
+    blocks: Tensor, attentions: Tensor, a: Tensor, b: Tensor, *, ridge: float = 0.3, damping: float = 1.0
 ) -> ValueMap:
-    """Fit the map for one attention pattern.
+    """Fit one map for each attention pattern, each as if it were the only one.
 
-    `blocks` (n, T + 1) are the statistics text, `attention` (T, T) the pattern's weights, `a`, `b` (V, k) the codes.
+    `blocks` (n, T + 1) are the statistics text, `attentions` (C, T, T) the patterns' weights, `a`, `b` (V, k) the codes.
     """
-    attention = attention.to(a.device)
+    attentions = attentions.to(a.device)
 
     def regression(part: Tensor) -> tuple[Tensor, Tensor]:
-        return (attention @ a[part[:, :-1]]).flatten(0, 1), b[part[:, 1:].flatten()]
+        averages = torch.matmul(attentions[:, None], a[part[:, :-1]])
+        return averages.flatten(1, 2), b[part[:, 1:].flatten()]
 
     return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping)
 
@@ -60,7 +61,7 @@ def fit_map(
     damping: float = 1.0,
     between: float = 0.0,
 ) -> ValueMap:
-    """Fit the map of any features of the context.
+    """The ridge regression above, for any features of the context.
 
     `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted. `between` is the price of
     `expected`: 0 where it will be subtracted, 1 for ordinary least squares on features as they are, where it will not.
@@ -70,25 +71,29 @@ def fit_map(
         x = part[:, :-1].flatten()
         f, r = regression(part)
         if sums is None:
-            q, k = f.shape[1], r.shape[1]
-            sum_f, sum_r, n = (f.new_zeros(vocab_size, *size) for size in ((q,), (k,), ()))
-            sums = (f.new_zeros(q, q), f.new_zeros(q, k), f.new_zeros(k, k))
-        sum_f.index_add_(0, x, f)
+            (c, _, q), k = f.shape, r.shape[1]
+            sum_f, sum_r, n = f.new_zeros(c, vocab_size, q), f.new_zeros(vocab_size, k), f.new_zeros(vocab_size)
+            sums = (f.new_zeros(c, q, q), f.new_zeros(c, q, k), f.new_zeros(k, k))
+        sum_f.index_add_(1, x, f)
         sum_r.index_add_(0, x, r)
-        n += torch.bincount(x, minlength=vocab_size)
+        n.index_add_(0, x, n.new_ones(1).expand(len(x)))
         ff, fr, rr = sums
-        sums = (ff + f.T @ f, fr + f.T @ r, rr + r.T @ r)
+        sums = (ff + f.mT @ f, fr + f.mT @ r, rr + r.mT @ r)
     assert sums is not None
     ff, fr, rr = sums
     inverse_n = 1 / n.clamp(min=1)[:, None]
-    ff = ff - (1 - between) * (sum_f.T @ (sum_f * inverse_n))
-    fr = fr - sum_f.T @ (sum_r * inverse_n)
-    rr = rr - sum_r.T @ (sum_r * inverse_n)
+    ff = ff - (1 - between) * (sum_f.mT @ (sum_f * inverse_n))
+    fr = fr - sum_f.mT @ (sum_r * inverse_n)
+    rr = rr - sum_r.mT @ (sum_r * inverse_n)
     sigma = rr / (n.clamp(min=1) - 1).sum().clamp(min=1)
-    for matrix, share in ((ff, ridge), (sigma, damping)):
-        matrix.diagonal().add_(share * matrix.diagonal().mean() + 1e-9)
-    m = torch.linalg.solve(ff, fr)
-    m = torch.linalg.solve(sigma, m.T).T
-    average = sum_f.sum(0) / n.sum().clamp(min=1)
+    m = torch.linalg.solve(_damped(ff, ridge), fr)
+    m = torch.linalg.solve(_damped(sigma, damping), m.mT).mT
+    average = sum_f.sum(1, keepdim=True) / n.sum().clamp(min=1)
     expected = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)
     return ValueMap(m, expected @ m)
+
+
+def _damped(matrix: Tensor, share: float) -> Tensor:
+    """Symmetric matrices (..., q, q) with a share of their mean diagonal element added to the diagonal."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    return matrix + torch.diag_embed((share * diagonal.mean(-1, keepdim=True) + 1e-9).expand_as(diagonal))

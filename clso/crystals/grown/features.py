@@ -65,12 +65,12 @@ def fit_features(
     ridge: float = 0.01,
     damping: float = 1.0,
 ) -> Tensor:
-    """The output map (H, k) of `features` behind a context head with `context` fitted for `attention` (T, T)."""
+    """The output map (H, k) of `features` behind a context head with `context`, one map, fitted for `attention` (T, T)."""
     attention = attention.to(a.device)
 
     def regression(part: Tensor) -> tuple[Tensor, Tensor]:
         x = part[:, :-1]
         added = (attention @ a[x]) @ context.matrix - context.expected[x]
-        return features(a[x] + added).flatten(0, 1), b[part[:, 1:].flatten()]
+        return features(a[x] + added).flatten(0, 1)[None], b[part[:, 1:].flatten()]
 
-    return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping, between=1.0).matrix
+    return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping, between=1.0).matrix[0]

@@ -1,0 +1,113 @@
+"""What is grown for the `gpt2` space from one text: codes of each family, and a value map for each context behind them.
+
+Everything is grown when it is first asked for, into stacks that stay where they are, so that candidates pick from them by
+index, whatever mix of crystals a batch has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.crystals.grown.als import hash_noise
+from clso.crystals.grown.codes import Codes, grow_codes
+from clso.crystals.grown.context import ValueMap, fit_value_maps
+from clso.crystals.grown.counted import bigram_counts
+from clso.crystals.grown.features import RandomFeatures, fit_features, random_features
+from clso.crystals.grown.patterns import decaying, lag
+from clso.crystals.grown.statistics import PairCounts
+from clso.language import LanguageModelSpace, token_blocks
+from search_spaces.gpt2_genes import CONTEXTS, MLPS, code_families, layout_of
+
+__all__ = ["GrownCrystals"]
+
+_MAP_TOKENS = 1 << 18  # a value map has a few thousand entries: more tokens than this do not show in the loss
+
+
+class GrownCrystals:
+    """Crystals from one split of a corpus, for E code families, C contexts, rank K and names of D dimensions.
+
+    `a`, `b` (E, V, K) are context and target codes, `log_p` (E, V) the biases that go with them, `row` (V,) the tokens'
+    occurrences, `names` (V, D); `maps` (E, C, K, K) say what an average code adds, `expected` (E, C, V, K) what of it a
+    token leads one to expect. What was not grown is zero.
+    """
+
+    def __init__(self, space: LanguageModelSpace, split: str) -> None:
+        self._space, self._split = space, split
+        config, device = space.config, torch.device(space.context.device)
+        self.layout, self.families = layout_of(config), code_families(config)
+        t, v, k = config.n_positions, config.vocab_size, self.layout.code
+        self.patterns = [lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in CONTEXTS]
+        self._device = device
+        e, c = len(self.families), len(self.patterns)
+        self.a, self.b = (torch.zeros(e, v, k, device=device) for _ in "ab")
+        self.log_p = torch.zeros(e, v, device=device)
+        self.maps = torch.zeros(e, c, k, k, device=device)
+        self.expected = torch.zeros(e, c, v, k, device=device)
+        names = hash_noise(v, self.layout.identity, device, seed=1)
+        self.names = names / names.norm(dim=1, keepdim=True)
+        self._codes: dict[int, Codes] = {}
+        self._mean_rarity: dict[float, float] = {}
+        self._contexts: set[tuple[int, int]] = set()
+        self._units: dict[tuple[int, int, int], tuple[RandomFeatures, Tensor]] = {}
+
+    @cached_property
+    def pairs(self) -> PairCounts:
+        """Bigram counts of the split."""
+        return bigram_counts(self._space.corpus, self._split, self._device)
+
+    @cached_property
+    def row(self) -> Tensor:
+        return self.pairs.row_sums()
+
+    def mean_rarity(self, knee: float) -> float:
+        """The mean of -log(1 + count / knee) over the text's tokens."""
+        if knee not in self._mean_rarity:
+            row = self.row.double()
+            self._mean_rarity[knee] = float(-(torch.log1p(row / knee) * row).sum() / row.sum())
+        return self._mean_rarity[knee]
+
+    def grow(self, wanted: Iterable[tuple[int, int]]) -> None:
+        """Grow what pairs of (family, context) need and is not there yet."""
+        missing = sorted(set(wanted) - self._contexts)
+        for family, members in groupby(missing, key=lambda pair: pair[0]):
+            codes, contexts = self.codes(family), [context for _, context in members]
+            attentions = torch.stack([self.patterns[context].weights() for context in contexts])
+            fitted = fit_value_maps(self._blocks, attentions, codes.a, codes.b)
+            self.maps[family, contexts], self.expected[family, contexts] = fitted.matrix, fitted.expected
+        self._contexts.update(missing)
+
+    def codes(self, family: int) -> Codes:
+        """The codes of a family."""
+        if family not in self._codes:
+            codes = grow_codes(self.pairs, self.families[family])
+            self.a[family], self.b[family], self.log_p[family] = codes.a, codes.b, codes.log_p
+            self._codes[family] = codes
+        return self._codes[family]
+
+    def units(self, family: int, context: int, mlp: int) -> tuple[RandomFeatures, Tensor]:
+        """Hidden units of an MLP allele behind a context pattern, and their output map."""
+        key = (family, context, mlp)
+        if key not in self._units:
+            self.grow([(family, context)])
+            kind, n_units = MLPS[mlp]
+            codes = self._codes[family]
+            features = random_features(kind, n_units, codes.a, codes.statistics.row)
+            attention = self.patterns[context].weights()
+            value_map = ValueMap(self.maps[family, context], self.expected[family, context])
+            fitted = fit_features(self._blocks, attention, codes.a, codes.b, value_map, features)
+            self._units[key] = features, fitted
+        return self._units[key]
+
+    @cached_property
+    def _blocks(self) -> Tensor:
+        """Token blocks of the split for fitting value maps, on the device; a long text is sampled evenly."""
+        t = self._space.config.n_positions
+        tokens: np.ndarray[Any, Any] = np.asarray(self._space.corpus.tokens(self._split))
+        return token_blocks(tokens, t, max(1, _MAP_TOKENS // t)).to(self._device)

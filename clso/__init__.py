@@ -8,19 +8,33 @@ if TYPE_CHECKING:
     from clso.config import RunConfig
     from clso.engine import Engine, EngineConfig
     from clso.evaluation.results import Evaluation
+    from clso.optimizer import Optimizer, minimize
     from clso.run import evolve, resume
     from clso.space import Gene, SearchSpace
 
-__all__ = ["Engine", "EngineConfig", "Evaluation", "Gene", "RunConfig", "SearchSpace", "evolve", "resume"]
+__all__ = [
+    "Engine",
+    "EngineConfig",
+    "Evaluation",
+    "Gene",
+    "Optimizer",
+    "RunConfig",
+    "SearchSpace",
+    "evolve",
+    "minimize",
+    "resume",
+]
 
 _HOME = {
     "Engine": "clso.engine",
     "EngineConfig": "clso.engine",
     "Evaluation": "clso.evaluation.results",
     "Gene": "clso.space",
+    "Optimizer": "clso.optimizer",
     "RunConfig": "clso.config",
     "SearchSpace": "clso.space",
     "evolve": "clso.run",
+    "minimize": "clso.optimizer",
     "resume": "clso.run",
 }
 

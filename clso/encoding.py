@@ -33,8 +33,17 @@ class Encoder:
         given = [None] * len(self.n_choices) if descriptors is None else list(descriptors)
         if len(given) != len(self.n_choices):
             raise ConfigError(f"{len(self.n_choices)} genes need as many descriptors", got=len(given))
-        self._tables = [_allele_features(n, d) for n, d in zip(self.n_choices, given, strict=True)]
-        self.n_features = sum(table.shape[1] for table in self._tables)
+        tables = [_allele_features(n, d) for n, d in zip(self.n_choices, given, strict=True)]
+        starts = np.cumsum([0, *(table.shape[1] for table in tables)])
+        self.n_features = int(starts[-1])
+        self._limits = np.array(self.n_choices)
+        self._one_hot = starts[:-1]  # column of each gene's first allele
+        # Gene, its descriptors' columns, and their values by allele; for most genes there are none.
+        self._described = [
+            (g, slice(start + n, start + table.shape[1]), table[:, n:])
+            for g, (n, start, table) in enumerate(zip(self.n_choices, starts, tables, strict=False))
+            if table.shape[1] > n
+        ]
 
     def encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
         """Features of `genomes`, shape (n, n_features). Raises GenomeError on a genome of another space."""
@@ -42,9 +51,13 @@ class Encoder:
             g = np.asarray(genomes, dtype=np.int64).reshape(len(genomes), len(self.n_choices))
         except ValueError as error:
             raise GenomeError(f"a genome of this space has {len(self.n_choices)} genes") from error
-        if ((g < 0) | (g >= np.array(self.n_choices))).any():
+        if ((g < 0) | (g >= self._limits)).any():
             raise GenomeError("an allele is at least 0 and below its gene's number of choices")
-        return np.concatenate([table[g[:, i]] for i, table in enumerate(self._tables)], axis=1)
+        features = np.zeros((len(g), self.n_features), np.float32)
+        features[np.arange(len(g))[:, None], self._one_hot + g] = 1
+        for gene, columns, values in self._described:
+            features[:, columns] = values[g[:, gene]]
+        return features
 
 
 def _allele_features(n_choices: int, descriptor: npt.NDArray[Any] | None) -> npt.NDArray[np.float32]:

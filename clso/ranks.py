@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["rank_correlation"]
 
@@ -16,17 +17,20 @@ def rank_correlation(pairs: Iterable[tuple[float, float]]) -> float | None:
     None for fewer than 3 pairs or equal true values, which tell nothing; 0 for equal predictions, which
     rank nothing.
     """
-    values = np.array(list(pairs), dtype=np.float64).reshape(-1, 2)
+    values = np.array(list(pairs), dtype=np.float64)
     if len(values) < 3:
         return None
-    ranks = np.empty_like(values)
-    for column in (0, 1):
-        _, group, size = np.unique(values[:, column], return_inverse=True, return_counts=True)
-        ranks[:, column] = (np.cumsum(size) - (size - 1) / 2)[group]
-    ranks -= ranks.mean(axis=0)
-    predicted_spread, true_spread = (ranks**2).sum(axis=0)
+    predicted, true = _centred_ranks(values[:, 0]), _centred_ranks(values[:, 1])
+    predicted_spread, true_spread = float(predicted @ predicted), float(true @ true)
     if true_spread == 0:
         return None
     if predicted_spread == 0:
         return 0.0
-    return float(ranks[:, 0] @ ranks[:, 1] / math.sqrt(predicted_spread * true_spread))
+    return float(predicted @ true) / math.sqrt(predicted_spread * true_spread)
+
+
+def _centred_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Ranks less their mean, ties at their mean rank: how many values are below minus how many are above, halved."""
+    ordered = np.sort(values)
+    ranks: npt.NDArray[np.float64] = ordered.searchsorted(values) + ordered.searchsorted(values, side="right") * 1.0
+    return (ranks - len(values)) / 2

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,6 +128,7 @@ class Screener:
         self._since_fit = 0  # calls of `screen` since
         self._batch: _Batch | None = None
         self._audits: deque[tuple[float, float]] = deque(maxlen=audit_window)  # centred (predicted, true)
+        self._correlation: float | None = None  # of `_audits`
         self._n_audits = self._n_observed = self._n_screened_out = 0
         self._trusted = False
         self._disabled_reason: str | None = None
@@ -149,7 +151,7 @@ class Screener:
     @property
     def audit_correlation(self) -> float | None:
         """Spearman correlation of predicted and true over the audit window; None before 3 audits."""
-        return rank_correlation(self._audits)
+        return self._correlation
 
     @property
     def n_audits(self) -> int:
@@ -176,17 +178,24 @@ class Screener:
             raise EvaluationError("every genome has one value", got=(len(genomes), len(values)))
         if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
             raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
-        self._encoder.encode(genomes)
+        genomes, expected = list(map(tuple, genomes)), self._batch.predicted if self._batch is not None else {}
+        others = [genome for genome in genomes if genome not in expected]
+        if others:
+            self._encoder.encode(others)  # raises for genomes of another space
         self._n_observed += len(genomes)
         if self._make_estimator is None or self.disabled:
             return
-        for genome, value in zip(map(tuple, genomes), map(float, values), strict=True):
-            if self._batch is not None and genome in self._batch.predicted:
+        for genome, value in zip(genomes, map(float, values), strict=True):
+            if self._batch is not None and genome in expected:
                 self._batch.arrived[genome] = value
             else:
                 self._rows.append((genome, value))
-        if self._batch is not None and len(self._batch.arrived) == len(self._batch.predicted):
+        if self._batch is not None and len(self._batch.arrived) == len(expected):
             self._close_batch()
+
+    def pool_for(self, n: int) -> int:
+        """How many candidates `screen` would choose `n` from."""
+        return math.ceil(n / self._evaluate_share) if self._trusted else n
 
     def screen(self, candidates: Sequence[Genome], *, minimum: int = 1) -> Screening:
         """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as many.
@@ -206,8 +215,9 @@ class Screener:
             return everything
         chosen, audits = self._choose(values, minimum if self._trusted else len(genomes))
         self._n_screened_out += len(genomes) - len(chosen)
-        self._batch = _Batch({genomes[i]: float(values[i]) for i in chosen}, frozenset(genomes[i] for i in audits))
-        return Screening(chosen, audits, [Prediction(g, float(v)) for g, v in zip(genomes, values, strict=True)])
+        predicted = values.tolist()
+        self._batch = _Batch({genomes[i]: predicted[i] for i in chosen}, frozenset(genomes[i] for i in audits))
+        return Screening(chosen, audits, list(map(Prediction, genomes, predicted)))
 
     def _choose(self, values: Floats, minimum: int) -> tuple[list[int], list[int]]:
         n = len(values)
@@ -215,10 +225,10 @@ class Screener:
         if n_chosen == n:
             return list(range(n)), list(range(n))
         n_audits = min(n_chosen - 1, max(1, round(self._audit_share * n_chosen)))
-        order = np.argsort(values, kind="stable")
+        order = np.argsort(values, kind="stable").tolist()
         best, rest = order[: n_chosen - n_audits], order[n_chosen - n_audits :]
-        audits = self._rng.choice(rest, size=n_audits, replace=False)
-        return sorted(map(int, (*best, *audits))), sorted(map(int, audits))
+        audits = sorted(rest[i] for i in self._rng.permutation(len(rest))[:n_audits])
+        return sorted(best + audits), audits
 
     def _predict(self, genomes: list[Genome]) -> Floats | None:
         """Predicted values, shape (n,), fitting first when that is due; None after switching off."""
@@ -253,8 +263,8 @@ class Screener:
         self._rows.extend(arrived)
         if not any(genome in batch.audits for genome, _ in arrived):
             return
-        predicted_centre = float(np.median([batch.predicted[genome] for genome, _ in arrived]))
-        true_centre = float(np.median([value for _, value in arrived]))
+        predicted_centre = median(batch.predicted[genome] for genome, _ in arrived)
+        true_centre = median(value for _, value in arrived)
         for genome, value in arrived:
             if genome in batch.audits:
                 self._audits.append((batch.predicted[genome] - predicted_centre, value - true_centre))
@@ -262,7 +272,8 @@ class Screener:
         self._judge()
 
     def _judge(self) -> None:
-        rho, n = self.audit_correlation, len(self._audits)
+        self._correlation = rho = rank_correlation(self._audits)
+        n = len(self._audits)
         if rho is None or n < self._min_audits:
             return
         if self._trusted:
@@ -280,18 +291,21 @@ class Screener:
         self._disabled_reason, self._trusted = reason, False
         self._estimator, self._batch, self._rows, self._n_fit = None, None, [], 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs."""
+    def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
+        """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs.
+
+        Without the rows it is small; then give `load_state_dict` all that was observed, in order of screening.
+        """
         batch = self._batch
         return {
             "rng": self._rng.bit_generator.state,
-            "rows": _pack_rows(self._rows),
+            "rows": _pack_rows(self._rows) if with_rows else len(self._rows),
             "n_fit": self._n_fit,
             "since_fit": self._since_fit,
             "predicted": None if batch is None else _pack_rows(batch.predicted.items()),
             "audited": None if batch is None else [g in batch.audits for g in batch.predicted],
             "arrived": None if batch is None else _pack_rows(batch.arrived.items()),
-            "audits": [list(audit) for audit in self._audits],
+            "audits": _pack(self._audits, "<f8"),
             "n_audits": self._n_audits,
             "n_observed": self._n_observed,
             "n_screened_out": self._n_screened_out,
@@ -300,10 +314,11 @@ class Screener:
             "fit_time_s": self._fit_time_s,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], observed: Sequence[tuple[Genome, float]] | None = None) -> None:
         """Continue from the `state_dict()` of a screener built with the same arguments.
 
-        The estimator is not stored: the fit in force is made again from its rows.
+        The estimator is not stored: the fit in force is made again from its rows. `observed` stands in for rows that
+        were left out.
 
         Raises:
             RunFolderError: the state is damaged; this screener is then not to be used.
@@ -311,16 +326,23 @@ class Screener:
         n_genes = len(self._encoder.n_choices)
         try:
             self._rng.bit_generator.state = state["rng"]
-            self._rows = _unpack_rows(state["rows"], n_genes)
-            self._encoder.encode([genome for genome, _ in self._rows])
             self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
             self._batch = None
             if state["predicted"] is not None:
                 predicted = dict(_unpack_rows(state["predicted"], n_genes))
                 audits = frozenset(g for g, audit in zip(predicted, state["audited"], strict=True) if audit)
                 self._batch = _Batch(predicted, audits, dict(_unpack_rows(state["arrived"], n_genes)))
+            if observed is None:
+                self._rows = _unpack_rows(state["rows"], n_genes)
+            else:  # the last of what was observed, but for what the open batch holds
+                end = len(observed) - (len(self._batch.arrived) if self._batch else 0)
+                self._rows = list(observed[end - int(state["rows"]) : end])
+                if len(self._rows) != state["rows"]:
+                    raise ValueError(f"{state['rows']} observed rows are needed, there are {end}")
+            self._encoder.encode([genome for genome, _ in self._rows])
             self._audits.clear()
-            self._audits.extend((float(predicted), float(true)) for predicted, true in state["audits"])
+            self._audits.extend(map(tuple, _unpack(state["audits"], "<f8").reshape(-1, 2).tolist()))
+            self._correlation = rank_correlation(self._audits)
             self._n_audits, self._n_observed = int(state["n_audits"]), int(state["n_observed"])
             self._n_screened_out = int(state["n_screened_out"])
             self._trusted, self._disabled_reason = bool(state["trusted"]), state["disabled_reason"]
@@ -345,15 +367,21 @@ def _winsorised(values: Sequence[float]) -> Floats:
     return cut
 
 
+def _pack(numbers: Iterable[Any], kind: str) -> str:
+    """Base64 of a little-endian array: exact, and cheap enough for a checkpoint every generation."""
+    return base64.b64encode(np.array(list(numbers), dtype=kind).tobytes()).decode()
+
+
+def _unpack(packed: str, kind: str) -> npt.NDArray[Any]:
+    return np.frombuffer(base64.b64decode(packed), dtype=kind)
+
+
 def _pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
-    """Base64 of little-endian arrays: exact, and cheap enough for a checkpoint every generation."""
     pairs = list(rows)
-    genomes = np.array([genome for genome, _ in pairs], dtype="<i4")
-    values = np.array([value for _, value in pairs], dtype="<f8")
-    return {name: base64.b64encode(a.tobytes()).decode() for name, a in (("genomes", genomes), ("values", values))}
+    return {"genomes": _pack((g for g, _ in pairs), "<i4"), "values": _pack((v for _, v in pairs), "<f8")}
 
 
 def _unpack_rows(packed: dict[str, str], n_genes: int) -> list[tuple[Genome, float]]:
-    values = np.frombuffer(base64.b64decode(packed["values"]), dtype="<f8")
-    genomes = np.frombuffer(base64.b64decode(packed["genomes"]), dtype="<i4").reshape(len(values), n_genes)
+    values = _unpack(packed["values"], "<f8")
+    genomes = _unpack(packed["genomes"], "<i4").reshape(len(values), n_genes)
     return [(tuple(genome), value) for genome, value in zip(genomes.tolist(), values.tolist(), strict=True)]

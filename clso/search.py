@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from clso.config import RunConfig
-from clso.engine import Engine, EngineConfig
+from clso.engine import EngineConfig
 from clso.errors import ClsoError, EvaluationError, GenomeError, RunFolderError
 from clso.evaluation.evaluator import Evaluator
 from clso.evaluation.results import Evaluation
 from clso.ledger import Ledger
-from clso.screening import Encoder, Estimator, Screener
+from clso.optimizer import Optimizer
+from clso.screening import Estimator
 from clso.space import SearchSpace
 
 __all__ = ["Interrupted", "Listener", "Search"]
@@ -53,9 +54,14 @@ class Search:
         listener: Listener,
     ) -> None:
         self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
-        self.engine = Engine(space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=space.seeds())
-        encoder = Encoder([len(g) for g in space.genes], space.descriptors())
-        self.screener = Screener(make_estimator, encoder, seed=config.seed, refit_every=_REFIT_EVERY)
+        self.optimizer = Optimizer(
+            space,
+            surrogate=make_estimator,
+            config=EngineConfig(pop_size=config.pop),
+            seed=config.seed,
+            refit_every=_REFIT_EVERY,
+        )
+        self.engine, self.screener = self.optimizer.engine, self.optimizer.screener
         self.tokens_forward = 0
         self.evaluations: list[Evaluation] = []  # on the first rung, in order
         self._stale = 0  # generations since the last better loss
@@ -70,16 +76,13 @@ class Search:
     def generation(self) -> list[dict[str, Any]]:
         """Run one generation; return its rows for the record, evaluations first."""
         engine, screener = self.engine, self.screener
-        candidates = engine.ask(self.config.pop)
+        candidates, screening = self.optimizer.propose(self.config.pop)
         if not candidates:
             self._exhausted = True
             return [{"type": "exhausted", "generation": engine.generation}]
-        screening = screener.screen(candidates)
         evaluations = self.evaluator.evaluate([candidates[i] for i in screening.chosen], 0)
         best_before = engine.best
-        engine.tell(evaluations)
-        measured = [e for e in evaluations if e.ok]
-        screener.observe([e.genome for e in measured], [e.value for e in measured])
+        self.optimizer.tell(evaluations)
         self._stale = 0 if engine.best is not best_before else self._stale + 1
         self.evaluations += evaluations
         self.tokens_forward += sum(e.n_tokens for e in evaluations)
@@ -97,7 +100,7 @@ class Search:
             "cached": engine.n_cached,
             "tokens_forward": self.tokens_forward,
             "audits": self._audits(
-                screening.audits, screening.predictions, {e.genome: e for e in measured}, candidates
+                screening.audits, screening.predictions, {e.genome: e for e in evaluations if e.ok}, candidates
             ),
             "audit_correlation": screener.audit_correlation,
             "surrogate_trusted": screener.trusted,
@@ -128,8 +131,7 @@ class Search:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "engine": self.engine.state_dict(with_cache=False),
-            "screener": self.screener.state_dict(),
+            **self.optimizer.state_dict(with_evaluations=False),
             "tokens_forward": self.tokens_forward,
             "stale": self._stale,
             "exhausted": self._exhausted,
@@ -142,8 +144,7 @@ class Search:
         """
         try:
             self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
-            self.engine.load_state_dict(state["engine"], self.evaluations)
-            self.screener.load_state_dict(state["screener"])
+            self.optimizer.load_state_dict(state, self.evaluations)
             self.tokens_forward = int(state["tokens_forward"])
             self._stale = int(state["stale"])
             self._exhausted = bool(state["exhausted"])

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
-from clso.engine.operators import Individual, borrowed_random, make_children, point_mutation
+from clso.engine.operators import Individual, make_toolbox
 from clso.engine.randomness import pack_random, unpack_random
 from clso.errors import ConfigError, GenomeError
 from clso.evaluation.results import Evaluation
@@ -78,13 +79,19 @@ class Engine:
         self.population: list[Individual] = []  # elites first (best first), then from oldest to newest
         self._n_choices = [len(g) for g in space.genes]
         self._space_size = math.prod(self._n_choices)
+        self._is_free = type(space).constraints is SearchSpace.constraints
+        self._needs_repair = type(space).repair is not SearchSpace.repair
+        self._rng = random.Random(seed)
+        self._cache: dict[Genome, Evaluation] = {}
+        self._n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
+        self.toolbox = make_toolbox(
+            self._n_choices, tournament=self.config.tournament, mutation=self.config.mutation, rng=self._rng
+        )
         self._seeds = [space.validate(s) for s in seeds]
         for genome in self._seeds:
             if not self._feasible(genome):
                 raise GenomeError("a seed meets the space's constraints", got=genome)
         self._n_seeds_asked = 0
-        self._rng = random.Random(seed)
-        self._cache: dict[Genome, Evaluation] = {}
 
     @property
     def n_evaluated(self) -> int:
@@ -94,28 +101,29 @@ class Engine:
         """The evaluation of `genome`, if it was measured."""
         return self._cache.get(genome)
 
-    def ask(self, n: int | None = None) -> list[Genome]:
+    def ask(self, n: int | None = None, *, pending: Collection[Genome] = ()) -> list[Genome]:
         """Up to `n` (default: the population size) distinct, feasible, never measured genomes; the seeds come first.
 
+        Those in `pending` are out being measured, and are not proposed either.
         Fewer come back only when the space has no more of them, or none that many random draws could find.
         """
         n = self.config.pop_size if n is None else n
         if n < 1:
             raise ConfigError("ask for at least one genome", got=n)
-        n = min(n, self._space_size - len(self._cache))
+        n = min(n, self._space_size - len(self._cache) - len(pending))
         batch: dict[Genome, None] = {}
         while self._n_seeds_asked < len(self._seeds) and len(batch) < n:
             genome = self._seeds[self._n_seeds_asked]
             self._n_seeds_asked += 1
-            if genome not in self._cache:
+            if genome not in self._cache and genome not in pending:
                 batch[genome] = None
         if self.population:
             for genome in self._propose(n - len(batch)):
-                self._add_unseen(genome, batch)
+                self._add_unseen(genome, batch, pending)
         failures = 0
         while len(batch) < n and failures < _GIVE_UP:
-            genome = self.space.repair(self.space.sample(self._rng), self._rng)
-            failures = 0 if self._add_unseen(genome, batch) else failures + 1
+            genome = self._repaired(self.space.sample(self._rng))
+            failures = 0 if self._add_unseen(genome, batch, pending) else failures + 1
         return list(batch)
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
@@ -165,43 +173,48 @@ class Engine:
         if evaluation.ok and (self.best is None or evaluation.value < self.best.value):
             self.best = evaluation
 
-    def _propose(self, n: int) -> list[Genome]:
-        config = self.config
-        neighbours: list[Genome] = []
-        period = config.local_search_every
-        if period and self.best is not None and self.generation % period == 0:
-            neighbours = [point_mutation(self.best.genome, self._n_choices, self._rng) for _ in range(n // 2)]
-        with borrowed_random(self._rng):
-            children = make_children(
-                self.population,
-                n - len(neighbours),
-                self._n_choices,
-                tournament=config.tournament,
-                crossover=config.crossover,
-                mutation=config.mutation,
-            )
-        return [self.space.repair(g, self._rng) for g in (*neighbours, *children)]
+    def _propose(self, n: int) -> Iterator[Genome]:
+        """`n` genomes bred from the population; they may be known."""
+        config, toolbox, period = self.config, self.toolbox, self.config.local_search_every
+        n_neighbours = n // 2 if period and self.best is not None and self.generation % period == 0 else 0
+        for _ in range(n_neighbours):
+            yield self._neighbour(self.best.genome)  # type: ignore[union-attr]
+        for i in range(0, n - n_neighbours, 2):
+            pair = list(toolbox.select(self.population)), list(toolbox.select(self.population))
+            if self._rng.random() < config.crossover:
+                toolbox.mate(*pair)
+            for child in pair[: n - n_neighbours - i]:
+                toolbox.mutate(child)
+                yield self._repaired(tuple(child))
+
+    def _neighbour(self, genome: Genome) -> Genome:
+        """A genome that differs from `genome` in one gene, repaired."""
+        child = list(genome)
+        self.toolbox.flip(child)
+        return self._repaired(tuple(child))
+
+    def _repaired(self, genome: Genome) -> Genome:
+        return self.space.repair(genome, self._rng) if self._needs_repair else genome
 
     def _feasible(self, genome: Genome) -> bool:
-        return all(value <= 0 for value in self.space.constraints(genome))
+        return self._is_free or all(value <= 0 for value in self.space.constraints(genome))
 
-    def _add_unseen(self, genome: Genome, batch: dict[Genome, None]) -> bool:
+    def _add_unseen(self, genome: Genome, batch: dict[Genome, None], pending: Collection[Genome]) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False: none was found."""
         for _ in range(_TRIES):
             if genome in self._cache:
                 self.n_cached += 1
-            elif genome not in batch and self._feasible(genome):
+            elif genome not in batch and genome not in pending and self._feasible(genome):
                 batch[genome] = None
                 return True
-            genome = self.space.repair(point_mutation(genome, self._n_choices, self._rng), self._rng)
+            genome = self._neighbour(genome)
         return False
 
     def _survive(self, new: list[Individual]) -> None:
-        pool = self.population + new
-        n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
-        by_value = sorted(range(len(pool)), key=lambda i: pool[i].value)
-        elite = by_value[:n_elite]
-        chosen = set(elite)
-        # The previous elites stand at the front of the pool, so they are also the first to age out.
-        rest = [i for i in range(len(pool)) if i not in chosen][-(self.config.pop_size - n_elite) or len(pool) :]
-        self.population = [pool[i] for i in (*elite, *rest)]
+        n_elite = self._n_elite
+        elite, rest = self.population[:n_elite], self.population[n_elite:]
+        best = sorted((*elite, *new), key=attrgetter("value"))[:n_elite]  # stable: of equal ones the older stays
+        chosen = set(map(id, best))
+        # What leaves the elite stands in front, so it is also the first to age out.
+        rest = [i for i in (*elite, *rest, *new) if id(i) not in chosen]
+        self.population = best + rest[max(0, len(rest) - (self.config.pop_size - n_elite)) :]

@@ -1,7 +1,9 @@
-"""DEAP's variation and selection on plain genomes, driven by the engine's own random stream.
+"""Variation and selection on plain genomes, in the form of a DEAP toolbox.
 
-DEAP's operators draw from the module-level `random`. `borrowed_random` lends them the engine's generator for the
-length of a block and puts the caller's state back, so that no other code can disturb a run or be disturbed by it.
+DEAP's own `selTournament`, `cxUniform` and `mutUniformInt` take most of an engine's time: they draw one random number a
+gene, compare `Fitness` objects, and may "mutate" an allele into itself. The functions here draw from the same
+distributions (mutation: among the other alleles only) in C loops and a few random numbers, from an explicit generator.
+DEAP's operators can be registered in their place under `borrowed_random`, which lends them the engine's generator.
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
+from math import log1p
+from operator import ne
 
-from deap import base, tools
+from deap import base
 
 from clso.space import Genome
 
-__all__ = ["Individual", "borrowed_random", "make_children", "point_mutation"]
+__all__ = ["Individual", "borrowed_random", "flip", "make_toolbox", "mutate", "select", "uniform_crossover"]
 
 
 class MinimisedFitness(base.Fitness):  # type: ignore[misc]
@@ -48,38 +53,62 @@ def borrowed_random(rng: random.Random) -> Iterator[None]:
         random.setstate(outer)
 
 
-def make_children(
-    population: Sequence[Individual],
-    n: int,
-    n_choices: Sequence[int],
-    *,
-    tournament: int,
-    crossover: float,
-    mutation: float,
-) -> list[Genome]:
-    """`n` children: tournament selection, uniform crossover of pairs, per-gene uniform mutation.
+def make_toolbox(n_choices: Sequence[int], *, tournament: int, mutation: float, rng: random.Random) -> base.Toolbox:
+    """DEAP's toolbox with `select(population) -> parent`, `mate(a, b)`, `mutate(child)` and `flip(child)`, in place.
 
-    Call it under `borrowed_random`. `n_choices` holds the number of alleles of each gene.
+    `n_choices` holds the number of alleles of each gene. Register another function to replace one.
     """
-    parents = tools.selTournament(population, n + n % 2, tournament)
-    up = [c - 1 for c in n_choices]
-    low = [0] * len(up)
-    children: list[Genome] = []
-    for mother, father in zip(parents[::2], parents[1::2], strict=True):
-        pair = list(mother), list(father)
-        if random.random() < crossover:
-            tools.cxUniform(*pair, indpb=0.5)
-        for child in pair:
-            tools.mutUniformInt(child, low, up, indpb=mutation)
-            children.append(tuple(child))
-    return children[:n]
+    free = [gene for gene, n in enumerate(n_choices) if n > 1]
+    toolbox = base.Toolbox()
+    toolbox.register("select", select, size=tournament, rng=rng)
+    toolbox.register("mate", uniform_crossover, rng=rng)
+    toolbox.register("mutate", mutate, n_choices=n_choices, free=free, rate=mutation, rng=rng)
+    toolbox.register("flip", flip, n_choices=n_choices, free=free, rng=rng)
+    return toolbox
 
 
-def point_mutation(genome: Genome, n_choices: Sequence[int], rng: random.Random) -> Genome:
-    """`genome` with exactly one gene (of those that have a choice) set to another allele."""
-    free = [g for g, c in enumerate(n_choices) if c > 1]
-    if not free:
-        return genome
-    gene = rng.choice(free)
-    allele = rng.randrange(n_choices[gene] - 1)
-    return (*genome[:gene], allele + (allele >= genome[gene]), *genome[gene + 1 :])
+def select(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
+    """The best of `size` members drawn with replacement; of equal ones, the first drawn."""
+    draw, n = rng.random, len(population)
+    best = population[int(draw() * n)]
+    for _ in range(size - 1):
+        other = population[int(draw() * n)]
+        if other.value < best.value:
+            best = other
+    return best
+
+
+def uniform_crossover(a: list[int], b: list[int], rng: random.Random) -> None:
+    """Swap each gene with probability 1/2, in place. Only genes that differ cost a random bit."""
+    differ = list(compress(range(len(a)), map(ne, a, b)))
+    bits = rng.getrandbits(len(differ)) if differ else 0
+    for gene in differ:
+        if bits & 1:
+            a[gene], b[gene] = b[gene], a[gene]
+        bits >>= 1
+
+
+def mutate(child: list[int], n_choices: Sequence[int], free: Sequence[int], rate: float, rng: random.Random) -> None:
+    """Each free gene changes to another allele with probability `rate`, in place.
+
+    The gaps between changed genes are drawn (they are geometric), so that the cost grows with the changes, not the genes.
+    """
+    if rate <= 0:
+        return
+    draw, n = rng.random, len(free)
+    scale = 1 / log1p(-rate) if rate < 1 else 0.0
+    at = int(log1p(-draw()) * scale)
+    while at < n:
+        _change(child, free[at], n_choices, draw())
+        at += 1 + int(log1p(-draw()) * scale)
+
+
+def flip(child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random) -> None:
+    """Exactly one free gene changes to another allele, in place."""
+    if free:
+        _change(child, free[int(rng.random() * len(free))], n_choices, rng.random())
+
+
+def _change(child: list[int], gene: int, n_choices: Sequence[int], uniform: float) -> None:
+    allele = int(uniform * (n_choices[gene] - 1))
+    child[gene] = allele + (allele >= child[gene])

@@ -1,0 +1,202 @@
+"""Surrogate-assisted evolutionary search as a library: ask for candidates, measure them, tell.
+
+    optimizer = Optimizer({"depth": range(1, 9), "act": ["relu", "tanh"]}, seed=0)
+    for genome in optimizer.ask(8):
+        optimizer.tell(genome, loss(**optimizer.decode(genome)))
+
+`minimize` is that loop; `clso evolve` runs the same optimizer, a generation at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clso import plugins
+from clso.choices import Choices
+from clso.encoding import Encoder
+from clso.engine import Engine, EngineConfig
+from clso.errors import ConfigError
+from clso.evaluation.results import Evaluation
+from clso.screening import Estimator, Screener, Screening
+from clso.space import Genome, SearchSpace
+
+__all__ = ["Callback", "Optimizer", "Result", "minimize"]
+
+_BATCH = 8  # evaluations between two looks at the surrogate: audits are ranked within a batch
+_REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
+
+
+class Optimizer:
+    """The engine with its surrogate: proposes genomes worth measuring, none of them twice. Lower values are better.
+
+    Only what is told counts: predictions choose what to measure and enter no result (`best` was measured).
+
+    Attributes:
+        space, engine, screener: the parts; their own pages say more.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
+        *,
+        surrogate: str | Callable[[int], Estimator] | None = "gp",
+        config: EngineConfig | None = None,
+        seed: int = 0,
+        seeds: Sequence[Genome] | None = None,
+        batch: int = _BATCH,
+        refit_every: int = 1,
+    ) -> None:
+        """
+        Args:
+            space: a space; name -> values to choose from; or each gene's number of alleles.
+            surrogate: the name of an installed surrogate, make(random_state) -> estimator, or None to evolve without.
+            config: settings of the evolutionary search.
+            seed: decides everything: equal seeds and equal values give equal runs.
+            seeds: genomes to try first; the space's own by default.
+            batch: how many candidates `ask` picks at a time.
+            refit_every: proposals between two fits of the surrogate.
+
+        Raises:
+            ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an unknown surrogate.
+        """
+        if batch < 1:
+            raise ConfigError("a batch holds at least one candidate", got=batch)
+        self.space = space if isinstance(space, SearchSpace) else Choices(space)
+        seeds = self.space.seeds() if seeds is None else seeds
+        self.engine = Engine(self.space, config, seed=seed, seeds=seeds)
+        if isinstance(surrogate, str):
+            surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
+        encoder = Encoder([len(g) for g in self.space.genes], self.space.descriptors())
+        self.screener = Screener(surrogate, encoder, seed=seed, refit_every=refit_every)
+        self._batch = batch
+        self._queue: list[Genome] = []  # picked and not yet handed out
+        self._pending: dict[Genome, None] = {}  # picked and not yet told
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The best measured candidate; None before the first."""
+        return self.engine.best
+
+    @property
+    def n_evaluated(self) -> int:
+        return self.engine.n_evaluated
+
+    def decode(self, genome: Genome) -> Any:
+        """What `genome` stands for: name -> value where the space was given so."""
+        return self.space.decode(genome)
+
+    def ask(self, n: int = 1) -> list[Genome]:
+        """`n` genomes to measure, distinct and never handed out before; fewer only where the space is exhausted.
+
+        Several may be out at a time, and be told in any order; one whose measurement was lost is not asked again.
+        """
+        if n < 1:
+            raise ConfigError("ask for at least one genome", got=n)
+        while len(self._queue) < n:
+            wanted = max(n - len(self._queue), self._batch)
+            candidates, screening = self.propose(self.screener.pool_for(wanted), at_least=wanted)
+            if not candidates:
+                break
+            self._queue += [candidates[i] for i in screening.chosen]
+        asked, self._queue = self._queue[:n], self._queue[n:]
+        return asked
+
+    def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
+        """`n` new candidates and the surrogate's choice among them: all while it is not trusted, then a share of them."""
+        candidates = self.engine.ask(n, pending=self._pending)
+        screening = self.screener.screen(candidates, minimum=at_least)
+        self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
+        return candidates, screening
+
+    def tell(self, measured: Evaluation | Iterable[Evaluation] | Genome, value: float | None = None) -> None:
+        """Take in one evaluation, several, or a genome with its value; NaN and infinity count as failures.
+
+        Raises:
+            ValueError: a genome was told before.
+            GenomeError: a genome of another space.
+        """
+        if value is not None:
+            evaluations = [Evaluation(self.space.validate(measured), 0, (float(value),))]  # type: ignore[arg-type]
+        else:
+            evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
+        self.engine.tell(evaluations)
+        for evaluation in evaluations:
+            self._pending.pop(evaluation.genome, None)
+        ok = [e for e in evaluations if e.ok]
+        self.screener.observe([e.genome for e in ok], [e.value for e in ok])
+
+    def state_dict(self, *, with_evaluations: bool = True) -> dict[str, Any]:
+        """All that later proposals depend on, in JSON types.
+
+        Without the evaluations it is small; then give them back to `load_state_dict`, in the order of asking.
+        """
+        return {
+            "engine": self.engine.state_dict(with_cache=with_evaluations),
+            "screener": self.screener.state_dict(with_rows=with_evaluations),
+            "queue": [list(genome) for genome in self._queue],
+            "pending": [list(genome) for genome in self._pending],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], evaluations: Sequence[Evaluation] | None = None) -> None:
+        """Continue from the `state_dict()` of an optimizer built with the same arguments, bit for bit.
+
+        Raises:
+            GenomeError, RunFolderError: the state is damaged or of another space.
+            KeyError, TypeError, ValueError: the same.
+        """
+        self.engine.load_state_dict(state["engine"], evaluations)
+        rows = None if evaluations is None else [(e.genome, e.value) for e in evaluations if e.ok]
+        self.screener.load_state_dict(state["screener"], rows)
+        self._queue = [self.space.validate(genome) for genome in state["queue"]]
+        self._pending = dict.fromkeys(self.space.validate(genome) for genome in state["pending"])
+
+
+Callback = Callable[[Optimizer, Evaluation], bool | None]
+"""Called after every evaluation; returning True ends the search."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `minimize`: the best measured choices `x`, their `value`, and every evaluation in order."""
+
+    x: Any
+    value: float
+    evaluations: tuple[Evaluation, ...]
+
+
+def minimize(
+    function: Callable[[Any], float],
+    space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
+    n_evaluations: int = 300,
+    *,
+    surrogate: str | Callable[[int], Estimator] | None = "gp",
+    config: EngineConfig | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Result:
+    """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of them a repetition.
+
+    A value that is NaN or infinite counts as a failure; what the function raises is passed on.
+
+    >>> best = minimize(lambda x: (x["a"] - 3) ** 2 + (x["b"] != "yes"), {"a": range(10), "b": ["no", "yes"]}, 20)
+    >>> best.x, best.value
+    ({'a': 3, 'b': 'yes'}, 0.0)
+
+    Raises:
+        ConfigError: bad settings, or no call gave a finite value.
+    """
+    if n_evaluations < 1:
+        raise ConfigError("n_evaluations is at least 1", got=n_evaluations)
+    optimizer = Optimizer(space, surrogate=surrogate, config=config, seed=seed)
+    done: list[Evaluation] = []
+    stop: bool | None = False
+    while not stop and len(done) < n_evaluations and (asked := optimizer.ask()):
+        evaluation = Evaluation(asked[0], 0, (float(function(optimizer.decode(asked[0]))),))
+        optimizer.tell(evaluation)
+        done.append(evaluation)
+        stop = callback is not None and callback(optimizer, evaluation)
+    if optimizer.best is None:
+        raise ConfigError("the function gives a finite value somewhere", got=f"none in {len(done)} calls")
+    return Result(optimizer.decode(optimizer.best.genome), optimizer.best.value, tuple(done))

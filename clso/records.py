@@ -1,9 +1,10 @@
-"""The run folder: what a run leaves on disk, written so that a kill at any moment loses at most one generation.
+"""The run folder: what a run leaves on disk, written so that a kill at any moment loses one generation, or a tenth of a
+second of short ones.
 
     config.toml      the settings
     manifest.json    versions, devices, plugin distributions, corpus and seeds
     records.jsonl    one JSON object a line: evaluations and generations, append-only
-    checkpoint.json  the state after the last whole generation, replaced atomically
+    checkpoint.json  the state after a whole generation, replaced atomically
     best/            the winner as a model folder
     result.json      the outcome; there only when the run is finished
 

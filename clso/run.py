@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Trained", "build_space", "evolve", "load_plugins", "resume", "train_on"]
 
 _WINDOW_S = 1.0
+_SAVE_EVERY_S = 0.1  # a checkpoint takes about as long as a small generation, and what a kill loses is computed again
 
 
 def evolve(
@@ -208,8 +209,8 @@ def _train(
 
 
 def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[], bool]) -> None:
-    """Generations until the end, each saved. A window is closed about once a second, so that a kill loses little of the
-    energy account and no joules drown in the counter's resolution."""
+    """Generations until the end, saved as they come. A window is closed about once a second, so that a kill loses little of
+    the energy account and no joules drown in the counter's resolution."""
     clock = ledger.meter.clock
 
     def save(*, clean: bool) -> None:
@@ -220,7 +221,9 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
             save(clean=True)
             raise Interrupted(str(folder.path))
         with ledger.phase("search"):
-            begin = clock()
+            begin = saved = clock()
             while not search.done and clock() - begin < _WINDOW_S and not stop():
                 folder.append(search.generation())
-                save(clean=False)
+                if clock() - saved >= _SAVE_EVERY_S or search.done:
+                    save(clean=False)
+                    saved = clock()

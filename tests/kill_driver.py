@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import clso.data  # noqa: F401  (imported here, once, and not in every child)
-from clso import plugins
+from clso import plugins, run
 from clso.config import RunConfig
 from clso.records import RunFolder
 from clso.run import evolve, resume
+
+run._SAVE_EVERY_S = 0.0  # so that writes come in a known order
 
 
 def die() -> None:

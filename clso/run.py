@@ -8,6 +8,7 @@ uninterrupted one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,12 +217,13 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
     def save(*, clean: bool) -> None:
         folder.save_checkpoint({**search.state_dict(), "ledger": ledger.phases(), "clean": clean})
 
+    saved = -math.inf
     while not search.done:
         if stop():
             save(clean=True)
             raise Interrupted(str(folder.path))
         with ledger.phase("search"):
-            begin = saved = clock()
+            begin = clock()
             while not search.done and clock() - begin < _WINDOW_S and not stop():
                 folder.append(search.generation())
                 if clock() - saved >= _SAVE_EVERY_S or search.done:

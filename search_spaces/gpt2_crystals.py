@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,8 @@ class GrownCrystals:
         config, device = space.config, torch.device(space.context.device)
         self.layout, self.families = layout_of(config), code_families(config)
         t, v, k = config.n_positions, config.vocab_size, self.layout.code
-        self.patterns = [lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in CONTEXTS]
+        self.patterns = [lag(int(size), t) if kind == "lag" else decaying(size, t) for kind, size in CONTEXTS]
+        self._attentions = torch.stack([pattern.weights() for pattern in self.patterns]).to(device)
         self._device = device
         e, c = len(self.families), len(self.patterns)
         self.a, self.b = (torch.zeros(e, v, k, device=device) for _ in "ab")
@@ -54,7 +54,6 @@ class GrownCrystals:
         self.names = names / names.norm(dim=1, keepdim=True)
         self._codes: dict[int, Codes] = {}
         self._mean_rarity: dict[float, float] = {}
-        self._contexts: set[tuple[int, int]] = set()
         self._units: dict[tuple[int, int, int], tuple[RandomFeatures, Tensor]] = {}
 
     @cached_property
@@ -73,33 +72,24 @@ class GrownCrystals:
             self._mean_rarity[knee] = float(-(torch.log1p(row / knee) * row).sum() / row.sum())
         return self._mean_rarity[knee]
 
-    def grow(self, wanted: Iterable[tuple[int, int]]) -> None:
-        """Grow what pairs of (family, context) need and is not there yet."""
-        missing = sorted(set(wanted) - self._contexts)
-        for family, members in groupby(missing, key=lambda pair: pair[0]):
-            codes, contexts = self.codes(family), [context for _, context in members]
-            attentions = torch.stack([self.patterns[context].weights() for context in contexts])
-            fitted = fit_value_maps(self._blocks, attentions, codes.a, codes.b)
-            self.maps[family, contexts], self.expected[family, contexts] = fitted.matrix, fitted.expected
-        self._contexts.update(missing)
-
-    def codes(self, family: int) -> Codes:
-        """The codes of a family."""
-        if family not in self._codes:
+    def grow(self, families: Iterable[int]) -> None:
+        """Grow what families need and is not there yet: codes, and value maps for all contexts."""
+        for family in sorted(set(families) - set(self._codes)):
             codes = grow_codes(self.pairs, self.families[family])
             self.a[family], self.b[family], self.log_p[family] = codes.a, codes.b, codes.log_p
+            fitted = fit_value_maps(self._blocks, self._attentions, codes.a, codes.b)
+            self.maps[family], self.expected[family] = fitted.matrix, fitted.expected
             self._codes[family] = codes
-        return self._codes[family]
 
     def units(self, family: int, context: int, mlp: int) -> tuple[RandomFeatures, Tensor]:
         """Hidden units of an MLP allele behind a context pattern, and their output map."""
         key = (family, context, mlp)
         if key not in self._units:
-            self.grow([(family, context)])
+            self.grow([family])
             kind, n_units = MLPS[mlp]
             codes = self._codes[family]
             features = random_features(kind, n_units, codes.a, codes.statistics.row)
-            attention = self.patterns[context].weights()
+            attention = self._attentions[context]
             value_map = ValueMap(self.maps[family, context], self.expected[family, context])
             fitted = fit_features(self._blocks, attention, codes.a, codes.b, value_map, features)
             self._units[key] = features, fitted

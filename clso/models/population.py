@@ -92,18 +92,20 @@ class PopulationGPT2:
         """One candidate as an ordinary float32 module on the CPU."""
         with torch.device("meta"):
             model = GPT2(self.config)
-        state = {}
-        for name, meta in model.state_dict().items():
-            neutral = 1.0 if "ln_" in name and name.endswith("weight") else 0.0
-            value = torch.full(meta.shape, neutral)
-            if (stack := self.params.get(name)) is not None:
-                given = stack[candidate].float().cpu()
-                value[tuple(slice(n) for n in given.shape)] = given
-            state[name] = value
         everything = torch.arange(self.config.vocab_size, device=self._device)
         head = self.heads.distinct(torch.float32)[self.heads.index[candidate]]
-        state["wte.weight"] = self.wte.rows(everything)[candidate].float().cpu()
-        state["head.weight"] = (head if self.heads.basis is None else head @ self.heads.basis.T).cpu()
+        state = {
+            "wte.weight": self.wte.rows(everything)[candidate].float().cpu(),
+            "head.weight": (head if self.heads.basis is None else head @ self.heads.basis.T).cpu(),
+        }
+        for name, meta in model.state_dict().items():
+            if name in state:
+                continue
+            neutral = 1.0 if "ln_" in name and name.endswith("weight") else 0.0
+            state[name] = torch.full(meta.shape, neutral)
+            if (stack := self.params.get(name)) is not None:
+                given = stack[candidate].float().cpu()
+                state[name][tuple(slice(n) for n in given.shape)] = given
         model.load_state_dict(state, assign=True)
         return model.eval()
 

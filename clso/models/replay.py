@@ -1,4 +1,8 @@
-"""Scoring of a population as CUDA graphs: a search asks for the same shapes again and again."""
+"""Scoring of a population as CUDA graphs: a search asks for the same shapes again and again.
+
+A small population's forward pass is a hundred short kernels, and launching them one by one takes the host longer than they
+run. A graph is launched at once.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +13,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clso.cuda_graph import captured
 from clso.models.head_loss import fused_kernel_fits
 
 __all__ = ["Replays"]
 
 _MOST_GRAPHS = 4  # each keeps its own activations
+_BEFORE_CAPTURE = 2  # calls with a shape that are run as they are: a capture costs as much as some of them
 
 
 class Replays:
     """`score(values, blocks)` on the device of `blocks`; on CUDA, shapes that come again are captured and replayed.
 
-    `score` takes values (P, n) and token blocks, waits for nothing on the host, and gives (P,) losses. The first call with
-    a shape runs it as it is, which loads its kernels; the second captures it.
+    `score` takes values (P, n) and token blocks, waits for nothing on the host, and gives (P,) losses.
     """
 
     def __init__(self, score: Callable[[Tensor, Tensor], Tensor], d_model: int) -> None:
         self._score, self._d_model = score, d_model
-        self._seen: dict[tuple[int, int], Tensor] = {}  # blocks are kept, so that their identity stays theirs
+        self._seen: dict[tuple[int, int], tuple[int, Tensor]] = {}  # how often; blocks, so that no others get their id
         self._graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, values: np.ndarray[Any, Any], blocks: Tensor) -> Tensor:
         rows, key = torch.from_numpy(values), (len(values), id(blocks))
         if key not in self._graphs:
-            if key not in self._seen or len(self._graphs) == _MOST_GRAPHS or not self._capturable(blocks):
-                self._seen[key] = blocks
+            seen = self._seen.get(key, (0, blocks))[0]
+            self._seen[key] = seen + 1, blocks
+            if seen < _BEFORE_CAPTURE or len(self._graphs) == _MOST_GRAPHS or not self._capturable(blocks):
                 return self._score(rows.to(blocks.device), blocks)
-            inputs = rows.to(blocks.device)
-            graph, out = captured(lambda: self._score(inputs, blocks), blocks.device)
-            self._graphs[key] = graph, inputs, out
+            self._graphs[key] = self._captured(rows.to(blocks.device), blocks)
         graph, inputs, out = self._graphs[key]
         inputs.copy_(rows)
         graph.replay()
@@ -46,3 +48,17 @@ class Replays:
     def _capturable(self, blocks: Tensor) -> bool:
         # The head's other way asks the host which candidates share a table.
         return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._d_model)
+
+    def _captured(self, inputs: Tensor, blocks: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        """The graph, its input and its output; each replay fills the output anew."""
+        # torch.cuda.graph would collect garbage and empty the allocator's cache first: more than a graph saves.
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(blocks.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(blocks.device))
+        with torch.cuda.stream(stream):
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                out = self._score(inputs, blocks)
+            finally:
+                graph.capture_end()
+        torch.cuda.current_stream(blocks.device).wait_stream(stream)
+        return graph, inputs, out

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from clso.crystals.grown.statistics import BigramStatistics
-from clso.cuda_graph import repeat
 from clso.device import has_triton
 from clso.errors import ConfigError
 
@@ -161,12 +160,9 @@ def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, 
     noise = config.start * hash_noise(v, config.rank, pairs.count.device)
     a = solve(by_row, noise, column_weight, row_weight, None)
     b = solve(by_column, a, row_weight, column_weight, None)
-
-    def iterate() -> None:
-        a.copy_(solve(by_row, b, column_weight, row_weight, a))
-        b.copy_(solve(by_column, a, row_weight, column_weight, b))
-
-    repeat(iterate, config.iterations - 1, b.device)
+    for _ in range(config.iterations - 1):
+        a = solve(by_row, b, column_weight, row_weight, a)
+        b = solve(by_column, a, row_weight, column_weight, b)
     return a, b
 
 

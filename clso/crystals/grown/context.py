@@ -86,11 +86,17 @@ def fit_map(
     fr = fr - sum_f.mT @ (sum_r * inverse_n)
     rr = rr - sum_r.mT @ (sum_r * inverse_n)
     sigma = rr / (n.clamp(min=1) - 1).sum().clamp(min=1)
-    m = torch.linalg.solve(_damped(ff, ridge), fr)
-    m = torch.linalg.solve(_damped(sigma, damping), m.mT).mT
+    m = _solve(_damped(ff, ridge), fr)
+    m = _solve(_damped(sigma, damping), m.mT).mT
     average = sum_f.sum(1, keepdim=True) / n.sum().clamp(min=1)
     expected = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)
     return ValueMap(m, expected @ m)
+
+
+def _solve(positive: Tensor, right: Tensor) -> Tensor:
+    """positive^-1 @ right for positive definite matrices; a GPU is not waited for."""
+    factor, _ = torch.linalg.cholesky_ex(positive)
+    return torch.cholesky_solve(right, factor)
 
 
 def _damped(matrix: Tensor, share: float) -> Tensor:

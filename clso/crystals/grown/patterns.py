@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,10 +56,11 @@ class PositionPattern:
     def weights(self, n: int | None = None) -> Tensor:
         """Causal attention weights (n, n), rows sum to one: what the head does to any text."""
         n = self.n_positions if n is None else n
-        codes = position_codes(self.n_positions)[:n]
-        scores = (codes @ self.query().T) @ codes.T
-        future = torch.ones(n, n, dtype=torch.bool).triu(1)
-        return torch.softmax(scores.masked_fill(future, -torch.inf), dim=1).float()
+        codes = position_codes(self.n_positions)[:n].numpy()
+        scores = codes @ self.query().numpy().T @ codes.T  # small: torch would wake all of its threads for it
+        scores[np.triu_indices(n, 1)] = -np.inf
+        weights = np.exp(scores - scores.max(1, keepdims=True))
+        return torch.from_numpy(weights / weights.sum(1, keepdims=True)).float()
 
 
 def lag(k: int, n_positions: int) -> PositionPattern:

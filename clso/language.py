@@ -74,7 +74,7 @@ def token_blocks(tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int |
         raise DataError(f"a text has at least {n_positions + 1} tokens", got=len(tokens), remedy="Give a longer text.")
     n = available if n_blocks is None else min(n_blocks, available)
     starts = (np.arange(n) * available // n) * n_positions
-    cut = tokens[starts[:, None] + np.arange(n_positions + 1)[None, :]]
+    cut = np.lib.stride_tricks.sliding_window_view(tokens, n_positions + 1)[starts]
     return torch.from_numpy(cut.astype(np.int64))
 
 

@@ -8,23 +8,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from clso.models.tables import Embeddings, Heads
+from clso.space import Genome
 from search_spaces.gpt2_crystals import GrownCrystals
 from search_spaces.gpt2_genes import GAINS
 from search_spaces.gpt2_template import FAINT, NORM, Template
 
 __all__ = ["Assembly", "values_of"]
 
-_LADDERS, _KNEE = tuple(GAINS.values()), list(GAINS).index("rarity.knee")
+_MOST = max(map(len, GAINS.values()))
+_LADDERS = np.array([(*ladder, *[np.nan] * (_MOST - len(ladder))) for ladder in GAINS.values()])
+_KNEE = list(GAINS).index("rarity.knee")
+
+Floats = npt.NDArray[np.float32]
 
 
-def values_of(genome: Sequence[int], crystals: GrownCrystals) -> list[float]:
-    """What an assembly needs of a genome: code family, context, the value of each gain gene, and the mean rarity."""
-    gains = [ladder[a] for ladder, a in zip(_LADDERS, genome[2:], strict=False)]
-    return [float(genome[0]), float(genome[1]), *gains, crystals.mean_rarity(gains[_KNEE])]
+def values_of(genomes: Sequence[Genome], crystals: GrownCrystals) -> Floats:
+    """What an assembly needs of genomes: code family, context, the value of each gain gene, and the mean rarity."""
+    picks = np.array(genomes)[:, : 2 + len(GAINS)]
+    values = np.empty((len(picks), 3 + len(GAINS)), dtype=np.float32)
+    values[:, :2], values[:, 2:-1] = picks[:, :2], _LADDERS[np.arange(len(GAINS)), picks[:, 2:]]
+    values[:, -1] = [crystals.mean_rarity[knee] for knee in picks[:, 2 + _KNEE]]
+    return values
 
 
 class Assembly(Embeddings, Heads):

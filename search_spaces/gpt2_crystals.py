@@ -22,7 +22,7 @@ from clso.crystals.grown.features import RandomFeatures, fit_features, random_fe
 from clso.crystals.grown.patterns import decaying, lag
 from clso.crystals.grown.statistics import PairCounts
 from clso.language import LanguageModelSpace, token_blocks
-from search_spaces.gpt2_genes import CONTEXTS, MLPS, code_families, layout_of
+from search_spaces.gpt2_genes import CONTEXTS, GAINS, MLPS, code_families, layout_of
 
 __all__ = ["GrownCrystals"]
 
@@ -53,7 +53,6 @@ class GrownCrystals:
         names = hash_noise(v, self.layout.identity, device, seed=1)
         self.names = names / names.norm(dim=1, keepdim=True)
         self._codes: dict[int, Codes] = {}
-        self._mean_rarity: dict[float, float] = {}
         self._units: dict[tuple[int, int, int], tuple[RandomFeatures, Tensor]] = {}
 
     @cached_property
@@ -65,12 +64,13 @@ class GrownCrystals:
     def row(self) -> Tensor:
         return self.pairs.row_sums()
 
-    def mean_rarity(self, knee: float) -> float:
-        """The mean of -log(1 + count / knee) over the text's tokens."""
-        if knee not in self._mean_rarity:
-            row = self.row.double()
-            self._mean_rarity[knee] = float(-(torch.log1p(row / knee) * row).sum() / row.sum())
-        return self._mean_rarity[knee]
+    @cached_property
+    def mean_rarity(self) -> list[float]:
+        """The mean of -log(1 + count / knee) over the text's tokens, for each allele of the knee."""
+        row = self.row.double()
+        knee = torch.tensor(GAINS["rarity.knee"], dtype=torch.float64, device=self._device)
+        mean: list[float] = (-(torch.log1p(row / knee[:, None]) * row).sum(1) / row.sum()).tolist()
+        return mean
 
     def grow(self, families: Iterable[int]) -> None:
         """Grow what families need and is not there yet: codes, and value maps for all contexts."""

@@ -101,7 +101,7 @@ class GrownWeights:
     def _values(self, genomes: Sequence[Genome]) -> np.ndarray[Any, Any]:
         """Rows of `values_of`, for which everything is grown."""
         self.crystals.grow(g[0] for g in genomes)
-        return np.array([values_of(g, self.crystals) for g in genomes], dtype=np.float32)
+        return values_of(genomes, self.crystals)
 
     def _scores(self, values: Tensor, blocks: Tensor) -> Tensor:
         return self._population(values).losses(blocks)

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -24,9 +23,6 @@ from torch import Tensor
 from clso.crystals.grown.statistics import BigramStatistics
 from clso.device import has_triton
 from clso.errors import ConfigError
-
-if TYPE_CHECKING:
-    from clso.crystals.grown.triton_rows import Runs
 
 __all__ = ["AlsConfig", "SeenRows", "factorise", "half_step", "hash_noise"]
 
@@ -59,44 +55,73 @@ class AlsConfig:
 
 
 class SeenRows:
-    """Seen pairs in compressed rows; only rows with a pair are kept: `rows` (R,) are their tokens.
-
-    Both products below are sparse kernels, the platform's (MKL) or on a GPU our own, that never hold a code for each pair.
-    """
+    """Seen pairs in compressed rows; only rows with a pair are kept: `rows` (R,) are their tokens."""
 
     def __init__(self, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int) -> None:
         """From pairs that are sorted by row `i`."""
         self.rows, n = torch.unique_consecutive(i, return_counts=True)
-        self._count, self._weighted_target = count, count * target
-        self._offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
-        self._column, self._size = j, (len(self.rows), vocab_size)
-        self._runs: Runs | None = None
-        if i.is_cuda and has_triton():
-            from clso.crystals.grown.triton_rows import Runs
+        self.offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
+        self.column, self.count, self.weighted_target = j, count, count * target
+        self._size = (len(self.rows), vocab_size)
 
-            self._runs = Runs(self._offset, j)
-        else:
-            self._pattern, self._targets = self._matrix(torch.zeros_like(count)), self._matrix(self._weighted_target)
+    def solve(self, other: Tensor, shared: Tensor, row_weight: Tensor, start: Tensor | None, steps: int) -> Tensor:
+        """Conjugate gradients for (r_i I + shared + sum_j c_ij b_j b_j^T) x_i = sum_j c_ij S_ij b_j: (R, k).
+
+        `other` (V, k) holds b, `shared` is (k, k), `row_weight` (R,) holds r, `start` (R, k) the first x.
+        """
+        if other.is_cuda and has_triton():
+            from clso.crystals.grown.triton_rows import solve_rows
+
+            pairs = (self.offset, self.column, self.count, self.weighted_target)
+            return solve_rows(self._by_length, *pairs, other, shared, row_weight, start, steps)
+        r = row_weight[:, None]
+
+        def apply(x: Tensor) -> Tensor:
+            return r * x + x @ shared + self.seen_part(x, other)
+
+        residual = self.target_side(other)
+        x = torch.zeros_like(residual) if start is None else start
+        residual = residual if start is None else residual - apply(x)
+        direction, norm = residual, (residual * residual).sum(1, keepdim=True)
+        for step in range(steps):
+            image = apply(direction)
+            length = norm / (direction * image).sum(1, keepdim=True).clamp(min=1e-20)
+            x = x + length * direction
+            if step + 1 < steps:
+                residual = residual - length * image
+                new_norm = (residual * residual).sum(1, keepdim=True)
+                direction, norm = residual + (new_norm / norm.clamp(min=1e-20)) * direction, new_norm
+        return x
 
     def target_side(self, other: Tensor) -> Tensor:
-        """sum_j c_ij S_ij other_j for each kept row: (R, k)."""
-        if self._runs:
-            return self._runs.products(self._weighted_target, other)
+        """sum_j c_ij S_ij other_j for each kept row: (R, k). The platform's sparse kernels hold no code for each pair."""
         return self._targets @ other
 
     def seen_part(self, x: Tensor, other: Tensor) -> Tensor:
         """sum_j c_ij (x_i . other_j) other_j for each kept row: (R, k)."""
-        if self._runs:
-            return self._runs.products(self._count, other, x)
         inner = torch.sparse.sampled_addmm(self._pattern, x, other.T, beta=0.0)
-        inner.values().mul_(self._count)
+        inner.values().mul_(self.count)
         out: Tensor = inner @ other
         return out
+
+    @cached_property
+    def _by_length(self) -> tuple[Tensor, Tensor]:
+        from clso.crystals.grown.triton_rows import by_length
+
+        return by_length(self.offset)
+
+    @cached_property
+    def _pattern(self) -> Tensor:
+        return self._matrix(torch.zeros_like(self.count))
+
+    @cached_property
+    def _targets(self) -> Tensor:
+        return self._matrix(self.weighted_target)
 
     def _matrix(self, values: Tensor) -> Tensor:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")  # torch calls its CSR kernels beta, on stderr
-            return torch.sparse_csr_tensor(self._offset, self._column, values, size=self._size, check_invariants=False)
+            return torch.sparse_csr_tensor(self.offset, self.column, values, size=self._size, check_invariants=False)
 
 
 def half_step(
@@ -117,29 +142,9 @@ def half_step(
         gram
     )  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
     inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
-    basis = other @ inverse.T
     penalty = ridge * (inverse @ inverse.T)
-    r = row_weight[seen.rows][:, None]
-
-    def apply(x: Tensor) -> Tensor:
-        image: Tensor = r * x + x @ penalty + seen.seen_part(x, basis)
-        return image
-
-    residual = seen.target_side(basis)
-    if start is None:
-        x = torch.zeros_like(residual)
-    else:
-        x = start[seen.rows] @ factor
-        residual = residual - apply(x)
-    direction, norm = residual, (residual * residual).sum(1, keepdim=True)
-    for step in range(steps):
-        image = apply(direction)
-        length = norm / (direction * image).sum(1, keepdim=True).clamp(min=1e-20)
-        x = x + length * direction
-        if step + 1 < steps:
-            residual = residual - length * image
-            new_norm = (residual * residual).sum(1, keepdim=True)
-            direction, norm = residual + (new_norm / norm.clamp(min=1e-20)) * direction, new_norm
+    x = None if start is None else start[seen.rows] @ factor
+    x = seen.solve(other @ inverse.T, penalty, row_weight[seen.rows], x, steps)
     out = torch.zeros_like(other)
     out[seen.rows] = x @ inverse
     return out

@@ -94,9 +94,11 @@ def fit_map(
 
 
 def _solve(positive: Tensor, right: Tensor) -> Tensor:
-    """positive^-1 @ right for positive definite matrices; a GPU is not waited for."""
+    """positive^-1 @ right for positive definite matrices, in steps that do not wait for a GPU."""
     factor, _ = torch.linalg.cholesky_ex(positive)
-    return torch.cholesky_solve(right, factor)
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    solution: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return solution
 
 
 def _damped(matrix: Tensor, share: float) -> Tensor:

@@ -1,7 +1,8 @@
-"""The least squares' sparse products as one Triton kernel.
+"""Conjugate gradients of every row of a least-squares half-step in one Triton kernel.
 
-The platform's sparse kernels take one program for a row, and a text's rows are as uneven as its words: the longest one
-holds everybody up. Here a row is cut into short runs, and each program sums one.
+Written with the platform's sparse products, a half-step is some eighty short kernels that wait for their longest row. Here
+each program takes one row through all of its steps, and its vectors never leave the registers. A text's rows are as uneven
+as its words, so the few long ones get wide programs and the many short ones narrow programs.
 """
 
 from __future__ import annotations
@@ -13,57 +14,91 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["Runs"]
+__all__ = ["by_length", "solve_rows"]
 
-_RUN = 128  # pairs of one program
-_STEP = 32  # of them at once
+_LONG = 256  # pairs of a row
+_WIDTHS = ((512, 16), (32, 1))  # pairs at once and warps: of long rows, of short ones
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _kernel(  # type: ignore[no-untyped-def]
-    run_row, run_begin, run_end, column, weight, x, other, out, k,
-    K: tl.constexpr, STEP: tl.constexpr, INNER: tl.constexpr,
+    rows, offset, column, weight, weighted_target, other, shared, row_weight, start, out, k,
+    K: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr, STARTED: tl.constexpr,
 ):  # fmt: skip
-    run = tl.program_id(0)
-    row = tl.load(run_row + run).to(tl.int64)
-    begin = tl.load(run_begin + run)
-    end = tl.load(run_end + run)
+    row = tl.load(rows + tl.program_id(0))
+    begin = tl.load(offset + row)
+    end = tl.load(offset + row + 1)
     d = tl.arange(0, K)
-    total = tl.zeros((K,), tl.float32)
-    if INNER:
-        own = tl.load(x + row * k + d, mask=d < k, other=0.0)
-    for start in range(begin, end, STEP):
-        pair = start + tl.arange(0, STEP)
+    real = d < k
+    at = row * k + d
+    matrix = tl.load(shared + d[:, None] * k + d[None, :], mask=real[:, None] & real[None, :], other=0.0)
+    own = tl.load(row_weight + row)
+    if STARTED:  # noqa: SIM108  (decided while compiling)
+        x = tl.load(start + at, mask=real, other=0.0)
+    else:
+        x = tl.zeros((K,), tl.float32)
+    residual = -own * x - tl.sum(matrix * x[:, None], 0)
+    for first in range(begin, end, PAIRS):
+        pair = first + tl.arange(0, PAIRS)
         inside = pair < end
         w = tl.load(weight + pair, mask=inside, other=0.0)
+        target = tl.load(weighted_target + pair, mask=inside, other=0.0)
         j = tl.load(column + pair, mask=inside, other=0)
-        code = tl.load(other + j[:, None] * k + d[None, :], mask=inside[:, None] & (d < k)[None, :], other=0.0)
-        if INNER:
-            w = w * tl.sum(code * own[None, :], 1)
-        total += tl.sum(w[:, None] * code, 0)
-    tl.atomic_add(out + row * k + d, total, mask=d < k)
+        code = tl.load(other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0)
+        residual += tl.sum((target - w * tl.sum(code * x[None, :], 1))[:, None] * code, 0)
+    direction = residual
+    norm = tl.sum(residual * residual, 0)
+    for step in tl.static_range(STEPS):
+        image = own * direction + tl.sum(matrix * direction[:, None], 0)
+        for first in range(begin, end, PAIRS):
+            pair = first + tl.arange(0, PAIRS)
+            inside = pair < end
+            w = tl.load(weight + pair, mask=inside, other=0.0)
+            j = tl.load(column + pair, mask=inside, other=0)
+            code = tl.load(other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0)
+            image += tl.sum((w * tl.sum(code * direction[None, :], 1))[:, None] * code, 0)
+        length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
+        x += length * direction
+        if step + 1 < STEPS:
+            residual -= length * image
+            new_norm = tl.sum(residual * residual, 0)
+            direction = residual + new_norm / tl.maximum(norm, 1e-20) * direction
+            norm = new_norm
+    tl.store(out + at, x, mask=real)
 
 
-class Runs:
-    """Rows of pairs, cut into runs of one row each: `offset` (R + 1,) says where rows begin, `column` (n,) what is paired."""
+def by_length(offset: Tensor) -> tuple[Tensor, Tensor]:
+    """The long rows and the short ones."""
+    length = offset.diff()
+    return (length > _LONG).nonzero().flatten(), (length <= _LONG).nonzero().flatten()
 
-    def __init__(self, offset: Tensor, column: Tensor) -> None:
-        n_runs = (offset.diff() + _RUN - 1) // _RUN
-        first = n_runs.cumsum(0) - n_runs
-        self._row = torch.repeat_interleave(n_runs)
-        place = torch.arange(len(self._row), device=offset.device) - first[self._row]
-        self._begin = offset[self._row] + place * _RUN
-        self._end = torch.minimum(self._begin + _RUN, offset[self._row + 1])
-        self._column, self._n_rows = column, len(offset) - 1
 
-    def products(self, weight: Tensor, other: Tensor, x: Tensor | None = None) -> Tensor:
-        """sum_j w_ij other_j for each row i, or with `x` (R, k) sum_j w_ij (x_i . other_j) other_j: (R, k) float32."""
-        k = other.shape[1]
-        out = other.new_zeros(self._n_rows, k)
-        launch: Any = _kernel[(len(self._row),)]
-        launch(
-            self._row, self._begin, self._end, self._column, weight, other if x is None else x.contiguous(),
-            other.contiguous(), out, k,
-            K=triton.next_power_of_2(k), STEP=_STEP, INNER=x is not None, num_warps=1,
-        )  # fmt: skip
-        return out
+def solve_rows(
+    rows: tuple[Tensor, Tensor],
+    offset: Tensor,
+    column: Tensor,
+    weight: Tensor,
+    weighted_target: Tensor,
+    other: Tensor,
+    shared: Tensor,
+    row_weight: Tensor,
+    start: Tensor | None,
+    steps: int,
+) -> Tensor:
+    """For each row i, `steps` steps towards (own_i I + shared + sum_j w_ij b_j b_j^T) x_i = sum_j t_ij b_j: (R, k) float32.
+
+    `rows` are those of `by_length(offset)`; `offset` (R + 1,) and `column` (n,) are compressed rows of pairs, `weight` and
+    `weighted_target` (n,) their w and t; `other` (V, k) holds b, `shared` (k, k) is symmetric, `row_weight` (R,) holds own,
+    `start` (R, k) the first x.
+    """
+    n_rows, k = len(offset) - 1, other.shape[1]
+    out = torch.empty(n_rows, k, device=other.device)
+    operands = (offset, column, weight, weighted_target, other, shared, row_weight, out if start is None else start)
+    for chosen, (pairs, warps) in zip(rows, _WIDTHS, strict=True):
+        if len(chosen):
+            launch: Any = _kernel[(len(chosen),)]
+            launch(
+                chosen, *(operand.contiguous() for operand in operands), out, k,
+                K=max(16, triton.next_power_of_2(k)), PAIRS=pairs, STEPS=steps, STARTED=start is not None, num_warps=warps,
+            )  # fmt: skip
+    return out

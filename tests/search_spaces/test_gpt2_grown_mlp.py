@@ -85,14 +85,14 @@ def test_the_price_of_the_mean_is_ordinary_least_squares_at_one() -> None:
     generator = torch.Generator().manual_seed(0)
     blocks = torch.randint(5, (40, 9), generator=generator)
     f_table, r_table = torch.randn(5, 3, generator=generator), torch.randn(5, 2, generator=generator)
-    f_all = torch.randn(40, 8, 3, generator=generator)
+    f_all = torch.randn(8, 40, 3, generator=generator)
 
-    def regression(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return (f_all + f_table[part[:, :-1]]).flatten(0, 1)[None], r_table[part[:, 1:].flatten()]
+    def regression(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (f_all + f_table[tokens[:-1]])[None], r_table[tokens[1:]]
 
     fitted = fit_map(blocks, regression, 5, ridge=0.0, between=1.0)
-    (f,), r = regression(blocks)
-    x = blocks[:, :-1].flatten()
+    (f,), r = (rows.flatten(-3, -2) for rows in regression(blocks.T))
+    x = blocks[:, :-1].T.flatten()
     r = r - torch.stack([r[x == token].mean(0) for token in range(5)])[x]
     sigma = r.T @ r / (len(x) - 5)
     sigma += sigma.diagonal().mean() * torch.eye(2)

@@ -13,14 +13,13 @@ pairs) and nearly so in 3, warm-started; no k x k matrix is ever formed for a ro
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from clso.crystals.grown.statistics import BigramStatistics
+from clso.crystals.grown.statistics import BigramStatistics, sparse_rows
 from clso.device import has_triton
 from clso.errors import ConfigError
 
@@ -112,16 +111,11 @@ class SeenRows:
 
     @cached_property
     def _pattern(self) -> Tensor:
-        return self._matrix(torch.zeros_like(self.count))
+        return sparse_rows(self.offset, self.column, torch.zeros_like(self.count), self._size)
 
     @cached_property
     def _targets(self) -> Tensor:
-        return self._matrix(self.weighted_target)
-
-    def _matrix(self, values: Tensor) -> Tensor:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")  # torch calls its CSR kernels beta, on stderr
-            return torch.sparse_csr_tensor(self.offset, self.column, values, size=self._size, check_invariants=False)
+        return sparse_rows(self.offset, self.column, self.weighted_target, self._size)
 
 
 def half_step(

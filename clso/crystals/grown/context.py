@@ -19,13 +19,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clso.crystals.grown.statistics import sparse_rows
+
 __all__ = ["Regression", "ValueMap", "fit_map", "fit_value_maps"]
 
 _ROWS = 1 << 18  # tokens whose features are held at once
 _SHRINK = 2.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
 
 Regression = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From blocks (n, T + 1) to C sets of features (C, n T, q) and what each of them is to explain (n T, k)."""
+"""From tokens (T + 1, n), a column a block, to C sets of features (C, T, n, q) and what each is to explain (T, n, k)."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ def fit_value_maps(
     """
     attentions = attentions.to(a.device)
 
-    def regression(part: Tensor) -> tuple[Tensor, Tensor]:
-        averages = torch.matmul(attentions[:, None], a[part[:, :-1]])
-        return averages.flatten(1, 2), b[part[:, 1:].flatten()]
+    def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        codes = a[tokens[:-1]]
+        averages = attentions.flatten(0, 1) @ codes.flatten(1)
+        return averages.view(len(attentions), *codes.shape), b[tokens[1:]]
 
     return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping)
 
@@ -66,21 +69,18 @@ def fit_map(
     `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted. `between` is the price of
     `expected`: 0 where it will be subtracted, 1 for ordinary least squares on features as they are, where it will not.
     """
-    sums: tuple[Tensor, ...] | None = None
+    n = torch.zeros(vocab_size, device=blocks.device)
+    sums: list[Tensor] = []
     for part in torch.split(blocks, max(1, _ROWS // (blocks.shape[1] - 1))):
-        x = part[:, :-1].flatten()
-        f, r = regression(part)
-        if sums is None:
-            (c, _, q), k = f.shape, r.shape[1]
-            sum_f, sum_r, n = f.new_zeros(c, vocab_size, q), f.new_zeros(vocab_size, k), f.new_zeros(vocab_size)
-            sums = (f.new_zeros(c, q, q), f.new_zeros(c, q, k), f.new_zeros(k, k))
-        sum_f.index_add_(1, x, f)
-        sum_r.index_add_(0, x, r)
-        n.index_add_(0, x, n.new_ones(1).expand(len(x)))
-        ff, fr, rr = sums
-        sums = (ff + f.mT @ f, fr + f.mT @ r, rr + r.mT @ r)
-    assert sums is not None
-    ff, fr, rr = sums
+        tokens = part.T.contiguous()
+        f, r = regression(tokens)
+        by_token = _SumsByToken(tokens[:-1].flatten(), vocab_size)
+        n += by_token.row_lengths
+        # Products of one position each, then their sum: one product over all would have a few programs do the work.
+        new = [(f.mT @ f).sum(1), (f.mT @ r).sum(1), (r.mT @ r).sum(0)]
+        new += [torch.stack([by_token(one) for one in f.flatten(1, 2)]), by_token(r.flatten(0, 1))]
+        sums = [x + y for x, y in zip(sums, new, strict=True)] if sums else new
+    ff, fr, rr, sum_f, sum_r = sums
     inverse_n = 1 / n.clamp(min=1)[:, None]
     ff = ff - (1 - between) * (sum_f.mT @ (sum_f * inverse_n))
     fr = fr - sum_f.mT @ (sum_r * inverse_n)
@@ -91,6 +91,20 @@ def fit_map(
     average = sum_f.sum(1, keepdim=True) / n.sum().clamp(min=1)
     expected = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)
     return ValueMap(m, expected @ m)
+
+
+class _SumsByToken:
+    """Sums the rows of (N, q) by their tokens (N,): (V, q). A sparse product, since atomic additions queue up for "the"."""
+
+    def __init__(self, tokens: Tensor, vocab_size: int) -> None:
+        lengths = torch.bincount(tokens, minlength=vocab_size)
+        offset = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        size, one = (vocab_size, len(tokens)), torch.ones(len(tokens), device=tokens.device)
+        self.row_lengths = lengths.float()
+        self._matrix = sparse_rows(offset, torch.argsort(tokens, stable=True), one, size)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self._matrix @ rows
 
 
 def _solve(positive: Tensor, right: Tensor) -> Tensor:

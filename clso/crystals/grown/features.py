@@ -68,9 +68,10 @@ def fit_features(
     """The output map (H, k) of `features` behind a context head with `context`, one map, fitted for `attention` (T, T)."""
     attention = attention.to(a.device)
 
-    def regression(part: Tensor) -> tuple[Tensor, Tensor]:
-        x = part[:, :-1]
-        added = (attention @ a[x]) @ context.matrix - context.expected[x]
-        return features(a[x] + added).flatten(0, 1)[None], b[part[:, 1:].flatten()]
+    def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        codes = a[tokens[:-1]]
+        averages = (attention @ codes.flatten(1)).view_as(codes)
+        added = averages @ context.matrix - context.expected[tokens[:-1]]
+        return features(codes + added)[None], b[tokens[1:]]
 
     return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping, between=1.0).matrix[0]

@@ -56,9 +56,10 @@ class PositionPattern:
     def weights(self, n: int | None = None) -> Tensor:
         """Causal attention weights (n, n), rows sum to one: what the head does to any text."""
         n = self.n_positions if n is None else n
-        codes = position_codes(self.n_positions)[:n].numpy()
-        scores = codes @ self.query().numpy().T @ codes.T  # small: torch would wake all of its threads for it
-        scores[np.triu_indices(n, 1)] = -np.inf
+        distance = np.subtract.outer(np.arange(n), np.arange(n))
+        waves = zip(self.amps, self.phases, _speeds(self.n_positions), strict=True)
+        at_distance = sum(amp * np.cos(speed * np.arange(n) + phase) for amp, phase, speed in waves)
+        scores = np.where(distance >= 0, at_distance[np.abs(distance)], -np.inf)
         weights = np.exp(scores - scores.max(1, keepdims=True))
         return torch.from_numpy(weights / weights.sum(1, keepdims=True)).float()
 

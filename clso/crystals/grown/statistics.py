@@ -6,12 +6,13 @@ the peak is a chunk's sort plus the distinct pairs found (24 bytes each).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["BigramStatistics", "PairCounts", "count_pairs", "kneser_ney"]
+__all__ = ["BigramStatistics", "PairCounts", "count_pairs", "kneser_ney", "sparse_rows"]
 
 _CHUNK = 1 << 24  # tokens counted at once; sorting them takes about 0.5 GB
 
@@ -51,6 +52,13 @@ def count_pairs(tokens: Tensor, vocab_size: int, lag: int = 1) -> PairCounts:
         counts = torch.zeros_like(merged).index_add_(0, position, torch.cat([counts, new_counts]))
         keys = merged
     return PairCounts(keys // vocab_size, keys % vocab_size, counts.float(), vocab_size)
+
+
+def sparse_rows(offset: Tensor, column: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+    """A sparse matrix of compressed rows."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")  # torch calls its CSR kernels beta, on stderr
+        return torch.sparse_csr_tensor(offset, column, values, size=size, check_invariants=False)
 
 
 @dataclass(frozen=True)

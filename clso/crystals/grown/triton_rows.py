@@ -17,7 +17,7 @@ from torch import Tensor
 __all__ = ["by_length", "solve_rows"]
 
 _LONG = 256  # pairs of a row
-_WIDTHS = ((512, 16), (32, 1))  # pairs at once and warps: of long rows, of short ones
+_WIDTHS = ((256, 8), (32, 1))  # pairs at once and warps: of long rows, of short ones
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -53,9 +53,9 @@ class RunConfig:
     """auto, cpu, cuda or cuda:N."""
     patience: int = 0
     """Stop after this many generations without a better loss; 0: never."""
-    fitness_tokens: tuple[int, ...] = (4096, 16384)
+    fitness_tokens: tuple[int, ...] = (2048, 16384)
     """Tokens of the rungs, rising."""
-    valid_tokens: int = 32768
+    valid_tokens: int = 16384
     """Tokens of `valid` on which the winner is chosen; its loss is then measured on all of them."""
     finalists: int = 4
     """How many candidates of the top rung compete on the valid text."""

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _CODE_SHARE, _IDENTITY_SHARE = 0.39, 0.33  # of the residual dimensions that are not reserved
-_SMOOTHINGS = ((0.7, 0.45), (1.0, 0.45), (0.5, 0.3))  # what is added to continuation counts, and the discount
+_SMOOTHINGS = ((0.7, 0.4), (1.0, 0.7))  # what is added to continuation counts, and the discount
 
 CONTEXTS: tuple[tuple[str, float], ...] = (
     ("lag", 1),

@@ -59,7 +59,7 @@ def test_conjugate_gradients_solve_the_normal_equations() -> None:
     for row in seen.rows.tolist():
         own = pairs.i == row
         b, c, s = other[pairs.j[own]], pairs.count[own], statistics.target[own]
-        system = rows[row] * gram + 0.1 * torch.eye(k) + (c[:, None] * b).T @ b
+        system = rows[row] * (gram + 0.1 * torch.eye(k)) + (c[:, None] * b).T @ b
         expected = torch.linalg.solve(system, (c * s) @ b)
         assert torch.allclose(found[row], expected, atol=2e-3, rtol=2e-3)
     unseen = torch.ones(v, dtype=torch.bool)

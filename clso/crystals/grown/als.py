@@ -1,6 +1,7 @@
 """Implicit-feedback alternating least squares: a low-rank bigram model from Kneser-Ney log-ratios.
 
-Minimises   sum_seen c_ij (a_i . b_j - S_ij)^2 + sum_ij r_i w_j (a_i . b_j)^2 + ridge (|A|^2 + |B|^2)   over A, B (V, k)
+Minimises   sum_seen c_ij (a_i . b_j - S_ij)^2 + sum_ij r_i w_j (a_i . b_j)^2 + ridge (sum_i r_i |a_i|^2 + sum_j w_j |b_j|^2)
+over A, B (V, k)
 
 after Hu, Koren & Volinsky (ICDM 2008): seen pairs pull towards their target with the confidence of their count, unseen
 pairs towards 0 with a small weight. Then logits = A[x_t] B^T + log p_cont is the bigram model.
@@ -41,7 +42,7 @@ class AlsConfig:
     exponent: float = 0.5
     """Power of row count and column probability in the unseen weight."""
     ridge: float = 0.1
-    """Weight of |a|^2 and |b|^2."""
+    """Weight of r_i |a_i|^2 and w_j |b_j|^2."""
     start: float = 0.1
     """Size of the random start."""
 
@@ -63,24 +64,23 @@ class SeenRows:
         self.column, self.count, self.weighted_target = j, count, count * target
         self._size = (len(self.rows), vocab_size)
 
-    def solve(self, other: Tensor, shared: Tensor, row_weight: Tensor, start: Tensor | None, steps: int) -> Tensor:
-        """Conjugate gradients for (r_i I + shared + sum_j c_ij b_j b_j^T) x_i = sum_j c_ij S_ij b_j: (R, k).
+    def solve(self, other: Tensor, row_weight: Tensor, start: Tensor, steps: int) -> Tensor:
+        """Conjugate gradients for (r_i I + sum_j c_ij b_j b_j^T) x_i = sum_j c_ij S_ij b_j: (R, k).
 
-        `other` (V, k) holds b, `shared` is (k, k), `row_weight` (R,) holds r, `start` (R, k) the first x.
+        `other` (V, k) holds b, `row_weight` (R,) r, and `start` (R, k) the first x.
         """
         if other.is_cuda and has_triton():
             from clso.crystals.grown.triton_rows import solve_rows
 
             pairs = (self.offset, self.column, self.count, self.weighted_target)
-            return solve_rows(self._by_length, *pairs, other, shared, row_weight, start, steps)
+            return solve_rows(self._by_length, *pairs, other, row_weight, start, steps)
         r = row_weight[:, None]
 
         def apply(x: Tensor) -> Tensor:
-            return r * x + x @ shared + self.seen_part(x, other)
+            return r * x + self.seen_part(x, other)
 
-        residual = self.target_side(other)
-        x = torch.zeros_like(residual) if start is None else start
-        residual = residual if start is None else residual - apply(x)
+        x = start
+        residual = self.target_side(other) - apply(x)
         direction, norm = residual, (residual * residual).sum(1, keepdim=True)
         for step in range(steps):
             image = apply(direction)
@@ -131,14 +131,13 @@ def half_step(
     """The side (V, k) that fits `other` (V, k), by conjugate gradients from `start`; rows without a pair are zero."""
     gram = (other * column_weight[:, None]).T @ other
     k = gram.shape[0]
-    gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
+    gram.diagonal().add_(_RIDGE * gram.diagonal().mean() + ridge)
     factor, _ = torch.linalg.cholesky_ex(
         gram
     )  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
     inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
-    penalty = ridge * (inverse @ inverse.T)
-    x = None if start is None else start[seen.rows] @ factor
-    x = seen.solve(other @ inverse.T, penalty, row_weight[seen.rows], x, steps)
+    x = gram.new_zeros(len(seen.rows), k) if start is None else start[seen.rows] @ factor
+    x = seen.solve(other @ inverse.T, row_weight[seen.rows], x, steps)
     out = torch.zeros_like(other)
     out[seen.rows] = x @ inverse
     return out

@@ -22,8 +22,8 @@ _WIDTHS = ((256, 8), (32, 1))  # pairs at once and warps: of long rows, of short
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _kernel(  # type: ignore[no-untyped-def]
-    rows, offset, column, weight, weighted_target, other, shared, row_weight, start, out, k,
-    K: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr, STARTED: tl.constexpr,
+    rows, offset, column, weight, weighted_target, other, row_weight, start, out, k, steps,
+    K: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
     row = tl.load(rows + tl.program_id(0))
     begin = tl.load(offset + row)
@@ -31,13 +31,9 @@ def _kernel(  # type: ignore[no-untyped-def]
     d = tl.arange(0, K)
     real = d < k
     at = row * k + d
-    matrix = tl.load(shared + d[:, None] * k + d[None, :], mask=real[:, None] & real[None, :], other=0.0)
     own = tl.load(row_weight + row)
-    if STARTED:  # noqa: SIM108  (decided while compiling)
-        x = tl.load(start + at, mask=real, other=0.0)
-    else:
-        x = tl.zeros((K,), tl.float32)
-    residual = -own * x - tl.sum(matrix * x[:, None], 0)
+    x = tl.load(start + at, mask=real, other=0.0)
+    residual = -own * x
     for first in range(begin, end, PAIRS):
         pair = first + tl.arange(0, PAIRS)
         inside = pair < end
@@ -48,8 +44,8 @@ def _kernel(  # type: ignore[no-untyped-def]
         residual += tl.sum((target - w * tl.sum(code * x[None, :], 1))[:, None] * code, 0)
     direction = residual
     norm = tl.sum(residual * residual, 0)
-    for step in tl.static_range(STEPS):
-        image = own * direction + tl.sum(matrix * direction[:, None], 0)
+    for _ in range(steps):
+        image = own * direction
         for first in range(begin, end, PAIRS):
             pair = first + tl.arange(0, PAIRS)
             inside = pair < end
@@ -59,11 +55,10 @@ def _kernel(  # type: ignore[no-untyped-def]
             image += tl.sum((w * tl.sum(code * direction[None, :], 1))[:, None] * code, 0)
         length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
         x += length * direction
-        if step + 1 < STEPS:
-            residual -= length * image
-            new_norm = tl.sum(residual * residual, 0)
-            direction = residual + new_norm / tl.maximum(norm, 1e-20) * direction
-            norm = new_norm
+        residual -= length * image
+        new_norm = tl.sum(residual * residual, 0)
+        direction = residual + new_norm / tl.maximum(norm, 1e-20) * direction
+        norm = new_norm
     tl.store(out + at, x, mask=real)
 
 
@@ -80,25 +75,23 @@ def solve_rows(
     weight: Tensor,
     weighted_target: Tensor,
     other: Tensor,
-    shared: Tensor,
     row_weight: Tensor,
-    start: Tensor | None,
+    start: Tensor,
     steps: int,
 ) -> Tensor:
-    """For each row i, `steps` steps towards (own_i I + shared + sum_j w_ij b_j b_j^T) x_i = sum_j t_ij b_j: (R, k) float32.
+    """For each row i, `steps` steps towards (own_i I + sum_j w_ij b_j b_j^T) x_i = sum_j t_ij b_j: (R, k) float32.
 
     `rows` are those of `by_length(offset)`; `offset` (R + 1,) and `column` (n,) are compressed rows of pairs, `weight` and
-    `weighted_target` (n,) their w and t; `other` (V, k) holds b, `shared` (k, k) is symmetric, `row_weight` (R,) holds own,
-    `start` (R, k) the first x.
+    `weighted_target` (n,) their w and t; `other` (V, k) holds b, `row_weight` (R,) own, `start` (R, k) the first x.
     """
-    n_rows, k = len(offset) - 1, other.shape[1]
-    out = torch.empty(n_rows, k, device=other.device)
-    operands = (offset, column, weight, weighted_target, other, shared, row_weight, out if start is None else start)
+    k = other.shape[1]
+    out = torch.empty(len(offset) - 1, k, device=other.device)
+    operands = (offset, column, weight, weighted_target, other, row_weight, start)
     for chosen, (pairs, warps) in zip(rows, _WIDTHS, strict=True):
         if len(chosen):
             launch: Any = _kernel[(len(chosen),)]
             launch(
-                chosen, *(operand.contiguous() for operand in operands), out, k,
-                K=max(16, triton.next_power_of_2(k)), PAIRS=pairs, STEPS=steps, STARTED=start is not None, num_warps=warps,
+                chosen, *(operand.contiguous() for operand in operands), out, k, steps,
+                K=max(16, triton.next_power_of_2(k)), PAIRS=pairs, num_warps=warps,
             )  # fmt: skip
     return out

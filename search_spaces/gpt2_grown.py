@@ -35,6 +35,7 @@ from search_spaces.gpt2_genes import (
     grown_genes,
     hand_set,
 )
+from search_spaces.gpt2_grown_costs import GrownCosts
 from search_spaces.gpt2_grown_mlp import HiddenUnits, PopulationWithUnits
 from search_spaces.gpt2_template import FAINT, NORM, Template
 
@@ -109,6 +110,7 @@ class GrownWeights:
         self.genes = grown_genes(self.config, self._mlp)
         t = self.config.n_positions
         self.patterns = [lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in CONTEXTS]
+        self.costs = GrownCosts(self.config, self.alleles, self.patterns)
         self._crystals: dict[int, _Crystals] = {}
         self._templates: dict[Layout, Template] = {}
         self._ladders = [np.array(ladder, dtype=np.float32) for ladder in GAINS.values()]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,8 @@ class EngineConfig:
 class Engine:
     """The search state: population, best so far, the set of measured genomes, and one random stream.
 
-    `seeds` are genomes to try first (a hand-set default, say). Only `tell` changes what is known of fitness.
+    `seeds` are genomes to try first (a hand-set default, say). Genomes outside `within` are infeasible, as are those that
+    break the space's constraints. Only `tell` changes what is known of fitness.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Engine:
         *,
         seed: int = 0,
         seeds: Sequence[Genome] = (),
+        within: Callable[[Genome], bool] | None = None,
     ) -> None:
         self.space = space
+        self._within = within
         self.config = config or EngineConfig()
         self.generation = 0
         self.n_cached = 0
@@ -170,7 +173,7 @@ class Engine:
         neighbours: list[Genome] = []
         period = config.local_search_every
         if period and self.best is not None and self.generation % period == 0:
-            neighbours = [point_mutation(self.best.genome, self._n_choices, self._rng) for _ in range(n // 2)]
+            neighbours = [point_mutation(self._centre(), self._n_choices, self._rng) for _ in range(n // 2)]
         with borrowed_random(self._rng):
             children = make_children(
                 self.population,
@@ -182,8 +185,14 @@ class Engine:
             )
         return [self.space.repair(g, self._rng) for g in (*neighbours, *children)]
 
+    def _centre(self) -> Genome:
+        """Where the local search looks for neighbours."""
+        assert self.best is not None
+        return self.best.genome
+
     def _feasible(self, genome: Genome) -> bool:
-        return all(value <= 0 for value in self.space.constraints(genome))
+        kept = all(value <= 0 for value in self.space.constraints(genome))
+        return kept and (self._within is None or self._within(genome))
 
     def _add_unseen(self, genome: Genome, batch: dict[Genome, None]) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False: none was found."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from deap import base, tools
 
@@ -28,7 +29,7 @@ class Individual(list[int]):
 
     def __init__(self, genome: Sequence[int], value: float) -> None:
         super().__init__(genome)
-        self.fitness = MinimisedFitness((value,))
+        self.fitness: Any = MinimisedFitness((value,))  # what DEAP compares
         self.value = value
 
     @property

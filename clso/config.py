@@ -48,6 +48,10 @@ class RunConfig:
     """Tokenizer: bpe:N, gpt2 or bytes."""
     surrogate: str = "gp"
     """Screening estimator: an entry-point name, or none."""
+    objective: tuple[str, ...] = ("loss",)
+    """What is minimised: "loss", then costs that the space offers, and "energy_j"."""
+    limits: tuple[str, ...] = ()
+    """Upper bounds on costs, as "NAME=NUMBER"."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -147,7 +151,7 @@ def checked(settings: type, values: dict[str, Any]) -> dict[str, Any]:
         if kind is float and type(value) is int:
             value = float(value)
         if kind is tuple and isinstance(value, (list, tuple)):
-            item = type(defaults[key][0])
+            item = type(defaults[key][0]) if defaults[key] else str
             items = tuple(float(v) if item is float and type(v) is int else v for v in value)
             value = items if all(type(v) is item for v in items) else value
         if type(value) is not kind:

@@ -11,6 +11,7 @@ from typing import Any
 from clso.errors import EvaluationError
 from clso.evaluation.evaluator import Evaluator
 from clso.evaluation.results import Evaluation
+from clso.front import front_summary
 from clso.language import LanguageModelSpace
 from clso.ledger import Ledger
 from clso.models.gpt2 import text_loss
@@ -92,8 +93,8 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     best: dict[str, Any]
     listener.phase("measuring the finalists")
     with ledger.phase("validate"):
-        rungs = halve(search.evaluator, search.evaluations, config.finalists)
-        last = sorted((e for e in (rungs or [search.evaluations])[-1] if e.ok), key=lambda e: e.value)
+        rungs = halve(search.evaluator, search.contenders, config.finalists)
+        last = sorted((e for e in (rungs or [search.contenders])[-1] if e.ok), key=lambda e: e.value)
         if not last:
             raise EvaluationError("at least one candidate can be measured on the highest rung", got=0)
         rows: list[dict[str, Any]] = [
@@ -134,6 +135,10 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         "library": config.library,
         "seed": config.seed,
     }
+    if search.pareto is not None:
+        # A language model's is the loss on the fitness text's first rung: the search's own, and no result of a model.
+        loss_name = "fitness_loss" if isinstance(space, LanguageModelSpace) else "fitness"
+        result |= front_summary(search.pareto, search.objectives, loss_name)
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
     folder.write_json("result.json", result)

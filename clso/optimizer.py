@@ -19,7 +19,7 @@ from clso.encoding import Encoder
 from clso.engine import Engine, EngineConfig
 from clso.errors import ConfigError
 from clso.evaluation.results import Evaluation
-from clso.screening import Estimator, Screener, Screening
+from clso.screening import Estimator, Rank, Screener, Screening
 from clso.space import Genome, SearchSpace
 
 __all__ = ["Callback", "Optimizer", "Result", "minimize"]
@@ -43,20 +43,24 @@ class Optimizer:
         *,
         surrogate: str | Callable[[int], Estimator] | None = "gp",
         config: EngineConfig | None = None,
+        engine: Engine | None = None,
         seed: int = 0,
         seeds: Sequence[Genome] | None = None,
         batch: int = _BATCH,
         refit_every: int = 1,
+        rank: Callable[[list[Genome]], Rank | None] = lambda candidates: None,
     ) -> None:
         """
         Args:
             space: a space; name -> values to choose from; or each gene's number of alleles.
             surrogate: the name of an installed surrogate, make(random_state) -> estimator, or None to evolve without.
             config: settings of the evolutionary search.
+            engine: one that is made already; then `config` and `seeds` are its own.
             seed: decides everything: equal seeds and equal values give equal runs.
             seeds: genomes to try first; the space's own by default.
             batch: how many candidates `ask` picks at a time.
             refit_every: proposals between two fits of the surrogate.
+            rank: how predicted values order given candidates; by themselves where it returns None.
 
         Raises:
             ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an unknown surrogate.
@@ -65,12 +69,12 @@ class Optimizer:
             raise ConfigError("a batch holds at least one candidate", got=batch)
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         seeds = self.space.seeds() if seeds is None else seeds
-        self.engine = Engine(self.space, config, seed=seed, seeds=seeds)
+        self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
         encoder = Encoder([len(g) for g in self.space.genes], self.space.descriptors())
         self.screener = Screener(surrogate, encoder, seed=seed, refit_every=refit_every)
-        self._batch = batch
+        self._rank, self._batch = rank, batch
         self._queue: list[Genome] = []  # picked and not yet handed out
         self._pending: dict[Genome, None] = {}  # picked and not yet told
 
@@ -106,7 +110,7 @@ class Optimizer:
     def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
         """`n` new candidates and the surrogate's choice among them: all while it is not trusted, then a share of them."""
         candidates = self.engine.ask(n, pending=self._pending)
-        screening = self.screener.screen(candidates, minimum=at_least)
+        screening = self.screener.screen(candidates, minimum=at_least, rank=self._rank(candidates))
         self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
         return candidates, screening
 

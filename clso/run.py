@@ -24,6 +24,7 @@ from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
 from clso.manifest import make_manifest
+from clso.objectives import ENERGY, Objectives
 from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
@@ -117,7 +118,7 @@ def train_on(
         folder = RunFolder.create(out, config)
         try:
             space = build_space(space_plugin, config, device, corpus=corpus)
-            search, winner = _train(folder, config, space, surrogate_plugin, ledger)
+            search, winner = _train(folder, config, Objectives.of(config, space, meter), surrogate_plugin, ledger)
         finally:
             folder.close()
         return Trained(winner, search.counts, ledger.summary())
@@ -164,7 +165,9 @@ def _execute(
     cache_dir: Path | None,
 ) -> dict[str, Any]:
     space_plugin, surrogate_plugin = load_plugins(config)
-    with open_meter(config.energy, device) as meter:
+    # The run's meter has its window open while candidates are measured, so they have one of their own.
+    candidates = config.energy if ENERGY in config.objective else "null"
+    with open_meter(config.energy, device) as meter, open_meter(candidates, device) as candidate_meter:
         ledger = Ledger(meter, state["ledger"] if state else None)
         if resumed and not (state and state["clean"]):
             ledger.lost("search" if state else "library")
@@ -173,6 +176,7 @@ def _execute(
             listener.phase("measuring idle power")
             meter.measure_idle(config.idle_s)
         space = build_space(space_plugin, config, device, cache_dir)
+        objectives = Objectives.of(config, space, candidate_meter)
         listener.phase("reading the text")
         with ledger.phase("data"):
             if isinstance(space, LanguageModelSpace):
@@ -181,14 +185,14 @@ def _execute(
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         folder.write_json("manifest.json", make_manifest(config, space, device, space_plugin, surrogate_plugin, meter))
-        search, winner = _train(folder, config, space, surrogate_plugin, ledger, state, listener, stop)
+        search, winner = _train(folder, config, objectives, surrogate_plugin, ledger, state, listener, stop)
         return finish(folder, search, winner, ledger, listener)
 
 
 def _train(
     folder: RunFolder,
     config: RunConfig,
-    space: SearchSpace,
+    objectives: Objectives,
     surrogate: plugins.Plugin | None,
     ledger: Ledger,
     state: dict[str, Any] | None = None,
@@ -196,12 +200,13 @@ def _train(
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Search, Winner]:
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
-    listener = listener or Listener()
+    listener, space = listener or Listener(), objectives.space
     listener.phase("building the library")
     with ledger.phase("library"):
         space.prepare()
-        evaluator = LocalEvaluator(space.objective())
-    search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener)
+        objectives.check()
+        evaluator = LocalEvaluator(objectives.complete(space.objective()))
+    search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener, objectives)
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")

@@ -26,9 +26,11 @@ from clso.errors import ConfigError, EvaluationError, GenomeError, RunFolderErro
 from clso.ranks import rank_correlation
 from clso.space import Genome
 
-__all__ = ["Encoder", "Estimator", "Prediction", "Screener", "Screening"]
+__all__ = ["Encoder", "Estimator", "Prediction", "Rank", "Screener", "Screening"]
 
 Floats = npt.NDArray[np.float64]
+Rank = Callable[[Floats], list[int]]
+"""From predicted values to indices, best first."""
 
 _SIGNIFICANT = 1.645  # one-sided 5 % of a standard normal
 _PATIENCE = 2  # audit windows that a surrogate has in which to become trusted
@@ -197,10 +199,11 @@ class Screener:
         """How many candidates `screen` would choose `n` from."""
         return math.ceil(n / self._evaluate_share) if self._trusted else n
 
-    def screen(self, candidates: Sequence[Genome], *, minimum: int = 1) -> Screening:
+    def screen(self, candidates: Sequence[Genome], *, minimum: int = 1, rank: Rank | None = None) -> Screening:
         """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as many.
 
-        The batch of the call before is closed: what it chose and was not observed counts as failed.
+        The lowest predictions are the best unless `rank` says otherwise. The batch of the call before is closed: what it
+        chose and was not observed counts as failed.
         """
         everything = Screening(list(range(len(candidates))), [], [])
         self._close_batch()
@@ -210,28 +213,28 @@ class Screener:
         if self._n_observed < self._min_observations:
             self._batch = _Batch(dict.fromkeys(genomes, math.nan), frozenset())
             return everything
-        values = self._predict(genomes)
-        if values is None:
+        ranked = self._predict(genomes, rank)
+        if ranked is None:
             return everything
-        chosen, audits = self._choose(values, minimum if self._trusted else len(genomes))
+        values, order = ranked
+        chosen, audits = self._choose(order, minimum if self._trusted else len(genomes))
         self._n_screened_out += len(genomes) - len(chosen)
         predicted = values.tolist()
         self._batch = _Batch({genomes[i]: predicted[i] for i in chosen}, frozenset(genomes[i] for i in audits))
         return Screening(chosen, audits, list(map(Prediction, genomes, predicted)))
 
-    def _choose(self, values: Floats, minimum: int) -> tuple[list[int], list[int]]:
-        n = len(values)
+    def _choose(self, order: list[int], minimum: int) -> tuple[list[int], list[int]]:
+        n = len(order)
         n_chosen = min(n, max(minimum, 2, round(self._evaluate_share * n)))
         if n_chosen == n:
             return list(range(n)), list(range(n))
         n_audits = min(n_chosen - 1, max(1, round(self._audit_share * n_chosen)))
-        order = np.argsort(values, kind="stable").tolist()
         best, rest = order[: n_chosen - n_audits], order[n_chosen - n_audits :]
         audits = sorted(rest[i] for i in self._rng.permutation(len(rest))[:n_audits])
         return sorted(best + audits), audits
 
-    def _predict(self, genomes: list[Genome]) -> Floats | None:
-        """Predicted values, shape (n,), fitting first when that is due; None after switching off."""
+    def _predict(self, genomes: list[Genome], rank: Rank | None) -> tuple[Floats, list[int]] | None:
+        """Predicted values, shape (n,), and their order, fitting first when that is due; None after switching off."""
         assert self._make_estimator is not None
         begin = time.perf_counter()
         try:
@@ -248,7 +251,7 @@ class Screener:
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
                 return None
-            return values
+            return values, (np.argsort(values, kind="stable").tolist() if rank is None else rank(values))
         except Exception as error:  # a plugin's estimator may raise anything; the run goes on without it
             self._disable(f"the surrogate raised {type(error).__name__}: {error}")
             return None

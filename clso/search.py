@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from clso.config import RunConfig
-from clso.engine import EngineConfig
+from clso.engine import Engine, EngineConfig, ParetoEngine
 from clso.errors import ClsoError, EvaluationError, GenomeError, RunFolderError
 from clso.evaluation.evaluator import Evaluator
 from clso.evaluation.results import Evaluation
+from clso.front import predict_energy, predicted_order
 from clso.ledger import Ledger
+from clso.objectives import ENERGY, Objectives
 from clso.optimizer import Optimizer
-from clso.screening import Estimator
-from clso.space import SearchSpace
+from clso.screening import Encoder, Estimator, Rank
+from clso.space import Genome, SearchSpace
 
 __all__ = ["Interrupted", "Listener", "Search"]
 
@@ -52,16 +57,31 @@ class Search:
         make_estimator: Callable[[int], Estimator] | None,
         config: RunConfig,
         listener: Listener,
+        objectives: Objectives | None = None,
     ) -> None:
         self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
+        self.objectives = objectives = objectives or Objectives.of(config, space)
+        seeds = [s for s in space.seeds() if objectives.within(space.validate(s))]
+        within = objectives.within if objectives.limits else None
+        self.pareto: ParetoEngine | None = None
+        if objectives.several:
+            settings = EngineConfig(pop_size=config.pop, tournament=2)  # as in Deb et al. 2002
+            self.pareto = ParetoEngine(
+                space, settings, upper=objectives.upper, seed=config.seed, seeds=seeds, within=within
+            )
+        self.engine = self.pareto or Engine(
+            space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, within=within
+        )
+        self._make_estimator = make_estimator
         self.optimizer = Optimizer(
             space,
             surrogate=make_estimator,
-            config=EngineConfig(pop_size=config.pop),
+            engine=self.engine,
             seed=config.seed,
             refit_every=_REFIT_EVERY,
+            rank=self._rank,
         )
-        self.engine, self.screener = self.optimizer.engine, self.optimizer.screener
+        self.screener = self.optimizer.screener
         self.tokens_forward = 0
         self.evaluations: list[Evaluation] = []  # on the first rung, in order
         self._stale = 0  # generations since the last better loss
@@ -77,13 +97,15 @@ class Search:
         """Run one generation; return its rows for the record, evaluations first."""
         engine, screener = self.engine, self.screener
         candidates, screening = self.optimizer.propose(self.config.pop)
+        if not candidates and not engine.n_evaluated and self.objectives.limits:
+            raise self.objectives.nothing_within()
         if not candidates:
             self._exhausted = True
             return [{"type": "exhausted", "generation": engine.generation}]
         evaluations = self.evaluator.evaluate([candidates[i] for i in screening.chosen], 0)
-        best_before = engine.best
+        best_before = self._so_far
         self.optimizer.tell(evaluations)
-        self._stale = 0 if engine.best is not best_before else self._stale + 1
+        self._stale = 0 if self._so_far != best_before else self._stale + 1
         self.evaluations += evaluations
         self.tokens_forward += sum(e.n_tokens for e in evaluations)
         if engine.best is None:
@@ -105,8 +127,42 @@ class Search:
             "audit_correlation": screener.audit_correlation,
             "surrogate_trusted": screener.trusted,
         }
+        if self.pareto is not None:
+            row["hypervolume"] = self.pareto.hypervolume
         self.listener.generation(self, row)
         return [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations] + [row]
+
+    @property
+    def _so_far(self) -> Evaluation | float | None:
+        """What a generation should make better."""
+        return self.engine.best if self.pareto is None else self.pareto.hypervolume
+
+    def _rank(self, candidates: list[Genome]) -> Rank | None:
+        """How predicted losses order the candidates, None for: by themselves."""
+        engine, objectives, make_estimator = self.pareto, self.objectives, self._make_estimator
+        if engine is None or make_estimator is None:
+            return None
+        if ENERGY not in objectives.names:
+            return lambda predicted: predicted_order(objectives, candidates, predicted)
+        # Only the loss is audited; a second fit of the same kind predicts the joules.
+        column = objectives.names.index(ENERGY)
+
+        def with_energy(predicted: npt.NDArray[np.float64]) -> list[int]:
+            estimator = make_estimator(self.config.seed)
+            encoder = Encoder([len(g) for g in self.space.genes], self.space.descriptors())
+            energy = predict_energy(estimator, encoder, engine, column, candidates)
+            return predicted_order(objectives, candidates, predicted, energy)
+
+        return with_energy
+
+    @property
+    def contenders(self) -> list[Evaluation]:
+        """Evaluations among which the winner is. Raises `EvaluationError` where none keeps the limits."""
+        if self.pareto is None:
+            return self.evaluations
+        if not self.pareto.front:
+            raise EvaluationError("some candidate keeps the limits", got=self.config.limits, remedy="Raise them.")
+        return self.pareto.front
 
     @property
     def counts(self) -> dict[str, int]:

@@ -54,6 +54,8 @@ class SearchSpace(ABC):
     """Base class of every space. Subclasses implement `genes`, `decode` and `objective`."""
 
     name: str = ""
+    cost_names: tuple[str, ...] = ()
+    """Costs of a genome that are known without measuring it, such as "flops"."""
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> SearchSpace:
@@ -72,6 +74,10 @@ class SearchSpace(ABC):
     @abstractmethod
     def objective(self) -> Objective:
         """The object that measures genomes of this space."""
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """The value of each of `cost_names`, finite; less is better. The search asks for it often."""
+        return {}
 
     def sample(self, rng: random.Random) -> Genome:
         """A genome drawn uniformly with `rng`."""

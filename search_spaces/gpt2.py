@@ -19,6 +19,7 @@ from clso.language import LanguageModelSpace
 from clso.models.gpt2 import GPT2
 from clso.models.population import PopulationGPT2, candidates_per_pass
 from clso.space import Gene, Genome
+from search_spaces.gpt2_costs import COST_NAMES
 from search_spaces.gpt2_grown import GrownWeights
 from search_spaces.gpt2_random import RandomWeights
 from search_spaces.gpt2_warm import WarmWeights
@@ -46,6 +47,9 @@ class WeightSource(Protocol):
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         """Mean loss of each genome on shared blocks (B, T + 1): (P,) float64, nats per token."""
 
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Costs of the genome by name (`search_spaces.gpt2_costs`)."""
+
     def decode(self, genome: Genome) -> Any:
         """What each slot of the model holds."""
 
@@ -57,6 +61,7 @@ class GPT2Space(LanguageModelSpace):
     """Search space of exact GPT-2 models over a corpus."""
 
     name = "gpt2"
+    cost_names = COST_NAMES
 
     @cached_property
     def source(self) -> WeightSource:
@@ -81,6 +86,10 @@ class GPT2Space(LanguageModelSpace):
 
     def decode(self, genome: Genome) -> Any:
         return self.source.decode(self.validate(genome))
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Costs of the model in its structured form: `search_spaces.gpt2_costs` says what counts."""
+        return self.source.costs(self.validate(genome))
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         n = candidates_per_pass(self.config, blocks.device)

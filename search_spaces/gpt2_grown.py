@@ -21,6 +21,7 @@ from clso.space import Genome
 from search_spaces.gpt2_assembly import Assembly, values_of
 from search_spaces.gpt2_crystals import GrownCrystals
 from search_spaces.gpt2_genes import GAINS, MLP_GAINS, MLPS, grown_genes, hand_set
+from search_spaces.gpt2_grown_costs import GrownCosts
 from search_spaces.gpt2_grown_mlp import HiddenUnits, PopulationWithUnits
 from search_spaces.gpt2_template import Template
 
@@ -52,6 +53,7 @@ class GrownWeights:
         self._mlp = space.context.mlp
         self.genes = grown_genes(self.config, self._mlp)
         self.crystals = GrownCrystals(space, split)
+        self.costs = GrownCosts(self.config, self.crystals.layout, self.crystals.patterns)
         self._replays = Replays(self._scores, self.config.d_model)
 
     @cached_property

@@ -20,6 +20,7 @@ from clso.models.gpt2 import GPT2Config
 from clso.models.population import PopulationGPT2
 from clso.models.tables import BankedTables
 from clso.space import Gene, Genome
+from search_spaces.gpt2_costs import Stored, model_costs, stored
 
 __all__ = ["RandomWeights", "Slot"]
 
@@ -41,6 +42,7 @@ class RandomWeights:
         self.slots = _slots(config)
         labels = tuple(f"crystal-{i}" for i in range(context.library_size))
         self.genes = tuple(Gene(slot.name, labels) for slot in self.slots)
+        self._costs: dict[tuple[tuple[int, int], int], Stored] = {}
 
     def prepare(self) -> None:
         """Build the small crystals; the vocabulary-sized ones are built when a genome first picks them."""
@@ -55,6 +57,10 @@ class RandomWeights:
 
     def decode(self, genome: Genome) -> dict[str, Crystal]:
         return {s.name: self.library.crystal(s.shape, a) for s, a in zip(self.slots, genome, strict=True)}
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        slots = {s.name: ((s.shape, a), self._cost(s.shape, a)) for s, a in zip(self.slots, genome, strict=True)}
+        return model_costs(self.config, slots, trained=False)
 
     def on_all_text(self) -> RandomWeights:
         """Random crystals know no text."""
@@ -76,6 +82,11 @@ class RandomWeights:
                 params[f"{h}.{name}.weight"] = stacked[f"{h}.{name}"]
         tables = {n: self._tables(shape[n], column[n]) for n in ("wte", "head")}
         return PopulationGPT2(self.config, tables["wte"], tables["head"], params)
+
+    def _cost(self, shape: tuple[int, int], index: int) -> Stored:
+        if (shape, index) not in self._costs:
+            self._costs[shape, index] = stored(self.library.crystal(shape, index))
+        return self._costs[shape, index]
 
     def _bank(self, shape: tuple[int, int]) -> Tensor:
         return self.library.bank(shape, self.device, torch.float32)

@@ -24,6 +24,7 @@ from clso.models.population import PopulationGPT2
 from clso.models.store import load_model
 from clso.models.tables import BankedTables
 from clso.space import Gene, Genome
+from search_spaces.gpt2_costs import Stored, model_costs, stored
 from search_spaces.gpt2_random import Slot
 
 __all__ = ["RANKS", "WarmWeights"]
@@ -114,6 +115,17 @@ class WarmWeights:
 
     def decode(self, genome: Genome) -> dict[str, Crystal]:
         return {s.name: c[a] for s, c, a in zip(self.slots, self.crystals, genome, strict=True)}
+
+    @cached_property
+    def _costs(self) -> list[list[Stored]]:
+        return [[stored(crystal) for crystal in crystals] for crystals in self.crystals]
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        slots = {s.name: (s.name, c[a]) for s, c, a in zip(self.slots, self._costs, genome, strict=True)}
+        for name in ("wte", "wpe", "head"):
+            size = self.checkpoint[f"{name}.weight"].numel()
+            slots[name] = (name, Stored(2 * size, size, 4 * size))
+        return model_costs(self.config, slots, trained=True)
 
     def on_all_text(self) -> WarmWeights:
         """The checkpoint brings its knowledge along; the run's text adds none."""

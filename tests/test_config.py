@@ -16,7 +16,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_toml_round_trip(tmp_path: Path) -> None:
-    config = RunConfig(gens=3, data='text:a "b".txt', fitness_tokens=(10, 20, 30), idle_s=0.5)
+    config = RunConfig(gens=3, data='text:a "b".txt', fitness_tokens=(10, 20, 30), idle_s=0.5, limits=("flops=1e6",))
     assert RunConfig.from_toml(write(tmp_path, config.to_toml())) == config
     assert RunConfig.from_toml(write(tmp_path, "")) == RunConfig()
 
@@ -38,6 +38,9 @@ def test_integers_do_for_floats(tmp_path: Path) -> None:
         ("data = 3", "data is of type str; got 3"),
         ("fitness_tokens = 3", "fitness_tokens is of type tuple; got 3"),
         ("fitness_tokens = [1.5]", "fitness_tokens is of type tuple; got [1.5]"),
+        ("objective = [1]", "objective is of type tuple; got [1]"),
+        ("limits = [1]", "limits is of type tuple; got [1]"),
+        ('limits = "flops=1"', "limits is of type tuple; got 'flops=1'"),
         ("[gens]", "gens is of type int; got {}"),
         ("gens = 0", "gens is at least 1; got 0"),
         ("pop = 1", "pop is at least 2; got 1"),

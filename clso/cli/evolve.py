@@ -64,6 +64,18 @@ def default_folder(name: str) -> Path:
 @click.option("--mlp", is_flag=True, default=None, help="Give grown GPT-2s genes for an MLP of random features, too.")
 @click.option("--library-size", type=click.IntRange(min=1), help="Random crystals per slot shape (default 64).")
 @click.option("--surrogate", help="gp (default), ridge, forest, another from `clso list surrogates`, or none.")
+@click.option(
+    "--objective",
+    callback=lambda context, option, value: None if value is None else tuple(name.strip() for name in value.split(",")),
+    help="What is minimised: loss (default), and after commas what the space offers, such as flops, or energy_j.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    callback=lambda context, option, value: value or None,
+    help="NAME=NUMBER: no genome that costs more is evaluated. Repeatable.",
+)
 @click.option("--patience", type=click.IntRange(min=0), help="Stop after so many generations without a better loss.")
 @config_options
 def evolve(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:

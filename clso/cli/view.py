@@ -119,6 +119,8 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
         table.add_row("log(vocabulary)", f"{result['log_vocabulary']:.4f} (knowing nothing)")
     else:
         table.add_row("best fitness", f"{best['fitness']:.6g}")
+    if "front" in result:
+        table.add_row("front", _front(result))
     table.add_row(
         "candidates",
         f"{counts['evaluated']:,} evaluated, {counts['screened_out']:,} screened out, {counts['cached']:,} cached",
@@ -185,6 +187,14 @@ def _energy(result: dict[str, Any]) -> str:
         + (f", {net:,.1f} J net" if net is not None else "")
         + (f" ({energy['source']})")
     )
+
+
+def _front(result: dict[str, Any]) -> str:
+    """Its size, and its member with the least of each objective."""
+    front, names = [member["values"] for member in result["front"]], result["objectives"]
+    ends = {name: min(front, key=lambda values: values[name]) for name in names}
+    lines = [f"least {name}: {', '.join(f'{k} {v:.6g}' for k, v in values.items())}" for name, values in ends.items()]
+    return "\n".join([f"{len(front):,} genomes, hypervolume {result['hypervolume']:.4g}", *lines])
 
 
 def _surrogate(summary: dict[str, Any]) -> str:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from clso.engine.engine import Engine, EngineConfig
+from clso.engine.pareto import ParetoEngine, crowded_order
 
-__all__ = ["Engine", "EngineConfig"]
+__all__ = ["Engine", "EngineConfig", "ParetoEngine", "crowded_order"]

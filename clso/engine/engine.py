@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -59,7 +59,8 @@ class EngineConfig:
 class Engine:
     """The search state: population, best so far, the set of measured genomes, and one random stream.
 
-    `seeds` are genomes to try first (a hand-set default, say). Only `tell` changes what is known of fitness.
+    `seeds` are genomes to try first (a hand-set default, say). Genomes outside `within` are infeasible, as are those that
+    break the space's constraints. Only `tell` changes what is known of fitness.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Engine:
         *,
         seed: int = 0,
         seeds: Sequence[Genome] = (),
+        within: Callable[[Genome], bool] | None = None,
     ) -> None:
         self.space = space
+        self._within = within
         self.config = config or EngineConfig()
         self.generation = 0
         self.n_cached = 0
@@ -178,7 +181,7 @@ class Engine:
         config, toolbox, period = self.config, self.toolbox, self.config.local_search_every
         n_neighbours = n // 2 if period and self.best is not None and self.generation % period == 0 else 0
         for _ in range(n_neighbours):
-            yield self._neighbour(self.best.genome)  # type: ignore[union-attr]
+            yield self._neighbour(self._centre())
         for i in range(0, n - n_neighbours, 2):
             pair = list(toolbox.select(self.population)), list(toolbox.select(self.population))
             if self._rng.random() < config.crossover:
@@ -196,8 +199,14 @@ class Engine:
     def _repaired(self, genome: Genome) -> Genome:
         return self.space.repair(genome, self._rng) if self._needs_repair else genome
 
+    def _centre(self) -> Genome:
+        """Where the local search looks for neighbours."""
+        assert self.best is not None
+        return self.best.genome
+
     def _feasible(self, genome: Genome) -> bool:
-        return self._is_free or all(value <= 0 for value in self.space.constraints(genome))
+        kept = self._is_free or all(value <= 0 for value in self.space.constraints(genome))
+        return kept and (self._within is None or self._within(genome))
 
     def _add_unseen(self, genome: Genome, batch: dict[Genome, None], pending: Collection[Genome]) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False: none was found."""

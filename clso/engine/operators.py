@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import compress
 from math import log1p
 from operator import ne
+from typing import Any
 
 from deap import base
 
@@ -33,7 +34,7 @@ class Individual(list[int]):
 
     def __init__(self, genome: Sequence[int], value: float) -> None:
         super().__init__(genome)
-        self.fitness = MinimisedFitness((value,))
+        self.fitness: Any = MinimisedFitness((value,))  # what DEAP compares
         self.value = value
 
     @property

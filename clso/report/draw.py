@@ -18,7 +18,8 @@ __all__ = ["draw_figures", "draw_report"]
 def draw_report(run: Path, baselines: list[Path], html: Path | None) -> list[Path]:
     """Draw the pictures of `run` into `run/report`, with `baselines` beside it; return the PNG files.
 
-    Each figure is a file of its own: loss.png, audits.png, energy.png and genome.png. `html` names a page to write as
+    Each figure is a file of its own: loss.png, audits.png, energy.png, genome.png and, for several objectives,
+    pareto.png. `html` names a page to write as
     well, whole in one file. Raises `RunFolderError` where a folder is unfinished, damaged or foreign, where a baseline
     is over another text, or where `html` is a folder.
     """
@@ -48,12 +49,14 @@ def draw_figures(data: RunData) -> Mapping[str, Figure]:
     from clso.report.cost import draw_cost
     from clso.report.genome import draw_genome
     from clso.report.loss import draw_loss
+    from clso.report.pareto import draw_pareto
     from clso.report.style import styled
 
     with styled():
-        return {
+        figures = {
             "loss": draw_loss(data),
             "audits": draw_audits(data),
             "energy": draw_cost(data),
             "genome": draw_genome(data),
         }
+        return figures if data.front is None else {**figures, "pareto": draw_pareto(data, data.front)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from clso.compare import compare_runs
 from clso.report.cost import joules, seconds
+from clso.report.front import Front
 from clso.report.reading import RunData
 
 __all__ = ["write_page"]
@@ -19,6 +20,7 @@ _TITLES = {
     "audits": "Surrogate: true against predicted",
     "energy": "Cost against loss",
     "genome": "Convergence of the genome",
+    "pareto": "Pareto front",
 }
 _STYLE = """
 :root { color-scheme: light; }
@@ -47,6 +49,8 @@ def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
     if data.baselines:
         body.append(_comparison(data))
     body += [_picture(name, png) for name, png in pictures.items()]
+    if data.front is not None:
+        body.append(_front(data.front))
     body.append(_table(("gene", "allele"), data.alleles.items(), "The winner, in words"))
     if data.finalists:
         rows = [(str(i), _loss(loss), " ".join(map(str, g))) for i, (g, loss) in enumerate(data.finalists, 1)]
@@ -134,6 +138,14 @@ def _verdict(name: str, verdict: Mapping[str, Any]) -> str:
         text += f", {verdict['speed_up']:.3g} times the speed"
     met = ", ".join(verdict["criteria_met"]) or "none"
     return f"{text}. " + (verdict["reason"] or f"Criteria met: {met}") + "."
+
+
+def _front(front: Front) -> str:
+    rows = [
+        (str(i), *(f"{v:,.6g}" for v in values), " ".join(map(str, genome)))
+        for i, (values, genome) in enumerate(zip(front.points.tolist(), front.genomes, strict=True), 1)
+    ]
+    return _table(("", *(name.replace("_", " ") for name in front.objectives), "genome"), rows, "The front")
 
 
 def _phases(data: RunData) -> list[tuple[str, ...]]:

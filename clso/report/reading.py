@@ -14,6 +14,7 @@ from clso.config import RunConfig
 from clso.errors import ConfigError, RunFolderError
 from clso.records import RunFolder
 from clso.report.entries import Entry, finite, read_baseline, read_entry, text_of, with_distinct_names
+from clso.report.front import Front, read_front
 
 __all__ = ["Audits", "RunData", "read_run"]
 
@@ -55,6 +56,7 @@ class RunData:
     best_holds: npt.NDArray[np.bool_]
     alleles: dict[str, str]
     finalists: tuple[tuple[tuple[int, ...], float | None], ...]
+    front: Front | None
 
     @property
     def is_language(self) -> bool:
@@ -104,6 +106,12 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
             f"{run / 'records.jsonl'} holds the {result['counts']['generations']} generations that result.json counts",
             got=len(record.generations),
         )
+    try:
+        front = read_front(result, record.values, record.hypervolume)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"
+        ) from error
     text_hash = text_of(manifest)
     others = [read_baseline(path, like=own, text_hash=text_hash) for path in baselines]
     return RunData(
@@ -125,6 +133,7 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         best_holds=np.array(record.best_holds, dtype=np.bool_).T,
         alleles=alleles,
         finalists=tuple(record.finalists),
+        front=front,
     )
 
 
@@ -169,6 +178,8 @@ class _Record:
         self.trusted: list[bool] = []
         self.held: list[Floats] = []
         self.best_holds: list[npt.NDArray[np.bool_]] = []
+        self.values: list[list[float]] = []
+        self.hypervolume: list[float] = []
         self.finalists: list[tuple[tuple[int, ...], float | None]] = []
 
     def add(self, row: dict[str, Any]) -> None:
@@ -190,6 +201,7 @@ class _Record:
             raise ValueError(f"a genome of {len(genome)} genes, not {len(self._winner)}")
         holds = np.array(genome) == self._winner
         value = finite(row["values"][0])
+        self.values.append([finite(v) for v in row["values"]])
         self._first.setdefault(value, holds)
         total, count = self._sums.get(value, (np.zeros(len(holds), dtype=np.int64), 0))
         self._sums[value] = (total + holds, count + 1)
@@ -209,6 +221,8 @@ class _Record:
         rho = row["audit_correlation"]
         self.correlation.append(np.nan if rho is None else finite(rho))
         self.trusted.append(bool(row["surrogate_trusted"]))
+        if "hypervolume" in row:
+            self.hypervolume.append(finite(row["hypervolume"]))
         self.held.append(np.mean(list(self._shares(population)), axis=0))
         self.best_holds.append(self._first[best])
 

@@ -1,0 +1,188 @@
+"""Several objectives: NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017) on the engine's ask and tell.
+
+Survival and mating go by non-domination rank, then by crowding distance. What breaks a measured limit ranks behind
+everything that keeps them all, by how far it breaks them (constrained dominance, ibid. section VI). On discrete problems
+many genomes share their values, so the crowding distance is taken over distinct ones, and a repetition gets none (Fortin &
+Parizeau 2013, doi:10.1145/2463372.2463456).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+from deap import tools
+
+from clso.engine.engine import Engine, EngineConfig
+from clso.engine.operators import Individual
+from clso.evaluation.results import Evaluation
+from clso.space import Genome, SearchSpace
+
+__all__ = ["ParetoEngine", "crowded_order"]
+
+_MARGIN = 0.1  # by which the reference point lies behind the first generation's worst, as a share of its range
+
+
+@dataclass
+class _Standing:
+    """What DEAP's operators see as the fitness of a member; the greater one wins a tournament."""
+
+    values: tuple[float, ...]
+    rank: int = 0
+    crowding_dist: float = 0.0
+
+    def __lt__(self, other: _Standing) -> bool:
+        return (-self.rank, self.crowding_dist) < (-other.rank, other.crowding_dist)
+
+
+class ParetoEngine(Engine):
+    """An engine whose evaluations have several values, all minimised.
+
+    `best` is the best by the first one. `upper` holds an upper bound for each value, infinite where there is none.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        config: EngineConfig | None = None,
+        *,
+        upper: Sequence[float],
+        seed: int = 0,
+        seeds: Sequence[Genome] = (),
+        within: Callable[[Genome], bool] | None = None,
+    ) -> None:
+        super().__init__(space, config or EngineConfig(tournament=2), seed=seed, seeds=seeds, within=within)
+        self.toolbox.register("select", _select, size=self.config.tournament, rng=self._rng)
+        self.upper = tuple(upper)
+        self.reference: tuple[float, ...] | None = None
+        """The hypervolume's reference point: the first measured generation's worst values and a margin."""
+        self._front: dict[tuple[float, ...], Evaluation] = {}
+        self._front_is_clean = True
+
+    @property
+    def front(self) -> list[Evaluation]:
+        """The non-dominated evaluations that keep all limits, by rising first value; of equal ones the first measured."""
+        if not self._front_is_clean:
+            points = list(self._front)
+            kept = np.flatnonzero(moocore.is_nondominated(np.array(points)))
+            self._front = {points[i]: self._front[points[i]] for i in kept}
+            self._front_is_clean = True
+        return [self._front[values] for values in sorted(self._front)]
+
+    @property
+    def measured(self) -> list[Evaluation]:
+        """All evaluations with values, oldest first."""
+        return [e for e in self._cache.values() if e.ok]
+
+    @property
+    def hypervolume(self) -> float:
+        """The volume between the front and `reference`, in the product of the objectives' units."""
+        front = self.front
+        if not front:
+            return 0.0
+        return float(moocore.hypervolume(np.array([e.values for e in front]), ref=np.array(self.reference)))
+
+    def tell(self, evaluations: Iterable[Evaluation]) -> None:
+        told = list(evaluations)
+        for e in told:
+            self._check_length(e)
+        super().tell(told)
+        measured = [e.values for e in told if e.ok]
+        if self.reference is None and measured:
+            self.reference = _reference(measured)
+
+    def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
+        return {**super().state_dict(with_cache=with_cache), "reference": self.reference and list(self.reference)}
+
+    def load_state_dict(self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None) -> None:
+        self._front, self._front_is_clean = {}, True
+        super().load_state_dict(state, evaluations)
+        for e in self._cache.values():
+            self._check_length(e)
+        self.reference = None if state["reference"] is None else tuple(map(float, state["reference"]))
+        self._place(self.population)
+
+    def _check_length(self, evaluation: Evaluation) -> None:
+        if evaluation.ok and len(evaluation.values) != len(self.upper):
+            raise ValueError(f"{len(self.upper)} values are minimised, {len(evaluation.values)} were measured")
+
+    def _remember(self, evaluation: Evaluation) -> None:
+        self._cache[evaluation.genome] = evaluation
+        if not evaluation.ok:
+            return
+        violation = self._violation(evaluation.values)
+        best = self.best
+        if best is None or (violation, evaluation.value) < (self._violation(best.values), best.value):
+            self.best = evaluation
+        if violation == 0 and evaluation.values not in self._front:
+            self._front[evaluation.values] = evaluation
+            self._front_is_clean = False
+
+    def _centre(self) -> Genome:
+        front = self.front
+        return self._rng.choice(front).genome if front else super()._centre()
+
+    def _survive(self, new: list[Individual]) -> None:
+        pool = self.population + new
+        self._place(pool)
+        pool.sort(key=lambda member: member.fitness, reverse=True)
+        self.population = pool[: self.config.pop_size]
+        self._place(self.population)  # from the population alone, so that a resumed run finds the same
+
+    def _place(self, members: Sequence[Individual]) -> None:
+        values = [self._cache[member.genome].values for member in members]
+        _place(members, values, [self._violation(v) for v in values])
+
+    def _violation(self, values: Sequence[float]) -> float:
+        """By how much the limits are broken, each as a share of itself."""
+        return math.fsum(
+            (v - u) / (abs(u) or 1.0) for v, u in zip(values, self.upper, strict=True) if v > u and u < math.inf
+        )
+
+
+def _select(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
+    """The best by standing of `size` members drawn with replacement; of equal ones, the first drawn."""
+    drawn = (population[int(rng.random() * len(population))] for _ in range(size))
+    return max(drawn, key=attrgetter("fitness"))
+
+
+def crowded_order(values: npt.NDArray[np.float64]) -> list[int]:
+    """Indices of points (n, objectives), best first: by non-domination rank, then by falling crowding distance."""
+    points = [tuple(row) for row in values.tolist()]
+    members = [Individual((i,), point[0]) for i, point in enumerate(points)]
+    _place(members, points, [0.0] * len(points))
+    return [member[0] for member in sorted(members, key=lambda member: member.fitness, reverse=True)]
+
+
+def _place(members: Sequence[Individual], values: Sequence[tuple[float, ...]], violations: Sequence[float]) -> None:
+    """Give each member its standing among all of them."""
+    for member, v in zip(members, values, strict=True):
+        member.fitness = _Standing(v)
+    feasible = [m for m, violation in zip(members, violations, strict=True) if violation == 0]
+    n_fronts = 0
+    if feasible:
+        ranks = moocore.pareto_rank(np.array([m.fitness.values for m in feasible]))
+        n_fronts = int(ranks.max()) + 1
+        fronts: list[dict[tuple[float, ...], Individual]] = [{} for _ in range(n_fronts)]
+        for member, rank in zip(feasible, ranks.tolist(), strict=True):
+            member.fitness.rank = rank
+            fronts[rank].setdefault(member.fitness.values, member)
+        for front in fronts:
+            tools.emo.assignCrowdingDist(list(front.values()))
+    broken = {v: i for i, v in enumerate(sorted({v for v in violations if v > 0}))}
+    for member, violation in zip(members, violations, strict=True):
+        if violation > 0:
+            member.fitness.rank = n_fronts + broken[violation]
+
+
+def _reference(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    worst, best = np.max(points, axis=0), np.min(points, axis=0)
+    spread = np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1.0))
+    return tuple((worst + _MARGIN * spread).tolist())

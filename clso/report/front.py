@@ -1,0 +1,52 @@
+"""The front of a run with several objectives, read from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.report.entries import finite
+
+__all__ = ["Floats", "Front", "read_front"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Front:
+    """True evaluations only. `points` (n, objectives) are the front's values, by rising first one; `genomes` are theirs.
+
+    `everything` (evaluations, objectives) is all that was measured, `hypervolume` (generations,) grew around `reference`.
+    """
+
+    objectives: tuple[str, ...]
+    points: Floats
+    genomes: tuple[tuple[int, ...], ...]
+    everything: Floats
+    hypervolume: Floats
+    reference: Floats
+
+
+def read_front(result: dict[str, Any], everything: list[list[float]], hypervolume: list[float]) -> Front | None:
+    """The front in result.json; None for a run of one objective. `everything` and `hypervolume` come from the record.
+
+    Raises `KeyError`, `TypeError` or `ValueError` where something is missing, or does not fit together.
+    """
+    if "front" not in result:
+        return None
+    names = tuple(map(str, result["objectives"]))
+    points = [[finite(member["values"][name]) for name in names] for member in result["front"]]
+    measured = np.array(everything, dtype=np.float64)
+    if not points or len(names) < 2 or measured.shape[1:] != (len(names),):
+        raise ValueError(f"a front of {len(points)} genomes with {len(names)} objectives, {measured.shape} measured")
+    return Front(
+        names,
+        np.array(points),
+        tuple(tuple(map(int, member["genome"])) for member in result["front"]),
+        measured,
+        np.array(hypervolume, dtype=np.float64),
+        np.array([finite(result["hypervolume_reference"][name]) for name in names]),
+    )

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+from toys_pareto import Lotz
+
+from clso.engine import EngineConfig, ParetoEngine, crowded_order
+from clso.evaluation.results import Evaluation
+
+FREE = (math.inf, math.inf)
+
+
+def dominated(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a != b and all(y <= x for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_whole_front_of_lotz_is_found(seed: int) -> None:
+    space = Lotz(12)
+    engine = ParetoEngine(space, EngineConfig(pop_size=24, tournament=2), upper=FREE, seed=seed)
+    asked = []
+    while [e.values for e in engine.front] != space.front:
+        assert engine.n_evaluated < 1600  # of 4096; 400 to 1000 are needed
+        batch = engine.ask()
+        asked += batch
+        engine.tell(space.both(batch))
+    assert len(set(asked)) == len(asked) == engine.n_evaluated
+    assert {e.genome for e in engine.front} == {(1,) * k + (0,) * (12 - k) for k in range(13)}
+    # Area under a staircase of unit steps, against the first generation's worst and a margin.
+    x, y = engine.reference or ()
+    steps = [max(0, x + k) * max(0, min(1, y + 12 - k)) if k < 12 else (x + 12) * max(0, y) for k in range(13)]
+    assert engine.hypervolume == pytest.approx(sum(steps))
+
+
+def test_random_search_does_not_find_it() -> None:
+    space, rng = Lotz(12), random.Random(0)
+    values = {e.values for e in space.both([space.sample(rng) for _ in range(1600)])}
+    assert not set(space.front) <= values
+
+
+def test_the_front_is_what_nothing_measured_dominates() -> None:
+    rng = random.Random(3)
+    space = Lotz(10)
+    engine = ParetoEngine(space, EngineConfig(pop_size=8), upper=(math.inf,) * 3, seed=0)
+    points: list[tuple[float, ...]] = []
+    before = 0.0
+    for _ in range(8):
+        new = [Evaluation.measured(g, 0, tuple(float(rng.randrange(6)) for _ in range(3)), 1) for g in engine.ask(8)]
+        engine.tell(new)
+        points += [e.values for e in new]
+        best = sorted({p for p in points if not any(dominated(p, q) for q in points)})
+        assert [e.values for e in engine.front] == best
+        assert engine.hypervolume >= before
+        before = engine.hypervolume
+        assert engine.best is not None
+        assert engine.best.value == min(p[0] for p in points)
+
+
+def test_survivors_are_the_first_fronts_and_repetitions_go_first() -> None:
+    space = Lotz(8)
+    engine = ParetoEngine(space, EngineConfig(pop_size=6), upper=FREE, seed=0)
+    batch = engine.ask(10)
+    values = [(0.0, 5.0), (1.0, 3.0), (1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (5.0, 0.0)]  # the front, one point twice
+    values += [(6.0, 6.0), (4.0, 4.0), (7.0, 7.0), (8.0, 8.0)]
+    engine.tell(Evaluation.measured(g, 0, v, 1) for g, v in zip(batch, values, strict=True))
+    assert {i.genome for i in engine.population} == set(batch[:6])
+    engine.tell([Evaluation.measured(engine.ask(1)[0], 0, (2.5, 1.5), 1)])
+    kept = [engine.lookup(i.genome) for i in engine.population]
+    assert sorted(e.values for e in kept if e) == sorted({*values[:6], (2.5, 1.5)})
+
+
+def crowding(point: tuple[float, ...], front: set[tuple[float, ...]]) -> float:
+    """Deb et al. 2002, section III B, over distinct points."""
+    total = 0.0
+    for k, value in enumerate(point):
+        axis = sorted(p[k] for p in front)
+        below = [p for p in axis if p < value]
+        above = [p for p in axis if p > value]
+        if not below or not above:
+            return math.inf
+        total += (above[0] - below[-1]) / (axis[-1] - axis[0])
+    return total
+
+
+def test_the_order_is_by_rank_then_by_crowding() -> None:
+    rng = np.random.default_rng(0)
+    rows = [(float(a), float(b)) for a, b in rng.integers(0, 12, (40, 2))]
+    order = crowded_order(np.array(rows))
+    assert sorted(order) == list(range(40))
+    left = set(rows)
+    while left:
+        front = {p for p in left if not any(dominated(p, q) for q in left)}
+        members, order = [i for i in order if rows[i] in front], [i for i in order if rows[i] not in front]
+        first = [rows[i] for i in members[: len(front)]]
+        assert set(first) == front  # repetitions come last
+        distances = [crowding(p, front) for p in first]
+        assert distances == sorted(distances, reverse=True)
+        left -= front
+
+
+def test_what_breaks_a_measured_limit_ranks_behind_by_how_far() -> None:
+    space = Lotz(8)
+    engine = ParetoEngine(space, EngineConfig(pop_size=4), upper=(math.inf, 2.0), seed=0)
+    batch = engine.ask(5)
+    values = [(0.0, 9.0), (9.0, 2.0), (1.0, 4.0), (10.0, 1.0), (0.5, 3.0)]
+    engine.tell(Evaluation.measured(g, 0, v, 1) for g, v in zip(batch, values, strict=True))
+    kept = [engine.lookup(i.genome).values for i in engine.population]  # type: ignore[union-attr]
+    assert set(kept[:2]) == {(9.0, 2.0), (10.0, 1.0)}  # within the limit, neither dominates
+    assert kept[2:] == [(0.5, 3.0), (1.0, 4.0)]  # then the least violation
+    assert [e.values for e in engine.front] == [(9.0, 2.0), (10.0, 1.0)]
+    assert engine.best is not None
+    assert engine.best.values == (9.0, 2.0)
+
+
+def test_without_a_feasible_evaluation_there_is_no_front() -> None:
+    space = Lotz(8)
+    engine = ParetoEngine(space, EngineConfig(pop_size=4), upper=(math.inf, -100.0), seed=0)
+    engine.tell(space.both(engine.ask()))
+    assert engine.front == []
+    assert engine.hypervolume == 0
+    assert len(engine.ask()) == 4
+
+
+@pytest.mark.parametrize("with_cache", [True, False])
+def test_state_as_json_continues_bit_for_bit(with_cache: bool) -> None:
+    space = Lotz(14)
+    engine = ParetoEngine(space, EngineConfig(pop_size=12, tournament=2), upper=FREE, seed=5)
+    everything = []
+    for generation in range(12):
+        state = json.loads(json.dumps(engine.state_dict(with_cache=with_cache)))
+        other = ParetoEngine(space, EngineConfig(pop_size=12, tournament=2), upper=FREE, seed=99)
+        other.load_state_dict(state, None if with_cache else everything)
+        batch = engine.ask()
+        assert other.ask() == batch
+        told = space.both(batch)
+        for e in (engine, other):
+            e.tell(told)
+        everything += told
+        assert other.state_dict() == engine.state_dict(), generation
+        assert other.front == engine.front
+        assert other.hypervolume == engine.hypervolume
+
+
+def test_a_population_of_thousands_stays_usable() -> None:
+    space = Lotz(40)
+    engine = ParetoEngine(space, EngineConfig(pop_size=3000, tournament=2), upper=FREE, seed=0)
+    for _ in range(3):
+        engine.tell(space.both(engine.ask()))
+    assert len(engine.population) == 3000
+
+
+def test_another_number_of_values_is_refused() -> None:
+    space = Lotz(8)
+    engine = ParetoEngine(space, EngineConfig(pop_size=4), upper=FREE)
+    with pytest.raises(ValueError, match="2 values are minimised, 1 were measured"):
+        engine.tell(space.measure(engine.ask()))
+    assert engine.n_evaluated == 0
+
+
+def test_failures_never_reach_the_front() -> None:
+    space = Lotz(8)
+    engine = ParetoEngine(space, EngineConfig(pop_size=4), upper=FREE)
+    a, b, c = engine.ask(3)
+    engine.tell([Evaluation(a, 0, (-9.0, -9.0), "failed"), Evaluation.measured(b, 0, (math.nan, 0.0), 1)])
+    assert engine.reference is None
+    assert engine.front == []
+    engine.tell(space.both([c]))
+    assert [e.genome for e in engine.front] == [c]
+    assert engine.reference is not None

@@ -1,0 +1,47 @@
+"""Toys with several objectives; also loaded as plugins, by FILE.py:NAME."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toys import Toy
+
+from clso.evaluation.results import Evaluation
+from clso.space import Genome
+
+
+def leading_ones(bits: Sequence[int]) -> int:
+    return next((i for i, bit in enumerate(bits) if bit == 0), len(bits))
+
+
+class Lotz(Toy):
+    """LeadingOnes, TrailingZeros (Laumanns et al. 2002): measured is one, known the other, both to be maximised.
+
+    The front of n bits is known: k ones, then zeros, for k = 0 ... n, with the values (-k, k - n).
+    """
+
+    name = "lotz"
+    cost_names = ("trailing", "constant", "size")
+
+    def __init__(self, n: int = 12) -> None:
+        super().__init__([2] * n, lambda g: -float(leading_ones(g)))
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        trailing = leading_ones([1 - bit for bit in reversed(genome)])
+        return {"trailing": -float(trailing), "constant": 3.0, "size": float(sum(genome))}
+
+    def both(self, genomes: Sequence[Genome]) -> list[Evaluation]:
+        """Both values, for an engine without the run around it."""
+        return [Evaluation.measured(g, 0, (self.score(g), self.costs(g)["trailing"]), 1) for g in genomes]
+
+    @property
+    def front(self) -> list[tuple[float, float]]:
+        n = len(self.genes)
+        return [(float(-k), float(k - n)) for k in range(n, -1, -1)]
+
+
+class NoCost(Lotz):
+    """Names a cost that it does not give."""
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return {"trailing": 1.0}

@@ -136,5 +136,7 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
     }
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
+    else:
+        result["optimum"] = space.optimum
     folder.write_json("result.json", result)
     return result

@@ -86,7 +86,8 @@ class NASBench201(SearchSpace):
 
     def costs(self, genome: Genome) -> dict[str, float]:
         """What a cell costs: multiply-adds for one image and parameters, counted; and from the table, seconds to infer a
-        batch and seconds to train. (The table's own sizes contradict each other in 204 cells.)"""
+        batch and seconds to train. The table's own sizes differ between
+        seeds in some cells (github.com/D-X-Y/NATS-Bench, issue 36)."""
         genome = self.validate(genome)
         row = int(_rows([genome])[0])
         values = (*_flops_and_params(genome, self.options.dataset), *(column[row] for column in self._costs))
@@ -98,7 +99,7 @@ def _rows(genomes: Sequence[Genome]) -> npt.NDArray[np.int64]:
 
 
 def _flops_and_params(genome: Genome, dataset: str) -> tuple[int, int]:
-    """Multiply-adds of convolutions and classifier, which is what the paper counts as FLOPs; parameters.
+    """Multiply-adds of convolutions and classifier, which the benchmark counts as FLOPs; parameters.
 
     A stem; three stages of five cells, of 16, 32 and 64 channels, and before the second and third a residual block that
     halves the image's sides; normalisation (two numbers a channel) after the stem, each convolution but the block's
@@ -117,7 +118,7 @@ def _flops_and_params(genome: Genome, dataset: str) -> tuple[int, int]:
             n_normalised += 2 * channels
         params += weights
         flops += weights * (side >> stage) ** 2
-    return flops + 64 * n_classes, params + 2 * n_normalised + 65 * n_classes
+    return flops + 65 * n_classes, params + 2 * n_normalised + 65 * n_classes
 
 
 @lru_cache(maxsize=len(DATASETS))

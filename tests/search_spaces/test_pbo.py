@@ -44,7 +44,7 @@ def test_optima_are_those_of_brute_force(function: str) -> None:
 
 
 @needs_ioh
-def test_published_optima_at_the_default_dimension() -> None:
+def test_stated_optima_at_the_default_dimension() -> None:
     known = {"OneMax": -100, "LeadingOnes": -100, "Linear": -5050, "NQueens": -10, "ConcatenatedTrap": -20, "MIS": -50}
     assert {f: PBO(PBO.Options(f)).optimum for f in known} == known
 

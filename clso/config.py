@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ else:
 
 __all__ = ["RunConfig", "checked", "read_toml"]
 
+_SCALARS = (str, int, float, bool)
 _TABLES = ("prove",)  # of other commands; a recipe may hold them beside a run's settings
 
 
@@ -33,6 +35,8 @@ class RunConfig:
     """Population size, and candidates asked for in each generation."""
     space: str = "gpt2"
     """Search space: an entry-point name, or FILE.py:CLASS."""
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
+    """Options of the search space, by name; the rest have its defaults. A table in TOML."""
     library: str = "grown"
     """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the control), or "warm" (cut
     from `checkpoint`)."""
@@ -85,6 +89,8 @@ class RunConfig:
             value = getattr(self, name)
             if value < low:
                 raise ConfigError(f"{name} is at least {low}", got=value)
+        if not isinstance(self.options, Mapping) or any(type(v) not in _SCALARS for v in self.options.values()):
+            raise ConfigError("options are strings, numbers, true or false", got=self.options)
         if not 0 <= self.idle_s < math.inf:
             raise ConfigError("idle_s is a number of seconds, at least 0", got=self.idle_s)
         rungs = self.fitness_tokens
@@ -113,7 +119,10 @@ class RunConfig:
         return replace(self, **checked(RunConfig, {k: v for k, v in options.items() if v is not None}))
 
     def to_toml(self) -> str:
-        return tomli_w.dumps({k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()})
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if not values["options"]:
+            del values["options"]
+        return tomli_w.dumps(values)
 
     @classmethod
     def from_toml(cls, path: Path) -> RunConfig:
@@ -137,7 +146,9 @@ def checked(settings: type, values: dict[str, Any]) -> dict[str, Any]:
 
     Integers pass for floats, and lists for tuples, whose items are of the kind of the default's. Raises `ConfigError`.
     """
-    defaults: dict[str, Any] = {f.name: f.default for f in fields(settings)}
+    defaults: dict[str, Any] = {
+        f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(settings)
+    }
     out = {}
     for key, value in values.items():
         if key not in defaults:

@@ -141,5 +141,7 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         result |= front_summary(search.pareto, search.objectives, loss_name)
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
+    else:
+        result["optimum"] = space.optimum
     folder.write_json("result.json", result)
     return result

@@ -6,7 +6,6 @@ blocks (`losses`, the search's hot path) and builds one genome as a module (`mod
 
 from __future__ import annotations
 
-import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from clso.errors import DataError
+from clso.evaluation.functions import measure_batch
 from clso.evaluation.results import Evaluation
 from clso.models.gpt2 import GPT2Config, LanguageModel
 from clso.space import Genome, Objective, SearchSpace
@@ -46,6 +46,8 @@ class SpaceContext:
     """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the next."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `GPT2Config` (n_layers, d_model, n_heads, n_positions)."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the user set of the space's `Options`."""
 
     @classmethod
     def of(cls, config: RunConfig, device: str, load_corpus: Callable[[], Corpus]) -> SpaceContext:
@@ -60,6 +62,7 @@ class SpaceContext:
             seed=config.seed,
             fitness_tokens=config.fitness_tokens,
             model=config.model_sizes,
+            options=config.options,
         )
 
 
@@ -129,15 +132,9 @@ class LanguageModelObjective:
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
         """All of `genomes` in batched forward passes; if that fails, one by one, so that only the culprit fails."""
         blocks, n_tokens = self._rungs[fidelity], self.fidelities[fidelity]
-        try:
-            values = self._losses(list(genomes), blocks)
-        except Exception:
-            if len(genomes) == 1:
-                return [Evaluation(genomes[0], fidelity, (), "failed", n_tokens, traceback.format_exc())]
-            return [self.evaluate([g], fidelity)[0] for g in genomes]
-        return [Evaluation.measured(g, fidelity, (v,), n_tokens) for g, v in zip(genomes, values, strict=True)]
+        return measure_batch(lambda batch: self._losses(batch, blocks), genomes, fidelity, n_tokens=n_tokens)
 
-    def _losses(self, genomes: list[Genome], blocks: Tensor) -> list[float]:
+    def _losses(self, genomes: Sequence[Genome], blocks: Tensor) -> list[float]:
         """Losses, in halves where the device's memory does not hold the whole batch."""
         try:
             out: list[float] = self.space.losses(genomes, blocks).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from clso.config import RunConfig
 from clso.energy import EnergyMeter
 from clso.language import LanguageModelSpace
+from clso.options import make_options
 from clso.plugins import Plugin
 from clso.space import SearchSpace
 
@@ -84,6 +86,7 @@ def make_manifest(
             if p is not None
         },
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
+        "options": asdict(make_options(space.Options, config.options)),
         "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},

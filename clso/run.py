@@ -25,6 +25,7 @@ from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
 from clso.manifest import make_manifest
 from clso.objectives import ENERGY, Objectives
+from clso.options import make_options
 from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
@@ -150,7 +151,7 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
     if surrogate is not None and not callable(surrogate.value):
         raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
     space = plugins.load("search_spaces", config.space)
-    space.subclass_of(SearchSpace)
+    make_options(space.subclass_of(SearchSpace).Options, config.options)
     return space, surrogate
 
 
@@ -175,11 +176,11 @@ def _execute(
         if config.idle_s and meter.reason is None:
             listener.phase("measuring idle power")
             meter.measure_idle(config.idle_s)
-        space = build_space(space_plugin, config, device, cache_dir)
-        objectives = Objectives.of(config, space, candidate_meter)
-        listener.phase("reading the text")
         with ledger.phase("data"):
+            space = build_space(space_plugin, config, device, cache_dir)
+            objectives = Objectives.of(config, space, candidate_meter)
             if isinstance(space, LanguageModelSpace):
+                listener.phase("reading the text")
                 for split in ("fitness", "valid", "test"):
                     space.blocks(split, 1)  # a text that is too short shows now, not after the search
         if state and state["clean"]:
@@ -201,7 +202,7 @@ def _train(
 ) -> tuple[Search, Winner]:
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
     listener, space = listener or Listener(), objectives.space
-    listener.phase("building the library")
+    listener.phase("building the library" if isinstance(space, LanguageModelSpace) else "preparing the space")
     with ledger.phase("library"):
         space.prepare()
         objectives.check()

@@ -11,9 +11,10 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from clso.errors import GenomeError
+from clso.options import NoOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,9 @@ class SearchSpace(ABC):
     name: str = ""
     cost_names: tuple[str, ...] = ()
     """Costs of a genome that are known without measuring it, such as "flops"."""
+    Options: ClassVar[type] = NoOptions
+    """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have defaults. A space that
+    declares one is built with `make_options(cls.Options, context.options)`."""
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> SearchSpace:
@@ -82,6 +86,11 @@ class SearchSpace(ABC):
     def sample(self, rng: random.Random) -> Genome:
         """A genome drawn uniformly with `rng`."""
         return tuple(rng.randrange(len(gene)) for gene in self.genes)
+
+    @property
+    def optimum(self) -> float | None:
+        """The least value that any genome has, where it is known exactly."""
+        return None
 
     def seeds(self) -> list[Genome]:
         """Genomes that a search tries first, such as a hand-set default. None by default."""

@@ -9,24 +9,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.linear_model import Ridge
 
+from clso.evaluation.functions import FunctionObjective
 from clso.evaluation.results import Evaluation
 from clso.space import Gene, Genome, SearchSpace
 
 Score = Callable[[Genome], float]
 
 
-class ScoreObjective:
+class ScoreObjective(FunctionObjective):
     """Measures one genome after another; keeps a log of what it was asked."""
 
-    fidelities = (1,)
-
     def __init__(self, score: Score) -> None:
-        self.score = score
+        super().__init__(lambda genomes: np.array([score(g) for g in genomes]))
         self.asked: list[Genome] = []
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
         self.asked += genomes
-        return [Evaluation.measured(g, fidelity, (self.score(g),), 1) for g in genomes]
+        return super().evaluate(genomes, fidelity)
 
 
 class Toy(SearchSpace):

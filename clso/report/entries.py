@@ -43,7 +43,8 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
         best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
         key = "test_loss" if "test_loss" in best else "fitness"
         parts = {k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and key in v}
-        name = result.get("baseline") or f"clso {result['space']} ({result['library']})"
+        library = f" ({result['library']})" if key == "test_loss" and "baseline" not in result else ""
+        name = result.get("baseline") or f"clso {result['space']}{library}"
         swept = len(result.get("by_lr") or ()) > 1
         return Entry(
             path=path,

@@ -56,10 +56,12 @@ def draw_loss(data: RunData) -> Figure:
 
 
 def reference_lines(data: RunData) -> list[Label]:
-    """Horizontal lines: knowing nothing, the winner re-measured, and each baseline's models."""
+    """Horizontal lines: knowing nothing, or the optimum; the winner re-measured, and each baseline's models."""
     lines = []
     if data.log_vocabulary is not None:
         lines.append(Label(data.log_vocabulary, f"{data.log_vocabulary:.3f}  log(vocabulary)", GREY))
+    if data.optimum is not None:
+        lines.append(Label(data.optimum, f"{_number(data.optimum)}  optimum", GREY))
     kind = "winner, test text" if data.is_language else "winner, top rung"
     lines.append(Label(data.own.score, f"{_number(data.own.score)}  {kind}", TEST, bold=True))
     for i, entry in enumerate(data.baselines):

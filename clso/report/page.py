@@ -22,6 +22,7 @@ _TITLES = {
     "genome": "Convergence of the genome",
     "pareto": "Pareto front",
 }
+_FITNESS_TITLES = {"loss": "Fitness by generation", "energy": "Cost against fitness"}
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1080px; margin: 2.5rem auto;
@@ -48,7 +49,7 @@ def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
     ]
     if data.baselines:
         body.append(_comparison(data))
-    body += [_picture(name, png) for name, png in pictures.items()]
+    body += [_picture(_title(data, name), png) for name, png in pictures.items()]
     if data.front is not None:
         body.append(_front(data.front))
     body.append(_table(("gene", "allele"), data.alleles.items(), "The winner, in words"))
@@ -71,11 +72,13 @@ def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
 
 def _lead(data: RunData) -> str:
     config = data.config
-    about = f"{config.data}, tokenizer {config.tokenizer}. " if data.is_language else ""
-    return (
-        f"Space {config.space}, library {config.library}, seed {config.seed}. {about}"
-        "Every loss on this page was measured; predictions appear only in the audits."
-    )
+    parts = [f"Space {config.space}", *(f"{k} {v}" for k, v in data.manifest.get("options", {}).items())]
+    if data.is_language:
+        parts.append(f"library {config.library}")
+    parts.append(f"seed {config.seed}")
+    text = f"{config.data}, tokenizer {config.tokenizer}. " if data.is_language else ""
+    noun = "loss" if data.is_language else "fitness"
+    return f"{', '.join(parts)}. {text}Every {noun} on this page was measured; predictions appear only in the audits."
 
 
 def _outcome(data: RunData) -> list[tuple[str, str]]:
@@ -85,12 +88,14 @@ def _outcome(data: RunData) -> list[tuple[str, str]]:
         rows.append(("test loss", f"{own.score:.4f} nats per token (the winner, read from disk; no selection saw it)"))
         rows.append(("valid loss", f"{own.valid_loss:.4f} nats per token (chose the winner)"))
     else:
-        rows.append(("best fitness", f"{own.score:.6g}"))
+        rows.append(("best fitness", f"{own.score:.6g} (less is better)"))
+    if data.optimum is not None:
+        rows.append(("optimum", f"{data.optimum:.6g}"))
     if data.log_vocabulary is not None:
         rows.append(("log(vocabulary)", f"{data.log_vocabulary:.4f} nats per token (knowing nothing)"))
     counts = result["counts"]
     rows.append(("candidates", ", ".join(f"{_count(v)} {k.replace('_', ' ')}" for k, v in counts.items())))
-    if "tokens_forward" in result:
+    if data.is_language and "tokens_forward" in result:
         rows.append(("tokens forward", _count(result["tokens_forward"])))
     rows.append(("energy", _energy(data)))
     rows.append(("time", f"{seconds(own.time_s)} on {own.device}"))
@@ -158,8 +163,12 @@ def _phases(data: RunData) -> list[tuple[str, ...]]:
     return [(n, f"{t:,.2f}", of("gross", n), of("net", n)) for n, t in data.result["time_s"].items()]
 
 
-def _picture(name: str, png: bytes) -> str:
-    data, title = base64.b64encode(png).decode(), escape(_TITLES[name])
+def _title(data: RunData, name: str) -> str:
+    return _TITLES[name] if data.is_language else _FITNESS_TITLES.get(name, _TITLES[name])
+
+
+def _picture(title: str, png: bytes) -> str:
+    data, title = base64.b64encode(png).decode(), escape(title)
     return f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{data}">'
 
 

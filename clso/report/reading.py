@@ -64,6 +64,12 @@ class RunData:
         return self.own.valid_loss is not None
 
     @property
+    def optimum(self) -> float | None:
+        """The least fitness there is, where a space that is no language model knows it."""
+        value = self.result.get("optimum")
+        return finite(value) if value is not None else None
+
+    @property
     def log_vocabulary(self) -> float | None:
         """The loss of knowing nothing."""
         value = self.result.get("log_vocabulary")
@@ -150,8 +156,9 @@ def _winner(run: Path, result: dict[str, Any]) -> tuple[tuple[int, ...], dict[st
         for key in ("rank_correlation", "n", "disabled", "reason"):
             audit[key]
         result["surrogate"]["name"], result["surrogate"]["trusted"]
-        if result.get("log_vocabulary") is not None:
-            finite(result["log_vocabulary"])
+        for key in ("log_vocabulary", "optimum"):
+            if result.get(key) is not None:
+                finite(result[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
             f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""A proof in a process of its own, to be killed: python -m tests.prove.killed RECIPE FOLDER. Says what it does."""
+"""A proof in a process of its own, to be killed: python -m prove.killed RECIPE FOLDER. Says what it does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clso.config import RunConfig
 from clso.prove import ProveConfig, prove
-from tests.prove.steady import SteadySource
+
+from .steady import SteadySource
 
 if __name__ == "__main__":
     recipe, folder = map(Path, sys.argv[1:])

@@ -154,8 +154,9 @@ def test_what_is_short_of_the_protocol_is_said(proof: Proof) -> None:
 def test_killed_in_a_window_it_resumes_at_that_window(proof: Proof, small: RunConfig, tmp_path: Path) -> None:
     """SIGKILL while the third window is measured; the row that a kill in mid-write tears is cut off, too."""
     path, recipe = tmp_path / "proof", proof.path / "config.toml"
-    command = [sys.executable, "-m", "tests.prove.killed", str(recipe), str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as child:
+    # Not `tests.prove`: some distributions install a package `tests` of their own.
+    command = [sys.executable, "-m", "prove.killed", str(recipe), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as child:
         assert child.stdout is not None
         assert any("window/3/" in line for line in child.stdout), "it ended before its third window"
         child.kill()

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from clso.errors import ConfigError
+from clso.plugins import absolute
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,7 +33,7 @@ class RunConfig:
     pop: int = 32
     """Population size, and candidates asked for in each generation."""
     space: str = "gpt2"
-    """Search space: an entry-point name, or FILE.py:CLASS."""
+    """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes on from any folder)."""
     library: str = "grown"
     """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the control), or "warm" (cut
     from `checkpoint`)."""
@@ -47,7 +48,7 @@ class RunConfig:
     tokenizer: str = "bpe:4096"
     """Tokenizer: bpe:N, gpt2 or bytes."""
     surrogate: str = "gp"
-    """Screening estimator: an entry-point name, or none."""
+    """Screening estimator: an entry-point name, FILE.py:FUNCTION, or none."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -69,6 +70,8 @@ class RunConfig:
     """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where nothing is measured."""
 
     def __post_init__(self) -> None:
+        for name in ("space", "surrogate"):
+            object.__setattr__(self, name, absolute(getattr(self, name)))
         for name, low in (
             ("gens", 1),
             ("pop", 2),

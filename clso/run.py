@@ -22,7 +22,7 @@ from clso.evaluation.evaluator import LocalEvaluator
 from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
-from clso.manifest import make_manifest
+from clso.manifest import describe_plugins, make_manifest
 from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
@@ -109,7 +109,7 @@ def train_on(corpus: Corpus, config: RunConfig, device: str, out: Path) -> Train
         folder = RunFolder.create(out, config)
         try:
             space = build_space(space_plugin, config, device, corpus=corpus)
-            search, winner = _train(folder, config, space, surrogate_plugin, ledger)
+            search, winner = _train(folder, config, space, space_plugin, surrogate_plugin, ledger)
         finally:
             folder.close()
         return Trained(winner, search.counts, ledger.summary())
@@ -131,17 +131,36 @@ def build_space(
         return corpus or load_corpus(config.data, config.tokenizer, cache_dir)
 
     context = SpaceContext.of(config, device, load_corpus)
-    space: SearchSpace = plugin.subclass_of(SearchSpace).from_context(context)
+    kind = plugin.subclass_of(SearchSpace)
+    with plugin.blamed("be built"):
+        space = kind.from_context(context)
+    if not isinstance(space, SearchSpace):
+        raise PluginError(f"from_context of {plugin.name!r} returns a search space", got=repr(space))
     return space
 
 
 def _load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | None]:
     surrogate = None if config.surrogate == "none" else plugins.load("surrogates", config.surrogate)
-    if surrogate is not None and not callable(surrogate.value):
-        raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
+    if surrogate is not None:
+        if not callable(surrogate.value):
+            raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
+        with surrogate.blamed("make an estimator"):
+            estimator = surrogate.value(config.seed)
+        if not all(callable(getattr(estimator, method, None)) for method in ("fit", "predict")):
+            raise PluginError("a surrogate's estimator has fit and predict", got=repr(estimator))
     space = plugins.load("search_spaces", config.space)
     space.subclass_of(SearchSpace)
     return space, surrogate
+
+
+def _require_same_plugins(folder: RunFolder, plugins: dict[str, dict[str, str]]) -> None:
+    recorded = folder.read_json("manifest.json").get("plugins")
+    if recorded != plugins:
+        raise RunFolderError(
+            "a run goes on with the plugins that it began with",
+            got=plugins,
+            remedy=f"manifest.json names {recorded}: put them back, or start a new run.",
+        )
 
 
 def _execute(
@@ -155,6 +174,8 @@ def _execute(
     cache_dir: Path | None,
 ) -> dict[str, Any]:
     space_plugin, surrogate_plugin = _load_plugins(config)
+    if state:
+        _require_same_plugins(folder, describe_plugins(space_plugin, surrogate_plugin))
     with open_meter(config.energy, device) as meter:
         ledger = Ledger(meter, state["ledger"] if state else None)
         if resumed and not (state and state["clean"]):
@@ -172,7 +193,7 @@ def _execute(
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         folder.write_json("manifest.json", make_manifest(config, space, device, space_plugin, surrogate_plugin, meter))
-        search, winner = _train(folder, config, space, surrogate_plugin, ledger, state, listener, stop)
+        search, winner = _train(folder, config, space, space_plugin, surrogate_plugin, ledger, state, listener, stop)
         return finish(folder, search, winner, ledger, listener)
 
 
@@ -180,6 +201,7 @@ def _train(
     folder: RunFolder,
     config: RunConfig,
     space: SearchSpace,
+    plugin: plugins.Plugin,
     surrogate: plugins.Plugin | None,
     ledger: Ledger,
     state: dict[str, Any] | None = None,
@@ -189,10 +211,11 @@ def _train(
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
     listener = listener or Listener()
     listener.phase("building the library")
-    with ledger.phase("library"):
+    with ledger.phase("library"), plugin.blamed("be prepared"):
         space.prepare()
         evaluator = LocalEvaluator(space.objective())
-    search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener)
+    with plugin.blamed("be searched"):
+        search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener)
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")

@@ -72,6 +72,7 @@ def _examine() -> dict[str, dict[str, Any]]:
     extras = {
         "wikitext (hub)": ("pyarrow", "pip install 'clso[hub]'"),
         "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),
+        "plugin tests": ("hypothesis", "pip install 'clso[testing]'"),
         "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
     }
     return {

@@ -192,7 +192,9 @@ def _execute(
                     space.blocks(split, 1)  # a text that is too short shows now, not after the search
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
-        folder.write_json("manifest.json", make_manifest(config, space, device, space_plugin, surrogate_plugin, meter))
+        with space_plugin.blamed("say what its genes are"):
+            manifest = make_manifest(config, space, device, space_plugin, surrogate_plugin, meter)
+        folder.write_json("manifest.json", manifest)
         search, winner = _train(folder, config, space, space_plugin, surrogate_plugin, ledger, state, listener, stop)
         return finish(folder, search, winner, ledger, listener)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from clso.space import Genome, SearchSpace
@@ -36,8 +36,8 @@ def feasible(space: SearchSpace, genome: Genome) -> bool:
     return all(value <= 0 for value in space.constraints(genome))
 
 
-def for_all(n: int, check: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
-    """Run `check` on `n` examples of its arguments; the smallest counterexample found is shown.
+def for_all(n: int, check: Callable[..., None], *strategies: st.SearchStrategy[Any], shrink: bool = True) -> None:
+    """Run `check` on `n` examples of its arguments; a counterexample is shown, with `shrink` the smallest found.
 
     The function is made here, and not by a decorator, since the strategies follow from the space under test.
     """
@@ -48,6 +48,7 @@ def for_all(n: int, check: Callable[..., None], *strategies: st.SearchStrategy[A
         derandomize=True,
         database=None,
         report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
         suppress_health_check=slow,
     )
     options(given(*strategies)(check))()

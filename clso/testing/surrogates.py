@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ class SurrogateConformance:
         """What the plugin makes: a new, unfitted estimator."""
         raise NotImplementedError("a subclass of SurrogateConformance gives make_surrogate")
 
+    def _for_all(self, check: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
+        for_all(self.max_examples, check, *strategies, shrink=False)  # smaller data say no more, and fits are slow
+
     def test_is_an_unfitted_estimator_that_can_be_cloned(self) -> None:
         from sklearn.base import clone  # a second to import, which the tests of a space need not wait for
 
@@ -63,7 +67,7 @@ class SurrogateConformance:
                 assert np.isfinite(predicted).all()
             assert (x.tobytes(), y.tobytes()) == before, "fit changes its arguments"
 
-        for_all(self.max_examples, check, _data())
+        self._for_all(check, _data())
 
     def test_equal_random_states_give_equal_predictions(self) -> None:
         def check(data: Data, random_state: int) -> None:
@@ -74,7 +78,7 @@ class SurrogateConformance:
             np.testing.assert_array_equal(second.fit(x, y).predict(x), predicted)
             np.testing.assert_array_equal(first.predict(x), predicted)
 
-        for_all(self.max_examples, check, _data(), st.integers(0, 2**31 - 1))
+        self._for_all(check, _data(), st.integers(0, 2**31 - 1))
 
     def test_a_second_fit_forgets_the_first(self) -> None:
         def check(data: Data) -> None:
@@ -82,7 +86,7 @@ class SurrogateConformance:
             again = self.make_surrogate(0).fit(x, -y).fit(x, y)
             np.testing.assert_array_equal(again.predict(x), self.make_surrogate(0).fit(x, y).predict(x))
 
-        for_all(self.max_examples, check, _data())
+        self._for_all(check, _data())
 
     def test_constant_targets(self) -> None:
         def check(data: Data, value: float) -> None:
@@ -90,4 +94,4 @@ class SurrogateConformance:
             predicted = self.make_surrogate(0).fit(x, np.full(len(x), value)).predict(x)
             np.testing.assert_allclose(predicted, value, rtol=1e-3, atol=1e-9)
 
-        for_all(self.max_examples, check, _data(), st.sampled_from([-3.0, 0.0, 10.8, 1e6]))
+        self._for_all(check, _data(), st.sampled_from([-3.0, 0.0, 10.8, 1e6]))

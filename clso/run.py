@@ -157,9 +157,9 @@ def _require_same_plugins(folder: RunFolder, plugins: dict[str, dict[str, str]])
     recorded = folder.read_json("manifest.json").get("plugins")
     if recorded != plugins:
         raise RunFolderError(
-            "a run goes on with the plugins that it began with",
+            f"a run goes on with the plugins that it began with, {recorded}",
             got=plugins,
-            remedy=f"manifest.json names {recorded}: put them back, or start a new run.",
+            remedy="Put them back, or start a new run.",
         )
 
 

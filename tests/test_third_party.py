@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from clso import RunConfig, evolve
+
 NAME = "stranger"
 
 
@@ -67,15 +69,10 @@ def manifest(folder: Path) -> Any:
     return json.loads((folder / "manifest.json").read_text())["plugins"]["space"]
 
 
-SEARCH = ["--gens", "3", "--pop", "8", "--energy", "null", "--json"]
-
-
 def test_the_project_as_it_was_written(project: Path, tmp_path: Path) -> None:
     spec = f"{project / NAME / 'space.py'}:Stranger"
-    done = run(
-        sys.executable, "-m", "clso", "evolve", "--space", spec, *SEARCH, "--out", tmp_path / "run", cwd=tmp_path
-    )
-    assert json.loads(done)["best"]["fitness"] > 0
+    result = evolve(RunConfig(gens=3, pop=8, space=spec, device="cpu", energy="null"), tmp_path / "run")
+    assert result["best"]["fitness"] > 0
     assert manifest(tmp_path / "run")["sha256"]
     assert "16 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
 
@@ -85,7 +82,7 @@ def test_the_distribution_in_a_fresh_environment(project: Path, python: Path, tm
     listed = run(*clso, "list", "spaces", cwd=tmp_path)
     assert f"{NAME}.space:Stranger  ({NAME} 0.1.0)" in listed
     assert "gpt2" in listed
-    done = run(*clso, "evolve", "--space", NAME, *SEARCH, "--out", "run", cwd=tmp_path)
+    done = run(*clso, "evolve", "--space", NAME, "--gens", "3", "--pop", "8", "--json", "--out", "run", cwd=tmp_path)
     assert json.loads(done)["counts"]["generations"] == 3
     assert manifest(tmp_path / "run") == {"name": NAME, "distribution": NAME, "version": "0.1.0"}
     # Its tests, on the installed package: the folder that they lie in has no copy.

@@ -13,6 +13,7 @@ from clso.evaluation.evaluator import LocalEvaluator
 from clso.evaluation.results import Evaluation
 from clso.finish import choose_winner, halve, remeasure
 from clso.language import LanguageModelSpace
+from clso.run import build_space
 from clso.space import Genome
 
 __all__ = ["RandomSearch"]
@@ -34,7 +35,7 @@ class RandomSearch(Baseline):
                 raise ConfigError("evaluations is at least 1", got=self.evaluations)
 
     def run(self, job: BaselineJob) -> dict[str, Any]:
-        space = plugins.load("search_spaces", job.config.space).value.from_context(job.context)
+        space = build_space(plugins.load("search_spaces", job.config.space), job.config, job.device, corpus=job.corpus)
         if not isinstance(space, LanguageModelSpace):
             raise ConfigError("random-search compares language-model spaces", got=job.config.space)
         with job.ledger.phase("library"):

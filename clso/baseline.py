@@ -147,13 +147,7 @@ def run_baseline(
                 {
                     "software": describe_software(),
                     "hardware": describe_device(device),
-                    "plugins": {
-                        "baseline": {
-                            "name": name,
-                            "distribution": plugin.distribution,
-                            "version": plugin.version,
-                        }
-                    },
+                    "plugins": {"baseline": plugin.describe()},
                     "settings": json.loads(json.dumps(asdict(baseline.settings))),
                     "corpus": loaded.spec,
                     "seed": config.seed,

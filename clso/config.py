@@ -13,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from clso.errors import ConfigError
+from clso.plugins import absolute
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,7 +35,7 @@ class RunConfig:
     pop: int = 32
     """Population size, and candidates asked for in each generation."""
     space: str = "gpt2"
-    """Search space: an entry-point name, or FILE.py:CLASS."""
+    """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes on from any folder)."""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     """Options of the search space, by name; the rest have its defaults. A table in TOML."""
     library: str = "grown"
@@ -51,7 +52,7 @@ class RunConfig:
     tokenizer: str = "bpe:4096"
     """Tokenizer: bpe:N, gpt2 or bytes."""
     surrogate: str = "gp"
-    """Screening estimator: an entry-point name, or none."""
+    """Screening estimator: an entry-point name, FILE.py:FUNCTION, or none."""
     objective: tuple[str, ...] = ("loss",)
     """What is minimised: "loss", then costs that the space offers, and "energy_j"."""
     limits: tuple[str, ...] = ()
@@ -77,6 +78,8 @@ class RunConfig:
     """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where nothing is measured."""
 
     def __post_init__(self) -> None:
+        for name in ("space", "surrogate"):
+            object.__setattr__(self, name, absolute(getattr(self, name)))
         for name, low in (
             ("gens", 1),
             ("pop", 2),

@@ -17,7 +17,7 @@ from clso.options import make_options
 from clso.plugins import Plugin
 from clso.space import SearchSpace
 
-__all__ = ["describe_device", "describe_software", "make_manifest"]
+__all__ = ["describe_device", "describe_plugins", "describe_software", "make_manifest"]
 
 _PACKAGES = (
     "clso",
@@ -68,6 +68,12 @@ def describe_device(device: str) -> dict[str, Any]:
     return out
 
 
+def describe_plugins(space: Plugin, surrogate: Plugin | None) -> dict[str, dict[str, str]]:
+    """Where the space and the surrogate come from."""
+    plugins = {"space": space} if surrogate is None else {"space": space, "surrogate": surrogate}
+    return {kind: plugin.describe() for kind, plugin in plugins.items()}
+
+
 def make_manifest(
     config: RunConfig,
     space: SearchSpace,
@@ -80,11 +86,7 @@ def make_manifest(
     return {
         "software": describe_software(),
         "hardware": describe_device(device),
-        "plugins": {
-            kind: {"name": p.name, "distribution": p.distribution, "version": p.version}
-            for kind, p in (("space", space_plugin), ("surrogate", surrogate))
-            if p is not None
-        },
+        "plugins": describe_plugins(space_plugin, surrogate),
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
         "options": asdict(make_options(space.Options, config.options)),
         "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
+import errno
+import hashlib
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
-from clso.errors import PluginError
+from clso.errors import ClsoError, PluginError
 
-__all__ = ["Group", "Plugin", "available", "load"]
+__all__ = ["Group", "Plugin", "absolute", "available", "load"]
 
 Group = Literal["search_spaces", "surrogates", "baselines"]
+
+_TRACEBACK = "Set CLSO_TRACEBACK=1 to see the traceback."
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A loaded plugin and where it came from; `distribution` and `version` go into the manifest."""
+    """A loaded plugin and where it came from: a distribution's version, or a file's path and SHA-256."""
 
     name: str
     value: Any
     distribution: str
     version: str
+    sha256: str | None = None
+
+    def describe(self) -> dict[str, str]:
+        """What the manifest holds of it."""
+        found = {"name": self.name, "distribution": self.distribution, "version": self.version}
+        return found if self.sha256 is None else {**found, "sha256": self.sha256}
 
     def subclass_of(self, base: type) -> Any:
         """`value`, a subclass of `base`. Raises `PluginError` where it is something else."""
@@ -32,15 +44,26 @@ class Plugin:
             raise PluginError(f"{self.name!r} is a subclass of {base.__module__}.{base.__name__}", got=repr(self.value))
         return self.value
 
+    @contextmanager
+    def blamed(self, step: str) -> Iterator[None]:
+        """While the plugin's code runs: what it raises becomes a `PluginError`, with the cause attached."""
+        try:
+            yield
+        except ClsoError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # a full disk is nobody's fault
+            raise PluginError(f"the plugin {self.name!r} can {step}", got=_text(error), remedy=_TRACEBACK) from error
+
 
 def available(group: Group) -> dict[str, list[EntryPoint]]:
     """Name -> the entry points that claim it (more than one: the distributions disagree)."""
-    found: dict[str, list[EntryPoint]] = {}
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for point in entry_points(group=f"clso.{group}"):
-        claims = found.setdefault(point.name, [])
-        if all(p.value != point.value for p in claims):  # one installation can be seen twice on sys.path
-            claims.append(point)
-    return dict(sorted(found.items()))
+        # One installation can be seen twice on sys.path.
+        found.setdefault(point.name, {}).setdefault((_owner(point)[0], point.value), point)
+    return {name: list(points.values()) for name, points in sorted(found.items())}
 
 
 def load(group: Group, name: str) -> Plugin:
@@ -48,15 +71,13 @@ def load(group: Group, name: str) -> Plugin:
 
     Raises `PluginError` for an unknown name, a name claimed twice, and a plugin whose import fails.
     """
-    if ".py:" in name:
-        return _load_file(group, name)
+    if ".py:" in name or name.endswith(".py"):
+        return _load_file(name)
     found = available(group)
     kind = group.removesuffix("s").replace("_", " ")
     if name not in found:
-        near = difflib.get_close_matches(name, found, n=1)
         known = ", ".join(found) or "none installed"
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise PluginError(f"unknown {kind}", got=name, remedy=f"{hint}Known: {known}.")
+        raise PluginError(f"unknown {kind}", got=name, remedy=f"{_near(name, found)}Known: {known}.")
     points = found[name]
     if len(points) > 1:
         owners = ", ".join(f"{_owner(p)[0]} ({p.value})" for p in points)
@@ -64,35 +85,68 @@ def load(group: Group, name: str) -> Plugin:
     point = points[0]
     try:
         value = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"the {kind} {name!r} ({point.value}) can be imported",
-            got=f"{type(error).__name__}: {error}",
-            remedy=f"Repair or reinstall {_owner(point)[0]}.",
+            got=_text(error),
+            remedy=f"Repair or reinstall {_owner(point)[0]}. {_TRACEBACK}",
         ) from error
     return Plugin(name, value, *_owner(point))
+
+
+def absolute(name: str) -> str:
+    """`FILE.py:NAME` with the file's absolute path, so that it means the same in every folder; other names unchanged."""
+    path, _, attribute = name.rpartition(":")
+    return f"{Path(path).resolve()}:{attribute}" if path.endswith(".py") else name
 
 
 def _owner(point: EntryPoint) -> tuple[str, str]:
     return (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
 
 
-def _load_file(group: Group, spec: str) -> Plugin:
-    path_text, _, attribute = spec.rpartition(":")
-    path = Path(path_text)
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    spellings = {k.lower().replace("_", "-"): k for k in known}
+    near = difflib.get_close_matches(name.lower().replace("_", "-"), spellings, n=1)
+    return f"Did you mean {spellings[near[0]]!r}? " if near else ""
+
+
+def _load_file(name: str) -> Plugin:
+    path_text, _, attribute = name.rpartition(":")
+    if not path_text.endswith(".py"):
+        raise PluginError("a plugin file is given as FILE.py:NAME", got=name, remedy="Name a class or function in it.")
+    path = Path(path_text).resolve()
     if not path.is_file():
         raise PluginError("a plugin given as FILE.py:NAME names a file", got=path_text)
-    module_name = f"clso_plugin_{path.stem}"
-    module_spec = importlib.util.spec_from_file_location(module_name, path)
-    if module_spec is None or module_spec.loader is None:
-        raise PluginError("a plugin file is a Python file", got=path_text)
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_name] = module
     try:
-        module_spec.loader.exec_module(module)
-        value = getattr(module, attribute)
-    except AttributeError as error:
-        raise PluginError(f"{path} defines {attribute!r}", got=str(error)) from error
-    except Exception as error:
-        raise PluginError(f"{path} can be imported", got=f"{type(error).__name__}: {error}") from error
-    return Plugin(spec, value, str(path), "file")
+        source = path.read_bytes()
+        module = _module(path, source)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{path} can be imported", got=_text(error), remedy=_TRACEBACK) from error
+    if not hasattr(module, attribute):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        raise PluginError(f"{path} defines {attribute!r}", got="no such name", remedy=_near(attribute, public).strip())
+    return Plugin(name, getattr(module, attribute), str(path), "file", hashlib.sha256(source).hexdigest())
+
+
+def _module(path: Path, source: bytes) -> ModuleType:
+    """The file as a module, run once a process for as long as it does not change.
+
+    Compiled from the bytes that are hashed: a stale cache of byte code, or a write in between, cannot come in.
+    """
+    digest = hashlib.sha256(bytes(path) + b"\0" + source).hexdigest()
+    name = f"clso_plugin_{path.stem}_{digest[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

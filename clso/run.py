@@ -23,7 +23,7 @@ from clso.evaluation.evaluator import LocalEvaluator
 from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
-from clso.manifest import make_manifest
+from clso.manifest import describe_plugins, make_manifest
 from clso.objectives import ENERGY, Objectives
 from clso.options import make_options
 from clso.records import RunFolder
@@ -119,7 +119,8 @@ def train_on(
         folder = RunFolder.create(out, config)
         try:
             space = build_space(space_plugin, config, device, corpus=corpus)
-            search, winner = _train(folder, config, Objectives.of(config, space, meter), surrogate_plugin, ledger)
+            objectives = Objectives.of(config, space, meter)
+            search, winner = _train(folder, config, objectives, space_plugin, surrogate_plugin, ledger)
         finally:
             folder.close()
         return Trained(winner, search.counts, ledger.summary())
@@ -141,18 +142,37 @@ def build_space(
         return corpus or load_corpus(config.data, config.tokenizer, cache_dir)
 
     context = SpaceContext.of(config, device, load_corpus)
-    space: SearchSpace = plugin.subclass_of(SearchSpace).from_context(context)
+    kind = plugin.subclass_of(SearchSpace)
+    with plugin.blamed("be built"):
+        space = kind.from_context(context)
+    if not isinstance(space, SearchSpace):
+        raise PluginError(f"from_context of {plugin.name!r} returns a search space", got=repr(space))
     return space
 
 
 def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | None]:
     """The config's space and surrogate (None for "none"). Raises `PluginError`."""
     surrogate = None if config.surrogate == "none" else plugins.load("surrogates", config.surrogate)
-    if surrogate is not None and not callable(surrogate.value):
-        raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
+    if surrogate is not None:
+        if not callable(surrogate.value):
+            raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
+        with surrogate.blamed("make an estimator"):
+            estimator = surrogate.value(config.seed)
+        if not all(callable(getattr(estimator, method, None)) for method in ("fit", "predict")):
+            raise PluginError("a surrogate's estimator has fit and predict", got=repr(estimator))
     space = plugins.load("search_spaces", config.space)
     make_options(space.subclass_of(SearchSpace).Options, config.options)
     return space, surrogate
+
+
+def _require_same_plugins(folder: RunFolder, plugins: dict[str, dict[str, str]]) -> None:
+    recorded = folder.read_json("manifest.json").get("plugins")
+    if recorded != plugins:
+        raise RunFolderError(
+            f"a run goes on with the plugins that it began with, {recorded}",
+            got=plugins,
+            remedy="Put them back, or start a new run.",
+        )
 
 
 def _execute(
@@ -166,6 +186,8 @@ def _execute(
     cache_dir: Path | None,
 ) -> dict[str, Any]:
     space_plugin, surrogate_plugin = load_plugins(config)
+    if state:
+        _require_same_plugins(folder, describe_plugins(space_plugin, surrogate_plugin))
     # The run's meter has its window open while candidates are measured, so they have one of their own.
     candidates = config.energy if ENERGY in config.objective else "null"
     with open_meter(config.energy, device) as meter, open_meter(candidates, device) as candidate_meter:
@@ -185,8 +207,12 @@ def _execute(
                     space.blocks(split, 1)  # a text that is too short shows now, not after the search
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
-        folder.write_json("manifest.json", make_manifest(config, space, device, space_plugin, surrogate_plugin, meter))
-        search, winner = _train(folder, config, objectives, surrogate_plugin, ledger, state, listener, stop)
+        with space_plugin.blamed("say what its genes are"):
+            manifest = make_manifest(config, space, device, space_plugin, surrogate_plugin, meter)
+        folder.write_json("manifest.json", manifest)
+        search, winner = _train(
+            folder, config, objectives, space_plugin, surrogate_plugin, ledger, state, listener, stop
+        )
         return finish(folder, search, winner, ledger, listener)
 
 
@@ -194,6 +220,7 @@ def _train(
     folder: RunFolder,
     config: RunConfig,
     objectives: Objectives,
+    plugin: plugins.Plugin,
     surrogate: plugins.Plugin | None,
     ledger: Ledger,
     state: dict[str, Any] | None = None,
@@ -203,11 +230,12 @@ def _train(
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
     listener, space = listener or Listener(), objectives.space
     listener.phase("building the library" if isinstance(space, LanguageModelSpace) else "preparing the space")
-    with ledger.phase("library"):
+    with ledger.phase("library"), plugin.blamed("be prepared"):
         space.prepare()
         objectives.check()
         evaluator = LocalEvaluator(objectives.complete(space.objective()))
-    search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener, objectives)
+    with plugin.blamed("be searched"):
+        search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener, objectives)
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")

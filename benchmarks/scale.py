@@ -88,8 +88,9 @@ def measure(
 
 
 def trend(rows: list[dict[str, Any]], key: str = "n_parameters") -> dict[str, Any]:
-    """Slope of log(energy ratio) over log(size), least squares with its standard error; below 0 savings grow."""
-    x, y = (np.log([row[k] for row in rows]) for k in (key, "energy_ratio"))
+    """Slope of log(energy ratio) over log(size), a point a pair of windows, with its standard error; below 0 savings grow."""
+    points = [(row[key], ratio) for row in rows for ratio in row["energy_ratio_by_window"]]
+    x, y = np.log(points).T
     n, spread = len(x), float(((x - x.mean()) ** 2).sum())
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread)
     residual = y - y.mean() - slope * (x - x.mean())
@@ -135,7 +136,7 @@ def main() -> None:
             row = measure(config, settings, corpus, device, meter)
         found["sizes"].append(row)
         print(json.dumps(row), flush=True)
-        if len(found["sizes"]) > 2:
+        if len(found["sizes"]) > 1:
             found["trends"] = [trend(found["sizes"], key) for key in ("n_parameters", "d_model")]
         if args.out:
             args.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -132,9 +132,12 @@ class Optimizer:
             GenomeError: a genome of another space.
         """
         if value is not None:
-            evaluations = [Evaluation(self.space.validate(measured), 0, (float(value),))]  # type: ignore[arg-type]
+            evaluations = [Evaluation(tuple(measured), 0, (float(value),))]  # type: ignore[arg-type]
         else:
             evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
+        for evaluation in evaluations:
+            if evaluation.genome not in self._pending:  # what was asked is known to be of this space
+                self.space.validate(evaluation.genome)
         self.engine.tell(evaluations)
         for evaluation in evaluations:
             self._pending.pop(evaluation.genome, None)

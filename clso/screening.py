@@ -127,6 +127,7 @@ class Screener:
         self._lowest = math.inf  # of the batches that are closed
         self._estimator: Estimator | None = None
         self._rows: list[tuple[Genome, float]] = []  # the rows of the last fit, then those observed since
+        self._features = encoder.encode([])  # of the first rows; those of the last fit
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # calls of `screen` since
         self._batch: _Batch | None = None
@@ -182,12 +183,12 @@ class Screener:
         if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
             raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
         genomes, expected = list(map(tuple, genomes)), self._batch.predicted if self._batch is not None else {}
-        others = [genome for genome in genomes if genome not in expected]
-        if others:
-            self._encoder.encode(others)  # raises for genomes of another space
         self._n_observed += len(genomes)
         if self._make_estimator is None or self.disabled:
             return
+        others = [genome for genome in genomes if genome not in expected]
+        if others:
+            self._encoder.encode(others)  # raises for genomes of another space
         for genome, value in zip(genomes, map(float, values), strict=True):
             if self._batch is not None and genome in expected:
                 self._batch.arrived[genome] = value
@@ -237,12 +238,15 @@ class Screener:
             self._since_fit += 1
             due = self._n_fit == 0 or (self._since_fit >= self._refit_every and len(self._rows) > self._n_fit)
             if due:
-                self._rows = self._rows[-_MAX_FIT_ROWS:]
+                n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
+                self._rows, self._features = self._rows[n_old:], self._features[n_old:]
                 self._n_fit, self._since_fit = len(self._rows), 0
             if due or self._estimator is None:  # None after a resume: the fit in force is made again
                 rows = self._rows[: self._n_fit]
+                new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
+                self._features = np.concatenate([self._features, new])
                 self._estimator = self._make_estimator(self._seed)
-                self._estimator.fit(self._encoder.encode([g for g, _ in rows]), _winsorised([v for _, v in rows]))
+                self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
             values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
@@ -293,6 +297,7 @@ class Screener:
     def _disable(self, reason: str) -> None:
         self._disabled_reason, self._trusted = reason, False
         self._estimator, self._batch, self._rows, self._n_fit = None, None, [], 0
+        self._features = self._features[:0]
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs.
@@ -360,7 +365,7 @@ class Screener:
                 got=str(error),
                 remedy="Resume from an older checkpoint",
             ) from error
-        self._estimator = None
+        self._estimator, self._features = None, self._features[:0]
 
 
 def _winsorised(values: Sequence[float]) -> Floats:

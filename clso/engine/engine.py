@@ -44,6 +44,9 @@ class EngineConfig:
     """None: one over the number of genes that have a choice."""
     local_search: float = 0.8
     """Share of the children that are made from the best genome alone, by changing one gene or, more rarely, more."""
+    restart_after: float = 4.0
+    """Evaluations without one at least as good as the population's best, over the number of one-gene neighbours of a
+    genome, until the search begins again elsewhere; 0: never. The best genome and the cache are kept."""
     revisit: bool = False
     """What becomes of a child that was measured before. False: it is varied until it is new. True: it competes again with
     the value it had, unmeasured, as the theory of evolutionary algorithms has it; `n_cached` counts such children."""
@@ -52,6 +55,8 @@ class EngineConfig:
         for name in ("pop_size", "tournament"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
+        if not 0.0 <= self.restart_after < math.inf:
+            raise ConfigError("restart_after is a number, at least 0", got=self.restart_after)
         for name in ("elitism", "crossover", "mutation", "local_search"):
             share = getattr(self, name)
             if share is not None and not 0.0 <= share <= 1.0:
@@ -63,7 +68,9 @@ class EngineConfig:
 
         Its evaluations in theory are `n_evaluated + n_cached`.
         """
-        return cls(pop_size=1, tournament=1, elitism=1.0, crossover=0.0, local_search=0.0, revisit=True)
+        return cls(
+            pop_size=1, tournament=1, elitism=1.0, crossover=0.0, local_search=0.0, restart_after=0.0, revisit=True
+        )
 
 
 class Engine:
@@ -97,6 +104,8 @@ class Engine:
         self._rng = random.Random(seed)
         self._cache: dict[Genome, Evaluation] = {}
         self._n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
+        self._patience = self.config.restart_after * sum(c - 1 for c in self._n_choices) or math.inf
+        self._stale = 0  # evaluations since one was at least as good as the population's best
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
         self.toolbox = make_toolbox(self._n_choices, tournament=self.config.tournament, mutation=rate, rng=self._rng)
@@ -130,6 +139,8 @@ class Engine:
             self._n_seeds_asked += 1
             if genome not in self._cache and genome not in pending:
                 batch[genome] = None
+        if self._stale >= self._patience:
+            self.population, self._stale = [], 0
         if self.population and self.config.revisit:
             self._breed_with_revisits(n, batch, pending)
         elif self.population:
@@ -148,8 +159,11 @@ class Engine:
             if evaluation.genome in self._cache or evaluation.genome in told:
                 raise ValueError(f"genome {evaluation.genome} was measured before")
             told[evaluation.genome] = evaluation
+        top = self.population[0].value if self.population else math.inf
         for evaluation in told.values():
             self._remember(evaluation)
+            self._stale = 0 if evaluation.value <= top else self._stale + 1
+            top = min(top, evaluation.value)
         self._survive([Individual(e.genome, e.value) for e in told.values() if e.ok])
         self.generation += 1
 
@@ -159,6 +173,7 @@ class Engine:
             "generation": self.generation,
             "n_cached": self.n_cached,
             "n_seeds_asked": self._n_seeds_asked,
+            "stale": self._stale,
             "population": [[list(ind), ind.value] for ind in self.population],
             "rng": pack_random(self._rng),
         }
@@ -179,7 +194,7 @@ class Engine:
             self._remember(evaluation)
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
-        self._n_seeds_asked = int(state["n_seeds_asked"])
+        self._n_seeds_asked, self._stale = int(state["n_seeds_asked"]), int(state["stale"])
         self.population = [Individual(self.space.validate(g), float(value)) for g, value in state["population"]]
         unpack_random(state["rng"], self._rng)
 

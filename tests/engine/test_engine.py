@@ -178,7 +178,7 @@ def test_an_infeasible_or_foreign_seed_is_an_error() -> None:
 
 def test_the_best_tenth_survives_and_the_rest_are_the_newest() -> None:
     space = OneMax()
-    engine = Engine(space, EngineConfig(pop_size=20), seed=2)
+    engine = Engine(space, EngineConfig(pop_size=20, restart_after=0), seed=2)
     everything: list[Evaluation] = []
     for _ in range(15):
         batch = space.measure(engine.ask(20))
@@ -213,6 +213,22 @@ def test_of_equal_ones_the_newest_leads() -> None:
         assert engine.population[0].genome == batch[-1]
     assert engine.best is not None
     assert engine.best.genome != batch[-1]
+
+
+def test_a_search_that_finds_nothing_more_begins_again_and_keeps_its_best() -> None:
+    space = Toy([3] * 6)
+    engine = Engine(space, EngineConfig(pop_size=6, restart_after=3), seed=1)
+    restarts, best = 0, math.inf
+    while engine.n_evaluated < 300:
+        before = [i.value for i in engine.population]
+        batch = engine.ask(6)
+        restarts += bool(before) and not engine.population
+        engine.tell(space.measure(batch))
+        assert engine.best is not None
+        assert engine.best.value <= best
+        best = engine.best.value
+    assert best == 0
+    assert restarts >= 2
 
 
 @pytest.mark.parametrize("values", [(math.nan,), (-math.inf,), (math.inf,), (), (math.nan, 0.0)])
@@ -263,6 +279,7 @@ def test_cached_counts_the_proposals_that_were_known() -> None:
         {"crossover": -0.1},
         {"mutation": math.nan},
         {"local_search": -0.1},
+        {"restart_after": math.inf},
     ],
 )
 def test_bad_settings(settings: dict[str, float]) -> None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from clso.models.layers import LSTMLayer
 from clso.models.sequence import SequenceConfig, SequenceModel
 
 __all__ = ["LSTM"]
 
 
 class LSTM(SequenceModel):
-    """`torch.nn.LSTM`; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the formula counts them."""
+    """Embedding, LSTM, head."""
 
     name = "lstm"
     positions = False
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__(config)
-        self.lstm = nn.LSTM(config.d_model, config.d_model, config.n_layers, batch_first=True)
+        self.lstm = LSTMLayer(config.d_model, config.n_layers)
 
     def body(self, x: Tensor) -> Tensor:
-        out: Tensor = self.lstm(x)[0]
+        out: Tensor = self.lstm(x)
         return out
 
     def body_flops(self, n_tokens: int) -> int:
-        return self.config.n_layers * 16 * self.config.d_model**2 * n_tokens
+        return self.lstm.flops(n_tokens)

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 __all__ = [
     "CausalAttention",
+    "LSTMLayer",
     "ResidualBlock",
-    "SelfInitialised",
-    "init_standard",
+    "Layer",
+    "init_weights",
     "merge_heads",
     "pad_to_multiple",
     "sinusoids",
@@ -20,23 +21,24 @@ __all__ = [
 ]
 
 
-class SelfInitialised(nn.Module):
-    """A layer with parameters or buffers that `init_standard` does not know how to draw."""
+class Layer(nn.Module):
+    """(B, T, d) -> (B, T, d), causal over T."""
+
+    def flops(self, n_tokens: int) -> int:
+        """Of one sequence of `n_tokens`, by the conventions of `clso.models.sequence`."""
+        raise NotImplementedError
 
     def init_own(self, generator: torch.Generator) -> None:
-        """Draw them from `generator`, in place; called without gradients, after `init_standard`."""
-        raise NotImplementedError
+        """Draw from `generator`, in place, what `init_weights` draws no better; without gradients."""
 
 
 @torch.no_grad()
-def init_standard(model: nn.Module, generator: torch.Generator) -> None:
-    """Embeddings normal(0, 1), matrices normal(0, 1 / sqrt(fan-in)), norms one, biases zero, forget gates open.
+def init_weights(model: nn.Module, generator: torch.Generator) -> None:
+    """Embeddings normal(0, 1), matrices normal(0, 1 / sqrt(fan-in)), norms one, biases zero; then each layer's own rule.
 
-    LSTM forget biases are 1 (Jozefowicz et al. 2015). Parameters of a `SelfInitialised` layer itself are left alone.
+    Forget biases of LSTMs are 1 (Jozefowicz et al. 2015).
     """
     for module in model.modules():
-        if isinstance(module, SelfInitialised):
-            continue
         for name, p in module.named_parameters(recurse=False):
             if isinstance(module, nn.Embedding):
                 p.normal_(generator=generator)
@@ -46,6 +48,9 @@ def init_standard(model: nn.Module, generator: torch.Generator) -> None:
                 p.zero_()[len(p) // 4 : len(p) // 2] = 1.0
             else:
                 p.fill_(1.0 if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and name == "weight" else 0.0)
+    for module in model.modules():
+        if isinstance(module, Layer):
+            module.init_own(generator)
 
 
 def sinusoids(n_positions: int, d_model: int, like: Tensor) -> Tensor:
@@ -70,11 +75,12 @@ def pad_to_multiple(x: Tensor, size: int) -> Tensor:
     return F.pad(x, (0, 0, 0, -x.shape[1] % size))
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Layer):
     """Pre-norm: x + mixer(norm(x)), then x + mlp(norm(x)) with a GELU layer of four times the width."""
 
-    def __init__(self, d_model: int, mixer: nn.Module) -> None:
+    def __init__(self, d_model: int, mixer: Layer) -> None:
         super().__init__()
+        self.d_model = d_model
         self.ln_1 = nn.LayerNorm(d_model)
         self.mixer = mixer
         self.ln_2 = nn.LayerNorm(d_model)
@@ -87,17 +93,16 @@ class ResidualBlock(nn.Module):
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
-    @staticmethod
-    def mlp_flops(d_model: int, n_tokens: int) -> int:
-        return 16 * d_model * d_model * n_tokens
+    def flops(self, n_tokens: int) -> int:
+        return self.mixer.flops(n_tokens) + 16 * self.d_model**2 * n_tokens
 
 
-class CausalAttention(nn.Module):
+class CausalAttention(Layer):
     """Multi-head causal attention by `scaled_dot_product_attention`: quadratic time; linear memory where it is fused."""
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
-        self.n_heads = n_heads
+        self.d_model, self.n_heads = d_model, n_heads
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.out = nn.Linear(d_model, d_model)
 
@@ -106,6 +111,20 @@ class CausalAttention(nn.Module):
         out: Tensor = self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
         return out
 
-    @staticmethod
-    def flops(d_model: int, n_tokens: int) -> int:
-        return 8 * d_model * d_model * n_tokens + 4 * d_model * n_tokens * n_tokens
+    def flops(self, n_tokens: int) -> int:
+        return (8 * self.d_model + 4 * n_tokens) * self.d_model * n_tokens
+
+
+class LSTMLayer(Layer):
+    """`torch.nn.LSTM`; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the formula counts them."""
+
+    def __init__(self, d_model: int, n_layers: int = 1) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(d_model, d_model, n_layers, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.lstm(x)[0]
+        return out
+
+    def flops(self, n_tokens: int) -> int:
+        return 16 * self.lstm.num_layers * self.lstm.hidden_size**2 * n_tokens

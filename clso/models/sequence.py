@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from clso.errors import ConfigError
 from clso.models.gpt2 import LanguageModel
 from clso.models.head_loss import row_losses
-from clso.models.layers import SelfInitialised, init_standard, sinusoids
+from clso.models.layers import Layer, init_weights, sinusoids
 
-__all__ = ["SequenceConfig", "SequenceModel"]
+__all__ = ["SequenceConfig", "SequenceModel", "StackedModel"]
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,9 @@ class SequenceModel(LanguageModel):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> SequenceModel:
-        """The start of training, drawn from `generator` alone: `init_standard`, then each layer's own rule. Returns self."""
-        init_standard(self, generator)
+        """The start of training, drawn from `generator` alone (`clso.models.layers.init_weights`). Returns self."""
+        init_weights(self, generator)
         self.head.weight.normal_(0.0, 0.02, generator=generator)  # a first guess near uniform
-        for module in self.modules():
-            if isinstance(module, SelfInitialised):
-                module.init_own(generator)
         return self
 
     def forward_flops(self, n_tokens: int) -> int:
@@ -144,3 +141,23 @@ class SequenceModel(LanguageModel):
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:
         """What happens inside, for interpretability: names and tensors, none where a family has nothing to show."""
         return {}
+
+
+class StackedModel(SequenceModel):
+    """A body of `n_layers` equal blocks, one after the other."""
+
+    def __init__(self, config: SequenceConfig) -> None:
+        super().__init__(config)
+        self.blocks = nn.ModuleList(self.block(layer) for layer in range(config.n_layers))
+
+    def block(self, layer: int) -> Layer:
+        """Block number `layer`, new; `self.config` is set."""
+        raise NotImplementedError
+
+    def body(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def body_flops(self, n_tokens: int) -> int:
+        return sum(block.flops(n_tokens) for block in self.blocks if isinstance(block, Layer))

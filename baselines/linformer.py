@@ -1,8 +1,8 @@
 """Linformer (Wang et al. 2020, arXiv 2006.04768), in its causal form.
 
-The paper projects the keys and values of all n tokens onto k slots and lets every token attend to these: that sees the future.
-Here token t attends to the slots as tokens up to t have filled them, with the same two learned (k, n) projections: the causal
-form of attention with bounded memory (Peng et al. 2022, arXiv 2110.02488, section 3). At the last token it is the paper's own.
+The paper projects the keys and values of all n tokens onto k slots, to which every token attends: that sees the future. Here
+token t attends to the slots as tokens up to t have filled them, with the same two learned (k, n) projections: the causal form
+of attention with bounded memory (Peng et al. 2022, arXiv 2110.02488). At the last token it is the paper's own attention.
 Time and memory are linear in T: slots are carried from chunk to chunk, inside a chunk the products are taken as such.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clso.models.layers import Layer, ResidualBlock, merge_heads, pad_to_multiple, split_heads
+from clso.models.layers import Layer, ResidualBlock, in_chunks, merge_heads, split_heads
 from clso.models.sequence import SequenceConfig, StackedModel
 
 __all__ = ["Linformer", "LinformerConfig", "SlotAttention"]
@@ -45,7 +45,7 @@ class SlotAttention(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         n_tokens = x.shape[1]
-        maps = self.qkv(pad_to_multiple(x, self.chunk)).unflatten(1, (-1, self.chunk))
+        maps = self.qkv(in_chunks(x, self.chunk))
         q, k, v = (split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))  # (B, J, heads, c, d_head)
         into_keys, into_values = (self._by_chunk(p, n_tokens) for p in (self.key_slots, self.value_slots))
         keys, values = into_keys @ k, into_values @ v  # (B, J, heads, n_slots, d_head), of each chunk
@@ -58,8 +58,7 @@ class SlotAttention(Layer):
 
     def _by_chunk(self, projection: Tensor, n_tokens: int) -> Tensor:
         """The part of a projection for `n_tokens`, (J, 1, n_slots, c)."""
-        padded = pad_to_multiple(projection[None, :, :n_tokens].transpose(1, 2), self.chunk)
-        return padded.unflatten(1, (-1, self.chunk))[0].transpose(1, 2)[:, None]
+        return in_chunks(projection.T[None, :n_tokens], self.chunk)[0].transpose(1, 2)[:, None]
 
     def flops(self, n_tokens: int) -> int:
         d, k, c = self.d_model, self.n_slots, self.chunk

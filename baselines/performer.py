@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clso.models.layers import Layer, ResidualBlock, merge_heads, pad_to_multiple, split_heads
+from clso.models.layers import Layer, ResidualBlock, in_chunks, merge_heads, split_heads
 from clso.models.sequence import SequenceConfig, StackedModel
 
 __all__ = ["FavorAttention", "Performer", "PerformerConfig"]
@@ -62,7 +62,7 @@ class FavorAttention(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         n_tokens = x.shape[1]
-        maps = self.qkv(pad_to_multiple(x, self.chunk)).unflatten(1, (-1, self.chunk))
+        maps = self.qkv(in_chunks(x, self.chunk))
         q, k, v = (split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))  # (B, J, heads, c, d_head)
         scale = (self.d_model // self.n_heads) ** -0.25
         q, k = self.features(q * scale, query=True), self.features(k * scale, query=False)

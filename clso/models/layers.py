@@ -11,8 +11,9 @@ from torch.nn import functional as F
 __all__ = [
     "CausalAttention",
     "LSTMLayer",
-    "ResidualBlock",
     "Layer",
+    "ResidualBlock",
+    "in_chunks",
     "init_weights",
     "merge_heads",
     "pad_to_multiple",
@@ -73,6 +74,12 @@ def merge_heads(x: Tensor) -> Tensor:
 def pad_to_multiple(x: Tensor, size: int) -> Tensor:
     """(B, T, d) with zeros after the last row, so that `size` divides T: causal layers do not see them."""
     return F.pad(x, (0, 0, 0, -x.shape[1] % size))
+
+
+def in_chunks(x: Tensor, size: int) -> Tensor:
+    """(B, T, d) -> (B, chunks, size, d), zeros after the last row."""
+    padded = pad_to_multiple(x, size)
+    return padded.reshape(len(x), -1, size, x.shape[2])
 
 
 class ResidualBlock(Layer):

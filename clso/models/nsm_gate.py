@@ -27,7 +27,7 @@ class Gate(nn.Module):
         """New states (B, S, width) from what each is told (B, S, d_input) and what it was."""
         rows, old = told.flatten(0, 1), state.flatten(0, 1)
         if isinstance(self.cell, nn.GRUCell):
-            new = self.cell(rows, old)
+            new: Tensor = self.cell(rows, old)
         else:
             hidden, cell = old.chunk(2, dim=-1)
             new = torch.cat(self.cell(rows, (hidden.contiguous(), cell.contiguous())), dim=-1)

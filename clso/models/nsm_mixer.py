@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clso.models.layers import Layer, merge_heads, pad_to_multiple, split_heads
+from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
 from clso.models.nsm_gate import Gate, GateKind
 from clso.models.nsm_router import attend, route
 
@@ -38,10 +38,10 @@ class StateMixer(Layer):
     4. *gate*: a GRU or LSTM cell takes in, for each state, the mean of what it was sent and what it heard. It moves by
        1 - exp(-mass), mass being the number of tokens sent to it, so that a state that nothing was sent to keeps still.
 
-    Time is linear in T: T/c steps in Python, each of a few matrix products; what is carried along is (S, width) and the last
-    chunk. In training, and for the read-out, which is done for all chunks at once, the states of every chunk are kept: T S / c
-    vectors. The recurrence and window are those of Block-Recurrent Transformers (Hutchins et al. 2022, arXiv 2203.07852) in
-    spirit; each state's learned importance (`nsm_router.attend`) weighs it in all three attentions.
+    Time is linear in T: T/c steps in Python, each of a few matrix products. What is carried from chunk to chunk is S states
+    and the last c tokens; the read-out, done for all chunks at once, holds the states that each chunk found, T S / c vectors.
+    States that gates update block by block beside a window of tokens are also those of Block-Recurrent Transformers (Hutchins
+    et al. 2022, arXiv 2203.07852). Each state's learned importance weighs it in all three attentions (`nsm_router.attend`).
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class StateMixer(Layer):
 
     def run(self, x: Tensor) -> Passage:
         n_tokens, importance = x.shape[1], self.weights_of_states()
-        maps = self.token_maps(pad_to_multiple(x, self.chunk)).unflatten(1, (-1, self.chunk))
+        maps = self.token_maps(in_chunks(x, self.chunk))
         # (B, chunks, heads, c, d_head) each
         read_query, route_query, key, value = (split_heads(m, self.n_heads) for m in maps.chunk(4, dim=-1))
         read_query, route_query = read_query * self._scale, route_query * self._scale
-        state = self.initial.expand(len(x), -1, -1)
+        state = self.initial.repeat(len(x), 1, 1)  # no view: torch's FLOP counter trips over one without gradients
         states, keys, values, routing = [self.gate.shown(state)], [], [], []
         for query, sent in zip(route_query.unbind(1), value.unbind(1), strict=True):
             talk_query, state_key, state_value = self._maps_of(state)
@@ -93,7 +93,7 @@ class StateMixer(Layer):
 
     @property
     def _scale(self) -> float:
-        return (self.d_model // self.n_heads) ** -0.5
+        return float((self.d_model // self.n_heads) ** -0.5)
 
     def _maps_of(self, state: Tensor) -> tuple[Tensor, ...]:
         """Talk query, key and value of the states, (B, heads, S, d_head) each."""
@@ -101,10 +101,10 @@ class StateMixer(Layer):
         return tuple(split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))
 
     def _updated(self, state: Tensor, routed: Tensor, sent: Tensor, heard: Tensor) -> Tensor:
-        """States (B, S, width) after a chunk: routed (B, heads, S, c), sent (B, heads, c, d_head), heard (B, heads, S, d_head)."""
+        """States after a chunk: routed (B, heads, S, c), sent (B, heads, c, d_head), heard (B, heads, S, d_head)."""
         mass = routed.sum(dim=-1, keepdim=True)
         message = (routed @ sent) / mass.clamp_min(1e-6)
-        new = self.gate(torch.cat((merge_heads(message), merge_heads(heard)), dim=-1), state)
+        new: Tensor = self.gate(torch.cat((merge_heads(message), merge_heads(heard)), dim=-1), state)
         moved = -torch.expm1(-mass.mean(dim=1))
         return state + moved * (new - state)
 
@@ -122,7 +122,7 @@ class StateMixer(Layer):
         )  # nothing stands before the first chunk
         scores = torch.cat((query @ state_key.transpose(-2, -1), near.masked_fill(hidden[:, None], -torch.inf)), dim=-1)
         weights = attend(scores, torch.cat((importance, importance.new_ones(2 * c))))
-        on_states, on_tokens = weights.split((self.n_states, 2 * c), dim=-1)
+        on_states, on_tokens = torch.split(weights, [self.n_states, 2 * c], dim=-1)
         return on_states @ state_value + on_tokens @ near_value, on_states
 
     def flops(self, n_tokens: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clso.errors import ConfigError
 from clso.models.nsm import SimpleNSM
+from clso.models.nsm_mixer import StateMixer
 
 __all__ = ["allocate_states", "prune_states", "state_importance"]
 
@@ -51,8 +52,8 @@ def allocate_states(model: SimpleNSM, n_new: int, generator: torch.Generator) ->
     return _load(SimpleNSM(replace(model.config, n_states=model.config.n_states + n_new)), model, weights)
 
 
-def _named_mixers(model: SimpleNSM) -> list[tuple[str, torch.nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if module in model.mixers()]
+def _named_mixers(model: SimpleNSM) -> list[tuple[str, StateMixer]]:
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, StateMixer)]
 
 
 def _load(new: SimpleNSM, model: SimpleNSM, weights: dict[str, Tensor]) -> SimpleNSM:

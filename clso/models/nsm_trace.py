@@ -54,4 +54,5 @@ def round_values(value: Any) -> Any:
 
 
 def _entropy(p: Tensor) -> Tensor:
-    return torch.special.entr(p).sum(dim=-1)
+    out: Tensor = torch.special.entr(p).sum(dim=-1)
+    return out

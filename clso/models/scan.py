@@ -36,7 +36,7 @@ def in_segments(
     Between segments only the state is kept: what a step expands is computed again for its gradient.
     """
     outputs = []
-    for parts in zip(*(x.split(size, dim=1) for x in inputs), strict=True):
+    for parts in zip(*(torch.split(x, size, dim=1) for x in inputs), strict=True):
         if torch.is_grad_enabled():
             state, out = checkpoint(step, state, *parts, use_reentrant=False, preserve_rng_state=False)
         else:
@@ -49,14 +49,14 @@ def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     n_steps = inputs.shape[1]
     size = math.isqrt(n_steps - 1) + 1
     padding = (0, 0) * (inputs.dim() - 2) + (0, -n_steps % size)
-    h = F.pad(inputs, padding).unflatten(1, (-1, size)).clone()
-    carried = F.pad(decay, padding).unflatten(1, (-1, size)).clone()  # products of decays since the chunk began
-    for i in range(1, size):
+    h, carried = (F.pad(x, padding).reshape(len(x), -1, size, *x.shape[2:]).clone() for x in (inputs, decay))
+    for i in range(1, size):  # every chunk from zero; `carried` becomes the product of its decays so far
         h[:, :, i].addcmul_(carried[:, :, i], h[:, :, i - 1])
         carried[:, :, i] *= carried[:, :, i - 1]
     for j in range(h.shape[1]):
         h[:, j].addcmul_(carried[:, j], (h[:, j - 1, -1] if j else initial)[:, None])
-    return h.flatten(1, 2)[:, :n_steps]
+    out: Tensor = h.flatten(1, 2)[:, :n_steps]
+    return out
 
 
 class _LinearScan(torch.autograd.Function):
@@ -67,7 +67,7 @@ class _LinearScan(torch.autograd.Function):
         return h
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         decay, h, initial = ctx.saved_tensors  # type: ignore[attr-defined]
         later = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), dim=1)

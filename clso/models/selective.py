@@ -27,7 +27,7 @@ def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> 
 
     def segment(h: Tensor, x: Tensor, step: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         states = linear_scan(torch.exp(step[..., None] * a), (step * x)[..., None] * b[:, :, None], h)
-        return states[:, -1], (states @ c[..., None])[..., 0]
+        return states[:, -1].clone(), (states @ c[..., None])[..., 0]
 
     return in_segments(segment, x.new_zeros(len(x), *a.shape), (x, step, b, c), _SEGMENT)[1]
 

@@ -39,18 +39,19 @@ class TuringMemory(Layer):
     def run(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs (B, T, d), and the read and write addresses (B, T, n_slots)."""
         n_tokens = x.shape[1]
-        keys, erase, add, strengths = self.heads(pad_to_multiple(x, self.chunk)).split(
-            (2 * self.d_model, self.d_model, self.d_model, 2), dim=-1
+        d = self.d_model
+        read_key, write_key, erase, add, strengths = torch.split(
+            self.heads(pad_to_multiple(x, self.chunk)), [d, d, d, d, 2], dim=-1
         )
-        inputs = (*keys.chunk(2, dim=-1), erase.sigmoid(), add, 1 + F.softplus(strengths))
+        inputs = (read_key, write_key, erase.sigmoid(), add, 1 + F.softplus(strengths))
         memory = self.initial.expand(len(x), -1, -1)
         _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
-        read, *addresses = found[:, :n_tokens].split((self.d_model, self.n_slots, self.n_slots), dim=-1)
-        return self.out(torch.cat((x, read), dim=-1)), addresses[0], addresses[1]
+        read, reading, writing = torch.split(found[:, :n_tokens], [d, self.n_slots, self.n_slots], dim=-1)
+        return self.out(torch.cat((x, read), dim=-1)), reading, writing
 
     def _segment(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         found = []
-        for chunk in zip(*(x.split(self.chunk, dim=1) for x in inputs), strict=True):
+        for chunk in zip(*(torch.split(x, self.chunk, dim=1) for x in inputs), strict=True):
             read_key, write_key, erase, add, strengths = chunk
             slots = F.normalize(memory, dim=-1).transpose(1, 2)
             reading = torch.softmax(strengths[..., :1] * (F.normalize(read_key, dim=-1) @ slots), dim=-1)

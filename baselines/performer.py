@@ -45,9 +45,9 @@ class FavorAttention(Layer):
     def init_own(self, generator: torch.Generator) -> None:
         """Orthogonal in blocks of d_head, with the lengths of Gaussian vectors (section 2.4)."""
         n, d = self.directions.shape
-        gaussian = torch.randn(-(-n // d), d, d, generator=generator, device=generator.device)
-        lengths = torch.randn(n, d, generator=generator, device=generator.device).norm(dim=1, keepdim=True)
-        self.directions.copy_(torch.linalg.qr(gaussian).Q.flatten(0, 1)[:n] * lengths)
+        for block in torch.split(self.directions, d):
+            nn.init.orthogonal_(block, generator=generator)
+        self.directions *= torch.randn(n, d, generator=generator).norm(dim=1, keepdim=True)
 
     def features(self, x: Tensor, *, query: bool) -> Tensor:
         """phi(x) = exp(w.x - |x|^2 / 2) + 1e-6 (lemma 1), up to a factor that cancels: (..., d_head) -> (..., n_features).

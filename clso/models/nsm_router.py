@@ -7,6 +7,7 @@ from torch import Tensor
 
 __all__ = ["attend", "route"]
 
+_MAX_EXPONENT = 30.0
 _TINY = 1e-20  # keeps the weights finite where every importance is zero
 
 
@@ -16,8 +17,8 @@ def attend(scores: Tensor, importance: Tensor) -> Tensor:
     Importance one everywhere is softmax. A target of importance zero gets nothing and changes no other weight, and still has
     a gradient to grow by; that is what pruning and allocation rest on, and why it is no log-importance in a softmax.
     """
-    peak = scores.detach().amax(dim=-1, keepdim=True)
-    weights = importance * torch.exp(scores - peak)
+    peak = scores.detach().masked_fill(importance <= 0, -torch.inf).amax(dim=-1, keepdim=True)
+    weights = importance * torch.exp((scores - peak).clamp_max(_MAX_EXPONENT))  # only what is off can be above the peak
     return weights / weights.sum(dim=-1, keepdim=True).clamp_min(_TINY)
 
 

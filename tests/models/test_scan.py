@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from clso.models.layers import init_weights
@@ -49,6 +50,27 @@ def test_a_selective_scan_is_its_recurrence() -> None:
     expected, found = torch.stack(outputs, 1), selective_scan(x, step, a, b, c)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradients(found, arguments), gradients(expected, arguments))
+
+
+def test_a_selective_scan_keeps_no_states() -> None:
+    n_tokens, width, n_states = 600, 4, 8
+    x, a, b = (
+        uniform(1, n_tokens, width).requires_grad_(),
+        -uniform(width, n_states, low=0),
+        uniform(1, n_tokens, n_states),
+    )
+    kept: list[int] = []
+
+    def pack(x: Tensor) -> Tensor:
+        kept.append(x.untyped_storage().nbytes())
+        return x
+
+    with saved_tensors_hooks(pack, lambda x: x):
+        y = selective_scan(x, x.sigmoid(), a, b, b)
+        held = y.square()  # keeps y
+    assert held.requires_grad
+    assert kept
+    assert max(kept) <= b.nbytes < x.nbytes * n_states
 
 
 def test_a_selective_layer_starts_with_small_steps() -> None:

@@ -9,10 +9,10 @@ import click
 
 __all__ = ["doctor", "list_plugins"]
 
-_KINDS = {"spaces": "search_spaces", "surrogates": "surrogates", "baselines": "baselines"}
+_KINDS = {"spaces": "search_spaces", "surrogates": "surrogates", "baselines": "baselines", "models": "models"}
 
 
-@click.command("list", short_help="List spaces, surrogates, baselines or crystals.")
+@click.command("list", short_help="List spaces, surrogates, baselines, models or crystals.")
 @click.argument("kind", type=click.Choice([*_KINDS, "crystals"]))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_plugins(kind: str, as_json: bool) -> None:

@@ -154,7 +154,8 @@ def test_baseline_and_compare(clso: Any, finished_run: Path, recipe: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("spaces", "gpt2"), ("surrogates", "ridge"), ("baselines", "ngram"), ("crystals", "monarch")]
+    ("kind", "name"),
+    [("spaces", "gpt2"), ("surrogates", "ridge"), ("baselines", "ngram"), ("models", "lstm"), ("crystals", "monarch")],
 )
 def test_list(clso: Any, kind: str, name: str) -> None:
     assert name in clso("list", kind).out

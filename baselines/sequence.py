@@ -12,6 +12,7 @@ from clso.baseline import Baseline, BaselineJob
 from clso.errors import ConfigError, EvaluationError
 from clso.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
+from clso.tasks.generation import TextTask, score_texts
 from clso.tasks.models import build_model, load_model, model_options, n_parameters, save_model
 from clso.tasks.scoring import Score, majority_accuracy, score
 from clso.tasks.train import TrainSettings, fit
@@ -31,12 +32,17 @@ class _Settings(TrainSettings):
     )
     data_seed: int = field(default=0, metadata={"help": "Seed of the task's examples; --seed is that of training."})
     shuffle_labels: bool = field(default=False, metadata={"help": "The control: training labels are permuted."})
+    questions: int = field(
+        default=0, metadata={"help": "Questions of test that are answered in text (F1, ROUGE), where a task has them."}
+    )
     lr: tuple[float, ...] = field(
         default=(1e-3,), metadata={"help": "Learning rates; all are trained, the best on valid wins."}
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.questions < 0:
+            raise ConfigError("questions is at least 0", got=self.questions)
         if not self.lr or not all(0 < rate < math.inf for rate in self.lr):
             raise ConfigError("lr holds positive rates", got=list(self.lr))
 
@@ -61,6 +67,8 @@ class Sequence(Baseline):
     def load(self, job: BaselineJob) -> dict[str, Any]:
         """What the task is. The model is built once, so that its settings fail before anything is written."""
         self._build(job)
+        if self.settings.questions and not isinstance(self.task, TextTask):
+            raise ConfigError("questions are answered in text by a task such as scrolls", got=self.settings.task)
         return self.task.describe()
 
     def run(self, job: BaselineJob) -> dict[str, Any]:
@@ -83,9 +91,14 @@ class Sequence(Baseline):
         for phase, split in (("validate", "valid"), ("test", "test")):
             with job.ledger.phase(phase):
                 found[split] = score(model, self.task.split(split), batch=2 * s.batch, device=job.device)
+        texts = {}
+        if s.questions and isinstance(self.task, TextTask):
+            with job.ledger.phase("test"):
+                texts = score_texts(model, self.task, n_questions=s.questions, device=job.device)
         chance = majority_accuracy(self.task.split("train"), self.task.split("test"))
         return {
             "best": {**_flat(found), "chance": chance, "lr": best[1], "model": s.model},
+            **({"texts": texts} if texts else {}),
             "parameters": n_parameters(model),
             "task": self.task.name,
             "metrics": list(self.task.metrics),

@@ -64,6 +64,10 @@ class Scrolls(Task):
     def n_positions(self) -> int:
         return self.options.max_input + 1 + self.options.max_output
 
+    @property
+    def n_answer_tokens(self) -> int:
+        return self.options.max_output
+
     def questions(self, split: str) -> list[Question]:
         """The distinct questions of "train" (valid included) or "test", with all their answers."""
         found: dict[str, tuple[Tokens, list[str]]] = {}

@@ -31,11 +31,11 @@ class FirstToken(Task):
     name = "first-token"
     n_classes = 4
     vocab = ("<pad>", *"abcdefgh")
-    n_positions = 12
+    n_positions = 8
 
     def _load(self) -> dict[str, Examples]:
         rng = np.random.default_rng(self.seed)
-        rows = {tuple(rng.integers(1, 9, rng.integers(4, 13)).tolist()): None for _ in range(1500)}
+        rows = {tuple(rng.integers(1, 9, rng.integers(4, 9)).tolist()): None for _ in range(1500)}
         sequences = [list(row) for row in rows]
         all_ = Examples(pad(sequences), np.array([(row[0] - 1) // 2 for row in sequences]))
         return {"train": all_[slice(0, 800)], "valid": all_[slice(800, 1000)], "test": all_[slice(1000, 1400)]}
@@ -48,7 +48,7 @@ def task() -> Task:
 
 def trained(task: Task, seed: int = 0, **sizes: Any) -> tuple[dict[str, Any], torch.nn.Module]:
     model = build_model(FAMILY, task, sizes, seed=seed)
-    return train_on(model, task, SETTINGS, 1e-2, seed=seed), model
+    return train_on(model, task, SETTINGS, 2e-2, seed=seed), model
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_model_learns_and_its_record_is_whole(task: Task, record: tuple[dict[s
     assert (loss, accuracy) == (found["valid_loss"], found["valid_accuracy"])
     again = score(model, task.split("valid"), batch=64)  # the weights are those of the best step
     assert (again.loss, again.accuracy) == (loss, accuracy)
-    assert 160 * 32 * 4 < found["n_tokens"] < 160 * 32 * 12
+    assert 160 * 32 * 4 < found["n_tokens"] < 160 * 32 * 8
     assert found["train_s"] > 0 < found["score_s"]
 
 
@@ -92,9 +92,10 @@ def test_with_shuffled_labels_accuracy_falls_to_chance(
 
 
 def test_a_language_model_is_asked_for_tokens() -> None:
-    task = load_task("copy", {"n_train": 400, "n_valid": 50, "n_test": 50, "n_symbols": 3, "max_length": 6})
+    sizes = {"n_train": 280, "n_valid": 50, "n_test": 50, "n_symbols": 20, "min_length": 2, "max_length": 2}
+    task = load_task("copy", sizes)
     found, model = trained(task, d_model=24)
-    assert found["test_loss"] < math.log(3)
+    assert found["test_accuracy"] > 0.3 > 0.15 > found["chance"]
     logits, hits, exact, scores, answers = [], 0, 0, [], []
     test = task.split("test")
     for row, targets in zip(test.tokens, test.targets, strict=True):  # one by one, unpadded

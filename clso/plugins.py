@@ -18,7 +18,7 @@ from clso.errors import ClsoError, PluginError
 
 __all__ = ["Group", "Plugin", "absolute", "available", "load"]
 
-Group = Literal["search_spaces", "surrogates", "baselines"]
+Group = Literal["search_spaces", "surrogates", "baselines", "models"]
 
 _TRACEBACK = "Set CLSO_TRACEBACK=1 to see the traceback."
 

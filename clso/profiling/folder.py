@@ -1,0 +1,54 @@
+"""A profile on disk.
+
+profile.json   settings, models, rows, exponents (and claims), and the manifest again, so that it stands alone
+profile.csv    the rows
+profile.png    time and memory by length
+manifest.json  hardware and software
+claims.md      the verdicts, where they were asked for
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clso.errors import RunFolderError
+from clso.profiling.measure import Row
+from clso.profiling.run import Profile
+from clso.profiling.settings import ProfileSettings
+from clso.records import RunFolder
+
+__all__ = ["read_profile", "write_profile"]
+
+
+def write_profile(
+    path: Path, profile: Profile, document: dict[str, Any], picture: bytes | None, claims: str | None
+) -> None:
+    """Write the folder, which may exist if it is empty; `document` is what profile.json holds."""
+    from clso.profiling.table import to_csv
+
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path)
+    folder.write_json("manifest.json", profile.manifest)
+    folder.write_text("profile.csv", to_csv(profile.rows))
+    if picture is not None:
+        (path / "profile.png").write_bytes(picture)
+    if claims is not None:
+        folder.write_text("claims.md", claims)
+    folder.write_json("profile.json", document)
+
+
+def read_profile(path: Path) -> Profile:
+    """The profile in a profile.json, or in the folder of one. Raises `RunFolderError` for anything else."""
+    file = path / "profile.json" if path.is_dir() else path
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        settings = {**found["settings"], "models": tuple(found["settings"]["models"])}
+        settings["lengths"] = tuple(settings["lengths"])
+        rows = [Row(**row) for row in found["rows"]]
+        return Profile(ProfileSettings(**settings), found["models"], rows, found["manifest"], found["interrupted"])
+    except OSError as error:
+        raise RunFolderError("a profile is read from its folder or profile.json", got=str(error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{file} is a profile", got=f"{type(error).__name__}: {error}") from error

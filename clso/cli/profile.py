@@ -82,7 +82,7 @@ def profile(
     """Measure MODELs (installed names, or FILE.py:CLASS) side by side, at every length.
 
     FLOPs are counted and held against the model's own formula; times are of a warmed, synchronised forward and
-    backward pass; running out of memory is a row's status. Ctrl-C keeps what was measured.
+    backward pass; running out of memory is a row's status. Ctrl-C keeps what was measured, and --out is written cell by cell.
     """
     for file in (csv_file, plot):
         if file is not None and not file.parent.is_dir():
@@ -100,10 +100,15 @@ def profile(
 
         budget = None if memory_budget_gb is None else int(memory_budget_gb * 1e9)
         settings = ProfileSettings(models=models, memory_budget_bytes=budget, **options)
+        from clso.profiling.folder import write_rows
         from clso.profiling.run import run_profile
 
+        def keep(so_far: Profile) -> None:
+            if out is not None:
+                write_rows(out, so_far, so_far.to_json())
+
         with _progress(quiet=as_json) as progress:
-            found = run_profile(settings, progress)
+            found = run_profile(settings, progress, keep)
     _show(found, claims, csv_file, plot, out, as_json)
     if source is None and found.interrupted:
         raise _Stopped("stopped", remedy=f"{len(found.rows)} cells were measured, and are above.")
@@ -152,8 +157,12 @@ def _show(
     for row in found.rows:
         if row.reason:
             console.print(f"{row.model} at {row.length:,}: {row.status}: {row.reason}", highlight=False, markup=False)
-    for note in dict.fromkeys(f"{key} not measured: {why}" for row in found.rows for key, why in row.notes.items()):
-        console.print(note, highlight=False, markup=False, style="dim")
+    notes: dict[str, dict[str, None]] = {}
+    for row in found.rows:
+        for key, why in row.notes.items():
+            notes.setdefault(why, {})[key] = None
+    for why, keys in notes.items():
+        console.print(f"{', '.join(keys)} not measured: {why}", highlight=False, markup=False, style="dim")
     console.print(scaling_table(found.scaling))
     if text is not None:
         click.echo(text)

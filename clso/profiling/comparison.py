@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.stats import t
+
 from clso.profiling.measure import Row
 
 __all__ = ["Measured", "all_of", "less", "read", "within"]
 
-_SIGMAS = 2.0
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure and the standard error of its mean (0 for what is counted, not timed)."""
+    """A figure and half the width of its 95 % interval (0 for what is counted, not timed)."""
 
     value: float
     error: float = 0.0
@@ -40,29 +42,27 @@ def read(row: Row, quantity: str) -> Measured | None:
     if quantity not in ("forward_time_s", "backward_time_s"):
         return Measured(float(value))
     std = getattr(row, quantity.replace("_s", "_std_s"))
-    # One repetition says nothing about its spread, so nothing is decided from it.
-    return Measured(value, math.inf if std is None or not row.n_repeats else std / math.sqrt(row.n_repeats))
+    if std is None or row.n_repeats is None or row.n_repeats < 2:
+        return Measured(value, math.inf)  # one repetition says nothing about its spread: nothing is decided from it
+    # Student's t, since a few repetitions know their own spread badly.
+    return Measured(value, float(t.ppf((1 + _CONFIDENCE) / 2, row.n_repeats - 1)) * std / math.sqrt(row.n_repeats))
 
 
 def less(a: Measured, b: Measured) -> bool | None:
-    """Whether a < b; None where the difference is within two standard errors."""
-    margin = _SIGMAS * math.hypot(a.error, b.error)
+    """Whether a < b; None where the difference is within its interval."""
+    margin = math.hypot(a.error, b.error)
     if margin and abs(b.value - a.value) <= margin:
         return None
     return a.value < b.value
 
 
 def within(measured: Measured, wanted: float, share: float) -> bool | None:
-    """Whether a figure is within a share of `wanted`; None where two standard errors reach over an end of that range."""
-    answers = {
-        wanted * (1 - share) <= edge <= wanted * (1 + share)
-        for edge in (
-            measured.value - _SIGMAS * measured.error,
-            measured.value,
-            measured.value + _SIGMAS * measured.error,
-        )
-    }
-    return answers.pop() if len(answers) == 1 else None
+    """Whether a figure is within a share of `wanted`; None where its interval is neither inside that range nor outside."""
+    low, high = measured.value - measured.error, measured.value + measured.error
+    least, most = wanted * (1 - share), wanted * (1 + share)
+    if least <= low and high <= most:
+        return True
+    return False if high < least or low > most else None
 
 
 def all_of(answers: Sequence[bool | None]) -> bool | None:

@@ -17,26 +17,30 @@ from clso.errors import RunFolderError
 from clso.profiling.measure import Row
 from clso.profiling.run import Profile
 from clso.profiling.settings import ProfileSettings
+from clso.profiling.table import to_csv
 from clso.records import RunFolder
 
-__all__ = ["read_profile", "write_profile"]
+__all__ = ["read_profile", "write_profile", "write_rows"]
+
+
+def write_rows(path: Path, profile: Profile, document: dict[str, Any]) -> None:
+    """Create the folder, or replace what it holds of the profile so far; `document` is what profile.json holds."""
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path)
+    folder.write_json("manifest.json", profile.manifest)
+    folder.write_text("profile.csv", to_csv(profile.rows))
+    folder.write_json("profile.json", document)
 
 
 def write_profile(
     path: Path, profile: Profile, document: dict[str, Any], picture: bytes | None, claims: str | None
 ) -> None:
-    """Write the folder, which may exist if it is empty; `document` is what profile.json holds."""
-    from clso.profiling.table import to_csv
-
-    path.mkdir(parents=True, exist_ok=True)
-    folder = RunFolder(path)
-    folder.write_json("manifest.json", profile.manifest)
-    folder.write_text("profile.csv", to_csv(profile.rows))
+    """The whole folder, with the picture and the verdicts where there are any."""
+    write_rows(path, profile, document)
     if picture is not None:
         (path / "profile.png").write_bytes(picture)
     if claims is not None:
-        folder.write_text("claims.md", claims)
-    folder.write_json("profile.json", document)
+        RunFolder(path).write_text("claims.md", claims)
 
 
 def read_profile(path: Path) -> Profile:

@@ -23,6 +23,7 @@ __all__ = ["Row", "Subject", "measure"]
 Status = Literal["ok", "out-of-memory", "failed", "skipped"]
 
 _WARM_UP = 2
+_LONG_S = 1.0  # a pass this long is warm after one
 _MOST_REPEATS = 10_000
 _ENERGY_ATTEMPTS = 4
 
@@ -203,7 +204,8 @@ def _peak(subject: Subject) -> dict[str, Any]:
 def _time(subject: Subject, repeats: int, min_time_s: float, notes: dict[str, str]) -> dict[str, Any]:
     once = _cuda_times if subject.device.type == "cuda" else _cpu_times
     for _ in range(_WARM_UP):
-        once(subject)
+        if sum(once(subject)) > _LONG_S:
+            break
     pairs: list[tuple[float, float]] = []
     start_s = time.perf_counter()
     while len(pairs) < repeats or (time.perf_counter() - start_s < min_time_s and len(pairs) < _MOST_REPEATS):

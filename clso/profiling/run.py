@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Profile:
-    """The record of a profile. `interrupted`: Ctrl-C came, and rows are missing."""
+    """The record of a profile. `interrupted`: rows are missing."""
 
     settings: ProfileSettings
     models: list[dict[str, Any]]
@@ -55,10 +56,15 @@ class Profile:
         }
 
 
-def run_profile(settings: ProfileSettings, progress: Progress = lambda done, total, text: None) -> Profile:
+def run_profile(
+    settings: ProfileSettings,
+    progress: Progress = lambda done, total, text: None,
+    keep: Callable[[Profile], None] = lambda profile: None,
+) -> Profile:
     """Measure every cell, the short lengths first and the models side by side at each, so that drift hits all alike.
 
-    Where a model runs out of memory its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows.
+    Where a model runs out of memory its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows. `keep` gets
+    the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
 
     Raises:
         PluginError, ConfigError, DeviceError, EnergyError: before anything is measured.
@@ -68,23 +74,27 @@ def run_profile(settings: ProfileSettings, progress: Progress = lambda done, tot
     settings = replace(settings, device=device, memory_budget_bytes=budget_bytes)
     models = find_models(settings)
     described = [_describe(model) for model in models]
-    rows: list[Row] = []
-    interrupted = False
     with open_meter(settings.energy, device) as meter:
+        if meter.reason is None:
+            meter.measure_idle(max(_IDLE_S, 12 * meter.backend.resolution_s))
+        found = Profile(settings, described, [], _manifest(device, meter), interrupted=True)
         try:
-            if meter.reason is None:
-                meter.measure_idle(max(_IDLE_S, 12 * meter.backend.resolution_s))
-            _measure_all(models, settings, meter, rows, progress)
+            for row in _measure_all(models, settings, meter, progress):
+                found = replace(found, rows=[*found.rows, row])
+                keep(found)
         except KeyboardInterrupt:
-            interrupted = True
-        manifest = {
-            "software": describe_software(),
-            "hardware": describe_device(device),
-            "energy": {"source": meter.source, "reason": meter.reason, "idle_w": meter.idle_w},
-            "memory": _MEMORY[device.partition(":")[0]],
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        }
-    return Profile(settings, described, rows, manifest, interrupted)
+            return found
+    return replace(found, interrupted=False)
+
+
+def _manifest(device: str, meter: EnergyMeter) -> dict[str, Any]:
+    return {
+        "software": describe_software(),
+        "hardware": describe_device(device),
+        "energy": {"source": meter.source, "reason": meter.reason, "idle_w": meter.idle_w},
+        "memory": _MEMORY[device.partition(":")[0]],
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+    }
 
 
 def _describe(model: ProfiledModel) -> dict[str, Any]:
@@ -98,33 +108,30 @@ def _describe(model: ProfiledModel) -> dict[str, Any]:
 
 
 def _measure_all(
-    models: Sequence[ProfiledModel],
-    settings: ProfileSettings,
-    meter: EnergyMeter,
-    rows: list[Row],
-    progress: Progress,
-) -> None:
-    total = len(models) * len(settings.lengths)
-    for length in settings.lengths:
-        for model in models:
-            progress(len(rows), total, f"{model.name} at {length:,} tokens")
-            base = Row(model.name, length, settings.batch)
-            full = next((r for r in rows if r.model == model.name and r.status == "out-of-memory"), None)
-            if full is not None:
-                reason = f"out of memory at {full.length:,} tokens"
-                rows.append(replace(base, status="skipped", reason=reason, parameters=full.parameters))
-                continue
-            rows.append(
-                measure(
-                    lambda model=model, length=length: _subject(model, length, settings),  # type: ignore[misc]
-                    base,
-                    repeats=settings.repeats,
-                    min_time_s=settings.min_time_s,
-                    budget_bytes=settings.memory_budget_bytes,
-                    meter=meter,
-                )
-            )
-    progress(total, total, "done")
+    models: Sequence[ProfiledModel], settings: ProfileSettings, meter: EnergyMeter, progress: Progress
+) -> Iterator[Row]:
+    cells = [(length, model) for length in settings.lengths for model in models]
+    full: dict[str, Row] = {}
+    for done, (length, model) in enumerate(cells):
+        progress(done, len(cells), f"{model.name} at {length:,} tokens")
+        base = Row(model.name, length, settings.batch)
+        if model.name in full:
+            first = full[model.name]
+            reason = f"out of memory at {first.length:,} tokens"
+            yield replace(base, status="skipped", reason=reason, parameters=first.parameters)
+            continue
+        row = measure(
+            partial(_subject, model, length, settings),
+            base,
+            repeats=settings.repeats,
+            min_time_s=settings.min_time_s,
+            budget_bytes=settings.memory_budget_bytes,
+            meter=meter,
+        )
+        if row.status == "out-of-memory":
+            full[model.name] = row
+        yield row
+    progress(len(cells), len(cells), "done")
 
 
 def _subject(model: ProfiledModel, length: int, settings: ProfileSettings) -> Subject:

@@ -91,7 +91,11 @@ def _figure(value: float | None, unit: float, form: str, suffix: str = "") -> st
 def _spread(mean_s: float | None, std_s: float | None) -> str:
     if mean_s is None:
         return _NONE
-    return f"{mean_s * 1e3:.3g}" + ("" if std_s is None else f" ± {std_s * 1e3:.2g}")
+    return _ms(mean_s) + ("" if std_s is None else f" ± {_ms(std_s)}")
+
+
+def _ms(time_s: float) -> str:
+    return f"{time_s * 1e3:,.0f}" if time_s >= 0.1 else f"{time_s * 1e3:.3g}"
 
 
 def _exponent(e: Exponent) -> str:

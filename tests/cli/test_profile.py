@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_ctrl_c_keeps_what_was_measured(clso, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "kept" / "profile.json").read_text())
     assert record["interrupted"]
     assert [(r["length"], r["status"]) for r in record["rows"]] == [(16, "ok")]
+
+
+def test_a_kill_keeps_what_was_measured(clso, tmp_path: Path) -> None:
+    """SIGKILL, by the model itself, at the second length."""
+    arguments = ["profile", spec("Killing"), *SMALL, "--lengths", "16,64", "--out", "killed"]
+    done = subprocess.run([sys.executable, "-m", "clso", *arguments], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    record = json.loads((tmp_path / "killed" / "profile.json").read_text())
+    assert record["interrupted"]
+    assert [(r["length"], r["status"]) for r in record["rows"]] == [(16, "ok")]
+    assert "killing" in clso("profile", "--from", "killed").out
 
 
 def test_nothing_measured_is_a_failed_run(clso, tmp_path: Path) -> None:

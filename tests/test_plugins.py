@@ -12,9 +12,10 @@ from clso.baseline import Baseline
 from clso.config import RunConfig
 from clso.errors import PluginError
 from clso.space import SearchSpace
+from clso.tasks.base import Task
 
 
-@pytest.mark.parametrize("group", ["search_spaces", "surrogates", "baselines"])
+@pytest.mark.parametrize("group", ["search_spaces", "surrogates", "baselines", "tasks"])
 def test_every_entry_point_resolves(group: plugins.Group) -> None:
     found = plugins.available(group)
     assert found
@@ -26,6 +27,8 @@ def test_every_entry_point_resolves(group: plugins.Group) -> None:
             assert issubclass(plugin.subclass_of(SearchSpace), SearchSpace)
         elif group == "baselines":
             assert issubclass(plugin.subclass_of(Baseline), Baseline)
+        elif group == "tasks":
+            assert plugin.subclass_of(Task).name == name
         else:
             estimator = plugin.value(0)
             assert hasattr(estimator, "fit")

@@ -12,7 +12,7 @@ __all__ = ["AUDIT", "Portfolio"]
 BEST, GOOD, AUDIT = range(3)
 _GOOD_SHARE = 1 / 3
 _LEAST = 0.12  # of what is chosen, by each way
-_DECAY = 0.9  # per batch: what paid twenty batches ago tells little about now
+_DECAY = 0.98  # per batch: wins are rare, and what paid a hundred batches ago tells little about now
 _PRIOR = 0.5, 8.0  # wins and tries that each way begins with
 
 

@@ -5,6 +5,9 @@
         genomes = engine.ask(32)                      # distinct, never measured before
         engine.tell([evaluate(g) for g in genomes])   # true evaluations only
 
+Most children are the best genome with a change or a few (heavy-tailed local search); the others come from tournaments,
+uniform crossover and mutation. When nothing as good has come for long, the search begins again elsewhere.
+
 Survival is "elite plus recent": the best tenth is kept, the rest of the population are the newest evaluations. When
 every child is evaluated that is the classic generational algorithm with elitism; when a surrogate lets only a few
 through, or evaluations arrive one by one, it becomes the ageing of regularized evolution (Real et al. 2019,
@@ -44,7 +47,7 @@ class EngineConfig:
     """None: one over the number of genes that have a choice."""
     local_search: float = 0.8
     """Share of the children that are made from the best genome alone, by changing one gene or, more rarely, more."""
-    restart_after: float = 4.0
+    restart_after: float = 3.0
     """Evaluations without one at least as good as the population's best, over the number of one-gene neighbours of a
     genome, until the search begins again elsewhere; 0: never. The best genome and the cache are kept."""
     revisit: bool = False

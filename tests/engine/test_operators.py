@@ -96,7 +96,7 @@ def leading_ones_time(n: int) -> float:
 )
 def test_one_plus_one_takes_the_time_that_theory_says(n: int, function: object, theory: float) -> None:
     times = []
-    for seed in range(1200):
+    for seed in range(700):
         engine = Engine(Choices([2] * n), EngineConfig.one_plus_one(), seed=seed)
         while engine.best is None or engine.best.value > -n:
             (genome,) = engine.ask(1)

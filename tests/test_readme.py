@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,3 +112,28 @@ def test_speed() -> None:
 
 def test_no_placeholder_is_left() -> None:
     assert "@" not in README.replace("Kneser-Ney @", "")
+
+
+def test_the_search_from_python_runs() -> None:
+    (block,) = (part.split("```")[0] for part in README.split("```python\n")[1:] if "minimize" in part.split("```")[0])
+    names: dict[str, Any] = {"print": lambda *_: None}
+    exec(block, names)
+    assert names["result"].value == 0
+
+
+def test_the_search_against_the_field() -> None:
+    text = README.replace("\n", " ")
+    rows = [json.loads(line) for line in (ROOT / "runs/2026-11-22_field/nasbench.jsonl").read_text().splitlines()]
+
+    def found(rival: str, dataset: str) -> list[float]:
+        own = [r for r in rows if r["rival"] == rival and r["problem"] == f"nasbench201/{dataset}"]
+        assert len(own) == 20
+        return [r["found_at"] if r["solved"] else math.inf for r in own]
+
+    ours, theirs = ([found(rival, d) for d in ("cifar10", "cifar100", "imagenet")] for rival in ("clso", "optuna-tpe"))
+    medians = [f"{median(values):.0f}" for values in ours]
+    solved = [str(sum(map(math.isfinite, values))) for values in ours]
+    assert f"median of {medians[0]} (CIFAR-10), {medians[1]} (CIFAR-100) and {medians[2]} (ImageNet16-120)" in text
+    assert f"on {solved[0]}, {solved[1]} and {solved[2]} of 20 seeds" in text
+    assert f"{median(theirs[0]):.0f} and {median(theirs[1]):.0f} on the first two" in text
+    assert f"on {sum(map(math.isfinite, theirs[2]))} of 20 seeds on the third" in text

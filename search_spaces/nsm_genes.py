@@ -22,8 +22,7 @@ N_CRYSTALS = 6  # random crystals that a router or a communication slot picks fr
 
 @dataclass(frozen=True)
 class Head:
-    """What a head reads: tokens of the window by `pattern` ("lag" or "decay") and `size` in tokens, and states for `states` of
-    its attention."""
+    """What a head reads: tokens of the window by `pattern` and `size` (in tokens), and states for `states` of its attention."""
 
     pattern: Literal["lag", "decay"]
     size: float

@@ -1,13 +1,12 @@
 """Grown Neural State Machines: bigram codes in embedding and head, and read-outs fitted in closed form.
 
-Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its read-out should add to
-the code is the within-token ridge regression of `clso.crystals.grown.context` on what the read-out would see. Layers are fitted
-in turn, each on what those before it leave unexplained.
+Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its read-out should add
+to the code is the within-token ridge regression of `clso.crystals.grown.context` on what the read-out would see. Layers are
+fitted in turn, each on what those before it leave unexplained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -26,8 +25,6 @@ from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.space import Gene, Genome
 from search_spaces.nsm_genes import (
     GAINS,
-    LAYER,
-    SHARED,
     TEMPERATURES,
     LayerPicks,
     Shape,
@@ -41,7 +38,7 @@ from search_spaces.nsm_wiring import SCALE, Wiring
 
 __all__ = ["GrownNSM"]
 
-_SEARCH_TOKENS, _FINAL_TOKENS = 1 << 15, 1 << 18  # that a read-out is fitted on
+_RIDGE, _DAMPING = 0.5, 2.0  # shares of mean eigenvalues
 _PASS_TOKENS = 1 << 13  # that go through a mixer at once
 _KEPT = 64  # fitted read-outs in memory, 2 MB each at a vocabulary of 4096
 
@@ -61,8 +58,12 @@ class GrownCodes:
 class GrownNSM:
     """Genomes -> NSMs, from one split of a corpus."""
 
-    def __init__(self, space: LanguageModelSpace, split: str = "statistics", n_tokens: int = _SEARCH_TOKENS) -> None:
-        self.space, self.config, self._split, self._n_tokens = space, space.config, split, n_tokens
+    def __init__(
+        self, space: LanguageModelSpace, split: str = "statistics", *, n_tokens: int = 1 << 14, rounds: int = 2
+    ) -> None:
+        """A read-out is fitted on `n_tokens`, in so many `rounds`."""
+        self.space, self.config, self._split = space, space.config, split
+        self._n_tokens, self._rounds = n_tokens, rounds
         self.device = torch.device(space.context.device)
         self._wiring = Wiring(self.config, CrystalLibrary(space.context.library_size, seed=space.context.seed))
         self.genes: tuple[Gene, ...] = grown_genes(self.config, self._wiring.code)
@@ -88,7 +89,7 @@ class GrownNSM:
 
     def on_all_text(self) -> GrownNSM:
         """The same families, grown on statistics and fitness text together, from more of it."""
-        return GrownNSM(self.space, "train", _FINAL_TOKENS)
+        return GrownNSM(self.space, "train", n_tokens=1 << 18, rounds=3)
 
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
@@ -111,7 +112,6 @@ class GrownNSM:
 
     def _empty(self, shape: Shape) -> SimpleNSM:
         """A model whose layers do nothing."""
-        c = self.config
         model = SimpleNSM(self.nsm_config(shape))
         for p in model.parameters():
             p.zero_()
@@ -125,8 +125,15 @@ class GrownNSM:
     def nsm_config(self, shape: Shape) -> NSMConfig:
         c = self.config
         return NSMConfig(
-            c.vocab_size, c.d_model, c.n_layers, shape.n_heads, c.n_positions,
-            n_states=shape.n_states, gate=shape.gate, top_k=shape.top_k, chunk=shape.chunk,
+            c.vocab_size,
+            c.d_model,
+            c.n_layers,
+            shape.n_heads,
+            c.n_positions,
+            n_states=shape.n_states,
+            gate=shape.gate,
+            top_k=shape.top_k,
+            chunk=shape.chunk,
         )
 
     def _wire(self, block: Any, shape: Shape, picks: LayerPicks, codes: GrownCodes, read_out: Tensor | None) -> None:
@@ -137,17 +144,22 @@ class GrownNSM:
         else:
             block.mixer.out.weight.copy_(SCALE * self._wiring.axes @ read_out.T)
 
+    @torch.no_grad()
     def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
-        """The read-out of the last of these layers, the earlier ones at gain one."""
+        """The read-out of the last of these layers, the earlier ones at gain one.
+
+        What will be subtracted from a token's own code is read by its successors, too: hence more than one round.
+        """
         codes = self._codes(family)
         model = self._empty(shape)
-        model.embedding.weight.copy_(self._wiring.embedding(codes.a))
-        *before, last = model.blocks[: len(picks)]
+        *before, last = list(model.blocks)[: len(picks)]
+        code = codes.a
         for i, block in enumerate(before):
             fitted = self._fitted(family, shape, picks[: i + 1])
             self._wire(block, shape, picks[i], codes, fitted.matrix[0])
+            code = code - fitted.expected[0]
         self._wire(last, shape, picks[-1], codes, None)
-        axes = self._wiring.axes / SCALE
+        to_code = self._wiring.axes / SCALE
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
             seen, left = [], []
@@ -156,11 +168,16 @@ class GrownNSM:
                 for block in before:
                     x = block(x)
                 seen.append(last.mixer(last.ln_1(x)))
-                left.append(codes.b[part[:, 1:]] - (x - start) @ (axes @ codes.within))
+                left.append(codes.b[part[:, 1:]] - (x - start) @ to_code @ codes.within)
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
 
-        return fit_map(self._blocks, regression, self.config.vocab_size)
+        expected: Tensor | float = 0.0
+        for _ in range(self._rounds):
+            model.embedding.weight.copy_(self._wiring.embedding(code - expected))
+            found = fit_map(self._blocks, regression, self.config.vocab_size, ridge=_RIDGE, damping=_DAMPING)
+            expected = found.expected[0]
+        return found
 
     @torch.no_grad()
     def _grow(self, family: int) -> GrownCodes:

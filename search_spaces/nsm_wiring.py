@@ -93,7 +93,7 @@ class Wiring:
         mixer.initial.copy_(torch.cat((initial.tanh(), initial), dim=1) if shape.gate == "lstm" else initial.tanh())
         shown = math.hypot(math.tanh(_BALLAST), math.tanh(_NAME))
         mixer.state_norm.weight.fill_(shown / math.sqrt(d))
-        query, key, value = mixer.state_maps.weight.view(3, h, d // h, d)
+        _, key, value = mixer.state_maps.weight.view(3, h, d // h, d)
         key_bias = mixer.state_maps.bias.view(3, h, d // h)[1]
         key_bias[:, _N_POSITION] = 1.0
         width = d // h - _CONTENT
@@ -151,9 +151,7 @@ class Wiring:
         held, names, _ = _state_dims(d, h, n_states)
         cell, lstm = mixer.gate.cell, shape.gate == "lstm"
         n_gates = 4 if lstm else 3
-        told, state, bias = (
-            p.view(n_gates, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih)
-        )
+        told, state, bias = (p.view(n_gates, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih))
         first, last = picks.leak
         ladder = torch.linspace(math.log(first), math.log(last), n_states).exp()
         keep = torch.exp(-shape.chunk / ladder)

@@ -22,7 +22,7 @@ N_CRYSTALS = 6  # random crystals that a router or a communication slot picks fr
 
 @dataclass(frozen=True)
 class Head:
-    """What a head reads: tokens of the window by `pattern` and `size` (in tokens), and states for `states` of its attention."""
+    """What a head reads: tokens of the window by `pattern` and `size` (tokens), states for `states` of its attention."""
 
     pattern: Literal["lag", "decay"]
     size: float
@@ -130,9 +130,10 @@ def layers_of(genome: Genome) -> list[tuple[LayerPicks, float]]:
     return out
 
 
-def hand_set(config: GPT2Config) -> Genome:
-    """The default genome: layer 0 reads the window, the states and near tokens together, later layers are off."""
+def hand_set(config: GPT2Config) -> list[Genome]:
+    """Default genomes: layer 0 reads near tokens and even states; later layers are off, or read states routed by content."""
     heads = min(1, len(head_counts(config.d_model)) - 1)
     shared = (0, TEMPERATURES.index(1.0), 1, heads, 0, 0, 1)
-    first, later = (0, 5, 0, 3, GAINS.index(0.8)), (0, 5, 0, 1, 0)
-    return (*shared, *first, *later * (config.n_layers - 1))
+    first, off, on = (0, 5, 0, 3, GAINS.index(0.8)), (0, 5, 0, 6, 0), (2, 5, 0, 6, GAINS.index(0.6))
+    deep = [(*shared, *first, *on * (config.n_layers - 1))] if config.n_layers > 1 else []
+    return [(*shared, *first, *off * (config.n_layers - 1)), *deep]

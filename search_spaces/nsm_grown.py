@@ -21,7 +21,9 @@ from clso.crystals.grown.context import ValueMap, fit_map
 from clso.crystals.grown.counted import bigram_counts
 from clso.crystals.grown.statistics import PairCounts
 from clso.language import LanguageModelSpace, token_blocks
+from clso.models.layers import ResidualBlock
 from clso.models.nsm import NSMConfig, SimpleNSM
+from clso.models.nsm_mixer import StateMixer
 from clso.space import Gene, Genome
 from search_spaces.nsm_genes import (
     GAINS,
@@ -34,7 +36,7 @@ from search_spaces.nsm_genes import (
     layers_of,
     shape_of,
 )
-from search_spaces.nsm_wiring import SCALE, Wiring
+from search_spaces.nsm_wiring import SCALE, Wiring, plain_nsm
 
 __all__ = ["GrownNSM"]
 
@@ -75,7 +77,7 @@ class GrownNSM:
             self.model(genome)
 
     def seeds(self) -> list[Genome]:
-        return [hand_set(self.config)]
+        return hand_set(self.config)
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Temperature and gains tell the surrogate their value and its square; the rest is one-hot only."""
@@ -98,12 +100,12 @@ class GrownNSM:
         model = self._empty(shape)
         code = codes.a
         picks: tuple[LayerPicks, ...] = ()
-        for block, (picked, gain) in zip(model.blocks, layers, strict=True):
+        for mixer, (picked, gain) in zip(model.mixers(), layers, strict=True):
             if not gain:
                 continue
             picks = (*picks, picked)
             fitted = self._fitted(genome[0], shape, picks)
-            self._wire(block, shape, picked, codes, gain * fitted.matrix[0])
+            self._wire(mixer, shape, picked, codes, gain * fitted.matrix[0])
             code = code - gain * fitted.expected[0]
         model.embedding.weight.copy_(self._wiring.embedding(code))
         temperature = TEMPERATURES[genome[1]]
@@ -112,15 +114,12 @@ class GrownNSM:
 
     def _empty(self, shape: Shape) -> SimpleNSM:
         """A model whose layers do nothing."""
-        model = SimpleNSM(self.nsm_config(shape))
-        for p in model.parameters():
-            p.zero_()
-        for block in model.blocks:
+        model = plain_nsm(self.nsm_config(shape))
+        for block, _ in _layers(model):
             block.ln_1.weight.copy_(self._wiring.norm_weight)
-            block.mixer.importance.fill_(1.0)
         model.norm.weight.copy_(self._wiring.norm_weight)
         model.norm.bias.fill_(1.0)
-        return model.eval()
+        return model
 
     def nsm_config(self, shape: Shape) -> NSMConfig:
         c = self.config
@@ -136,13 +135,15 @@ class GrownNSM:
             chunk=shape.chunk,
         )
 
-    def _wire(self, block: Any, shape: Shape, picks: LayerPicks, codes: GrownCodes, read_out: Tensor | None) -> None:
+    def _wire(
+        self, mixer: StateMixer, shape: Shape, picks: LayerPicks, codes: GrownCodes, read_out: Tensor | None
+    ) -> None:
         """Crystals into a layer, and a read-out (d_model, K); None: what it would see, as it is."""
-        self._wiring.fill(block.mixer, shape, picks, codes.spread)
+        self._wiring.fill(mixer, shape, picks, codes.spread)
         if read_out is None:
-            block.mixer.out.weight.copy_(torch.eye(self.config.d_model))
+            mixer.out.weight.copy_(torch.eye(self.config.d_model))
         else:
-            block.mixer.out.weight.copy_(SCALE * self._wiring.axes @ read_out.T)
+            mixer.out.weight.copy_(SCALE * self._wiring.axes @ read_out.T)
 
     @torch.no_grad()
     def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
@@ -152,22 +153,22 @@ class GrownNSM:
         """
         codes = self._codes(family)
         model = self._empty(shape)
-        *before, last = list(model.blocks)[: len(picks)]
+        *before, (last, mixer) = _layers(model)[: len(picks)]
         code = codes.a
-        for i, block in enumerate(before):
+        for i, (_, earlier) in enumerate(before):
             fitted = self._fitted(family, shape, picks[: i + 1])
-            self._wire(block, shape, picks[i], codes, fitted.matrix[0])
+            self._wire(earlier, shape, picks[i], codes, fitted.matrix[0])
             code = code - fitted.expected[0]
-        self._wire(last, shape, picks[-1], codes, None)
+        self._wire(mixer, shape, picks[-1], codes, None)
         to_code = self._wiring.axes / SCALE
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
             seen, left = [], []
             for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
                 x = start = model.embed(part[:, :-1])
-                for block in before:
+                for block, _ in before:
                     x = block(x)
-                seen.append(last.mixer(last.ln_1(x)))
+                seen.append(mixer(last.ln_1(x)))
                 left.append(codes.b[part[:, 1:]] - (x - start) @ to_code @ codes.within)
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
@@ -198,6 +199,11 @@ class GrownNSM:
         t = self.config.n_positions
         tokens: np.ndarray[Any, Any] = np.asarray(self.space.corpus.tokens(self._split))
         return token_blocks(tokens, t, max(1, self._n_tokens // t))
+
+
+def _layers(model: SimpleNSM) -> list[tuple[ResidualBlock, StateMixer]]:
+    blocks = [block for block in model.blocks if isinstance(block, ResidualBlock)]
+    return list(zip(blocks, model.mixers(), strict=True))
 
 
 def _within(blocks: Tensor, b: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_gate import GATES
 from clso.space import Gene, Genome
 from search_spaces.nsm_genes import CHUNKS, STATES, TOP_K, head_counts
+from search_spaces.nsm_wiring import plain_nsm
 
 __all__ = ["RandomNSM"]
 
@@ -63,23 +64,19 @@ class RandomNSM:
         c, n = self.config, len(self._sizes)
         sizes = {name: values[a] for (name, values), a in zip(self._sizes.items(), genome[:n], strict=True)}
         n_states, heads, gate, top_k, chunk = sizes.values()
-        model = SimpleNSM(
-            NSMConfig(
-                c.vocab_size,
-                c.d_model,
-                c.n_layers,
-                heads,
-                c.n_positions,
-                self._n_classes,
-                n_states=n_states,
-                gate=gate,
-                top_k=top_k,
-                chunk=chunk,
-            )
+        config = NSMConfig(
+            c.vocab_size,
+            c.d_model,
+            c.n_layers,
+            heads,
+            c.n_positions,
+            self._n_classes,
+            n_states=n_states,
+            gate=gate,
+            top_k=top_k,
+            chunk=chunk,
         )
-        for name, p in model.named_parameters():
-            one = name.endswith("importance") or (("norm" in name or "ln_" in name) and name.endswith("weight"))
-            p.fill_(1.0 if one else 0.0)
+        model = plain_nsm(config)
         parameters = dict(model.named_parameters())
         for (slot, shape), pick in zip(self._slots.items(), genome[n:], strict=True):
             p = parameters[_parameter(slot)]

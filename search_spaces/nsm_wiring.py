@@ -18,10 +18,11 @@ from clso.crystals import CrystalLibrary
 from clso.crystals.grown.als import hash_noise
 from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2Config
+from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from search_spaces.nsm_genes import CHUNKS, Head, LayerPicks, Shape
 
-__all__ = ["NORM", "SCALE", "Wiring"]
+__all__ = ["NORM", "SCALE", "Wiring", "plain_nsm"]
 
 NORM = 100.0  # of a logical vector: codes are small against it, so what is added later hardly changes the norm
 SCALE = 1000.0  # of the stream
@@ -66,11 +67,13 @@ class Wiring:
     def embedding(self, code: Tensor) -> Tensor:
         """Rows (V, d_model) of an embedding that holds codes (V, K)."""
         ballast = (NORM**2 - code.square().sum(1, keepdim=True)).clamp(min=1).sqrt()
-        return SCALE * (code @ self.axes.T + ballast * self._ballast)
+        out: Tensor = SCALE * (code @ self.axes.T + ballast * self._ballast)
+        return out
 
     def head(self, b: Tensor, log_p: Tensor) -> Tensor:
         """The head (V, d_model) whose logits are code . b + log_p, behind a norm with bias one."""
-        return b @ self.axes.T + log_p[:, None] / self.config.d_model
+        out: Tensor = b @ self.axes.T + log_p[:, None] / self.config.d_model
+        return out
 
     @cached_property
     def norm_weight(self) -> Tensor:
@@ -173,6 +176,21 @@ class Wiring:
     def _crystal(self, index: int) -> Tensor:
         d = self.config.d_model
         return self._library.dense((d, d), index)
+
+
+@torch.no_grad()
+def plain_nsm(config: NSMConfig) -> SimpleNSM:
+    """A module with norms and importances one and all else zero; no global random stream is used."""
+    with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
+        model = SimpleNSM(config)
+    for p in model.parameters():
+        p.zero_()
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.weight.fill_(1.0)
+    for mixer in model.mixers():
+        mixer.importance.fill_(1.0)
+    return model.eval()
 
 
 def _held_per_head(d_model: int, n_heads: int, n_states: int) -> int:

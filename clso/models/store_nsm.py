@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -40,7 +41,8 @@ def load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
     try:
         values = json.loads((folder / _CONFIG).read_text())
         del values["model_type"]
-        model = SimpleNSM(NSMConfig(**values))
+        with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
+            model = SimpleNSM(NSMConfig(**values))
         model.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ClsoError) as error:
         raise RunFolderError(

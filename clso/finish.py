@@ -15,13 +15,16 @@ from clso.front import front_summary
 from clso.language import LanguageModelSpace
 from clso.ledger import Ledger
 from clso.models.gpt2 import text_loss
+from clso.models.nsm_trace import summary
+from clso.models.sequence import SequenceModel
 from clso.models.store import load_model, save_model
 from clso.records import RunFolder
 from clso.search import Listener, Search
 from clso.space import Genome
 
-__all__ = ["Choice", "Winner", "choose_winner", "finish", "halve", "pick_winner", "remeasure"]
+__all__ = ["Choice", "Winner", "choose_winner", "finish", "halve", "pick_winner", "remeasure", "states_of"]
 
+_TRACED = 16  # blocks that a winner's states are looked at on
 _KEPT = 4  # one candidate in four goes on to the next rung
 
 
@@ -75,6 +78,17 @@ def remeasure(space: LanguageModelSpace, folder: Path, split: str = "test") -> d
     blocks = space.blocks(split)
     loss = text_loss(load_model(folder, device=space.context.device), blocks)
     return {f"{split}_loss": loss, f"n_{split}_tokens": blocks[:, 1:].numel()}
+
+
+def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
+    """What goes on in the states of the model in `folder`, on some blocks of `valid` (`clso.models.nsm_trace.summary`).
+
+    Empty for a model that has none.
+    """
+    model = load_model(folder, device=space.context.device)
+    if not isinstance(model, SequenceModel):
+        return {}
+    return summary(model.trace(space.blocks("valid", _TRACED * space.config.n_positions)[:, :-1]))
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,8 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         result |= front_summary(search.pareto, search.objectives, loss_name)
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
+        if states := states_of(space, folder.path / "best"):
+            result["states"] = states
     else:
         result["optimum"] = space.optimum
     folder.write_json("result.json", result)

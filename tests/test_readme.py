@@ -137,3 +137,12 @@ def test_the_search_against_the_field() -> None:
     assert f"on {solved[0]}, {solved[1]} and {solved[2]} of 20 seeds" in text
     assert f"{median(theirs[0]):.0f} and {median(theirs[1]):.0f} on the first two" in text
     assert f"on {sum(map(math.isfinite, theirs[2]))} of 20 seeds on the third" in text
+    page = (ROOT / "runs/2026-11-22_field/README.md").read_text()
+    for rival, n in (("pymoo GA", 22), ("Nevergrad (1+1)", 22), ("DEAP mu+lambda", 24), ("DEAP eaSimple", 22)):
+        assert f"| **CLSO** : {rival} | {n} |" in page
+    assert "GA on 22, Nevergrad's (1+1) on 22, DEAP's mu + lambda on 24 and eaSimple on 22" in text
+    overhead = [json.loads(line) for line in (ROOT / "runs/2026-11-22_field/overhead.jsonl").read_text().splitlines()]
+    cost = {r["rival"]: r["time_us"] for r in overhead if r["kind"] == "overhead" and r["n_evaluations"] == 5000}
+    assert f"engine alone {cost['clso-no-surrogate']:.0f} µs" in text
+    assert f"surrogate {cost['clso']:.0f} µs, more than DEAP's {cost['deap-ea-simple']:.0f}" in text
+    assert all(cost["clso-no-surrogate"] < us for rival, us in cost.items() if not rival.startswith("clso"))

@@ -135,10 +135,16 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
 def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener) -> dict[str, Any]:
     """Re-measure the winner on `test`, write and return result.json."""
     space, config, best = search.space, search.config, winner.best
+    more: dict[str, Any]
     if isinstance(space, LanguageModelSpace):
         listener.phase("re-measuring the winner from disk")
         with ledger.phase("test"):
             best = best | remeasure(space, folder.path / "best")
+            more = {"states": found} if (found := states_of(space, folder.path / "best")) else {}
+    else:
+        with ledger.phase("test"):
+            more = space.conclude(winner.genome, folder.path / "best")
+            best = best | more.pop("best", {})
     result = {
         "best": {"genome": list(winner.genome), "alleles": space.describe(winner.genome), **best},
         "counts": search.counts,
@@ -148,6 +154,7 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         "space": config.space,
         "library": config.library,
         "seed": config.seed,
+        **more,
     }
     if search.pareto is not None:
         # A language model's is the loss on the fitness text's first rung: the search's own, and no result of a model.
@@ -155,8 +162,6 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         result |= front_summary(search.pareto, search.objectives, loss_name)
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
-        if states := states_of(space, folder.path / "best"):
-            result["states"] = states
     else:
         result["optimum"] = space.optimum
     folder.write_json("result.json", result)

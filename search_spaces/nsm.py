@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from clso.errors import ConfigError
-from clso.language import LanguageModelSpace
+from clso.language import LanguageModelSpace, SpaceContext
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
-from clso.space import Gene, Genome
+from clso.space import Gene, Genome, SearchSpace
 from search_spaces.nsm_grown import GrownNSM
 
 __all__ = ["NSMSpace"]
@@ -50,6 +50,15 @@ class NSMSpace(LanguageModelSpace):
     """Search space of Neural State Machines over a corpus. The number of heads is a gene, so `n_heads` is not used."""
 
     name = "nsm"
+    takes_tasks = True
+
+    @classmethod
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
+        if not context.task:
+            return cls(context)
+        from search_spaces.nsm_task import NSMTaskSpace
+
+        return NSMTaskSpace(context)
 
     @cached_property
     def source(self) -> NSMSource:

@@ -136,6 +136,8 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
         optimum = result.get("optimum")
         known = "" if optimum is None else f" (the optimum is {optimum:.6g})"
         table.add_row("best fitness", f"{best['fitness']:.6g}{known}")
+    if "test_accuracy" in best:
+        table.add_row("test accuracy", f"{best['test_accuracy']:.4f} (re-measured from disk)")
     if "front" in result:
         table.add_row("front", _front(result))
     table.add_row(

@@ -18,7 +18,8 @@ from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
 from clso.models.store import load_model, save_model
 from clso.report.draw import draw_report
-from clso.run import evolve
+from clso.run import evolve, resume
+from clso.search import Interrupted
 from clso.space import Genome
 from clso.testing import SpaceConformance
 from clso.winner import evaluate_run, export_run
@@ -172,3 +173,36 @@ def test_a_whole_run(tmp_path: Path, english_path: Path) -> None:
     with pytest.raises(RunFolderError, match="exact GPT-2s only"):
         export_run(out, tmp_path / "hf")
     assert out / "report" / "states.png" in draw_report(out, [], None)
+
+
+def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    config = RunConfig(
+        space="nsm",
+        task="listops",
+        library_size=14,
+        gens=2,
+        pop=2,
+        surrogate="none",
+        finalists=1,
+        energy="null",
+        device="cpu",
+        n_layers=1,
+        d_model=16,
+        n_heads=2,
+    )
+    whole = evolve(config, tmp_path / "whole")
+    stops = iter([False, True])
+    with pytest.raises(Interrupted):
+        evolve(config, tmp_path / "parts", stop=lambda: next(stops, True))
+    resumed = resume(tmp_path / "parts")
+    assert resumed["best"] == whole["best"]
+    assert whole["task"]["task"] == "listops"
+    assert whole["best"]["test_accuracy"] > 0.2  # ten classes; always the commonest one is right in 0.17
+    assert len(whole["states"]["routing_entropy"]) == 1
+
+
+def test_only_spaces_that_take_tasks_are_given_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="searched on a text"):
+        evolve(RunConfig(space="nk", task="listops"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="have classes"):
+        evolve(RunConfig(space="nsm", task="copy"), tmp_path / "run")

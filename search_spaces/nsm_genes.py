@@ -15,7 +15,18 @@ from clso.models.gpt2 import GPT2Config
 from clso.models.nsm_gate import GATES, GateKind
 from clso.space import Gene, Genome
 
-__all__ = ["GAINS", "LAYER", "SHARED", "TEMPERATURES", "Head", "LayerPicks", "Shape", "grown_genes", "hand_set"]
+__all__ = [
+    "GAINS",
+    "LAYER",
+    "N_CRYSTALS",
+    "SHARED",
+    "TEMPERATURES",
+    "Head",
+    "LayerPicks",
+    "Shape",
+    "grown_genes",
+    "hand_set",
+]
 
 N_CRYSTALS = 6  # random crystals that a router or a communication slot picks from
 

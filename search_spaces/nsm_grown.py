@@ -27,6 +27,7 @@ from clso.models.nsm_mixer import StateMixer
 from clso.space import Gene, Genome
 from search_spaces.nsm_genes import (
     GAINS,
+    N_CRYSTALS,
     TEMPERATURES,
     LayerPicks,
     Shape,
@@ -67,7 +68,7 @@ class GrownNSM:
         self.space, self.config, self._split = space, space.config, split
         self._n_tokens, self._rounds = n_tokens, rounds
         self.device = torch.device(space.context.device)
-        self._wiring = Wiring(self.config, CrystalLibrary(space.context.library_size, seed=space.context.seed))
+        self._wiring = Wiring(self.config, CrystalLibrary(N_CRYSTALS, seed=space.context.seed))
         self.genes: tuple[Gene, ...] = grown_genes(self.config, self._wiring.code)
         self._codes = lru_cache(None)(self._grow)
         self._fitted = lru_cache(_KEPT)(self._fit)

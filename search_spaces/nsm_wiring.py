@@ -159,11 +159,11 @@ class Wiring:
         ladder = torch.linspace(math.log(first), math.log(last), n_states).exp()
         keep = torch.exp(-shape.chunk / ladder)
         logit = (keep / (1 - keep)).log() / math.tanh(_NAME)
-        kept = torch.ones(d, dtype=torch.bool)
-        kept[held] = False
+        frozen = torch.ones(d, dtype=torch.bool)
+        frozen[held] = False
         new = 2
         for gate, sign in ((1, 1), (0, -1)) if lstm else ((1, 1),):  # forget and input gates, or a GRU's update gate
-            bias[gate, kept] = sign * _OPEN
+            bias[gate, frozen] = sign * _OPEN
             state[gate][held[:, None], names[None, :]] = sign * logit
         if lstm:
             bias[3] = _OPEN

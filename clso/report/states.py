@@ -17,8 +17,8 @@ _COLOURS = (OWN, TEST, *COLOURS)
 def draw_states(states: States) -> Figure:
     """Left, the share of all routed weight by state; right, by chunk, the states' change as a share of their size."""
     layers = [
-        f"Layer {i}: routing entropy {entropy:.2f} of 1, {sparsity:.0%} of routing weights under 0.01, {used:.1f} states in "
-        f"effect, {reading:.0%} of what tokens read is states."
+        f"Layer {i}: routing entropy {entropy:.2f} of 1; {sparsity:.0%} of routing weights under 0.01; {used:.1f} states in "
+        f"effect; states are {reading:.0%} of reading."
         for i, (entropy, sparsity, used, reading) in enumerate(
             zip(states.entropy, states.sparsity, states.used, states.reading, strict=True)
         )

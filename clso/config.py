@@ -64,11 +64,11 @@ class RunConfig:
     """auto, cpu, cuda or cuda:N."""
     patience: int = 0
     """Stop after this many generations without a better loss; 0: never."""
-    fitness_tokens: tuple[int, ...] = (2048, 16384)
+    fitness_tokens: tuple[int, ...] = (2048,)
     """Tokens of the rungs, rising."""
     valid_tokens: int = 16384
     """Tokens of `valid` on which the winner is chosen; its loss is then measured on all of them."""
-    finalists: int = 4
+    finalists: int = 8
     """How many candidates of the top rung compete on the valid text."""
     n_layers: int = 2
     d_model: int = 128

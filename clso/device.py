@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 
 from clso.errors import DeviceError
 
-__all__ = ["has_triton", "resolve_device"]
+__all__ = ["has_triton", "host_threads", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -31,6 +34,33 @@ def resolve_device(name: str) -> str:
             remedy="Use --device auto, or see `clso doctor`.",
         )
     return f"cuda:{index}"
+
+
+@contextmanager
+def host_threads(device: str) -> Iterator[None]:
+    """With a GPU, one host thread for linear algebra; else as many as there are.
+
+    The host's matrices are then the surrogate's small ones. More threads take six times the CPU time, since they spin while
+    they wait for work, and slow down the one that launches kernels.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _thread_pools().limit(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+@cache
+def _thread_pools() -> Any:
+    """Of the libraries that are loaded. Finding them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @cache

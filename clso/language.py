@@ -42,7 +42,7 @@ class SpaceContext:
     mlp: bool = False
     """Whether grown GPT-2s have genes for hidden units of an MLP."""
     seed: int = 0
-    fitness_tokens: tuple[int, ...] = (2048, 8192)
+    fitness_tokens: tuple[int, ...] = (2048,)
     """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the next."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `GPT2Config` (n_layers, d_model, n_heads, n_positions)."""

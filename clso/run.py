@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from clso import plugins
 from clso.config import RunConfig
-from clso.device import resolve_device
+from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.errors import ConfigError, PluginError, RunFolderError
 from clso.evaluation.evaluator import LocalEvaluator
@@ -120,7 +120,8 @@ def train_on(
         try:
             space = build_space(space_plugin, config, device, corpus=corpus)
             objectives = Objectives.of(config, space, meter)
-            search, winner = _train(folder, config, objectives, space_plugin, surrogate_plugin, ledger)
+            with host_threads(device):
+                search, winner = _train(folder, config, objectives, space_plugin, surrogate_plugin, ledger)
         finally:
             folder.close()
         return Trained(winner, search.counts, ledger.summary())
@@ -213,9 +214,10 @@ def _execute(
         with space_plugin.blamed("say what its genes are"):
             manifest = make_manifest(config, space, device, space_plugin, surrogate_plugin, meter)
         folder.write_json("manifest.json", manifest)
-        search, winner = _train(
-            folder, config, objectives, space_plugin, surrogate_plugin, ledger, state, listener, stop
-        )
+        with host_threads(device):
+            search, winner = _train(
+                folder, config, objectives, space_plugin, surrogate_plugin, ledger, state, listener, stop
+            )
         return finish(folder, search, winner, ledger, listener)
 
 

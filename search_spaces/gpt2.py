@@ -53,8 +53,8 @@ class WeightSource(Protocol):
     def decode(self, genome: Genome) -> Any:
         """What each slot of the model holds."""
 
-    def on_all_text(self) -> WeightSource:
-        """The same source with statistics from the whole training text."""
+    def on_all_text(self, genome: Genome) -> WeightSource:
+        """A source of this genome's model, with statistics from the whole training text."""
 
 
 class GPT2Space(LanguageModelSpace):
@@ -101,4 +101,5 @@ class GPT2Space(LanguageModelSpace):
 
     def final_model(self, genome: Genome) -> GPT2:
         """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
-        return self.source.on_all_text().population([self.validate(genome)]).single(0)
+        genome = self.validate(genome)
+        return self.source.on_all_text(genome).population([genome]).single(0)

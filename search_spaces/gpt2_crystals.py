@@ -6,7 +6,7 @@ index, whatever mix of crystals a batch has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -37,13 +37,15 @@ class GrownCrystals:
     token leads one to expect. What was not grown is zero.
     """
 
-    def __init__(self, space: LanguageModelSpace, split: str) -> None:
+    def __init__(self, space: LanguageModelSpace, split: str, contexts: Sequence[int] | None = None) -> None:
+        """`contexts` are the patterns to fit value maps for, all by default."""
         self._space, self._split = space, split
         config, device = space.config, torch.device(space.context.device)
         self.layout, self.families = layout_of(config), code_families(config)
         t, v, k = config.n_positions, config.vocab_size, self.layout.code
         self.patterns = [lag(int(size), t) if kind == "lag" else decaying(size, t) for kind, size in CONTEXTS]
-        self._attentions = torch.stack([pattern.weights() for pattern in self.patterns]).to(device)
+        self._contexts = list(range(len(self.patterns)) if contexts is None else contexts)
+        self._attentions = torch.stack([self.patterns[c].weights() for c in self._contexts]).to(device)
         self._device = device
         e, c = len(self.families), len(self.patterns)
         self.a, self.b = (torch.zeros(e, v, k, device=device) for _ in "ab")
@@ -73,12 +75,13 @@ class GrownCrystals:
         return mean
 
     def grow(self, families: Iterable[int]) -> None:
-        """Grow what families need and is not there yet: codes, and value maps for all contexts."""
+        """Grow what families need and is not there yet: codes, and value maps for the contexts."""
         for family in sorted(set(families) - set(self._codes)):
             codes = grow_codes(self.pairs, self.families[family])
             self.a[family], self.b[family], self.log_p[family] = codes.a, codes.b, codes.log_p
             fitted = fit_value_maps(self._blocks, self._attentions, codes.a, codes.b)
-            self.maps[family], self.expected[family] = fitted.matrix, fitted.expected
+            self.maps[family, self._contexts] = fitted.matrix
+            self.expected[family, self._contexts] = fitted.expected
             self._codes[family] = codes
 
     def units(self, family: int, context: int, mlp: int) -> tuple[RandomFeatures, Tensor]:
@@ -89,7 +92,7 @@ class GrownCrystals:
             kind, n_units = MLPS[mlp]
             codes = self._codes[family]
             features = random_features(kind, n_units, codes.a, codes.statistics.row)
-            attention = self._attentions[context]
+            attention = self._attentions[self._contexts.index(context)]
             value_map = ValueMap(self.maps[family, context], self.expected[family, context])
             fitted = fit_features(self._blocks, attention, codes.a, codes.b, value_map, features)
             self._units[key] = features, fitted

@@ -41,7 +41,10 @@ def _projection(layout: Layout) -> Tensor:
 class GrownWeights:
     """Crystals grown from one split of a corpus, and populations assembled from them."""
 
-    def __init__(self, space: LanguageModelSpace, split: str = "statistics") -> None:
+    def __init__(
+        self, space: LanguageModelSpace, split: str = "statistics", *, contexts: Sequence[int] | None = None
+    ) -> None:
+        """`contexts` are the context patterns that genomes may pick, all by default."""
         self.space, self.config = space, space.config
         self.device = torch.device(space.context.device)
         if self.config.n_layers < 2 or self.config.n_heads < 2 or self.config.d_model < 32:
@@ -52,7 +55,7 @@ class GrownWeights:
             )
         self._mlp = space.context.mlp
         self.genes = grown_genes(self.config, self._mlp)
-        self.crystals = GrownCrystals(space, split)
+        self.crystals = GrownCrystals(space, split, contexts)
         self.costs = GrownCosts(self.config, self.crystals.layout, self.crystals.patterns)
         self._replays = Replays(self._scores, self.config.d_model)
 
@@ -83,9 +86,9 @@ class GrownWeights:
     def decode(self, genome: Genome) -> dict[str, str]:
         return {gene.name: gene.choices[a] for gene, a in zip(self.genes, genome, strict=True)}
 
-    def on_all_text(self) -> GrownWeights:
-        """The same families, grown on statistics and fitness text together."""
-        whole = GrownWeights(self.space, "train")
+    def on_all_text(self, genome: Genome) -> GrownWeights:
+        """What the genome needs, grown on statistics and fitness text together."""
+        whole = GrownWeights(self.space, "train", contexts=[genome[1]])
         whole.template, whole.rotation = self.template, self.rotation  # which know no text
         return whole
 

@@ -62,7 +62,7 @@ class RandomWeights:
         slots = {s.name: ((s.shape, a), self._cost(s.shape, a)) for s, a in zip(self.slots, genome, strict=True)}
         return model_costs(self.config, slots, trained=False)
 
-    def on_all_text(self) -> RandomWeights:
+    def on_all_text(self, genome: Genome) -> RandomWeights:
         """Random crystals know no text."""
         return self
 

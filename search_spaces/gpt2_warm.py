@@ -127,7 +127,7 @@ class WarmWeights:
             slots[name] = (name, Stored(2 * size, size, 4 * size))
         return model_costs(self.config, slots, trained=True)
 
-    def on_all_text(self) -> WarmWeights:
+    def on_all_text(self, genome: Genome) -> WarmWeights:
         """The checkpoint brings its knowledge along; the run's text adds none."""
         return self
 

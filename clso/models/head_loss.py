@@ -48,7 +48,7 @@ def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tenso
     if heads.basis is not None:
         hidden = hidden @ heads.basis
     n_candidates, n_rows, _ = hidden.shape
-    if fused_kernel_fits(hidden.device, n_rows, hidden.shape[2]):
+    if fused_kernel_fits(hidden.device, n_rows, hidden.shape[2], torch.float16):
         return _fused_head_loss(hidden, heads, targets)
     tables = heads.distinct(hidden.dtype)
     tile = _rows_per_tile(n_rows, tables.shape[1], hidden.device)
@@ -61,9 +61,13 @@ def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tenso
     return out
 
 
-def fused_kernel_fits(device: torch.device, n_rows: int, d_model: int) -> bool:
-    """Whether the Triton kernel takes hidden states (n_rows, d_model)."""
-    return device.type == "cuda" and has_triton() and d_model in (16, 32, 64, 128) and n_rows % 128 == 0
+def fused_kernel_fits(device: torch.device, n_rows: int, d_model: int, dtype: torch.dtype) -> bool:
+    """Whether the Triton kernel takes hidden states (n_rows, d_model) of this type."""
+    if device.type != "cuda" or not has_triton():
+        return False
+    from clso.models.triton_head import ROW_TILE, TILES
+
+    return n_rows % ROW_TILE == 0 and d_model in TILES.get(dtype, {})
 
 
 def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
@@ -81,7 +85,7 @@ def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
 
 def row_losses(rows: Tensor, weight: Tensor, targets: Tensor, tile: int | None = None) -> Tensor:
     """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d), a tile at a time."""
-    if tile is None and fused_kernel_fits(rows.device, *rows.shape):
+    if tile is None and fused_kernel_fits(rows.device, len(rows), rows.shape[1], rows.dtype):
         return _fused_row_losses(rows, weight, targets)
     tile = _rows_per_tile(len(rows), weight.shape[0], rows.device) if tile is None else tile
     losses = []

@@ -47,7 +47,7 @@ class Replays:
 
     def _capturable(self, blocks: Tensor) -> bool:
         # The head's other way asks the host which candidates share a table.
-        return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._d_model)
+        return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._d_model, torch.float16)
 
     def _captured(self, inputs: Tensor, blocks: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         """The graph, its input and its output; each replay fills the output anew."""

@@ -15,10 +15,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["ROW_TILE", "log_sum_exp"]
+__all__ = ["ROW_TILE", "TILES", "log_sum_exp"]
 
 ROW_TILE = 128  # rows of one program; a tile's rows must share a head
-_COLUMN_TILE = 128
+TILES = {
+    torch.float16: {16: (128, 3), 32: (128, 3), 64: (128, 3), 128: (128, 3), 256: (64, 3), 512: (32, 2)},
+    torch.float32: {16: (64, 2), 32: (64, 2), 64: (64, 2), 128: (64, 2)},
+}
+"""For each type and width d of the operands: columns of a tile and stages of the pipeline, as shared memory holds them."""
+
 _SPLITS = 4  # programs that share a row tile, each with a part of the vocabulary
 
 
@@ -62,23 +67,23 @@ def _kernel(  # type: ignore[no-untyped-def]
 def log_sum_exp(rows: Tensor, heads: Tensor, table_of_tile: Tensor) -> Tensor:
     """log sum_v exp(rows . heads[table]_v) for each row, float32 (n,).
 
-    `rows` (n, d) with n a multiple of `ROW_TILE` and d a power of two from 16; `heads` (E, V, d), both float16 or both
-    float32, contiguous; `table_of_tile` (n / ROW_TILE,) int32 says which head a tile's rows use.
+    `rows` (n, d) with n a multiple of `ROW_TILE`, `heads` (E, V, d), both contiguous, of one type and of a width that
+    `TILES` has; `table_of_tile` (n / ROW_TILE,) int32 says which head a tile's rows use.
     """
     n, d = rows.shape
     v = heads.shape[1]
     if n % ROW_TILE or not all(x.is_contiguous() for x in (rows, heads, table_of_tile)):
         raise ValueError(f"contiguous operands, rows in whole tiles of {ROW_TILE}, not {tuple(rows.shape)}")
-    per_split = -(-v // (_SPLITS * _COLUMN_TILE)) * _COLUMN_TILE
+    columns, stages = TILES[rows.dtype][d]
+    per_split = -(-v // (_SPLITS * columns)) * columns
     splits = -(-v // per_split)
     maxima = torch.empty(splits, n, device=rows.device)
     sums = torch.empty_like(maxima)
-    half = rows.dtype == torch.float16
     launch: Any = _kernel[(n // ROW_TILE, splits)]
     launch(
         rows, heads, table_of_tile, maxima, sums, v, n, per_split,
-        D=d, M=ROW_TILE, N=_COLUMN_TILE if half else _COLUMN_TILE // 2, PRECISION="ieee" if half else "tf32x3",
-        num_warps=8, num_stages=3 if half else 2,
+        D=d, M=ROW_TILE, N=columns, PRECISION="ieee" if rows.dtype == torch.float16 else "tf32x3",
+        num_warps=8, num_stages=stages,
     )  # fmt: skip
     top = maxima.amax(0)
     return (top + torch.log2((sums * torch.exp2(maxima - top)).sum(0))) * 0.6931471805599453

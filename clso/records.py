@@ -25,6 +25,7 @@ from typing import Any
 
 from clso.config import RunConfig
 from clso.errors import RunFolderError
+from clso.workers import Workers
 
 __all__ = ["FORMAT", "RunFolder"]
 
@@ -111,6 +112,12 @@ class RunFolder:
     @property
     def config(self) -> RunConfig:
         return RunConfig.from_toml(self.path / "config.toml")
+
+    @property
+    def workers(self) -> Workers:
+        """Those that the run was last started with."""
+        manifest = self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
+        return Workers.of(manifest.get("workers", {}))
 
     @property
     def finished(self) -> bool:

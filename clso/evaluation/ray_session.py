@@ -1,0 +1,202 @@
+"""Ray for a run: a private one on this machine, or a cluster that is joined.
+
+The private one listens on 127.0.0.1 only, has no dashboard, and ends with the run. This module imports Ray when it is used,
+not before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clso.errors import ConfigError, EvaluationError
+from clso.objectives import ENERGY
+from clso.workers import Workers, Workplace
+
+if TYPE_CHECKING:
+    from clso.config import RunConfig
+    from clso.evaluation.evaluator import Evaluator
+    from clso.objectives import Objectives
+
+__all__ = ["RayWorkplace"]
+
+_SHUTDOWN_S = 20.0
+_MISSES = 3  # unanswered knocks on the head node before it counts as gone
+_KNOCK_S = 2.0
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Despite its name this is what makes Ray bind its servers to 127.0.0.1 and nothing else, on Linux, too. It is
+    # read when ray is first imported. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+_QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # not its warning about the next release's GPU environment
+
+
+class RayWorkplace(Workplace):
+    """A Ray with room for the workers. `close` ends a private one, and leaves a shared one.
+
+    Attributes:
+        n: workers.
+        gpus: GPUs of each.
+        worker_device: torch's name of a worker's device.
+        is_private: whether all of it is this run's own.
+    """
+
+    def __init__(self, workers: Workers, device: str) -> None:
+        self.workers, self.is_private = workers, not workers.ray
+        on_gpus = device.startswith("cuda") or workers.gpus > 0
+        self.worker_device = "cuda:0" if on_gpus else "cpu"
+        n_visible = torch.cuda.device_count() if device.startswith("cuda") else 0
+        self._misses = 0
+        if self.is_private:
+            self.n = workers.n
+            self.gpus = _share(workers, n_visible) if on_gpus else 0.0
+            n_gpus = min(n_visible, math.ceil(self.n * self.gpus)) if on_gpus else 0
+            context = _start(workers, n_gpus)
+        else:
+            n_gpus = n_visible
+            context = _join(workers.ray)
+            self.gpus = (workers.gpus or 1.0) if on_gpus else 0.0
+            self.n = workers.n or self._room()
+        self._address = context.address_info["address"]
+        self.devices = tuple(dict.fromkeys((device, *(f"cuda:{i}" for i in range(n_gpus)))))
+
+    def _room(self) -> int:
+        """How many workers the cluster takes."""
+        import ray
+
+        total = ray.cluster_resources()
+        n = math.floor(total.get("GPU", 0) / self.gpus) if self.gpus else int(total.get("CPU", 0))
+        if n < 1:
+            self.close()
+            raise ConfigError(
+                "the Ray cluster has room for a worker", got=total, remedy="Give --workers N, or add nodes."
+            )
+        return n
+
+    def check_energy(self, *, measured: bool) -> None:
+        if measured and self.gpus % 1:
+            raise ConfigError(
+                "workers whose energy is recorded have whole GPUs, for a card counts joules for all who use it",
+                got=f"{self.gpus:g} of a GPU each",
+                remedy="Use as many workers as GPUs, or --energy null.",
+            )
+
+    def evaluator(self, config: RunConfig, objectives: Objectives) -> Evaluator:
+        from clso.evaluation.ray_evaluator import RayEvaluator
+
+        if ENERGY in config.objective and not self.gpus and self.n > 1:
+            raise ConfigError(
+                "energy_j of single candidates is counted for a whole machine, so on CPUs it takes one worker",
+                got=f"{self.n} workers",
+                remedy="Use --workers 1.",
+            )
+        return RayEvaluator(self, config, objectives)
+
+    def check_alive(self) -> None:
+        """Raises `EvaluationError` where the head node has stopped to answer. Ray itself would end this process."""
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+            self._misses = 0
+        except OSError as error:
+            self._misses += 1
+            if self._misses >= _MISSES:
+                raise EvaluationError(
+                    "the head node of the Ray cluster answers",
+                    got=f"{self._address}: {error}",
+                    remedy="The run is whole up to its last checkpoint: clso resume RUN --ray ADDRESS, or --workers N.",
+                ) from error
+
+    def close(self) -> None:
+        """Leave Ray. A cluster whose head is gone is not waited for."""
+        import ray
+
+        thread = threading.Thread(target=ray.shutdown, name="clso-ray-shutdown", daemon=True)
+        thread.start()
+        thread.join(_SHUTDOWN_S)
+
+
+def _share(workers: Workers, n_gpus: int) -> float:
+    """GPUs of each worker, so that all are used evenly. Ray fills one GPU before it takes the next."""
+    n = workers.n
+    if n_gpus == 0:
+        raise ConfigError("workers on GPUs need some", got="none on this machine", remedy="Use --device cpu.")
+    if workers.gpus >= 1:
+        if n * workers.gpus > n_gpus:
+            raise ConfigError(f"{n} workers with {workers.gpus:g} GPUs each fit on this machine's", got=n_gpus)
+        return workers.gpus
+    if n > n_gpus and n % n_gpus:
+        raise ConfigError(
+            "workers are a multiple of this machine's GPUs, so that all are used evenly",
+            got=f"{n} workers, {n_gpus} GPUs",
+            remedy=f"Use --workers {n - n % n_gpus}.",
+        )
+    share = 1.0 if n <= n_gpus else n_gpus / n
+    if workers.gpus > share:
+        raise ConfigError(f"{n} workers with {workers.gpus:g} of a GPU each fit on this machine's", got=n_gpus)
+    return share
+
+
+def _start(workers: Workers, n_gpus: int) -> Any:
+    with _environment({**_ENVIRONMENT, **_QUIET}):
+        import ray
+
+        _require_unconnected(ray)
+        context = ray.init(
+            address="local",  # never somebody else's, whatever RAY_ADDRESS says
+            num_cpus=workers.n,
+            num_gpus=n_gpus,
+            object_store_memory=workers.object_store_mb * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+        )
+    if context.address_info["node_ip_address"] != "127.0.0.1":
+        ray.shutdown()
+        raise ConfigError(
+            "a private Ray listens on 127.0.0.1 only",
+            got=context.address_info["node_ip_address"],
+            remedy="Set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before ray is imported.",
+        )
+    return context
+
+
+def _join(address: str) -> Any:
+    with _environment(_QUIET):
+        import ray
+
+        _require_unconnected(ray)
+        try:
+            return ray.init(address=address, log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
+            with suppress(Exception):
+                ray.shutdown()
+            raise ConfigError(
+                "a Ray cluster answers at the address",
+                got=f"{address}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                remedy="Check it with `ray status --address ADDRESS`, or use --workers N.",
+            ) from error
+
+
+def _require_unconnected(ray: Any) -> None:
+    if ray.is_initialized():
+        raise ConfigError("one run at a time uses Ray in a process", remedy="Call ray.shutdown() first.")
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -65,7 +65,8 @@ class RayEvaluator(Evaluator):
         self._waiting_since_s = self._looked_s  # for a first worker
         self._accounts = Accounts({host_unit(), *card_units()} if place.devices[0] != "cpu" else {host_unit()})
         self._node_id = ray.get_runtime_context().get_node_id()
-        order = Order(asdict(config), place.worker_device, thread_counts(), self._share(objectives))
+        self.threads = thread_counts()
+        order = Order(asdict(config), place.worker_device, self.threads, self._share(objectives))
         self._order = ray.put(order)
         self._remote = ray.remote(Worker)
         for _ in range(place.n):
@@ -142,7 +143,7 @@ class RayEvaluator(Evaluator):
         now_s = time.monotonic()
         if now_s - self._looked_s >= _TICK_S:
             self._looked_s = now_s
-            self._look_around(now_s, quiet=not ready)
+            self._look_around(now_s)
         self._send()
 
     def _take(self, reference: Any) -> None:
@@ -205,12 +206,11 @@ class RayEvaluator(Evaluator):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # one that is stopped does not hear Ray
 
-    def _look_around(self, now_s: float, *, quiet: bool) -> None:
+    def _look_around(self, now_s: float) -> None:
         """Look for workers that hang, and whether the cluster is still there."""
         for worker in self._dispatcher.overdue(now_s):
             self._bury(worker, f"no answer within {self._limits.timeout_s:g} s")
-        if quiet:
-            self._place.check_alive()
+        self._place.check_alive()
         if len(self._starting) < len(self._actors):
             self._waiting_since_s = now_s
         elif now_s - self._waiting_since_s > self._limits.start_timeout_s:

@@ -10,6 +10,7 @@ import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -28,15 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["RayWorkplace"]
 
 _SHUTDOWN_S = 20.0
-_MISSES = 3  # unanswered knocks on the head node before it counts as gone
+_GONE_S = 15.0  # without an answer from the head node; Ray itself waits for a minute and then ends this process
 _KNOCK_S = 2.0
-_ENVIRONMENT = {
+_ORPHANED_S = 5  # after which a private Ray ends whose driver was killed
+# Despite its name this is what makes Ray bind its servers to 127.0.0.1 and nothing else, on Linux, too. It is read when ray
+# is first imported. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Despite its name this is what makes Ray bind its servers to 127.0.0.1 and nothing else, on Linux, too. It is
-    # read when ray is first imported. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning about the next release's GPU environment
 }
-_QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # not its warning about the next release's GPU environment
 
 
 class RayWorkplace(Workplace):
@@ -54,7 +56,7 @@ class RayWorkplace(Workplace):
         on_gpus = device.startswith("cuda") or workers.gpus > 0
         self.worker_device = "cuda:0" if on_gpus else "cpu"
         n_visible = torch.cuda.device_count() if device.startswith("cuda") else 0
-        self._misses = 0
+        self._answered_s = time.monotonic()
         if self.is_private:
             self.n = workers.n
             self.gpus = _share(workers, n_visible) if on_gpus else 0.0
@@ -66,6 +68,7 @@ class RayWorkplace(Workplace):
             self.gpus = (workers.gpus or 1.0) if on_gpus else 0.0
             self.n = workers.n or self._room()
         self._address = context.address_info["address"]
+        _silence()
         self.devices = tuple(dict.fromkeys((device, *(f"cuda:{i}" for i in range(n_gpus)))))
 
     def _room(self) -> int:
@@ -101,14 +104,13 @@ class RayWorkplace(Workplace):
         return RayEvaluator(self, config, objectives)
 
     def check_alive(self) -> None:
-        """Raises `EvaluationError` where the head node has stopped to answer. Ray itself would end this process."""
+        """Raises `EvaluationError` where the head node has not answered for some time. To be asked every second or so."""
         host, _, port = self._address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
-            self._misses = 0
+            self._answered_s = time.monotonic()
         except OSError as error:
-            self._misses += 1
-            if self._misses >= _MISSES:
+            if time.monotonic() - self._answered_s > _GONE_S:
                 raise EvaluationError(
                     "the head node of the Ray cluster answers",
                     got=f"{self._address}: {error}",
@@ -146,7 +148,7 @@ def _share(workers: Workers, n_gpus: int) -> float:
 
 
 def _start(workers: Workers, n_gpus: int) -> Any:
-    with _environment({**_ENVIRONMENT, **_QUIET}):
+    with _environment({**_LOOPBACK, **_QUIET}):
         import ray
 
         _require_unconnected(ray)
@@ -156,6 +158,7 @@ def _start(workers: Workers, n_gpus: int) -> Any:
             num_gpus=n_gpus,
             object_store_memory=workers.object_store_mb * 2**20,
             include_dashboard=False,
+            _system_config={"gcs_rpc_server_reconnect_timeout_s": _ORPHANED_S},
             log_to_driver=False,
             logging_level="error",
         )
@@ -170,20 +173,32 @@ def _start(workers: Workers, n_gpus: int) -> Any:
 
 
 def _join(address: str) -> Any:
-    with _environment(_QUIET):
-        import ray
-
-        _require_unconnected(ray)
+    host, _, port = address.rpartition(":")
+    on_loopback = host in ("127.0.0.1", "localhost")
+    with _environment({**_QUIET, **(_LOOPBACK if on_loopback else {})}):
         try:
+            if address != "auto":  # Ray itself would try for minutes
+                socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+            import ray
+
+            _require_unconnected(ray)
             return ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
+        except (RuntimeError, ValueError, OSError, AssertionError) as error:
             with suppress(Exception):
                 ray.shutdown()
             raise ConfigError(
                 "a Ray cluster answers at the address",
                 got=f"{address}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-                remedy="Check it with `ray status --address ADDRESS`, or use --workers N.",
+                remedy="See `ray status --address ADDRESS`. Where the cluster asks for a token, set RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
             ) from error
+
+
+def _silence() -> None:
+    """Ray prints the deaths of workers to stdout, where a script reads our JSON, whatever `log_to_driver` says."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
 
 
 def _require_unconnected(ray: Any) -> None:

@@ -51,7 +51,7 @@ class Workers:
         for name in ("timeout_s", "start_timeout_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"workers.{name} is a positive number of seconds", got=getattr(self, name))
-        if not (0 <= self.gpus < 1 or self.gpus == int(self.gpus)):
+        if self.gpus < 0 or (self.gpus > 1 and self.gpus % 1):
             raise ConfigError("a worker has a share of one GPU, or whole ones", got=self.gpus)
 
     def __bool__(self) -> bool:

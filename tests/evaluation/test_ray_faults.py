@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_a_worker_killed_in_mid_batch(make_evaluator: Callable[..., Evaluator], 
 def test_half_of_the_workers_killed_in_each_generation(
     place: Callable[..., Any], log: Log, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    config = faulty("Slow")
+    config = replace(faulty("Slow"), gens=3)
     killed: list[int] = []
 
     class Killer(Listener):
@@ -133,7 +134,7 @@ def test_workers_for_which_there_is_no_room(
 def test_a_failed_evaluation_of_a_worker_is_recorded_and_never_wins(
     place: Callable[..., Any], log: Log, tmp_path: Path
 ) -> None:
-    config = RunConfig(**{**vars(faulty("Hungry")), "gens": 3})
+    config = replace(faulty("Hungry"), gens=3)
     evolve(config, tmp_path / "run", workers=Workers(n=2))
     rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
     failed = [r for r in rows if r["type"] == "evaluation" and r["status"] == "failed"]

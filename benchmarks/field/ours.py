@@ -26,7 +26,6 @@ def clso_no_surrogate(objective: Trajectory, seed: int) -> None:
 def scaled(objective: Trajectory, seed: int, *, pop: int) -> None:
     """The engine with a population of `pop`, a generation at a time."""
     from clso.choices import Choices
-
     from clso.engine import Engine, EngineConfig
     from clso.evaluation.results import Evaluation
 

@@ -19,6 +19,7 @@ from clso.space import Genome
 
 __all__ = ["Dispatcher", "Task"]
 
+_STEPS = 16  # a worker's share of a submission is cut no finer, for each batch costs the driver a millisecond
 _DEPTH = 2  # batches of a worker: with the next at hand, it need not wait for the driver
 
 
@@ -103,7 +104,8 @@ class Dispatcher:
             return taken
         size = self._batch
         if size is None:
-            size = self._share if self._even else -(-(len(self._queue) + 1) // (_DEPTH * len(self._sent)))
+            guided = -(-(len(self._queue) + 1) // (_DEPTH * len(self._sent)))
+            size = self._share if self._even else max(guided, self._share // _STEPS)
         while self._queue and len(taken) < size:
             if self._queue[0].deaths or self._queue[0].fidelity != first.fidelity:
                 break

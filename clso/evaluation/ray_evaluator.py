@@ -153,12 +153,14 @@ class RayEvaluator(Evaluator):
             if answer is not None:
                 self._welcome(worker, answer)
         elif reference in self._running:  # not of a worker that was buried a moment ago
-            worker, _ = self._running.pop(reference)
+            worker, task = self._running.pop(reference)
             answer = self._answer(reference, worker, starting=False)
             if answer is not None:
-                evaluations, report = answer
+                rows, report = answer
                 self._dispatcher.finished(worker, time.monotonic())
-                self._done += evaluations
+                self._done += [
+                    Evaluation(genome, task.fidelity, *row) for genome, row in zip(task.genomes, rows, strict=True)
+                ]
                 self._account(worker, report)
 
     def _answer(self, reference: Any, worker: int, *, starting: bool) -> Any:

@@ -15,11 +15,15 @@ from typing import Any
 
 import ray
 
-from clso.evaluation.results import Evaluation
+from clso.errors import EvaluationError
+from clso.evaluation.results import Status
 from clso.evaluation.usage import Report, Usage
 from clso.space import Genome
 
 __all__ = ["Order", "Ready", "Worker", "card_units", "host_unit", "thread_counts"]
+
+Row = tuple[tuple[float, ...], Status, int, str | None]
+"""An evaluation on its way: the driver knows its genome and rung."""
 
 _ROLL_S = 1.0  # between two readings of a worker's energy: a counter's own resolution is a tenth of that
 
@@ -71,10 +75,13 @@ class Worker:
             self._objective = Objectives.of(config, space, meter).complete(space.objective())
         return Ready(os.getpid(), ray.get_runtime_context().get_node_id(), self._objective.fidelities)
 
-    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> tuple[list[Evaluation], Report]:
-        """Measure a batch; say what was spent since birth."""
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> tuple[list[Row], Report]:
+        """Measure a batch: for each genome what `Evaluation` says of it, and what was spent since birth."""
         evaluations = self._objective.evaluate(genomes, fidelity)
-        return evaluations, self._account.report(fresh=False)
+        if [e.genome for e in evaluations] != list(genomes):
+            raise EvaluationError("every genome is answered with an evaluation, in order", got=evaluations)
+        rows = [(e.values, e.status, e.n_tokens, e.error) for e in evaluations]
+        return rows, self._account.report(fresh=False)
 
     def report(self) -> Report:
         """What was spent up to now."""

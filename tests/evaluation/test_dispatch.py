@@ -42,10 +42,7 @@ def test_batches_shrink_so_that_all_end_at_about_the_same_time() -> None:
         worker = 0 if not d.is_idle(0) else 1
         d.finished(worker, 0.0)
         sizes += [len(task.genomes) for _, task in d.assign(0.0)]
-    assert sizes[0] == 16
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[-1] == 1
-    assert sum(sizes) == 64
+    assert sizes == [16, 12, 9, 7, 5, 4, 3, 2, 2, 2, 2]  # no finer than a sixteenth of a worker's share
 
 
 def test_even_shares() -> None:

@@ -29,6 +29,7 @@ from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
 from clso.steady import SteadySearch
+from clso.sync import Mirror, mirrored
 from clso.workers import Workers, Workplace, open_workplace
 
 if TYPE_CHECKING:
@@ -48,20 +49,25 @@ def evolve(
     stop: Callable[[], bool] = lambda: False,
     cache_dir: Path | None = None,
     workers: Workers | None = None,
+    sync: str = "",
 ) -> dict[str, Any]:
     """Run a search in the new folder `out`; return what result.json holds.
 
-    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted` is raised.
+    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted` is raised. A copy of the
+    folder is kept at the URL `sync` (see `clso.sync`).
     Raises `ClsoError` subclasses for bad settings, data or an existing folder.
     """
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
     load_plugins(config)
+    if sync:
+        Mirror(out, sync).require_new()
     folder = RunFolder.create(out, config)
     try:
-        return _execute(
-            folder, config, device, None, False, listener or Listener(), stop, cache_dir, workers or Workers()
-        )
+        with mirrored(folder, sync):
+            return _execute(
+                folder, config, device, None, False, listener or Listener(), stop, cache_dir, workers or Workers()
+            )
     except BaseException:
         if not (out / "checkpoint.json").exists():
             folder.discard()
@@ -77,6 +83,7 @@ def resume(
     stop: Callable[[], bool] = lambda: False,
     cache_dir: Path | None = None,
     workers: Workers | None = None,
+    sync: str = "",
 ) -> dict[str, Any]:
     """Continue an interrupted run, with other `workers` where they are given. A finished run is returned as it is.
 
@@ -93,7 +100,8 @@ def resume(
         state = folder.load_checkpoint()
         device = resolve_device(config.device)
         workers = folder.workers if workers is None else workers
-        return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir, workers)
+        with mirrored(folder, sync):
+            return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir, workers)
     finally:
         folder.close()
 

@@ -60,6 +60,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--task-timeout", "timeout_s", type=float, help="Seconds after which a batch counts as hung (default 1800)."
         ),
+        click.option("--sync", metavar="URL", default="", help="Keep a copy of the run folder at s3://, gs://, ..."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -129,6 +130,7 @@ def evolve(
     ray: str | None,
     gpus: float | None,
     timeout_s: float | None,
+    sync: str,
     **options: Any,
 ) -> None:
     """Evolve a model on a text and measure the winner.
@@ -147,7 +149,7 @@ def evolve(
     workers = workers.with_options(n=n_workers, ray=ray, gpus=gpus, timeout_s=timeout_s)
     folder = out or default_folder(f"{Path(config.space).stem}-{config.library}-s{config.seed}")
     with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
-        result = run(config, folder, listener=listener, stop=stop, workers=workers)
+        result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
     click.echo(json.dumps(result)) if as_json else summary(folder, result)
 
 
@@ -156,21 +158,30 @@ def evolve(
 @worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 def resume(
-    run: Path, as_json: bool, n_workers: int | None, ray: str | None, gpus: float | None, timeout_s: float | None
+    run: Path,
+    as_json: bool,
+    n_workers: int | None,
+    ray: str | None,
+    gpus: float | None,
+    timeout_s: float | None,
+    sync: str,
 ) -> None:
     """Continue the run in folder RUN; it ends as it would have without the interruption.
 
-    It goes on with the workers that it had, or with others.
+    It goes on with the workers that it had, or with others. With --sync, a folder that is not there is fetched first.
     """
     from clso.cli.view import run_view, summary
     from clso.records import RunFolder
     from clso.run import resume as continue_run
+    from clso.sync import fetch
 
+    if sync:
+        fetch(sync, run)
     folder = RunFolder.open(run)
     config, workers = folder.config, folder.workers
     workers = workers.with_options(n=n_workers, ray=ray, gpus=gpus, timeout_s=timeout_s)
     with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
-        result = continue_run(run, listener=listener, stop=stop, workers=workers)
+        result = continue_run(run, listener=listener, stop=stop, workers=workers, sync=sync)
     click.echo(json.dumps(result)) if as_json else summary(run, result)
 
 

@@ -23,6 +23,8 @@ from clso.evaluation.evaluator import LocalEvaluator
 from clso.run import build_space, evolve, load_plugins, resume
 from clso.workers import Workers
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_any_number_of_workers_gives_the_serial_run_bit_for_bit(

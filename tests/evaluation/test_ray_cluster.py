@@ -14,6 +14,8 @@ from ray_runs import TESTS, Log, faulty, outcome, start, wait_for
 from clso.run import evolve, resume
 from clso.workers import Workers
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture
 def cluster(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:

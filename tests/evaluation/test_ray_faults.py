@@ -21,6 +21,8 @@ from clso.search import Listener, Search
 from clso.space import Genome
 from clso.workers import Workers
 
+pytestmark = pytest.mark.ray
+
 
 def genomes(n: int) -> list[Genome]:
     """Distinct ones, the first bits of which count up."""

@@ -40,7 +40,7 @@ class Workers:
     start_timeout_s: float = 600.0
     """For the first worker to be ready; a cluster may have to start machines."""
     attempts: int = 3
-    """A candidate whose workers died so many times is recorded as failed."""
+    """A candidate over which so many workers died, with no other in their batch, is recorded as failed."""
     object_store_mb: int = 256
     """Memory of a private Ray's object store. What does not fit is spilled to disk."""
 

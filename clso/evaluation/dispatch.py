@@ -3,9 +3,9 @@
 The caller sends the batches, waits for answers, and tells what happened and when; a simulation drives it as a cluster does.
 
 1. The queue is cut into batches. Each worker has at most two: one that it works on, and one at hand for when it is done.
-2. A worker that dies or hangs loses both. Only the first was running: each of its candidates has one attempt fewer, and is
-   measured alone from then on, so that the one that kills workers is found. Nothing else is held against anybody.
-3. A candidate without attempts left is a failed evaluation, with what its workers died of.
+2. A worker that dies or hangs loses both. Only the first was running: each of its candidates is measured alone from then on,
+   so that the one that kills workers is found. Nothing is held against the others.
+3. A candidate over which alone `attempts` workers died is a failed evaluation, with what they died of.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ class _Candidate:
     genome: Genome
     fidelity: int
     deaths: tuple[str, ...] = ()
+    n_alone: int = 0  # of them, with nobody else in the batch
 
 
 class Dispatcher:
     """Batches for workers, which are known by numbers. Times are seconds on any clock that does not go back.
 
     Args:
-        attempts: how many workers a candidate may cost.
+        attempts: how many workers may die over a candidate that is alone.
         timeout_s: how long a worker may take over a batch.
         batch: candidates of a batch. None: the queue is cut into two for each worker, and what is left then into two for
             each again, so that the last ones are small and all end at about the same time (guided self-scheduling,
@@ -119,20 +120,18 @@ class Dispatcher:
         self._moved(worker, n_tasks)
         self._since[worker] = now_s
 
-    def lost(self, worker: int, reason: str, *, guilty: bool = True) -> list[Evaluation]:
-        """The worker is gone. Returns the candidates that are given up; the others are queued again, in front.
-
-        `guilty`: whether the batch that it worked on may be why.
-        """
+    def lost(self, worker: int, reason: str) -> list[Evaluation]:
+        """The worker is gone. Returns the candidates that are given up; the others are queued again, in front."""
         failed: list[Evaluation] = []
         back: list[_Candidate] = []
         tasks = self._sent.pop(worker, deque())
         self._with[len(tasks)].pop(worker, None)
         for place, (_, candidates) in enumerate(tasks):
             for c in candidates:
-                if place == 0 and guilty:
+                if place == 0:
                     c.deaths = (*c.deaths, reason)
-                if len(c.deaths) >= self._attempts:
+                    c.n_alone += len(candidates) == 1
+                if c.n_alone >= self._attempts:
                     failed.append(Evaluation(c.genome, c.fidelity, (), "failed", 0, _obituary(c.deaths)))
                 else:
                     back.append(c)

@@ -69,10 +69,14 @@ class RayEvaluator(Evaluator):
         order = Order(asdict(config), place.worker_device, self.threads, self._share(objectives))
         self._order = ray.put(order)
         self._remote = ray.remote(Worker)
-        for _ in range(place.n):
-            self._spawn()
-        while not self._actors.keys() - {worker for worker, _ in self._starting.values()}:
-            self._wait()
+        try:
+            for _ in range(place.n):
+                self._spawn()
+            while len(self._starting) == len(self._actors):
+                self._wait()
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def _share(objectives: Objectives) -> Any:

@@ -31,7 +31,6 @@ __all__ = ["RayWorkplace"]
 _SHUTDOWN_S = 20.0
 _GONE_S = 15.0  # without an answer from the head node; Ray itself waits for a minute and then ends this process
 _KNOCK_S = 2.0
-_ORPHANED_S = 5  # after which a private Ray ends whose driver was killed
 # Despite its name this is what makes Ray bind its servers to 127.0.0.1 and nothing else, on Linux, too. It is read when ray
 # is first imported. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -158,7 +157,6 @@ def _start(workers: Workers, n_gpus: int) -> Any:
             num_gpus=n_gpus,
             object_store_memory=workers.object_store_mb * 2**20,
             include_dashboard=False,
-            _system_config={"gcs_rpc_server_reconnect_timeout_s": _ORPHANED_S},
             log_to_driver=False,
             logging_level="error",
         )

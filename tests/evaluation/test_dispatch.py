@@ -79,11 +79,14 @@ def test_only_the_running_batch_is_blamed_and_its_candidates_then_run_alone() ->
     assert d.lost(0, "killed") == []
     d.add_worker(1)
     assert [t.genomes for _, t in d.assign(1.0)] == [((0,),), ((1,),)]
-    gone = d.lost(1, "killed again")
-    assert [(e.genome, e.status) for e in gone] == [((0,), "failed")]
-    assert gone[0].error == "2 workers died over this candidate:\nkilled\nkilled again"
+    assert d.lost(1, "killed again") == []
     d.add_worker(2)
-    assert [t.genomes for _, t in d.assign(2.0)] == [((1,),), ((2,), (3,))]
+    d.assign(2.0)
+    gone = d.lost(2, "and again")
+    assert [(e.genome, e.status) for e in gone] == [((0,), "failed")]
+    assert gone[0].error == "3 workers died over this candidate:\nkilled\nkilled again\nand again"
+    d.add_worker(3)
+    assert [t.genomes for _, t in d.assign(3.0)] == [((1,),), ((2,), (3,))]
 
 
 def test_a_worker_is_overdue_by_the_time_since_it_began_its_batch() -> None:

@@ -73,7 +73,7 @@ def test_half_of_the_workers_killed_in_each_generation(
 
 
 def test_a_genome_that_kills_its_workers_fails_alone(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
-    evaluator = make_evaluator(faulty("Killer"), 2, attempts=2)
+    evaluator = make_evaluator(faulty("Killer"), 2, attempts=1)
     asked = genomes(32)  # of which 11010 and 11011 are deadly
     evaluator.submit(asked, 0)
     found = collect(evaluator)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["RayEvaluator"]
 
 _TICK_S = 1.0  # how often hung workers and a lost head node are looked for
+_POLL_S = 0.01  # for each worker, between two rounds of asking all for their accounts: one takes a millisecond of it
 _REPORT_S = 10.0  # an idle worker answers at once, or it has no news
 
 
@@ -57,11 +58,11 @@ class RayEvaluator(Evaluator):
         self.capacity = place.n * place.workers.in_flight
         self._actors: dict[int, Any] = {}
         self._pids: dict[int, int] = {}  # of those that can be killed from here
-        self._starting: dict[Any, tuple[int, float]] = {}  # reference -> worker, when it was asked
+        self._starting: dict[Any, int] = {}
         self._running: dict[Any, tuple[int, Task]] = {}
         self._done: list[Evaluation] = []
         self._n_born = self._n_failed_starts = 0
-        self._looked_s = time.monotonic()
+        self._polled_s, self._looked_s = 0.0, time.monotonic()
         self._waiting_since_s = self._looked_s  # for a first worker
         self._accounts = Accounts({host_unit(), *card_units()} if place.devices[0] != "cpu" else {host_unit()})
         self._node_id = ray.get_runtime_context().get_node_id()
@@ -107,6 +108,10 @@ class RayEvaluator(Evaluator):
     def usage(self) -> Usage:
         if self._place.is_private:
             return Usage()  # the driver's meter sees this machine, and its CPU time includes its descendants'
+        now_s = time.monotonic()
+        if now_s - self._polled_s < _POLL_S * len(self._actors):
+            return self._accounts.total()
+        self._polled_s = now_s
         asked = {self._actors[w].report.remote(): w for w in self._actors if self._dispatcher.is_idle(w)}
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_REPORT_S) if asked else ([], [])
         for reference in ready:
@@ -116,7 +121,7 @@ class RayEvaluator(Evaluator):
 
     def close(self) -> None:
         for worker in list(self._actors):
-            self._kill(worker)
+            self._dismiss(worker)
 
     def _spawn(self) -> None:
         self._n_born += 1
@@ -129,7 +134,7 @@ class RayEvaluator(Evaluator):
             scheduling_strategy="DEFAULT" if self._place.is_private else "SPREAD",
         ).remote(self._order)
         self._actors[worker] = actor
-        self._starting[actor.ready.remote()] = worker, time.monotonic()
+        self._starting[actor.ready.remote()] = worker
 
     def _send(self) -> None:
         for worker, task in self._dispatcher.assign(time.monotonic()):
@@ -152,7 +157,7 @@ class RayEvaluator(Evaluator):
 
     def _take(self, reference: Any) -> None:
         if reference in self._starting:
-            worker, _ = self._starting.pop(reference)
+            worker = self._starting.pop(reference)
             answer = self._answer(reference, worker, starting=True)
             if answer is not None:
                 self._welcome(worker, answer)
@@ -194,9 +199,9 @@ class RayEvaluator(Evaluator):
 
     def _bury(self, worker: int, reason: str, *, starting: bool = False) -> None:
         """Replace a dead worker; what it had goes back into the queue."""
-        self._kill(worker)
+        self._dismiss(worker)
         self._running = {r: (w, t) for r, (w, t) in self._running.items() if w != worker}
-        self._starting = {r: (w, s) for r, (w, s) in self._starting.items() if w != worker}
+        self._starting = {r: w for r, w in self._starting.items() if w != worker}
         if not self._place.is_private:
             self._accounts.died(worker)
         self._done += self._dispatcher.lost(worker, reason)
@@ -205,16 +210,17 @@ class RayEvaluator(Evaluator):
             raise EvaluationError("workers live long enough to start", got=" ".join(reason.split())[:500])
         self._spawn()
 
-    def _kill(self, worker: int) -> None:
+    def _dismiss(self, worker: int) -> None:
+        self._pids.pop(worker, None)
         with suppress(RayError):
             ray.kill(self._actors.pop(worker))
-        if (pid := self._pids.pop(worker, None)) is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # one that is stopped does not hear Ray
 
     def _look_around(self, now_s: float) -> None:
         """Look for workers that hang, and whether the cluster is still there."""
         for worker in self._dispatcher.overdue(now_s):
+            if worker in self._pids:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pids[worker], signal.SIGKILL)  # a process that is stopped does not hear Ray
             self._bury(worker, f"no answer within {self._limits.timeout_s:g} s")
         self._place.check_alive()
         if len(self._starting) < len(self._actors):

@@ -55,7 +55,7 @@ class RayWorkplace(Workplace):
         on_gpus = device.startswith("cuda") or workers.gpus > 0
         self.worker_device = "cuda:0" if on_gpus else "cpu"
         n_visible = torch.cuda.device_count() if device.startswith("cuda") else 0
-        self._answered_s = time.monotonic()
+        self._silent_since_s: float | None = None
         if self.is_private:
             self.n = workers.n
             self.gpus = _share(workers, n_visible) if on_gpus else 0.0
@@ -107,9 +107,11 @@ class RayWorkplace(Workplace):
         host, _, port = self._address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
-            self._answered_s = time.monotonic()
+            self._silent_since_s = None
         except OSError as error:
-            if time.monotonic() - self._answered_s > _GONE_S:
+            now_s = time.monotonic()
+            self._silent_since_s = self._silent_since_s or now_s
+            if now_s - self._silent_since_s > _GONE_S:
                 raise EvaluationError(
                     "the head node of the Ray cluster answers",
                     got=f"{self._address}: {error}",

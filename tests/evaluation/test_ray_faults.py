@@ -128,16 +128,26 @@ def test_workers_that_die_while_they_start_are_not_tried_for_ever(make_evaluator
 def test_workers_for_which_there_is_no_room(
     make_evaluator: Callable[..., Evaluator], place: Callable[..., Any]
 ) -> None:
-    make_evaluator(faulty("Slow"), 4)
-    with pytest.raises(EvaluationError, match="a worker is ready within"):
-        make_evaluator(faulty("Slow"), 1, start_timeout_s=2.0)
+    import ray
+
+    place(1)
+
+    class Holder:
+        pass
+
+    holder = ray.remote(Holder).options(num_cpus=4).remote()
+    try:
+        with pytest.raises(EvaluationError, match="a worker is ready within"):
+            make_evaluator(faulty("Slow"), 1, start_timeout_s=2.0)
+    finally:
+        ray.kill(holder)
 
 
 def test_a_failed_evaluation_of_a_worker_is_recorded_and_never_wins(
     place: Callable[..., Any], log: Log, tmp_path: Path
 ) -> None:
     config = replace(faulty("Hungry"), gens=3)
-    evolve(config, tmp_path / "run", workers=Workers(n=2))
+    evolve(config, tmp_path / "run", workers=Workers(n=1))
     rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
     failed = [r for r in rows if r["type"] == "evaluation" and r["status"] == "failed"]
     assert failed

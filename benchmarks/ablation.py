@@ -32,10 +32,10 @@ from search_spaces.gpt2 import GPT2Space
 from search_spaces.gpt2_genes import genome_of
 from search_spaces.gpt2_grown import GrownWeights
 
-# The winner of seed 0 in runs/2026-11-22_evolution-matters, by its alleles.
+# The winner of seed 1 in runs/2026-11-22_proof-h100, by its alleles.
 GENOME = {
-    "codes": 1, "context": 3, "context.gain": 1.0, "temperature": 0.95, "rarity.knee": 64.0, "copy.rare_boost": 0.35,
-    "copy.rare_value": 0.1, "bias.rarity": 0.0, "copy.salience": 0.5, "copy.match": 8.0, "copy.sink": 6.0, "copy.gain": 16.0,
+    "codes": 0, "context": 3, "context.gain": 1.0, "temperature": 0.85, "rarity.knee": 16.0, "copy.rare_boost": 0.2,
+    "copy.rare_value": 0.05, "bias.rarity": 0.0, "copy.salience": 0.25, "copy.match": 8.0, "copy.sink": 8.0, "copy.gain": 6.0,
 }  # fmt: skip
 
 
@@ -109,11 +109,9 @@ def main() -> None:
         "software": describe_software(),
         "families": dict(zip(full, losses, strict=True)),
     }
-    source = space.source
-    allele = source.alleles[GENOME["codes"]]  # type: ignore[attr-defined]
     svd = grown_space(corpus, device)
-    svd_alleles = [replace(allele, family=replace(allele.family, method="svd"))] * 3
-    svd.source.alleles = tuple(svd_alleles)  # type: ignore[attr-defined]
+    crystals = svd.source.crystals  # type: ignore[attr-defined]
+    crystals.families = tuple(replace(family, method="svd") for family in crystals.families)
     found["families"]["svd codes, context and copy off"] = svd.losses([full["context and copy off"]], test).item()
     found["rank"] = {k: code_loss(corpus, device, k, 0.01) for k in (16, 32, 47, 64, 96, 126, 255)}
     found["unseen_weight"] = {w: code_loss(corpus, device, 47, w) for w in (0.001, 0.003, 0.01, 0.03, 0.1)}

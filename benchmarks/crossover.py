@@ -68,7 +68,7 @@ def main() -> None:
         steps = [int(s) for s in args.steps.split(",")]
         with open_meter("auto", device) as meter:
             context = SpaceContext.of(config, device, lambda: corpus)
-            job = BaselineJob(config, corpus, context, device, folder, Ledger(meter), lambda _: None)
+            job = BaselineJob(config, context, device, folder, Ledger(meter), lambda _: None)
             settings = baseline.Settings(batch=args.batch, tied_head=True)
             trainer = baseline(settings).timed(job, max(steps))
             trainer.prepare()

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -41,12 +42,16 @@ class BaselineJob:
     """
 
     config: RunConfig
-    corpus: Corpus
     context: SpaceContext
     device: str
     folder: Path
     ledger: Ledger
     progress: Callable[[str], None]
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text of `--data`, read when it is first asked for."""
+        return self.context.load_corpus()
 
     @property
     def model_config(self) -> GPT2Config:
@@ -103,6 +108,11 @@ class Baseline(ABC):
     def run(self, job: BaselineJob) -> dict[str, Any]:
         """Results to merge into result.json: at least `best` with `valid_loss` and `test_loss` (nats per token)."""
 
+    def load(self, job: BaselineJob) -> dict[str, Any]:
+        """Read what the baseline learns from (phase "data"). What it is, for the manifest; its "hash" tells whether two
+        runs can be compared. By default the text of `--data`."""
+        return job.corpus.spec
+
     def timed(self, job: BaselineJob, max_steps: int) -> TimedTraining:
         """A trainer for plans of at most `max_steps`. Optional: raises `ConfigError` where there is none."""
         raise ConfigError("clso prove needs a baseline that can be timed by repetition", got=type(self).__name__)
@@ -128,6 +138,7 @@ def run_baseline(
     RunFolder.require_new(out)
     from clso.data import load_corpus
 
+    @cache
     def corpus() -> Corpus:
         return load_corpus(config.data, config.tokenizer, cache_dir)
 
@@ -136,12 +147,12 @@ def run_baseline(
         if config.idle_s and meter.reason is None:
             progress("measuring idle power")
             meter.measure_idle(config.idle_s)
-        progress("reading the text")
+        job = BaselineJob(config, SpaceContext.of(config, device, corpus), device, out, ledger, progress)
+        progress("reading the data")
         with ledger.phase("data"):
-            loaded = corpus()
+            spec = baseline.load(job)
         folder = RunFolder.create(out, config)
         try:
-            context = SpaceContext.of(config, device, lambda: loaded)
             folder.write_json(
                 "manifest.json",
                 {
@@ -149,11 +160,10 @@ def run_baseline(
                     "hardware": describe_device(device),
                     "plugins": {"baseline": plugin.describe()},
                     "settings": json.loads(json.dumps(asdict(baseline.settings))),
-                    "corpus": loaded.spec,
+                    "corpus": spec,
                     "seed": config.seed,
                 },
             )
-            job = BaselineJob(config, loaded, context, device, out, ledger, progress)
             result = {"baseline": name, **baseline.run(job), **ledger.summary(), "seed": config.seed}
             folder.write_json("result.json", result)
             return result

@@ -38,6 +38,8 @@ class RunConfig:
     """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes on from any folder)."""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     """Options of the search space, by name; the rest have its defaults. A table in TOML."""
+    task: str = ""
+    """Sequence task to search on, for a space that takes one; none: the text."""
     library: str = "grown"
     """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the control), or "warm" (cut
     from `checkpoint`)."""

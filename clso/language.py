@@ -48,6 +48,8 @@ class SpaceContext:
     """Overrides of `GPT2Config` (n_layers, d_model, n_heads, n_positions)."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the user set of the space's `Options`."""
+    task: str = ""
+    """The sequence task that a space with `takes_tasks` is searched on, instead of a text."""
 
     @classmethod
     def of(cls, config: RunConfig, device: str, load_corpus: Callable[[], Corpus]) -> SpaceContext:
@@ -63,6 +65,7 @@ class SpaceContext:
             fitness_tokens=config.fitness_tokens,
             model=config.model_sizes,
             options=config.options,
+            task=config.task,
         )
 
 
@@ -88,7 +91,7 @@ class LanguageModelSpace(SearchSpace):
         self.context = context
 
     @classmethod
-    def from_context(cls, context: SpaceContext) -> LanguageModelSpace:
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
         return cls(context)
 
     @cached_property

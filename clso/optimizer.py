@@ -25,7 +25,8 @@ from clso.space import Genome, SearchSpace
 __all__ = ["Callback", "Optimizer", "Result", "minimize"]
 
 _BATCH = 8  # evaluations between two looks at the surrogate: audits are ranked within a batch
-_REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
+_POOL = 20
+_MIN_OBSERVATIONS = 16
 
 
 class Optimizer:
@@ -47,6 +48,7 @@ class Optimizer:
         seed: int = 0,
         seeds: Sequence[Genome] | None = None,
         batch: int = _BATCH,
+        pool: int = _POOL,
         refit_every: int = 1,
         rank: Callable[[list[Genome]], Rank | None] = lambda candidates: None,
     ) -> None:
@@ -59,21 +61,29 @@ class Optimizer:
             seed: decides everything: equal seeds and equal values give equal runs.
             seeds: genomes to try first; the space's own by default.
             batch: how many candidates `ask` picks at a time.
+            pool: children bred, once the surrogate is trusted, for each one that is measured.
             refit_every: proposals between two fits of the surrogate.
             rank: how predicted values order given candidates; by themselves where it returns None.
 
         Raises:
             ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an unknown surrogate.
         """
-        if batch < 1:
-            raise ConfigError("a batch holds at least one candidate", got=batch)
+        if batch < 1 or pool < 1:
+            raise ConfigError("a batch and a pool hold at least one candidate", got=(batch, pool))
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         seeds = self.space.seeds() if seeds is None else seeds
         self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
         encoder = Encoder([len(g) for g in self.space.genes], self.space.descriptors())
-        self.screener = Screener(surrogate, encoder, seed=seed, refit_every=refit_every)
+        self.screener = Screener(
+            surrogate,
+            encoder,
+            seed=seed,
+            evaluate_share=1 / pool,
+            min_observations=_MIN_OBSERVATIONS,
+            refit_every=refit_every,
+        )
         self._rank, self._batch = rank, batch
         self._queue: list[Genome] = []  # picked and not yet handed out
         self._pending: dict[Genome, None] = {}  # picked and not yet told
@@ -127,9 +137,12 @@ class Optimizer:
             GenomeError: a genome of another space.
         """
         if value is not None:
-            evaluations = [Evaluation(self.space.validate(measured), 0, (float(value),))]  # type: ignore[arg-type]
+            evaluations = [Evaluation(tuple(measured), 0, (float(value),))]  # type: ignore[arg-type]
         else:
             evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
+        for evaluation in evaluations:
+            if evaluation.genome not in self._pending:  # what was asked is known to be of this space
+                self.space.validate(evaluation.genome)
         self.engine.tell(evaluations)
         for evaluation in evaluations:
             self._pending.pop(evaluation.genome, None)

@@ -20,13 +20,16 @@ class NoOptions:
     """What a space takes that has nothing to set."""
 
 
-def make_options(kind: type, values: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass `kind` with `values` set. Raises `ConfigError` for an unknown key or a wrong type."""
-    _check_keys(kind, values)
+def make_options(kind: type, values: Mapping[str, Any], *, of: str = "this search space") -> Any:
+    """An instance of the dataclass `kind` with `values` set; `of` names whose options they are, for errors.
+
+    Raises `ConfigError` for an unknown key or a wrong type.
+    """
+    _check_keys(kind, values, of)
     return kind(**checked(kind, dict(values)))
 
 
-def parse_options(kind: type, pairs: Iterable[str]) -> dict[str, Any]:
+def parse_options(kind: type, pairs: Iterable[str], *, of: str = "this search space") -> dict[str, Any]:
     """`KEY=VALUE` texts as values of the fields' types. Raises `ConfigError`."""
     texts: dict[str, str] = {}
     for pair in pairs:
@@ -34,7 +37,7 @@ def parse_options(kind: type, pairs: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise ConfigError("an option is KEY=VALUE", got=pair)
         texts[key.strip()] = text.strip()
-    _check_keys(kind, texts)
+    _check_keys(kind, texts, of)
     defaults = {f.name: f.default for f in fields(kind)}
     return {key: _convert(key, text, type(defaults[key])) for key, text in texts.items()}
 
@@ -46,14 +49,12 @@ def _convert(key: str, text: str, kind: type) -> Any:
         raise ConfigError(f"option {key} is of type {kind.__name__}", got=text) from error
 
 
-def _check_keys(kind: type, keys: Iterable[str]) -> None:
+def _check_keys(kind: type, keys: Iterable[str], of: str) -> None:
     known = [f.name for f in fields(kind)]
     for key in keys:
         if not known:
-            raise ConfigError("this search space takes no options", got=key, remedy="Remove it.")
+            raise ConfigError(f"{of} takes no options", got=key, remedy="Remove it.")
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(
-                "unknown option of this search space", got=key, remedy=f"{hint}Known: {', '.join(known)}."
-            )
+            raise ConfigError(f"unknown option of {of}", got=key, remedy=f"{hint}Known: {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""Search spaces, surrogates and baselines, found through entry points. Nothing is imported until it is selected."""
+"""What plugs in, found through entry points: spaces, surrogates, baselines, models, tasks. Imported when it is selected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clso.errors import ClsoError, PluginError
 
 __all__ = ["Group", "Plugin", "absolute", "available", "load"]
 
-Group = Literal["search_spaces", "surrogates", "baselines"]
+Group = Literal["search_spaces", "surrogates", "baselines", "models", "tasks"]
 
 _TRACEBACK = "Set CLSO_TRACEBACK=1 to see the traceback."
 

@@ -18,7 +18,7 @@ from clso import plugins
 from clso.config import RunConfig
 from clso.device import resolve_device
 from clso.energy import open_meter
-from clso.errors import PluginError, RunFolderError
+from clso.errors import ConfigError, PluginError, RunFolderError
 from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
@@ -175,7 +175,10 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
         if not all(callable(getattr(estimator, method, None)) for method in ("fit", "predict")):
             raise PluginError("a surrogate's estimator has fit and predict", got=repr(estimator))
     space = plugins.load("search_spaces", config.space)
-    make_options(space.subclass_of(SearchSpace).Options, config.options)
+    kind = space.subclass_of(SearchSpace)
+    make_options(kind.Options, config.options)
+    if config.task and not kind.takes_tasks:
+        raise ConfigError(f"space {config.space!r} is searched on a text", got=config.task, remedy="Use --space nsm.")
     return space, surrogate
 
 

@@ -9,11 +9,10 @@ off for good.
 
 from __future__ import annotations
 
-import base64
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
@@ -23,6 +22,8 @@ import numpy.typing as npt
 
 from clso.encoding import Encoder
 from clso.errors import ConfigError, EvaluationError, GenomeError, RunFolderError
+from clso.packing import pack, pack_rows, unpack, unpack_rows
+from clso.portfolio import AUDIT, Portfolio
 from clso.ranks import rank_correlation
 from clso.space import Genome
 
@@ -67,7 +68,7 @@ class _Batch:
     """One screening between `screen` and the arrival of its evaluations."""
 
     predicted: dict[Genome, float]  # of the chosen, in candidate order; NaN where nothing was predicted
-    audits: frozenset[Genome]
+    ways: dict[Genome, int]  # how each of them was picked (`clso.portfolio`); empty where nothing was predicted
     arrived: dict[Genome, float] = field(default_factory=dict)
 
 
@@ -79,10 +80,10 @@ class Screener:
        trusted once at least `min_audits` of them give a Spearman correlation of `trust_threshold` or more
        that chance gives in under 5 % of cases (rho sqrt(n - 1) >= 1.645). After two audit windows without
        that it is switched off.
-    3. Trusted, `evaluate_share` of the candidates are chosen, `audit_share` of those uniformly among the
-       ones that the predictions did not pick. When the correlation over the last `audit_window` audits
-       falls below `trust_threshold`, the surrogate is switched off. So is one that raises or predicts a
-       value that is not finite.
+    3. Trusted, `evaluate_share` of the candidates are chosen, in the three ways of `clso.portfolio.Portfolio`:
+       the best predictions, good ones at random, and audits, uniformly among the rest. When the correlation
+       over the last `audit_window` audits falls below `trust_threshold`, the surrogate is switched off. So is
+       one that raises or predicts a value that is not finite.
     4. Switched off, or without an estimator, everything is chosen.
 
     Audits are compared after subtracting the medians of their batch, predicted and true: what is tested is
@@ -98,7 +99,6 @@ class Screener:
         *,
         seed: int,
         evaluate_share: float = 0.2,
-        audit_share: float = 0.25,
         min_observations: int = 32,
         trust_threshold: float = 0.2,
         audit_window: int = 64,
@@ -110,9 +110,8 @@ class Screener:
         Raises:
             ConfigError: a share outside (0, 1], a threshold outside [-1, 1], or a count below its minimum.
         """
-        for name, share in (("evaluate_share", evaluate_share), ("audit_share", audit_share)):
-            if not 0 < share <= 1:
-                raise ConfigError(f"{name} lies in (0, 1]", got=share)
+        if not 0 < evaluate_share <= 1:
+            raise ConfigError("evaluate_share lies in (0, 1]", got=evaluate_share)
         if not -1 <= trust_threshold <= 1:
             raise ConfigError("trust_threshold lies in [-1, 1]", got=trust_threshold)
         if min_observations < 2 or min_audits < 3 or audit_window < min_audits or refit_every < 1:
@@ -121,18 +120,21 @@ class Screener:
                 got=(min_observations, min_audits, audit_window, refit_every),
             )
         self._make_estimator, self._encoder, self._seed = make_estimator, encoder, seed
-        self._evaluate_share, self._audit_share = evaluate_share, audit_share
+        self._evaluate_share = evaluate_share
         self._min_observations, self._trust_threshold = min_observations, trust_threshold
         self._min_audits, self._refit_every = min_audits, refit_every
         self._rng = np.random.default_rng(seed)
+        self._portfolio = Portfolio(self._rng)
+        self._lowest = math.inf  # of the batches that are closed
         self._estimator: Estimator | None = None
         self._rows: list[tuple[Genome, float]] = []  # the rows of the last fit, then those observed since
+        self._features = encoder.encode([])  # of the first rows; those of the last fit
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # calls of `screen` since
         self._open: deque[_Batch] = deque()  # screenings with evaluations to come, oldest first
         self._audits: deque[tuple[float, float]] = deque(maxlen=audit_window)  # centred (predicted, true)
         self._correlation: float | None = None  # of `_audits`
-        self._n_audits = self._n_observed = self._n_screened_out = 0
+        self._n_audits = self._n_screened_out = 0
         self._trusted = False
         self._disabled_reason: str | None = None
         self._fit_time_s = 0.0
@@ -182,13 +184,12 @@ class Screener:
         if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
             raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
         genomes = list(map(tuple, genomes))
+        if self._make_estimator is None or self.disabled:
+            return
         owners = [next((b for b in self._open if genome in b.predicted), None) for genome in genomes]
         others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
         if others:
             self._encoder.encode(others)  # raises for genomes of another space
-        self._n_observed += len(genomes)
-        if self._make_estimator is None or self.disabled:
-            return
         for genome, owner, value in zip(genomes, owners, map(float, values), strict=True):
             if owner is not None:
                 owner.arrived[genome] = value
@@ -219,28 +220,25 @@ class Screener:
         if not candidates or self._make_estimator is None or self.disabled:
             return everything
         genomes = [tuple(candidate) for candidate in candidates]
-        if self._n_observed < self._min_observations:
-            self._open.append(_Batch(dict.fromkeys(genomes, math.nan), frozenset()))
+        if not self._n_fit and len(self._rows) < self._min_observations:  # what stragglers hold back does not count
+            self._open.append(_Batch(dict.fromkeys(genomes, math.nan), {}))
             return everything
         ranked = self._predict(genomes, rank)
         if ranked is None:
             return everything
         values, order = ranked
-        chosen, audits = self._choose(order, minimum if self._trusted else len(genomes))
-        self._n_screened_out += len(genomes) - len(chosen)
+        n_chosen = max(minimum, 2, round(self._evaluate_share * len(genomes))) if self._trusted else len(genomes)
+        if n_chosen < len(genomes):
+            ways = self._portfolio.choose(order, n_chosen)
+        else:
+            ways = dict.fromkeys(range(len(genomes)), AUDIT)
+        self._n_screened_out += len(genomes) - len(ways)
         predicted = values.tolist()
-        self._open.append(_Batch({genomes[i]: predicted[i] for i in chosen}, frozenset(genomes[i] for i in audits)))
-        return Screening(chosen, audits, list(map(Prediction, genomes, predicted)))
-
-    def _choose(self, order: list[int], minimum: int) -> tuple[list[int], list[int]]:
-        n = len(order)
-        n_chosen = min(n, max(minimum, 2, round(self._evaluate_share * n)))
-        if n_chosen == n:
-            return list(range(n)), list(range(n))
-        n_audits = min(n_chosen - 1, max(1, round(self._audit_share * n_chosen)))
-        best, rest = order[: n_chosen - n_audits], order[n_chosen - n_audits :]
-        audits = sorted(rest[i] for i in self._rng.permutation(len(rest))[:n_audits])
-        return sorted(best + audits), audits
+        self._open.append(
+            _Batch({genomes[i]: predicted[i] for i in ways}, {genomes[i]: way for i, way in ways.items()})
+        )
+        audits = [i for i, way in ways.items() if way == AUDIT]
+        return Screening(list(ways), audits, list(map(Prediction, genomes, predicted)))
 
     def _predict(self, genomes: list[Genome], rank: Rank | None) -> tuple[Floats, list[int]] | None:
         """Predicted values, shape (n,), and their order, fitting first when that is due; None after switching off."""
@@ -250,12 +248,15 @@ class Screener:
             self._since_fit += 1
             due = self._n_fit == 0 or (self._since_fit >= self._refit_every and len(self._rows) > self._n_fit)
             if due:
-                self._rows = self._rows[-_MAX_FIT_ROWS:]
+                n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
+                self._rows, self._features = self._rows[n_old:], self._features[n_old:]
                 self._n_fit, self._since_fit = len(self._rows), 0
             if due or self._estimator is None:  # None after a resume: the fit in force is made again
                 rows = self._rows[: self._n_fit]
+                new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
+                self._features = np.concatenate([self._features, new])
                 self._estimator = self._make_estimator(self._seed)
-                self._estimator.fit(self._encoder.encode([g for g, _ in rows]), _winsorised([v for _, v in rows]))
+                self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
             values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
@@ -279,12 +280,16 @@ class Screener:
     def _close(self, batch: _Batch) -> None:
         arrived = [(genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived]
         self._rows.extend(arrived)
-        if not any(genome in batch.audits for genome, _ in arrived):
+        best_before = self._lowest
+        self._lowest = min([best_before, *(value for _, value in arrived)])
+        if any(way != AUDIT for way in batch.ways.values()):
+            self._portfolio.credit([(batch.ways[genome], value < best_before) for genome, value in arrived])
+        if AUDIT not in (batch.ways.get(genome) for genome, _ in arrived):
             return
         predicted_centre = median(batch.predicted[genome] for genome, _ in arrived)
         true_centre = median(value for _, value in arrived)
         for genome, value in arrived:
-            if genome in batch.audits:
+            if batch.ways[genome] == AUDIT:
                 self._audits.append((batch.predicted[genome] - predicted_centre, value - true_centre))
                 self._n_audits += 1
         self._judge()
@@ -309,6 +314,7 @@ class Screener:
         self._disabled_reason, self._trusted = reason, False
         self._estimator, self._rows, self._n_fit = None, [], 0
         self._open.clear()
+        self._features = self._features[:0]
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs.
@@ -317,20 +323,21 @@ class Screener:
         """
         return {
             "rng": self._rng.bit_generator.state,
-            "rows": _pack_rows(self._rows) if with_rows else len(self._rows),
+            "rows": pack_rows(self._rows) if with_rows else len(self._rows),
             "n_fit": self._n_fit,
             "since_fit": self._since_fit,
             "open": [
                 {
-                    "predicted": _pack_rows(batch.predicted.items()),
-                    "audited": [g in batch.audits for g in batch.predicted],
-                    "arrived": _pack_rows(batch.arrived.items()),
+                    "predicted": pack_rows(batch.predicted.items()),
+                    "ways": list(batch.ways.values()),
+                    "arrived": pack_rows(batch.arrived.items()),
                 }
                 for batch in self._open
             ],
-            "audits": _pack(self._audits, "<f8"),
+            "portfolio": self._portfolio.state_dict(),
+            "lowest": None if math.isinf(self._lowest) else self._lowest,
+            "audits": pack(self._audits, "<f8"),
             "n_audits": self._n_audits,
-            "n_observed": self._n_observed,
             "n_screened_out": self._n_screened_out,
             "trusted": self._trusted,
             "disabled_reason": self._disabled_reason,
@@ -352,11 +359,13 @@ class Screener:
             self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
             self._open.clear()
             for batch in state["open"]:
-                predicted = dict(_unpack_rows(batch["predicted"], n_genes))
-                audits = frozenset(g for g, audit in zip(predicted, batch["audited"], strict=True) if audit)
-                self._open.append(_Batch(predicted, audits, dict(_unpack_rows(batch["arrived"], n_genes))))
+                predicted = dict(unpack_rows(batch["predicted"], n_genes))
+                ways = dict(zip(predicted, map(int, batch["ways"]), strict=bool(batch["ways"])))
+                self._open.append(_Batch(predicted, ways, dict(unpack_rows(batch["arrived"], n_genes))))
+            self._portfolio.load_state_dict(state["portfolio"])
+            self._lowest = math.inf if state["lowest"] is None else float(state["lowest"])
             if observed is None:
-                self._rows = _unpack_rows(state["rows"], n_genes)
+                self._rows = unpack_rows(state["rows"], n_genes)
             else:  # the last of what was observed, but for what open screenings hold
                 end = len(observed) - sum(len(batch.arrived) for batch in self._open)
                 self._rows = list(observed[end - int(state["rows"]) : end])
@@ -364,10 +373,9 @@ class Screener:
                     raise ValueError(f"{state['rows']} observed rows are needed, there are {end}")
             self._encoder.encode([genome for genome, _ in self._rows])
             self._audits.clear()
-            self._audits.extend(map(tuple, _unpack(state["audits"], "<f8").reshape(-1, 2).tolist()))
+            self._audits.extend(map(tuple, unpack(state["audits"], "<f8").reshape(-1, 2).tolist()))
             self._correlation = rank_correlation(self._audits)
-            self._n_audits, self._n_observed = int(state["n_audits"]), int(state["n_observed"])
-            self._n_screened_out = int(state["n_screened_out"])
+            self._n_audits, self._n_screened_out = int(state["n_audits"]), int(state["n_screened_out"])
             self._trusted, self._disabled_reason = bool(state["trusted"]), state["disabled_reason"]
             self._fit_time_s = float(state["fit_time_s"])
         except (KeyError, TypeError, ValueError, GenomeError) as error:
@@ -376,7 +384,7 @@ class Screener:
                 got=str(error),
                 remedy="Resume from an older checkpoint",
             ) from error
-        self._estimator = None
+        self._estimator, self._features = None, self._features[:0]
 
 
 def _winsorised(values: Sequence[float]) -> Floats:
@@ -388,23 +396,3 @@ def _winsorised(values: Sequence[float]) -> Floats:
     median = np.median(v)
     cut: Floats = np.minimum(v, median + (median - v.min()) + 1e-12)
     return cut
-
-
-def _pack(numbers: Iterable[Any], kind: str) -> str:
-    """Base64 of a little-endian array: exact, and cheap enough for a checkpoint every generation."""
-    return base64.b64encode(np.array(list(numbers), dtype=kind).tobytes()).decode()
-
-
-def _unpack(packed: str, kind: str) -> npt.NDArray[Any]:
-    return np.frombuffer(base64.b64decode(packed), dtype=kind)
-
-
-def _pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
-    pairs = list(rows)
-    return {"genomes": _pack((g for g, _ in pairs), "<i4"), "values": _pack((v for _, v in pairs), "<f8")}
-
-
-def _unpack_rows(packed: dict[str, str], n_genes: int) -> list[tuple[Genome, float]]:
-    values = _unpack(packed["values"], "<f8")
-    genomes = _unpack(packed["genomes"], "<i4").reshape(len(values), n_genes)
-    return [(tuple(genome), value) for genome, value in zip(genomes.tolist(), values.tolist(), strict=True)]

@@ -23,6 +23,7 @@ from clso.space import Genome, SearchSpace
 
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
+_POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
 _REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
 
 
@@ -88,6 +89,7 @@ class Search:
             surrogate=make_estimator,
             engine=self.engine,
             seed=config.seed,
+            pool=_POOL,
             refit_every=_REFIT_EVERY,
             rank=self._rank,
         )

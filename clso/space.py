@@ -17,6 +17,8 @@ from clso.errors import GenomeError
 from clso.options import NoOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from clso.evaluation.results import Evaluation
@@ -57,6 +59,8 @@ class SearchSpace(ABC):
     name: str = ""
     cost_names: tuple[str, ...] = ()
     """Costs of a genome that are known without measuring it, such as "flops"."""
+    takes_tasks: ClassVar[bool] = False
+    """Whether `from_context` builds a space for a sequence task where `context.task` names one."""
     Options: ClassVar[type] = NoOptions
     """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have defaults. A space that
     declares one is built with `make_options(cls.Options, context.options)`."""
@@ -98,6 +102,12 @@ class SearchSpace(ABC):
 
     def prepare(self) -> None:
         """Do the costly set-up (build the library); its time and energy are charged to the run."""
+
+    def conclude(self, genome: Genome, folder: Path) -> dict[str, Any]:
+        """What result.json says of the winner besides, for a space that is no language model; its key `best` joins the
+        result's own. A model is written to the new folder `folder` and measured from there, on data that no selection saw.
+        """
+        return {}
 
     def validate(self, genome: Sequence[int]) -> Genome:
         """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the space."""

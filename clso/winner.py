@@ -12,6 +12,7 @@ from clso.errors import RunFolderError
 from clso.language import token_blocks
 from clso.models.gpt2 import GPT2, text_loss
 from clso.models.hf import save_hf
+from clso.models.pointer import PointerGPT2
 from clso.models.store import load_model
 from clso.records import RunFolder
 
@@ -50,8 +51,12 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
         raise RunFolderError(
             "transformers reads exact GPT-2s only",
             got=f"a winner of space {folder.config.space} ({type(model).__name__})",
-            remedy=f"{_winner(folder)} holds the whole model, for clso.models.store.load_model; transformers would read "
-            "its GPT-2 part alone from there, which is another model, with a higher loss.",
+            remedy=f"{_winner(folder)} holds the whole model, for clso.models.store.load_model"
+            + (
+                "; transformers would read its GPT-2 part alone from there, which is another model, with a higher loss."
+                if isinstance(model, PointerGPT2)
+                else "."
+            ),
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError("an export needs a new folder", got=str(out), remedy="Choose another one.")

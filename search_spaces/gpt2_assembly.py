@@ -85,5 +85,6 @@ class Assembly(Embeddings, Heads):
         boost = torch.exp(gain["copy.rare_boost"][:, None] * self.rarity).to(dtype)
         torch.mul(crystals.names.to(dtype), boost[..., None], out=out[:, :, layout.identity_dims])
         # ln_f's bias is all ones: sqrt(d) along this direction
-        out[:, :, layout.one] = (crystals.log_p[self.family] / math.sqrt(layout.d_model)).to(dtype)
+        bias = crystals.log_p[self.family] + gain["bias.rarity"][:, None] * self.rarity
+        out[:, :, layout.one] = (bias / math.sqrt(layout.d_model)).to(dtype)
         return out

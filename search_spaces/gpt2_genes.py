@@ -26,7 +26,11 @@ __all__ = [
 ]
 
 _CODE_SHARE, _IDENTITY_SHARE = 0.39, 0.33  # of the residual dimensions that are not reserved
-_SMOOTHINGS = ((0.7, 0.4), (1.0, 0.7))  # what is added to continuation counts, and the discount
+_FAMILIES = (
+    # smoothing, discount, weight of unseen pairs
+    (0.7, 0.4, 0.003),
+    (1.0, 0.6, 0.007),
+)
 
 CONTEXTS: tuple[tuple[str, float], ...] = (
     ("lag", 1),
@@ -44,16 +48,18 @@ GAINS: dict[str, tuple[float, ...]] = {
     "temperature": (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05),
     # Occurrences from which a token counts as common: rarity = -log(1 + count / knee), less its mean over a text. What
     # follows is therefore said of a typical token, and the strengths do not depend on the slopes.
-    "rarity.knee": (16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
+    "rarity.knee": (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
     # Rarity's power in the boost that a copied token gets, and in the strength of a copied name.
     "copy.rare_boost": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65),
     "copy.rare_value": (-0.1, 0.0, 0.05, 0.1, 0.15, 0.2),
+    # Rarity's slope in the unigram bias.
+    "bias.rarity": (-0.2, -0.15, -0.1, -0.05, 0.0, 0.05),
     # Scores of the copy head: rarity of the token to copy, match of its predecessor with the current token, sink.
     "copy.salience": (0.0, 0.25, 0.5, 1.0, 1.5),
-    "copy.match": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
-    "copy.sink": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
+    "copy.match": (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0),
+    "copy.sink": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
     # Logits that a copied token gains; 0 switches the head off.
-    "copy.gain": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0),
+    "copy.gain": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0),
 }
 
 MLPS: tuple[tuple[str, int], ...] = (("off", 0), ("random-feature", 64), ("block-sparse", 64), ("low-rank", 64))
@@ -70,6 +76,7 @@ _HAND_SET = {
     "rarity.knee": 64.0,
     "copy.rare_boost": 0.3,
     "copy.rare_value": 0.0,
+    "bias.rarity": 0.0,
     "copy.salience": 0.5,
     "copy.match": 6.0,
     "copy.sink": 6.0,
@@ -85,7 +92,7 @@ def layout_of(config: GPT2Config) -> Layout:
 def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
     """The families of codes that the first gene picks from."""
     rank = layout_of(config).code
-    return tuple(CodeFamily(rank, smoothing=s, discount=d, unseen_weight=0.006) for s, d in _SMOOTHINGS)
+    return tuple(CodeFamily(rank, smoothing=s, discount=d, unseen_weight=u) for s, d, u in _FAMILIES)
 
 
 def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:

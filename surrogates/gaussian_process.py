@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
+from scipy.special import ndtri
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 __all__ = ["MedianGaussianProcess", "gp"]
 
+_TIE_SLOPE = 1e-6
 _PROBE = 64  # rows whose distances the kernel's scale is read from
 
 
@@ -22,15 +24,21 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
     so that a fit is one Cholesky factorisation: a likelihood optimiser takes a hundred times as long and ranks no better.
     Rows come in order of observation, and the last ones are nearest to what an evolving population proposes next.
 
+    Targets become normal scores by their ranks (van der Waerden), so that a few disastrous rows, or a loss that flattens out
+    near its best, do not take the fit for themselves; `predict` maps back through the targets seen. Columns that tell much
+    of the scores by themselves weigh more in the distance (a rough automatic relevance determination, without an optimiser).
+
     Float32 features are worked on in float32: the noise on the diagonal keeps the system well within its precision.
 
     Attributes:
-        rows_, weights_: the rows in use (m, p), less `centre_` (p,), and their weights (m,).
-        gamma_, mean_: the kernel's exponent and the mean of the targets.
+        rows_, weights_: the rows in use (m, p), scaled, and their weights (m,).
+        centre_, scale_: what is subtracted from each column, and what it is multiplied with then (p,).
+        gamma_: the kernel's exponent.
+        scores_, targets_: normal scores (m,) and the targets that they stand for, ascending.
     """
 
     def __init__(
-        self, max_points: int = 384, noise: float = 0.05, width: float = 1.5, random_state: int | None = None
+        self, max_points: int = 384, noise: float = 0.05, width: float = 1.0, random_state: int | None = None
     ) -> None:
         """`noise` is the noise's variance against the process's; gamma is `width` over the median squared distance, which
         is taken over rows drawn by `random_state`."""
@@ -47,30 +55,40 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
             features, targets = check_X_y(X, y, y_numeric=True, dtype=[np.float64, np.float32])
         self.n_features_in_ = features.shape[1]
         rows, targets = features[-self.max_points :], targets[-self.max_points :]
+        self.targets_ = np.sort(targets).astype(np.float64)
+        scores = _normal_scores(self.targets_)
+        self.scores_ = scores
+        z = scores[self.targets_.searchsorted(targets)].astype(rows.dtype)
         self.centre_ = rows.mean(axis=0)  # small numbers lose less in |a|^2 + |b|^2 - 2ab
-        self.rows_ = rows - self.centre_
+        rows = rows - self.centre_
+        told = np.abs(z @ rows) / np.sqrt(np.einsum("ij,ij->j", rows, rows) + 1)
+        self.scale_ = np.sqrt(1 + told / (np.sqrt(np.mean(told**2)) or 1))
+        self.rows_ = rows * self.scale_
         self._norms = np.einsum("ij,ij->i", self.rows_, self.rows_)
         kernel = self._distances(self.rows_)
         probe = np.random.default_rng(self.random_state).permutation(len(rows))[:_PROBE]
         median = float(np.median(kernel[np.ix_(probe, probe)][np.triu_indices(len(probe), 1)])) if len(rows) > 1 else 0
         self.gamma_ = self.width / median if median > 0 else 1.0
-        self.mean_ = float(targets.mean())
         self._to_kernel(kernel)
         kernel[np.diag_indices_from(kernel)] = 1 + self.noise
         # The transpose of a symmetric matrix is the layout that LAPACK can work on in place.
         factor = cho_factor(kernel.T, lower=True, overwrite_a=True, check_finite=False)
-        self.weights_ = cho_solve(factor, (targets - self.mean_).astype(kernel.dtype), check_finite=False)
+        self.weights_ = cho_solve(factor, z, check_finite=False)
         return self
 
     def predict(self, X: npt.ArrayLike) -> Any:
-        """Posterior means of the rows of `X`, shape (n,)."""
+        """Posterior means of the rows of `X`, shape (n,), on the scale of the targets."""
         features: Any = X
         if not (_is_plain(X) and features.shape[1] == getattr(self, "n_features_in_", -1)):
             check_is_fitted(self)
             features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        kernel = self._distances(features - self.centre_)
+        kernel = self._distances((features - self.centre_) * self.scale_)
         self._to_kernel(kernel)
-        return self.mean_ + kernel @ self.weights_
+        z = (kernel @ self.weights_).astype(np.float64)
+        # Beyond the best and the worst target seen, and among equal ones, the order of the scores is kept.
+        spread = float(self.targets_[-1] - self.targets_[0])
+        outside = z - np.clip(z, self.scores_[0], self.scores_[-1])
+        return np.interp(z, self.scores_, self.targets_) + spread * (outside + _TIE_SLOPE * z)
 
     def _distances(self, features: Any) -> Any:
         """Squared Euclidean distances of centred `features`, shape (n, p), to the rows in use, (n, m)."""
@@ -85,6 +103,12 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         distances *= -self.gamma_
         np.minimum(distances, 0, out=distances)  # rounding can leave -1e-7 of a distance
         np.exp(distances, out=distances)
+
+
+def _normal_scores(ordered: npt.NDArray[np.float64]) -> Any:
+    """Normal quantiles of the ranks of ascending values, shape (n,); equal ones share their mean rank."""
+    below, not_above = ordered.searchsorted(ordered), ordered.searchsorted(ordered, side="right")
+    return ndtri((below + not_above) / (2 * len(ordered)))
 
 
 def _is_plain(X: Any) -> bool:

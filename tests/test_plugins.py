@@ -11,10 +11,12 @@ from clso import plugins
 from clso.baseline import Baseline
 from clso.config import RunConfig
 from clso.errors import PluginError
+from clso.models.sequence import SequenceModel
 from clso.space import SearchSpace
+from clso.tasks.base import Task
 
 
-@pytest.mark.parametrize("group", ["search_spaces", "surrogates", "baselines"])
+@pytest.mark.parametrize("group", ["search_spaces", "surrogates", "baselines", "models", "tasks"])
 def test_every_entry_point_resolves(group: plugins.Group) -> None:
     found = plugins.available(group)
     assert found
@@ -26,6 +28,10 @@ def test_every_entry_point_resolves(group: plugins.Group) -> None:
             assert issubclass(plugin.subclass_of(SearchSpace), SearchSpace)
         elif group == "baselines":
             assert issubclass(plugin.subclass_of(Baseline), Baseline)
+        elif group == "models":
+            assert plugin.subclass_of(SequenceModel).name == name
+        elif group == "tasks":
+            assert plugin.subclass_of(Task).name == name
         else:
             estimator = plugin.value(0)
             assert hasattr(estimator, "fit")

@@ -128,8 +128,8 @@ def test_useful_surrogate_screens_four_fifths_and_finds_better_candidates() -> N
         if s in screened:
             assert 1 <= len(s.audits) < len(s.chosen)
             picked = set(s.chosen) - set(s.audits)
-            others = set(range(POPULATION)) - picked
-            assert max(s.predictions[i].value for i in picked) <= min(s.predictions[i].value for i in others)
+            better_half = sorted(range(POPULATION), key=lambda i: s.predictions[i].value)[: POPULATION // 2]
+            assert picked <= set(better_half)
             assert [p.genome for p in s.predictions] == population
     late = [
         np.mean([linear(candidates(g)[i], g) for i in set(log[g].chosen) - set(log[g].audits)]) for g in range(20, 30)
@@ -310,10 +310,12 @@ def test_audits_are_spread_over_all_that_was_not_picked() -> None:
     screener = make(ridge)
     run(screener, 4)
     population = candidates(50)
-    picks = [set(s.audits) for s in (screener.screen(population) for _ in range(300))]
-    counts = np.bincount([i for audits in picks for i in audits], minlength=POPULATION)
-    assert np.count_nonzero(counts == 0) == 4  # the four best predictions
-    assert counts[counts > 0].min() > 5  # 600 draws of 28: 21 each
+    picks = [(set(s.audits), s.predictions) for s in (screener.screen(population) for _ in range(300))]
+    counts = np.bincount([i for audits, _ in picks for i in audits], minlength=POPULATION)
+    best = min(range(POPULATION), key=lambda i: picks[0][1][i].value)
+    assert counts[best] == 0
+    worse = sorted(range(POPULATION), key=lambda i: picks[0][1][i].value)[POPULATION // 2 :]
+    assert min(counts[i] for i in worse) > 5  # 600 draws of 28: 21 each
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -331,8 +333,6 @@ def test_bad_arguments_are_refused() -> None:
     for share in (0.0, 1.5):
         with pytest.raises(ConfigError):
             Screener(ridge, encoder, seed=0, evaluate_share=share)
-        with pytest.raises(ConfigError):
-            Screener(ridge, encoder, seed=0, audit_share=share)
     with pytest.raises(ConfigError):
         Screener(ridge, encoder, seed=0, trust_threshold=2.0)
     with pytest.raises(ConfigError):
@@ -347,6 +347,7 @@ def test_bad_arguments_are_refused() -> None:
         lambda state: state["rows"].update(genomes="AAAA"),
         lambda state: state["rng"].update(bit_generator="MT19937"),
         lambda state: state.update(audits=[[1.0]]),
+        lambda state: state["portfolio"].update(wins=[1.0]),
     ],
 )
 def test_damaged_state_is_refused(damage: Callable[[dict[str, Any]], Any]) -> None:

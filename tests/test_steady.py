@@ -87,6 +87,29 @@ def test_screening_works_when_answers_come_late() -> None:
     assert search.counts["screened_out"] > search.counts["evaluated"]
 
 
+def test_a_straggler_of_the_first_batch_holds_the_surrogate_back_and_does_not_switch_it_off() -> None:
+    """Rows are learnt from in the order of proposals, so that with one straggler there are none for a while."""
+
+    class Straggles(Shuffled):
+        held: Genome | None = None
+        n_done = 0
+
+        def completed(self) -> list[Evaluation]:
+            self.held = self.held or self._out.pop(0)
+            self.n_done += 1
+            if self.n_done == 60 or not self._out:
+                self._out.append(self.held)
+            done, self._out = self._out[:1], self._out[1:]
+            return self._objective.evaluate(done, 0)
+
+    evaluator = Straggles(OneMax().objective(), 0)
+    search = SteadySearch(OneMax(), evaluator, ridge, replace(CONFIG, gens=20), Listener())
+    while search.screener.n_audits == 0:
+        search.generation()
+        assert not search.screener.disabled
+    assert evaluator.n_done > 60
+
+
 def test_equal_seeds_give_equal_runs_where_answers_come_in_order() -> None:
     def once(seed: int) -> list[dict[str, Any]]:
         evaluator = LocalEvaluator(OneMax().objective())

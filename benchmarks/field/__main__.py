@@ -17,7 +17,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy; the workers inherit it
+# One thread each: set before numpy and joblib are imported, and inherited by the workers.
+os.environ.update(OMP_NUM_THREADS="1", LOKY_MAX_CPU_COUNT="1")
 
 from benchmarks.field import overhead, runs, tables, theory
 from benchmarks.field.contestants import BY_NAME, matching

@@ -15,6 +15,7 @@ from clso.cli.evolve import evolve, resume
 from clso.cli.inspect import compare, evaluate, export, report
 from clso.cli.machine import doctor, list_plugins
 from clso.cli.new_space import new_space
+from clso.cli.profile import profile
 from clso.cli.prove import prove
 from clso.errors import ClsoError
 
@@ -37,7 +38,20 @@ def cli() -> None:
     """
 
 
-for _command in (evolve, resume, evaluate, export, baseline, compare, report, prove, list_plugins, new_space, doctor):
+for _command in (
+    evolve,
+    resume,
+    evaluate,
+    export,
+    baseline,
+    compare,
+    report,
+    prove,
+    profile,
+    list_plugins,
+    new_space,
+    doctor,
+):
     cli.add_command(_command)
 
 

@@ -16,13 +16,12 @@ from clso.cli.evolve import config_options, default_folder, make_config
 __all__ = ["baseline"]
 
 
-class _Numbers(click.ParamType[typing.Any]):
-    """Comma-separated numbers, as a tuple."""
-
-    name = "numbers"
+class _Values(click.ParamType[typing.Any]):
+    """Comma-separated numbers or words, as a tuple."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
+        self.name = "words" if kind is str else "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
@@ -91,11 +90,11 @@ def _option(field: Field[Any], hint: Any) -> Any:
     text = f"{field.metadata.get('help', '')} (default {_shown(default)})".strip()
     if hint is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", field.name, default=default, help=text)
-    kind = _Numbers(typing.get_args(hint)[0]) if typing.get_origin(hint) is tuple else hint
+    kind = _Values(typing.get_args(hint)[0]) if typing.get_origin(hint) is tuple else hint
     if isinstance(hint, types.UnionType):
         kind = next(t for t in typing.get_args(hint) if t is not type(None))
     return click.option(flag, field.name, type=kind, default=default, help=text)
 
 
 def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return ",".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)

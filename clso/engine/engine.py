@@ -5,6 +5,9 @@
         genomes = engine.ask(32)                      # distinct, never measured before
         engine.tell([evaluate(g) for g in genomes])   # true evaluations only
 
+Most children are the best genome with a change or a few (heavy-tailed local search); the others come from tournaments,
+uniform crossover and mutation. When nothing as good has come for long, the search begins again elsewhere.
+
 Survival is "elite plus recent": the best tenth is kept, the rest of the population are the newest evaluations. When
 every child is evaluated that is the classic generational algorithm with elitism; when a surrogate lets only a few
 through, or evaluations arrive one by one, it becomes the ageing of regularized evolution (Real et al. 2019,
@@ -40,20 +43,37 @@ class EngineConfig:
     tournament: int = 5
     elitism: float = 0.1
     crossover: float = 0.8
-    mutation: float = 0.05
-    local_search_every: int = 5
-    """Every so many generations half of the children are one-gene neighbours of the best genome; 0: never."""
+    mutation: float | None = None
+    """None: one over the number of genes that have a choice."""
+    local_search: float = 0.8
+    """Share of the children that are made from the best genome alone, by changing one gene or, more rarely, more."""
+    restart_after: float = 3.0
+    """Evaluations without one at least as good as the population's best, over the number of one-gene neighbours of a
+    genome, until the search begins again elsewhere; 0: never. The best genome and the cache are kept."""
+    revisit: bool = False
+    """What becomes of a child that was measured before. False: it is varied until it is new. True: it competes again with
+    the value it had, unmeasured, as the theory of evolutionary algorithms has it; `n_cached` counts such children."""
 
     def __post_init__(self) -> None:
-        if self.pop_size < 2:
-            raise ConfigError("the population needs at least 2 members", got=self.pop_size, remedy="Use --pop 32.")
-        if self.tournament < 1:
-            raise ConfigError("a tournament needs at least 1 member", got=self.tournament)
-        for name in ("elitism", "crossover", "mutation"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"{name} is a share from 0 to 1", got=getattr(self, name))
-        if self.local_search_every < 0:
-            raise ConfigError("local_search_every is 0 (never) or a period", got=self.local_search_every)
+        for name in ("pop_size", "tournament"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
+        if not 0.0 <= self.restart_after < math.inf:
+            raise ConfigError("restart_after is a number, at least 0", got=self.restart_after)
+        for name in ("elitism", "crossover", "mutation", "local_search"):
+            share = getattr(self, name)
+            if share is not None and not 0.0 <= share <= 1.0:
+                raise ConfigError(f"{name} is a share from 0 to 1", got=share)
+
+    @classmethod
+    def one_plus_one(cls) -> EngineConfig:
+        """The (1+1) evolutionary algorithm with standard bit mutation: ask for one child at a time.
+
+        Its evaluations in theory are `n_evaluated + n_cached`.
+        """
+        return cls(
+            pop_size=1, tournament=1, elitism=1.0, crossover=0.0, local_search=0.0, restart_after=0.0, revisit=True
+        )
 
 
 class Engine:
@@ -87,9 +107,11 @@ class Engine:
         self._rng = random.Random(seed)
         self._cache: dict[Genome, Evaluation] = {}
         self._n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
-        self.toolbox = make_toolbox(
-            self._n_choices, tournament=self.config.tournament, mutation=self.config.mutation, rng=self._rng
-        )
+        self._patience = self.config.restart_after * sum(c - 1 for c in self._n_choices) or math.inf
+        self._stale = 0  # evaluations since one was at least as good as the population's best
+        n_free = sum(c > 1 for c in self._n_choices)
+        rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
+        self.toolbox = make_toolbox(self._n_choices, tournament=self.config.tournament, mutation=rate, rng=self._rng)
         self._seeds = [space.validate(s) for s in seeds]
         for genome in self._seeds:
             if not self._feasible(genome):
@@ -120,7 +142,11 @@ class Engine:
             self._n_seeds_asked += 1
             if genome not in self._cache and genome not in pending:
                 batch[genome] = None
-        if self.population:
+        if self._stale >= self._patience:
+            self.population, self._stale = [], 0
+        if self.population and self.config.revisit:
+            self._breed_with_revisits(n, batch, pending)
+        elif self.population:
             for genome in self._propose(n - len(batch)):
                 self._add_unseen(genome, batch, pending)
         failures = 0
@@ -136,8 +162,11 @@ class Engine:
             if evaluation.genome in self._cache or evaluation.genome in told:
                 raise ValueError(f"genome {evaluation.genome} was measured before")
             told[evaluation.genome] = evaluation
+        top = self.population[0].value if self.population else math.inf
         for evaluation in told.values():
             self._remember(evaluation)
+            self._stale = 0 if evaluation.value <= top else self._stale + 1
+            top = min(top, evaluation.value)
         self._survive([Individual(e.genome, e.value) for e in told.values() if e.ok])
         self.generation += 1
 
@@ -147,6 +176,7 @@ class Engine:
             "generation": self.generation,
             "n_cached": self.n_cached,
             "n_seeds_asked": self._n_seeds_asked,
+            "stale": self._stale,
             "population": [[list(ind), ind.value] for ind in self.population],
             "rng": pack_random(self._rng),
         }
@@ -167,7 +197,7 @@ class Engine:
             self._remember(evaluation)
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
-        self._n_seeds_asked = int(state["n_seeds_asked"])
+        self._n_seeds_asked, self._stale = int(state["n_seeds_asked"]), int(state["stale"])
         self.population = [Individual(self.space.validate(g), float(value)) for g, value in state["population"]]
         unpack_random(state["rng"], self._rng)
 
@@ -178,17 +208,32 @@ class Engine:
 
     def _propose(self, n: int) -> Iterator[Genome]:
         """`n` genomes bred from the population; they may be known."""
-        config, toolbox, period = self.config, self.toolbox, self.config.local_search_every
-        n_neighbours = n // 2 if period and self.best is not None and self.generation % period == 0 else 0
-        for _ in range(n_neighbours):
-            yield self._neighbour(self._centre())
-        for i in range(0, n - n_neighbours, 2):
+        config, toolbox = self.config, self.toolbox
+        n_near = sum(self._rng.random() < config.local_search for _ in range(n))
+        for _ in range(n_near):
+            child = list(self._centre())
+            toolbox.jump(child)
+            yield self._repaired(tuple(child))
+        for i in range(0, n - n_near, 2):
             pair = list(toolbox.select(self.population)), list(toolbox.select(self.population))
             if self._rng.random() < config.crossover:
                 toolbox.mate(*pair)
-            for child in pair[: n - n_neighbours - i]:
+            for child in pair[: n - n_near - i]:
                 toolbox.mutate(child)
                 yield self._repaired(tuple(child))
+
+    def _breed_with_revisits(self, n: int, batch: dict[Genome, None], pending: Collection[Genome]) -> None:
+        for _ in range(_GIVE_UP * _TRIES):
+            if len(batch) >= n:
+                return
+            genome = next(self._propose(1))
+            known = self._cache.get(genome)
+            if known is not None:
+                self.n_cached += 1
+                if known.ok:
+                    self._survive([Individual(genome, known.value)])
+            elif genome not in pending and self._feasible(genome):
+                batch[genome] = None
 
     def _neighbour(self, genome: Genome) -> Genome:
         """A genome that differs from `genome` in one gene, repaired."""
@@ -201,8 +246,7 @@ class Engine:
 
     def _centre(self) -> Genome:
         """Where the local search looks for neighbours."""
-        assert self.best is not None
-        return self.best.genome
+        return self.population[0].genome
 
     def _feasible(self, genome: Genome) -> bool:
         kept = self._is_free or all(value <= 0 for value in self.space.constraints(genome))
@@ -222,7 +266,8 @@ class Engine:
     def _survive(self, new: list[Individual]) -> None:
         n_elite = self._n_elite
         elite, rest = self.population[:n_elite], self.population[n_elite:]
-        best = sorted((*elite, *new), key=attrgetter("value"))[:n_elite]  # stable: of equal ones the older stays
+        # Of equal ones the newest comes first, so that the search drifts along plateaus.
+        best = sorted((*reversed(new), *elite), key=attrgetter("value"))[:n_elite]
         chosen = set(map(id, best))
         # What leaves the elite stands in front, so it is also the first to age out.
         rest = [i for i in (*elite, *rest, *new) if id(i) not in chosen]

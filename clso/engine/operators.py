@@ -20,7 +20,7 @@ from deap import base
 
 from clso.space import Genome
 
-__all__ = ["Individual", "borrowed_random", "flip", "make_toolbox", "mutate", "select", "uniform_crossover"]
+__all__ = ["Individual", "borrowed_random", "flip", "jump", "make_toolbox", "mutate", "select", "uniform_crossover"]
 
 
 class MinimisedFitness(base.Fitness):  # type: ignore[misc]
@@ -55,7 +55,8 @@ def borrowed_random(rng: random.Random) -> Iterator[None]:
 
 
 def make_toolbox(n_choices: Sequence[int], *, tournament: int, mutation: float, rng: random.Random) -> base.Toolbox:
-    """DEAP's toolbox with `select(population) -> parent`, `mate(a, b)`, `mutate(child)` and `flip(child)`, in place.
+    """DEAP's toolbox with `select(population) -> parent`, `mate(a, b)`, `mutate(child)`, `jump(child)` and
+    `flip(child)`, in place.
 
     `n_choices` holds the number of alleles of each gene. Register another function to replace one.
     """
@@ -64,6 +65,7 @@ def make_toolbox(n_choices: Sequence[int], *, tournament: int, mutation: float, 
     toolbox.register("select", select, size=tournament, rng=rng)
     toolbox.register("mate", uniform_crossover, rng=rng)
     toolbox.register("mutate", mutate, n_choices=n_choices, free=free, rate=mutation, rng=rng)
+    toolbox.register("jump", jump, n_choices=n_choices, free=free, rng=rng)
     toolbox.register("flip", flip, n_choices=n_choices, free=free, rng=rng)
     return toolbox
 
@@ -108,6 +110,15 @@ def flip(child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: r
     """Exactly one free gene changes to another allele, in place."""
     if free:
         _change(child, free[int(rng.random() * len(free))], n_choices, rng.random())
+
+
+def jump(child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random) -> None:
+    """k random changes, in place, with P(k >= m) = 1/m^2: mostly one, at times many, as far as all genes.
+
+    A heavy tail leaves local optima without a rate to tune (Doerr et al. 2017, arXiv:1703.03334).
+    """
+    for _ in range(min(len(free), int((1 - rng.random()) ** -0.5))):
+        flip(child, n_choices, free, rng)
 
 
 def _change(child: list[int], gene: int, n_choices: Sequence[int], uniform: float) -> None:

@@ -199,6 +199,7 @@ class RayEvaluator(Evaluator):
 
     def _bury(self, worker: int, reason: str, *, starting: bool = False) -> None:
         """Replace a dead worker; what it had goes back into the queue."""
+        self._place.keeps_logs = True
         self._dismiss(worker)
         self._running = {r: (w, t) for r, (w, t) in self._running.items() if w != worker}
         self._starting = {r: w for r, w in self._starting.items() if w != worker}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,9 +32,6 @@ __all__ = ["RayWorkplace"]
 _SHUTDOWN_S = 20.0
 _GONE_S = 15.0  # without an answer from the head node; Ray itself waits for a minute and then ends this process
 _KNOCK_S = 2.0
-# Despite its name this is what makes Ray bind its servers to 127.0.0.1 and nothing else, on Linux, too. It is read when ray
-# is first imported. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning about the next release's GPU environment
@@ -48,7 +46,10 @@ class RayWorkplace(Workplace):
         gpus: GPUs of each.
         worker_device: torch's name of a worker's device.
         is_private: whether all of it is this run's own.
+        keeps_logs: whether a private Ray's logs outlive it: they tell what a worker died of.
     """
+
+    keeps_logs = False
 
     def __init__(self, workers: Workers, device: str) -> None:
         self.workers, self.is_private = workers, not workers.ray
@@ -66,7 +67,7 @@ class RayWorkplace(Workplace):
             context = _join(workers.ray)
             self.gpus = (workers.gpus or 1.0) if on_gpus else 0.0
             self.n = workers.n or self._room()
-        self._address = context.address_info["address"]
+        self._address, self._session = context.address_info["address"], context.address_info["session_dir"]
         _silence()
         self.devices = tuple(dict.fromkeys((device, *(f"cuda:{i}" for i in range(n_gpus)))))
 
@@ -125,6 +126,8 @@ class RayWorkplace(Workplace):
         thread = threading.Thread(target=ray.shutdown, name="clso-ray-shutdown", daemon=True)
         thread.start()
         thread.join(_SHUTDOWN_S)
+        if self.is_private and not self.keeps_logs:
+            shutil.rmtree(self._session, ignore_errors=True)
 
 
 def _share(workers: Workers, n_gpus: int) -> float:
@@ -149,7 +152,7 @@ def _share(workers: Workers, n_gpus: int) -> float:
 
 
 def _start(workers: Workers, n_gpus: int) -> Any:
-    with _environment({**_LOOPBACK, **_QUIET}):
+    with _environment(_QUIET), _on_loopback():
         import ray
 
         _require_unconnected(ray)
@@ -167,15 +170,15 @@ def _start(workers: Workers, n_gpus: int) -> Any:
         raise ConfigError(
             "a private Ray listens on 127.0.0.1 only",
             got=context.address_info["node_ip_address"],
-            remedy="Set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before ray is imported.",
+            remedy="Use the version of ray in constraints.txt.",
         )
     return context
 
 
 def _join(address: str) -> Any:
     host, _, port = address.rpartition(":")
-    on_loopback = host in ("127.0.0.1", "localhost")
-    with _environment({**_QUIET, **(_LOOPBACK if on_loopback else {})}):
+    is_loopback = host in ("127.0.0.1", "localhost")
+    with _environment(_QUIET), _on_loopback() if is_loopback else nullcontext():
         try:
             if address != "auto":  # Ray itself would try for minutes
                 socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
@@ -192,6 +195,23 @@ def _join(address: str) -> Any:
                 remedy="See `ray status --address ADDRESS`. Where the cluster asks for a token, set RAY_AUTH_MODE=token and "
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
             ) from error
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray takes 127.0.0.1 for this machine's address: its servers bind to that and to nothing else.
+
+    Ray does so by itself on Windows and macOS only. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):  # for the processes that Ray starts
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _silence() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +51,23 @@ class GPT2Config:
         return per_token * n_tokens
 
 
-class LanguageModel(nn.Module):
-    """What can be measured on token blocks: a GPT-2, or a model around one."""
+class Sizes(Protocol):
+    """What every configuration tells."""
 
-    config: GPT2Config
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def n_positions(self) -> int: ...
+
+    @property
+    def d_model(self) -> int: ...
+
+
+class LanguageModel(nn.Module):
+    """What can be measured on token blocks: a GPT-2, a model around one, or a `clso.models.sequence.SequenceModel`."""
+
+    config: Sizes
 
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
@@ -105,7 +119,7 @@ class GPT2(LanguageModel):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.config = config
+        self.config: GPT2Config = config
         # Given a weight, an embedding draws none; on the meta device that would import torch's compiler (2 s).
         v, t, d = config.vocab_size, config.n_positions, config.d_model
         self.wte = nn.Embedding(v, d, _weight=torch.empty(v, d))

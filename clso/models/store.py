@@ -1,7 +1,8 @@
 """Models on disk: a folder that `transformers` reads, and beside it what a model has that GPT-2 has not.
 
 A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json` (its numbers) and
-`pointer.safetensors` (rarity, projection). What kind of model a folder holds is told by what is in it.
+`pointer.safetensors` (rarity, projection). A SimpleNSM has a `config.json` of its own kind (`clso.models.store_nsm`).
+What kind of model a folder holds is told by what is in it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from safetensors.torch import load_file
 from clso.errors import ClsoError, RunFolderError
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import load_hf, save_hf, write_tensors
+from clso.models.nsm import SimpleNSM
 from clso.models.pointer import PointerGPT2
+from clso.models.store_nsm import holds_nsm, load_nsm, save_nsm
 
 __all__ = ["load_model", "save_model"]
 
@@ -33,16 +36,20 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         write_tensors({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / _TENSORS)
         numbers = {"kind": "pointer-sentinel", "scalars": model.scalars}
         (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n")
-    elif isinstance(model, GPT2):
+    elif isinstance(model, (GPT2, SimpleNSM)):
         for name in (_NUMBERS, _TENSORS):
             (folder / name).unlink(missing_ok=True)
-        save_hf(model, folder)
+        save_nsm(model, folder) if isinstance(model, SimpleNSM) else save_hf(model, folder)
     else:
-        raise RunFolderError("a model that is written is a GPT2 or a PointerGPT2", got=type(model).__name__)
+        raise RunFolderError(
+            "a model that is written is a GPT2, a PointerGPT2 or a SimpleNSM", got=type(model).__name__
+        )
 
 
 def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     """The model in `folder`, float32. Raises `RunFolderError` where it is missing or damaged."""
+    if holds_nsm(folder):
+        return load_nsm(folder, device=device)
     lm = load_hf(folder, device=device)
     if not any((folder / name).exists() for name in (_NUMBERS, _TENSORS)):
         return lm

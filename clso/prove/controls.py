@@ -20,7 +20,7 @@ __all__ = ["baseline_row", "make_job"]
 def make_job(config: RunConfig, corpus: Corpus, device: str, folder: Path, meter: EnergyMeter) -> BaselineJob:
     """What a baseline works on, here."""
     context = SpaceContext.of(config, device, lambda: corpus)
-    return BaselineJob(config, corpus, context, device, folder, Ledger(meter), lambda _: None)
+    return BaselineJob(config, context, device, folder, Ledger(meter), lambda _: None)
 
 
 def baseline_row(

@@ -64,6 +64,15 @@ class Evidence:
         self._load()
         return self
 
+    @classmethod
+    def read(cls, path: Path) -> Evidence:
+        """A proof that was made, to write its report anew. Raises `RunFolderError` where there is none."""
+        if not all((path / name).is_file() for name in ("config.toml", "manifest.json", "records.jsonl")):
+            raise RunFolderError("a proof's folder holds config.toml, manifest.json and records.jsonl", got=str(path))
+        self = cls(path)
+        self._load()
+        return self
+
     def _load(self) -> None:
         record = self.path / "records.jsonl"
         record.touch()

@@ -63,9 +63,20 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     _cost_axis(axes, key, "x")
     fixed = []
     for name, loss in lines:
+        crowded = any(0 < other - loss < pad for _, other in lines)  # then the label goes below its line
         axes.axhline(loss, color=GREY, lw=1.0, ls=(0, (1, 1.5)))
         where = axes.get_yaxis_transform()
-        fixed.append(axes.text(0.995, loss, f"{name} {loss:.3f}", transform=where, ha="right", va="bottom", fontsize=9))
+        fixed.append(
+            axes.text(
+                0.995,
+                loss,
+                f"{name} {loss:.3f}",
+                transform=where,
+                ha="right",
+                va="top" if crowded else "bottom",
+                fontsize=9,
+            )
+        )
     for side, points in curves.items():
         axes.plot([p[0] for p in points], [p[1] for p in points], color=_COLOUR[side], lw=1.2, marker="o", ms=3.5)
     for side, cost, loss, _ in marks:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from clso.compare import CRITERIA
+from clso.config import RunConfig
+from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
-from clso.prove.verdict import OPPONENTS, cost_key
+from clso.prove.verdict import OPPONENTS, cost_key, make_verdict
 
-__all__ = ["headline_table", "report_text", "write_report"]
+__all__ = ["headline_table", "report_text", "rewrite_report", "write_report"]
 
 _NAMES = {
     "clso": "CLSO, the whole run",
@@ -28,6 +31,18 @@ def write_report(evidence: Evidence, verdict: dict[str, Any]) -> dict[str, Any]:
         (evidence.path / f"{name}.png").write_bytes(png)
     evidence.write_text("report.md", report_text(evidence, verdict, list(pictures)))
     return verdict
+
+
+def rewrite_report(path: Path) -> dict[str, Any]:
+    """Verdict, report and pictures of a proof that was made, from its record alone; return the verdict.
+
+    Raises `RunFolderError` where `path` holds no proof.
+    """
+    evidence = Evidence.read(path)
+    settings = path / "config.toml"
+    return write_report(
+        evidence, make_verdict(evidence, RunConfig.from_toml(settings), ProveConfig.from_toml(settings))
+    )
 
 
 def headline_table(verdict: dict[str, Any]) -> str:

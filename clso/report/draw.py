@@ -19,7 +19,7 @@ def draw_report(run: Path, baselines: list[Path], html: Path | None) -> list[Pat
     """Draw the pictures of `run` into `run/report`, with `baselines` beside it; return the PNG files.
 
     Each figure is a file of its own: loss.png, audits.png, energy.png, genome.png and, for several objectives,
-    pareto.png. `html` names a page to write as
+    pareto.png; for a winner with states, states.png. `html` names a page to write as
     well, whole in one file. Raises `RunFolderError` where a folder is unfinished, damaged or foreign, where a baseline
     is over another text, or where `html` is a folder.
     """
@@ -50,6 +50,7 @@ def draw_figures(data: RunData) -> Mapping[str, Figure]:
     from clso.report.genome import draw_genome
     from clso.report.loss import draw_loss
     from clso.report.pareto import draw_pareto
+    from clso.report.states import draw_states
     from clso.report.style import styled
 
     with styled():
@@ -59,4 +60,8 @@ def draw_figures(data: RunData) -> Mapping[str, Figure]:
             "energy": draw_cost(data),
             "genome": draw_genome(data),
         }
-        return figures if data.front is None else {**figures, "pareto": draw_pareto(data, data.front)}
+        if data.front is not None:
+            figures["pareto"] = draw_pareto(data, data.front)
+        if data.states is not None:
+            figures["states"] = draw_states(data.states)
+        return figures

@@ -21,6 +21,7 @@ _TITLES = {
     "energy": "Cost against loss",
     "genome": "Convergence of the genome",
     "pareto": "Pareto front",
+    "states": "States of the winner",
 }
 _FITNESS_TITLES = {"loss": "Fitness by generation", "energy": "Cost against fitness"}
 _STYLE = """

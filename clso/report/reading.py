@@ -15,6 +15,7 @@ from clso.errors import ConfigError, RunFolderError
 from clso.records import RunFolder
 from clso.report.entries import Entry, finite, read_baseline, read_entry, text_of, with_distinct_names
 from clso.report.front import Front, read_front
+from clso.report.traced import States, read_states
 
 __all__ = ["Audits", "RunData", "read_run"]
 
@@ -57,6 +58,7 @@ class RunData:
     alleles: dict[str, str]
     finalists: tuple[tuple[tuple[int, ...], float | None], ...]
     front: Front | None
+    states: States | None
 
     @property
     def is_language(self) -> bool:
@@ -114,6 +116,7 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         )
     try:
         front = read_front(result, record.values, record.hypervolume)
+        states = read_states(result)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
             f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"
@@ -140,6 +143,7 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         alleles=alleles,
         finalists=tuple(record.finalists),
         front=front,
+        states=states,
     )
 
 

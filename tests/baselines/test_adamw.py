@@ -300,7 +300,7 @@ def make_job(config: RunConfig, tmp_path: Path) -> Callable[[], BaselineJob]:
         clock = ReplayClock()
         meter = EnergyMeter(CounterBackend("replay", lambda: [float(next(readings))], limits, clock), clock=clock)
         context = SpaceContext(load_corpus=lambda: corpus, model=config.model_sizes)
-        return BaselineJob(config, corpus, context, "cpu", tmp_path, Ledger(meter), lambda _: None)
+        return BaselineJob(config, context, "cpu", tmp_path, Ledger(meter), lambda _: None)
 
     return make
 

@@ -25,7 +25,7 @@ from clso.models.hf import load_hf
 def job(tiny: RunConfig, tmp_path: Path) -> BaselineJob:
     corpus = load_corpus(tiny.data, tiny.tokenizer)
     context = SpaceContext.of(tiny, "cpu", lambda: corpus)
-    return BaselineJob(tiny, corpus, context, "cpu", tmp_path, Ledger(open_meter("null")), lambda _: None)
+    return BaselineJob(tiny, context, "cpu", tmp_path, Ledger(open_meter("null")), lambda _: None)
 
 
 @pytest.mark.parametrize(

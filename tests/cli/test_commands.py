@@ -44,7 +44,7 @@ def test_every_command_has_help(command: str) -> None:
     assert command in CliRunner().invoke(cli, ["--help"]).output
 
 
-@pytest.mark.parametrize("name", ["ngram", "random-search", "adamw"])
+@pytest.mark.parametrize("name", ["ngram", "random-search", "adamw", "sequence"])
 def test_every_baseline_has_help_with_its_own_options(name: str) -> None:
     shown = CliRunner().invoke(cli, ["baseline", name, "--help"])
     assert shown.exit_code == 0
@@ -154,7 +154,15 @@ def test_baseline_and_compare(clso: Any, finished_run: Path, recipe: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("spaces", "gpt2"), ("surrogates", "ridge"), ("baselines", "ngram"), ("crystals", "monarch")]
+    ("kind", "name"),
+    [
+        ("spaces", "gpt2"),
+        ("surrogates", "ridge"),
+        ("baselines", "ngram"),
+        ("models", "lstm"),
+        ("tasks", "listops"),
+        ("crystals", "monarch"),
+    ],
 )
 def test_list(clso: Any, kind: str, name: str) -> None:
     assert name in clso("list", kind).out

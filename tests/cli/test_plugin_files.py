@@ -98,7 +98,7 @@ FAULTS = [
     (NAME, "    def from_context(context): return 3\n    name = ", "returns a search space"),
     (NAME, "    def prepare(self): 1 / 0\n    name = ", "can be prepared; got .ZeroDivisionError"),
     ("return tuple(Gene", "return 1 / 0, (Gene", "can say what its genes are; got .ZeroDivisionError"),
-    (NAME, "    def seeds(self): 1 / 0\n    name = ", "can be searched; got .ZeroDivisionError"),
+    (NAME, "    def seeds(self): 1 / 0\n    name = ", "can be prepared; got .ZeroDivisionError"),
     ("def objective(self): return self", "def nothing(self): pass", "can be built; got .TypeError"),
     ("return ridge(random_state)", "return ridge()", "can make an estimator; got .TypeError"),
     ("return ridge(random_state)", "return 3", "has fit and predict"),

@@ -178,7 +178,7 @@ def test_an_infeasible_or_foreign_seed_is_an_error() -> None:
 
 def test_the_best_tenth_survives_and_the_rest_are_the_newest() -> None:
     space = OneMax()
-    engine = Engine(space, EngineConfig(pop_size=20), seed=2)
+    engine = Engine(space, EngineConfig(pop_size=20, restart_after=0), seed=2)
     everything: list[Evaluation] = []
     for _ in range(15):
         batch = space.measure(engine.ask(20))
@@ -192,18 +192,43 @@ def test_the_best_tenth_survives_and_the_rest_are_the_newest() -> None:
         assert engine.best.value == min(e.value for e in everything)
 
 
-def test_every_fifth_generation_half_of_the_batch_are_neighbours_of_the_best() -> None:
+def test_local_search_stays_near_the_newest_best_and_jumps_at_times() -> None:
     space = Toy([16] * 12, lambda g: float(sum((a - 7) ** 2 for a in g)))
-    engine = Engine(space, EngineConfig(pop_size=16, mutation=0.5, local_search_every=5), seed=0)
-    near: list[int] = []
-    for _ in range(16):
-        best = engine.best
-        batch = engine.ask()
-        if best is not None:
-            near.append(sum(sum(a != b for a, b in zip(g, best.genome, strict=True)) == 1 for g in batch))
+    engine = Engine(space, EngineConfig(pop_size=16, local_search=1.0), seed=0)
+    engine.tell(space.measure(engine.ask()))
+    parent = engine.population[0].genome
+    batch = engine.ask(400)
+    changes = [sum(a != b for a, b in zip(g, parent, strict=True)) for g in batch]
+    # P(k = 1) = 3/4, P(k >= 3) = 1/9; the 180 neighbours run out, and what is known is varied further.
+    assert 80 < changes.count(1) <= 180
+    assert max(changes) > 4
+
+
+def test_of_equal_ones_the_newest_leads() -> None:
+    space = Toy([2] * 10, lambda g: 0.0)
+    engine = Engine(space, EngineConfig(pop_size=4), seed=0)
+    for _ in range(5):
+        batch = engine.ask(3)
         engine.tell(space.measure(batch))
-    # Two of the eight may coincide, or be known; such ones are varied further.
-    assert [n >= 6 for n in near] == [generation % 5 == 0 for generation in range(1, 16)]
+        assert engine.population[0].genome == batch[-1]
+    assert engine.best is not None
+    assert engine.best.genome != batch[-1]
+
+
+def test_a_search_that_finds_nothing_more_begins_again_and_keeps_its_best() -> None:
+    space = Toy([3] * 6)
+    engine = Engine(space, EngineConfig(pop_size=6, restart_after=3), seed=1)
+    restarts, best = 0, math.inf
+    while engine.n_evaluated < 300:
+        before = [i.value for i in engine.population]
+        batch = engine.ask(6)
+        restarts += bool(before) and not engine.population
+        engine.tell(space.measure(batch))
+        assert engine.best is not None
+        assert engine.best.value <= best
+        best = engine.best.value
+    assert best == 0
+    assert restarts >= 2
 
 
 @pytest.mark.parametrize("values", [(math.nan,), (-math.inf,), (math.inf,), (), (math.nan, 0.0)])
@@ -248,12 +273,13 @@ def test_cached_counts_the_proposals_that_were_known() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"pop_size": 1},
+        {"pop_size": 0},
         {"tournament": 0},
         {"elitism": 1.5},
         {"crossover": -0.1},
         {"mutation": math.nan},
-        {"local_search_every": -1},
+        {"local_search": -0.1},
+        {"restart_after": math.inf},
     ],
 )
 def test_bad_settings(settings: dict[str, float]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -32,8 +33,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> I
     python_path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     values = {"CLSO_TEST_LOG": str(tmp_path_factory.mktemp("log")), "PYTHONPATH": python_path}
     values["CLSO_TEST_DRIVER"] = str(os.getpid())
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
+    # Not in tmp_path: names of sockets have at most 107 characters.
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        for name, value in {**values, "RAY_TMPDIR": folder}.items():
             patch.setenv(name, value)
         yield {**os.environ}
 

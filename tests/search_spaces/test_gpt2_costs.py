@@ -158,7 +158,7 @@ def test_a_grown_genome_costs_what_its_model_needs(grown: GPT2Space, context: bo
     n_params, flops = pruned.count()
     check(grown.costs(genome), n_params, flops)
     # What was dropped was needed by nobody.
-    assert pruned.loss(blocks) == pytest.approx(text_loss(model, blocks), abs=1e-4)
+    assert pruned.loss(blocks) == pytest.approx(text_loss(model, blocks), abs=5e-4)
 
 
 def test_without_salience_the_copy_head_reads_no_rarity(grown: GPT2Space) -> None:
@@ -168,7 +168,7 @@ def test_without_salience_the_copy_head_reads_no_rarity(grown: GPT2Space) -> Non
     pruned.drop_rarity()
     pruned.drop_unread_keys()
     check(grown.costs(genome), *pruned.count())
-    assert pruned.loss(blocks) == pytest.approx(text_loss(model, blocks), abs=1e-4)
+    assert pruned.loss(blocks) == pytest.approx(text_loss(model, blocks), abs=5e-4)
 
 
 def test_switching_parts_off_saves(grown: GPT2Space) -> None:

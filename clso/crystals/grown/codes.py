@@ -26,7 +26,8 @@ class CodeFamily:
     method: str = "als"
     smoothing: float = 1.0
     discount: float = 0.7
-    unseen_weight: float = 0.01
+    unseen_weight: float = 0.005
+    """w0 over the square root of a token's mean occurrences: the more is known of a token, the more an unseen pair tells."""
     exponent: float = 0.5
     iterations: int = 8
 
@@ -36,7 +37,8 @@ class CodeFamily:
 
     @property
     def label(self) -> str:
-        return f"{self.method}-{self.rank} smoothing {self.smoothing:g} discount {self.discount:g}"
+        unseen = f" unseen {self.unseen_weight:g}" if self.method == "als" else ""
+        return f"{self.method}-{self.rank} smoothing {self.smoothing:g} discount {self.discount:g}{unseen}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def grow_codes(pairs: PairCounts, family: CodeFamily) -> Codes:
         config = AlsConfig(
             rank=family.rank,
             iterations=family.iterations,
-            unseen_weight=family.unseen_weight,
+            unseen_weight=family.unseen_weight * float(statistics.row.mean()) ** 0.5,
             exponent=family.exponent,
         )
         a, b = factorise(statistics, config)

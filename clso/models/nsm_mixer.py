@@ -1,0 +1,142 @@
+"""The heart of a Neural State Machine: tokens write to a few gated states that talk, and read from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
+from clso.models.nsm_gate import Gate, GateKind
+from clso.models.nsm_router import attend, route
+
+__all__ = ["Passage", "StateMixer"]
+
+
+class Passage(NamedTuple):
+    """One pass over T tokens, in J chunks."""
+
+    out: Tensor
+    """(B, T, d_model)."""
+    routing: Tensor
+    """How each token's message was spread over the states: (B, heads, T, S), rows sum to 1."""
+    reading: Tensor
+    """What each token read: weights on the states as its chunk found them, (B, heads, T, S); the rest to near tokens."""
+    states: Tensor
+    """The states as each chunk found them, and at the end: (B, J + 1, S, d_model)."""
+
+
+class StateMixer(Layer):
+    """S states, updated once a chunk. For chunk j, with the states as chunks before it left them:
+
+    1. *read*: each token attends to the states and, causally, to the tokens of its own and the previous chunk (a window of
+       c to 2c tokens), in one softmax over both;
+    2. *route*: each token spreads its value over the states by multi-head attention, optionally to its top-k states only;
+    3. *talk*: each state attends to all states, by multi-head attention on their layer norms;
+    4. *gate*: a GRU or LSTM cell takes in, for each state, the mean of what it was sent and what it heard. It moves by
+       1 - exp(-mass), mass being the number of tokens sent to it, so that a state that nothing was sent to keeps still.
+
+    Time is linear in T: T/c steps in Python, each of a few matrix products. What is carried from chunk to chunk is S states
+    and the last c tokens; the read-out, done for all chunks at once, holds the states that each chunk found, T S / c vectors.
+    States that gates update block by block beside a window of tokens are also those of Block-Recurrent Transformers (Hutchins
+    et al. 2022, arXiv 2203.07852). Each state's learned importance weighs it in all three attentions (`nsm_router.attend`).
+    """
+
+    def __init__(
+        self, d_model: int, n_heads: int, n_states: int, *, gate: GateKind = "gru", top_k: int = 0, chunk: int = 16
+    ) -> None:
+        super().__init__()
+        self.d_model, self.n_heads, self.n_states, self.top_k, self.chunk = d_model, n_heads, n_states, top_k, chunk
+        self.token_maps = nn.Linear(d_model, 4 * d_model)  # read query, route query, key, value
+        self.state_norm = nn.LayerNorm(d_model)
+        self.state_maps = nn.Linear(d_model, 3 * d_model)  # talk query, key, value
+        self.gate = Gate(gate, 2 * d_model, d_model)
+        self.initial = nn.Parameter(torch.zeros(n_states, self.gate.width))
+        self.importance = nn.Parameter(torch.ones(n_states))
+        self.out = nn.Linear(d_model, d_model)
+
+    def init_own(self, generator: torch.Generator) -> None:
+        self.initial.normal_(generator=generator)  # states that differ, or they would stay equal
+        self.importance.fill_(1.0)
+
+    def weights_of_states(self) -> Tensor:
+        """Importance of each state (S,), not negative: below zero it is switched off."""
+        return self.importance.clamp_min(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x).out
+
+    def run(self, x: Tensor) -> Passage:
+        n_tokens, importance = x.shape[1], self.weights_of_states()
+        maps = self.token_maps(in_chunks(x, self.chunk))
+        # (B, chunks, heads, c, d_head) each
+        read_query, route_query, key, value = (split_heads(m, self.n_heads) for m in maps.chunk(4, dim=-1))
+        read_query, route_query = read_query * self._scale, route_query * self._scale
+        state = self.initial.repeat(len(x), 1, 1)  # no view: torch's FLOP counter trips over one without gradients
+        states, keys, values, routing = [self.gate.shown(state)], [], [], []
+        for query, sent in zip(route_query.unbind(1), value.unbind(1), strict=True):
+            talk_query, state_key, state_value = self._maps_of(state)
+            routed = route(query @ state_key.transpose(-2, -1), importance, self.top_k)
+            heard = attend(talk_query @ state_key.transpose(-2, -1) * self._scale, importance) @ state_value
+            state = self._updated(state, routed.transpose(-2, -1), sent, heard)
+            states.append(self.gate.shown(state))
+            keys.append(state_key)
+            values.append(state_value)
+            routing.append(routed)
+        read, reading = self._read(read_query, torch.stack(keys, 1), torch.stack(values, 1), key, value, importance)
+        out = self.out(merge_heads(read).flatten(1, 2)[:, :n_tokens])
+        return Passage(
+            out, _over_time(torch.stack(routing, 1), n_tokens), _over_time(reading, n_tokens), torch.stack(states, 1)
+        )
+
+    @property
+    def _scale(self) -> float:
+        return float((self.d_model // self.n_heads) ** -0.5)
+
+    def _maps_of(self, state: Tensor) -> tuple[Tensor, ...]:
+        """Talk query, key and value of the states, (B, heads, S, d_head) each."""
+        maps = self.state_maps(self.state_norm(self.gate.shown(state)))
+        return tuple(split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))
+
+    def _updated(self, state: Tensor, routed: Tensor, sent: Tensor, heard: Tensor) -> Tensor:
+        """States after a chunk: routed (B, heads, S, c), sent (B, heads, c, d_head), heard (B, heads, S, d_head)."""
+        mass = routed.sum(dim=-1, keepdim=True)
+        message = (routed @ sent) / mass.clamp_min(1e-6)
+        new: Tensor = self.gate(torch.cat((merge_heads(message), merge_heads(heard)), dim=-1), state)
+        moved = -torch.expm1(-mass.mean(dim=1))
+        return state + moved * (new - state)
+
+    def _read(
+        self, query: Tensor, state_key: Tensor, state_value: Tensor, key: Tensor, value: Tensor, importance: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What all tokens read, (B, J, heads, c, d_head), and their weights on the states, (B, J, heads, c, S)."""
+        c = self.chunk
+        near_key, near_value = (torch.cat((_previous(m), m), dim=3) for m in (key, value))
+        near = query @ near_key.transpose(-2, -1)
+        hidden = torch.ones(c, 2 * c, dtype=torch.bool, device=near.device).triu(c + 1).expand(near.shape[1], -1, -1)
+        first = torch.arange(near.shape[1], device=near.device)[:, None, None] == 0
+        hidden = hidden | (
+            first & (torch.arange(2 * c, device=near.device) < c)
+        )  # nothing stands before the first chunk
+        scores = torch.cat((query @ state_key.transpose(-2, -1), near.masked_fill(hidden[:, None], -torch.inf)), dim=-1)
+        weights = attend(scores, torch.cat((importance, importance.new_ones(2 * c))))
+        on_states, on_tokens = torch.split(weights, [self.n_states, 2 * c], dim=-1)
+        return on_states @ state_value + on_tokens @ near_value, on_states
+
+    def flops(self, n_tokens: int) -> int:
+        n_chunks = -(-n_tokens // self.chunk)
+        d, s, padded = self.d_model, self.n_states, n_chunks * self.chunk
+        tokens = padded * (8 * d * d + 4 * s * d + 4 * (s + 2 * self.chunk) * d) + 2 * d * d * n_tokens
+        return tokens + n_chunks * (s * (6 * d * d + 4 * s * d) + self.gate.flops(s))
+
+
+def _previous(chunks: Tensor) -> Tensor:
+    """Each chunk's predecessor along dim 1, zeros before the first."""
+    return F.pad(chunks, (0, 0) * (chunks.dim() - 2) + (1, 0))[:, :-1]
+
+
+def _over_time(weights: Tensor, n_tokens: int) -> Tensor:
+    """(B, J, heads, c, S) -> (B, heads, T, S)."""
+    return weights.transpose(1, 2).flatten(2, 3)[:, :, :n_tokens]

@@ -1,0 +1,74 @@
+"""Neural Turing memory (Graves et al. 2014, arXiv 1410.5401): content addressing, erase and add, in chunks of tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clso.models.layers import Layer, pad_to_multiple
+from clso.models.scan import in_segments
+
+__all__ = ["TuringMemory"]
+
+_SEGMENT_CHUNKS = 16  # chunks whose expanded writes are held at once
+
+
+class TuringMemory(Layer):
+    """One read head and one write head on `n_slots` vectors of width d_model; linear time, constant state.
+
+    Addresses are softmax(strength * cosine(key, slot)) (equation 5). Those of a chunk are taken from the memory as it stood
+    when the chunk began, and its tokens read that memory, so that a chunk is a handful of matrix products; its writes, erase
+    then add (equations 3 and 4), are applied token by token in order. With chunk 1 this is the recurrence of the paper,
+    reading before writing. Location-based addressing is left out.
+    """
+
+    def __init__(self, d_model: int, n_slots: int, chunk: int) -> None:
+        super().__init__()
+        self.d_model, self.n_slots, self.chunk = d_model, n_slots, chunk
+        self.initial = nn.Parameter(torch.zeros(n_slots, d_model))
+        self.heads = nn.Linear(d_model, 4 * d_model + 2)  # read key, write key, erase, add, two strengths
+        self.out = nn.Linear(2 * d_model, d_model)
+
+    def init_own(self, generator: torch.Generator) -> None:
+        self.initial.normal_(generator=generator)  # slots that differ, or they would stay equal
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)[0]
+
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs (B, T, d), and the read and write addresses (B, T, n_slots)."""
+        n_tokens = x.shape[1]
+        d = self.d_model
+        read_key, write_key, erase, add, strengths = torch.split(
+            self.heads(pad_to_multiple(x, self.chunk)), [d, d, d, d, 2], dim=-1
+        )
+        inputs = (read_key, write_key, erase.sigmoid(), add, 1 + F.softplus(strengths))
+        memory = self.initial.expand(len(x), -1, -1)
+        _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
+        read, reading, writing = torch.split(found[:, :n_tokens], [d, self.n_slots, self.n_slots], dim=-1)
+        return self.out(torch.cat((x, read), dim=-1)), reading, writing
+
+    def _segment(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        found = []
+        for chunk in zip(*(torch.split(x, self.chunk, dim=1) for x in inputs), strict=True):
+            read_key, write_key, erase, add, strengths = chunk
+            slots = F.normalize(memory, dim=-1).transpose(1, 2)
+            reading = torch.softmax(strengths[..., :1] * (F.normalize(read_key, dim=-1) @ slots), dim=-1)
+            writing = torch.softmax(strengths[..., 1:] * (F.normalize(write_key, dim=-1) @ slots), dim=-1)
+            found.append(torch.cat((reading @ memory, reading, writing), dim=-1))
+            memory = _written(memory, writing[..., None], erase[:, :, None], add[:, :, None])
+        return memory, torch.cat(found, dim=1)
+
+    def flops(self, n_tokens: int) -> int:
+        padded = n_tokens + -n_tokens % self.chunk
+        d = self.d_model
+        return 2 * padded * d * (4 * d + 2 + 3 * self.n_slots) + 4 * d * d * n_tokens
+
+
+def _written(memory: Tensor, address: Tensor, erase: Tensor, add: Tensor) -> Tensor:
+    """M <- M (1 - w e) + w a for each token in turn, closed: memory (B, N, W), the others broadcast to (B, c, N, W)."""
+    kept = torch.log1p(-(address * erase).clamp_max(1 - 1e-6))
+    total = kept.sum(1)
+    until_end = torch.exp(total[:, None] - kept.cumsum(1))  # what later tokens leave of each token's addition
+    return memory * total.exp() + (until_end * address * add).sum(1)

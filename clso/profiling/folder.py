@@ -1,0 +1,58 @@
+"""A profile on disk.
+
+profile.json   settings, models, rows, exponents (and claims), and the manifest again, so that it stands alone
+profile.csv    the rows
+profile.png    time and memory by length
+manifest.json  hardware and software
+claims.md      the verdicts, where they were asked for
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clso.errors import RunFolderError
+from clso.profiling.measure import Row
+from clso.profiling.run import Profile
+from clso.profiling.settings import ProfileSettings
+from clso.profiling.table import to_csv
+from clso.records import RunFolder
+
+__all__ = ["read_profile", "write_profile", "write_rows"]
+
+
+def write_rows(path: Path, profile: Profile, document: dict[str, Any]) -> None:
+    """Create the folder, or replace what it holds of the profile so far; `document` is what profile.json holds."""
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path)
+    folder.write_json("manifest.json", profile.manifest)
+    folder.write_text("profile.csv", to_csv(profile.rows))
+    folder.write_json("profile.json", document)
+
+
+def write_profile(
+    path: Path, profile: Profile, document: dict[str, Any], picture: bytes | None, claims: str | None
+) -> None:
+    """The whole folder, with the picture and the verdicts where there are any."""
+    write_rows(path, profile, document)
+    if picture is not None:
+        (path / "profile.png").write_bytes(picture)
+    if claims is not None:
+        RunFolder(path).write_text("claims.md", claims)
+
+
+def read_profile(path: Path) -> Profile:
+    """The profile in a profile.json, or in the folder of one. Raises `RunFolderError` for anything else."""
+    file = path / "profile.json" if path.is_dir() else path
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        settings = {**found["settings"], "models": tuple(found["settings"]["models"])}
+        settings["lengths"] = tuple(settings["lengths"])
+        rows = [Row(**row) for row in found["rows"]]
+        return Profile(ProfileSettings(**settings), found["models"], rows, found["manifest"], found["interrupted"])
+    except OSError as error:
+        raise RunFolderError("a profile is read from its folder or profile.json", got=str(error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{file} is a profile", got=f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,139 @@
+"""A profile: every model at every length, and the record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from clso.device import resolve_device
+from clso.energy import EnergyMeter, open_meter
+from clso.manifest import describe_device, describe_software
+from clso.profiling.measure import Row, Subject, measure
+from clso.profiling.memory import resolve_budget
+from clso.profiling.models import ProfiledModel, find_models
+from clso.profiling.scaling import Exponent, fit_all
+from clso.profiling.settings import ProfileSettings
+
+__all__ = ["Profile", "run_profile"]
+
+_IDLE_S = 2.0
+_MEMORY = {
+    "cpu": "peak of the bytes of live tensor storages, weights and gradients included; scratch inside a kernel is not",
+    "cuda": "torch.cuda.max_memory_allocated over one forward and backward pass, weights and gradients included",
+}
+
+Progress = Callable[[int, int, str], None]
+"""Told how many cells are done, of how many, and what comes next."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The record of a profile. `interrupted`: rows are missing."""
+
+    settings: ProfileSettings
+    models: list[dict[str, Any]]
+    rows: list[Row]
+    manifest: dict[str, Any]
+    interrupted: bool = False
+    scaling: list[Exponent] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scaling", fit_all(self.rows))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types; the manifest is apart."""
+        return {
+            "settings": asdict(self.settings),
+            "models": self.models,
+            "rows": [asdict(row) for row in self.rows],
+            "scaling": [asdict(exponent) for exponent in self.scaling],
+            "interrupted": self.interrupted,
+            "manifest": self.manifest,
+        }
+
+
+def run_profile(
+    settings: ProfileSettings,
+    progress: Progress = lambda done, total, text: None,
+    keep: Callable[[Profile], None] = lambda profile: None,
+) -> Profile:
+    """Measure every cell, the short lengths first and the models side by side at each, so that drift hits all alike.
+
+    Where a model runs out of memory its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows. `keep` gets
+    the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
+
+    Raises:
+        PluginError, ConfigError, DeviceError, EnergyError: before anything is measured.
+    """
+    device = resolve_device(settings.device)
+    budget_bytes = resolve_budget(settings.memory_budget_bytes, device)
+    settings = replace(settings, device=device, memory_budget_bytes=budget_bytes)
+    models = find_models(settings)
+    described = [_describe(model) for model in models]
+    with open_meter(settings.energy, device) as meter:
+        if meter.reason is None:
+            meter.measure_idle(max(_IDLE_S, 12 * meter.backend.resolution_s))
+        found = Profile(settings, described, [], _manifest(device, meter), interrupted=True)
+        try:
+            for row in _measure_all(models, settings, meter, progress):
+                found = replace(found, rows=[*found.rows, row])
+                keep(found)
+        except KeyboardInterrupt:
+            return found
+    return replace(found, interrupted=False)
+
+
+def _manifest(device: str, meter: EnergyMeter) -> dict[str, Any]:
+    return {
+        "software": describe_software(),
+        "hardware": describe_device(device),
+        "energy": {"source": meter.source, "reason": meter.reason, "idle_w": meter.idle_w},
+        "memory": _MEMORY[device.partition(":")[0]],
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+    }
+
+
+def _describe(model: ProfiledModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "parameters": model.n_parameters(),
+        "d_model": model.d_model,
+        "config": asdict(model.config()),
+        "plugin": model.plugin.describe(),
+    }
+
+
+def _measure_all(
+    models: Sequence[ProfiledModel], settings: ProfileSettings, meter: EnergyMeter, progress: Progress
+) -> Iterator[Row]:
+    cells = [(length, model) for length in settings.lengths for model in models]
+    full: dict[str, Row] = {}
+    for done, (length, model) in enumerate(cells):
+        progress(done, len(cells), f"{model.name} at {length:,} tokens")
+        base = Row(model.name, length, settings.batch)
+        if model.name in full:
+            first = full[model.name]
+            reason = f"out of memory at {first.length:,} tokens"
+            yield replace(base, status="skipped", reason=reason, parameters=first.parameters)
+            continue
+        row = measure(
+            partial(_subject, model, length, settings),
+            base,
+            repeats=settings.repeats,
+            min_time_s=settings.min_time_s,
+            budget_bytes=settings.memory_budget_bytes,
+            meter=meter,
+        )
+        if row.status == "out-of-memory":
+            full[model.name] = row
+        yield row
+    progress(len(cells), len(cells), "done")
+
+
+def _subject(model: ProfiledModel, length: int, settings: ProfileSettings) -> Subject:
+    built = model.build().to(settings.device, getattr(torch, settings.dtype))
+    return Subject.draw(built, settings.batch, length, settings.vocab_size, settings.n_classes, settings.seed)

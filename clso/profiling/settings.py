@@ -1,0 +1,73 @@
+"""What is profiled, at which sizes, and how long each cell is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from clso.errors import ConfigError
+
+__all__ = ["Dtype", "ProfileSettings"]
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """Settings of `clso profile`; raises `ConfigError` for a value that breaks a rule.
+
+    Attributes:
+        models: names of the entry-point group `clso.models`, or FILE.py:CLASS.
+        lengths: tokens of a sequence; kept in rising order.
+        batch: sequences of a batch.
+        d_model, n_layers, n_heads, vocab_size, n_classes: the models' sizes (n_classes 0: a language model).
+        dtype: of weights and activations.
+        equal_parameters: search each model's d_model so that it has this many parameters; None: d_model as given.
+        repeats: least repetitions of a timing.
+        min_time_s: a cell is repeated until at least this many seconds have gone by.
+        memory_budget_bytes: on a CPU, what one cell may hold above what the process already holds; None: 80 % of
+            the memory that is free at the start. A CUDA device has its own memory as the limit.
+        device, energy, seed: as in a run.
+    """
+
+    models: tuple[str, ...]
+    lengths: tuple[int, ...] = (1024, 2048, 4096)
+    batch: int = 1
+    d_model: int = 64
+    n_layers: int = 2
+    n_heads: int = 4
+    vocab_size: int = 256
+    n_classes: int = 0
+    dtype: Dtype = "float32"
+    equal_parameters: int | None = None
+    repeats: int = 5
+    min_time_s: float = 1.0
+    memory_budget_bytes: int | None = None
+    device: str = "auto"
+    energy: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ConfigError("at least one model is profiled", remedy="Name models, or FILE.py:CLASS.")
+        if len(set(self.models)) < len(self.models):
+            raise ConfigError("each model is named once", got=", ".join(self.models))
+        if not self.lengths or min(self.lengths) < 2:
+            # The loss is that of the next token, so a sequence needs one.
+            raise ConfigError("lengths are whole numbers of at least 2 tokens", got=list(self.lengths))
+        object.__setattr__(self, "lengths", tuple(sorted(set(self.lengths))))
+        for name in ("batch", "d_model", "n_layers", "n_heads", "repeats"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
+        if self.vocab_size < 2:
+            raise ConfigError("vocab_size is at least 2", got=self.vocab_size)
+        if self.n_classes < 0 or self.n_classes == 1:
+            raise ConfigError("n_classes is 0 (a language model) or at least 2", got=self.n_classes)
+        if not 0 <= self.min_time_s < float("inf"):
+            raise ConfigError("the seconds of a cell are a number of at least 0", got=self.min_time_s)
+        if self.dtype not in get_args(Dtype):
+            raise ConfigError(f"dtype is {' or '.join(get_args(Dtype))}", got=self.dtype)
+        for name in ("equal_parameters", "memory_budget_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is at least 1", got=value)

@@ -1,0 +1,1 @@
+"""Sequence tasks with exact answers: generators, loaders, metrics, and AdamW training on them."""

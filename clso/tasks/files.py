@@ -1,0 +1,119 @@
+"""What the loaders share: reading files that may be missing or damaged, bytes as tokens, splits without duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clso.errors import ConfigError, DataError
+from clso.tasks.base import Examples, Targets, Tokens, row_keys
+
+__all__ = [
+    "BYTES",
+    "FileOptions",
+    "byte_tokens",
+    "carve",
+    "pad_arrays",
+    "read_bytes",
+    "read_text",
+    "text_of",
+    "the_folder",
+    "without_duplicates",
+]
+
+BYTES = ("<pad>", *(repr(bytes([b]))[2:-1] for b in range(256)))
+"""The vocabulary of byte-level tasks: token 1 + byte."""
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Where the published files lie, as they are after unpacking."""
+
+    folder: str = ""
+    valid_share: float = 0.1
+    """Share of train that becomes valid where the publishers give none."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.valid_share < 1:
+            raise ConfigError("valid_share lies between 0 and 1", got=self.valid_share)
+
+    def positive(self, name: str) -> None:
+        """Raises `ConfigError` where the option `name` is below 1."""
+        if getattr(self, name) < 1:
+            raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
+
+
+def the_folder(options: FileOptions, what: str) -> Path:
+    """The folder given. Raises `DataError` where there is none; nothing is ever downloaded."""
+    path = Path(options.folder)
+    if not options.folder or not path.is_dir():
+        raise DataError(
+            "this task reads files that are not downloaded for you",
+            got=options.folder or "no folder",
+            remedy=f"Set the option folder=PATH to {what}.",
+        )
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes. Raises `DataError` where it is missing, unreadable or empty."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError("a file of the data set can be read", got=f"{path}: {error.strerror}") from error
+    if not data:
+        raise DataError("a file of the data set is not empty", got=str(path), remedy="Unpack it again.")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """The file as UTF-8. Raises `DataError` as `read_bytes` does, and for other bytes."""
+    return text_of(read_bytes(path), str(path))
+
+
+def text_of(data: bytes, name: str) -> str:
+    """UTF-8 bytes as text. Raises `DataError` naming where they came from."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError("a file of the data set is UTF-8", got=f"{name}, byte {error.start}") from error
+
+
+def byte_tokens(data: bytes) -> Tokens:
+    """Bytes as tokens 1 to 256."""
+    return np.frombuffer(data, np.uint8).astype(np.uint16) + np.uint16(1)
+
+
+def pad_arrays(rows: Sequence[Tokens]) -> Tokens:
+    """Token arrays as one (n, longest), 0 after the end of each."""
+    out = np.zeros((len(rows), max(map(len, rows), default=0)), np.uint16)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
+def carve(examples: Examples, share: float, seed: int, groups: Sequence[bytes] | None = None) -> dict[str, Examples]:
+    """Train and valid, cut at random; sequences of one group (by default: of equal tokens) stay together."""
+    keys = list(groups or row_keys(examples.tokens))
+    names = sorted(set(keys))
+    if len(names) < 2:
+        raise DataError("a training file has at least two different examples", got=len(names))
+    picks = np.random.default_rng(seed).permutation(len(names))[: max(1, int(share * len(names)))]
+    held_out = {names[i] for i in picks}
+    rows = np.array([key in held_out for key in keys])
+    return {"train": examples[np.flatnonzero(~rows)], "valid": examples[np.flatnonzero(rows)]}
+
+
+def without_duplicates(splits: Mapping[str, Examples]) -> dict[str, Examples]:
+    """Published splits overlap now and then: what test holds leaves valid and train, and what valid holds leaves train."""
+    seen: set[bytes] = set()
+    out: dict[str, Examples] = {}
+    for name in ("test", "valid", "train"):
+        keys = row_keys(splits[name].tokens)
+        rows: Targets = np.array([i for i, key in enumerate(keys) if key not in seen], np.int64)
+        out[name] = splits[name][rows]
+        seen.update(keys)
+    return out

@@ -1,0 +1,98 @@
+"""`nsm`: genomes are Neural State Machines (`clso.models.nsm.SimpleNSM`), with crystals in every slot.
+
+The `grown` library has the corpus's bigram codes in embedding and head, leaky averages in the states, and read-outs fitted
+in closed form; the `random` one has random crystals everywhere, and is the control. Candidates are measured as the modules
+that a winner is saved as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.language import LanguageModelSpace, SpaceContext
+from clso.models.gpt2 import text_loss
+from clso.models.nsm import SimpleNSM
+from clso.space import Gene, Genome, SearchSpace
+from search_spaces.nsm_grown import GrownNSM
+
+__all__ = ["NSMSpace"]
+
+
+class NSMSource(Protocol):
+    """Turns genomes into NSMs."""
+
+    genes: tuple[Gene, ...]
+
+    def prepare(self) -> None:
+        """Build what every genome needs."""
+
+    def seeds(self) -> list[Genome]:
+        """Hand-set genomes to try first."""
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """Per gene, features of its alleles (n_choices, n_features), or None."""
+
+    def model(self, genome: Genome) -> SimpleNSM:
+        """One genome as a float32 module on the search's device."""
+
+    def on_all_text(self) -> NSMSource:
+        """The same source with statistics from the whole training text."""
+
+
+class NSMSpace(LanguageModelSpace):
+    """Search space of Neural State Machines over a corpus. The number of heads is a gene, so `n_heads` is not used."""
+
+    name = "nsm"
+    takes_tasks = True
+
+    @classmethod
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
+        if not context.task:
+            return cls(context)
+        from search_spaces.nsm_task import NSMTaskSpace
+
+        return NSMTaskSpace(context)
+
+    @cached_property
+    def source(self) -> NSMSource:
+        if self.context.library == "grown":
+            return GrownNSM(self)
+        if self.context.library == "random":
+            from search_spaces.nsm_random import RandomNSM
+
+            return RandomNSM(self.config, self.context)
+        raise ConfigError("space nsm has the libraries grown and random", got=self.context.library)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return self.source.genes
+
+    def seeds(self) -> list[Genome]:
+        return self.source.seeds()
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        return self.source.descriptors()
+
+    def prepare(self) -> None:
+        self.source.prepare()
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return self.describe(genome)
+
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        found = [text_loss(self.source.model(self.validate(g)), blocks) for g in genomes]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def model(self, genome: Genome) -> SimpleNSM:
+        return self.source.model(self.validate(genome)).cpu()
+
+    def final_model(self, genome: Genome) -> SimpleNSM:
+        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        return self.source.on_all_text().model(self.validate(genome)).cpu()

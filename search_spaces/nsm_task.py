@@ -1,0 +1,105 @@
+"""The `nsm` space on a sequence task: a reservoir of random crystals with a classifier fitted in closed form.
+
+A genome's mixers and layers are random crystals; the mean of the last hidden states over a sequence is regressed on the
+classes by ridge regression, from the task's statistics examples. With the `random` library the classifier is a random
+crystal, too: the control. Fitness is the error on the task's fitness examples; neither sees valid or test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.language import SpaceContext
+from clso.models.gpt2 import GPT2Config
+from clso.models.nsm import SimpleNSM
+from clso.models.nsm_trace import summary
+from clso.space import Gene, Genome, Objective, SearchSpace
+from clso.tasks.base import Task, load_task
+from clso.tasks.models import load_model, save_model
+from clso.tasks.objective import TaskObjective
+from clso.tasks.scoring import make_batch, score
+from search_spaces.nsm_random import RandomNSM
+
+__all__ = ["NSMTaskSpace"]
+
+_FITTED_ON = 1024  # examples
+_BATCH = 64
+_RIDGE = 1e-3  # of the mean eigenvalue
+
+
+class NSMTaskSpace(SearchSpace):
+    """NSMs that classify the sequences of a task. Raises `ConfigError` for a task that a language model answers."""
+
+    name = "nsm"
+
+    def __init__(self, context: SpaceContext) -> None:
+        if context.library not in ("grown", "random"):
+            raise ConfigError("space nsm has the libraries grown and random", got=context.library)
+        self._task: Task = load_task(context.task, seed=context.seed)
+        if not self._task.n_classes:
+            raise ConfigError("an evolved NSM answers tasks whose sequences have classes", got=context.task)
+        self._fitted, self._device = context.library == "grown", context.device
+        sizes = {**context.model, "n_positions": self._task.n_positions}
+        config = GPT2Config(vocab_size=len(self._task.vocab), **sizes)
+        self._source = RandomNSM(config, context, n_classes=self._task.n_classes, fitted_head=self._fitted)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return self._source.genes
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        return self._source.descriptors()
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return self.describe(genome)
+
+    def objective(self) -> Objective:
+        return TaskObjective(self._task, self.model, measure="error", device=self._device, batch=_BATCH)
+
+    @torch.no_grad()
+    def model(self, genome: Genome) -> SimpleNSM:
+        """One genome as a classifier on the search's device."""
+        model = self._source.model(self.validate(genome))
+        if self._fitted:
+            model.norm.bias.fill_(1.0)  # LayerNorm's mean direction is then a constant feature
+            model.head.weight.copy_(self._read_out(model))
+        return model
+
+    def conclude(self, genome: Genome, folder: Path) -> dict[str, Any]:
+        save_model("simple-nsm", self.model(genome).cpu(), folder)
+        model = load_model(folder, device=self._device)
+        best: dict[str, Any] = {}
+        for split in ("valid", "test"):
+            found = score(model, self._task.split(split), batch=_BATCH, device=self._device)
+            best |= {f"{split}_accuracy": found.accuracy, f"n_{split}_examples": found.n_targets}
+        assert isinstance(model, SimpleNSM)
+        valid = self._task.split("valid")
+        longest = np.argsort(-(valid.tokens != 0).sum(1), kind="stable")[:_BATCH]
+        trace = model.trace(make_batch(valid, longest, self._device).tokens)
+        return {"task": self._task.describe(), "states": summary(trace), "best": best}
+
+    def _read_out(self, model: SimpleNSM) -> Tensor:
+        """The classifier's weights (n_classes, d_model)."""
+        examples = self._task.split("statistics")[:_FITTED_ON]
+        features, classes = [], []
+        for start in range(0, len(examples), _BATCH):
+            batch = make_batch(examples, np.arange(start, min(start + _BATCH, len(examples))), self._device)
+            weight = batch.mask[..., None].float()
+            features.append((model.hidden(batch.tokens) * weight).sum(1) / weight.sum(1))
+            classes.append(batch.targets)
+        x = torch.cat(features).double() - 1
+        y = torch.nn.functional.one_hot(torch.cat(classes), self._task.n_classes).double()
+        mean_x, mean_y = x.mean(0), y.mean(0)
+        gram = (x - mean_x).T @ (x - mean_x)
+        gram.diagonal().add_(_RIDGE * gram.diagonal().mean() + 1e-9)
+        map_ = torch.linalg.solve(gram, (x - mean_x).T @ (y - mean_y)).T
+        # A hidden state is what was centred plus ones; what it is centred by has mean zero, as every LayerNorm output.
+        offset = mean_y - map_ @ mean_x - map_.sum(1)
+        out: Tensor = (map_ + offset[:, None] / x.shape[1]).float()
+        return out

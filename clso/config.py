@@ -23,7 +23,7 @@ else:
 __all__ = ["RunConfig", "checked", "read_toml"]
 
 _SCALARS = (str, int, float, bool)
-_TABLES = ("prove",)  # of other commands; a recipe may hold them beside a run's settings
+_TABLES = ("prove", "workers")  # of other commands; a recipe may hold them beside a run's settings
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class RunConfig:
     """What is minimised: "loss", then costs that the space offers, and "energy_j"."""
     limits: tuple[str, ...] = ()
     """Upper bounds on costs, as "NAME=NUMBER"."""
+    asynchronous: bool = False
+    """Steady state: every evaluation is told as it comes, and no worker waits for the slowest. With several workers the
+    order in which they finish decides, so that such a run cannot be repeated exactly; with one, or none, it can."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -131,7 +134,7 @@ class RunConfig:
 
     @classmethod
     def from_toml(cls, path: Path) -> RunConfig:
-        """Read a recipe; its table `prove` is for `clso prove`. Raises `ConfigError` naming the key at fault."""
+        """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming the key at fault."""
         values = read_toml(path)
         return cls(**checked(cls, {k: v for k, v in values.items() if k not in _TABLES}))
 

@@ -6,11 +6,12 @@ with that reason: the run's losses stay good, but no saving is claimed from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from clso.energy import EnergyMeter, PhaseTotals
+from clso.energy import EnergyMeter, PhaseTotals, Window
+from clso.evaluation.usage import NOTHING, Usage
 
 __all__ = ["CHARGED", "Ledger"]
 
@@ -27,12 +28,19 @@ class Ledger:
     def __init__(self, meter: EnergyMeter, earlier: dict[str, PhaseTotals] | None = None) -> None:
         self.meter = meter
         self._earlier = earlier or {}
+        self._elsewhere: Callable[[], Usage] = lambda: NOTHING
+
+    def include(self, usage: Callable[[], Usage]) -> None:
+        """From now on (in a phase: from its begin) charge what `usage` counts, too: work that the meter does not see."""
+        self._elsewhere = usage
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Charge the body to a phase."""
-        with self.meter.window(name):
+        before = self._elsewhere()
+        with self.meter.window(name) as window:
             yield
+        _add_usage(window, self._elsewhere().since(before))
 
     def phases(self) -> dict[str, PhaseTotals]:
         """Totals by phase."""
@@ -60,6 +68,15 @@ class Ledger:
             "time_s": {**{n: p["time_s"] for n, p in phases.items()}, "total": total["time_s"]},
             "cpu_time_s": {**{n: p["cpu_time_s"] for n, p in phases.items()}, "total": total["cpu_time_s"]},
         }
+
+
+def _add_usage(window: Window, usage: Usage) -> None:
+    window.cpu_time_s += usage.cpu_time_s
+    if usage.energy_j is None:
+        window.energy_j, window.reason = None, window.reason or usage.reason
+    elif usage.energy_j and window.energy_j is not None:
+        window.energy_j += usage.energy_j
+        window.idle_w = None  # other machines' idle power was not measured, so nothing net is known
 
 
 def _add(parts: list[PhaseTotals]) -> PhaseTotals:

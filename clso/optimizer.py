@@ -97,6 +97,11 @@ class Optimizer:
     def n_evaluated(self) -> int:
         return self.engine.n_evaluated
 
+    @property
+    def pending(self) -> list[Genome]:
+        """What was picked and not yet told, in the order of picking."""
+        return list(self._pending)
+
     def decode(self, genome: Genome) -> Any:
         """What `genome` stands for: name -> value where the space was given so."""
         return self.space.decode(genome)
@@ -120,7 +125,7 @@ class Optimizer:
     def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
         """`n` new candidates and the surrogate's choice among them: all while it is not trusted, then a share of them."""
         candidates = self.engine.ask(n, pending=self._pending)
-        screening = self.screener.screen(candidates, minimum=at_least, rank=self._rank(candidates))
+        screening = self.screener.screen(candidates, minimum=at_least, rank=self._rank(candidates), out=self._pending)
         self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
         return candidates, screening
 

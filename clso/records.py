@@ -17,7 +17,8 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +26,12 @@ from typing import Any
 
 from clso.config import RunConfig
 from clso.errors import RunFolderError
+from clso.workers import Workers
 
 __all__ = ["FORMAT", "RunFolder"]
 
 FORMAT = 1
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
 _ROWS = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _LEFT_BY_A_KILL = (".lock", ".config.toml.tmp")  # in a folder whose run never began
 
@@ -41,10 +44,17 @@ class RunFolder:
         self._lock: int | None = None
         self._n_bytes = 0  # of records.jsonl, and their digest
         self._digest = hashlib.sha256()
+        self.on_checkpoint: Callable[[], None] = lambda: None
 
     @staticmethod
     def require_new(path: Path) -> None:
-        """Raises `RunFolderError` where `path` holds anything already, or cannot be looked at."""
+        """Raises `RunFolderError` where `path` holds anything already, cannot be looked at, or is a URL."""
+        if _URL.match(str(path)):
+            raise RunFolderError(
+                "a run folder lies on a file system",
+                got=str(path),
+                remedy="Use a local --out, and --sync URL for a copy that is kept up to date.",
+            )
         try:
             taken = path.exists() and (not path.is_dir() or any(p.name not in _LEFT_BY_A_KILL for p in path.iterdir()))
         except OSError as error:
@@ -113,6 +123,12 @@ class RunFolder:
         return RunConfig.from_toml(self.path / "config.toml")
 
     @property
+    def workers(self) -> Workers:
+        """Those that the run was last started with."""
+        manifest = self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
+        return Workers.of(manifest.get("workers", {}))
+
+    @property
     def finished(self) -> bool:
         return (self.path / "result.json").is_file()
 
@@ -171,6 +187,7 @@ class RunFolder:
             "state_sha256": _sha256(text),
         }
         self.write_text("checkpoint.json", f'{json.dumps(head)[:-1]}, "state": {text}}}\n')
+        self.on_checkpoint()
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None if the run was stopped before its first. Cuts off the record behind it.

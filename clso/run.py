@@ -19,7 +19,6 @@ from clso.config import RunConfig
 from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.errors import ConfigError, PluginError, RunFolderError
-from clso.evaluation.evaluator import LocalEvaluator
 from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
@@ -29,6 +28,9 @@ from clso.options import make_options
 from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
+from clso.steady import SteadySearch
+from clso.sync import Mirror, mirrored
+from clso.workers import Workers, Workplace, open_workplace
 
 if TYPE_CHECKING:
     from clso.data import Corpus
@@ -46,18 +48,26 @@ def evolve(
     listener: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
     cache_dir: Path | None = None,
+    workers: Workers | None = None,
+    sync: str = "",
 ) -> dict[str, Any]:
     """Run a search in the new folder `out`; return what result.json holds.
 
-    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted` is raised.
+    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted` is raised. A copy of the
+    folder is kept at the URL `sync` (see `clso.sync`).
     Raises `ClsoError` subclasses for bad settings, data or an existing folder.
     """
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
     load_plugins(config)
+    if sync:
+        Mirror(out, sync).require_new()
     folder = RunFolder.create(out, config)
     try:
-        return _execute(folder, config, device, None, False, listener or Listener(), stop, cache_dir)
+        with mirrored(folder, sync):
+            return _execute(
+                folder, config, device, None, False, listener or Listener(), stop, cache_dir, workers or Workers()
+            )
     except BaseException:
         if not (out / "checkpoint.json").exists():
             folder.discard()
@@ -72,8 +82,10 @@ def resume(
     listener: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
     cache_dir: Path | None = None,
+    workers: Workers | None = None,
+    sync: str = "",
 ) -> dict[str, Any]:
-    """Continue an interrupted run. A finished run is returned as it is.
+    """Continue an interrupted run, with other `workers` where they are given. A finished run is returned as it is.
 
     Raises `RunFolderError` for a folder that holds no evolved run, or a damaged or foreign checkpoint.
     """
@@ -87,7 +99,9 @@ def resume(
     try:
         state = folder.load_checkpoint()
         device = resolve_device(config.device)
-        return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir)
+        workers = folder.workers if workers is None else workers
+        with mirrored(folder, sync):
+            return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir, workers)
     finally:
         folder.close()
 
@@ -188,13 +202,19 @@ def _execute(
     listener: Listener,
     stop: Callable[[], bool],
     cache_dir: Path | None,
+    workers: Workers,
 ) -> dict[str, Any]:
     space_plugin, surrogate_plugin = load_plugins(config)
     if state:
         _require_same_plugins(folder, describe_plugins(space_plugin, surrogate_plugin))
     # The run's meter has its window open while candidates are measured, so they have one of their own.
     candidates = config.energy if ENERGY in config.objective else "null"
-    with open_meter(config.energy, device) as meter, open_meter(candidates, device) as candidate_meter:
+    with (
+        open_workplace(workers, device) as place,
+        open_meter(config.energy, place.devices) as meter,
+        open_meter(candidates, device) as candidate_meter,
+    ):
+        place.check_energy(measured=meter.reason is None)
         ledger = Ledger(meter, state["ledger"] if state else None)
         if resumed and not (state and state["clean"]):
             ledger.lost("search" if state else "library")
@@ -213,10 +233,10 @@ def _execute(
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         with space_plugin.blamed("say what its genes are"):
             manifest = make_manifest(config, space, device, space_plugin, surrogate_plugin, meter)
-        folder.write_json("manifest.json", manifest)
+        folder.write_json("manifest.json", {**manifest, "workers": workers.to_json()})
         with host_threads(device):
             search, winner = _train(
-                folder, config, objectives, space_plugin, surrogate_plugin, ledger, state, listener, stop
+                folder, config, objectives, space_plugin, surrogate_plugin, ledger, state, listener, stop, place
             )
         return finish(folder, search, winner, ledger, listener)
 
@@ -231,16 +251,20 @@ def _train(
     state: dict[str, Any] | None = None,
     listener: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
+    place: Workplace | None = None,
 ) -> tuple[Search, Winner]:
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
     listener, space = listener or Listener(), objectives.space
+    place = place or Workplace("")
     listener.phase("building the library" if isinstance(space, LanguageModelSpace) else "preparing the space")
     with ledger.phase("library"), plugin.blamed("be prepared"):
         space.prepare()
         objectives.check()
-        evaluator = LocalEvaluator(objectives.complete(space.objective()))
+        evaluator = place.evaluator(config, objectives)
+        ledger.include(evaluator.usage)
     with plugin.blamed("be searched"):
-        search = Search(space, evaluator, surrogate.value if surrogate else None, config, listener, objectives)
+        kind = SteadySearch if config.asynchronous else Search
+        search = kind(space, evaluator, surrogate.value if surrogate else None, config, listener, objectives)
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ Rank = Callable[[Floats], list[int]]
 
 _SIGNIFICANT = 1.645  # one-sided 5 % of a standard normal
 _PATIENCE = 2  # audit windows that a surrogate has in which to become trusted
+_MAX_OPEN = 256  # screenings whose evaluations may be awaited; of older ones what came counts
 _MAX_FIT_ROWS = 512  # the latest observations; bounds the time of a fit in long runs
 
 
@@ -130,10 +131,10 @@ class Screener:
         self._features = encoder.encode([])  # of the first rows; those of the last fit
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # calls of `screen` since
-        self._batch: _Batch | None = None
+        self._open: deque[_Batch] = deque()  # screenings with evaluations to come, oldest first
         self._audits: deque[tuple[float, float]] = deque(maxlen=audit_window)  # centred (predicted, true)
         self._correlation: float | None = None  # of `_audits`
-        self._n_audits = self._n_observed = self._n_screened_out = 0
+        self._n_audits = self._n_screened_out = 0
         self._trusted = False
         self._disabled_reason: str | None = None
         self._fit_time_s = 0.0
@@ -182,38 +183,45 @@ class Screener:
             raise EvaluationError("every genome has one value", got=(len(genomes), len(values)))
         if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
             raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
-        genomes, expected = list(map(tuple, genomes)), self._batch.predicted if self._batch is not None else {}
-        self._n_observed += len(genomes)
+        genomes = list(map(tuple, genomes))
         if self._make_estimator is None or self.disabled:
             return
-        others = [genome for genome in genomes if genome not in expected]
+        owners = [next((b for b in self._open if genome in b.predicted), None) for genome in genomes]
+        others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
         if others:
             self._encoder.encode(others)  # raises for genomes of another space
-        for genome, value in zip(genomes, map(float, values), strict=True):
-            if self._batch is not None and genome in expected:
-                self._batch.arrived[genome] = value
+        for genome, owner, value in zip(genomes, owners, map(float, values), strict=True):
+            if owner is not None:
+                owner.arrived[genome] = value
             else:
                 self._rows.append((genome, value))
-        if self._batch is not None and len(self._batch.arrived) == len(expected):
-            self._close_batch()
+        while self._open and len(self._open[0].arrived) == len(self._open[0].predicted):
+            self._close(self._open.popleft())
 
     def pool_for(self, n: int) -> int:
         """How many candidates `screen` would choose `n` from."""
         return math.ceil(n / self._evaluate_share) if self._trusted else n
 
-    def screen(self, candidates: Sequence[Genome], *, minimum: int = 1, rank: Rank | None = None) -> Screening:
+    def screen(
+        self,
+        candidates: Sequence[Genome],
+        *,
+        minimum: int = 1,
+        rank: Rank | None = None,
+        out: Collection[Genome] = (),
+    ) -> Screening:
         """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as many.
 
-        The lowest predictions are the best unless `rank` says otherwise. The batch of the call before is closed: what it
-        chose and was not observed counts as failed.
+        The lowest predictions are the best unless `rank` says otherwise. What earlier calls chose and was neither observed
+        nor is `out` being measured counts as failed.
         """
         everything = Screening(list(range(len(candidates))), [], [])
-        self._close_batch()
+        self._close_done(out)
         if not candidates or self._make_estimator is None or self.disabled:
             return everything
         genomes = [tuple(candidate) for candidate in candidates]
-        if self._n_observed < self._min_observations:
-            self._batch = _Batch(dict.fromkeys(genomes, math.nan), {})
+        if not self._n_fit and len(self._rows) < self._min_observations:  # what stragglers hold back does not count
+            self._open.append(_Batch(dict.fromkeys(genomes, math.nan), {}))
             return everything
         ranked = self._predict(genomes, rank)
         if ranked is None:
@@ -226,7 +234,9 @@ class Screener:
             ways = dict.fromkeys(range(len(genomes)), AUDIT)
         self._n_screened_out += len(genomes) - len(ways)
         predicted = values.tolist()
-        self._batch = _Batch({genomes[i]: predicted[i] for i in ways}, {genomes[i]: way for i, way in ways.items()})
+        self._open.append(
+            _Batch({genomes[i]: predicted[i] for i in ways}, {genomes[i]: way for i, way in ways.items()})
+        )
         audits = [i for i, way in ways.items() if way == AUDIT]
         return Screening(list(ways), audits, list(map(Prediction, genomes, predicted)))
 
@@ -258,10 +268,16 @@ class Screener:
         finally:
             self._fit_time_s += time.perf_counter() - begin
 
-    def _close_batch(self) -> None:
-        batch, self._batch = self._batch, None
-        if batch is None:
-            return
+    def _close_done(self, out: Collection[Genome]) -> None:
+        """Close screenings of which nothing more comes, in their order."""
+        while self._open:
+            batch = self._open[0]
+            awaited = any(g in out for g in batch.predicted if g not in batch.arrived)
+            if awaited and len(self._open) <= _MAX_OPEN:
+                return
+            self._close(self._open.popleft())
+
+    def _close(self, batch: _Batch) -> None:
         arrived = [(genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived]
         self._rows.extend(arrived)
         best_before = self._lowest
@@ -296,7 +312,8 @@ class Screener:
 
     def _disable(self, reason: str) -> None:
         self._disabled_reason, self._trusted = reason, False
-        self._estimator, self._batch, self._rows, self._n_fit = None, None, [], 0
+        self._estimator, self._rows, self._n_fit = None, [], 0
+        self._open.clear()
         self._features = self._features[:0]
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
@@ -304,20 +321,23 @@ class Screener:
 
         Without the rows it is small; then give `load_state_dict` all that was observed, in order of screening.
         """
-        batch = self._batch
         return {
             "rng": self._rng.bit_generator.state,
             "rows": pack_rows(self._rows) if with_rows else len(self._rows),
             "n_fit": self._n_fit,
             "since_fit": self._since_fit,
-            "predicted": None if batch is None else pack_rows(batch.predicted.items()),
-            "ways": None if batch is None else list(batch.ways.values()),
-            "arrived": None if batch is None else pack_rows(batch.arrived.items()),
+            "open": [
+                {
+                    "predicted": pack_rows(batch.predicted.items()),
+                    "ways": list(batch.ways.values()),
+                    "arrived": pack_rows(batch.arrived.items()),
+                }
+                for batch in self._open
+            ],
             "portfolio": self._portfolio.state_dict(),
             "lowest": None if math.isinf(self._lowest) else self._lowest,
             "audits": pack(self._audits, "<f8"),
             "n_audits": self._n_audits,
-            "n_observed": self._n_observed,
             "n_screened_out": self._n_screened_out,
             "trusted": self._trusted,
             "disabled_reason": self._disabled_reason,
@@ -337,17 +357,17 @@ class Screener:
         try:
             self._rng.bit_generator.state = state["rng"]
             self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
-            self._batch = None
-            if state["predicted"] is not None:
-                predicted = dict(unpack_rows(state["predicted"], n_genes))
-                ways = dict(zip(predicted, map(int, state["ways"]), strict=bool(state["ways"])))
-                self._batch = _Batch(predicted, ways, dict(unpack_rows(state["arrived"], n_genes)))
+            self._open.clear()
+            for batch in state["open"]:
+                predicted = dict(unpack_rows(batch["predicted"], n_genes))
+                ways = dict(zip(predicted, map(int, batch["ways"]), strict=bool(batch["ways"])))
+                self._open.append(_Batch(predicted, ways, dict(unpack_rows(batch["arrived"], n_genes))))
             self._portfolio.load_state_dict(state["portfolio"])
             self._lowest = math.inf if state["lowest"] is None else float(state["lowest"])
             if observed is None:
                 self._rows = unpack_rows(state["rows"], n_genes)
-            else:  # the last of what was observed, but for what the open batch holds
-                end = len(observed) - (len(self._batch.arrived) if self._batch else 0)
+            else:  # the last of what was observed, but for what open screenings hold
+                end = len(observed) - sum(len(batch.arrived) for batch in self._open)
                 self._rows = list(observed[end - int(state["rows"]) : end])
                 if len(self._rows) != state["rows"]:
                     raise ValueError(f"{state['rows']} observed rows are needed, there are {end}")
@@ -355,8 +375,7 @@ class Screener:
             self._audits.clear()
             self._audits.extend(map(tuple, unpack(state["audits"], "<f8").reshape(-1, 2).tolist()))
             self._correlation = rank_correlation(self._audits)
-            self._n_audits, self._n_observed = int(state["n_audits"]), int(state["n_observed"])
-            self._n_screened_out = int(state["n_screened_out"])
+            self._n_audits, self._n_screened_out = int(state["n_audits"]), int(state["n_screened_out"])
             self._trusted, self._disabled_reason = bool(state["trusted"]), state["disabled_reason"]
             self._fit_time_s = float(state["fit_time_s"])
         except (KeyError, TypeError, ValueError, GenomeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from clso.front import predict_energy, predicted_order
 from clso.ledger import Ledger
 from clso.objectives import ENERGY, Objectives
 from clso.optimizer import Optimizer
-from clso.screening import Encoder, Estimator, Rank
+from clso.screening import Encoder, Estimator, Rank, Screening
 from clso.space import Genome, SearchSpace
 
-__all__ = ["Interrupted", "Listener", "Search"]
+__all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
 _POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
 _REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
@@ -46,6 +47,15 @@ class Listener:
 
     def generation(self, search: Search, row: dict[str, Any]) -> None:
         """A generation is finished; `row` is its line in the record."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a generation measured of `n_candidates` that were proposed; `audits` are pairs of predicted and true."""
+
+    evaluations: list[Evaluation]
+    n_candidates: int
+    audits: list[list[float]]
 
 
 class Search:
@@ -93,39 +103,40 @@ class Search:
     def done(self) -> bool:
         patience = self.config.patience
         stale = bool(patience) and self._stale >= patience
-        return self.engine.generation >= self.config.gens or stale or self._exhausted
+        return self.n_generations >= self.config.gens or stale or self._exhausted
+
+    @property
+    def n_generations(self) -> int:
+        return self.engine.generation
 
     def generation(self) -> list[dict[str, Any]]:
         """Run one generation; return its rows for the record, evaluations first."""
         engine, screener = self.engine, self.screener
-        candidates, screening = self.optimizer.propose(self.config.pop)
-        if not candidates and not engine.n_evaluated and self.objectives.limits:
-            raise self.objectives.nothing_within()
-        if not candidates:
-            self._exhausted = True
-            return [{"type": "exhausted", "generation": engine.generation}]
-        evaluations = self.evaluator.evaluate([candidates[i] for i in screening.chosen], 0)
         best_before = self._so_far
-        self.optimizer.tell(evaluations)
+        measured = self._measure()
+        if measured is None and not engine.n_evaluated and self.objectives.limits:
+            raise self.objectives.nothing_within()
+        if measured is None:
+            self._exhausted = True
+            return [{"type": "exhausted", "generation": self.n_generations}]
+        evaluations = measured.evaluations
         self._stale = 0 if self._so_far != best_before else self._stale + 1
         self.evaluations += evaluations
         self.tokens_forward += sum(e.n_tokens for e in evaluations)
         if engine.best is None:
             first = next((e.error for e in evaluations if e.error), "every loss was infinite or not a number")
             raise EvaluationError("at least one candidate of the first generation can be measured", got=first.strip())
-        number = engine.generation
+        number = self.n_generations
         row = {
             "type": "generation",
             "generation": number,
             "best": engine.best.value,
             "population": [ind.value for ind in engine.population],
             "evaluated": len(evaluations),
-            "screened_out": len(candidates) - len(evaluations),
+            "screened_out": measured.n_candidates - len(evaluations),
             "cached": engine.n_cached,
             "tokens_forward": self.tokens_forward,
-            "audits": self._audits(
-                screening.audits, screening.predictions, {e.genome: e for e in evaluations if e.ok}, candidates
-            ),
+            "audits": measured.audits,
             "audit_correlation": screener.audit_correlation,
             "surrogate_trusted": screener.trusted,
         }
@@ -133,6 +144,15 @@ class Search:
             row["hypervolume"] = self.pareto.hypervolume
         self.listener.generation(self, row)
         return [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations] + [row]
+
+    def _measure(self) -> Round | None:
+        """Propose, measure and tell; None where the space has no more."""
+        candidates, screening = self.optimizer.propose(self.config.pop)
+        if not candidates:
+            return None
+        evaluations = self.evaluator.evaluate([candidates[i] for i in screening.chosen], 0)
+        self.optimizer.tell(evaluations)
+        return Round(evaluations, len(candidates), audits(expected(screening), evaluations))
 
     @property
     def _so_far(self) -> Evaluation | float | None:
@@ -173,7 +193,7 @@ class Search:
             "screened_out": self.screener.n_screened_out,
             "cached": self.engine.n_cached,
             "failed": sum(not e.ok for e in self.evaluations),
-            "generations": self.engine.generation,
+            "generations": self.n_generations,
         }
 
     @property
@@ -202,10 +222,7 @@ class Search:
         """
         try:
             self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
-            self.optimizer.load_state_dict(state, self.evaluations)
-            self.tokens_forward = int(state["tokens_forward"])
-            self._stale = int(state["stale"])
-            self._exhausted = bool(state["exhausted"])
+            self._load(state)
         except (KeyError, TypeError, ValueError, OverflowError, GenomeError) as error:
             raise RunFolderError(
                 "the checkpoint and the record are of this search space and version of CLSO",
@@ -213,11 +230,19 @@ class Search:
                 remedy="Resume with the version that wrote them (manifest.json names it), or start a new run.",
             ) from error
 
-    @staticmethod
-    def _audits(
-        audits: list[int], predictions: list[Any], measured: dict[Any, Evaluation], candidates: list[Any]
-    ) -> list[list[float]]:
-        """[predicted, true] of the audited candidates: the surrogate's report card, not anybody's loss."""
-        if not predictions:
-            return []
-        return [[predictions[i].value, measured[candidates[i]].value] for i in audits if candidates[i] in measured]
+    def _load(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state, self.evaluations)
+        self.tokens_forward = int(state["tokens_forward"])
+        self._stale = int(state["stale"])
+        self._exhausted = bool(state["exhausted"])
+
+
+def expected(screening: Screening) -> dict[Genome, float]:
+    """What was predicted of the candidates that are measured to see whether predictions rank."""
+    audited = screening.audits if screening.predictions else []
+    return {screening.predictions[i].genome: screening.predictions[i].value for i in audited}
+
+
+def audits(predicted: dict[Genome, float], evaluations: Iterable[Evaluation]) -> list[list[float]]:
+    """[predicted, true] of those evaluations: the surrogate's report card, not anybody's loss."""
+    return [[predicted[e.genome], e.value] for e in evaluations if e.ok and e.genome in predicted]

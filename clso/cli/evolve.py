@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-__all__ = ["config_options", "default_folder", "evolve", "make_config", "resume"]
+__all__ = ["config_options", "default_folder", "evolve", "make_config", "resume", "worker_options"]
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,6 +36,31 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="The run folder (default: a new one in runs/local).",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where candidates are measured. They change nothing of what a run computes."""
+    options = [
+        click.option(
+            "--workers",
+            "n_workers",
+            type=click.IntRange(min=0),
+            help="Worker processes, on a private Ray unless --ray is given (default 0: measure in this process).",
+        ),
+        click.option(
+            "--ray", metavar="auto|ADDRESS", help="Join a Ray cluster, with workers on all of it or --workers."
+        ),
+        click.option(
+            "--gpus-per-worker", "gpus", type=float, help="A share of a GPU, or whole ones (default: an equal share)."
+        ),
+        click.option(
+            "--task-timeout", "timeout_s", type=float, help="Seconds after which a batch counts as hung (default 1800)."
+        ),
+        click.option("--sync", metavar="URL", default="", help="Keep a copy of the run folder at s3://, gs://, ..."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -88,8 +113,27 @@ def default_folder(name: str) -> Path:
     help="NAME=NUMBER: no genome that costs more is evaluated. Repeatable.",
 )
 @click.option("--patience", type=click.IntRange(min=0), help="Stop after so many generations without a better loss.")
+@click.option(
+    "--async",
+    "asynchronous",
+    is_flag=True,
+    default=None,
+    help="Steady state: tell each evaluation as it comes, and never wait for the slowest worker.",
+)
+@worker_options
 @config_options
-def evolve(recipe: Path | None, out: Path | None, as_json: bool, pairs: tuple[str, ...], **options: Any) -> None:
+def evolve(
+    recipe: Path | None,
+    out: Path | None,
+    as_json: bool,
+    pairs: tuple[str, ...],
+    n_workers: int | None,
+    ray: str | None,
+    gpus: float | None,
+    timeout_s: float | None,
+    sync: str,
+    **options: Any,
+) -> None:
     """Evolve a model on a text and measure the winner.
 
     With no option: GPT-2 (2 layers, d = 128) on the running Python's standard library, 50 generations of 32, on the CPU
@@ -102,25 +146,45 @@ def evolve(recipe: Path | None, out: Path | None, as_json: bool, pairs: tuple[st
         config = config.with_options(options={**config.options, **_space_options(config.space, pairs)})
     from clso.cli.view import run_view, summary
     from clso.run import evolve as run
+    from clso.workers import Workers
 
+    workers = Workers() if recipe is None else Workers.from_toml(recipe)
+    workers = workers.with_options(n=n_workers, ray=ray, gpus=gpus, timeout_s=timeout_s)
     folder = out or default_folder(f"{Path(config.space).stem}-{config.library}-s{config.seed}")
     with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
-        result = run(config, folder, listener=listener, stop=stop)
+        result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
     click.echo(json.dumps(result)) if as_json else summary(folder, result)
 
 
 @click.command(short_help="Continue an interrupted run.")
 @click.argument("run", type=click.Path(path_type=Path))
+@worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-def resume(run: Path, as_json: bool) -> None:
-    """Continue the run in folder RUN; it ends as it would have without the interruption."""
+def resume(
+    run: Path,
+    as_json: bool,
+    n_workers: int | None,
+    ray: str | None,
+    gpus: float | None,
+    timeout_s: float | None,
+    sync: str,
+) -> None:
+    """Continue the run in folder RUN; it ends as it would have without the interruption.
+
+    It goes on with the workers that it had, or with others. With --sync, a folder that is not there is fetched first.
+    """
     from clso.cli.view import run_view, summary
     from clso.records import RunFolder
     from clso.run import resume as continue_run
+    from clso.sync import fetch
 
-    config = RunFolder.open(run).config
+    if sync:
+        fetch(sync, run)
+    folder = RunFolder.open(run)
+    config, workers = folder.config, folder.workers
+    workers = workers.with_options(n=n_workers, ray=ray, gpus=gpus, timeout_s=timeout_s)
     with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
-        result = continue_run(run, listener=listener, stop=stop)
+        result = continue_run(run, listener=listener, stop=stop, workers=workers, sync=sync)
     click.echo(json.dumps(result)) if as_json else summary(run, result)
 
 

@@ -141,7 +141,7 @@ def _load(
     elif wanted.kind == "bpe":
         tokenizer = BpeTokenizer(json_path.read_text(encoding="utf-8"))
     else:
-        tokenizer = _fixed_tokenizer(wanted)
+        tokenizer = fixed_tokenizer(wanted)
     return Corpus(
         vocab_size=sidecar.vocab_size,
         n_documents=dict(sidecar.n_documents),
@@ -168,7 +168,7 @@ def _cache_key(source: Source, tokenizer_name: str) -> str:
     return digest.hexdigest()
 
 
-def _fixed_tokenizer(spec: TokenizerSpec) -> TextTokenizer:
+def fixed_tokenizer(spec: TokenizerSpec) -> TextTokenizer:
     return Gpt2Tokenizer() if spec.kind == "gpt2" else BytesTokenizer()
 
 
@@ -211,7 +211,7 @@ def _make_tokenizer(train: list[Document], wanted: TokenizerSpec | TextTokenizer
     if not isinstance(wanted, TokenizerSpec):
         return wanted
     if wanted.kind != "bpe":
-        return _fixed_tokenizer(wanted)
+        return fixed_tokenizer(wanted)
     report(f"training bpe:{wanted.vocab_size} on {sum(map(len, train)) / 1e6:.1f} MB of train text")
     return train_bpe(_texts(train), wanted.vocab_size)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from clso.errors import ClsoError, EvaluationError
 from clso.evaluation.results import Evaluation
+from clso.evaluation.usage import NOTHING, Usage
 from clso.space import Genome, Objective
 
 __all__ = ["Evaluator", "LocalEvaluator"]
@@ -16,6 +17,8 @@ class Evaluator(ABC):
     """Takes genomes, gives evaluations back in any order. Not thread-safe."""
 
     fidelities: tuple[int, ...]
+    capacity: int = 4
+    """Candidates that an asynchronous search keeps submitted."""
 
     @abstractmethod
     def submit(self, genomes: Sequence[Genome], fidelity: int) -> None:
@@ -43,12 +46,16 @@ class Evaluator(ABC):
                 missing.pop(evaluation.genome, None)
         return [done[g] for g in genomes]
 
+    def usage(self) -> Usage:
+        """What was spent so far where the run's own meter does not see it: on other machines."""
+        return NOTHING
+
     def close(self) -> None:
         """Free what the evaluator holds."""
 
 
 class LocalEvaluator(Evaluator):
-    """Measures in this process, a whole submission in one batch."""
+    """Measures in this process, all that is queued for a rung in one batch."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -62,6 +69,8 @@ class LocalEvaluator(Evaluator):
         if not self._queue:
             return []
         genomes, fidelity = self._queue.pop(0)
+        while self._queue and self._queue[0][1] == fidelity:
+            genomes += self._queue.pop(0)[0]
         try:
             return self._objective.evaluate(genomes, fidelity)
         except (ClsoError, OSError):

@@ -40,10 +40,12 @@ def measure_batch(
     """All of `genomes` in one call; if that raises, one by one. `n_tokens` is what one genome costs."""
     if not genomes:
         return []
+    values: Sequence[float] | None = None
     try:
         values = function(genomes)
     except Exception:
         if len(genomes) == 1:
             return [Evaluation(genomes[0], fidelity, (), "failed", n_tokens, traceback.format_exc())]
+    if values is None:  # out of the handler, so that a traceback does not tell of the batch's
         return [measure_batch(function, [g], fidelity, n_tokens=n_tokens)[0] for g in genomes]
     return [Evaluation.measured(g, fidelity, (v,), n_tokens) for g, v in zip(genomes, values, strict=True)]

@@ -1,0 +1,380 @@
+"""What workers bring and what they cost: scaling, overhead, the driver's memory, and a simulation to 1,024 workers.
+
+    python benchmarks/ray_scaling.py --out runs/DATE_ray                   # on CPUs: 1, 2, 4 workers
+    python benchmarks/ray_scaling.py --gpus 2 --out runs/DATE_ray-gpus     # 1 and 2 workers, a GPU each
+    python benchmarks/ray_scaling.py --parts overhead simulation --out DIR
+
+Writes ray_scaling.json and ray_scaling.md. Rates are compared within one run, in turns, so that a busy machine hits all
+alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import random
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ray_simulation import Costs, simulate
+
+from clso.config import RunConfig
+from clso.evaluation.evaluator import Evaluator, LocalEvaluator
+from clso.evaluation.ray_session import RayWorkplace
+from clso.objectives import Objectives
+from clso.run import build_space, load_plugins
+from clso.search import Listener, Search
+from clso.space import Genome, SearchSpace
+from clso.workers import Workers, open_workplace
+
+TRIVIAL = RunConfig(space="nk", options={"n": 48, "k": 2}, surrogate="none", device="cpu", energy="null", pop=32)
+PARTS = ("scaling", "overhead", "memory", "simulation")
+SIMULATED = (1, 4, 16, 64, 256, 1024)
+
+
+def space_of(config: RunConfig, device: str) -> SearchSpace:
+    plugin, _ = load_plugins(config)
+    space = build_space(plugin, config, device)
+    space.prepare()
+    return space
+
+
+def draw(space: SearchSpace, n: int, seed: int = 0) -> list[Genome]:
+    rng = random.Random(seed)
+    return list(dict.fromkeys(space.sample(rng) for _ in range(n)))
+
+
+def seconds(action: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+def with_workers(place: RayWorkplace, config: RunConfig, space: SearchSpace, n: int, **settings: Any) -> Evaluator:
+    """An evaluator with `n` workers on a Ray that has room for them."""
+    place.n, place.workers = n, replace(place.workers, **settings)
+    evaluator = place.evaluator(config, Objectives.of(config, space))
+    evaluator.evaluate(draw(space, 8 * n, seed=99), 0)  # all have built what they need
+    return evaluator
+
+
+def scaling(args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluations a second of the reference model with more and more workers, relative to one."""
+    device = "cuda:0" if args.gpus else "cpu"
+    config = RunConfig(device=device, energy="null", surrogate="none", fitness_tokens=(args.tokens,))
+    counts = list(range(1, args.gpus + 1)) if args.gpus else args.workers
+    space = space_of(config, device)
+    seed = space.seeds()[0]
+    genomes = [
+        (seed[0], *g[1:]) for g in draw(space, args.candidates)
+    ]  # of one family, so that nothing is grown meanwhile
+    times: dict[int, list[float]] = {n: [] for n in counts}
+    serial_s: list[float] = []
+    differences = [0.0]
+    n_places = args.gpus or sum(
+        counts
+    )  # CPU workers of all counts live side by side; GPUs are used by one count at a time
+    with open_workplace(Workers(n=n_places), device) as place:
+        assert isinstance(place, RayWorkplace)
+        local = LocalEvaluator(space.objective())
+        expected = local.evaluate(genomes, 0)
+
+        def measure(evaluator: Evaluator, out: list[float]) -> None:
+            begin = time.perf_counter()
+            found = evaluator.evaluate(genomes, 0)
+            out.append(time.perf_counter() - begin)
+            differences.extend(abs(a.value - b.value) for a, b in zip(found, expected, strict=True))
+
+        if args.gpus:
+            for _ in range(2):
+                for n in counts:
+                    evaluator = with_workers(place, config, space, n)
+                    for _ in range(4):  # shapes that come again are captured as CUDA graphs
+                        evaluator.evaluate(genomes, 0)
+                    for _ in range(args.repeats):
+                        measure(evaluator, times[n])
+                    evaluator.close()
+                    time.sleep(2.0)
+        else:
+            evaluators = {n: with_workers(place, config, space, n) for n in counts}
+            for _ in range(args.repeats):
+                measure(local, serial_s)
+                for n in counts:
+                    measure(evaluators[n], times[n])
+            for evaluator in evaluators.values():
+                evaluator.close()
+        if args.gpus:
+            for _ in range(4 + args.repeats):
+                measure(local, serial_s)
+    one = times[counts[0]]
+    ratios = {n: median(a / b for a, b in zip(one, t, strict=True)) for n, t in times.items()}
+    places = args.gpus or os.cpu_count() or 1
+    return {
+        "device": device,
+        "cores": os.cpu_count(),
+        "candidates": len(genomes),
+        "tokens": args.tokens,
+        "repeats": args.repeats,
+        "largest_difference": max(differences),
+        "serial_s": median(serial_s),
+        "serial_spread_s": [min(serial_s), max(serial_s)],
+        "candidate_s": median(serial_s) / len(genomes),
+        "workers": {
+            n: {
+                "s": median(t),
+                "speedup": ratios[n],
+                "efficiency": ratios[n] / n,
+                "of_cores": ratios[n] / min(n, places),
+            }
+            for n, t in times.items()
+        },
+        "load": os.getloadavg(),
+    }
+
+
+def overhead(args: argparse.Namespace) -> dict[str, Any]:
+    """What a worker and the driver spend on an evaluation that itself costs next to nothing."""
+    space = space_of(TRIVIAL, "cpu")
+    out: dict[str, Any] = {"serial_ms": {}, "batched_ms": {}}
+    with open_workplace(Workers(n=2), "cpu") as place:
+        assert isinstance(place, RayWorkplace)
+        evaluator = with_workers(place, TRIVIAL, space, 2)
+        local = LocalEvaluator(space.objective())
+        for size in (32, 256, 2048):
+            ask = partial(local.evaluate, draw(space, size), 0), partial(evaluator.evaluate, draw(space, size), 0)
+            both = [(seconds(ask[0]), seconds(ask[1])) for _ in range(15)]
+            out["serial_ms"][size] = 1e3 * median(a for a, _ in both) / size
+            out["batched_ms"][size] = 1e3 * median(b for _, b in both) / size
+        evaluator.close()
+        out["messages"] = messages(place, space)
+    return out
+
+
+def messages(place: RayWorkplace, space: SearchSpace) -> dict[str, float]:
+    """Seconds that the driver's Python thread takes for a batch and for each candidate in it, from batches of two sizes.
+
+    Ray's own threads in the driver send and receive beside it.
+    """
+    cpu_s = {}
+    for size in (2, 64):
+        config = replace(TRIVIAL, asynchronous=True)
+        evaluator = with_workers(place, config, space, 1, in_flight=2 * size)
+        genomes = draw(space, 100 * size)
+        begin = time.thread_time()
+        evaluator.evaluate(genomes, 0)
+        cpu_s[size] = (time.thread_time() - begin) / 100
+        evaluator.close()
+    candidate_s = (cpu_s[64] - cpu_s[2]) / 62
+    engine_s = _engine_s(space)
+    return {"batch_s": max(0.0, cpu_s[2] - 2 * candidate_s), "candidate_s": candidate_s, "engine_candidate_s": engine_s}
+
+
+def _engine_s(space: SearchSpace) -> float:
+    """Seconds of the engine for proposing and taking in one candidate."""
+    objective = space.objective()
+
+    class Free(LocalEvaluator):
+        spent_s = 0.0
+
+        def evaluate(self, genomes: Any, fidelity: int) -> Any:
+            begin = time.process_time()
+            out = objective.evaluate(genomes, fidelity)
+            self.spent_s += time.process_time() - begin
+            return out
+
+    evaluator = Free(objective)
+    search = Search(space, evaluator, None, replace(TRIVIAL, gens=200, pop=64), Listener())
+    begin = time.process_time()
+    while not search.done:
+        search.generation()
+    return (time.process_time() - begin - evaluator.spent_s) / search.engine.n_evaluated
+
+
+def memory(args: argparse.Namespace) -> dict[str, Any]:
+    """Resident memory of the driver over many generations of a trivial space, with a worker and without."""
+    config = replace(TRIVIAL, gens=args.generations, pop=4)
+    space = space_of(config, "cpu")
+    out: dict[str, Any] = {"generations": args.generations, "pop": 4}
+    with open_workplace(Workers(n=1), "cpu") as place:
+        assert isinstance(place, RayWorkplace)
+        evaluator = with_workers(place, config, space, 1)
+        out["worker"] = climb(config, evaluator)
+        repeated = draw(space, 4)
+        for _ in range(1000):
+            evaluator.evaluate(repeated, 0)
+        before = _rss_bytes()
+        for _ in range(args.generations):
+            evaluator.evaluate(repeated, 0)  # nothing new for anybody to remember: the evaluator alone
+        gc.collect()
+        out["evaluator_alone_bytes_per_evaluation"] = (_rss_bytes() - before) / (4 * args.generations)
+        evaluator.close()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:  # whose memory nobody has used before
+        out["local"] = fresh.submit(climb, config, None).result()
+    return out
+
+
+def climb(config: RunConfig, evaluator: Evaluator | None) -> dict[str, Any]:
+    """A search; resident megabytes after each tenth of it."""
+    space = space_of(config, "cpu")
+    search = Search(space, evaluator or LocalEvaluator(space.objective()), None, config, Listener())
+    rows = []
+    while not search.done:
+        search.generation()
+        if search.n_generations % (config.gens // 10) == 0:
+            gc.collect()
+            rows.append((search.engine.n_evaluated, _rss_bytes()))
+    (n_before, start), (n_after, end) = rows[0], rows[-1]
+    rss_mb = [round(b / 2**20, 1) for _, b in rows]
+    return {"rss_mb": rss_mb, "bytes_per_evaluation": (end - start) / (n_after - n_before)}
+
+
+def _rss_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, Any]:
+    """Efficiency at more workers than there are here, from recorded times."""
+    config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
+    space = space_of(config, "cpu")
+    objective = space.objective()
+    seed = space.seeds()[0]
+    genomes = [(seed[0], *g[1:]) for g in draw(space, 64)]
+    objective.evaluate(genomes[:2], 0)
+    recorded = [seconds(lambda g=g: objective.evaluate([g], 0)) for g in genomes]  # type: ignore[misc]
+    m = measured["messages"]
+    out: dict[str, Any] = {
+        "recorded_s": {"median": median(recorded), "min": min(recorded), "max": max(recorded), "n": len(recorded)},
+        "messages": m,
+        "rows": [],
+    }
+    for factor in (1, 10, 100):
+        times_s = [factor * t for t in recorded]
+        for with_engine in (False, True):
+            candidate_s = m["candidate_s"] + (m["engine_candidate_s"] if with_engine else 0.0)
+            costs = Costs(m["batch_s"] / 2, m["batch_s"] / 2, candidate_s, m["batch_s"])
+            for n in SIMULATED:
+                for steady in (True, False):
+                    found = simulate(n, times_s, costs, steady=steady, rounds=6)
+                    row = {"times": factor, "with_engine": with_engine, "mode": "steady" if steady else "generational"}
+                    out["rows"].append({**row, **asdict(found)})
+    return out
+
+
+def markdown(found: dict[str, Any]) -> str:
+    lines = ["# Workers", "", f"`{found['command']}`, {found['machine']}", ""]
+    if "scaling" in found:
+        s = found["scaling"]
+        lines += [
+            f"## Scaling ({s['device']}, {s['cores']} cores, {s['candidates']} candidates of {s['tokens']} tokens)",
+            "",
+            f"Largest difference from the results without workers: {s['largest_difference']:g}. Without workers: "
+            f"{s['serial_s']:.3f} s. Load of the machine at the end: {s['load'][0]:.1f}.",
+            "",
+            "| workers | seconds | speed-up over 1 worker | efficiency | of the devices that there are |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {n} | {w['s']:.3f} | {w['speedup']:.2f} | {w['efficiency']:.0%} | {w['of_cores']:.0%} |"
+            for n, w in s["workers"].items()
+        ]
+        lines.append("")
+    if "overhead" in found:
+        o = found["overhead"]
+        lines += [
+            "## Overhead of a trivial evaluation",
+            "",
+            "| candidates at a time | 2 workers, ms each | without, ms each |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {n} | {o['batched_ms'][n]:.3f} | {o['serial_ms'][n]:.4f} |" for n in o["batched_ms"]]
+        m = o["messages"]
+        lines += [
+            "",
+            f"The driver's Python thread: {1e6 * m['batch_s']:.0f} us a batch, {1e6 * m['candidate_s']:.1f} us a "
+            f"candidate, and {1e6 * m['engine_candidate_s']:.0f} us a candidate for the engine.",
+            "",
+        ]
+    if "memory" in found:
+        m = found["memory"]
+        lines += [
+            f"## The driver's memory over {m['generations']} generations of {m['pop']}",
+            "",
+            f"With a worker {m['worker']['rss_mb'][0]} to {m['worker']['rss_mb'][-1]} MB "
+            f"({m['worker']['bytes_per_evaluation']:.0f} bytes an evaluation, of which the search remembers each), without "
+            f"{m['local']['rss_mb'][0]} to {m['local']['rss_mb'][-1]} MB ({m['local']['bytes_per_evaluation']:.0f}). "
+            f"The evaluator alone: {m['evaluator_alone_bytes_per_evaluation']:.1f} bytes an evaluation.",
+            "",
+        ]
+    if "simulation" in found:
+        s = found["simulation"]
+        lines += [
+            "## Simulated clusters, 64 candidates a worker in flight",
+            "",
+            f"Recorded: {1e3 * s['recorded_s']['median']:.1f} ms a candidate ({1e3 * s['recorded_s']['min']:.1f} to "
+            f"{1e3 * s['recorded_s']['max']:.1f}). Efficiency, and in brackets the share of its time that the driver works.",
+            "",
+            "| candidate takes | driver | mode | " + " | ".join(map(str, SIMULATED)) + " |",
+            "|---|---|---|" + "---|" * len(SIMULATED),
+        ]
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for r in s["rows"]:
+            key = (r["times"], "with engine" if r["with_engine"] else "dispatcher", r["mode"])
+            groups.setdefault(key, []).append(f"{r['efficiency']:.0%} ({r['driver_busy']:.0%})")
+        lines += [
+            f"| {1e3 * k[0] * s['recorded_s']['median']:.0f} ms | {k[1]} | {k[2]} | " + " | ".join(v) + " |"
+            for k, v in groups.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=PARTS)
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--candidates", type=int)
+    parser.add_argument("--tokens", type=int)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--generations", type=int, default=10_000)
+    args = parser.parse_args()
+    args.candidates = args.candidates or (2048 if args.gpus else 64)
+    args.tokens = args.tokens or (16384 if args.gpus else 2048)
+    parts = args.parts or (["scaling"] if args.gpus else PARTS)
+
+    found: dict[str, Any] = {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        if part in parts:
+            found[part] = {
+                "scaling": scaling,
+                "overhead": overhead,
+                "memory": memory,
+                "simulation": lambda args: simulation(args, found["overhead"]),
+            }[part](args)
+            print(part, "done", flush=True)
+            (args.out / "ray_scaling.json").write_text(json.dumps(found, indent=2) + "\n")
+    (args.out / "ray_scaling.md").write_text(markdown(found))
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Workers on this machine: the same results as without, and what a private Ray shows to the outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray_runs import TESTS, Log, faulty, is_gone, kill, outcome, start, wait_for
+
+from clso.config import RunConfig
+from clso.errors import ConfigError, PluginError
+from clso.evaluation.evaluator import LocalEvaluator
+from clso.run import build_space, evolve, load_plugins, resume
+from clso.workers import Workers
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_any_number_of_workers_gives_the_serial_run_bit_for_bit(
+    n: int, tiny: RunConfig, finished_run: Path, place: Callable[..., Any], tmp_path: Path
+) -> None:
+    evolve(tiny, tmp_path / "run", workers=Workers(n=n))
+    assert outcome(tmp_path / "run") == outcome(finished_run)
+    model = "best/model.safetensors"
+    assert (tmp_path / "run" / model).read_bytes() == (finished_run / model).read_bytes()
+
+
+def test_a_plain_space_with_several_objectives_and_a_surrogate(
+    tiny: RunConfig, place: Callable[..., Any], tmp_path: Path
+) -> None:
+    space = f"{TESTS / 'toys_pareto.py'}:Lotz"
+    config = replace(tiny, space=space, surrogate="ridge", pop=24, gens=5, objective=("loss", "trailing"))
+    evolve(config, tmp_path / "serial")
+    evolve(config, tmp_path / "workers", workers=Workers(n=2))
+    assert outcome(tmp_path / "workers") == outcome(tmp_path / "serial")
+
+
+def test_an_asynchronous_run_with_one_worker_is_the_one_without(
+    tiny: RunConfig, place: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = replace(tiny, asynchronous=True)
+    evolve(config, tmp_path / "serial")
+    evolve(config, tmp_path / "worker", workers=Workers(n=1))
+    assert outcome(tmp_path / "worker") == outcome(tmp_path / "serial")
+
+
+def test_an_asynchronous_run_with_two_workers_loses_nothing_and_counts_nothing_twice(
+    log: Log, place: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = replace(faulty("Slow"), asynchronous=True)
+    result = evolve(config, tmp_path / "run", workers=Workers(n=2))
+    assert result["counts"]["evaluated"] == config.gens * config.pop
+    assert result["counts"]["generations"] == config.gens
+    assert set(log.lines("done").values()) <= {1, 2}  # a finalist is measured once more, on the next rung
+    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    measured = [tuple(r["genome"]) for r in rows if r["type"] == "evaluation"]
+    assert len(measured) == len(set(measured)) == config.gens * config.pop
+
+
+def test_threads_of_the_driver_are_the_workers(tiny: RunConfig, make_evaluator: Callable[..., Any]) -> None:
+    from clso.evaluation.ray_worker import set_threads, thread_counts  # not before Ray is set up
+
+    before = thread_counts()
+    two = dict.fromkeys(before, 2)
+    set_threads(two)
+    try:
+        assert thread_counts() == two
+        plugin, _ = load_plugins(tiny)
+        space = build_space(plugin, tiny, "cpu")
+        space.prepare()
+        rng = random.Random(0)
+        genomes = [space.sample(rng) for _ in range(12)]
+        evaluator = make_evaluator(tiny, 1)
+        assert evaluator.threads == two
+        assert evaluator.evaluate(genomes, 1) == LocalEvaluator(space.objective()).evaluate(genomes, 1)
+    finally:
+        set_threads(before)
+
+
+def test_a_space_that_a_worker_cannot_build_is_one_line(make_evaluator: Callable[..., Any]) -> None:
+    with pytest.raises(PluginError, match="only in the driver"):
+        make_evaluator(faulty("OnlyHere"), 1)
+
+
+def test_a_second_run_with_workers_in_one_process_is_refused(place: Callable[..., Any], tiny: RunConfig) -> None:
+    from clso.evaluation.ray_session import RayWorkplace
+
+    with pytest.raises(ConfigError, match="one run at a time"):
+        RayWorkplace(Workers(n=1), "cpu")
+
+
+def test_without_workers_ray_is_not_imported(tiny: RunConfig, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none").to_toml())
+    code = (
+        "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run import evolve; "
+        "evolve(RunConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2])); assert 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=120)
+
+
+def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
+    environment: dict[str, str], log: Log, tmp_path: Path
+) -> None:
+    """One run, four drivers: Ctrl-C, kill -9, another number of workers, none. It ends as if nothing had happened."""
+    config = replace(faulty("Slow"), gens=40)
+    recipe, folder = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text(config.to_toml() + "\n[workers]\nn = 2\nobject_store_mb = 80\n")
+    driver = start(["evolve", "--config", str(recipe), "--out", str(folder)], environment)
+    wait_for((folder / "checkpoint.json").exists, "the first checkpoint")
+    processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    listening = {
+        p: {c.laddr.ip for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN} for p in processes
+    }
+    assert {ip.removeprefix("::ffff:") for ips in listening.values() for ip in ips} == {"127.0.0.1"}
+    # Ray keeps a process of this name for its own housekeeping; nobody can talk to it.
+    assert not any(listening[p] for p in processes if "dashboard.py" in " ".join(p.cmdline()))
+    assert sum(p.name().startswith("ray::Worker") for p in processes) == 2
+
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
+    _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert err.splitlines()[-1].startswith("error: the run was interrupted after a whole generation")
+    assert log.lines("done") == log.lines("begun")
+    assert log.lines("done").total() % config.pop == 0  # the generation was finished
+    wait_for(lambda: all(is_gone(p.pid) for p in processes), "the end of the private Ray")
+
+    measured = log.lines("done").total()
+    driver = start(["resume", str(folder)], environment)  # the two workers are remembered
+    wait_for(lambda: log.lines("done").total() > measured, "more evaluations")
+    children = psutil.Process(driver.pid).children(recursive=True)
+    processes = [p for p in children if p.name().startswith(("raylet", "ray::Worker"))]
+    assert len(processes) == 3
+    kill(driver.pid)
+    driver.communicate(timeout=60)
+    resume(folder, workers=Workers())
+    evolve(config, tmp_path / "serial")
+    assert outcome(folder) == outcome(tmp_path / "serial")
+    wait_for(lambda: all(is_gone(p.pid) for p in processes), "the end of an orphaned Ray")

@@ -1,0 +1,155 @@
+"""Workers that die, hang, or run out of memory: real processes and real signals. Nothing is lost, nothing counts twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray_runs import TESTS, Log, faulty, kill, outcome, wait_for
+from toys import OneMax
+
+from clso.config import RunConfig
+from clso.errors import EvaluationError
+from clso.evaluation.evaluator import Evaluator
+from clso.evaluation.results import Evaluation
+from clso.run import build_space, evolve, load_plugins
+from clso.search import Listener, Search
+from clso.space import Genome
+from clso.workers import Workers
+
+pytestmark = pytest.mark.ray
+
+
+def genomes(n: int) -> list[Genome]:
+    """Distinct ones, the first bits of which count up."""
+    return [tuple(map(int, f"{i:05b}")) + (0,) * 19 for i in range(n)]
+
+
+def serial(asked: list[Genome]) -> list[Evaluation]:
+    return OneMax().objective().evaluate(asked, 0)
+
+
+def collect(evaluator: Evaluator) -> list[Evaluation]:
+    """All answers; a genome that comes twice is there twice."""
+    out: list[Evaluation] = []
+    while more := evaluator.completed():
+        out += more
+    return sorted(out, key=lambda e: e.genome)
+
+
+def test_a_worker_killed_in_mid_batch(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
+    evaluator = make_evaluator(faulty("Slow"), 2)
+    asked = genomes(32)
+    evaluator.submit(asked, 0)
+    wait_for(log.pids, "a batch to begin")
+    victim = log.pids()[0]
+    kill(victim)
+    assert collect(evaluator) == serial(asked)
+    assert log.lines("begun").total() > 32  # its batch was measured again
+    assert max(log.lines("done").values()) == 1
+
+
+def test_half_of_the_workers_killed_in_each_generation(
+    place: Callable[..., Any], log: Log, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(faulty("Slow"), gens=3)
+    killed: list[int] = []
+
+    class Killer(Listener):
+        def generation(self, search: Search, row: dict[str, Any]) -> None:
+            victim = log.pids()[0]
+            kill(victim)
+            killed.append(victim)
+
+    evolve(config, tmp_path / "workers", workers=Workers(n=2), listener=Killer())
+    assert len(set(killed)) == config.gens
+    assert capfd.readouterr().out == ""  # where a script reads JSON
+    evolve(config, tmp_path / "serial")
+    assert outcome(tmp_path / "workers") == outcome(tmp_path / "serial")
+
+
+def test_a_genome_that_kills_its_workers_fails_alone(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
+    evaluator = make_evaluator(faulty("Killer"), 2, attempts=1)
+    asked = genomes(32)  # of which 11010 and 11011 are deadly
+    evaluator.submit(asked, 0)
+    found = collect(evaluator)
+    deadly = [e for e in found if e.status == "failed"]
+    assert [e.genome[:5] for e in deadly] == [(1, 1, 0, 1, 0), (1, 1, 0, 1, 1)]
+    assert [e for e in found if e.ok] == [e for e in serial(asked) if e.genome[:4] != (1, 1, 0, 1)]
+    for evaluation in deadly:
+        assert evaluation.error is not None
+        assert evaluation.error.startswith("2 workers died over this candidate:\nActorDiedError")
+        assert "SIGKILL" in evaluation.error or "unexpectedly" in evaluation.error
+
+
+@pytest.mark.parametrize("space", ["Hangs", "Stops"])
+def test_a_worker_that_hangs_is_replaced(space: str, make_evaluator: Callable[..., Evaluator], log: Log) -> None:
+    evaluator = make_evaluator(faulty(space), 2, timeout_s=3.0)
+    asked = genomes(16)
+    evaluator.submit(asked, 0)
+    assert collect(evaluator) == serial(asked)
+    assert log.lines("begun").total() > 16
+
+
+def test_a_worker_out_of_memory(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
+    """A MemoryError is the genome's failure, with its traceback; a process that its limit kills is replaced."""
+    (log.folder / "use the limit").touch()
+    evaluator = make_evaluator(faulty("Hungry"), 1)
+    asked = genomes(24)
+    evaluator.submit(asked, 0)
+    found = collect(evaluator)
+    assert (log.folder / "limited").exists()
+    hungry = [e for e in found if e.genome[:4] == (1, 0, 1, 1)]
+    assert [e.status for e in hungry] == ["failed", "failed"]
+    assert all("MemoryError" in str(e.error) for e in hungry)
+    plugin, _ = load_plugins(faulty("Hungry"))
+    assert found == build_space(plugin, faulty("Hungry"), "cpu").objective().evaluate(asked, 0)
+
+
+def test_a_full_object_store(tiny: RunConfig, finished_run: Path, place: Callable[..., Any], tmp_path: Path) -> None:
+    import numpy as np
+    import ray
+
+    full = [ray.put(np.ones(30 << 20, dtype=np.uint8)) for _ in range(4)]  # 120 MB in 80
+    evolve(tiny, tmp_path / "run", workers=Workers(n=1))
+    assert outcome(tmp_path / "run") == outcome(finished_run)
+    assert len(full) == 4
+
+
+def test_workers_that_die_while_they_start_are_not_tried_for_ever(make_evaluator: Callable[..., Evaluator]) -> None:
+    with pytest.raises(EvaluationError, match="live long enough to start"):
+        make_evaluator(faulty("DiesAtBirth"), 1, attempts=2)
+
+
+def test_workers_for_which_there_is_no_room(
+    make_evaluator: Callable[..., Evaluator], place: Callable[..., Any]
+) -> None:
+    import ray
+
+    place(1)
+
+    class Holder:
+        pass
+
+    holder = ray.remote(Holder).options(num_cpus=4).remote()
+    try:
+        with pytest.raises(EvaluationError, match="a worker is ready within"):
+            make_evaluator(faulty("Slow"), 1, start_timeout_s=2.0)
+    finally:
+        ray.kill(holder)
+
+
+def test_a_failed_evaluation_of_a_worker_is_recorded_and_never_wins(
+    place: Callable[..., Any], log: Log, tmp_path: Path
+) -> None:
+    config = replace(faulty("Hungry"), gens=3)
+    evolve(config, tmp_path / "run", workers=Workers(n=1))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    failed = [r for r in rows if r["type"] == "evaluation" and r["status"] == "failed"]
+    assert failed
+    assert all(r["genome"][:4] == [1, 0, 1, 1] and "MemoryError" in r["error"] for r in failed)
+    assert str(TESTS / "faulty.py") in failed[0]["error"]

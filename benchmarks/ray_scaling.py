@@ -1,11 +1,10 @@
 """What workers bring and what they cost: scaling, overhead, the driver's memory, and a simulation to 1,024 workers.
 
-    python benchmarks/ray_scaling.py --out runs/DATE_ray                   # on CPUs: 1, 2, 4 workers
-    python benchmarks/ray_scaling.py --gpus 2 --out runs/DATE_ray-gpus     # 1 and 2 workers, a GPU each
+    python benchmarks/ray_scaling.py --out runs/DATE_ray
     python benchmarks/ray_scaling.py --parts overhead simulation --out DIR
 
 Writes ray_scaling.json and ray_scaling.md. Rates are compared within one run, in turns, so that a busy machine hits all
-alike.
+alike. `ray_gpus.py` compares GPUs.
 """
 
 from __future__ import annotations
@@ -71,23 +70,21 @@ def with_workers(place: RayWorkplace, config: RunConfig, space: SearchSpace, n: 
     return evaluator
 
 
+def one_family(space: SearchSpace, n: int) -> list[Genome]:
+    """Genomes of one family of codes, so that nothing is grown while time is taken."""
+    seed = space.seeds()[0]
+    return [(seed[0], *g[1:]) for g in draw(space, n)]
+
+
 def scaling(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluations a second of the reference model with more and more workers, relative to one."""
-    device = "cuda:0" if args.gpus else "cpu"
-    config = RunConfig(device=device, energy="null", surrogate="none", fitness_tokens=(args.tokens,))
-    counts = list(range(1, args.gpus + 1)) if args.gpus else args.workers
-    space = space_of(config, device)
-    seed = space.seeds()[0]
-    genomes = [
-        (seed[0], *g[1:]) for g in draw(space, args.candidates)
-    ]  # of one family, so that nothing is grown meanwhile
-    times: dict[int, list[float]] = {n: [] for n in counts}
+    config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
+    space = space_of(config, "cpu")
+    genomes = one_family(space, args.candidates)
+    times: dict[int, list[float]] = {n: [] for n in args.workers}
     serial_s: list[float] = []
     differences = [0.0]
-    n_places = args.gpus or sum(
-        counts
-    )  # CPU workers of all counts live side by side; GPUs are used by one count at a time
-    with open_workplace(Workers(n=n_places), device) as place:
+    with open_workplace(Workers(n=sum(args.workers)), "cpu") as place:  # workers of all counts live side by side
         assert isinstance(place, RayWorkplace)
         local = LocalEvaluator(space.objective())
         expected = local.evaluate(genomes, 0)
@@ -98,32 +95,17 @@ def scaling(args: argparse.Namespace) -> dict[str, Any]:
             out.append(time.perf_counter() - begin)
             differences.extend(abs(a.value - b.value) for a, b in zip(found, expected, strict=True))
 
-        if args.gpus:
-            for _ in range(2):
-                for n in counts:
-                    evaluator = with_workers(place, config, space, n)
-                    for _ in range(4):  # shapes that come again are captured as CUDA graphs
-                        evaluator.evaluate(genomes, 0)
-                    for _ in range(args.repeats):
-                        measure(evaluator, times[n])
-                    evaluator.close()
-                    time.sleep(2.0)
-        else:
-            evaluators = {n: with_workers(place, config, space, n) for n in counts}
-            for _ in range(args.repeats):
-                measure(local, serial_s)
-                for n in counts:
-                    measure(evaluators[n], times[n])
-            for evaluator in evaluators.values():
-                evaluator.close()
-        if args.gpus:
-            for _ in range(4 + args.repeats):
-                measure(local, serial_s)
-    one = times[counts[0]]
+        evaluators = {n: with_workers(place, config, space, n) for n in args.workers}
+        for _ in range(args.repeats):
+            measure(local, serial_s)
+            for n in args.workers:
+                measure(evaluators[n], times[n])
+        for evaluator in evaluators.values():
+            evaluator.close()
+    one = times[args.workers[0]]
     ratios = {n: median(a / b for a, b in zip(one, t, strict=True)) for n, t in times.items()}
-    places = args.gpus or os.cpu_count() or 1
+    places = os.cpu_count() or 1
     return {
-        "device": device,
         "cores": os.cpu_count(),
         "candidates": len(genomes),
         "tokens": args.tokens,
@@ -251,8 +233,7 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
     config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
     space = space_of(config, "cpu")
     objective = space.objective()
-    seed = space.seeds()[0]
-    genomes = [(seed[0], *g[1:]) for g in draw(space, 64)]
+    genomes = one_family(space, 64)
     objective.evaluate(genomes[:2], 0)
     recorded = [seconds(lambda g=g: objective.evaluate([g], 0)) for g in genomes]  # type: ignore[misc]
     m = measured["messages"]
@@ -279,12 +260,12 @@ def markdown(found: dict[str, Any]) -> str:
     if "scaling" in found:
         s = found["scaling"]
         lines += [
-            f"## Scaling ({s['device']}, {s['cores']} cores, {s['candidates']} candidates of {s['tokens']} tokens)",
+            f"## Scaling ({s['cores']} cores, {s['candidates']} candidates of {s['tokens']} tokens)",
             "",
             f"Largest difference from the results without workers: {s['largest_difference']:g}. Without workers: "
             f"{s['serial_s']:.3f} s. Load of the machine at the end: {s['load'][0]:.1f}.",
             "",
-            "| workers | seconds | speed-up over 1 worker | efficiency | of the devices that there are |",
+            "| workers | seconds | speed-up over 1 worker | efficiency | of the cores that there are |",
             "|---|---|---|---|---|",
         ]
         lines += [
@@ -347,15 +328,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4])
-    parser.add_argument("--gpus", type=int, default=0)
-    parser.add_argument("--candidates", type=int)
-    parser.add_argument("--tokens", type=int)
+    parser.add_argument("--candidates", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--generations", type=int, default=10_000)
     args = parser.parse_args()
-    args.candidates = args.candidates or (2048 if args.gpus else 64)
-    args.tokens = args.tokens or (16384 if args.gpus else 2048)
-    parts = args.parts or (["scaling"] if args.gpus else PARTS)
+    parts = args.parts or PARTS
 
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),

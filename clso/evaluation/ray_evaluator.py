@@ -49,13 +49,14 @@ class RayEvaluator(Evaluator):
 
     def __init__(self, place: RayWorkplace, config: RunConfig, objectives: Objectives) -> None:
         self._place, self._limits = place, place.workers
+        in_flight = place.workers.in_flight or max(4, -(-config.pop // place.n) if place.gpus else 0)
         self._dispatcher = Dispatcher(
             attempts=place.workers.attempts,
             timeout_s=place.workers.timeout_s,
-            batch=max(1, place.workers.in_flight // 2) if config.asynchronous else None,
+            batch=max(1, in_flight // 2) if config.asynchronous else None,
             even=place.gpus > 0,
         )
-        self.capacity = place.n * place.workers.in_flight
+        self.capacity = place.n * in_flight
         self._actors: dict[int, Any] = {}
         self._pids: dict[int, int] = {}  # of those that can be killed from here
         self._starting: dict[Any, int] = {}

@@ -125,8 +125,7 @@ def main() -> None:
     config = replace(config, data=args.data, tokenizer=args.tokenizer or config.tokenizer, device=device, energy="null")
     config = replace(config, surrogate="none", gens=args.gens, fitness_tokens=rungs)
     found: dict[str, Any] = {
-        "command": "python benchmarks/ray_gpus.py "
-        + " ".join(f"--{k} {v}" for k, v in vars(args).items() if k != "out"),
+        "command": shlex.join(["python", *sys.argv]),
         "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "torch": torch.__version__,
         "turns": [],

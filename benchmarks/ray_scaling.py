@@ -19,7 +19,7 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
@@ -33,10 +33,12 @@ from ray_simulation import Costs, simulate
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
 from clso.evaluation.ray_session import RayWorkplace
+from clso.evaluation.results import Evaluation
 from clso.objectives import Objectives
 from clso.run import build_space, load_plugins
 from clso.search import Listener, Search
 from clso.space import Genome, SearchSpace
+from clso.steady import SteadySearch
 from clso.workers import Workers, open_workplace
 
 TRIVIAL = RunConfig(space="nk", options={"n": 48, "k": 2}, surrogate="none", device="cpu", energy="null", pop=32)
@@ -146,43 +148,97 @@ def overhead(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def messages(place: RayWorkplace, space: SearchSpace) -> dict[str, float]:
-    """Seconds that the driver's Python thread takes for a batch and for each candidate in it, from batches of two sizes.
+    """Seconds that the driver's Python thread takes for a batch and each candidate in it (from batches of two sizes), for a
+    `ray.wait` and each reference that it is given (from few and many), and for the engine.
 
     Ray's own threads in the driver send and receive beside it.
     """
+    import ray
+
+    spent_s = [0.0]
+    wait = ray.wait
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        begin = time.thread_time()
+        try:
+            return wait(*args, **kwargs)
+        finally:
+            spent_s[0] += time.thread_time() - begin
+
     cpu_s = {}
+    ray.wait = timed
     for size in (2, 64):
         config = replace(TRIVIAL, asynchronous=True)
         evaluator = with_workers(place, config, space, 1, in_flight=2 * size)
-        genomes = draw(space, 100 * size)
-        begin = time.thread_time()
-        evaluator.evaluate(genomes, 0)
-        cpu_s[size] = (time.thread_time() - begin) / 100
+        genomes, found = draw(space, 100 * size), []
+        for _ in range(5):
+            spent_s[0] = 0.0
+            begin = time.thread_time()
+            evaluator.evaluate(genomes, 0)
+            found.append((time.thread_time() - begin - spent_s[0]) / 100)
+        cpu_s[size] = median(found)
         evaluator.close()
+    ray.wait = wait
     candidate_s = (cpu_s[64] - cpu_s[2]) / 62
-    engine_s = _engine_s(space)
-    return {"batch_s": max(0.0, cpu_s[2] - 2 * candidate_s), "candidate_s": candidate_s, "engine_candidate_s": engine_s}
+    few_s, many_s = _wait_s(16), _wait_s(2048)
+    each_s = (many_s - few_s) / 2032
+    return {
+        "batch_s": max(0.0, cpu_s[2] - 2 * candidate_s),
+        "candidate_s": candidate_s,
+        "wait_s": max(0.0, few_s - 16 * each_s),
+        "wait_each_s": each_s,
+        "engine_steady_s": _engine_s(space, steady=True),
+        "engine_generational_s": _engine_s(space, steady=False),
+    }
 
 
-def _engine_s(space: SearchSpace) -> float:
-    """Seconds of the engine for proposing and taking in one candidate."""
+def _wait_s(n: int) -> float:
+    """Seconds of the driver's thread for `ray.wait` on `n` calls that do not end."""
+    import ray
+
+    class Busy:
+        def work(self) -> None:
+            time.sleep(1000.0)
+
+    actor = ray.remote(Busy).remote()
+    references = [actor.work.remote() for _ in range(n)]
+
+    def once() -> float:
+        begin = time.thread_time()
+        ray.wait(references, num_returns=n, timeout=0)
+        return time.thread_time() - begin
+
+    found = median(once() for _ in range(31))
+    ray.kill(actor)
+    return found
+
+
+def _engine_s(space: SearchSpace, *, steady: bool) -> float:
+    """Seconds of the engine for proposing and taking in one candidate, 64 at a time."""
     objective = space.objective()
 
-    class Free(LocalEvaluator):
+    class Free:
+        fidelities = objective.fidelities
         spent_s = 0.0
 
-        def evaluate(self, genomes: Any, fidelity: int) -> Any:
+        def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
             begin = time.process_time()
             out = objective.evaluate(genomes, fidelity)
             self.spent_s += time.process_time() - begin
             return out
 
-    evaluator = Free(objective)
-    search = Search(space, evaluator, None, replace(TRIVIAL, gens=200, pop=64), Listener())
-    begin = time.process_time()
-    while not search.done:
-        search.generation()
-    return (time.process_time() - begin - evaluator.spent_s) / search.engine.n_evaluated
+    def once() -> float:
+        free = Free()
+        evaluator = LocalEvaluator(free)
+        evaluator.capacity = 64
+        kind = SteadySearch if steady else Search
+        search = kind(space, evaluator, None, replace(TRIVIAL, gens=200, pop=64, asynchronous=steady), Listener())
+        begin = time.process_time()
+        while not search.done:
+            search.generation()
+        return (time.process_time() - begin - free.spent_s) / search.engine.n_evaluated
+
+    return median(once() for _ in range(7))
 
 
 def memory(args: argparse.Namespace) -> dict[str, Any]:
@@ -245,12 +301,14 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
     for factor in (1, 10, 100):
         times_s = [factor * t for t in recorded]
         for with_engine in (False, True):
-            candidate_s = m["candidate_s"] + (m["engine_candidate_s"] if with_engine else 0.0)
-            costs = Costs(m["batch_s"] / 2, m["batch_s"] / 2, candidate_s, m["batch_s"])
-            for n in SIMULATED:
-                for steady in (True, False):
-                    found = simulate(n, times_s, costs, steady=steady, rounds=6)
-                    row = {"times": factor, "with_engine": with_engine, "mode": "steady" if steady else "generational"}
+            for mode in ("steady", "generational"):
+                candidate_s = m["candidate_s"] + (m[f"engine_{mode}_s"] if with_engine else 0.0)
+                costs = Costs(
+                    m["batch_s"] / 2, m["batch_s"] / 2, candidate_s, m["wait_s"], m["wait_each_s"], m["batch_s"]
+                )
+                for n in SIMULATED:
+                    found = simulate(n, times_s, costs, steady=mode == "steady", rounds=6)
+                    row = {"times": factor, "with_engine": with_engine, "mode": mode}
                     out["rows"].append({**row, **asdict(found)})
     return out
 
@@ -286,7 +344,9 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [
             "",
             f"The driver's Python thread: {1e6 * m['batch_s']:.0f} us a batch, {1e6 * m['candidate_s']:.1f} us a "
-            f"candidate, and {1e6 * m['engine_candidate_s']:.0f} us a candidate for the engine.",
+            f"candidate, {1e6 * m['wait_s']:.0f} us a `ray.wait` and {1e6 * m['wait_each_s']:.2f} us for each batch that is "
+            f"out, and for the engine {1e6 * m['engine_steady_s']:.0f} us (steady) and "
+            f"{1e6 * m['engine_generational_s']:.0f} us (generational) a candidate.",
             "",
         ]
     if "memory" in found:

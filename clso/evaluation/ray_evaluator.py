@@ -132,6 +132,7 @@ class RayEvaluator(Evaluator):
             num_gpus=self._place.gpus,
             max_restarts=0,
             max_task_retries=0,
+            enable_task_events=False,  # the run's record has all of them
             scheduling_strategy="DEFAULT" if self._place.is_private else "SPREAD",
         ).remote(self._order)
         self._actors[worker] = actor
@@ -145,9 +146,9 @@ class RayEvaluator(Evaluator):
     def _wait(self) -> None:
         """Wait for news, at most a tick, and act on all of it."""
         references = [*self._running, *self._starting]
-        ready, rest = ray.wait(references, timeout=_TICK_S)
-        if ready and rest:
-            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)  # a busy driver asks once for many
+        if not ready:
+            ready, _ = ray.wait(references, timeout=_TICK_S)
         for reference in ready:
             self._take(reference)
         now_s = time.monotonic()

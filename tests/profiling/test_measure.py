@@ -195,6 +195,7 @@ def test_energy_of_a_pass() -> None:
             Row("transformer", 64, BATCH),
             repeats=5,
             min_time_s=0.1,
+            max_time_s=60.0,
             budget_bytes=None,
             meter=meter,
         )

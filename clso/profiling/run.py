@@ -65,8 +65,8 @@ def run_profile(
 ) -> Profile:
     """Measure every cell, the short lengths first and the models side by side at each, so that drift hits all alike.
 
-    Where a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows. `keep`
-    gets the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
+    Where a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows.
+    `keep` gets the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
 
     Raises:
         PluginError, ConfigError, DeviceError, EnergyError: before anything is measured.

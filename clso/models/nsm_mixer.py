@@ -108,7 +108,7 @@ class StateMixer(Layer):
         return self.state_maps.weight.t() * scale, self.state_maps.bias * scale
 
     def _updated(self, state: Tensor, routed: Tensor, sent: Tensor, heard: Tensor) -> Tensor:
-        """States after a chunk (B S, width), of routed (B heads, S, c), sent (B heads, c, d_head), heard (B heads, S, d_head)."""
+        """States (B S, width) after a chunk: routed (B heads, S, c); sent and heard (B heads, c or S, d_head)."""
         mass = routed.sum(dim=-1)
         message = torch.bmm(routed, sent) / mass[..., None].clamp_min(1e-6)
         told = torch.stack((message, heard)).view(2, -1, self.n_heads, self.n_states, heard.shape[-1])

@@ -2,7 +2,8 @@
 
 The convention of `torch.utils.flop_counter`: a product of (m, k) and (k, n) is 2 m k n, element-wise work is free, and
 attention counts every pair of positions, causal or not. torch has no formula for, and so counts as nothing: on a CPU the
-whole of `nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence.
+whole of `nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Of the way back through a convolution
+it counts every pair of channels, also those of different groups.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def flop_formulas() -> dict[Any, Callable[..., int]]:
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
         aten.mkldnn_rnn_layer: _onednn_layer,
         aten.mkldnn_rnn_layer_backward: _twice(_onednn_layer),
+        aten.convolution_backward: _convolution_backward,
         aten._cudnn_rnn: _cudnn,
         aten._cudnn_rnn_backward: _twice(_cudnn),
     }
@@ -40,6 +42,24 @@ def _attention_backward(
     grad: _Shape, query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any
 ) -> int:
     return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _convolution_backward(
+    grad: _Shape,
+    tokens: _Shape,
+    weight: _Shape,
+    bias: _Shape | None,
+    stride: _Shape,
+    padding: _Shape,
+    dilation: _Shape,
+    transposed: bool,
+    output_padding: _Shape,
+    groups: int,
+    output_mask: Sequence[bool],
+    out_shape: Any = None,
+) -> int:
+    """As many products for the input and for the weight as the forward pass has."""
+    return 2 * sum(output_mask[:2]) * _size(tokens if transposed else grad) * _size(weight[1:])
 
 
 def _onednn_layer(

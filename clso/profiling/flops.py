@@ -2,8 +2,8 @@
 
 The convention of `torch.utils.flop_counter`: a product of (m, k) and (k, n) is 2 m k n, element-wise work is free, and
 attention counts every pair of positions, causal or not. torch has no formula for, and so counts as nothing: on a CPU the
-whole of `nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Of the way back through a convolution
-it counts every pair of channels, also those of different groups.
+whole of `nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Its formula for the way back
+through a convolution pairs all channels, also those of different groups.
 """
 
 from __future__ import annotations

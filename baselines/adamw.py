@@ -60,7 +60,7 @@ class AdamW(Baseline):
     Compilation and graph capture are the phase "compile", outside the total. A run's "search" holds
     everything from token arrays in host memory to trained weights, early stopping's scorings included. Runs of
     a sweep are compared by a quick scoring ("validate") of as many tokens of valid as choose an evolved run's
-    winner; the winner's float32 scoring from disk, on all of valid, is charged as well.
+    winner; the winner's float32 scoring from disk, on all of valid and test, is "test", outside the total.
     """
 
     Settings: ClassVar[type] = AdamWSettings
@@ -73,7 +73,6 @@ class AdamW(Baseline):
     def run(self, job: BaselineJob) -> dict[str, Any]:
         """`best`, `by_lr` and the winner's own cost. Raises `EvaluationError` where every rate diverged."""
         s, folder = self.settings, job.folder / "best"
-        windows = job.ledger.meter.windows
         trainer = Trainer(replace(job.model_config, tied_head=s.tied_head), s, job.device)
         job.progress("compiling")
         with job.ledger.phase("compile"):
@@ -93,16 +92,11 @@ class AdamW(Baseline):
         trainer.model.load_state_dict(weights)
         save_hf(trainer.model, folder)
         job.progress("re-measuring the winner from disk")
-        with job.ledger.phase("validate"):
-            blocks = job.blocks("valid")
-            valid_loss = text_loss(load_hf(folder, device=job.device), blocks)
-        winner.windows.append(windows[-1])
-        winner.n_scored += blocks[:, 1:].numel()
+        with job.ledger.phase("test"):
+            model, test_blocks = load_hf(folder, device=job.device), job.blocks("test")
+            valid_loss, test_loss = text_loss(model, job.blocks("valid")), text_loss(model, test_blocks)
         if not math.isfinite(valid_loss):
             raise EvaluationError("the trained model has a finite loss on valid", got=valid_loss)
-        with job.ledger.phase("test"):
-            test_blocks = job.blocks("test")
-            test_loss = text_loss(load_hf(folder, device=job.device), test_blocks)
         return _result(trainer, runs, winner, valid_loss, test_loss, test_blocks[:, 1:].numel())
 
 
@@ -118,7 +112,7 @@ def _train(trainer: Trainer, job: BaselineJob, lr: float) -> _Run:
         with job.ledger.phase("validate"):
             loss = trainer.quick_score()
         n_scored += trainer.n_valid_tokens
-    if loss is None:  # a single rate: nothing to choose, so the scoring from disk is the only one
+    if loss is None:  # a single rate: nothing to choose, so nothing is scored before the end
         loss = float(trainer.train_losses()[-1])
     return _Run(lr, fit, loss, n_scored, windows[first:])
 

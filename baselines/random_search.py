@@ -53,10 +53,10 @@ class RandomSearch(Baseline):
             finalists = [e.genome for e in last[: job.config.finalists]]
             choice = choose_winner(space, finalists, job.folder / "best", job.config.valid_tokens)
         with job.ledger.phase("test"):
-            test = remeasure(space, job.folder / "best")
+            losses = remeasure(space, job.folder / "best")
         forward = sum(e.n_tokens for e in (*measured, *(e for rung in rungs for e in rung)))
         return {
-            "best": {"genome": list(choice.genome), "valid_loss": choice.valid_loss, **test},
+            "best": {"genome": list(choice.genome), **losses},
             "counts": {"evaluated": len(measured)},
             "tokens_forward": forward + choice.n_tokens,
             "space": job.config.space,

@@ -32,10 +32,10 @@ from search_spaces.gpt2 import GPT2Space
 from search_spaces.gpt2_genes import genome_of
 from search_spaces.gpt2_grown import GrownWeights
 
-# The winner of seed 1 in runs/2026-11-22_proof-h100, by its alleles.
+# The winner of seed 3 in runs/2026-11-22_proof-h100, by its alleles.
 GENOME = {
-    "codes": 0, "context": 3, "context.gain": 1.0, "temperature": 0.85, "rarity.knee": 16.0, "copy.rare_boost": 0.2,
-    "copy.rare_value": 0.05, "bias.rarity": 0.0, "copy.salience": 0.25, "copy.match": 8.0, "copy.sink": 8.0, "copy.gain": 6.0,
+    "codes": 0, "context": 2, "context.gain": 1.0, "temperature": 0.85, "rarity.knee": 32.0, "copy.rare_boost": 0.3,
+    "copy.rare_value": 0.05, "bias.rarity": 0.0, "copy.salience": 0.25, "copy.match": 5.0, "copy.sink": 5.0, "copy.gain": 6.0,
 }  # fmt: skip
 
 

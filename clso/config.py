@@ -70,7 +70,7 @@ class RunConfig:
     fitness_tokens: tuple[int, ...] = (2048,)
     """Tokens of the rungs, rising."""
     valid_tokens: int = 16384
-    """Tokens of `valid` on which the winner is chosen; its loss is then measured on all of them."""
+    """Tokens of `valid` on which the winner is chosen. Its losses are then measured on all of `valid` and `test`."""
     finalists: int = 8
     """How many candidates of the top rung compete on the valid text."""
     n_layers: int = 2

@@ -46,7 +46,10 @@ def halve(evaluator: Evaluator, measured: Sequence[Evaluation], finalists: int) 
 
 @dataclass(frozen=True)
 class Choice:
-    """The winner, chosen among finalists on `valid`. `losses` are the finalists' batched ones, in their order."""
+    """The winner, chosen among finalists on tokens of `valid`, and its loss on them, read from disk.
+
+    `losses` are the finalists' batched ones, in their order.
+    """
 
     genome: Genome
     valid_loss: float
@@ -60,7 +63,6 @@ def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder
     The stated loss is the float32 model's, whatever precision the batched pass used. Raises `EvaluationError` where no
     finalist has a finite loss.
     """
-    valid = space.blocks("valid")
     sample = space.blocks("valid", n_tokens)
     losses = space.losses(finalists, sample).tolist()
     finite = [(loss, genome) for loss, genome in zip(losses, finalists, strict=True) if math.isfinite(loss)]
@@ -68,16 +70,17 @@ def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
     save_model(space.final_model(genome), folder)
-    valid_loss = text_loss(load_model(folder, device=space.context.device), valid)
-    n_forward = sample[:, 1:].numel() * len(finalists) + valid[:, 1:].numel()
+    valid_loss = text_loss(load_model(folder, device=space.context.device), sample)
+    n_forward = sample[:, 1:].numel() * (len(finalists) + 1)
     return Choice(genome, valid_loss, tuple(losses), n_forward)
 
 
-def remeasure(space: LanguageModelSpace, folder: Path, split: str = "test") -> dict[str, Any]:
-    """The loss of the model in `folder` on a split, read from disk."""
-    blocks = space.blocks(split)
-    loss = text_loss(load_model(folder, device=space.context.device), blocks)
-    return {f"{split}_loss": loss, f"n_{split}_tokens": blocks[:, 1:].numel()}
+def remeasure(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
+    """The losses of the model in `folder`, read from disk, on all of `valid` and `test`."""
+    model = load_model(folder, device=space.context.device)
+    valid, test = space.blocks("valid"), space.blocks("test")
+    losses = {"valid_loss": text_loss(model, valid), "test_loss": text_loss(model, test)}
+    return {**losses, "n_test_tokens": test[:, 1:].numel()}
 
 
 def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Winner:
-    """The outcome of a search. `best` is {"valid_loss": ...}, or {"fitness": ...} of other spaces."""
+    """The outcome of a search. `best` is {"valid_loss": ...} on `valid_tokens`, or {"fitness": ...} of other spaces."""
 
     genome: Genome
     best: dict[str, Any]
@@ -133,7 +136,7 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
 
 
 def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener) -> dict[str, Any]:
-    """Re-measure the winner on `test`, write and return result.json."""
+    """Re-measure the winner on all of `valid` and `test`, write and return result.json."""
     space, config, best = search.space, search.config, winner.best
     more: dict[str, Any]
     if isinstance(space, LanguageModelSpace):

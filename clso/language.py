@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -134,8 +135,19 @@ class LanguageModelObjective:
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
         """All of `genomes` in batched forward passes; if that fails, one by one, so that only the culprit fails."""
+        return self.begin(genomes, fidelity)()
+
+    def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
+        """`evaluate`, waiting for a GPU only when what is returned is called."""
         blocks, n_tokens = self._rungs[fidelity], self.fidelities[fidelity]
-        return measure_batch(lambda batch: self._losses(batch, blocks), genomes, fidelity, n_tokens=n_tokens)
+        started: list[Tensor] = []
+        with suppress(Exception):  # `measure_batch` meets it again, and finds the culprit
+            started.append(self.space.losses(genomes, blocks))
+
+        def losses(batch: Sequence[Genome]) -> list[float]:
+            return started.pop().tolist() if started else self._losses(batch, blocks)
+
+        return lambda: measure_batch(losses, genomes, fidelity, n_tokens=n_tokens)
 
     def _losses(self, genomes: Sequence[Genome], blocks: Tensor) -> list[float]:
         """Losses, in halves where the device's memory does not hold the whole batch."""

@@ -16,8 +16,8 @@ from clso.evaluation.usage import NOTHING, Usage
 __all__ = ["CHARGED", "Ledger"]
 
 CHARGED = ("library", "search", "validate")
-"""Phases that make up a run's total. Loading and tokenising the text and the one reading of `test` are reported apart,
-as they are for every baseline."""
+"""Phases that make up a run's total. Loading and tokenising the text and, once it is chosen, measuring the winner on all of
+`valid` and `test` are reported apart, as they are for every baseline."""
 
 _FIELDS = ("energy_j", "energy_net_j")
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from clso.space import Genome
 __all__ = ["Encoder", "Estimator", "Prediction", "Rank", "Screener", "Screening"]
 
 Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
 Rank = Callable[[Floats], list[int]]
 """From predicted values to indices, best first."""
 
@@ -240,28 +241,54 @@ class Screener:
         audits = [i for i, way in ways.items() if way == AUDIT]
         return Screening(list(ways), audits, list(map(Prediction, genomes, predicted)))
 
+    def refit(self) -> None:
+        """Fit now what the next `screen` would fit, while a batch is being measured: on all that is known but that."""
+        if self._estimator is not None and self._due(self._since_fit + 1):
+            self._guarded(self._take_rows)
+            self._since_fit = -1  # the next screening is the first with this fit
+
     def _predict(self, genomes: list[Genome], rank: Rank | None) -> tuple[Floats, list[int]] | None:
         """Predicted values, shape (n,), and their order, fitting first when that is due; None after switching off."""
-        assert self._make_estimator is not None
-        begin = time.perf_counter()
-        try:
+
+        def predict() -> tuple[Floats, list[int]] | None:
             self._since_fit += 1
-            due = self._n_fit == 0 or (self._since_fit >= self._refit_every and len(self._rows) > self._n_fit)
-            if due:
-                n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
-                self._rows, self._features = self._rows[n_old:], self._features[n_old:]
-                self._n_fit, self._since_fit = len(self._rows), 0
-            if due or self._estimator is None:  # None after a resume: the fit in force is made again
-                rows = self._rows[: self._n_fit]
-                new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
-                self._features = np.concatenate([self._features, new])
-                self._estimator = self._make_estimator(self._seed)
-                self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
+            if self._n_fit == 0 or self._due(self._since_fit):
+                self._take_rows()
+            elif self._estimator is None:  # after a resume: the fit in force is made again
+                self._fit()
+            assert self._estimator is not None
             values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
                 return None
             return values, (np.argsort(values, kind="stable").tolist() if rank is None else rank(values))
+
+        return self._guarded(predict)
+
+    def _due(self, n_screenings: int) -> bool:
+        """Whether a fit is due at the `n_screenings`-th screening since the last."""
+        return n_screenings >= self._refit_every and len(self._rows) > self._n_fit
+
+    def _take_rows(self) -> None:
+        """Fit on the latest rows."""
+        n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
+        self._rows, self._features = self._rows[n_old:], self._features[n_old:]
+        self._n_fit, self._since_fit = len(self._rows), 0
+        self._fit()
+
+    def _fit(self) -> None:
+        assert self._make_estimator is not None
+        rows = self._rows[: self._n_fit]
+        new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
+        self._features = np.concatenate([self._features, new])
+        self._estimator = self._make_estimator(self._seed)
+        self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
+
+    def _guarded(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns, its time counted; None after switching off."""
+        begin = time.perf_counter()
+        try:
+            return work()
         except Exception as error:  # a plugin's estimator may raise anything; the run goes on without it
             self._disable(f"the surrogate raised {type(error).__name__}: {error}")
             return None

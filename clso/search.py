@@ -150,7 +150,9 @@ class Search:
         candidates, screening = self.optimizer.propose(self.config.pop)
         if not candidates:
             return None
-        evaluations = self.evaluator.evaluate([candidates[i] for i in screening.chosen], 0)
+        evaluations = self.evaluator.evaluate(
+            [candidates[i] for i in screening.chosen], 0, meanwhile=self.screener.refit
+        )
         self.optimizer.tell(evaluations)
         return Round(evaluations, len(candidates), audits(expected(screening), evaluations))
 

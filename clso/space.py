@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from clso.errors import GenomeError
 from clso.options import NoOptions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clso.evaluation.results import Evaluation
     from clso.language import SpaceContext
 
-__all__ = ["Gene", "Genome", "Objective", "SearchSpace"]
+__all__ = ["Gene", "Genome", "Objective", "SearchSpace", "Startable"]
 
 Genome = tuple[int, ...]
 
@@ -50,6 +50,15 @@ class Objective(Protocol):
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
         """One `Evaluation` a genome, in order; a candidate's failure is a status, never an exception."""
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """What an objective may offer besides, where a device works while this process goes on."""
+
+    def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
+        """Set the device to work on `evaluate(genomes, fidelity)`; what is returned waits for its answer."""
         ...
 
 

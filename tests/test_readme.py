@@ -46,11 +46,11 @@ def test_what_is_said_of_the_proof() -> None:
     assert f"lower on {sum(own < other for own, other in sides)} of 8 seeds" in README
     saved = 1 - VERDICT["against"]["adamw_reference"]["energy_ratio"]["value"]
     assert f"saving is {saved * 100:.0f} %" in README.replace("\n", " ")
-    assert VERDICT["adamw_reference"]["time_s"] < VERDICT["clso"]["time_s"]
-    row = CONTROLS["curve/clso/20"]
-    joules = row["energy_j"] / row["n_runs"]
-    assert f"{joules:.0f} J at {row['valid_loss']:.3f} on valid" in README
-    assert joules / VERDICT["adamw_best"]["energy_j"] < 0.20
+    assert 0.9 < VERDICT["adamw_reference"]["time_s"] / VERDICT["clso"]["time_s"] < 1.1
+    speed = VERDICT["adamw_best"]["time_s"] / VERDICT["clso"]["time_s"]
+    assert f"it is {speed:.1f} times" in README
+    assert "own_bar" in VERDICT["criteria"]
+    assert "expected" not in VERDICT["criteria"]
     assert len([key for key in CONTROLS if key.startswith("sweep/")]) == 35
     assert f"own {sum(r['energy_j'] for r in CONTROLS.values() if r['type'] == 'sweep') / 1000:.1f} kJ" in README
 

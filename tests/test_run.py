@@ -65,12 +65,13 @@ def test_a_run_folder_holds_what_the_design_says(tiny: RunConfig, finished_run: 
     assert result["log_vocabulary"] == math.log(300)
 
 
-def test_every_forward_token_but_those_of_test_is_counted(tiny: RunConfig, finished_run: Path) -> None:
+def test_every_forward_token_up_to_the_choice_is_counted(tiny: RunConfig, finished_run: Path) -> None:
     result = json.loads((finished_run / "result.json").read_text())
     space = space_of(finished_run)
     in_search = sum(r["n_tokens"] for r in rows(finished_run, "evaluation"))
-    in_choice = len(rows(finished_run, "finalist")) * space.blocks("valid", tiny.valid_tokens)[:, 1:].numel()
-    assert result["tokens_forward"] == in_search + in_choice + space.blocks("valid")[:, 1:].numel()
+    n_sampled = space.blocks("valid", tiny.valid_tokens)[:, 1:].numel()
+    in_choice = (len(rows(finished_run, "finalist")) + 1) * n_sampled  # and the winner, from disk
+    assert result["tokens_forward"] == in_search + in_choice
 
 
 def test_the_winner_is_the_best_finalist_on_valid_and_its_losses_are_those_of_the_model_on_disk(

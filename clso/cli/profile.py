@@ -55,6 +55,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--repeats", type=int, default=5, show_default=True, help="Least repetitions of a timing.")
 @click.option("--seconds", "min_time_s", type=float, default=1.0, show_default=True, help="Least seconds of a timing.")
 @click.option(
+    "--max-seconds", "max_time_s", type=float, default=60.0, show_default=True, help="What takes longer is skipped."
+)
+@click.option(
     "--memory-budget-gb",
     type=click.FloatRange(min=0, min_open=True),
     help="CPU: what a cell may take before it counts as out of memory (default: 80 % of what is free).",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from clso.errors import ClsoError, EvaluationError
 from clso.evaluation.results import Evaluation
 from clso.evaluation.usage import NOTHING, Usage
-from clso.space import Genome, Objective
+from clso.space import Genome, Objective, Startable
 
 __all__ = ["Evaluator", "LocalEvaluator"]
 
@@ -28,8 +28,13 @@ class Evaluator(ABC):
     def completed(self) -> list[Evaluation]:
         """What has finished since the last call; waits for something, and is empty only when nothing is queued."""
 
-    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-        """Submit and wait for all; the evaluations come in the order of `genomes`.
+    def start(self) -> None:
+        """Set to work on what is queued, where that needs no waiting. `completed` does what is left."""
+
+    def evaluate(
+        self, genomes: Sequence[Genome], fidelity: int, meanwhile: Callable[[], None] = lambda: None
+    ) -> list[Evaluation]:
+        """Submit, and wait for all; the evaluations come in the order of `genomes`. `meanwhile` is called before the wait.
 
         Raises `EvaluationError` where nothing more comes and some genome has no answer.
         """
@@ -37,6 +42,8 @@ class Evaluator(ABC):
         missing = dict.fromkeys(genomes)
         if missing:
             self.submit(list(missing), fidelity)
+            self.start()
+        meanwhile()
         while missing:
             finished = self.completed()
             if not finished:
@@ -60,19 +67,21 @@ class LocalEvaluator(Evaluator):
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
         self._queue: list[tuple[list[Genome], int]] = []
+        self._started: list[Callable[[], list[Evaluation]]] = []
         self.fidelities = objective.fidelities
 
     def submit(self, genomes: Sequence[Genome], fidelity: int) -> None:
         self._queue.append((list(genomes), fidelity))
 
+    def start(self) -> None:
+        if self._queue and isinstance(self._objective, Startable):
+            self._started.append(self._objective.begin(*self._batch()))
+
     def completed(self) -> list[Evaluation]:
-        if not self._queue:
+        if not self._queue and not self._started:
             return []
-        genomes, fidelity = self._queue.pop(0)
-        while self._queue and self._queue[0][1] == fidelity:
-            genomes += self._queue.pop(0)[0]
         try:
-            return self._objective.evaluate(genomes, fidelity)
+            return self._started.pop(0)() if self._started else self._objective.evaluate(*self._batch())
         except (ClsoError, OSError):
             raise
         except Exception as error:
@@ -81,3 +90,10 @@ class LocalEvaluator(Evaluator):
                 got=f"{type(error).__name__}: {error}",
                 remedy="Set CLSO_TRACEBACK=1 to see the traceback.",
             ) from error
+
+    def _batch(self) -> tuple[list[Genome], int]:
+        """All that is queued for the rung of the first in line."""
+        genomes, fidelity = self._queue.pop(0)
+        while self._queue and self._queue[0][1] == fidelity:
+            genomes += self._queue.pop(0)[0]
+        return genomes, fidelity

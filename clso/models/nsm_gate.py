@@ -24,8 +24,8 @@ class Gate(nn.Module):
         self.width = d_model if kind == "gru" else 2 * d_model
 
     def forward(self, told: Tensor, state: Tensor) -> Tensor:
-        """New states (B, S, width) from what each is told (B, S, d_input) and what it was."""
-        rows, old = told.flatten(0, 1), state.flatten(0, 1)
+        """New states (..., width) from what each is told (..., d_input) and what it was."""
+        rows, old = told.flatten(0, -2), state.flatten(0, -2)
         if isinstance(self.cell, nn.GRUCell):
             new: Tensor = self.cell(rows, old)
         else:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
 from clso.models.nsm_gate import Gate, GateKind
-from clso.models.nsm_router import attend, route
+from clso.models.nsm_router import attention, top_weights
 
 __all__ = ["Passage", "StateMixer"]
 
@@ -69,44 +69,52 @@ class StateMixer(Layer):
         return self.run(x).out
 
     def run(self, x: Tensor) -> Passage:
-        n_tokens, importance = x.shape[1], self.weights_of_states()
-        maps = self.token_maps(in_chunks(x, self.chunk))
+        n_batch, n_tokens, s, c = len(x), x.shape[1], self.n_states, self.chunk
+        importance = self.weights_of_states()
+        attend = attention(importance)
+        maps = self.token_maps(in_chunks(x, c))
         # (B, chunks, heads, c, d_head) each
         read_query, route_query, key, value = (split_heads(m, self.n_heads) for m in maps.chunk(4, dim=-1))
         read_query, route_query = read_query * self._scale, route_query * self._scale
-        state = self.initial.repeat(len(x), 1, 1)  # no view: torch's FLOP counter trips over one without gradients
-        states, keys, values, routing = [self.gate.shown(state)], [], [], []
-        for query, sent in zip(route_query.unbind(1), value.unbind(1), strict=True):
-            talk_query, state_key, state_value = self._maps_of(state)
-            routed = route(query @ state_key.transpose(-2, -1), importance, self.top_k)
-            heard = attend(talk_query @ state_key.transpose(-2, -1) * self._scale, importance) @ state_value
-            state = self._updated(state, routed.transpose(-2, -1), sent, heard)
+        to_maps = self._scaled_maps()
+        state = self.initial.repeat(n_batch, 1)  # no view: torch's FLOP counter trips over one without gradients
+        states, state_maps, routing = [self.gate.shown(state)], [], []
+        for query, sent in zip(*(m.transpose(0, 1).flatten(1, 2).unbind() for m in (route_query, value)), strict=True):
+            own = torch.addmm(to_maps[1], self.state_norm(self.gate.shown(state)), to_maps[0])
+            own = own.view(n_batch, s, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
+            talk_query, state_key, state_value = own.unbind()
+            weights = attend(torch.bmm(torch.cat((query, talk_query), dim=1), state_key.transpose(1, 2)))
+            routed, listening = torch.split(weights, [c, s], dim=1)
+            routed = top_weights(routed, self.top_k)
+            state = self._updated(state, routed.transpose(1, 2), sent, torch.bmm(listening, state_value))
             states.append(self.gate.shown(state))
-            keys.append(state_key)
-            values.append(state_value)
+            state_maps.append(own[1:])
             routing.append(routed)
-        read, reading = self._read(read_query, torch.stack(keys, 1), torch.stack(values, 1), key, value, importance)
+        keys, values = _by_chunk(torch.stack(state_maps, 2), n_batch)
+        read, reading = self._read(read_query, keys, values, key, value, importance)
         out = self.out(merge_heads(read).flatten(1, 2)[:, :n_tokens])
-        return Passage(
-            out, _over_time(torch.stack(routing, 1), n_tokens), _over_time(reading, n_tokens), torch.stack(states, 1)
-        )
+        routed = _by_chunk(torch.stack(routing, 1), n_batch)
+        found = torch.stack(states).view(len(states), n_batch, s, -1).transpose(0, 1)
+        return Passage(out, _over_time(routed, n_tokens), _over_time(reading, n_tokens), found)
 
     @property
     def _scale(self) -> float:
         return float((self.d_model // self.n_heads) ** -0.5)
 
-    def _maps_of(self, state: Tensor) -> tuple[Tensor, ...]:
-        """Talk query, key and value of the states, (B, heads, S, d_head) each."""
-        maps = self.state_maps(self.state_norm(self.gate.shown(state)))
-        return tuple(split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))
+    def _scaled_maps(self) -> tuple[Tensor, Tensor]:
+        """Weight (d_model, 3 d_model) and bias of talk query, key and value, the query scaled: once a pass."""
+        scale = torch.ones_like(self.state_maps.bias)
+        scale[: self.d_model] = self._scale
+        return self.state_maps.weight.t() * scale, self.state_maps.bias * scale
 
     def _updated(self, state: Tensor, routed: Tensor, sent: Tensor, heard: Tensor) -> Tensor:
-        """States after a chunk: routed (B, heads, S, c), sent (B, heads, c, d_head), heard (B, heads, S, d_head)."""
-        mass = routed.sum(dim=-1, keepdim=True)
-        message = (routed @ sent) / mass.clamp_min(1e-6)
-        new: Tensor = self.gate(torch.cat((merge_heads(message), merge_heads(heard)), dim=-1), state)
-        moved = -torch.expm1(-mass.mean(dim=1))
-        return state + moved * (new - state)
+        """States (B S, width) after a chunk: routed (B heads, S, c); sent and heard (B heads, c or S, d_head)."""
+        mass = routed.sum(dim=-1)
+        message = torch.bmm(routed, sent) / mass[..., None].clamp_min(1e-6)
+        told = torch.stack((message, heard)).view(2, -1, self.n_heads, self.n_states, heard.shape[-1])
+        new: Tensor = self.gate(told.permute(1, 3, 0, 2, 4).reshape(len(state), -1), state)
+        kept = torch.exp(-mass.view(-1, self.n_heads, self.n_states).mean(dim=1))
+        return torch.lerp(new, state, kept.view(-1, 1))
 
     def _read(
         self, query: Tensor, state_key: Tensor, state_value: Tensor, key: Tensor, value: Tensor, importance: Tensor
@@ -121,7 +129,7 @@ class StateMixer(Layer):
             first & (torch.arange(2 * c, device=near.device) < c)
         )  # nothing stands before the first chunk
         scores = torch.cat((query @ state_key.transpose(-2, -1), near.masked_fill(hidden[:, None], -torch.inf)), dim=-1)
-        weights = attend(scores, torch.cat((importance, importance.new_ones(2 * c))))
+        weights = attention(torch.cat((importance, importance.new_ones(2 * c))))(scores)
         on_states, on_tokens = torch.split(weights, [self.n_states, 2 * c], dim=-1)
         return on_states @ state_value + on_tokens @ near_value, on_states
 
@@ -135,6 +143,12 @@ class StateMixer(Layer):
 def _previous(chunks: Tensor) -> Tensor:
     """Each chunk's predecessor along dim 1, zeros before the first."""
     return F.pad(chunks, (0, 0) * (chunks.dim() - 2) + (1, 0))[:, :-1]
+
+
+def _by_chunk(steps: Tensor, n_batch: int) -> Tensor:
+    """(..., B n, J, k, d) -> (..., B, J, n, k, d)."""
+    *left, rows, n_chunks, k, d = steps.shape
+    return steps.view(*left, n_batch, rows // n_batch, n_chunks, k, d).transpose(-4, -3)
 
 
 def _over_time(weights: Tensor, n_tokens: int) -> Tensor:

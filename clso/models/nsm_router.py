@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
-__all__ = ["attend", "route"]
+__all__ = ["attend", "attention", "top_weights"]
 
 _MAX_EXPONENT = 30.0
 _TINY = 1e-20  # keeps the weights finite where every importance is zero
@@ -22,9 +25,16 @@ def attend(scores: Tensor, importance: Tensor) -> Tensor:
     return weights / weights.sum(dim=-1, keepdim=True).clamp_min(_TINY)
 
 
-def route(scores: Tensor, importance: Tensor, top_k: int) -> Tensor:
-    """`attend`, where top_k > 0 only to each token's `top_k` heaviest targets, which share all of its weight."""
-    weights = attend(scores, importance)
+def attention(importance: Tensor) -> Callable[[Tensor], Tensor]:
+    """`attend` for many scores of one importance (S,): where all of it is positive, in the two operators of a softmax."""
+    if bool((importance > 0).all()):
+        offset = importance.log()
+        return lambda scores: torch.softmax(scores + offset, dim=-1)
+    return partial(attend, importance=importance)
+
+
+def top_weights(weights: Tensor, top_k: int) -> Tensor:
+    """Weights (..., S) where, for top_k > 0, only the `top_k` heaviest are left, which share all of the weight."""
     if not 0 < top_k < weights.shape[-1]:
         return weights
     heaviest, index = weights.topk(top_k, dim=-1)

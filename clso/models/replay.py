@@ -6,6 +6,7 @@ run. A graph is launched at once.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,17 @@ class Replays:
 
     def _captured(self, inputs: Tensor, blocks: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         """The graph, its input and its output; each replay fills the output anew."""
-        # torch.cuda.graph would collect garbage and empty the allocator's cache first: more than a graph saves.
+        # torch.cuda.graph would collect garbage and empty the allocator's cache first: more than a graph saves. It is enough
+        # that nothing is collected meanwhile: an older graph that is freed during a capture would end it.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return self._capture(inputs, blocks)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _capture(self, inputs: Tensor, blocks: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(blocks.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(blocks.device))
         with torch.cuda.stream(stream):

@@ -43,22 +43,33 @@ class TuringMemory(Layer):
         read_key, write_key, erase, add, strengths = torch.split(
             self.heads(pad_to_multiple(x, self.chunk)), [d, d, d, d, 2], dim=-1
         )
+        read_key, write_key = F.normalize(read_key, dim=-1), F.normalize(write_key, dim=-1)
         inputs = (read_key, write_key, erase.sigmoid(), add, 1 + F.softplus(strengths))
         memory = self.initial.expand(len(x), -1, -1)
         _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
         read, reading, writing = torch.split(found[:, :n_tokens], [d, self.n_slots, self.n_slots], dim=-1)
         return self.out(torch.cat((x, read), dim=-1)), reading, writing
 
-    def _segment(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        found = []
-        for chunk in zip(*(torch.split(x, self.chunk, dim=1) for x in inputs), strict=True):
-            read_key, write_key, erase, add, strengths = chunk
-            slots = F.normalize(memory, dim=-1).transpose(1, 2)
-            reading = torch.softmax(strengths[..., :1] * (F.normalize(read_key, dim=-1) @ slots), dim=-1)
-            writing = torch.softmax(strengths[..., 1:] * (F.normalize(write_key, dim=-1) @ slots), dim=-1)
-            found.append(torch.cat((reading @ memory, reading, writing), dim=-1))
-            memory = _written(memory, writing[..., None], erase[:, :, None], add[:, :, None])
-        return memory, torch.cat(found, dim=1)
+    def _segment(
+        self, memory: Tensor, read_key: Tensor, write_key: Tensor, erase: Tensor, add: Tensor, strengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        c = self.chunk
+        # (B, chunks, 2 c, d): a chunk's read keys, then its write keys
+        keys = torch.stack((read_key, write_key), dim=1) * strengths.transpose(1, 2)[..., None]
+        n_batch, d = len(memory), self.d_model
+        keys = keys.view(n_batch, 2, -1, c, d).transpose(1, 2).flatten(2, 3)
+        erase, add = (x.reshape(n_batch, -1, c, 1, d) for x in (erase, add))
+        reads, addresses = [], []
+        for key, erased, added in zip(keys.unbind(1), erase.unbind(1), add.unbind(1), strict=True):
+            address = torch.softmax(torch.bmm(key, F.normalize(memory, dim=-1).transpose(1, 2)), dim=-1)
+            reading, writing = torch.split(address, c, dim=1)
+            reads.append(torch.bmm(reading, memory))
+            addresses.append(address)
+            memory = _written(memory, writing[..., None], erased, added)
+        by_token = (
+            torch.stack(addresses, 1).view(n_batch, -1, 2, c, self.n_slots).transpose(2, 3).flatten(1, 2).flatten(2)
+        )
+        return memory, torch.cat((torch.cat(reads, dim=1), by_token), dim=-1)
 
     def flops(self, n_tokens: int) -> int:
         padded = n_tokens + -n_tokens % self.chunk

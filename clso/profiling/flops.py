@@ -1,8 +1,9 @@
-"""FLOPs counted by `torch.utils.flop_counter`, with formulas for the fused kernels that it does not know.
+"""torch's formulas of FLOPs, and formulas for the fused kernels that it does not know.
 
-The counter's convention: a product of (m, k) and (k, n) is 2 m k n, element-wise work is free, and attention counts every
-pair of positions, causal or not. Without a formula it counts a fused kernel as nothing: on a CPU the whole of
-`nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence.
+The convention of `torch.utils.flop_counter`: a product of (m, k) and (k, n) is 2 m k n, element-wise work is free, and
+attention counts every pair of positions, causal or not. torch has no formula for, and so counts as nothing: on a CPU the
+whole of `nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Its formula for the way back
+through a convolution pairs all channels, also those of different groups.
 """
 
 from __future__ import annotations
@@ -13,25 +14,24 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-__all__ = ["flop_counter"]
+__all__ = ["flop_formulas"]
 
 _Shape = Sequence[int]
 
 
-def flop_counter() -> FlopCounterMode:
-    """A counter, to be entered around the work; `get_total_flops()` can be read while it runs."""
+def flop_formulas() -> dict[Any, Callable[..., int]]:
+    """By operator: what gives its FLOPs from its own arguments and `out_val`, its result."""
     aten = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-            aten.mkldnn_rnn_layer: _onednn_layer,
-            aten.mkldnn_rnn_layer_backward: _twice(_onednn_layer),
-            aten._cudnn_rnn: _cudnn,
-            aten._cudnn_rnn_backward: _twice(_cudnn),
-        },
-    )
+    own = {
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+        aten.mkldnn_rnn_layer: _onednn_layer,
+        aten.mkldnn_rnn_layer_backward: _twice(_onednn_layer),
+        aten.convolution_backward: _convolution_backward,
+        aten._cudnn_rnn: _cudnn,
+        aten._cudnn_rnn_backward: _twice(_cudnn),
+    }
+    return FlopCounterMode(display=False, custom_mapping=own).flop_registry
 
 
 def _attention(query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any) -> int:
@@ -42,6 +42,24 @@ def _attention_backward(
     grad: _Shape, query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any
 ) -> int:
     return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _convolution_backward(
+    grad: _Shape,
+    tokens: _Shape,
+    weight: _Shape,
+    bias: _Shape | None,
+    stride: _Shape,
+    padding: _Shape,
+    dilation: _Shape,
+    transposed: bool,
+    output_padding: _Shape,
+    groups: int,
+    output_mask: Sequence[bool],
+    out_shape: Any = None,
+) -> int:
+    """As many products for the input and for the weight as the forward pass has."""
+    return 2 * sum(output_mask[:2]) * _size(tokens if transposed else grad) * _size(weight[1:])
 
 
 def _onednn_layer(

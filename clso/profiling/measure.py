@@ -6,7 +6,7 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from clso.energy import EnergyMeter
-from clso.profiling.flops import flop_counter
-from clso.profiling.memory import LiveBytes, describe_out_of_memory, is_out_of_memory, limited
+from clso.profiling.memory import describe_out_of_memory, is_out_of_memory, limited
+from clso.profiling.watch import OverTime, Watch
 
 __all__ = ["Row", "Subject", "measure"]
 
@@ -25,7 +25,6 @@ Status = Literal["ok", "out-of-memory", "failed", "skipped"]
 _WARM_UP = 2
 _LONG_S = 1.0  # a pass this long is warm after one
 _MOST_REPEATS = 10_000
-_ENERGY_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,12 @@ class Row:
     """What was measured of one model at one length. A figure that was not is None, and `notes` says why.
 
     Attributes:
-        status: "ok", or why the figures end: "out-of-memory", "failed" (the model raised), "skipped" (a shorter
-            length did not fit).
+        status: "ok", or why the figures end: "out-of-memory", "failed" (the model raised), "skipped" (it took too long,
+            or a shorter length did, or did not fit).
         reason: of a status other than "ok".
         flops_forward: of the batch's forward pass, counted; `flops_backward` likewise.
         flops_forward_formula: the model's own, for the batch; `flops_difference` is counted / formula - 1.
+        watched_time_s: of the pass in which FLOPs (and bytes, on a CPU) were counted, which slows it down.
         forward_time_s, backward_time_s: means over `n_repeats`, with sample standard deviations.
         peak_bytes: most memory alive during a forward and backward pass, weights and gradients included.
         activation_bytes: what the forward pass leaves behind for the backward pass, weights not included.
@@ -56,6 +56,7 @@ class Row:
     flops_forward_formula: int | None = None
     flops_difference: float | None = None
     flops_backward: int | None = None
+    watched_time_s: float | None = None
     forward_time_s: float | None = None
     forward_time_std_s: float | None = None
     backward_time_s: float | None = None
@@ -110,68 +111,116 @@ def measure(
     *,
     repeats: int,
     min_time_s: float,
+    max_time_s: float,
     budget_bytes: int | None,
     meter: EnergyMeter,
+    watched_s: float = 0.0,
 ) -> Row:
     """`base` with every figure that can be had; what fails ends the cell, keeps its figures, and is a status.
 
-    `make` builds the subject, inside the budget. Only `KeyboardInterrupt` and its like come out.
+    `make` builds the subject, inside the budget. Only `KeyboardInterrupt` and its like come out. No pass begins, and no
+    watched one goes on, `max_time_s` after the start. Counting slows a pass of many small operators down tenfold. A card's
+    memory is known without it, so there it comes last, and only if the `watched_s` that it may take are left.
     """
     values: dict[str, Any] = {}
     notes: dict[str, str] = {}
     status: dict[str, str] = {}
+    deadline_s = time.perf_counter() + max_time_s
+
+    def steps(subject: Subject) -> Iterator[dict[str, Any]]:
+        yield {"parameters": sum(p.numel() for p in subject.model.parameters() if p.requires_grad)}
+        on_cpu = subject.device.type == "cpu"
+        if on_cpu:
+            yield _count(subject, budget_bytes, deadline_s, notes)
+        yield _warm_up(subject, notes)
+        yield _time(subject, repeats, min_time_s, deadline_s, meter, notes)
+        if not on_cpu:
+            yield _counted_last(subject, watched_s, deadline_s, notes)
+
+    device, subject = torch.device("cpu"), None
     try:
         with limited(budget_bytes):
             subject = make()
-            values["parameters"] = sum(p.numel() for p in subject.model.parameters() if p.requires_grad)
-            steps: tuple[Callable[[], dict[str, Any]], ...] = (
-                lambda: _count(subject, budget_bytes, notes),
-                lambda: _peak(subject),
-                lambda: _time(subject, repeats, min_time_s, notes),
-                lambda: _energy(subject, values, min_time_s, meter, notes),
-            )
-            for step in steps:
-                values |= step()
+            device = subject.device
+            for found in steps(subject):
+                values |= found
                 subject.clear()
+                if time.perf_counter() > deadline_s and "n_repeats" not in values:
+                    raise OverTime
+    except OverTime:
+        status = {"status": "skipped", "reason": f"over {max_time_s:g} s"}
     except Exception as error:  # a model is foreign code: it may raise anything
         if is_out_of_memory(error):
             status = {"status": "out-of-memory", "reason": describe_out_of_memory(error)}
         else:
             status = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    subject = None  # type: ignore[assignment]  # before the next cell is built
+    subject = None  # before the next cell is built
     gc.collect()
-    if torch.cuda.is_available():
+    if device.type == "cuda":
+        if "peak_bytes" in values:  # what outlives the model are workspaces of libraries, allocated on first use
+            values["peak_bytes"] -= torch.cuda.memory_allocated(device)
         torch.cuda.empty_cache()
     return Row(**{**vars(base), **values, **status, "notes": notes})
 
 
-def _count(subject: Subject, budget_bytes: int | None, notes: dict[str, str]) -> dict[str, Any]:
+def _count(subject: Subject, budget_bytes: int | None, deadline_s: float, notes: dict[str, str]) -> dict[str, Any]:
     """One forward and backward pass under the counters of FLOPs and, on a CPU, of live bytes."""
     on_cpu = subject.device.type == "cpu"
-    live = LiveBytes(subject.held() if on_cpu else [], budget_bytes if on_cpu else None)
-    with flop_counter() as counter, live:
+    start_s = time.perf_counter()
+    with Watch(subject.held() if on_cpu else [], budget_bytes if on_cpu else None, deadline_s) as watch:
         loss = subject.loss()
-        forward, activation_bytes = counter.get_total_flops(), live.live_bytes - live.held_bytes
+        forward, activation_bytes = watch.flops, watch.live_bytes - watch.held_bytes
         torch.autograd.backward(loss)
-        total = counter.get_total_flops()
-    gradients = [p.grad for p in subject.model.parameters() if p.grad is not None]
-    norm = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
     found: dict[str, Any] = {
-        "loss": loss.item(),
         "flops_forward": forward,
-        "flops_backward": total - forward,
-        "gradient_norm": norm if math.isfinite(norm) else None,
+        "flops_backward": watch.flops - forward,
+        "watched_time_s": time.perf_counter() - start_s,
     }
-    if not math.isfinite(norm):
-        notes["gradient_norm"] = f"the norm is {norm}"
-    if not math.isfinite(found["loss"]):
-        notes["loss"], found["loss"] = f"the loss is {found['loss']}", None
     if on_cpu:
-        found |= {"peak_bytes": live.peak_bytes, "activation_bytes": activation_bytes}
+        found |= {"peak_bytes": watch.peak_bytes, "activation_bytes": activation_bytes}
     return found | _formula(subject, forward, notes)
 
 
-def _formula(subject: Subject, counted: int, notes: dict[str, str]) -> dict[str, Any]:
+def _counted_last(subject: Subject, watched_s: float, deadline_s: float, notes: dict[str, str]) -> dict[str, Any]:
+    """`_count` where there is time for it; otherwise only what the model states."""
+    try:
+        if time.perf_counter() + watched_s > deadline_s:
+            raise OverTime
+        return _count(subject, None, deadline_s, notes)
+    except OverTime:
+        notes["flops_forward"] = notes["flops_backward"] = "counting would have taken too long"
+        return _formula(subject, None, notes)
+
+
+def _warm_up(subject: Subject, notes: dict[str, str]) -> dict[str, Any]:
+    """Passes that nothing watches: loss, gradient norm and, on CUDA, the allocator's peak."""
+    device, on_cuda = subject.device, subject.device.type == "cuda"
+    found: dict[str, Any] = {}
+    for _ in range(_WARM_UP):
+        subject.clear()
+        start_s = time.perf_counter()
+        if on_cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_allocated(device)
+        loss = subject.loss()
+        if on_cuda:
+            found["activation_bytes"] = torch.cuda.memory_allocated(device) - before
+        torch.autograd.backward(loss)
+        if on_cuda:
+            torch.cuda.synchronize(device)
+            found["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+        if time.perf_counter() - start_s > _LONG_S:
+            break
+    gradients = [p.grad for p in subject.model.parameters() if p.grad is not None]
+    found["gradient_norm"] = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
+    found["loss"] = loss.item()
+    for name in ("gradient_norm", "loss"):
+        if not math.isfinite(found[name]):
+            notes[name], found[name] = f"it is {found[name]}", None
+    return found
+
+
+def _formula(subject: Subject, counted: int | None, notes: dict[str, str]) -> dict[str, Any]:
     formula = getattr(subject.model, "forward_flops", None)
     if formula is None:
         notes["flops_forward_formula"] = "the model states no forward_flops"
@@ -181,35 +230,28 @@ def _formula(subject: Subject, counted: int, notes: dict[str, str]) -> dict[str,
     if stated <= 0:
         notes["flops_difference"] = "the model's formula is not positive"
         return {"flops_forward_formula": stated}
-    return {"flops_forward_formula": stated, "flops_difference": counted / stated - 1}
+    return {"flops_forward_formula": stated, "flops_difference": None if counted is None else counted / stated - 1}
 
 
-def _peak(subject: Subject) -> dict[str, Any]:
-    """On CUDA the allocator's peak over a pass that nothing else watches; on a CPU `_count` has it."""
-    if subject.device.type != "cuda":
-        return {}
-    device = subject.device
-    torch.autograd.backward(subject.loss())  # libraries allocate their workspaces on first use
-    subject.clear()
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    loss = subject.loss()
-    activation_bytes = torch.cuda.memory_allocated(device) - before
-    torch.autograd.backward(loss)
-    torch.cuda.synchronize(device)
-    return {"peak_bytes": torch.cuda.max_memory_allocated(device), "activation_bytes": activation_bytes}
-
-
-def _time(subject: Subject, repeats: int, min_time_s: float, notes: dict[str, str]) -> dict[str, Any]:
+def _time(
+    subject: Subject,
+    repeats: int,
+    min_time_s: float,
+    deadline_s: float,
+    meter: EnergyMeter,
+    notes: dict[str, str],
+) -> dict[str, Any]:
+    """Seconds and joules of the same passes: as many as `repeats`, `min_time_s` and the source's resolution ask for."""
     once = _cuda_times if subject.device.type == "cuda" else _cpu_times
-    for _ in range(_WARM_UP):
-        if sum(once(subject)) > _LONG_S:
-            break
+    least_s = min_time_s if meter.reason else max(min_time_s, 12 * meter.backend.resolution_s)
     pairs: list[tuple[float, float]] = []
-    start_s = time.perf_counter()
-    while len(pairs) < repeats or (time.perf_counter() - start_s < min_time_s and len(pairs) < _MOST_REPEATS):
-        pairs.append(once(subject))
+    with meter.window("profile", record=False) as window:
+        start_s = now_s = time.perf_counter()
+        while len(pairs) < repeats or (now_s - start_s < least_s and len(pairs) < _MOST_REPEATS):
+            if pairs and now_s > deadline_s:
+                break
+            pairs.append(once(subject))
+            now_s = time.perf_counter()
     found: dict[str, Any] = {"n_repeats": len(pairs)}
     for name, times in zip(("forward", "backward"), zip(*pairs, strict=True), strict=True):
         found[f"{name}_time_s"] = statistics.fmean(times)
@@ -217,6 +259,15 @@ def _time(subject: Subject, repeats: int, min_time_s: float, notes: dict[str, st
             found[f"{name}_time_std_s"] = statistics.stdev(times)
         else:
             notes[f"{name}_time_std_s"] = "one repetition has no spread"
+    if window.energy_j is None or window.short:
+        reason = window.reason or f"{window.time_s:.3f} s is too short for {meter.source}"
+        notes["energy_j"] = notes["energy_net_j"] = meter.reason or reason
+        return found
+    found["energy_j"] = window.energy_j / len(pairs)
+    if window.energy_net_j is None:
+        notes["energy_net_j"] = meter.idle_reason or "idle power was not measured"
+    else:
+        found["energy_net_j"] = window.energy_net_j / len(pairs)
     return found
 
 
@@ -242,30 +293,3 @@ def _cuda_times(subject: Subject) -> tuple[float, float]:
         end.record()
         torch.cuda.synchronize()
     return start.elapsed_time(middle) / 1e3, middle.elapsed_time(end) / 1e3
-
-
-def _energy(
-    subject: Subject, values: dict[str, Any], min_time_s: float, meter: EnergyMeter, notes: dict[str, str]
-) -> dict[str, Any]:
-    """Joules of one pass, from a window of as many passes as the source's resolution asks for."""
-    if meter.reason is not None:
-        notes["energy_j"] = notes["energy_net_j"] = meter.reason
-        return {}
-    pass_s = values["forward_time_s"] + values["backward_time_s"]
-    n = max(1, math.ceil(max(min_time_s, 12 * meter.backend.resolution_s) / pass_s))
-    for _ in range(_ENERGY_ATTEMPTS):
-        with meter.window("profile", record=False) as window:
-            for _ in range(n):
-                subject.clear()
-                torch.autograd.backward(subject.loss())
-        if not window.short:
-            break
-        n *= 2
-    if window.energy_j is None or window.short:
-        reason = window.reason or f"{window.time_s:.3f} s is too short for {meter.source}"
-        notes["energy_j"] = notes["energy_net_j"] = reason
-        return {}
-    if window.energy_net_j is None:
-        notes["energy_net_j"] = meter.idle_reason or "idle power was not measured"
-        return {"energy_j": window.energy_j / n}
-    return {"energy_j": window.energy_j / n, "energy_net_j": window.energy_net_j / n}

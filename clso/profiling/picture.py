@@ -39,7 +39,7 @@ def draw(profile: Profile) -> bytes | None:
     """A PNG file; None where nothing was measured."""
     s = profile.settings
     where = profile.manifest["hardware"].get("gpu", {}).get("name", s.device)
-    note = f"Batch {s.batch}, {s.dtype}, {where}. Log scales. A line ends where the model ran out of memory or failed."
+    note = f"Batch {s.batch}, {s.dtype}, {where}. Log scales. A line ends where memory or time ran out, or the model failed."
     with styled():
         figure, head = new_figure(_WIDTH, _HEIGHT, "What a pass costs by length", [note])
         half = _WIDTH / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -23,7 +24,8 @@ __all__ = ["Profile", "run_profile"]
 _IDLE_S = 2.0
 _MEMORY = {
     "cpu": "peak of the bytes of live tensor storages, weights and gradients included; scratch inside a kernel is not",
-    "cuda": "torch.cuda.max_memory_allocated over one forward and backward pass, weights and gradients included",
+    "cuda": "torch.cuda.max_memory_allocated over one forward and backward pass, weights and gradients included; workspaces "
+    "of libraries, which outlive the model, are not",
 }
 
 Progress = Callable[[int, int, str], None]
@@ -63,8 +65,8 @@ def run_profile(
 ) -> Profile:
     """Measure every cell, the short lengths first and the models side by side at each, so that drift hits all alike.
 
-    Where a model runs out of memory its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows. `keep` gets
-    the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
+    Where a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows.
+    `keep` gets the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
 
     Raises:
         PluginError, ConfigError, DeviceError, EnergyError: before anything is measured.
@@ -111,27 +113,40 @@ def _measure_all(
     models: Sequence[ProfiledModel], settings: ProfileSettings, meter: EnergyMeter, progress: Progress
 ) -> Iterator[Row]:
     cells = [(length, model) for length in settings.lengths for model in models]
-    full: dict[str, Row] = {}
+    last: dict[str, Row] = {}
     for done, (length, model) in enumerate(cells):
         progress(done, len(cells), f"{model.name} at {length:,} tokens")
-        base = Row(model.name, length, settings.batch)
-        if model.name in full:
-            first = full[model.name]
-            reason = f"out of memory at {first.length:,} tokens"
-            yield replace(base, status="skipped", reason=reason, parameters=first.parameters)
+        base, before = Row(model.name, length, settings.batch), last.get(model.name)
+        reason = None if before is None else _foregone(before, length, settings)
+        if reason is not None:
+            yield replace(base, status="skipped", reason=reason, parameters=last[model.name].parameters)
             continue
-        row = measure(
+        last[model.name] = row = measure(
             partial(_subject, model, length, settings),
             base,
             repeats=settings.repeats,
             min_time_s=settings.min_time_s,
+            max_time_s=settings.max_time_s,
             budget_bytes=settings.memory_budget_bytes,
             meter=meter,
+            watched_s=0.0 if before is None else (before.watched_time_s or math.inf) * length / before.length,
         )
-        if row.status == "out-of-memory":
-            full[model.name] = row
         yield row
     progress(len(cells), len(cells), "done")
+
+
+def _foregone(before: Row, length: int, settings: ProfileSettings) -> str | None:
+    """Why a model is not measured at `length`, going by the last shorter one that was; costs grow linearly at least."""
+    at = f"at {before.length:,} tokens"
+    if before.status == "out-of-memory":
+        return f"out of memory {at}"
+    if before.status == "skipped":
+        return f"{before.reason} {at}"
+    pass_s = (before.forward_time_s or 0.0) + (before.backward_time_s or 0.0)
+    watched_s = (before.watched_time_s or 0.0) if settings.device == "cpu" else 0.0
+    if (watched_s + 2 * pass_s) * length / before.length > settings.max_time_s:
+        return f"over {settings.max_time_s:g} s, for a pass takes {pass_s:.2g} s {at}"
+    return None
 
 
 def _subject(model: ProfiledModel, length: int, settings: ProfileSettings) -> Subject:

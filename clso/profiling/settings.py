@@ -25,6 +25,7 @@ class ProfileSettings:
         equal_parameters: search each model's d_model so that it has this many parameters; None: d_model as given.
         repeats: least repetitions of a timing.
         min_time_s: a cell is repeated until at least this many seconds have gone by.
+        max_time_s: no pass of a cell begins after so many seconds; a cell that cannot be timed within them is skipped.
         memory_budget_bytes: on a CPU, what one cell may hold above what the process already holds; None: 80 % of
             the memory that is free at the start. A CUDA device has its own memory as the limit.
         device, energy, seed: as in a run.
@@ -42,6 +43,7 @@ class ProfileSettings:
     equal_parameters: int | None = None
     repeats: int = 5
     min_time_s: float = 1.0
+    max_time_s: float = 60.0
     memory_budget_bytes: int | None = None
     device: str = "auto"
     energy: str = "auto"
@@ -65,6 +67,8 @@ class ProfileSettings:
             raise ConfigError("n_classes is 0 (a language model) or at least 2", got=self.n_classes)
         if not 0 <= self.min_time_s < float("inf"):
             raise ConfigError("the seconds of a cell are a number of at least 0", got=self.min_time_s)
+        if not self.max_time_s > 0:
+            raise ConfigError("the most seconds of a cell are a number above 0", got=self.max_time_s)
         if self.dtype not in get_args(Dtype):
             raise ConfigError(f"dtype is {' or '.join(get_args(Dtype))}", got=self.dtype)
         for name in ("equal_parameters", "memory_budget_bytes"):

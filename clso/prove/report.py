@@ -247,7 +247,8 @@ def _method(evidence: Evidence) -> str:
     return (
         "A window starts with token arrays in host memory and repeats whole runs, round-robin over the seeds in whole "
         "cycles, until it is long enough; the device is waited for after every run. A CLSO run is everything: run folder, "
-        "statistics, library, search, finalists, writing the winner and scoring it on valid from disk. An AdamW run is "
+        "statistics, library, search, finalists, writing the winner and scoring it from disk on the "
+        "sample of valid that chose it. An AdamW run is "
         "uploading, initialising, training and scoring valid. Order: CLSO, reference, strongest, strongest, reference, "
         "CLSO, so that against either the order is A B B A. Outside: reading and tokenizing the text, the context, "
         f"compilation and first runs ({first_s}), and the one reading of "

@@ -82,6 +82,7 @@ def _account(trained: Trained, out: Path) -> dict[str, Any]:
         generations = [row for row in map(json.loads, file) if row["type"] == "generation"]
     return {
         "genome": list(trained.winner.genome),
+        "valid_sample_loss": trained.winner.best["valid_loss"],
         "counts": trained.counts,
         "tokens_forward": trained.winner.tokens_forward,
         "time_s": trained.account["time_s"],

@@ -16,7 +16,7 @@ from clso.models.layers import init_weights
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_gate import Gate
 from clso.models.nsm_mixer import StateMixer
-from clso.models.nsm_router import attend, route
+from clso.models.nsm_router import attend, attention, top_weights
 from clso.models.nsm_states import allocate_states, prune_states, state_importance
 from clso.models.nsm_trace import summary
 
@@ -103,14 +103,16 @@ def test_attend_is_a_softmax_with_weights() -> None:
     expected = (scores + importance.log()).softmax(-1)
     torch.testing.assert_close(attend(scores, importance), expected)
     assert not attend(scores, torch.zeros(5)).any()  # nobody is there, nothing is sent
+    for weights in (importance, importance + 0.5):
+        torch.testing.assert_close(attention(weights)(scores), attend(scores, weights))
 
 
 def test_top_k_keeps_the_heaviest() -> None:
     scores = torch.tensor([[1.0, 3.0, 2.0, 4.0]])
-    routed = route(scores, torch.tensor([1.0, 1.0, 1.0, 0.0]), 2)
+    routed = top_weights(attend(scores, torch.tensor([1.0, 1.0, 1.0, 0.0])), 2)
     torch.testing.assert_close(routed, torch.tensor([[0.0, 1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0.0]]))
     for everything in (0, 4):
-        assert torch.equal(route(scores, torch.ones(4), everything), attend(scores, torch.ones(4)))
+        assert torch.equal(top_weights(attend(scores, torch.ones(4)), everything), attend(scores, torch.ones(4)))
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])

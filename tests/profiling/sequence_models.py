@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 
 import torch
@@ -131,6 +132,16 @@ class Failing(_Sequence):
     def body(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] > 32:
             raise RuntimeError("too long for me")
+        return x
+
+
+class Slow(_Sequence):
+    """Takes the cube of the length: 0.02 s for 16 tokens."""
+
+    name = "slow"
+
+    def body(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02 * (x.shape[1] / 16) ** 3)
         return x
 
 

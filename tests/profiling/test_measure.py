@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 
@@ -11,12 +12,18 @@ import sequence_models
 import torch
 from profiled import settings
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from clso import plugins
 from clso.energy import EnergyMeter
 from clso.energy.counter import CounterBackend, CounterLimits
+from clso.profiling import ProfileSettings
+from clso.profiling.flops import flop_formulas
 from clso.profiling.measure import Row, Subject, measure
 from clso.profiling.memory import LiveBytes
+from clso.profiling.models import find_models
 from clso.profiling.run import Profile, run_profile
+from clso.profiling.watch import Watch
 
 BATCH, D, V, LAYERS = 2, 32, 50, 2
 
@@ -83,6 +90,35 @@ def test_backward_flops(measured: Profile) -> None:
     ):
         found = row(measured, model, 256)
         assert found.flops_backward == 2 * found.flops_forward + again, model
+
+
+@pytest.mark.parametrize("name", plugins.available("models"))
+def test_the_watch_counts_as_torchs_counter_does(name: str) -> None:
+    """In torch's own counter, with the same formulas; a convolution's in groups are those of its groups."""
+    (family,) = find_models(ProfileSettings((name,), (48,), d_model=16, n_heads=2, vocab_size=V, device="cpu"))
+    subject = Subject.draw(family.build(), BATCH, 48, V, 0, seed=0)
+    with Watch([], None) as watch:
+        subject.loss().backward()
+    own = {op: formula for op, formula in flop_formulas().items() if flop_registry.get(op) is not formula}
+    for formula in own.values():
+        formula._get_raw = True
+    with FlopCounterMode(display=False, custom_mapping=own) as counter:
+        subject.loss().backward()
+    assert watch.flops == counter.get_total_flops() > 0
+
+
+def test_a_convolution_in_groups_is_its_groups() -> None:
+    def backward_flops(convolution: torch.nn.Module, n: int) -> int:
+        x = torch.ones(BATCH, n, 20, requires_grad=True)
+        out = convolution(x).sum()
+        with Watch([], None) as watch:
+            out.backward()
+        return watch.flops
+
+    for kind in (torch.nn.Conv1d, torch.nn.ConvTranspose1d):
+        alone = backward_flops(kind(4, 6, 3), 4)
+        assert alone == 2 * 2 * BATCH * (18 if kind is torch.nn.Conv1d else 20) * 4 * 6 * 3
+        assert backward_flops(kind(12, 18, 3, groups=3), 12) == 3 * alone
 
 
 def test_activations_of_the_bigram_are_exact(measured: Profile) -> None:
@@ -177,6 +213,31 @@ def test_an_allocation_larger_than_the_machine_is_a_status() -> None:
     assert "allocate" in found.reason
 
 
+def test_a_cell_that_takes_too_long_is_a_status_and_longer_lengths_are_skipped() -> None:
+    found = run_profile(settings("Slow", "Bigram", lengths=(16, 64, 128), max_time_s=1.0))
+    assert [r.status for r in found.rows if r.model == "bigram"] == ["ok"] * 3
+    slow = [r for r in found.rows if r.model == "slow"]
+    assert [(r.status, r.reason) for r in slow] == [
+        ("ok", None),
+        ("skipped", "over 1 s"),
+        ("skipped", "over 1 s at 64 tokens"),
+    ]
+    assert slow[2].parameters == slow[0].parameters
+    assert slow[1].forward_time_s is None
+
+
+def test_a_cell_is_not_begun_where_a_shorter_one_says_that_it_takes_too_long() -> None:
+    found = run_profile(settings("Slow", lengths=(16, 1024), max_time_s=1.0))
+    assert [r.status for r in found.rows] == ["ok", "skipped"]
+    assert re.fullmatch(r"over 1 s, for a pass takes [\d.]+ s at 16 tokens", found.rows[1].reason)
+
+
+def test_repetitions_end_with_the_cells_time() -> None:
+    (found,) = run_profile(settings("Slow", lengths=(16,), repeats=1000, max_time_s=0.5)).rows
+    assert found.status == "ok"
+    assert 1 < found.n_repeats < 50
+
+
 def test_ctrl_c_keeps_what_is_done() -> None:
     found = run_profile(settings("Stopping", lengths=(16, 64)))
     assert found.interrupted
@@ -195,6 +256,7 @@ def test_energy_of_a_pass() -> None:
             Row("transformer", 64, BATCH),
             repeats=5,
             min_time_s=0.1,
+            max_time_s=60.0,
             budget_bytes=None,
             meter=meter,
         )

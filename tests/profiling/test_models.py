@@ -58,6 +58,7 @@ def test_models_are_told_apart(tmp_path: Path) -> None:
         {"vocab_size": 1},
         {"repeats": 0},
         {"min_time_s": float("nan")},
+        {"max_time_s": 0},
         {"dtype": "float16"},
         {"equal_parameters": 0},
         {"memory_budget_bytes": -1},

@@ -89,7 +89,7 @@ def test_losses_are_medians_over_seeds_of_models_read_from_disk(proof: Proof, sm
         assert proof.verdict[side]["test_loss_by_seed"] == [m["test_loss"] for m in models]
     # The same seed is the same run: a window's run scored its winner as the model row did.
     for seed in (0, 1):
-        valid = next(m["valid_loss"] for m in rows(proof, "model") if m["arm"] == "clso" and m["seed"] == seed)
+        valid = next(m["valid_sample_loss"] for m in rows(proof, "model") if m["arm"] == "clso" and m["seed"] == seed)
         in_windows = {r[3] for w in rows(proof, "window") if w["arm"] == "clso" for r in w["runs"] if r[0] == seed}
         assert in_windows == {valid}
 

@@ -37,7 +37,7 @@ from clso.evaluation.results import Evaluation
 from clso.objectives import Objectives
 from clso.run import build_space, load_plugins
 from clso.search import Listener, Search
-from clso.space import Genome, SearchSpace
+from clso.space import Genome, Objective, SearchSpace
 from clso.steady import SteadySearch
 from clso.workers import Workers, open_workplace
 
@@ -78,8 +78,36 @@ def one_family(space: SearchSpace, n: int) -> list[Genome]:
     return [(seed[0], *g[1:]) for g in draw(space, n)]
 
 
+_alone: Objective  # of a process of `Ceiling`
+
+
+def _prepare(config: RunConfig) -> None:
+    global _alone
+    _alone = space_of(config, "cpu").objective()
+
+
+def _measure_alone(genomes: list[Genome]) -> int:
+    return len(_alone.evaluate(genomes, 0))
+
+
+class Ceiling:
+    """`n` plain processes that share the candidates evenly and nothing else: what the machine itself gives to so many."""
+
+    def __init__(self, n: int, config: RunConfig) -> None:
+        self._n, spawn = n, get_context("spawn")
+        self._pool = ProcessPoolExecutor(n, mp_context=spawn, initializer=_prepare, initargs=(config,))
+
+    def seconds(self, genomes: list[Genome]) -> float:
+        size = -(-len(genomes) // self._n)
+        parts = [genomes[i : i + size] for i in range(0, len(genomes), size)]
+        return seconds(lambda: list(self._pool.map(_measure_alone, parts)))
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
 def scaling(args: argparse.Namespace) -> dict[str, Any]:
-    """Evaluations a second of the reference model with more and more workers, relative to one."""
+    """Evaluations a second of the reference model with more and more workers, relative to one, and what is possible here."""
     config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
     space = space_of(config, "cpu")
     genomes = one_family(space, args.candidates)
@@ -98,15 +126,24 @@ def scaling(args: argparse.Namespace) -> dict[str, Any]:
             differences.extend(abs(a.value - b.value) for a, b in zip(found, expected, strict=True))
 
         evaluators = {n: with_workers(place, config, space, n) for n in args.workers}
+        ceilings = {n: Ceiling(n, config) for n in args.workers}
+        bare_s: dict[int, list[float]] = {n: [] for n in args.workers}
+        for ceiling in ceilings.values():
+            ceiling.seconds(genomes)
         for _ in range(args.repeats):
             measure(local, serial_s)
             for n in args.workers:
                 measure(evaluators[n], times[n])
-        for evaluator in evaluators.values():
-            evaluator.close()
-    one = times[args.workers[0]]
-    ratios = {n: median(a / b for a, b in zip(one, t, strict=True)) for n, t in times.items()}
-    places = os.cpu_count() or 1
+                bare_s[n].append(ceilings[n].seconds(genomes))
+        for n in args.workers:
+            evaluators[n].close()
+            ceilings[n].close()
+
+    def ratios(times: dict[int, list[float]]) -> dict[int, float]:
+        one = times[args.workers[0]]
+        return {n: median(a / b for a, b in zip(one, t, strict=True)) for n, t in times.items()}
+
+    speedups, possible = ratios(times), ratios(bare_s)
     return {
         "cores": os.cpu_count(),
         "candidates": len(genomes),
@@ -119,9 +156,10 @@ def scaling(args: argparse.Namespace) -> dict[str, Any]:
         "workers": {
             n: {
                 "s": median(t),
-                "speedup": ratios[n],
-                "efficiency": ratios[n] / n,
-                "of_cores": ratios[n] / min(n, places),
+                "speedup": speedups[n],
+                "efficiency": speedups[n] / n,
+                "bare_speedup": possible[n],
+                "of_bare": speedups[n] / possible[n],
             }
             for n, t in times.items()
         },
@@ -323,11 +361,14 @@ def markdown(found: dict[str, Any]) -> str:
             f"Largest difference from the results without workers: {s['largest_difference']:g}. Without workers: "
             f"{s['serial_s']:.3f} s. Load of the machine at the end: {s['load'][0]:.1f}.",
             "",
-            "| workers | seconds | speed-up over 1 worker | efficiency | of the cores that there are |",
-            "|---|---|---|---|---|",
+            "Bare: as many processes that share nothing and talk to nobody, the most that this machine gives.",
+            "",
+            "| workers | seconds | speed-up over 1 worker | efficiency | bare speed-up | of it |",
+            "|---|---|---|---|---|---|",
         ]
         lines += [
-            f"| {n} | {w['s']:.3f} | {w['speedup']:.2f} | {w['efficiency']:.0%} | {w['of_cores']:.0%} |"
+            f"| {n} | {w['s']:.3f} | {w['speedup']:.2f} | {w['efficiency']:.0%} | {w['bare_speedup']:.2f} | "
+            f"{w['of_bare']:.0%} |"
             for n, w in s["workers"].items()
         ]
         lines.append("")

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.scale import trends
 from clso.prove.report import headline_table, rewrite_report
 
 ROOT = Path(__file__).parents[1]
@@ -66,11 +67,18 @@ def test_losses_of_the_proof() -> None:
 
 def test_scale() -> None:
     found = _record("2026-11-22_scale/scale.json")
-    for row in found["sizes"]:
-        assert row["clso"]["valid_loss"] < row["adamw"]["valid_loss"]
-        assert f"{row['energy_ratio']:.3f} at d = {row['d_model']}" in README
-    slope = found["trends"][0]
-    assert f"of {slope['slope']:.2f} +- {slope['standard_error']:.2f}" in README.replace("\n", " ")
+    assert found["trends"] == json.loads(json.dumps(trends(found["sizes"])))
+    assert {r["d_model"] for r in found["sizes"]} == {64, 128, 256, 512}
+    for r in found["sizes"]:
+        own, other = r["clso"], r["adamw"]
+        assert own["valid_loss"] < other["valid_loss"]
+        losses = (
+            f"| {own['test_loss']:.3f} | {other['test_loss']:.3f} | {own['energy_j']:.0f} | {other['energy_j']:.0f} |"
+        )
+        size = f"| {r['d_model']} x {r['n_layers']} | {r['n_parameters'] / 1e6:.1f} M"
+        assert f"{size} {losses} {r['energy_ratio']:.3f} |" in README
+    for slope in found["trends"][1]["slopes"].values():
+        assert f"{slope['slope']:.2f} +- {slope['standard_error']:.2f} for the" in README
 
 
 def test_evolved_losses() -> None:

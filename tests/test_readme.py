@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.plot_crossover import joules_to_reach
 from benchmarks.scale import trends
 from clso.prove.report import headline_table, rewrite_report
 
@@ -116,6 +117,17 @@ def test_speed() -> None:
     assert f"{speed['batched_tokens_per_s'] / 1e6:.1f} M candidate-tokens" in README
     assert f"{speed['speed_up']:.1f} times one candidate" in README
     assert f"{speed['share_of_matrix_rate'] * 100:.0f} % of the" in README
+    assert f"and {speed['speed_up_512']:.0f} times on 512 tokens" in README.replace("\n", " ")
+    assert f"fused head alone reaches {speed['head_share_of_matrix_rate'] * 100:.0f} %" in README.replace("\n", " ")
+
+
+def test_the_crossover_on_a_larger_text() -> None:
+    found = _record("2026-11-22_crossover/crossover.json")
+    own_j, loss = (median(r[key] for r in found["clso"]) for key in ("energy_j", "test_loss"))
+    adamw_j = joules_to_reach([(r["energy_j"], r["test_loss"]) for r in found["adamw"]], loss)
+    cost = f"{adamw_j / own_j:.0f} times the joules of a whole CLSO run ({own_j:.0f} J)"
+    assert f"needs {cost} to reach CLSO's loss of {loss:.3f}" in README.replace("\n", " ")
+    assert f"AdamW goes on to {min(r['test_loss'] for r in found['adamw']):.2f}" in README
 
 
 def test_no_placeholder_is_left() -> None:

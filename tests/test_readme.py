@@ -39,6 +39,16 @@ def test_the_proofs_report_follows_from_its_record(tmp_path: Path) -> None:
     assert (copy / "report.md").read_text() == (PROOF / "report.md").read_text()
 
 
+def test_net_energy_is_over_the_idle_power_of_the_windows_own_card() -> None:
+    rows = list(CONTROLS.values())
+    cards = [row["card"] for row in rows if row["type"] == "session"]
+    assert len(set(cards)) == 2  # windows on the first; CLSO's curve, measured again, on the second
+    second = next(i for i, row in enumerate(rows) if row["key"] == "session/2")
+    assert not [row for row in rows[second:] if row["type"] == "window"]
+    own = [row["idle_w"] for row in rows[:second] if row["type"] == "idle"]
+    assert math.isclose(VERDICT["idle_w"], sum(own) / len(own))
+
+
 def test_what_is_said_of_the_proof() -> None:
     assert VERDICT["protocol_met"]
     assert "must" in VERDICT["criteria"]

@@ -1,11 +1,10 @@
 """What workers bring and what they cost: scaling, overhead, the driver's memory, and a simulation to 1,024 workers.
 
-    python benchmarks/ray_scaling.py --out runs/DATE_ray                   # on CPUs: 1, 2, 4 workers
-    python benchmarks/ray_scaling.py --gpus 2 --out runs/DATE_ray-gpus     # 1 and 2 workers, a GPU each
+    python benchmarks/ray_scaling.py --out runs/DATE_ray
     python benchmarks/ray_scaling.py --parts overhead simulation --out DIR
 
 Writes ray_scaling.json and ray_scaling.md. Rates are compared within one run, in turns, so that a busy machine hits all
-alike.
+alike. `ray_gpus.py` compares GPUs.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
@@ -34,10 +33,12 @@ from ray_simulation import Costs, simulate
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
 from clso.evaluation.ray_session import RayWorkplace
+from clso.evaluation.results import Evaluation
 from clso.objectives import Objectives
 from clso.run import build_space, load_plugins
 from clso.search import Listener, Search
 from clso.space import Genome, SearchSpace
+from clso.steady import SteadySearch
 from clso.workers import Workers, open_workplace
 
 TRIVIAL = RunConfig(space="nk", options={"n": 48, "k": 2}, surrogate="none", device="cpu", energy="null", pop=32)
@@ -71,23 +72,21 @@ def with_workers(place: RayWorkplace, config: RunConfig, space: SearchSpace, n: 
     return evaluator
 
 
+def one_family(space: SearchSpace, n: int) -> list[Genome]:
+    """Genomes of one family of codes, so that nothing is grown while time is taken."""
+    seed = space.seeds()[0]
+    return [(seed[0], *g[1:]) for g in draw(space, n)]
+
+
 def scaling(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluations a second of the reference model with more and more workers, relative to one."""
-    device = "cuda:0" if args.gpus else "cpu"
-    config = RunConfig(device=device, energy="null", surrogate="none", fitness_tokens=(args.tokens,))
-    counts = list(range(1, args.gpus + 1)) if args.gpus else args.workers
-    space = space_of(config, device)
-    seed = space.seeds()[0]
-    genomes = [
-        (seed[0], *g[1:]) for g in draw(space, args.candidates)
-    ]  # of one family, so that nothing is grown meanwhile
-    times: dict[int, list[float]] = {n: [] for n in counts}
+    config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
+    space = space_of(config, "cpu")
+    genomes = one_family(space, args.candidates)
+    times: dict[int, list[float]] = {n: [] for n in args.workers}
     serial_s: list[float] = []
     differences = [0.0]
-    n_places = args.gpus or sum(
-        counts
-    )  # CPU workers of all counts live side by side; GPUs are used by one count at a time
-    with open_workplace(Workers(n=n_places), device) as place:
+    with open_workplace(Workers(n=sum(args.workers)), "cpu") as place:  # workers of all counts live side by side
         assert isinstance(place, RayWorkplace)
         local = LocalEvaluator(space.objective())
         expected = local.evaluate(genomes, 0)
@@ -98,32 +97,17 @@ def scaling(args: argparse.Namespace) -> dict[str, Any]:
             out.append(time.perf_counter() - begin)
             differences.extend(abs(a.value - b.value) for a, b in zip(found, expected, strict=True))
 
-        if args.gpus:
-            for _ in range(2):
-                for n in counts:
-                    evaluator = with_workers(place, config, space, n)
-                    for _ in range(4):  # shapes that come again are captured as CUDA graphs
-                        evaluator.evaluate(genomes, 0)
-                    for _ in range(args.repeats):
-                        measure(evaluator, times[n])
-                    evaluator.close()
-                    time.sleep(2.0)
-        else:
-            evaluators = {n: with_workers(place, config, space, n) for n in counts}
-            for _ in range(args.repeats):
-                measure(local, serial_s)
-                for n in counts:
-                    measure(evaluators[n], times[n])
-            for evaluator in evaluators.values():
-                evaluator.close()
-        if args.gpus:
-            for _ in range(4 + args.repeats):
-                measure(local, serial_s)
-    one = times[counts[0]]
+        evaluators = {n: with_workers(place, config, space, n) for n in args.workers}
+        for _ in range(args.repeats):
+            measure(local, serial_s)
+            for n in args.workers:
+                measure(evaluators[n], times[n])
+        for evaluator in evaluators.values():
+            evaluator.close()
+    one = times[args.workers[0]]
     ratios = {n: median(a / b for a, b in zip(one, t, strict=True)) for n, t in times.items()}
-    places = args.gpus or os.cpu_count() or 1
+    places = os.cpu_count() or 1
     return {
-        "device": device,
         "cores": os.cpu_count(),
         "candidates": len(genomes),
         "tokens": args.tokens,
@@ -164,43 +148,97 @@ def overhead(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def messages(place: RayWorkplace, space: SearchSpace) -> dict[str, float]:
-    """Seconds that the driver's Python thread takes for a batch and for each candidate in it, from batches of two sizes.
+    """Seconds that the driver's Python thread takes for a batch and each candidate in it (from batches of two sizes), for a
+    `ray.wait` and each reference that it is given (from few and many), and for the engine.
 
     Ray's own threads in the driver send and receive beside it.
     """
+    import ray
+
+    spent_s = [0.0]
+    wait = ray.wait
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        begin = time.thread_time()
+        try:
+            return wait(*args, **kwargs)
+        finally:
+            spent_s[0] += time.thread_time() - begin
+
     cpu_s = {}
+    ray.wait = timed
     for size in (2, 64):
         config = replace(TRIVIAL, asynchronous=True)
         evaluator = with_workers(place, config, space, 1, in_flight=2 * size)
-        genomes = draw(space, 100 * size)
-        begin = time.thread_time()
-        evaluator.evaluate(genomes, 0)
-        cpu_s[size] = (time.thread_time() - begin) / 100
+        genomes, found = draw(space, 100 * size), []
+        for _ in range(5):
+            spent_s[0] = 0.0
+            begin = time.thread_time()
+            evaluator.evaluate(genomes, 0)
+            found.append((time.thread_time() - begin - spent_s[0]) / 100)
+        cpu_s[size] = median(found)
         evaluator.close()
+    ray.wait = wait
     candidate_s = (cpu_s[64] - cpu_s[2]) / 62
-    engine_s = _engine_s(space)
-    return {"batch_s": max(0.0, cpu_s[2] - 2 * candidate_s), "candidate_s": candidate_s, "engine_candidate_s": engine_s}
+    few_s, many_s = _wait_s(16), _wait_s(2048)
+    each_s = (many_s - few_s) / 2032
+    return {
+        "batch_s": max(0.0, cpu_s[2] - 2 * candidate_s),
+        "candidate_s": candidate_s,
+        "wait_s": max(0.0, few_s - 16 * each_s),
+        "wait_each_s": each_s,
+        "engine_steady_s": _engine_s(space, steady=True),
+        "engine_generational_s": _engine_s(space, steady=False),
+    }
 
 
-def _engine_s(space: SearchSpace) -> float:
-    """Seconds of the engine for proposing and taking in one candidate."""
+def _wait_s(n: int) -> float:
+    """Seconds of the driver's thread for `ray.wait` on `n` calls that do not end."""
+    import ray
+
+    class Busy:
+        def work(self) -> None:
+            time.sleep(1000.0)
+
+    actor = ray.remote(Busy).remote()
+    references = [actor.work.remote() for _ in range(n)]
+
+    def once() -> float:
+        begin = time.thread_time()
+        ray.wait(references, num_returns=n, timeout=0)
+        return time.thread_time() - begin
+
+    found = median(once() for _ in range(31))
+    ray.kill(actor)
+    return found
+
+
+def _engine_s(space: SearchSpace, *, steady: bool) -> float:
+    """Seconds of the engine for proposing and taking in one candidate, 64 at a time."""
     objective = space.objective()
 
-    class Free(LocalEvaluator):
+    class Free:
+        fidelities = objective.fidelities
         spent_s = 0.0
 
-        def evaluate(self, genomes: Any, fidelity: int) -> Any:
+        def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
             begin = time.process_time()
             out = objective.evaluate(genomes, fidelity)
             self.spent_s += time.process_time() - begin
             return out
 
-    evaluator = Free(objective)
-    search = Search(space, evaluator, None, replace(TRIVIAL, gens=200, pop=64), Listener())
-    begin = time.process_time()
-    while not search.done:
-        search.generation()
-    return (time.process_time() - begin - evaluator.spent_s) / search.engine.n_evaluated
+    def once() -> float:
+        free = Free()
+        evaluator = LocalEvaluator(free)
+        evaluator.capacity = 64
+        kind = SteadySearch if steady else Search
+        search = kind(space, evaluator, None, replace(TRIVIAL, gens=200, pop=64, asynchronous=steady), Listener())
+        begin = time.process_time()
+        while not search.done:
+            search.generation()
+        return (time.process_time() - begin - free.spent_s) / search.engine.n_evaluated
+
+    return median(once() for _ in range(7))
 
 
 def memory(args: argparse.Namespace) -> dict[str, Any]:
@@ -251,8 +289,7 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
     config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
     space = space_of(config, "cpu")
     objective = space.objective()
-    seed = space.seeds()[0]
-    genomes = [(seed[0], *g[1:]) for g in draw(space, 64)]
+    genomes = one_family(space, 64)
     objective.evaluate(genomes[:2], 0)
     recorded = [seconds(lambda g=g: objective.evaluate([g], 0)) for g in genomes]  # type: ignore[misc]
     m = measured["messages"]
@@ -264,12 +301,14 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
     for factor in (1, 10, 100):
         times_s = [factor * t for t in recorded]
         for with_engine in (False, True):
-            candidate_s = m["candidate_s"] + (m["engine_candidate_s"] if with_engine else 0.0)
-            costs = Costs(m["batch_s"] / 2, m["batch_s"] / 2, candidate_s, m["batch_s"])
-            for n in SIMULATED:
-                for steady in (True, False):
-                    found = simulate(n, times_s, costs, steady=steady, rounds=6)
-                    row = {"times": factor, "with_engine": with_engine, "mode": "steady" if steady else "generational"}
+            for mode in ("steady", "generational"):
+                candidate_s = m["candidate_s"] + (m[f"engine_{mode}_s"] if with_engine else 0.0)
+                costs = Costs(
+                    m["batch_s"] / 2, m["batch_s"] / 2, candidate_s, m["wait_s"], m["wait_each_s"], m["batch_s"]
+                )
+                for n in SIMULATED:
+                    found = simulate(n, times_s, costs, steady=mode == "steady", rounds=6)
+                    row = {"times": factor, "with_engine": with_engine, "mode": mode}
                     out["rows"].append({**row, **asdict(found)})
     return out
 
@@ -279,12 +318,12 @@ def markdown(found: dict[str, Any]) -> str:
     if "scaling" in found:
         s = found["scaling"]
         lines += [
-            f"## Scaling ({s['device']}, {s['cores']} cores, {s['candidates']} candidates of {s['tokens']} tokens)",
+            f"## Scaling ({s['cores']} cores, {s['candidates']} candidates of {s['tokens']} tokens)",
             "",
             f"Largest difference from the results without workers: {s['largest_difference']:g}. Without workers: "
             f"{s['serial_s']:.3f} s. Load of the machine at the end: {s['load'][0]:.1f}.",
             "",
-            "| workers | seconds | speed-up over 1 worker | efficiency | of the devices that there are |",
+            "| workers | seconds | speed-up over 1 worker | efficiency | of the cores that there are |",
             "|---|---|---|---|---|",
         ]
         lines += [
@@ -305,7 +344,9 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [
             "",
             f"The driver's Python thread: {1e6 * m['batch_s']:.0f} us a batch, {1e6 * m['candidate_s']:.1f} us a "
-            f"candidate, and {1e6 * m['engine_candidate_s']:.0f} us a candidate for the engine.",
+            f"candidate, {1e6 * m['wait_s']:.0f} us a `ray.wait` and {1e6 * m['wait_each_s']:.2f} us for each batch that is "
+            f"out, and for the engine {1e6 * m['engine_steady_s']:.0f} us (steady) and "
+            f"{1e6 * m['engine_generational_s']:.0f} us (generational) a candidate.",
             "",
         ]
     if "memory" in found:
@@ -347,15 +388,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4])
-    parser.add_argument("--gpus", type=int, default=0)
-    parser.add_argument("--candidates", type=int)
-    parser.add_argument("--tokens", type=int)
+    parser.add_argument("--candidates", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--generations", type=int, default=10_000)
     args = parser.parse_args()
-    args.candidates = args.candidates or (2048 if args.gpus else 64)
-    args.tokens = args.tokens or (16384 if args.gpus else 2048)
-    parts = args.parts or (["scaling"] if args.gpus else PARTS)
+    parts = args.parts or PARTS
 
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),

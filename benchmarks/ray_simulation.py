@@ -1,9 +1,8 @@
 """The dispatcher at up to 1,024 workers, in simulated time: what a driver can keep busy.
 
 Workers and network are simulated, the dispatcher is the real one. A worker takes as long over a candidate as one that was
-recorded; the driver is one process that takes `send_s` for a message out, `receive_s` for one in, and `candidate_s` for each
-candidate in it (`benchmarks/ray_scaling.py` measures all three on a real Ray), plus what the dispatcher's own code takes
-here and now.
+recorded; the driver is one process that spends `Costs` (`benchmarks/ray_scaling.py` measures them on a real Ray), plus what
+the dispatcher's own code takes here and now.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ class Costs:
     send_s: float
     receive_s: float
     candidate_s: float
+    wait_s: float
+    """One `ray.wait`, and"""
+    wait_each_s: float
+    """what it takes for each batch that is out."""
     batch_s: float
 
 
@@ -48,7 +51,7 @@ class _Cluster:
     def __init__(self, n_workers: int, times_s: Sequence[float], costs: Costs, rng: random.Random) -> None:
         self._times_s, self._costs, self._rng = times_s, costs, rng
         self._free_s = [0.0] * n_workers
-        self.finished: list[tuple[float, int, int]] = []
+        self.finished: list[tuple[float, int, int]] = []  # or to be; all that is out
         self.worked_s = 0.0
 
     def start(self, worker: int, task: Task, now_s: float) -> None:
@@ -103,7 +106,10 @@ def simulate(
         for worker, task in tasks:
             spend(costs.send_s)
             cluster.start(worker, task, now_s)
-        now_s = max(now_s, cluster.finished[0][0])
+        spend(costs.wait_s + costs.wait_each_s * len(cluster.finished))
+        if cluster.finished[0][0] > now_s:
+            now_s = cluster.finished[0][0]
+            spend(costs.wait_s)
         arrived = []  # when the driver looks; what comes meanwhile waits until it looks again
         while cluster.finished and cluster.finished[0][0] <= now_s:
             arrived.append(heapq.heappop(cluster.finished))

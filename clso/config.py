@@ -60,8 +60,9 @@ class RunConfig:
     limits: tuple[str, ...] = ()
     """Upper bounds on costs, as "NAME=NUMBER"."""
     asynchronous: bool = False
-    """Steady state: every evaluation is told as it comes, and no worker waits for the slowest. With several workers the
-    order in which they finish decides, so that such a run cannot be repeated exactly; with one, or none, it can."""
+    """Steady state: each evaluation that comes makes room for another candidate, and no worker waits for the slowest. With
+    several workers the order in which they finish decides, so that such a run cannot be repeated exactly; with one, or none,
+    it can."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""

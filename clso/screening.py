@@ -14,18 +14,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from statistics import median
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from clso.encoding import Encoder
 from clso.errors import ConfigError, EvaluationError, GenomeError, RunFolderError
-from clso.packing import pack, pack_rows, unpack, unpack_rows
+from clso.learner import Estimator, Learner
+from clso.packing import pack_rows, unpack_rows
 from clso.portfolio import AUDIT, Portfolio
-from clso.ranks import rank_correlation
 from clso.space import Genome
+from clso.trust import Trust
 
 __all__ = ["Encoder", "Estimator", "Prediction", "Rank", "Screener", "Screening"]
 
@@ -34,17 +34,7 @@ T = TypeVar("T")
 Rank = Callable[[Floats], list[int]]
 """From predicted values to indices, best first."""
 
-_SIGNIFICANT = 1.645  # one-sided 5 % of a standard normal
-_PATIENCE = 2  # audit windows that a surrogate has in which to become trusted
 _MAX_OPEN = 256  # screenings whose evaluations may be awaited; of older ones what came counts
-_MAX_FIT_ROWS = 512  # the latest observations; bounds the time of a fit in long runs
-
-
-class Estimator(Protocol):
-    """The two methods of a scikit-learn regressor that screening calls."""
-
-    def fit(self, X: npt.NDArray[np.float32], y: Floats) -> Any: ...
-    def predict(self, X: npt.NDArray[np.float32]) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -77,20 +67,14 @@ class Screener:
     """Screens candidates with a surrogate for as long as audits show that it ranks them.
 
     1. Until `min_observations` true values are known, everything is chosen and nothing predicted.
-    2. Then everything is predicted and still chosen: all evaluations are audits. The surrogate becomes
-       trusted once at least `min_audits` of them give a Spearman correlation of `trust_threshold` or more
-       that chance gives in under 5 % of cases (rho sqrt(n - 1) >= 1.645). After two audit windows without
-       that it is switched off.
+    2. Then everything is predicted and still chosen: all evaluations are audits, until the surrogate becomes trusted
+       or is switched off by the rules of `clso.trust.Trust`.
     3. Trusted, `evaluate_share` of the candidates are chosen, in the three ways of `clso.portfolio.Portfolio`:
-       the best predictions, good ones at random, and audits, uniformly among the rest. When the correlation
-       over the last `audit_window` audits falls below `trust_threshold`, the surrogate is switched off. So is
-       one that raises or predicts a value that is not finite.
+       the best predictions, good ones at random, and audits, uniformly among the rest. A surrogate that raises or
+       predicts a value that is not finite is switched off, too.
     4. Switched off, or without an estimator, everything is chosen.
 
-    Audits are compared after subtracting the medians of their batch, predicted and true: what is tested is
-    the ranking inside a batch, which screening uses, and not the drift of a search that improves, which any
-    constant guess follows. Lower values are better. The order in which a batch's evaluations arrive changes
-    nothing.
+    Lower values are better. The order in which a batch's evaluations arrive changes nothing.
     """
 
     def __init__(
@@ -120,49 +104,39 @@ class Screener:
                 "min_observations >= 2, min_audits >= 3, audit_window >= min_audits and refit_every >= 1",
                 got=(min_observations, min_audits, audit_window, refit_every),
             )
-        self._make_estimator, self._encoder, self._seed = make_estimator, encoder, seed
-        self._evaluate_share = evaluate_share
-        self._min_observations, self._trust_threshold = min_observations, trust_threshold
-        self._min_audits, self._refit_every = min_audits, refit_every
+        self._encoder, self._evaluate_share, self._min_observations = encoder, evaluate_share, min_observations
+        self._learner = Learner(make_estimator, encoder, seed=seed, refit_every=refit_every) if make_estimator else None
+        self._trust = Trust(threshold=trust_threshold, window=audit_window, min_audits=min_audits)
         self._rng = np.random.default_rng(seed)
         self._portfolio = Portfolio(self._rng)
         self._lowest = math.inf  # of the batches that are closed
-        self._estimator: Estimator | None = None
-        self._rows: list[tuple[Genome, float]] = []  # the rows of the last fit, then those observed since
-        self._features = encoder.encode([])  # of the first rows; those of the last fit
-        self._n_fit = 0  # how many of `_rows` the last fit used
-        self._since_fit = 0  # calls of `screen` since
         self._open: deque[_Batch] = deque()  # screenings with evaluations to come, oldest first
-        self._audits: deque[tuple[float, float]] = deque(maxlen=audit_window)  # centred (predicted, true)
-        self._correlation: float | None = None  # of `_audits`
-        self._n_audits = self._n_screened_out = 0
-        self._trusted = False
-        self._disabled_reason: str | None = None
+        self._n_screened_out = 0
         self._fit_time_s = 0.0
 
     @property
     def trusted(self) -> bool:
         """Whether screening is in force."""
-        return self._trusted
+        return self._trust.in_force
 
     @property
     def disabled(self) -> bool:
         """Whether the surrogate was switched off (False when there never was one)."""
-        return self._disabled_reason is not None
+        return self._trust.is_off
 
     @property
     def disabled_reason(self) -> str | None:
-        return self._disabled_reason
+        return self._trust.off_reason
 
     @property
     def audit_correlation(self) -> float | None:
         """Spearman correlation of predicted and true over the audit window; None before 3 audits."""
-        return self._correlation
+        return self._trust.correlation
 
     @property
     def n_audits(self) -> int:
         """Audits so far, those that left the window included."""
-        return self._n_audits
+        return self._trust.n_audits
 
     @property
     def n_screened_out(self) -> int:
@@ -185,7 +159,7 @@ class Screener:
         if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
             raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
         genomes = list(map(tuple, genomes))
-        if self._make_estimator is None or self.disabled:
+        if self._learner is None or self.disabled:
             return
         owners = [next((b for b in self._open if genome in b.predicted), None) for genome in genomes]
         others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
@@ -195,13 +169,13 @@ class Screener:
             if owner is not None:
                 owner.arrived[genome] = value
             else:
-                self._rows.append((genome, value))
+                self._learner.learn([(genome, value)])
         while self._open and len(self._open[0].arrived) == len(self._open[0].predicted):
             self._close(self._open.popleft())
 
     def pool_for(self, n: int) -> int:
         """How many candidates `screen` would choose `n` from."""
-        return math.ceil(n / self._evaluate_share) if self._trusted else n
+        return math.ceil(n / self._evaluate_share) if self.trusted else n
 
     def screen(
         self,
@@ -218,17 +192,17 @@ class Screener:
         """
         everything = Screening(list(range(len(candidates))), [], [])
         self._close_done(out)
-        if not candidates or self._make_estimator is None or self.disabled:
+        if not candidates or self._learner is None or self.disabled:
             return everything
         genomes = [tuple(candidate) for candidate in candidates]
-        if not self._n_fit and len(self._rows) < self._min_observations:  # what stragglers hold back does not count
+        if not self._learner.knows(self._min_observations):  # what stragglers hold back does not count
             self._open.append(_Batch(dict.fromkeys(genomes, math.nan), {}))
             return everything
-        ranked = self._predict(genomes, rank)
+        ranked = self._predict(self._learner, genomes, rank)
         if ranked is None:
             return everything
         values, order = ranked
-        n_chosen = max(minimum, 2, round(self._evaluate_share * len(genomes))) if self._trusted else len(genomes)
+        n_chosen = max(minimum, 2, round(self._evaluate_share * len(genomes))) if self.trusted else len(genomes)
         if n_chosen < len(genomes):
             ways = self._portfolio.choose(order, n_chosen)
         else:
@@ -243,46 +217,20 @@ class Screener:
 
     def refit(self) -> None:
         """Fit now what the next `screen` would fit, while a batch is being measured: on all that is known but that."""
-        if self._estimator is not None and self._due(self._since_fit + 1):
-            self._guarded(self._take_rows)
-            self._since_fit = -1  # the next screening is the first with this fit
+        if self._learner is not None:
+            self._guarded(self._learner.refit)
 
-    def _predict(self, genomes: list[Genome], rank: Rank | None) -> tuple[Floats, list[int]] | None:
-        """Predicted values, shape (n,), and their order, fitting first when that is due; None after switching off."""
+    def _predict(self, learner: Learner, genomes: list[Genome], rank: Rank | None) -> tuple[Floats, list[int]] | None:
+        """Predicted values, shape (n,), and their order; None after switching off."""
 
         def predict() -> tuple[Floats, list[int]] | None:
-            self._since_fit += 1
-            if self._n_fit == 0 or self._due(self._since_fit):
-                self._take_rows()
-            elif self._estimator is None:  # after a resume: the fit in force is made again
-                self._fit()
-            assert self._estimator is not None
-            values = np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
+            values = learner.predict(genomes)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
                 self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
                 return None
             return values, (np.argsort(values, kind="stable").tolist() if rank is None else rank(values))
 
         return self._guarded(predict)
-
-    def _due(self, n_screenings: int) -> bool:
-        """Whether a fit is due at the `n_screenings`-th screening since the last."""
-        return n_screenings >= self._refit_every and len(self._rows) > self._n_fit
-
-    def _take_rows(self) -> None:
-        """Fit on the latest rows."""
-        n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
-        self._rows, self._features = self._rows[n_old:], self._features[n_old:]
-        self._n_fit, self._since_fit = len(self._rows), 0
-        self._fit()
-
-    def _fit(self) -> None:
-        assert self._make_estimator is not None
-        rows = self._rows[: self._n_fit]
-        new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
-        self._features = np.concatenate([self._features, new])
-        self._estimator = self._make_estimator(self._seed)
-        self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         """What `work` returns, its time counted; None after switching off."""
@@ -305,43 +253,24 @@ class Screener:
             self._close(self._open.popleft())
 
     def _close(self, batch: _Batch) -> None:
+        assert self._learner is not None
         arrived = [(genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived]
-        self._rows.extend(arrived)
+        self._learner.learn(arrived)
         best_before = self._lowest
         self._lowest = min([best_before, *(value for _, value in arrived)])
         if any(way != AUDIT for way in batch.ways.values()):
             self._portfolio.credit([(batch.ways[genome], value < best_before) for genome, value in arrived])
-        if AUDIT not in (batch.ways.get(genome) for genome, _ in arrived):
-            return
-        predicted_centre = median(batch.predicted[genome] for genome, _ in arrived)
-        true_centre = median(value for _, value in arrived)
-        for genome, value in arrived:
-            if batch.ways[genome] == AUDIT:
-                self._audits.append((batch.predicted[genome] - predicted_centre, value - true_centre))
-                self._n_audits += 1
-        self._judge()
-
-    def _judge(self) -> None:
-        self._correlation = rho = rank_correlation(self._audits)
-        n = len(self._audits)
-        if rho is None or n < self._min_audits:
-            return
-        if self._trusted:
-            if rho < self._trust_threshold:
-                self._disable(f"rank correlation {rho:.3f} on the last {n} audits, below {self._trust_threshold}")
-        elif rho >= self._trust_threshold and rho * math.sqrt(n - 1) >= _SIGNIFICANT:
-            self._trusted = True
-        elif self._n_audits >= _PATIENCE * (self._audits.maxlen or 0):
-            self._disable(
-                f"never trusted: rank correlation {rho:.3f} on the last {n} of {self._n_audits} audits, "
-                f"{self._trust_threshold} needed"
-            )
+        audited = [batch.ways.get(genome) == AUDIT for genome, _ in arrived]
+        if any(audited):
+            self._trust.audit([(batch.predicted[genome], value) for genome, value in arrived], audited)
+        if self._trust.off_reason is not None:
+            self._disable(self._trust.off_reason)
 
     def _disable(self, reason: str) -> None:
-        self._disabled_reason, self._trusted = reason, False
-        self._estimator, self._rows, self._n_fit = None, [], 0
+        self._trust.switch_off(reason)
         self._open.clear()
-        self._features = self._features[:0]
+        if self._learner is not None:
+            self._learner.forget()
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs.
@@ -350,9 +279,8 @@ class Screener:
         """
         return {
             "rng": self._rng.bit_generator.state,
-            "rows": pack_rows(self._rows) if with_rows else len(self._rows),
-            "n_fit": self._n_fit,
-            "since_fit": self._since_fit,
+            **(self._learner.state_dict(with_rows=with_rows) if self._learner else {}),
+            **self._trust.state_dict(),
             "open": [
                 {
                     "predicted": pack_rows(batch.predicted.items()),
@@ -363,11 +291,7 @@ class Screener:
             ],
             "portfolio": self._portfolio.state_dict(),
             "lowest": None if math.isinf(self._lowest) else self._lowest,
-            "audits": pack(self._audits, "<f8"),
-            "n_audits": self._n_audits,
             "n_screened_out": self._n_screened_out,
-            "trusted": self._trusted,
-            "disabled_reason": self._disabled_reason,
             "fit_time_s": self._fit_time_s,
         }
 
@@ -383,7 +307,6 @@ class Screener:
         n_genes = len(self._encoder.n_choices)
         try:
             self._rng.bit_generator.state = state["rng"]
-            self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
             self._open.clear()
             for batch in state["open"]:
                 predicted = dict(unpack_rows(batch["predicted"], n_genes))
@@ -391,19 +314,11 @@ class Screener:
                 self._open.append(_Batch(predicted, ways, dict(unpack_rows(batch["arrived"], n_genes))))
             self._portfolio.load_state_dict(state["portfolio"])
             self._lowest = math.inf if state["lowest"] is None else float(state["lowest"])
-            if observed is None:
-                self._rows = unpack_rows(state["rows"], n_genes)
-            else:  # the last of what was observed, but for what open screenings hold
-                end = len(observed) - sum(len(batch.arrived) for batch in self._open)
-                self._rows = list(observed[end - int(state["rows"]) : end])
-                if len(self._rows) != state["rows"]:
-                    raise ValueError(f"{state['rows']} observed rows are needed, there are {end}")
-            self._encoder.encode([genome for genome, _ in self._rows])
-            self._audits.clear()
-            self._audits.extend(map(tuple, unpack(state["audits"], "<f8").reshape(-1, 2).tolist()))
-            self._correlation = rank_correlation(self._audits)
-            self._n_audits, self._n_screened_out = int(state["n_audits"]), int(state["n_screened_out"])
-            self._trusted, self._disabled_reason = bool(state["trusted"]), state["disabled_reason"]
+            if self._learner is not None:
+                n_held = sum(len(batch.arrived) for batch in self._open)  # by open screenings
+                self._learner.load_state_dict(state, observed and observed[: len(observed) - n_held])
+            self._trust.load_state_dict(state)
+            self._n_screened_out = int(state["n_screened_out"])
             self._fit_time_s = float(state["fit_time_s"])
         except (KeyError, TypeError, ValueError, GenomeError) as error:
             raise RunFolderError(
@@ -411,15 +326,3 @@ class Screener:
                 got=str(error),
                 remedy="Resume from an older checkpoint",
             ) from error
-        self._estimator, self._features = None, self._features[:0]
-
-
-def _winsorised(values: Sequence[float]) -> Floats:
-    """Values with the worst cut off as far above the median as the best lies below it.
-
-    Screening has to tell good from better; a few disastrous candidates must not take the fit for themselves.
-    """
-    v = np.array(values, dtype=np.float64)
-    median = np.median(v)
-    cut: Floats = np.minimum(v, median + (median - v.min()) + 1e-12)
-    return cut

@@ -1,7 +1,8 @@
-"""The asynchronous search: every evaluation is told as it comes, and another candidate takes its place.
+"""The asynchronous search: another candidate takes the place of every evaluation that comes, bred from all that came before.
 
-Nobody waits for the slowest. A generation is as many evaluations as one proposal of `pop` candidates had chosen, so that a
-run of `gens` generations measures as many as a generational one, and its record reads the same.
+Nobody waits for the slowest. Candidates are bred `pop` at a time, and evaluations told when that is due, together: telling
+one costs as much as telling many. A generation is as many evaluations as one proposal of `pop` candidates had chosen, so that
+a run of `gens` generations measures as many as a generational one, and its record reads the same.
 
 What it promises: with one worker, or none, evaluations come in the order of submission, so that equal seeds give equal
 runs, interrupted or not. With several, the order in which they finish decides what is bred next: two runs differ, by the
@@ -25,14 +26,15 @@ class SteadySearch(Search):
     """Keeps `evaluator.capacity` candidates out, until `gens` proposals are measured."""
 
     _n_generations = 0
-    _n_out = 0  # submitted and not yet told
+    _n_out = 0  # submitted and not yet counted
     _dry = False  # the space has no more candidates
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._proposals: deque[tuple[int, int]] = deque()  # of candidates and of those chosen, in the order of asking
         self._waiting: deque[Genome] = deque()  # chosen and not yet submitted
-        self._arrived: deque[Evaluation] = deque()  # and not yet told
+        self._arrived: deque[Evaluation] = deque()  # and not yet counted
+        self._untold: list[Evaluation] = []
         self._predicted: dict[Genome, float] = {}  # of audits that are out
 
     @property
@@ -44,6 +46,7 @@ class SteadySearch(Search):
         if self.done:  # before its time, maybe: what is out was paid for
             self._waiting.clear()
             rest = [self._next() for _ in range(self._n_out)]
+            self._tell()
             self.evaluations += rest
             self.tokens_forward += sum(e.n_tokens for e in rest)
             rows += [{"type": "evaluation", "generation": self.n_generations, **e.to_json()} for e in rest]
@@ -54,16 +57,17 @@ class SteadySearch(Search):
         if not self._proposals:
             return None
         n_candidates, n_chosen = self._proposals[0]
-        told = []
+        measured = []
         for _ in range(n_chosen):
-            told.append(self._next())
+            measured.append(self._next())
             self._fill()  # after each, so that it does not matter how many came at a time
+        self._tell()
         self._proposals.popleft()
         self._n_generations += 1
-        found = audits(self._predicted, told)
-        for evaluation in told:
+        found = audits(self._predicted, measured)
+        for evaluation in measured:
             self._predicted.pop(evaluation.genome, None)
-        return Round(told, n_candidates, found)
+        return Round(measured, n_candidates, found)
 
     def _fill(self) -> None:
         """Submit until as many are out as the evaluator takes."""
@@ -78,6 +82,7 @@ class SteadySearch(Search):
         """Choose more candidates; False where there are to be no more."""
         if self._dry or self._n_generations + len(self._proposals) >= self.config.gens:
             return False
+        self._tell()
         candidates, screening = self.optimizer.propose(self.config.pop)
         self._dry = not candidates
         if candidates:
@@ -87,15 +92,20 @@ class SteadySearch(Search):
         return not self._dry
 
     def _next(self) -> Evaluation:
-        """Tell the next evaluation."""
+        """The next evaluation."""
         if not self._arrived:
             self._arrived += self.evaluator.completed()
         if not self._arrived:
             raise EvaluationError("every genome is answered with an evaluation", got=f"{self._n_out} are missing")
         evaluation = self._arrived.popleft()
-        self.optimizer.tell(evaluation)
+        self._untold.append(evaluation)
         self._n_out -= 1
         return evaluation
+
+    def _tell(self) -> None:
+        if self._untold:
+            self.optimizer.tell(self._untold)
+            self._untold = []
 
     def state_dict(self) -> dict[str, Any]:
         predicted = [[list(genome), value] for genome, value in self._predicted.items()]

@@ -33,8 +33,9 @@ class Workers:
     """Cluster to join: "auto" or HOST:PORT. Empty: a private Ray on this machine."""
     gpus: float = 0.0
     """GPUs of a worker. 0: one, or an equal share where this machine has fewer GPUs than workers."""
-    in_flight: int = 4
-    """Candidates that a worker has at a time in an asynchronous search, half of them as its next batch."""
+    in_flight: int = 0
+    """Candidates that a worker has at a time in an asynchronous search, half of them as its next batch. 0: four, and on GPUs,
+    which take many as fast as a few, so many that all workers have a population."""
     timeout_s: float = 1800.0
     """A batch that takes longer counts as hung: its worker is killed and replaced."""
     start_timeout_s: float = 600.0
@@ -45,7 +46,7 @@ class Workers:
     """Memory of a private Ray's object store. What does not fit is spilled to disk."""
 
     def __post_init__(self) -> None:
-        for name, low in (("n", 0), ("in_flight", 1), ("attempts", 1), ("object_store_mb", 80)):
+        for name, low in (("n", 0), ("in_flight", 0), ("attempts", 1), ("object_store_mb", 80)):
             if getattr(self, name) < low:
                 raise ConfigError(f"workers.{name} is at least {low}", got=getattr(self, name))
         for name in ("timeout_s", "start_timeout_s"):

@@ -118,7 +118,7 @@ def default_folder(name: str) -> Path:
     "asynchronous",
     is_flag=True,
     default=None,
-    help="Steady state: tell each evaluation as it comes, and never wait for the slowest worker.",
+    help="Steady state: each evaluation makes room for another candidate, and nobody waits for the slowest worker.",
 )
 @worker_options
 @config_options

@@ -49,13 +49,14 @@ class RayEvaluator(Evaluator):
 
     def __init__(self, place: RayWorkplace, config: RunConfig, objectives: Objectives) -> None:
         self._place, self._limits = place, place.workers
+        in_flight = place.workers.in_flight or max(4, -(-config.pop // place.n) if place.gpus else 0)
         self._dispatcher = Dispatcher(
             attempts=place.workers.attempts,
             timeout_s=place.workers.timeout_s,
-            batch=max(1, place.workers.in_flight // 2) if config.asynchronous else None,
+            batch=max(1, in_flight // 2) if config.asynchronous else None,
             even=place.gpus > 0,
         )
-        self.capacity = place.n * place.workers.in_flight
+        self.capacity = place.n * in_flight
         self._actors: dict[int, Any] = {}
         self._pids: dict[int, int] = {}  # of those that can be killed from here
         self._starting: dict[Any, int] = {}
@@ -131,6 +132,7 @@ class RayEvaluator(Evaluator):
             num_gpus=self._place.gpus,
             max_restarts=0,
             max_task_retries=0,
+            enable_task_events=False,  # the run's record has all of them
             scheduling_strategy="DEFAULT" if self._place.is_private else "SPREAD",
         ).remote(self._order)
         self._actors[worker] = actor
@@ -144,9 +146,9 @@ class RayEvaluator(Evaluator):
     def _wait(self) -> None:
         """Wait for news, at most a tick, and act on all of it."""
         references = [*self._running, *self._starting]
-        ready, rest = ray.wait(references, timeout=_TICK_S)
-        if ready and rest:
-            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)  # a busy driver asks once for many
+        if not ready:
+            ready, _ = ray.wait(references, timeout=_TICK_S)
         for reference in ready:
             self._take(reference)
         now_s = time.monotonic()

@@ -125,7 +125,7 @@ class RayWorkplace(Workplace):
 
         thread = threading.Thread(target=ray.shutdown, name="clso-ray-shutdown", daemon=True)
         thread.start()
-        thread.join(_SHUTDOWN_S)
+        thread.join(_SHUTDOWN_S if self._silent_since_s is None else _KNOCK_S)
         if self.is_private and not self.keeps_logs:
             shutil.rmtree(self._session, ignore_errors=True)
 

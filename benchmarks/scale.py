@@ -1,6 +1,6 @@
 """Does the saving grow with the model? CLSO's joules against the strongest AdamW's, by size, and the trend with its error.
 
-    python benchmarks/scale.py --data text:FOLDER --sizes 64x2,128x2,256x4,512x8 --out scale.json
+    python benchmarks/scale.py --data text:FOLDER --sizes 64x2,128x2,256x4,512x8,128x8 --out scale.json
 
 Each size (d_model x layers, heads of 64) gets its own sweep of AdamW; the strongest, stopped where its loss on valid is
 best, is then measured against CLSO in windows A B B A. A size whose CLSO loses on valid saves nothing, whatever it costs.
@@ -87,15 +87,30 @@ def measure(
     }
 
 
-def trend(rows: list[dict[str, Any]], key: str = "n_parameters") -> dict[str, Any]:
-    """Slope of log(energy ratio) over log(size), a point a pair of windows, with its standard error; below 0 savings grow."""
-    points = [(row[key], ratio) for row in rows for ratio in row["energy_ratio_by_window"]]
-    x, y = np.log(points).T
-    n, spread = len(x), float(((x - x.mean()) ** 2).sum())
-    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread)
-    residual = y - y.mean() - slope * (x - x.mean())
-    error = math.sqrt(float((residual**2).sum()) / (n - 2) / spread) if n > 2 else math.nan
-    return {"of": "energy_ratio", "over": key, "n": n, "slope": slope, "standard_error": error}
+def trend(rows: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
+    """Least squares of log(energy ratio) on the logs of `keys`, a point a pair of windows: slopes with standard errors.
+
+    Below 0 savings grow with that size.
+    """
+    points = [
+        ([math.log(row[key]) for key in keys], math.log(r)) for row in rows for r in row["energy_ratio_by_window"]
+    ]
+    x, y = np.array([[1.0, *logs] for logs, _ in points]), np.array([ratio for _, ratio in points])
+    found: dict[str, Any] = {"of": "energy_ratio", "n": len(points)}
+    free = len(y) - len(keys) - 1
+    if free < 1 or np.linalg.matrix_rank(x) <= len(keys):
+        return {**found, "slopes": None}  # too few sizes to tell the keys apart
+    slopes, *_ = np.linalg.lstsq(x, y, rcond=None)
+    residual = y - x @ slopes
+    covariance = float(residual @ residual) / free * np.linalg.inv(x.T @ x)
+    errors = np.sqrt(np.diag(covariance))
+    by_key = zip(keys, slopes[1:].tolist(), errors[1:].tolist(), strict=True)
+    return {**found, "slopes": {key: {"slope": slope, "standard_error": error} for key, slope, error in by_key}}
+
+
+def trends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Over parameters alone, and over width and depth together."""
+    return [trend(rows, "n_parameters"), trend(rows, "d_model", "n_layers")]
 
 
 def main() -> None:
@@ -104,7 +119,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="gpt2")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--energy", default="auto")
-    parser.add_argument("--sizes", default="64x2,128x2,256x4,512x8")
+    parser.add_argument("--sizes", default="64x2,128x2,256x4,512x8,128x8")
     parser.add_argument("--rates", default="3e-4,5e-4,1e-3")
     parser.add_argument("--steps", default="1000,2000")
     parser.add_argument("--schedules", default="cosine")
@@ -136,8 +151,7 @@ def main() -> None:
             row = measure(config, settings, corpus, device, meter)
         found["sizes"].append(row)
         print(json.dumps(row), flush=True)
-        if len(found["sizes"]) > 1:
-            found["trends"] = [trend(found["sizes"], key) for key in ("n_parameters", "d_model")]
+        found["trends"] = trends(found["sizes"])
         if args.out:
             args.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found.get("trends")))

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.plot_crossover import joules_to_reach
+from benchmarks.scale import trends
 from clso.prove.report import headline_table, rewrite_report
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +37,16 @@ def test_the_proofs_report_follows_from_its_record(tmp_path: Path) -> None:
         (copy / name).write_bytes((PROOF / name).read_bytes())
     assert rewrite_report(copy) == VERDICT
     assert (copy / "report.md").read_text() == (PROOF / "report.md").read_text()
+
+
+def test_net_energy_is_over_the_idle_power_of_the_windows_own_card() -> None:
+    rows = list(CONTROLS.values())
+    cards = [row["card"] for row in rows if row["type"] == "session"]
+    assert len(set(cards)) == 2  # windows on the first; CLSO's curve, measured again, on the second
+    second = next(i for i, row in enumerate(rows) if row["key"] == "session/2")
+    assert not [row for row in rows[second:] if row["type"] == "window"]
+    own = [row["idle_w"] for row in rows[:second] if row["type"] == "idle"]
+    assert math.isclose(VERDICT["idle_w"], sum(own) / len(own))
 
 
 def test_what_is_said_of_the_proof() -> None:
@@ -66,11 +78,18 @@ def test_losses_of_the_proof() -> None:
 
 def test_scale() -> None:
     found = _record("2026-11-22_scale/scale.json")
-    for row in found["sizes"]:
-        assert row["clso"]["valid_loss"] < row["adamw"]["valid_loss"]
-        assert f"{row['energy_ratio']:.3f} at d = {row['d_model']}" in README
-    slope = found["trends"][0]
-    assert f"of {slope['slope']:.2f} +- {slope['standard_error']:.2f}" in README.replace("\n", " ")
+    assert found["trends"] == json.loads(json.dumps(trends(found["sizes"])))
+    assert {r["d_model"] for r in found["sizes"]} == {64, 128, 256, 512}
+    for r in found["sizes"]:
+        own, other = r["clso"], r["adamw"]
+        assert own["valid_loss"] < other["valid_loss"]
+        losses = (
+            f"| {own['test_loss']:.3f} | {other['test_loss']:.3f} | {own['energy_j']:.0f} | {other['energy_j']:.0f} |"
+        )
+        size = f"| {r['d_model']} x {r['n_layers']} | {r['n_parameters'] / 1e6:.1f} M"
+        assert f"{size} {losses} {r['energy_ratio']:.3f} |" in README
+    for slope in found["trends"][1]["slopes"].values():
+        assert f"{slope['slope']:.2f} +- {slope['standard_error']:.2f} for the" in README
 
 
 def test_evolved_losses() -> None:
@@ -108,6 +127,17 @@ def test_speed() -> None:
     assert f"{speed['batched_tokens_per_s'] / 1e6:.1f} M candidate-tokens" in README
     assert f"{speed['speed_up']:.1f} times one candidate" in README
     assert f"{speed['share_of_matrix_rate'] * 100:.0f} % of the" in README
+    assert f"and {speed['speed_up_512']:.0f} times on 512 tokens" in README.replace("\n", " ")
+    assert f"fused head alone reaches {speed['head_share_of_matrix_rate'] * 100:.0f} %" in README.replace("\n", " ")
+
+
+def test_the_crossover_on_a_larger_text() -> None:
+    found = _record("2026-11-22_crossover/crossover.json")
+    own_j, loss = (median(r[key] for r in found["clso"]) for key in ("energy_j", "test_loss"))
+    adamw_j = joules_to_reach([(r["energy_j"], r["test_loss"]) for r in found["adamw"]], loss)
+    cost = f"{adamw_j / own_j:.0f} times the joules of a whole CLSO run ({own_j:.0f} J)"
+    assert f"needs {cost} to reach CLSO's loss of {loss:.3f}" in README.replace("\n", " ")
+    assert f"AdamW goes on to {min(r['test_loss'] for r in found['adamw']):.2f}" in README
 
 
 def test_no_placeholder_is_left() -> None:

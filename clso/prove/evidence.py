@@ -116,6 +116,14 @@ class Evidence:
         """Rows of a type, in order."""
         return [row for row in self.rows.values() if row["type"] == kind]
 
+    def cards(self) -> dict[str, str | None]:
+        """On which card each row was measured, by key: that of the session it belongs to."""
+        out, card = {}, None
+        for key, row in self.rows.items():
+            card = row["card"] if row["type"] == "session" else card
+            out[key] = card
+        return out
+
     def read_json(self, name: str) -> dict[str, Any]:
         return self._folder.read_json(name)
 

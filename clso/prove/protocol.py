@@ -234,9 +234,10 @@ class _Bench:
             arm.run(self.seeds[0])
             least_s = self.settings.curve_window_s
             row = measure_window(self.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve")
-            losses = [run[3] for run in row["runs"] if run[3] is not None]
-            loss = sorted(losses)[len(losses) // 2] if losses else None
-            if plan is not None:  # AdamW scored a sample of valid in its own precision: all of it, as CLSO's winner
+            # The runs scored a sample of valid; the point is the last one's model (AdamW's), or one seed's, on all of it.
+            if plan is None:
+                loss = self.clso.valid_loss(self.seeds[0], gens=length)
+            else:
                 out = self.work / "point"
                 self.training.save(out)
                 loss = losses_from_disk(out, self.corpus, self.device, self.config.n_positions, "valid")["valid_loss"]

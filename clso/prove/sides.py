@@ -62,16 +62,20 @@ class ClsoSide:
 
     def model(self, name: str, seed: int, **options: Any) -> dict[str, Any]:
         """One run outside every window, with its winner read from disk on `valid` and, this once, on `test`."""
-        _, row = self._run(replace(self.config, **options), seed, test=True)
+        _, row = self._run(replace(self.config, **options), seed, "valid", "test")
         return {"type": "model", "arm": name, "seed": seed, **row}
 
-    def _run(self, config: RunConfig, seed: int, *, test: bool = False) -> tuple[float, dict[str, Any]]:
+    def valid_loss(self, seed: int, **options: Any) -> float:
+        """Of the winner of one run outside every window, read from disk, on all of `valid`."""
+        _, row = self._run(replace(self.config, **options), seed, "valid")
+        return float(row["valid_loss"])
+
+    def _run(self, config: RunConfig, seed: int, *splits: str) -> tuple[float, dict[str, Any]]:
         out = self._work / f"run-{next(self._numbers)}"
         trained = train_on(self._host, replace(config, seed=seed, energy="null"), self._device, out, self._plugins)
         row: dict[str, Any] = {}
-        if test:
-            folder, n_positions = out / "best", config.n_positions
-            row = losses_from_disk(folder, self._corpus, self._device, n_positions, "valid", "test")
+        if splits:
+            row = losses_from_disk(out / "best", self._corpus, self._device, config.n_positions, *splits)
             row |= _account(trained, out)
         shutil.rmtree(out)
         return float(trained.winner.best["valid_loss"]), row

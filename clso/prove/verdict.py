@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,8 @@ def make_verdict(evidence: Evidence, config: RunConfig, settings: ProveConfig) -
     """What verdict.json holds. Energies are joules, times seconds, losses nats per token."""
     seeds = [config.seed + i for i in range(settings.seeds)]
     manifest = evidence.read_json("manifest.json")
-    idle_w = _mean([row["idle_w"] for row in evidence.of_type("idle")])
-    sides = {name: _Side(name, evidence, seeds, idle_w) for name in ("clso", *OPPONENTS)}
+    idle = _idle(evidence)
+    sides = {name: _Side(name, evidence, seeds, idle) for name in ("clso", *OPPONENTS)}
     best, sweep_loss = best_within(evidence.of_type("sweep"))
     test = evidence.rows["self-test"]
     no_claim = _why_no_claim(test, sides)
@@ -44,7 +44,7 @@ def make_verdict(evidence: Evidence, config: RunConfig, settings: ProveConfig) -
         "seeds": len(seeds),
         "quick": settings.quick,
         "deviations": settings.deviations + ([] if no_claim is None else [f"no energy claim: {no_claim}"]),
-        "idle_w": idle_w,
+        "idle_w": _mean([idle[row["key"]] for row in evidence.of_type("window")]),
         "clso": {**own.summary(), "space": config.space, "generations": config.gens},
         "adamw_best": {**sides["adamw_best"].summary(), "plan": str(best), "sweep_valid_loss": sweep_loss},
         "adamw_reference": sides["adamw_reference"].summary(),
@@ -66,7 +66,8 @@ def make_verdict(evidence: Evidence, config: RunConfig, settings: ProveConfig) -
 class _Side:
     """One side's figures as matrices (n_windows, n_seeds), each entry a mean over a seed's whole runs in a window."""
 
-    def __init__(self, name: str, evidence: Evidence, seeds: Sequence[int], idle_w: float | None) -> None:
+    def __init__(self, name: str, evidence: Evidence, seeds: Sequence[int], idle: Mapping[str, float | None]) -> None:
+        """`idle` has the idle watts of each window by its key."""
         self.windows = [row for row in evidence.of_type("window") if row["arm"] == name]
         models = {row["seed"]: row for row in evidence.of_type("model") if row["arm"] == name}
         self.test = [float(models[s]["test_loss"]) for s in seeds]
@@ -81,7 +82,10 @@ class _Side:
                     for w in self.windows
                 ]
             )
-        self.net = None if self.energy is None or idle_w is None else self.energy - idle_w * self.time
+        watts = [idle[w["key"]] for w in self.windows]
+        self.net: Matrix | None = None
+        if self.energy is not None and None not in watts:
+            self.net = self.energy - np.array(watts, dtype=np.float64)[:, None] * self.time
 
     def summary(self) -> dict[str, Any]:
         n_runs = sum(w["n_runs"] for w in self.windows)
@@ -105,6 +109,16 @@ class _Side:
             "test_loss_by_seed": self.test,
             "energy_by_seed_j": self.energy.mean(axis=0).tolist() if self.energy is not None and self.by_seed else None,
         }
+
+
+def _idle(evidence: Evidence) -> dict[str, float | None]:
+    """Idle watts by the keys of windows: the mean of the readings on the window's own card, None where there is none."""
+    cards = evidence.cards()
+    rows = evidence.of_type("idle")
+    return {
+        window["key"]: _mean([r["idle_w"] for r in rows if cards[r["key"]] == cards[window["key"]]])
+        for window in evidence.of_type("window")
+    }
 
 
 def _seed_mean(window: dict[str, Any], seed: int, column: int) -> float:

@@ -44,7 +44,7 @@ class Replays:
         graph, inputs, out = self._graphs[key]
         inputs.copy_(rows)
         graph.replay()
-        return out
+        return out.clone()  # the next replay writes there again
 
     def _capturable(self, blocks: Tensor) -> bool:
         # The head's other way asks the host which candidates share a table.

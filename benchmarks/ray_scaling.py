@@ -3,8 +3,8 @@
     python benchmarks/ray_scaling.py --out runs/DATE_ray
     python benchmarks/ray_scaling.py --parts overhead simulation --out DIR
 
-Writes ray_scaling.json and ray_scaling.md. Rates are compared within one run, in turns, so that a busy machine hits all
-alike. `ray_gpus.py` compares GPUs.
+Writes ray_scaling.json and ray_scaling.md; parts that are not run are kept. Rates are compared within one run, in turns, so
+that a busy machine hits all alike. `ray_gpus.py` compares GPUs.
 """
 
 from __future__ import annotations
@@ -352,14 +352,16 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
 
 
 def markdown(found: dict[str, Any]) -> str:
-    lines = ["# Workers", "", f"`{found['command']}`, {found['machine']}", ""]
+    commands = dict.fromkeys(f"`{found[part]['command']}`" for part in PARTS if part in found)
+    lines = ["# Workers", "", f"{', '.join(commands)}: {found['machine']}", ""]
     if "scaling" in found:
         s = found["scaling"]
         lines += [
             f"## Scaling ({s['cores']} cores, {s['candidates']} candidates of {s['tokens']} tokens)",
             "",
             f"Largest difference from the results without workers: {s['largest_difference']:g}. Without workers: "
-            f"{s['serial_s']:.3f} s. Load of the machine at the end: {s['load'][0]:.1f}.",
+            f"{s['serial_s']:.3f} s ({s['serial_spread_s'][0]:.3f} to {s['serial_spread_s'][1]:.3f}). "
+            f"Load of the machine at the end: {s['load'][0]:.1f}.",
             "",
             "Bare: as many processes that share nothing and talk to nobody, the most that this machine gives.",
             "",
@@ -436,21 +438,25 @@ def main() -> None:
     args = parser.parse_args()
     parts = args.parts or PARTS
 
-    found: dict[str, Any] = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-    }
     args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "ray_scaling.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found["machine"] = (
+        f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}"
+    )
     for part in PARTS:
         if part in parts:
-            found[part] = {
-                "scaling": scaling,
-                "overhead": overhead,
-                "memory": memory,
-                "simulation": lambda args: simulation(args, found["overhead"]),
-            }[part](args)
+            work: dict[str, Callable[[], dict[str, Any]]] = {
+                "scaling": partial(scaling, args),
+                "overhead": partial(overhead, args),
+                "memory": partial(memory, args),
+                "simulation": partial(simulation, args, found.get("overhead", {})),
+            }
+            measured = work[part]()
+            found[part] = {"command": shlex.join(["python", *sys.argv]), **measured}
             print(part, "done", flush=True)
-            (args.out / "ray_scaling.json").write_text(json.dumps(found, indent=2) + "\n")
+            path.write_text(json.dumps(found, indent=2) + "\n")
+            found = json.loads(path.read_text())  # with names for numbers of workers, as when it is read again
     (args.out / "ray_scaling.md").write_text(markdown(found))
     print(markdown(found))
 

@@ -37,7 +37,7 @@ def test_any_number_of_workers_gives_the_serial_run_bit_for_bit(
 
 
 SPACES: dict[str, dict[str, Any]] = {
-    "grown gpt2": {"library": "grown", "n_layers": 2, "d_model": 32},
+    "grown gpt2": {"library": "grown", "n_layers": 2, "d_model": 32, "gens": 2},
     "nsm on a task": {"space": "nsm", "task": "listops", "finalists": 1, "gens": 2, "pop": 4},
     "nsm on a text": {"space": "nsm", "library": "grown", "d_model": 32, "n_positions": 64, "gens": 2, "pop": 4},
     "nasbench201": {"space": "nasbench201", "objective": ("loss", "flops"), "surrogate": "ridge", "pop": 20},

@@ -25,6 +25,7 @@ from clso.models.layers import ResidualBlock
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.space import Gene, Genome
+from search_spaces.nsm_costs import nsm_costs
 from search_spaces.nsm_genes import (
     GAINS,
     N_CRYSTALS,
@@ -113,6 +114,11 @@ class GrownNSM:
         temperature = TEMPERATURES[genome[1]]
         model.head.weight.copy_(self._wiring.head(temperature * codes.b, codes.log_p))
         return model.to(self.device)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Of the layers with a gain; their MLPs hold nothing."""
+        n_live = sum(gain > 0 for _, gain in layers_of(genome))
+        return nsm_costs(self.nsm_config(shape_of(self.config, genome)), n_live, mlp=False)
 
     def _empty(self, shape: Shape) -> SimpleNSM:
         """A model whose layers do nothing."""

@@ -24,6 +24,7 @@ from clso.tasks.base import Task, load_task
 from clso.tasks.models import load_model, save_model
 from clso.tasks.objective import TaskObjective
 from clso.tasks.scoring import make_batch, score
+from search_spaces.nsm_costs import COST_NAMES
 from search_spaces.nsm_random import RandomNSM
 
 __all__ = ["NSMTaskSpace"]
@@ -37,6 +38,7 @@ class NSMTaskSpace(SearchSpace):
     """NSMs that classify the sequences of a task. Raises `ConfigError` for a task that a language model answers."""
 
     name = "nsm"
+    cost_names = COST_NAMES
 
     def __init__(self, context: SpaceContext) -> None:
         if context.library not in ("grown", "random"):
@@ -55,6 +57,9 @@ class NSMTaskSpace(SearchSpace):
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         return self._source.descriptors()
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return self._source.costs(self.validate(genome))
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return self.describe(genome)

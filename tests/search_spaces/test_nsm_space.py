@@ -92,6 +92,21 @@ def test_a_winner_is_on_disk_what_was_measured(space: NSMSpace, tmp_path: Path) 
         assert text_loss(loaded, blocks) == pytest.approx(loss, abs=1e-4)
 
 
+def test_costs_are_those_of_the_module(space: NSMSpace, english_path: Path) -> None:
+    random_space, rng = make_space(english_path, "random"), random.Random(0)
+    for _ in range(5):
+        genome = random_space.sample(rng)
+        model, n = random_space.model(genome), random_space.config.n_positions
+        n_params = sum(p.numel() for p in model.parameters())
+        assert random_space.costs(genome) == {"flops": model.forward_flops(n) / n, "n_params": n_params}
+    one, two = (space.costs(changed(space, second_gain=gain)) for gain in ("0", "0.6"))
+    none = space.costs(changed(space, first_gain="0"))
+    vocab, d = space.corpus.vocab_size, space.config.d_model
+    assert none == {"flops": 2 * vocab * d, "n_params": 2 * vocab * d + 2 * d}  # codes only
+    for name in space.cost_names:
+        assert two[name] - one[name] == one[name] - none[name] > 0
+
+
 def test_without_read_outs_it_is_the_bigram_model(space: NSMSpace) -> None:
     assert isinstance(space.source, GrownNSM)
     blocks = space.blocks("valid", 1024)

@@ -43,7 +43,7 @@ class NSMTaskSpace(SearchSpace):
     def __init__(self, context: SpaceContext) -> None:
         if context.library not in ("grown", "random"):
             raise ConfigError("space nsm has the libraries grown and random", got=context.library)
-        self._task: Task = load_task(context.task, seed=context.seed)
+        self._task: Task = load_task(context.task, context.options, context.seed)
         if not self._task.n_classes:
             raise ConfigError("an evolved NSM answers tasks whose sequences have classes", got=context.task)
         self._fitted, self._device = context.library == "grown", context.device

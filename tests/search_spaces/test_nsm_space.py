@@ -204,6 +204,7 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
         n_layers=1,
         d_model=16,
         n_heads=2,
+        options={"max_length": 29, "max_depth": 3},
     )
     whole = evolve(config, tmp_path / "whole")
     stops = iter([False, True])
@@ -212,6 +213,7 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
     resumed = resume(tmp_path / "parts")
     assert resumed["best"] == whole["best"]
     assert whole["task"]["task"] == "listops"
+    assert whole["task"]["options"]["max_length"] == 29
     assert whole["best"]["test_accuracy"] > 0.2  # ten classes; always the commonest one is right in 0.17
     assert len(whole["states"]["routing_entropy"]) == 1
 
@@ -219,5 +221,7 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
 def test_only_spaces_that_take_tasks_are_given_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="searched on a text"):
         evolve(RunConfig(space="nk", task="listops"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="unknown option of this task"):
+        evolve(RunConfig(space="nsm", task="listops", options={"depth": 3}), tmp_path / "run")
     with pytest.raises(ConfigError, match="have classes"):
         evolve(RunConfig(space="nsm", task="copy"), tmp_path / "run")

@@ -47,6 +47,43 @@ def verdicts() -> str:
     return "\n".join(lines)
 
 
+def summary() -> str:
+    """The verdicts, and ListOps and language in a sentence each."""
+    rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
+    real = [row for row in rows if not row["control"]]
+    trained = (f"{m} {_spread(_of(real, m))}" for m in dict.fromkeys(row["model"] for row in real))
+    sizes, shuffled = [row["parameters"] for row in real], [r["test_accuracy"] for r in rows if r["control"]]
+    evolved, control = (
+        [one["best"]["test_accuracy"] for one in _results(LISTOPS / "evolved", library)]
+        for library in ("grown", "random")
+    )
+    loss = {lib: fmean(one["best"]["test_loss"] for one in _results(LANGUAGE, lib)) for lib in ("grown", "random")}
+    grams = {key: found["test_loss"] for key, found in _ngram().items()}
+    said = (
+        f"- **ListOps**, test accuracy over {len(evolved)} seeds: trained by AdamW at {min(sizes):,} to {max(sizes):,} "
+        f"parameters {', '.join(trained)} (labels permuted: {min(shuffled):.3f} to {max(shuffled):.3f}); NSM evolved without "
+        f"gradients {_spread(evolved)} (random crystals only: {_spread(control)}). [Records](runs/2026-11-22_listops).",
+        f"- **Language**, test loss on the default text: NSM evolved {loss['grown']:.3f}, its random-crystal control "
+        f"{loss['random']:.3f}; unigram {grams['unigram']:.3f}, Kneser-Ney bigram {grams['kn2']:.3f} and trigram "
+        f"{grams['kn3']:.3f}. [Records](runs/2026-11-22_nsm).",
+    )
+    return "\n".join((verdicts(), *said))
+
+
+def _of(rows: list[dict[str, Any]], model: str) -> list[float]:
+    return [row["test_accuracy"] for row in rows if row["model"] == model]
+
+
+def _ngram() -> dict[str, dict[str, float]]:
+    found = json.loads((LANGUAGE / "ngram" / "result.json").read_text())
+    return {key: found[key] for key in ("unigram", "kn2", "kn3")}
+
+
+def _results(folder: Path, library: str) -> list[dict[str, Any]]:
+    """Of runs with a library, by seed."""
+    return [json.loads((path / "result.json").read_text()) for path in sorted(folder.glob(f"{library}-*"))]
+
+
 def claims() -> str:
     """Every claim: what was published, and by device what was measured, with the verdict."""
     by_device = {device: judge(profile.rows) for device, profile in profiles().items()}
@@ -78,7 +115,7 @@ def listops() -> str:
     out = [trained_table(rows, list(dict.fromkeys(row["model"] for row in rows))), ""]
     out += _head("evolved NSM", "seeds", "test accuracy", "valid accuracy", "CPU seconds of a run")
     for library, name in (("grown", "read-out fitted"), ("random", "random crystals only (control)")):
-        found = [_result(path) for path in sorted((LISTOPS / "evolved").glob(f"{library}-*"))]
+        found = _results(LISTOPS / "evolved", library)
         best = [one["best"] for one in found]
         cpu_s = fmean(sum(one["cpu_time_s"].values()) for one in found)
         cells = (_spread([b[key] for b in best]) for key in ("test_accuracy", "valid_accuracy"))
@@ -88,20 +125,13 @@ def listops() -> str:
 
 def language() -> str:
     """Evolved language models and counts on the default text."""
-    grams = json.loads((LANGUAGE / "ngram.json").read_text())
-    rows = [(name, [grams[key]["test_loss"]]) for key, name in (("unigram", "unigram"), ("kn2", "bigram (Kneser-Ney)"))]
-    rows += [("trigram (Kneser-Ney)", [grams["kn3"]["test_loss"]])]
+    names = {"unigram": "unigram", "kn2": "bigram (Kneser-Ney)", "kn3": "trigram (Kneser-Ney)"}
+    rows = [(names[key], [found["test_loss"]]) for key, found in _ngram().items()]
     for library, name in (("random", "`nsm`, random crystals (control)"), ("grown", "**`nsm`, grown**")):
-        found = [_result(path)["best"]["test_loss"] for path in sorted(LANGUAGE.glob(f"{library}-*"))]
-        rows.append((name, found))
+        rows.append((name, [one["best"]["test_loss"] for one in _results(LANGUAGE, library)]))
     rows.sort(key=lambda row: -fmean(row[1]))
     lines = _head("model", "test loss", "by seed")
     return "\n".join([*lines, *(_row(n, f"{fmean(v):.3f}", ", ".join(f"{x:.3f}" for x in v)) for n, v in rows)])
-
-
-def _result(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return found
 
 
 def _what(profile: Profile) -> str:
@@ -126,7 +156,7 @@ def _shown(row: Row | None, value: float | None) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    return f"{fmean(values):.4f} ± {stdev(values):.4f}"
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}"
 
 
 def _head(*cells: str) -> list[str]:
@@ -138,7 +168,7 @@ def _row(*cells: str) -> str:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"verdicts": verdicts},
+    "README.md": {"summary": summary},
     "docs/nsm.md": {"claims": claims, "by-length": by_length, "listops": listops, "language": language},
 }
 

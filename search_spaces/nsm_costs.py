@@ -11,8 +11,7 @@ from functools import lru_cache
 import torch
 
 from clso.models.layers import Layer, ResidualBlock
-from clso.models.nsm import NSMConfig
-from search_spaces.nsm_wiring import plain_nsm
+from clso.models.nsm import NSMConfig, SimpleNSM
 
 __all__ = ["COST_NAMES", "nsm_costs"]
 
@@ -32,7 +31,7 @@ def nsm_costs(config: NSMConfig, n_live: int, *, mlp: bool) -> dict[str, float]:
 def _parts(config: NSMConfig, mlp: bool) -> tuple[int, int, int, int]:
     """FLOPs of a full block and parameters: of one layer, and of all that is no layer."""
     with torch.device("meta"):
-        model = plain_nsm(config)
+        model = SimpleNSM(config)
     block = model.blocks[0]
     assert isinstance(block, ResidualBlock)
     assert isinstance(block.mixer, Layer)

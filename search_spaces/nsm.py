@@ -20,6 +20,7 @@ from clso.language import LanguageModelSpace, SpaceContext
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
 from clso.space import Gene, Genome, SearchSpace
+from search_spaces.nsm_costs import COST_NAMES
 from search_spaces.nsm_grown import GrownNSM
 
 __all__ = ["NSMSpace"]
@@ -42,6 +43,9 @@ class NSMSource(Protocol):
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a float32 module on the search's device."""
 
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Costs of the genome by name (`search_spaces.nsm_costs`)."""
+
     def on_all_text(self) -> NSMSource:
         """The same source with statistics from the whole training text."""
 
@@ -50,6 +54,7 @@ class NSMSpace(LanguageModelSpace):
     """Search space of Neural State Machines over a corpus. The number of heads is a gene, so `n_heads` is not used."""
 
     name = "nsm"
+    cost_names = COST_NAMES
     takes_tasks = True
 
     @classmethod
@@ -85,6 +90,9 @@ class NSMSpace(LanguageModelSpace):
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return self.describe(genome)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return self.source.costs(self.validate(genome))
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         found = [text_loss(self.source.model(self.validate(g)), blocks) for g in genomes]

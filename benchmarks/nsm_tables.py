@@ -35,15 +35,18 @@ def profiles() -> dict[str, Profile]:
 
 
 def verdicts() -> str:
-    """Which claims held on which device, as a list."""
-    lines = []
-    for device, profile in profiles().items():
-        judged = judge(profile.rows)
-        lines.append(f"- **{device}** ([record](runs/{PROFILES[device]}/claims.md)), {_what(profile)}:")
-        for verdict in ("held", "did not hold", "cannot be tested"):
-            named = [j.claim for j in judged if j.verdict == verdict]
-            if named:
-                lines.append(f"  - {len(named)} of {len(judged)} {verdict}: {'; '.join(named)}.")
+    """Which claims held: those with one verdict on all devices together, the others by device."""
+    shown = profiles()
+    judged = {device: {j.claim: j.verdict for j in judge(profile.rows)} for device, profile in shown.items()}
+    records = " and ".join(f"[{device}](runs/{PROFILES[device]}/claims.md)" for device in shown)
+    by_verdicts: dict[tuple[str, ...], list[str]] = {}
+    for claim in next(iter(judged.values())):
+        by_verdicts.setdefault(tuple(found[claim] for found in judged.values()), []).append(claim)
+    lines = [f"- **The published figures** ({records}; {_what(next(iter(shown.values())))}):"]
+    for found, named in sorted(by_verdicts.items(), key=lambda item: (len(set(item[0])), item[0])):
+        by_device = "; ".join(f"{verdict} on {device}" for device, verdict in zip(shown, found, strict=True))
+        verdict = found[0] if len(set(found)) == 1 else by_device
+        lines.append(f"  - {len(named)} of {sum(map(len, by_verdicts.values()))} {verdict}: {'; '.join(named)}.")
     return "\n".join(lines)
 
 

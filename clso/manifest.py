@@ -13,7 +13,7 @@ import torch
 from clso.config import RunConfig
 from clso.energy import EnergyMeter
 from clso.language import LanguageModelSpace
-from clso.options import make_options
+from clso.options import make_options, options_type
 from clso.plugins import Plugin
 from clso.space import SearchSpace
 
@@ -88,7 +88,7 @@ def make_manifest(
         "hardware": describe_device(device),
         "plugins": describe_plugins(space_plugin, surrogate),
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
-        "options": asdict(make_options(space.Options, config.options)),
+        "options": asdict(make_options(options_type(config), config.options)),
         "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},

@@ -1,4 +1,4 @@
-"""Options of a search space: a frozen dataclass whose fields have defaults, set by `[options]` of a recipe or `--option`."""
+"""Options of a space or task: a frozen dataclass whose fields have defaults, set by a recipe's `[options]` or `--option`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from clso.config import checked
+from clso import plugins
+from clso.config import RunConfig, checked
 from clso.errors import ConfigError
 
-__all__ = ["NoOptions", "make_options", "parse_options"]
+__all__ = ["NoOptions", "make_options", "options_type", "parse_options"]
 
 _BOOLS = {"true": True, "false": False}
 
@@ -18,6 +19,19 @@ _BOOLS = {"true": True, "false": False}
 @dataclass(frozen=True)
 class NoOptions:
     """What a space takes that has nothing to set."""
+
+
+def options_type(config: RunConfig) -> type:
+    """What a config's options are options of: its task where it has one, else its space. Raises `PluginError`."""
+    from clso.space import SearchSpace
+    from clso.tasks.base import Task
+
+    kind: type[SearchSpace] | type[Task]
+    if config.task:
+        kind = plugins.load("tasks", config.task).subclass_of(Task)
+    else:
+        kind = plugins.load("search_spaces", config.space).subclass_of(SearchSpace)
+    return kind.Options
 
 
 def make_options(kind: type, values: Mapping[str, Any], *, of: str = "this search space") -> Any:

@@ -24,7 +24,7 @@ from clso.language import LanguageModelSpace, SpaceContext
 from clso.ledger import Ledger
 from clso.manifest import describe_plugins, make_manifest
 from clso.objectives import ENERGY, Objectives
-from clso.options import make_options
+from clso.options import make_options, options_type
 from clso.records import RunFolder
 from clso.search import Interrupted, Listener, Search
 from clso.space import SearchSpace
@@ -177,9 +177,9 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
             raise PluginError("a surrogate's estimator has fit and predict", got=repr(estimator))
     space = plugins.load("search_spaces", config.space)
     kind = space.subclass_of(SearchSpace)
-    make_options(kind.Options, config.options)
     if config.task and not kind.takes_tasks:
         raise ConfigError(f"space {config.space!r} is searched on a text", got=config.task, remedy="Use --space nsm.")
+    make_options(options_type(config), config.options, of="this task" if config.task else "this search space")
     return space, surrogate
 
 

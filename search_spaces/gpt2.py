@@ -11,44 +11,29 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from clso.language import LanguageModelSpace
 from clso.models.gpt2 import GPT2
 from clso.models.population import PopulationGPT2, candidates_per_pass
-from clso.space import Gene, Genome
+from clso.space import Genome
 from search_spaces.gpt2_costs import COST_NAMES
 from search_spaces.gpt2_grown import GrownWeights
 from search_spaces.gpt2_random import RandomWeights
 from search_spaces.gpt2_warm import WarmWeights
+from search_spaces.sourced import Source, SourcedSpace
 
 __all__ = ["GPT2Space", "WeightSource"]
 
 
-class WeightSource(Protocol):
+class WeightSource(Source, Protocol):
     """Turns genomes into GPT-2 weights."""
-
-    genes: tuple[Gene, ...]
-
-    def prepare(self) -> None:
-        """Build the crystals."""
-
-    def seeds(self) -> list[Genome]:
-        """Hand-set genomes to try first."""
-
-    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        """Per gene, features of its alleles (n_choices, n_features), or None."""
 
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         """Stacked weights of the genomes, on the search's device."""
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         """Mean loss of each genome on shared blocks (B, T + 1): (P,) float64, nats per token."""
-
-    def costs(self, genome: Genome) -> dict[str, float]:
-        """Costs of the genome by name (`search_spaces.gpt2_costs`)."""
 
     def decode(self, genome: Genome) -> Any:
         """What each slot of the model holds."""
@@ -57,7 +42,7 @@ class WeightSource(Protocol):
         """A source of this genome's model, with statistics from the whole training text."""
 
 
-class GPT2Space(LanguageModelSpace):
+class GPT2Space(SourcedSpace):
     """Search space of exact GPT-2 models over a corpus."""
 
     name = "gpt2"
@@ -71,25 +56,8 @@ class GPT2Space(LanguageModelSpace):
             return WarmWeights(self.config, self.context)
         return GrownWeights(self)
 
-    @property
-    def genes(self) -> tuple[Gene, ...]:
-        return self.source.genes
-
-    def seeds(self) -> list[Genome]:
-        return self.source.seeds()
-
-    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        return self.source.descriptors()
-
-    def prepare(self) -> None:
-        self.source.prepare()
-
     def decode(self, genome: Genome) -> Any:
         return self.source.decode(self.validate(genome))
-
-    def costs(self, genome: Genome) -> dict[str, float]:
-        """Costs of the model in its structured form: `search_spaces.gpt2_costs` says what counts."""
-        return self.source.costs(self.validate(genome))
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         n = candidates_per_pass(self.config, blocks.device)

@@ -9,35 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from clso.errors import ConfigError
-from clso.language import LanguageModelSpace, SpaceContext
+from clso.language import SpaceContext
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
-from clso.space import Gene, Genome, SearchSpace
+from clso.space import Genome, SearchSpace
+from search_spaces.nsm_costs import COST_NAMES
 from search_spaces.nsm_grown import GrownNSM
+from search_spaces.sourced import Source, SourcedSpace
 
 __all__ = ["NSMSpace"]
 
 
-class NSMSource(Protocol):
+class NSMSource(Source, Protocol):
     """Turns genomes into NSMs."""
-
-    genes: tuple[Gene, ...]
-
-    def prepare(self) -> None:
-        """Build what every genome needs."""
-
-    def seeds(self) -> list[Genome]:
-        """Hand-set genomes to try first."""
-
-    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        """Per gene, features of its alleles (n_choices, n_features), or None."""
 
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a float32 module on the search's device."""
@@ -46,10 +36,11 @@ class NSMSource(Protocol):
         """The same source with statistics from the whole training text."""
 
 
-class NSMSpace(LanguageModelSpace):
+class NSMSpace(SourcedSpace):
     """Search space of Neural State Machines over a corpus. The number of heads is a gene, so `n_heads` is not used."""
 
     name = "nsm"
+    cost_names = COST_NAMES
     takes_tasks = True
 
     @classmethod
@@ -69,19 +60,6 @@ class NSMSpace(LanguageModelSpace):
 
             return RandomNSM(self.config, self.context)
         raise ConfigError("space nsm has the libraries grown and random", got=self.context.library)
-
-    @property
-    def genes(self) -> tuple[Gene, ...]:
-        return self.source.genes
-
-    def seeds(self) -> list[Genome]:
-        return self.source.seeds()
-
-    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        return self.source.descriptors()
-
-    def prepare(self) -> None:
-        self.source.prepare()
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return self.describe(genome)

@@ -25,6 +25,7 @@ from clso.models.layers import ResidualBlock
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.space import Gene, Genome
+from search_spaces.nsm_costs import nsm_costs
 from search_spaces.nsm_genes import (
     GAINS,
     N_CRYSTALS,
@@ -41,7 +42,8 @@ from search_spaces.nsm_wiring import SCALE, Wiring, plain_nsm
 
 __all__ = ["GrownNSM"]
 
-_RIDGE, _DAMPING = 0.5, 2.0  # shares of mean eigenvalues
+_RIDGE_TOKENS = 1 << 15  # the ridge, as a share of the mean eigenvalue, is so many over those that are fitted on
+_DAMPING = 2.0  # share of the mean eigenvalue
 _PASS_TOKENS = 1 << 13  # that go through a mixer at once
 _KEPT = 64  # fitted read-outs in memory, 2 MB each at a vocabulary of 4096
 
@@ -62,7 +64,7 @@ class GrownNSM:
     """Genomes -> NSMs, from one split of a corpus."""
 
     def __init__(
-        self, space: LanguageModelSpace, split: str = "statistics", *, n_tokens: int = 1 << 14, rounds: int = 2
+        self, space: LanguageModelSpace, split: str = "statistics", *, n_tokens: int = 1 << 13, rounds: int = 1
     ) -> None:
         """A read-out is fitted on `n_tokens`, in so many `rounds`."""
         self.space, self.config, self._split = space, space.config, split
@@ -92,7 +94,7 @@ class GrownNSM:
 
     def on_all_text(self) -> GrownNSM:
         """The same families, grown on statistics and fitness text together, from more of it."""
-        return GrownNSM(self.space, "train", n_tokens=1 << 18, rounds=3)
+        return GrownNSM(self.space, "train", n_tokens=1 << 18, rounds=2)
 
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
@@ -112,6 +114,11 @@ class GrownNSM:
         temperature = TEMPERATURES[genome[1]]
         model.head.weight.copy_(self._wiring.head(temperature * codes.b, codes.log_p))
         return model.to(self.device)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Of the layers with a gain; their MLPs hold nothing."""
+        n_live = sum(gain > 0 for _, gain in layers_of(genome))
+        return nsm_costs(self.nsm_config(shape_of(self.config, genome)), n_live, mlp=False)
 
     def _empty(self, shape: Shape) -> SimpleNSM:
         """A model whose layers do nothing."""
@@ -150,7 +157,7 @@ class GrownNSM:
     def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
         """The read-out of the last of these layers, the earlier ones at gain one.
 
-        What will be subtracted from a token's own code is read by its successors, too: hence more than one round.
+        What will be subtracted from a token's own code is read by its successors, too: a second round sees it subtracted.
         """
         codes = self._codes(family)
         model = self._empty(shape)
@@ -167,17 +174,18 @@ class GrownNSM:
             seen, left = [], []
             for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
                 x = start = model.embed(part[:, :-1])
-                for block, _ in before:
-                    x = block(x)
+                for block, earlier in before:  # its MLP adds nothing
+                    x = x + earlier(block.ln_1(x))
                 seen.append(mixer(last.ln_1(x)))
                 left.append(codes.b[part[:, 1:]] - (x - start) @ to_code @ codes.within)
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
 
+        ridge = _RIDGE_TOKENS / self._blocks[:, 1:].numel()
         expected: Tensor | float = 0.0
         for _ in range(self._rounds):
             model.embedding.weight.copy_(self._wiring.embedding(code - expected))
-            found = fit_map(self._blocks, regression, self.config.vocab_size, ridge=_RIDGE, damping=_DAMPING)
+            found = fit_map(self._blocks, regression, self.config.vocab_size, ridge=ridge, damping=_DAMPING)
             expected = found.expected[0]
         return found
 

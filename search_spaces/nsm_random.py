@@ -13,6 +13,7 @@ from clso.models.gpt2 import GPT2Config
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_gate import GATES
 from clso.space import Gene, Genome
+from search_spaces.nsm_costs import nsm_costs
 from search_spaces.nsm_genes import CHUNKS, STATES, TOP_K, head_counts
 from search_spaces.nsm_wiring import plain_nsm
 
@@ -61,10 +62,21 @@ class RandomNSM:
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a float32 module on the search's device."""
-        c, n = self.config, len(self._sizes)
-        sizes = {name: values[a] for (name, values), a in zip(self._sizes.items(), genome[:n], strict=True)}
-        n_states, heads, gate, top_k, chunk = sizes.values()
-        config = NSMConfig(
+        model = plain_nsm(self._nsm_config(genome))
+        parameters = dict(model.named_parameters())
+        for (slot, shape), pick in zip(self._slots.items(), genome[len(self._sizes) :], strict=True):
+            p = parameters[_parameter(slot)]
+            p.copy_(self.library.dense(shape, pick)[: p.shape[0], : p.shape[1]])
+        return model.to(self.device).eval()
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Of all layers, with their MLPs."""
+        return nsm_costs(self._nsm_config(genome), self.config.n_layers, mlp=True)
+
+    def _nsm_config(self, genome: Genome) -> NSMConfig:
+        c, picks = self.config, genome[: len(self._sizes)]
+        n_states, heads, gate, top_k, chunk = (v[a] for v, a in zip(self._sizes.values(), picks, strict=True))
+        return NSMConfig(
             c.vocab_size,
             c.d_model,
             c.n_layers,
@@ -76,12 +88,6 @@ class RandomNSM:
             top_k=top_k,
             chunk=chunk,
         )
-        model = plain_nsm(config)
-        parameters = dict(model.named_parameters())
-        for (slot, shape), pick in zip(self._slots.items(), genome[n:], strict=True):
-            p = parameters[_parameter(slot)]
-            p.copy_(self.library.dense(shape, pick)[: p.shape[0], : p.shape[1]])
-        return model.to(self.device).eval()
 
 
 _NAMES = {

@@ -1,8 +1,9 @@
-"""The `nsm` space on a sequence task: a reservoir of random crystals with a classifier fitted in closed form.
+"""The `nsm` space on a sequence task: a reservoir of random crystals with a head fitted in closed form.
 
-A genome's mixers and layers are random crystals; the mean of the last hidden states over a sequence is regressed on the
-classes by ridge regression, from the task's statistics examples. With the `random` library the classifier is a random
-crystal, too: the control. Fitness is the error on the task's fitness examples; neither sees valid or test.
+A genome's mixers and layers are random crystals. By ridge regression, from the task's statistics examples, the head tells a
+sequence's class from the mean of the last hidden states; where tokens are asked for, it tells each from the state before it.
+With the `random` library the head is a random crystal, too: the control. Fitness is the error on the task's fitness examples;
+neither sees valid or test.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from clso.space import Gene, Genome, Objective, SearchSpace
 from clso.tasks.base import Task, load_task
 from clso.tasks.models import load_model, save_model
 from clso.tasks.objective import TaskObjective
-from clso.tasks.scoring import make_batch, score
+from clso.tasks.scoring import majority_accuracy, make_batch, score
+from search_spaces.nsm_costs import COST_NAMES
 from search_spaces.nsm_random import RandomNSM
 
 __all__ = ["NSMTaskSpace"]
@@ -34,16 +36,15 @@ _RIDGE = 1e-3  # of the mean eigenvalue
 
 
 class NSMTaskSpace(SearchSpace):
-    """NSMs that classify the sequences of a task. Raises `ConfigError` for a task that a language model answers."""
+    """NSMs that answer a task."""
 
     name = "nsm"
+    cost_names = COST_NAMES
 
     def __init__(self, context: SpaceContext) -> None:
         if context.library not in ("grown", "random"):
             raise ConfigError("space nsm has the libraries grown and random", got=context.library)
-        self._task: Task = load_task(context.task, seed=context.seed)
-        if not self._task.n_classes:
-            raise ConfigError("an evolved NSM answers tasks whose sequences have classes", got=context.task)
+        self._task: Task = load_task(context.task, context.options, context.seed)
         self._fitted, self._device = context.library == "grown", context.device
         sizes = {**context.model, "n_positions": self._task.n_positions}
         config = GPT2Config(vocab_size=len(self._task.vocab), **sizes)
@@ -56,6 +57,9 @@ class NSMTaskSpace(SearchSpace):
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         return self._source.descriptors()
 
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return self._source.costs(self.validate(genome))
+
     def decode(self, genome: Genome) -> dict[str, str]:
         return self.describe(genome)
 
@@ -64,7 +68,7 @@ class NSMTaskSpace(SearchSpace):
 
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
-        """One genome as a classifier on the search's device."""
+        """One genome, ready to answer, on the search's device."""
         model = self._source.model(self.validate(genome))
         if self._fitted:
             model.norm.bias.fill_(1.0)  # LayerNorm's mean direction is then a constant feature
@@ -74,7 +78,7 @@ class NSMTaskSpace(SearchSpace):
     def conclude(self, genome: Genome, folder: Path) -> dict[str, Any]:
         save_model("simple-nsm", self.model(genome).cpu(), folder)
         model = load_model(folder, device=self._device)
-        best: dict[str, Any] = {}
+        best: dict[str, Any] = {"chance": majority_accuracy(self._task.split("train"), self._task.split("test"))}
         for split in ("valid", "test"):
             found = score(model, self._task.split(split), batch=_BATCH, device=self._device)
             best |= {f"{split}_accuracy": found.accuracy, f"n_{split}_examples": found.n_targets}
@@ -85,21 +89,29 @@ class NSMTaskSpace(SearchSpace):
         return {"task": self._task.describe(), "states": summary(trace), "best": best}
 
     def _read_out(self, model: SimpleNSM) -> Tensor:
-        """The classifier's weights (n_classes, d_model)."""
+        """The head's weights (answers, d_model)."""
         examples = self._task.split("statistics")[:_FITTED_ON]
-        features, classes = [], []
+        n_answers, d = model.head.weight.shape
+        # Of the features and a constant: products with each other, and sums by answer.
+        gram = torch.zeros(d + 1, d + 1, dtype=torch.float64, device=self._device)
+        by_answer = torch.zeros(n_answers, d + 1, dtype=torch.float64, device=self._device)
         for start in range(0, len(examples), _BATCH):
             batch = make_batch(examples, np.arange(start, min(start + _BATCH, len(examples))), self._device)
-            weight = batch.mask[..., None].float()
-            features.append((model.hidden(batch.tokens) * weight).sum(1) / weight.sum(1))
-            classes.append(batch.targets)
-        x = torch.cat(features).double() - 1
-        y = torch.nn.functional.one_hot(torch.cat(classes), self._task.n_classes).double()
-        mean_x, mean_y = x.mean(0), y.mean(0)
-        gram = (x - mean_x).T @ (x - mean_x)
-        gram.diagonal().add_(_RIDGE * gram.diagonal().mean() + 1e-9)
-        map_ = torch.linalg.solve(gram, (x - mean_x).T @ (y - mean_y)).T
+            hidden, targets = model.hidden(batch.tokens), batch.targets
+            if targets.dim() == 1:
+                weight = batch.mask[..., None].to(hidden.dtype)
+                x = (hidden * weight).sum(1) / weight.sum(1)
+            else:
+                x, targets = hidden[targets != 0], targets[targets != 0]
+            x = torch.nn.functional.pad(x.double() - 1, (0, 1), value=1.0)
+            gram += x.T @ x
+            by_answer.index_add_(0, targets, x)
+        n = gram[-1, -1]
+        mean_x, mean_y = gram[-1, :-1] / n, by_answer[:, -1] / n
+        covariance = gram[:-1, :-1] - n * mean_x[:, None] * mean_x
+        covariance.diagonal().add_(_RIDGE * covariance.diagonal().mean() + 1e-9)
+        map_ = torch.linalg.solve(covariance, (by_answer[:, :-1] - n * mean_y[:, None] * mean_x).T).T
         # A hidden state is what was centred plus ones; what it is centred by has mean zero, as every LayerNorm output.
         offset = mean_y - map_ @ mean_x - map_.sum(1)
-        out: Tensor = (map_ + offset[:, None] / x.shape[1]).float()
+        out: Tensor = (map_ + offset[:, None] / d).float()
         return out

@@ -75,15 +75,6 @@ def make_config(recipe: Path | None, **options: Any) -> Any:
     return base.with_options(**options)
 
 
-def _space_options(space: str, pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`KEY=VALUE` texts as the space's own types."""
-    from clso import plugins
-    from clso.options import parse_options
-    from clso.space import SearchSpace
-
-    return parse_options(plugins.load("search_spaces", space).subclass_of(SearchSpace).Options, pairs)
-
-
 def default_folder(name: str) -> Path:
     """A new folder's path in runs/local."""
     return Path("runs") / "local" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
@@ -94,7 +85,9 @@ def default_folder(name: str) -> Path:
 @click.option("--pop", type=click.IntRange(min=2), help="Population size (default 32).")
 @click.option("--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2).")
 @click.option("--task", help="Search on a sequence task of `clso list tasks`, not on a text; by default in space nsm.")
-@click.option("--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Set an option of the space; repeatable.")
+@click.option(
+    "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Set an option of the task or space; repeatable."
+)
 @click.option("--library", type=click.Choice(["grown", "random", "warm"]), help="Where the crystals come from.")
 @click.option("--checkpoint", type=click.Path(), help="The GPT-2 folder that --library warm is cut from.")
 @click.option("--mlp", is_flag=True, default=None, help="Give grown GPT-2s genes for an MLP of random features, too.")
@@ -143,7 +136,11 @@ def evolve(
         options["space"] = "nsm"
     config = make_config(recipe, **options)
     if pairs:
-        config = config.with_options(options={**config.options, **_space_options(config.space, pairs)})
+        from clso.options import options_type, parse_options
+
+        of = "this task" if config.task else "this search space"
+        parsed = parse_options(options_type(config), pairs, of=of)
+        config = config.with_options(options={**config.options, **parsed})
     from clso.cli.view import run_view, summary
     from clso.run import evolve as run
     from clso.workers import Workers

@@ -49,6 +49,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if budget_bytes is not None:
             self._most_bytes = self.held_bytes + budget_bytes
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Else torch imports its compiler for a mode's first operator, and goes through it at every one: half the time."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in (out,) if isinstance(out, torch.Tensor) else tree_leaves(out):

@@ -18,6 +18,7 @@ from clso.profiling.memory import resolve_budget
 from clso.profiling.models import ProfiledModel, find_models
 from clso.profiling.scaling import Exponent, fit_all
 from clso.profiling.settings import ProfileSettings
+from clso.profiling.watch import Watch
 
 __all__ = ["Profile", "run_profile"]
 
@@ -112,6 +113,7 @@ def _describe(model: ProfiledModel) -> dict[str, Any]:
 def _measure_all(
     models: Sequence[ProfiledModel], settings: ProfileSettings, meter: EnergyMeter, progress: Progress
 ) -> Iterator[Row]:
+    _warm_up_process(settings)
     cells = [(length, model) for length in settings.lengths for model in models]
     last: dict[str, Row] = {}
     for done, (length, model) in enumerate(cells):
@@ -133,6 +135,13 @@ def _measure_all(
         )
         yield row
     progress(len(cells), len(cells), "done")
+
+
+def _warm_up_process(settings: ProfileSettings) -> None:
+    """What a process pays for once (CUDA's context, imports on first use), so that the first cell does not."""
+    layer = torch.nn.Linear(8, 8).to(settings.device)
+    with Watch([], None):
+        torch.autograd.backward(layer(torch.zeros(4, 8, device=settings.device)).sum())
 
 
 def _foregone(before: Row, length: int, settings: ProfileSettings) -> str | None:

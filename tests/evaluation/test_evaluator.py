@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -92,3 +92,33 @@ def test_only_finite_values_are_ok_and_json_gives_the_same_evaluation_back(
     if not e.ok:
         assert e.values == ()
         assert e.status != "ok"
+
+
+class Started(Rungs):
+    """Work that a device does while this process goes on; `log` is the order of things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
+        self.log.append("begin")
+
+        def wait() -> list[Evaluation]:
+            self.log.append("wait")
+            return self.evaluate(genomes, fidelity)
+
+        return wait
+
+
+def test_what_can_be_done_meanwhile_is_done_between_the_start_and_the_wait() -> None:
+    objective = Started()
+    evaluator = LocalEvaluator(objective)
+    found = evaluator.evaluate([(3,), (1,)], 2, meanwhile=lambda: objective.log.append("meanwhile"))
+    assert [e.value for e in found] == [3.0, 1.0]
+    assert objective.log == ["begin", "meanwhile", "wait"]
+    assert evaluator.completed() == []
+    plain = Rungs()
+    done: list[str] = []
+    assert LocalEvaluator(plain).evaluate([(3,)], 2, meanwhile=lambda: done.append("too"))[0].value == 3.0
+    assert done == ["too"]

@@ -92,6 +92,21 @@ def test_a_winner_is_on_disk_what_was_measured(space: NSMSpace, tmp_path: Path) 
         assert text_loss(loaded, blocks) == pytest.approx(loss, abs=1e-4)
 
 
+def test_costs_are_those_of_the_module(space: NSMSpace, english_path: Path) -> None:
+    random_space, rng = make_space(english_path, "random"), random.Random(0)
+    for _ in range(5):
+        genome = random_space.sample(rng)
+        model, n = random_space.model(genome), random_space.config.n_positions
+        n_params = sum(p.numel() for p in model.parameters())
+        assert random_space.costs(genome) == {"flops": model.forward_flops(n) / n, "n_params": n_params}
+    one, two = (space.costs(changed(space, second_gain=gain)) for gain in ("0", "0.6"))
+    none = space.costs(changed(space, first_gain="0"))
+    vocab, d = space.corpus.vocab_size, space.config.d_model
+    assert none == {"flops": 2 * vocab * d, "n_params": 2 * vocab * d + 2 * d}  # codes only
+    for name in space.cost_names:
+        assert two[name] - one[name] == one[name] - none[name] > 0
+
+
 def test_without_read_outs_it_is_the_bigram_model(space: NSMSpace) -> None:
     assert isinstance(space.source, GrownNSM)
     blocks = space.blocks("valid", 1024)
@@ -189,6 +204,7 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
         n_layers=1,
         d_model=16,
         n_heads=2,
+        options={"max_length": 29, "max_depth": 3},
     )
     whole = evolve(config, tmp_path / "whole")
     stops = iter([False, True])
@@ -197,6 +213,7 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
     resumed = resume(tmp_path / "parts")
     assert resumed["best"] == whole["best"]
     assert whole["task"]["task"] == "listops"
+    assert whole["task"]["options"]["max_length"] == 29
     assert whole["best"]["test_accuracy"] > 0.2  # ten classes; always the commonest one is right in 0.17
     assert len(whole["states"]["routing_entropy"]) == 1
 
@@ -204,5 +221,22 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
 def test_only_spaces_that_take_tasks_are_given_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="searched on a text"):
         evolve(RunConfig(space="nk", task="listops"), tmp_path / "run")
-    with pytest.raises(ConfigError, match="have classes"):
-        evolve(RunConfig(space="nsm", task="copy"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="unknown option of this task"):
+        evolve(RunConfig(space="nsm", task="listops", options={"depth": 3}), tmp_path / "run")
+
+
+def test_tokens_that_are_asked_for_are_read_out(tmp_path: Path) -> None:
+    """What was said three tokens ago lies in the window of attention: above chance without any training."""
+    sizes = {"n_train": 1000, "n_valid": 100, "n_test": 300, "n_symbols": 12, "min_length": 3, "max_length": 3}
+    space = NSMSpace.from_context(
+        SpaceContext(load_corpus=pytest.fail, library="grown", task="copy", model=SIZES, options=sizes)
+    )
+    rng = random.Random(0)
+    best = space.conclude(min((space.sample(rng) for _ in range(4)), key=lambda g: _error(space, g)), tmp_path)["best"]
+    assert best["n_test_examples"] == 900
+    assert best["chance"] < 0.15
+    assert best["test_accuracy"] > 2 * best["chance"]
+
+
+def _error(space: Any, genome: Genome) -> float:
+    return float(space.objective().evaluate([genome], 0)[0].value)

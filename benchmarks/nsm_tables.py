@@ -1,0 +1,201 @@
+"""The tables of Neural State Machines in README.md and docs/nsm.md, from the committed records.
+
+    python -m benchmarks.nsm_tables            # after a record in runs/ was added or changed
+
+A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows. A test holds the pages to
+their records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from benchmarks.listops import table as trained_table
+from clso.profiling.claims import Judgement, judge
+from clso.profiling.folder import read_profile
+from clso.profiling.measure import Row
+from clso.profiling.run import Profile
+
+__all__ = ["PAGES", "rewritten"]
+
+ROOT = Path(__file__).parents[1]
+PROFILES = {"CPU": "2026-11-22_profile-cpu", "H100": "2026-11-22_profile-h100"}
+LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
+_SHORT = {"held": "held", "did not hold": "no", "cannot be tested": "open"}
+
+
+def profiles() -> dict[str, Profile]:
+    """By device, those that are there."""
+    found = {device: ROOT / "runs" / name for device, name in PROFILES.items()}
+    return {device: read_profile(path) for device, path in found.items() if path.is_dir()}
+
+
+def verdicts() -> str:
+    """Which claims held: those with one verdict on all devices together, the others by device."""
+    shown = profiles()
+    judged = {device: {j.claim: j.verdict for j in judge(profile.rows)} for device, profile in shown.items()}
+    records = " and ".join(f"[{device}](runs/{PROFILES[device]}/claims.md)" for device in shown)
+    by_verdicts: dict[tuple[str, ...], list[str]] = {}
+    for claim in next(iter(judged.values())):
+        by_verdicts.setdefault(tuple(found[claim] for found in judged.values()), []).append(claim)
+    lines = [f"- **The published figures** ({records}; {_what(next(iter(shown.values())))}):"]
+    for found, named in sorted(by_verdicts.items(), key=lambda item: (len(set(item[0])), item[0])):
+        by_device = "; ".join(f"{verdict} on {device}" for device, verdict in zip(shown, found, strict=True))
+        verdict = found[0] if len(set(found)) == 1 else by_device
+        lines.append(f"  - {len(named)} of {sum(map(len, by_verdicts.values()))} {verdict}: {'; '.join(named)}.")
+    return "\n".join(lines)
+
+
+def summary() -> str:
+    """The verdicts, and ListOps and language in a sentence each."""
+    rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
+    real = [row for row in rows if not row["control"]]
+    trained = (f"{m} {_spread(_of(real, m))}" for m in dict.fromkeys(row["model"] for row in real))
+    sizes, shuffled = [row["parameters"] for row in real], [r["test_accuracy"] for r in rows if r["control"]]
+    evolved, control = (
+        [one["best"]["test_accuracy"] for one in _results(LISTOPS / "evolved", library)]
+        for library in ("grown", "random")
+    )
+    loss = {lib: fmean(one["best"]["test_loss"] for one in _results(LANGUAGE, lib)) for lib in ("grown", "random")}
+    grams = {key: found["test_loss"] for key, found in _ngram().items()}
+    said = (
+        f"- **ListOps**, test accuracy over {len(evolved)} seeds: trained by AdamW at {min(sizes):,} to {max(sizes):,} "
+        f"parameters {', '.join(trained)} (labels permuted: {min(shuffled):.3f} to {max(shuffled):.3f}); NSM evolved without "
+        f"gradients {_spread(evolved)} (random crystals only: {_spread(control)}). [Records](runs/2026-11-22_listops).",
+        f"- **Language**, test loss on the default text: NSM evolved {loss['grown']:.3f}, its random-crystal control "
+        f"{loss['random']:.3f}; unigram {grams['unigram']:.3f}, Kneser-Ney bigram {grams['kn2']:.3f} and trigram "
+        f"{grams['kn3']:.3f}. [Records](runs/2026-11-22_nsm).",
+    )
+    return "\n".join((verdicts(), *said))
+
+
+def _of(rows: list[dict[str, Any]], model: str) -> list[float]:
+    return [row["test_accuracy"] for row in rows if row["model"] == model]
+
+
+def _ngram() -> dict[str, dict[str, float]]:
+    found = json.loads((LANGUAGE / "ngram" / "result.json").read_text())
+    return {key: found[key] for key in ("unigram", "kn2", "kn3")}
+
+
+def _results(folder: Path, library: str) -> list[dict[str, Any]]:
+    """Of runs with a library, by seed."""
+    return [json.loads((path / "result.json").read_text()) for path in sorted(folder.glob(f"{library}-*"))]
+
+
+def claims() -> str:
+    """Every claim: what was published, and by device what was measured, with the verdict."""
+    by_device = {device: judge(profile.rows) for device, profile in profiles().items()}
+    first: list[Judgement] = next(iter(by_device.values()))
+    lines = _head("claim", "published", *(cell for device in by_device for cell in (device, "held")))
+    for i, one in enumerate(first):
+        cells = [cell for judged in by_device.values() for cell in (judged[i].measured, _SHORT[judged[i].verdict])]
+        lines.append(_row(one.claim, one.published, *cells))
+    return "\n".join(lines)
+
+
+def by_length() -> str:
+    """Peak memory and time of a pass, by model and length."""
+    out = []
+    for device, profile in profiles().items():
+        for title, show in (("Peak memory in MB", _memory_mb), ("Forward and backward in ms", _time_ms)):
+            lengths = profile.settings.lengths
+            out += ["", f"{title}, {device}, {_what(profile)}:", ""]
+            out += _head("model", *(f"{n:,}" for n in lengths))
+            for model in profile.models:
+                rows = {r.length: r for r in profile.rows if r.model == model["name"]}
+                out.append(_row(model["name"], *(show(rows.get(n)) for n in lengths)))
+    return "\n".join(out[1:])
+
+
+def listops() -> str:
+    """Trained models, then evolved ones, on ListOps."""
+    rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
+    out = [trained_table(rows, list(dict.fromkeys(row["model"] for row in rows))), ""]
+    out += _head("evolved NSM", "seeds", "test accuracy", "valid accuracy", "CPU seconds of a run")
+    for library, name in (("grown", "read-out fitted"), ("random", "random crystals only (control)")):
+        found = _results(LISTOPS / "evolved", library)
+        best = [one["best"] for one in found]
+        cpu_s = fmean(_cpu_s(one) for one in found)
+        cells = (_spread([b[key] for b in best]) for key in ("test_accuracy", "valid_accuracy"))
+        out.append(_row(name, str(len(found)), *cells, f"{cpu_s:.0f}"))
+    return "\n".join(out)
+
+
+def language() -> str:
+    """Evolved language models and counts on the default text, the worst first."""
+    names = {"unigram": "unigram", "kn2": "bigram (Kneser-Ney)", "kn3": "trigram (Kneser-Ney)"}
+    rows = [
+        (found["test_loss"], _row(names[key], f"{found['test_loss']:.3f}", "", "")) for key, found in _ngram().items()
+    ]
+    for library, name in (("random", "`nsm`, random crystals (control)"), ("grown", "**`nsm`, grown**")):
+        runs = _results(LANGUAGE, library)
+        losses, cpu_s = ([one["best"]["test_loss"] for one in runs], fmean(_cpu_s(one) for one in runs))
+        cells = (f"{fmean(losses):.3f}", ", ".join(f"{loss:.3f}" for loss in losses), f"{cpu_s:.0f}")
+        rows.append((fmean(losses), _row(name, *cells)))
+    lines = _head("model", "test loss", "by seed", "CPU seconds of a run")
+    return "\n".join([*lines, *(line for _, line in sorted(rows, reverse=True))])
+
+
+def _cpu_s(result: dict[str, Any]) -> float:
+    return float(result["cpu_time_s"]["total"])
+
+
+def _what(profile: Profile) -> str:
+    s = profile.settings
+    return f"batch {s.batch}, {s.dtype}, {s.n_layers} layers of d = {s.d_model}"
+
+
+def _memory_mb(row: Row | None) -> str:
+    return _shown(row, None if row is None or row.peak_bytes is None else row.peak_bytes / 1e6)
+
+
+def _time_ms(row: Row | None) -> str:
+    if row is None or row.forward_time_s is None or row.backward_time_s is None:
+        return _shown(row, None)
+    return _shown(row, (row.forward_time_s + row.backward_time_s) * 1e3)
+
+
+def _shown(row: Row | None, value: float | None) -> str:
+    if value is None:
+        return "-" if row is None else row.status
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}"
+
+
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), "|---" * len(cells) + "|"]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"summary": summary},
+    "docs/nsm.md": {"claims": claims, "by-length": by_length, "listops": listops, "language": language},
+}
+
+
+def rewritten(page: str) -> str:
+    """The text of `page` with its tables made anew, each between comments with its name."""
+    text = (ROOT / page).read_text()
+    for name, make in PAGES[page].items():
+        mark, end = f"<!-- {name}: python -m benchmarks.nsm_tables -->\n", f"\n<!-- /{name} -->"
+        before, *inside = text.split(mark)
+        if len(inside) != 1 or end not in inside[0]:
+            raise SystemExit(f"{page} has one place for {name}")
+        text = before + mark + make() + end + inside[0].partition(end)[2]
+    return text
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (ROOT / page).write_text(rewritten(page))

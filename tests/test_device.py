@@ -1,0 +1,44 @@
+"""Devices and the host's threads beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from clso.device import host_threads, resolve_device
+from clso.errors import DeviceError
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_one_host_thread_beside_a_gpu_and_as_many_as_before_afterwards() -> None:
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    with pytest.raises(RuntimeError, match="stop"), host_threads("cuda:0"):
+        assert torch.get_num_threads() == 1
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+        raise RuntimeError("stop")
+    assert torch.get_num_threads() == 2
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_cpu_run_keeps_its_threads() -> None:
+    with host_threads("cpu"):
+        assert torch.get_num_threads() == 2
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DeviceError, match="device is auto, cpu, cuda"):
+        resolve_device("tpu")
+    with pytest.raises(DeviceError, match="CUDA device"):
+        resolve_device("cuda:99")

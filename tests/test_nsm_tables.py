@@ -1,0 +1,30 @@
+"""What README and docs say of Neural State Machines is what the committed records say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.nsm_tables import PAGES, PROFILES, ROOT, profiles, rewritten
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_follow_from_the_records(page: str) -> None:
+    assert (ROOT / page).read_text() == rewritten(page), "python -m benchmarks.nsm_tables"
+
+
+def test_the_profiles_are_whole() -> None:
+    found = profiles()
+    assert "CPU" in found
+    for device, profile in found.items():
+        assert not profile.interrupted
+        assert len(profile.rows) == len(profile.models) * len(profile.settings.lengths)
+        assert {32768, 1024} <= set(profile.settings.lengths)
+        statuses = {row.status for row in profile.rows}
+        assert statuses <= {"ok", "skipped", "out-of-memory"}
+        recorded = json.loads((ROOT / "runs" / PROFILES[device] / "profile.json").read_text())
+        assert recorded["settings"]["models"] == [model["name"] for model in profile.models]
+        for row in profile.rows:  # what is counted is what the models state
+            if row.flops_difference is not None:
+                assert abs(row.flops_difference) < 1e-9, (device, row.model, row.length)

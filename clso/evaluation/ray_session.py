@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -151,8 +153,19 @@ def _share(workers: Workers, n_gpus: int) -> float:
     return share
 
 
+@cache
+def _token() -> dict[str, str]:
+    """A secret of this process and those that it starts; one that is set is kept.
+
+    Ray's own would lie in the user's home, to be read by all who use the machine. Ray takes one in a process's life.
+    """
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
 def _start(workers: Workers, n_gpus: int) -> Any:
-    with _environment(_QUIET), _on_loopback():
+    with _environment({**_QUIET, **_token()}), _on_loopback():
         import ray
 
         _require_unconnected(ray)

@@ -140,7 +140,10 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     config = replace(faulty("Slow"), gens=40)
     recipe, folder = tmp_path / "recipe.toml", tmp_path / "run"
     recipe.write_text(config.to_toml() + "\n[workers]\nn = 2\nobject_store_mb = 80\n")
-    driver = start(["evolve", "--config", str(recipe), "--out", str(folder)], environment)
+    home = tmp_path / "home"
+    home.mkdir()
+    alone = {k: v for k, v in environment.items() if not k.startswith("RAY_AUTH")} | {"HOME": str(home)}
+    driver = start(["evolve", "--config", str(recipe), "--out", str(folder)], alone)
     wait_for((folder / "checkpoint.json").exists, "the first checkpoint")
     processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
     listening = {
@@ -150,6 +153,10 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     # Ray keeps a process of this name for its own housekeeping; nobody can talk to it.
     assert not any(listening[p] for p in processes if "dashboard.py" in " ".join(p.cmdline()))
     assert sum(p.name().startswith("ray::Worker") for p in processes) == 2
+    of_ray = [p.environ() for p in processes if p.name().startswith(("gcs_server", "raylet"))]
+    assert {e["RAY_AUTH_MODE"] for e in of_ray} == {"token"}
+    assert len({e["RAY_AUTH_TOKEN"] for e in of_ray}) == 1
+    assert not (home / ".ray").exists()  # where others could read it
 
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
     _, err = driver.communicate(timeout=60)

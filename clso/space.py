@@ -98,7 +98,17 @@ class SearchSpace(ABC):
 
     def sample(self, rng: random.Random) -> Genome:
         """A genome drawn uniformly with `rng`."""
-        return tuple(rng.randrange(len(gene)) for gene in self.genes)
+        # As `randrange` draws, whose own checks take longer than the draw.
+        bits, alleles = rng.getrandbits, []
+        for n in map(len, self.genes):
+            if n == 0:
+                raise GenomeError("every gene has an allele", got=[g.name for g in self.genes if not len(g)])
+            k = n.bit_length()
+            allele = bits(k)
+            while allele >= n:
+                allele = bits(k)
+            alleles.append(allele)
+        return tuple(alleles)
 
     @property
     def optimum(self) -> float | None:

@@ -131,6 +131,22 @@ def test_speed() -> None:
     assert f"fused head alone reaches {speed['head_share_of_matrix_rate'] * 100:.0f} %" in README.replace("\n", " ")
 
 
+def test_workers() -> None:
+    text = README.replace("\n", " ")
+    gpus = _record("2026-11-22_ray-gpus/ray_gpus.json")
+    assert f"measure {gpus['search']['generational']['speedup']:.2f} times as many candidates" in text
+    found = _record("2026-11-22_ray/ray_scaling.json")["simulation"]
+    assert f"({found['recorded_s']['median'] * 1000:.0f} ms a candidate)" in text
+    share = {
+        (r["times"], r["with_engine"], r["n_workers"]): f"{r['efficiency'] * 100:.0f} %"
+        for r in found["rows"]
+        if r["mode"] == "steady"
+    }
+    assert f"keeps 256 workers busy to {share[1, True, 256]}" in text
+    assert f"alone keeps {share[1, False, 1024]}, and with the engine's breeding {share[1, True, 1024]}:" in text
+    assert f"ten times as long ({share[10, True, 1024]}," in text
+
+
 def test_the_crossover_on_a_larger_text() -> None:
     found = _record("2026-11-22_crossover/crossover.json")
     own_j, loss = (median(r[key] for r in found["clso"]) for key in ("energy_j", "test_loss"))

@@ -59,3 +59,9 @@ def test_the_defaults_of_the_contract() -> None:
     assert SPACE.seeds() == []
     assert SPACE.descriptors() is None
     assert len(Gene("x", ("a", "b"))) == 2
+
+
+def test_samples_are_those_of_randrange() -> None:
+    space = SPACE
+    drawn = [space.sample(random.Random(i)) for i in range(50)]
+    assert drawn == [tuple(map(random.Random(i).randrange, map(len, space.genes))) for i in range(50)]

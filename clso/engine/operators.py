@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import compress
 from math import log1p
 from operator import ne
@@ -34,8 +35,12 @@ class Individual(list[int]):
 
     def __init__(self, genome: Sequence[int], value: float) -> None:
         super().__init__(genome)
-        self.fitness: Any = MinimisedFitness((value,))  # what DEAP compares
         self.value = value
+
+    @cached_property
+    def fitness(self) -> Any:
+        """What DEAP's operators compare. Ours do without, and making one takes as long as breeding half a child."""
+        return MinimisedFitness((self.value,))
 
     @property
     def genome(self) -> Genome:

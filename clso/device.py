@@ -13,7 +13,7 @@ import torch
 
 from clso.errors import DeviceError
 
-__all__ = ["has_triton", "host_threads", "resolve_device"]
+__all__ = ["has_triton", "host_threads", "resolve_device", "settle_cpu"]
 
 
 def resolve_device(name: str) -> str:
@@ -34,6 +34,19 @@ def resolve_device(name: str) -> str:
             remedy="Use --device auto, or see `clso doctor`.",
         )
     return f"cuda:{index}"
+
+
+@cache
+def settle_cpu() -> None:
+    """Call the kernels of a forward pass once, on one small product, before anything is measured; later calls do nothing.
+
+    They set themselves up at their first call. Where two threads get there at once, one of them may take another kernel: on a
+    busy machine the first evaluation of one process in five then differed in its sixth digit, and so did its run.
+    """
+    x = torch.linspace(-5, 5, 1 << 18).view(256, 1024)
+    (x @ x.T).logsumexp(1)
+    x.exp().log()
+    torch.nn.functional.gelu(x, approximate="tanh")
 
 
 @contextmanager

@@ -17,11 +17,13 @@ __all__ = ["has_triton", "host_threads", "resolve_device", "settle_cpu"]
 
 
 def resolve_device(name: str) -> str:
-    """`auto`, `cpu`, `cuda` or `cuda:N` as "cpu" or "cuda:N". Raises `DeviceError` for one that is not there."""
+    """`auto`, `cpu`, `cuda` or `cuda:N` as "cpu" or "cuda:N"; a CPU is settled. Raises `DeviceError` for one that is not
+    there."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return "cuda:0" if count else "cpu"
+        name = "cuda:0" if count else "cpu"
     if name == "cpu":
+        settle_cpu()
         return name
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if match is None:

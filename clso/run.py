@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from clso import plugins
 from clso.config import RunConfig
-from clso.device import host_threads, resolve_device, settle_cpu
+from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.errors import ConfigError, PluginError, RunFolderError
 from clso.finish import Winner, finish, pick_winner
@@ -156,8 +156,6 @@ def build_space(
 
         return corpus or load_corpus(config.data, config.tokenizer, cache_dir)
 
-    if device == "cpu":
-        settle_cpu()
     context = SpaceContext.of(config, device, load_corpus)
     kind = plugin.subclass_of(SearchSpace)
     with plugin.blamed("be built"):

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,11 +44,14 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where candidates are measured. They change nothing of what a run computes."""
+    """The options that say where candidates are measured. They change nothing of what a run computes.
+
+    The command gets those of `Workers.with_options` as one argument, `on_workers`.
+    """
     options = [
         click.option(
             "--workers",
-            "n_workers",
+            "n",
             type=click.IntRange(min=0),
             help="Worker processes, on a private Ray unless --ray is given (default 0: measure in this process).",
         ),
@@ -62,9 +66,15 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--sync", metavar="URL", default="", help="Keep a copy of the run folder at s3://, gs://, ..."),
     ]
+
+    @wraps(command)
+    def gathered(n: int | None, ray: str | None, gpus: float | None, timeout_s: float | None, **others: Any) -> Any:
+        return command(on_workers={"n": n, "ray": ray, "gpus": gpus, "timeout_s": timeout_s}, **others)
+
+    wrapped: Callable[..., Any] = gathered
     for option in reversed(options):
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def make_config(recipe: Path | None, **options: Any) -> Any:
@@ -120,10 +130,7 @@ def evolve(
     out: Path | None,
     as_json: bool,
     pairs: tuple[str, ...],
-    n_workers: int | None,
-    ray: str | None,
-    gpus: float | None,
-    timeout_s: float | None,
+    on_workers: dict[str, Any],
     sync: str,
     **options: Any,
 ) -> None:
@@ -146,7 +153,7 @@ def evolve(
     from clso.workers import Workers
 
     workers = Workers() if recipe is None else Workers.from_toml(recipe)
-    workers = workers.with_options(n=n_workers, ray=ray, gpus=gpus, timeout_s=timeout_s)
+    workers = workers.with_options(**on_workers)
     folder = out or default_folder(f"{Path(config.space).stem}-{config.library}-s{config.seed}")
     with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
         result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
@@ -157,15 +164,7 @@ def evolve(
 @click.argument("run", type=click.Path(path_type=Path))
 @worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-def resume(
-    run: Path,
-    as_json: bool,
-    n_workers: int | None,
-    ray: str | None,
-    gpus: float | None,
-    timeout_s: float | None,
-    sync: str,
-) -> None:
+def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str) -> None:
     """Continue the run in folder RUN; it ends as it would have without the interruption.
 
     It goes on with the workers that it had, or with others. With --sync, a folder that is not there is fetched first.
@@ -179,7 +178,7 @@ def resume(
         fetch(sync, run)
     folder = RunFolder.open(run)
     config, workers = folder.config, folder.workers
-    workers = workers.with_options(n=n_workers, ray=ray, gpus=gpus, timeout_s=timeout_s)
+    workers = workers.with_options(**on_workers)
     with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
         result = continue_run(run, listener=listener, stop=stop, workers=workers, sync=sync)
     click.echo(json.dumps(result)) if as_json else summary(run, result)

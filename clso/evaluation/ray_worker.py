@@ -57,6 +57,7 @@ class Worker:
         """Build the space, its library and the objective. Raises what the driver would raise, too."""
         from clso import plugins
         from clso.config import RunConfig
+        from clso.device import settle_cpu
         from clso.energy import open_meter
         from clso.objectives import ENERGY, Objectives
         from clso.run import build_space
@@ -64,6 +65,8 @@ class Worker:
         set_threads(self._order.threads)
         config = RunConfig(**self._order.config)
         device = self._order.device
+        if device == "cpu":
+            settle_cpu()
         self._account = _Account(config.energy, device)
         parts = self._order.corpus
         corpus = None if parts is None else parts.corpus(ray.get)

@@ -18,6 +18,7 @@ import pytest
 from ray_runs import TESTS, Log, faulty, is_gone, kill, outcome, start, wait_for
 
 from clso.config import RunConfig
+from clso.device import resolve_device
 from clso.errors import ConfigError, PluginError
 from clso.evaluation.evaluator import LocalEvaluator
 from clso.run import build_space, evolve, load_plugins, resume
@@ -100,7 +101,7 @@ def test_threads_of_the_driver_are_the_workers(tiny: RunConfig, make_evaluator: 
     try:
         assert thread_counts() == two
         plugin, _ = load_plugins(tiny)
-        space = build_space(plugin, tiny, "cpu")
+        space = build_space(plugin, tiny, resolve_device("cpu"))
         space.prepare()
         rng = random.Random(0)
         genomes = [space.sample(rng) for _ in range(12)]

@@ -27,13 +27,16 @@ __all__ = ["draw_loss", "reference_lines"]
 
 _WIDTH, _RIGHT, _MAX_LABEL = 10.5, 2.75, 27
 _TWO_PANELS = 2.5  # references this many times as far apart as the search's own values get a panel of their own
+_SHOWN = 0.75  # of the generations have their whole band in the picture, at least
 _LOG_FROM = 30.0  # values further apart than this factor are drawn on a log axis
 
 
 def draw_loss(data: RunData) -> Figure:
     """One panel, or two where references lie so far away that the search would be a flat line."""
     references = reference_lines(data)
-    own = (float(data.best.min()), float(max(data.best.max(), data.spread.max())))
+    # A restart draws candidates anew, and for a generation the worst of them would take all of the picture.
+    _, median, high = data.spread
+    own = (float(data.best.min()), float(max(data.best.max(), median.max(), np.quantile(high, _SHOWN))))
     span = own[1] - own[0] or 1.0
     near = [r for r in references if own[0] - 0.6 * span <= r.y <= own[1] + 0.6 * span]
     zoom = _range(own, near)
@@ -141,7 +144,8 @@ def _notes(data: RunData) -> list[str]:
     tokens = data.config.fitness_tokens[0]
     return [
         f"Best so far, median and band: the search's own text (fitness, first rung, {tokens:,} tokens). Winner and "
-        f"baselines: the test text, which no selection saw. Every loss was measured; none is a prediction."
+        f"baselines: the test text, which no selection saw. Every loss was measured; none is a prediction. The band of a "
+        f"generation that began anew may leave the picture."
     ]
 
 

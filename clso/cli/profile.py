@@ -165,7 +165,8 @@ def _show(
         for key, why in row.notes.items():
             notes.setdefault(why, {})[key] = None
     for why, keys in notes.items():
-        console.print(f"{', '.join(keys)} not measured: {why}", highlight=False, markup=False, style="dim")
+        how = "incomplete" if why.startswith("without ") else "not measured"
+        console.print(f"{', '.join(keys)} {how}: {why}", highlight=False, markup=False, style="dim")
     console.print(scaling_table(found.scaling))
     if text is not None:
         click.echo(text)

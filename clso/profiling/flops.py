@@ -1,22 +1,35 @@
 """torch's formulas of FLOPs, and formulas for the fused kernels that it does not know.
 
 The convention of `torch.utils.flop_counter`: a product of (m, k) and (k, n) is 2 m k n, element-wise work is free, and
-attention counts every pair of positions, causal or not. torch has no formula for, and so counts as nothing: on a CPU the
-whole of `nn.LSTM` and `scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Its formula for the way back
-through a convolution pairs all channels, also those of different groups.
+attention counts every pair of positions, causal or not. torch has no formula for, and so counts as nothing: products with a
+vector (`mv`, `dot`, `addmv`), `addbmm`, `bilinear`, products in place, on a CPU the whole of `nn.LSTM` and
+`scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Its formula for the way back through a convolution
+pairs all channels, also those of different groups. What has no formula here either (a Fourier transform, a solver, a kernel
+of a third party) is found by `is_uncounted`, so that it is named and not taken for nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-__all__ = ["flop_formulas"]
+__all__ = ["flop_formulas", "is_uncounted"]
 
 _Shape = Sequence[int]
+
+_PRODUCTS = re.compile(
+    r"mm(?=_|\d|$)|(^|_|add)mv_?$|(^|_|v)dot$|dot_product|matmul|gemm|conv|linear|rnn|gru|lstm|attention|encoder"
+    r"|(^|_)fft|linalg|(^|_|sp)solve|cholesky|inverse|(^|_)svd|(^|_)qr|geqrf|orgqr|ormqr|(^|_)lu(_|$)|matrix_exp|cdist|pdist"
+)
+"""Names of torch's operators that hold products of matrices or vectors, or more than that, and of some that do not:"""
+_FREE = re.compile(
+    r"upsample|convert|pack|quantize|reorder|flatten_weight|plan_cache|check_errors|vector_norm|cross|diagonal|powsum"
+    r"|unpack|slice_inverse|_(gru|lstm)_cell|search"
+)
 
 
 def flop_formulas() -> dict[Any, Callable[..., int]]:
@@ -30,8 +43,70 @@ def flop_formulas() -> dict[Any, Callable[..., int]]:
         aten.convolution_backward: _convolution_backward,
         aten._cudnn_rnn: _cudnn,
         aten._cudnn_rnn_backward: _twice(_cudnn),
+        aten.mv: _product,
+        aten.dot: _product,
+        aten.vdot: _product,
+        aten._int_mm: _product,
+        aten.addmv: _added_product,
+        aten.addbmm: _added_product,
+        aten._trilinear: _trilinear,
     }
-    return FlopCounterMode(display=False, custom_mapping=own).flop_registry
+    formulas = dict(FlopCounterMode(display=False, custom_mapping=own).flop_registry)
+    for operator in (aten.addmm, aten.baddbmm, aten.addmv, aten.addbmm):
+        formulas[getattr(aten, f"{operator.__name__}_")] = formulas[operator]  # in place
+    return formulas
+
+
+def is_uncounted(operator: Any) -> bool:
+    """Whether an operator (an overload packet) that has no formula may hold products, so that its FLOPs are missing.
+
+    Any kernel of a third party may; of torch's own those whose names say so. A product written as an element-wise one and
+    a sum is element-wise work, and free by the convention.
+    """
+    namespace, _, name = str(operator).partition(".")
+    if namespace != "aten":
+        return namespace not in ("prim", "prims", "profiler", "c10d", "_c10d_functional")
+    return bool(_PRODUCTS.search(name)) and not _FREE.search(name)
+
+
+def _product(a: _Shape, b: _Shape, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+    """(..., k) by (k,) or (k, n)."""
+    return 2 * _size(a) * _size(b[1:])
+
+
+def _added_product(bias: _Shape, a: _Shape, b: _Shape, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+    """`_product` of the matrix and the vector, or of each pair in two batches of matrices, (b, m, k) by (b, k, n)."""
+    return 2 * _size(a) * _size(b[2:])
+
+
+def _trilinear(
+    a: _Shape,
+    b: _Shape,
+    c: _Shape,
+    expand_a: Sequence[int],
+    expand_b: Sequence[int],
+    expand_c: Sequence[int],
+    summed: Sequence[int],
+    *rest: Any,
+    out_shape: Any = None,
+    **named: Any,
+) -> int:
+    """Two products, as torch computes it: a with b over the summed axes that c has not, then with c over the others."""
+    shapes = [_expanded(s, axes) for s, axes in ((a, expand_a), (b, expand_b), (c, expand_c))]
+    first_axes = [axis for axis in summed if axis in expand_c]
+    pair = [max(x, y) for x, y in zip(shapes[0], shapes[1], strict=True)]
+    first = 2 * _size(pair) if first_axes else 0
+    left = [1 if axis in first_axes else n for axis, n in enumerate(pair)]
+    last = 2 * _size([max(x, y) for x, y in zip(left, shapes[2], strict=True)]) if len(first_axes) < len(summed) else 0
+    return first + last
+
+
+def _expanded(shape: _Shape, axes: Sequence[int]) -> list[int]:
+    """`shape` with axes of length 1 put in at `axes`, in rising order."""
+    out = list(shape)
+    for axis in sorted(axes):
+        out.insert(axis, 1)
+    return out
 
 
 def _attention(query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any) -> int:

@@ -6,6 +6,7 @@ import gc
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,7 +36,8 @@ class Row:
         status: "ok", or why the figures end: "out-of-memory", "failed" (the model raised), "skipped" (it took too long,
             or a shorter length did, or did not fit).
         reason: of a status other than "ok".
-        flops_forward: of the batch's forward pass, counted; `flops_backward` likewise.
+        flops_forward: of the batch's forward pass, counted; `flops_backward` likewise. If operators ran that have no
+            formula, it is a lower bound, and `notes` names them.
         flops_forward_formula: the model's own, for the batch; `flops_difference` is counted / formula - 1.
         watched_time_s: of the pass in which FLOPs (and bytes, on a CPU) were counted, which slows it down.
         forward_time_s, backward_time_s: means over `n_repeats`, with sample standard deviations.
@@ -170,7 +172,10 @@ def _count(subject: Subject, budget_bytes: int | None, deadline_s: float, notes:
     with Watch(subject.held() if on_cpu else [], budget_bytes if on_cpu else None, deadline_s) as watch:
         loss = subject.loss()
         forward, activation_bytes = watch.flops, watch.live_bytes - watch.held_bytes
+        uncounted_forward = watch.uncounted.copy()
         torch.autograd.backward(loss)
+    _note_uncounted("flops_forward", uncounted_forward, notes)
+    _note_uncounted("flops_backward", watch.uncounted - uncounted_forward, notes)
     found: dict[str, Any] = {
         "flops_forward": forward,
         "flops_backward": watch.flops - forward,
@@ -179,6 +184,12 @@ def _count(subject: Subject, budget_bytes: int | None, deadline_s: float, notes:
     if on_cpu:
         found |= {"peak_bytes": watch.peak_bytes, "activation_bytes": activation_bytes}
     return found | _formula(subject, forward, notes)
+
+
+def _note_uncounted(figure: str, operators: Counter[str], notes: dict[str, str]) -> None:
+    if operators:
+        names = ", ".join(f"{name} x {n}" for name, n in sorted(operators.items()))
+        notes[figure] = f"without {names}, for which there is no formula"
 
 
 def _counted_last(subject: Subject, watched_s: float, deadline_s: float, notes: dict[str, str]) -> dict[str, Any]:
@@ -230,6 +241,9 @@ def _formula(subject: Subject, counted: int | None, notes: dict[str, str]) -> di
     if stated <= 0:
         notes["flops_difference"] = "the model's formula is not positive"
         return {"flops_forward_formula": stated}
+    if "flops_forward" in notes:
+        notes["flops_difference"] = notes["flops_forward"]
+        counted = None
     return {"flops_forward_formula": stated, "flops_difference": None if counted is None else counted / stated - 1}
 
 
@@ -260,8 +274,8 @@ def _time(
         else:
             notes[f"{name}_time_std_s"] = "one repetition has no spread"
     if window.energy_j is None or window.short:
-        reason = window.reason or f"{window.time_s:.3f} s is too short for {meter.source}"
-        notes["energy_j"] = notes["energy_net_j"] = meter.reason or reason
+        short = f"{window.time_s:.3f} s is too short for {meter.source}"
+        notes["energy_j"] = notes["energy_net_j"] = window.reason or short
         return found
     found["energy_j"] = window.energy_j / len(pairs)
     if window.energy_net_j is None:

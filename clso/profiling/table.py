@@ -29,7 +29,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("model", lambda r: r.model),
     ("tokens", lambda r: f"{r.length:,}"),
     ("parameters", lambda r: _figure(r.parameters, 1, ",")),
-    ("MFLOP", lambda r: _figure(r.flops_forward, 1e6, ",.2f")),
+    ("MFLOP", lambda r: ("> " if _is_bound(r) else "") + _figure(r.flops_forward, 1e6, ",.2f")),
     ("formula", lambda r: _figure(r.flops_difference, 0.01, "+.2f", " %")),
     ("forward ms", lambda r: _spread(r.forward_time_s, r.forward_time_std_s)),
     ("backward ms", lambda r: _spread(r.backward_time_s, r.backward_time_std_s)),
@@ -41,7 +41,8 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 
 
 def rows_table(profile: Profile) -> Table:
-    """Every cell. "formula" is how far the counted FLOPs lie from the model's own, "-" what was not measured."""
+    """Every cell. "formula" is how far the counted FLOPs lie from the model's own, "-" what was not measured, ">" a count
+    without the operators that have no formula."""
     s = profile.settings
     table = Table(title=f"batch {s.batch}, {s.dtype}, {s.device}", title_justify="left", box=SIMPLE, pad_edge=False)
     for i, (head, _) in enumerate(_COLUMNS):
@@ -78,6 +79,10 @@ def markdown_rows(rows: Iterable[Row]) -> str:
     lines = ["| " + " | ".join(head for head, _ in _COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _is_bound(row: Row) -> bool:
+    return row.flops_forward is not None and "flops_forward" in row.notes
 
 
 def _cells(row: Row) -> list[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from functools import cache
 from typing import Any
 
 import torch
 
-from clso.profiling.flops import flop_formulas
+from clso.profiling.flops import flop_formulas, is_uncounted
 from clso.profiling.memory import LiveBytes
 
 __all__ = ["OverTime", "Watch"]
+
+_is_uncounted = cache(is_uncounted)  # asked at every operator
 
 
 class OverTime(Exception):
@@ -24,6 +28,7 @@ class Watch(LiveBytes):  # type: ignore[no-untyped-call]
 
     Attributes:
         flops: counted so far, by `flop_formulas`.
+        uncounted: by operator that may hold products and has no formula, how often it ran.
 
     Raises:
         OverTime: an operator ends after `deadline_s` on the clock of `time.perf_counter`.
@@ -33,6 +38,7 @@ class Watch(LiveBytes):  # type: ignore[no-untyped-call]
     def __init__(self, held: list[torch.Tensor], budget_bytes: int | None, deadline_s: float = float("inf")) -> None:
         super().__init__(held, budget_bytes)
         self.flops = 0
+        self.uncounted: Counter[str] = Counter()
         self._formulas, self._deadline_s = flop_formulas(), deadline_s
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -41,6 +47,8 @@ class Watch(LiveBytes):  # type: ignore[no-untyped-call]
         formula = self._formulas.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **named, out_val=out)
+        elif _is_uncounted(func._overloadpacket):
+            self.uncounted[str(func._overloadpacket).removeprefix("aten.")] += 1
         if time.perf_counter() > self._deadline_s:
             raise OverTime
         return out

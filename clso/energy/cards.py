@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clso.energy.backend import describe
 from clso.errors import EnergyError
 
-__all__ = ["Cards", "open_cards", "visible_ordinals"]
+__all__ = ["MAX_CARD_W", "Cards", "open_cards", "visible_ordinals"]
+
+MAX_CARD_W = 2000.0
+"""No card draws more."""
+
+_ORDINAL = re.compile(r"\+?(\d+)")
+_PREFIX = "GPU-"
 
 
 class Cards:
@@ -68,26 +75,44 @@ def open_cards(indices: Sequence[int], nvml: Any = None, environ: Mapping[str, s
 def visible_ordinals(visible: str | None, uuids: Sequence[str]) -> list[int]:
     """Return, for each CUDA device in order, its place in `uuids`, by CUDA's rules for CUDA_VISIBLE_DEVICES.
 
-    Entries are ordinals or (starts of) UUIDs; the first that fits no card, or several, ends the list, and a
-    card given twice empties it. Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
+    Entries are ordinals (of which CUDA reads the leading digits) or (starts of) UUIDs; the first that fits no card, or
+    several, ends the list, and a card given twice empties it. Source: CUDA C++ Programming Guide, "CUDA Environment
+    Variables".
 
     Raises:
-        EnergyError: an entry is a MIG slice.
+        EnergyError: an entry is a MIG slice, or ordinals and UUIDs stand in one list: CUDA's documents do not say
+            what it makes of that, and its ordinals are not NVML's.
     """
     if visible is None:
         return list(range(len(uuids)))
     ordinals: list[int] = []
-    for token in (part.strip() for part in visible.split(",")):
-        if token.upper().startswith("MIG-"):
-            raise _mig(token)
-        if token.upper().startswith("GPU-"):
-            fits = [i for i, uuid in enumerate(uuids) if uuid.lower().startswith(token.lower())]
-        else:
-            fits = [int(token)] if token.isdecimal() and int(token) < len(uuids) else []
+    entries = [part.strip() for part in visible.split(",")]
+    for entry in entries:
+        if entry.upper().startswith("MIG-"):
+            raise _mig(entry)
+        fits = _fitting(entry, uuids)
         if len(fits) != 1:
             break
+        if _is_uuid(entry) != _is_uuid(entries[0]):
+            raise EnergyError(
+                "CUDA_VISIBLE_DEVICES names cards by ordinal or by UUID, not by both",
+                got=visible,
+                remedy="Give the UUID of each (nvidia-smi -L), else it cannot be told which card works",
+            )
         ordinals += fits
     return ordinals if len(set(ordinals)) == len(ordinals) else []
+
+
+def _is_uuid(entry: str) -> bool:
+    return entry.upper().startswith(_PREFIX)
+
+
+def _fitting(entry: str, uuids: Sequence[str]) -> list[int]:
+    """Places in `uuids` that an entry of CUDA_VISIBLE_DEVICES fits."""
+    if _is_uuid(entry):
+        return [i for i, uuid in enumerate(uuids) if uuid.lower().startswith(entry.lower())]
+    number = _ORDINAL.match(entry)
+    return [int(number[1])] if number and int(number[1]) < len(uuids) else []
 
 
 def _handles(indices: Sequence[int], nvml: Any, environ: Mapping[str, str]) -> list[Any]:
@@ -95,7 +120,7 @@ def _handles(indices: Sequence[int], nvml: Any, environ: Mapping[str, str]) -> l
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     ordinals = visible_ordinals(visible, [nvml.nvmlDeviceGetUUID(handle) for handle in every])
     # CUDA puts the fastest card first unless told otherwise, NVML goes by bus: only equal cards are safe.
-    by_uuid = visible is not None and "GPU-" in visible.upper()
+    by_uuid = visible is not None and _is_uuid(visible.strip())
     by_bus = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     if not (by_uuid or by_bus) and len({nvml.nvmlDeviceGetName(handle) for handle in every}) > 1:
         raise EnergyError(

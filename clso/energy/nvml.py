@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from clso.energy.backend import Clock
-from clso.energy.cards import Cards
+from clso.energy.cards import MAX_CARD_W, Cards
 from clso.energy.counter import CounterBackend, CounterLimits
 
-__all__ = ["MAX_CARD_W", "NvmlCounter"]
+__all__ = ["NvmlCounter"]
 
 RESOLUTION_S = 0.1
-MAX_CARD_W = 2000.0
 # Two readings alone would miss a reset after which the counter climbed past where it began.
 POLL_S = 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clso.energy.backend import Clock
-from clso.energy.cards import Cards
+from clso.energy.cards import MAX_CARD_W, Cards
 from clso.energy.power import PowerIntegral
 from clso.energy.sampler import PeriodicSampler
 
@@ -23,12 +23,12 @@ class NvmlSampled:
     def __init__(self, cards: Cards, clock: Clock, period_s: float = PERIOD_S) -> None:
         self._cards, self._clock, self._period_s = cards, clock, period_s
         self.n_units = len(cards.power_w())
-        self._integral = PowerIntegral()
+        self._integral = self._new_integral()
         self._sampler: PeriodicSampler | None = None
 
     def begin(self) -> None:
         """Take the first sample and start the thread."""
-        self._integral = PowerIntegral()
+        self._integral = self._new_integral()
         self._sample()
         self._sampler = PeriodicSampler(self._sample, self._period_s)
         self._sampler.start()
@@ -37,7 +37,7 @@ class NvmlSampled:
         """Take the last sample and return the joules since `begin`.
 
         Raises:
-            ReadingFault: a sample failed, or two were too far apart.
+            ReadingFault: a sample failed or cannot be, or two were too far apart.
         """
         if self._sampler is not None:
             sampler, self._sampler = self._sampler, None
@@ -48,6 +48,9 @@ class NvmlSampled:
     def close(self) -> None:
         """Give NVML back."""
         self._cards.close()
+
+    def _new_integral(self) -> PowerIntegral:
+        return PowerIntegral(max_w=MAX_CARD_W * self.n_units)
 
     def _sample(self) -> None:
         power_w = sum(self._cards.power_w())

@@ -27,13 +27,34 @@ UUIDS = ["GPU-aaaa-1", "GPU-aabb-2", "GPU-cccc-3"]
         ("GPU-aa", []),  # fits two cards
         ("GPU-dddd", []),
         ("NoDevFiles", []),
+        ("-1", []),
+        ("-1,GPU-cccc-3", []),
+        ("GPU-cccc-3,-1,0", [2]),
+        ("GPU-cccc-3,GPU-dddd,0", [2]),
+        ("GPU-aaaa,GPU-aaaa-1", []),  # twice the same
+        ("1st,+2", [1, 2]),
+        ("0,", [0]),
     ],
 )
 def test_cuda_visible_devices(visible, ordinals):
     assert visible_ordinals(visible, UUIDS) == ordinals
 
 
-@pytest.mark.parametrize("visible", ["MIG-1234", "MIG-GPU-aaaa-1/3/0", "0,MIG-1234"])
+@pytest.mark.parametrize("visible", ["0,GPU-cccc-3", "GPU-cccc-3,0", "GPU-cccc,2", "0,GPU-cc,-1"])
+def test_ordinals_beside_uuids_are_refused(visible):
+    with pytest.raises(EnergyError, match="by ordinal or by UUID, not by both; got"):
+        visible_ordinals(visible, UUIDS)
+
+
+def test_a_list_of_both_is_refused_whatever_the_cards_are(driver):
+    for name in ("H100", "T4"):  # CUDA's ordinal 0 is the fastest card, NVML's the first on the bus
+        driver.cards[0].name = name
+        with pytest.raises(EnergyError, match="not by both"):
+            open_cards([0], driver, {"CUDA_VISIBLE_DEVICES": "0,GPU-bbbb"})
+    assert driver.users == 0
+
+
+@pytest.mark.parametrize("visible", ["MIG-1234", "mig-1234", "MIG-GPU-aaaa-1/3/0", "0,MIG-1234", "GPU-aaaa,MIG-1"])
 def test_mig_slice_is_refused(visible):
     with pytest.raises(EnergyError, match="MIG slice"):
         visible_ordinals(visible, UUIDS)

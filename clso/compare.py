@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+from clso.energy.window import MIN_UPDATES
 from clso.errors import RunFolderError
 from clso.records import RunFolder
 
-__all__ = ["CRITERIA", "compare_runs"]
+__all__ = ["CRITERIA", "compare_runs", "measured"]
 
 CRITERIA = (
     # name, CLSO's loss over the baseline's is at most, energy saved is more than, speed-up is at least
@@ -61,6 +63,7 @@ def _row(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> dict[s
         "energy_net_j": energy["net"]["total"] if energy else None,
         "energy_source": energy["source"] if energy else None,
         "energy_reason": result.get("energy_reason"),
+        "energy_resolution_s": energy.get("resolution_s") if energy else None,
         "time_s": result["time_s"]["total"],
         "device": (manifest["hardware"].get("gpu") or {}).get("name") or manifest["hardware"]["device"],
     }
@@ -70,17 +73,11 @@ def _verdict(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     loss_ratio = own["test_loss"] / other["test_loss"]
     comparable = own["device"] == other["device"]
     speed_up = other["time_s"] / own["time_s"] if comparable and own["time_s"] else None
-    reason = None
-    saved = None
-    if own["energy_j"] is None or other["energy_j"] is None:
-        missing = own if own["energy_j"] is None else other
-        reason = f"no claim: energy of {missing['name']} was not measured ({missing['energy_reason']})"
-    elif not comparable or own["energy_source"] != other["energy_source"]:
-        reason = "no claim: the two were measured on different devices or by different sources"
-    elif other["energy_j"] <= 0:
-        reason = f"no claim: {other['name']} was too short for its energy source to measure"
-    else:
-        saved = 1 - own["energy_j"] / other["energy_j"]
+    doubt = _doubt(own) or _doubt(other)
+    if doubt is None and (not comparable or own["energy_source"] != other["energy_source"]):
+        doubt = "the two were measured on different devices or by different sources"
+    reason = None if doubt is None else f"no claim: {doubt}"
+    saved = None if doubt else 1 - own["energy_j"] / other["energy_j"]
     met = []
     for name, loss_at_most, saved_more_than, speed_at_least in CRITERIA:
         loss_ok = loss_ratio < 1 if loss_at_most == 1.0 else loss_ratio <= loss_at_most
@@ -95,3 +92,23 @@ def _verdict(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         "criteria_met": met,
         "reason": reason,
     }
+
+
+def measured(joules: float | None) -> bool:
+    """Whether this can be what something cost: nothing costs 0 J, or less."""
+    return joules is not None and 0 < joules < math.inf
+
+
+def _doubt(row: dict[str, Any]) -> str | None:
+    """Why no saving can be claimed from a row's joules; None if one can."""
+    joules, time_s, resolution_s = row["energy_j"], row["time_s"], row.get("energy_resolution_s")
+    if joules is None:
+        return f"energy of {row['name']} was not measured ({row['energy_reason']})"
+    if not measured(joules):
+        return f"{row['name']} was too short for its energy source to measure ({joules:g} J)"
+    if resolution_s is not None and time_s < MIN_UPDATES * resolution_s:
+        return (
+            f"{row['name']} took {time_s:.3g} s, too short for an energy source that updates every {resolution_s:g} s "
+            "(clso prove repeats runs in one long window)"
+        )
+    return None

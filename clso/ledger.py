@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clso.energy import EnergyMeter, PhaseTotals, Window
+from clso.energy.window import add_totals, unmeasured
 from clso.evaluation.usage import NOTHING, Usage
 
 __all__ = ["CHARGED", "Ledger"]
@@ -18,8 +19,6 @@ __all__ = ["CHARGED", "Ledger"]
 CHARGED = ("library", "search", "validate")
 """Phases that make up a run's total. Loading and tokenising the text and, once it is chosen, measuring the winner on all of
 `valid` and `test` are reported apart, as they are for every baseline."""
-
-_FIELDS = ("energy_j", "energy_net_j")
 
 
 class Ledger:
@@ -46,25 +45,36 @@ class Ledger:
         """Totals by phase."""
         now = self.meter.by_phase()
         names = dict.fromkeys((*self._earlier, *now))
-        return {n: _add([t[n] for t in (self._earlier, now) if n in t]) for n in names}
+        return {n: add_totals([t[n] for t in (self._earlier, now) if n in t]) for n in names}
 
     def lost(self, name: str) -> None:
         """Note that work of this phase went unmeasured (the process that did it was killed)."""
         reason = "a killed process had spent energy that was not measured"
-        spent = self._earlier.get(name) or _add([])
-        self._earlier[name] = {**spent, "energy_j": None, "energy_net_j": None, "reason": reason}
+        self._earlier[name] = unmeasured(self._earlier.get(name), reason)
+
+    def total(self) -> PhaseTotals:
+        """What is charged so far."""
+        phases = self.phases()
+        return add_totals([phases[n] for n in CHARGED if n in phases])
 
     def summary(self) -> dict[str, Any]:
-        """For result.json: `energy_j`, `time_s` by phase with their totals, the source, and why energy is missing."""
-        phases = self.phases()
-        total = _add([phases[n] for n in CHARGED if n in phases])
-        energy: dict[str, Any] = {"source": self.meter.source, "idle_w": self.meter.idle_w}
-        for key, field in (("gross", "energy_j"), ("net", "energy_net_j")):
-            energy[key] = {**{n: p[field] for n, p in phases.items()}, "total": total[field]}  # type: ignore[literal-required]
+        """For result.json: joules (gross, net) and `time_s` by phase with their totals, the source, and why energy is missing.
+
+        Phases too short for the source one by one are None with their reason in `reasons`; their total may be long enough.
+        """
+        phases, total = self.phases(), self.total()
+        energy: dict[str, Any] = {
+            "source": self.meter.source,
+            "resolution_s": self.meter.backend.resolution_s,
+            "idle_w": self.meter.idle_w,
+            "gross": {**{n: p["energy_j"] for n, p in phases.items()}, "total": total["energy_j"]},
+            "net": {**{n: p["energy_net_j"] for n, p in phases.items()}, "total": total["energy_net_j"]},
+            "reasons": {n: p["reason"] for n, p in phases.items() if p["energy_j"] is None},
+        }
         measured = total["energy_j"] is not None
         return {
             "energy_j": energy if measured else None,
-            "energy_reason": None if measured else (total["reason"] or self.meter.reason),
+            "energy_reason": None if measured else (self.meter.reason or total["reason"]),
             "time_s": {**{n: p["time_s"] for n, p in phases.items()}, "total": total["time_s"]},
             "cpu_time_s": {**{n: p["cpu_time_s"] for n, p in phases.items()}, "total": total["cpu_time_s"]},
         }
@@ -73,21 +83,7 @@ class Ledger:
 def _add_usage(window: Window, usage: Usage) -> None:
     window.cpu_time_s += usage.cpu_time_s
     if usage.energy_j is None:
-        window.energy_j, window.reason = None, window.reason or usage.reason
-    elif usage.energy_j and window.energy_j is not None:
-        window.energy_j += usage.energy_j
+        window.read_j, window.fault = None, window.fault or usage.reason or "the workers' energy was not measured"
+    elif usage.energy_j and window.read_j is not None:
+        window.read_j += usage.energy_j
         window.idle_w = None  # other machines' idle power was not measured, so nothing net is known
-
-
-def _add(parts: list[PhaseTotals]) -> PhaseTotals:
-    def total(values: list[float | None]) -> float | None:
-        return None if not values or any(v is None for v in values) else sum(v for v in values if v is not None)
-
-    reasons = dict.fromkeys(p["reason"] for p in parts if p["reason"])
-    return {
-        "energy_j": total([p["energy_j"] for p in parts]),
-        "energy_net_j": total([p["energy_net_j"] for p in parts]),
-        "time_s": sum(p["time_s"] for p in parts),
-        "cpu_time_s": sum(p["cpu_time_s"] for p in parts),
-        "reason": "; ".join(reasons) or None,
-    }

@@ -30,7 +30,7 @@ from clso.workers import Workers
 
 __all__ = ["FORMAT", "RunFolder"]
 
-FORMAT = 1
+FORMAT = 2
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
 _ROWS = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _LEFT_BY_A_KILL = (".lock", ".config.toml.tmp")  # in a folder whose run never began

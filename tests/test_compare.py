@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def make_folder(path: Path, *, loss: float, joules: float | None, seconds: float
     if joules is not None:
         energy = {
             "source": changes.get("source", "nvml"),
+            "resolution_s": changes.get("resolution_s", 0.0),
             "idle_w": None,
             "gross": {"total": joules},
             "net": {"total": None},
@@ -99,7 +101,12 @@ def test_the_figures_of_a_verdict(tmp_path: Path) -> None:
         ({"device": "H200"}, {}, "different devices or by different sources"),
         ({"device": "cpu"}, {}, "different devices or by different sources"),
         ({"source": "nvml-sampled"}, {}, "different devices or by different sources"),
-        ({}, {"joules": 0.0}, "too short"),
+        ({}, {"joules": 0.0}, "adamw was too short for its energy source to measure (0 J)"),
+        ({"joules": 0.0}, {}, "clso gpt2 (grown) was too short"),  # or 100 % were saved
+        ({"joules": -1.0}, {}, "too short"),
+        ({"joules": math.nan}, {}, "too short"),
+        ({"seconds": 0.9, "resolution_s": 0.1}, {}, "took 0.9 s, too short for an energy source that updates every 0.1 s"),
+        ({}, {"seconds": 0.09, "resolution_s": 0.01}, "adamw took 0.09 s"),
     ],
 )
 def test_no_claim_without_a_fair_measurement(

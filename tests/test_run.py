@@ -222,7 +222,7 @@ def test_a_folder_that_holds_anything_is_refused_and_left_alone(
 class TenWatts:
     """An energy source with which a second costs ten joules."""
 
-    source, reason, n_units, resolution_s = "ten-watts", None, 1, 1e-3
+    source, reason, n_units, resolution_s = "ten-watts", None, 1, 0.0
     begun = 0.0
 
     def begin(self) -> None:

@@ -71,8 +71,8 @@ class _LiveView(Listener):
             return "-"
         if self.ledger.meter.reason:
             return "not measured"
-        spent = [p["energy_j"] for p in self.ledger.phases().values()]
-        return f"{sum(s for s in spent if s is not None):,.0f}"
+        spent_j = self.ledger.total()["energy_j"]
+        return "-" if spent_j is None else f"{spent_j:,.0f}"
 
 
 def _is_language(search: Search) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Backend", "Clock", "ReadingFault", "describe"]
+__all__ = ["Backend", "Clock", "ReadingFault", "checked_reading", "describe"]
 
 Clock = Callable[[], float]
 """A monotonic clock in seconds."""
@@ -42,6 +43,13 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give the source back; never called during a window."""
+
+
+def checked_reading(value: float, unit: str, at_most: float = math.inf) -> float:
+    """Return a reading in `unit` ("J" or "W") as it is; raise `ReadingFault` unless it is from 0 to `at_most` and finite."""
+    if not (math.isfinite(value) and 0 <= value <= at_most):
+        raise ReadingFault(f"the energy source read {value} {unit}, which cannot be")
+    return value
 
 
 def describe(error: BaseException) -> str:

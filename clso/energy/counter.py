@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from clso.energy.backend import Clock, ReadingFault
+from clso.energy.backend import Clock, ReadingFault, checked_reading
 from clso.energy.sampler import PeriodicSampler
 
 __all__ = ["CounterBackend", "CounterLimits", "step_j"]
@@ -41,6 +41,7 @@ def step_j(before_j: float, after_j: float, elapsed_s: float, limits: CounterLim
             raise ReadingFault(f"the energy counter went backwards ({before_j:.3f} J to {after_j:.3f} J): it was reset")
     else:
         range_j = limits.ranges_j[unit]
+        checked_reading(after_j, "J", range_j)
         if elapsed_s * limits.max_w > range_j:
             raise ReadingFault(
                 f"the energy counter was not read for {elapsed_s:.1f} s, in which it may have wrapped unseen"
@@ -70,14 +71,18 @@ class CounterBackend:
     reason: str | None = None
 
     def __init__(self, source: str, read_j: Callable[[], Sequence[float]], limits: CounterLimits, clock: Clock) -> None:
-        self.source, self.limits, self.read_j, self._clock = source, limits, read_j, clock
+        self.source, self.limits, self._read_j, self._clock = source, limits, read_j, clock
         self.resolution_s = limits.resolution_s
-        self.n_units = len(read_j())
+        self.n_units = len(self.read_j())
         self._lock = threading.Lock()
         self._poller: PeriodicSampler | None = None
         self._started_s = self._last_s = 0.0
         self._last_j: Sequence[float] = ()
         self._gained_j: list[float] = []
+
+    def read_j(self) -> list[float]:
+        """Return every unit's counter. Raises `ReadingFault` for a value that no counter has, and the source's own errors."""
+        return [checked_reading(value, "J") for value in self._read_j()]
 
     def begin(self) -> None:
         """Read every counter, and start polling where the counters wrap."""

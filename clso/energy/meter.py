@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
-from clso.energy.backend import Backend, Clock, describe
+from clso.energy.backend import Backend, Clock, checked_reading, describe
 from clso.energy.cpu_time import CpuTime, read_cpu_time
 from clso.energy.device import synchronise
-from clso.energy.window import PhaseTotals, Window, sum_windows
+from clso.energy.window import PhaseTotals, Window, sum_windows, unmeasured
 from clso.errors import EnergyError
 
 __all__ = ["EnergyMeter"]
@@ -73,9 +73,9 @@ class EnergyMeter:
                 fault = fault or self._attempt(self.synchronise)
                 window.time_s = self.clock() - start_s
                 energy_j: list[float] = []
-                end_fault = self._attempt(lambda: energy_j.append(self.backend.end()))
-                window.reason = fault or end_fault
-                window.energy_j = None if window.reason else energy_j[0]
+                end_fault = self._attempt(lambda: energy_j.append(checked_reading(self.backend.end(), "J")))
+                window.fault = fault or end_fault
+                window.read_j = None if window.fault else energy_j[0]
                 window.idle_w = self.idle_w
                 window.cpu_time_s = self._cpu_time().since(cpu_start)
                 if record:
@@ -113,10 +113,8 @@ class EnergyMeter:
 
     def total(self) -> PhaseTotals:
         """Return the sums over all windows."""
-        totals = sum_windows(self.windows)
-        if not self.windows and self.reason is not None:
-            totals["reason"] = self.reason
-        return totals
+        nothing = unmeasured(None, self.reason) if self.reason and not self.windows else None
+        return nothing or sum_windows(self.windows)
 
     def synchronise(self) -> None:
         """Wait for the work queued on the meter's CUDA devices."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from clso.energy.backend import Clock, describe
+from clso.energy.backend import Clock, ReadingFault, describe
 from clso.energy.counter import CounterBackend, CounterLimits
 from clso.errors import EnergyError
 
@@ -25,7 +25,7 @@ def open_rapl(clock: Clock, root: Path = POWERCAP_ROOT) -> CounterBackend:
     """Open every package domain under `root`.
 
     Raises:
-        EnergyError: there is no package domain, or one cannot be read.
+        EnergyError: there is no package domain, or one cannot be read, or its range cannot be.
     """
     try:
         packages = sorted(p for p in root.iterdir() if TOP_LEVEL.fullmatch(p.name) and _is_package(p))
@@ -41,8 +41,10 @@ def open_rapl(clock: Clock, root: Path = POWERCAP_ROOT) -> CounterBackend:
         ranges_j = tuple(_microjoules(package / "max_energy_range_uj") for package in packages)
         # Ten readings in the shortest time in which a counter could wrap, so that a late one does no harm.
         poll_s = min(ranges_j) / MAX_PACKAGE_W / 10
+        if poll_s < RESOLUTION_S:
+            raise ReadingFault(f"a counter that wraps at {min(ranges_j):g} J cannot be read often enough")
         return CounterBackend("rapl", read_j, CounterLimits(RESOLUTION_S, MAX_PACKAGE_W, ranges_j, poll_s), clock)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ReadingFault) as error:
         raise _unreadable(root, error) from error
 
 

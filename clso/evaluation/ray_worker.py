@@ -109,6 +109,7 @@ class _Account:
 
     def report(self, *, fresh: bool) -> Report:
         """The account; read anew where that is `fresh` or a second ago."""
+        from clso.energy.backend import checked_reading
         from clso.energy.cpu_time import read_cpu_time
 
         now_s = time.monotonic()
@@ -117,7 +118,7 @@ class _Account:
             energy_j, reason = self._usage.energy_j, self._usage.reason
             if energy_j is not None:
                 try:
-                    energy_j += self._backend.end()
+                    energy_j += checked_reading(self._backend.end(), "J")
                 except Exception as error:  # a source may raise anything: then nothing is known from here on
                     energy_j, reason = None, str(error) or type(error).__name__
             self._usage = Usage(energy_j, read_cpu_time().own_s, reason)

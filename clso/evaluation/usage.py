@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from clso.energy.window import sum_optional
+
 __all__ = ["NOTHING", "Accounts", "Report", "Usage"]
 
 
@@ -66,7 +68,7 @@ class Accounts:
         """The sum so far."""
         cpu_time_s = sum(u.cpu_time_s for u in self._latest.values())
         reasons = dict.fromkeys(u.reason for u in self._latest.values() if u.reason)
-        energies = [u.energy_j for u in self._latest.values()]
-        if self._lost or any(e is None for e in energies):
+        energy_j = sum_optional(u.energy_j for u in self._latest.values())
+        if self._lost or energy_j is None:
             return Usage(None, cpu_time_s, "; ".join([*reasons, *([self._lost] if self._lost else [])]) or None)
-        return Usage(sum(e for e in energies if e is not None), cpu_time_s)
+        return Usage(energy_j, cpu_time_s)

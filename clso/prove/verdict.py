@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clso.compare import CRITERIA
+from clso.compare import CRITERIA, measured
 from clso.config import RunConfig
 from clso.energy.window import sum_optional
 from clso.prove.config import ProveConfig
@@ -74,8 +74,8 @@ class _Side:
         self.valid = [float(models[s]["valid_loss"]) for s in seeds]
         self.time = np.array([[_seed_mean(w, s, 1) for s in seeds] for w in self.windows])
         self.energy: Matrix | None = None
-        self.by_seed = all(run[2] is not None for w in self.windows for run in w["runs"])
-        if all(w["energy_j"] is not None for w in self.windows):
+        self.by_seed = all(measured(run[2]) for w in self.windows for run in w["runs"])
+        if all(measured(w["energy_j"]) for w in self.windows):
             self.energy = np.array(
                 [
                     [_seed_mean(w, s, 2) if self.by_seed else w["energy_j"] / w["n_runs"] for s in seeds]
@@ -128,7 +128,7 @@ def _seed_mean(window: dict[str, Any], seed: int, column: int) -> float:
 def _ratios(own: _Side, other: _Side) -> dict[str, Any]:
     energy = net = None
     tests = {"test_loss": paired_tests(own.test, other.test), "time_s": _paired(own.time, other.time)}
-    if own.energy is not None and other.energy is not None and median_run(other.energy) > 0:
+    if own.energy is not None and other.energy is not None:
         energy = interval_of_ratio(own.energy, other.energy)
         if own.by_seed and other.by_seed:
             tests["energy_j"] = _paired(own.energy, other.energy)
@@ -169,7 +169,7 @@ def _why_no_claim(test: dict[str, Any], sides: dict[str, _Side]) -> str | None:
         return f"the meter failed its self-test ({failed})"
     for name, side in sides.items():
         for w in side.windows:
-            if w["energy_j"] is None:
+            if not measured(w["energy_j"]):
                 return f"a window of {name} was not measured ({w['energy_reason']})"
             if w["short"]:
                 return f"a window of {name} is too short for the source's resolution ({w['time_s']:.2f} s)"

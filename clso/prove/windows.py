@@ -40,7 +40,7 @@ def measure_window(
     """Run `arm` round-robin over `seeds` for at least `window_s` seconds, in whole cycles unless told otherwise.
 
     Returns a row of type `kind`. `runs` are [seed, time_s, energy_j, valid_loss]; their seconds and joules add up to
-    the window's, energies being None where the source cannot be read in between.
+    the window's, energies being None if the source cannot be read in between, or a run is over before its next update.
     """
     marks: list[tuple[int, float, float | None, float]] = []  # seed, seconds and joules since the start, loss
     trace = PowerTrace(meter)
@@ -63,6 +63,8 @@ def measure_window(
         last = i == len(marks) - 1
         at_s, at_j = (window.time_s, window.energy_j) if last else (at_s, at_j)
         gained = None if before_j is None or at_j is None else at_j - before_j
+        if at_s - before_s < window.resolution_s:  # between two updates a run has nothing, or a whole update's joules
+            gained = None
         runs.append([seed, at_s - before_s, gained, loss if math.isfinite(loss) else None])
         before_s, before_j = at_s, at_j
     return {

@@ -159,7 +159,10 @@ def _phases(data: RunData) -> list[tuple[str, ...]]:
 
     def of(kind: str, phase: str) -> str:
         value = energy[kind].get(phase) if energy else None
-        return "not measured" if value is None else f"{value:,.1f}"
+        if value is not None:
+            return f"{value:,.1f}"
+        reason = energy.get("reasons", {}).get(phase) if energy else None
+        return f"not measured ({reason})" if reason else "not measured"
 
     return [(n, f"{t:,.2f}", of("gross", n), of("net", n)) for n, t in data.result["time_s"].items()]
 

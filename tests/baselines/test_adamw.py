@@ -24,7 +24,6 @@ from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.energy import EnergyMeter
 from clso.energy.counter import CounterBackend, CounterLimits
-from clso.energy.replay import ReplayClock
 from clso.errors import ConfigError, DataError, EvaluationError
 from clso.language import SpaceContext, token_blocks
 from clso.ledger import Ledger
@@ -297,7 +296,11 @@ def make_job(config: RunConfig, tmp_path: Path) -> Callable[[], BaselineJob]:
         corpus = load_corpus(config.data, config.tokenizer, tmp_path / "cache")
         readings = count(step=10)
         limits = CounterLimits(resolution_s=0.1, max_w=1e6)
-        clock = ReplayClock()
+        seconds = count()
+
+        def clock() -> float:
+            return float(next(seconds))
+
         meter = EnergyMeter(CounterBackend("replay", lambda: [float(next(readings))], limits, clock), clock=clock)
         context = SpaceContext(load_corpus=lambda: corpus, model=config.model_sizes)
         return BaselineJob(config, context, "cpu", tmp_path, Ledger(meter), lambda _: None)

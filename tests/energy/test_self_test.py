@@ -90,9 +90,9 @@ def test_nvml_counter_is_compared_with_the_same_cards_power_under_load(driver):
 
     def work() -> None:
         calls.append(None)
-        clock.advance(0.05)
+        clock.advance(1 / 16)
 
-    result = self_test(meter, 0.9, work)
+    result = self_test(meter, 1.0, work)  # as long as a power reading's average, and no gap is longer
     assert result["ok"] is True
     assert result["checks"]["counter_agrees_with_power"]["value"] == pytest.approx(1.0, abs=0.01)
     assert result["checks"]["plausible_watts"]["value"] == pytest.approx(300.0, rel=0.01)

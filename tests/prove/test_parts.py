@@ -13,8 +13,9 @@ from clso.baseline import TrainingPlan
 from clso.config import RunConfig
 from clso.energy import EnergyMeter
 from clso.energy.cards import Cards
+from clso.energy.counter import CounterLimits
 from clso.energy.nvml import NvmlCounter
-from clso.energy.replay import ReplayClock, ReplayPower
+from clso.energy.replay import ReplayClock, ReplayPower, replay_counter
 from clso.errors import ConfigError, EvaluationError, RunFolderError
 from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
@@ -111,7 +112,7 @@ def sleeper(seconds: float) -> Arm:
 
 def test_a_window_on_a_card_has_the_power_that_the_card_reports() -> None:
     meter = EnergyMeter(NvmlCounter(Cards(Card(), ["card"]), time.perf_counter))
-    row = measure_window(meter, sleeper(0.05), [0, 1], 0.5)
+    row = measure_window(meter, sleeper(0.15), [0, 1], 0.5)  # longer than the counter's update
     assert len(row["power_w"]) >= 3
     assert {w for _, w in row["power_w"]} == {300.0}
     assert row["energy_j"] == pytest.approx(300 * row["time_s"], rel=0.05)
@@ -133,6 +134,16 @@ def test_a_sampled_source_gives_a_window_joules_but_none_to_its_runs() -> None:
     assert (row["energy_j"], row["n_runs"]) == (200.0, 4)
     assert [r[2] for r in row["runs"]] == [None] * 4
     assert "no power to sample" in row["power_reason"]
+
+
+def test_runs_shorter_than_the_counters_update_have_no_joules_of_their_own() -> None:
+    clock = ReplayClock()
+    counter = replay_counter([[(i / 8, 32.0 * i) for i in range(100)]], clock, CounterLimits(0.125, 2000.0))
+    meter = EnergyMeter(counter, clock=clock, sleep=clock.advance)
+    row = measure_window(meter, Arm("a", lambda seed: clock.advance(seed) or 1.0), [0.0625, 0.25], 4.0)
+    assert row["energy_j"] == pytest.approx(256 * row["time_s"], abs=32)
+    assert {run[2] for run in row["runs"] if run[0] == 0.0625} == {None}  # 16 J, of which the counter shows 0 or 32
+    assert all(run[2] in (64.0, 96.0, 32.0) for run in row["runs"] if run[0] == 0.25)
 
 
 def test_the_interval_covers_the_truth_and_narrows_without_noise() -> None:
@@ -211,6 +222,7 @@ def test_a_higher_loss_meets_no_more_than_its_margin_allows(proof: Proof, tmp_pa
         (lambda rows: rows["self-test"].update(ok=False), "failed its self-test"),
         (lambda rows: rows["window/1/clso"].update(short=True), "too short for the source's resolution"),
         (lambda rows: rows["window/5/adamw_reference"].update(energy_j=None, energy_reason="reset"), "(reset)"),
+        (lambda rows: rows["window/1/clso"].update(energy_j=0.0), "a window of clso was not measured"),
     ],
 )
 def test_no_claim_is_made_from_a_doubtful_measurement(proof: Proof, tmp_path: Path, change: Any, reason: str) -> None:

@@ -36,7 +36,7 @@ def main() -> None:
     adamw = [(r["energy_j"], r["test_loss"]) for r in record["adamw"]]
     clso = [(r["energy_j"], r["test_loss"]) for r in record["clso"]]
     joules, loss = (float(np.median([c[i] for c in clso])) for i in (0, 1))
-    crossing = joules_to_reach(adamw, loss)
+    crossing, batch = joules_to_reach(adamw, loss), record["adamw_settings"]["batch"]
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     envelope, best = [], np.inf
@@ -44,7 +44,7 @@ def main() -> None:
         if point[1] < best:
             envelope.append(point)
             best = point[1]
-    axes.plot(*zip(*adamw, strict=True), "o", color="#0072B2", alpha=0.35, markersize=4, label="AdamW, every run")
+    axes.plot(*zip(*adamw, strict=True), "o", color="#0072B2", alpha=0.35, markersize=4, label=f"AdamW at batch {batch}, every run")
     axes.plot(*zip(*envelope, strict=True), "-", color="#0072B2", label="AdamW, the best for its joules")
     axes.plot(*zip(*clso, strict=True), "*", color="#D55E00", markersize=13, label="CLSO, whole runs")
     axes.axhline(loss, color="#D55E00", linewidth=0.8, linestyle=":")

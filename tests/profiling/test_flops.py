@@ -72,7 +72,7 @@ def test_the_way_back_of_bilinear_has_its_products() -> None:
     ],
 )
 def test_what_has_no_formula_is_named(work: Callable[[], Tensor], operator: str) -> None:
-    assert watched(work)[2][operator] == 1
+    assert watched(work)[2][operator] >= 1
 
 
 def test_element_wise_work_is_free_and_not_missing() -> None:

@@ -44,7 +44,14 @@ def main() -> None:
         if point[1] < best:
             envelope.append(point)
             best = point[1]
-    axes.plot(*zip(*adamw, strict=True), "o", color="#0072B2", alpha=0.35, markersize=4, label=f"AdamW at batch {batch}, every run")
+    axes.plot(
+        *zip(*adamw, strict=True),
+        "o",
+        color="#0072B2",
+        alpha=0.35,
+        markersize=4,
+        label=f"AdamW at batch {batch}, every run",
+    )
     axes.plot(*zip(*envelope, strict=True), "-", color="#0072B2", label="AdamW, the best for its joules")
     axes.plot(*zip(*clso, strict=True), "*", color="#D55E00", markersize=13, label="CLSO, whole runs")
     axes.axhline(loss, color="#D55E00", linewidth=0.8, linestyle=":")

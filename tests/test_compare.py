@@ -105,7 +105,11 @@ def test_the_figures_of_a_verdict(tmp_path: Path) -> None:
         ({"joules": 0.0}, {}, "clso gpt2 (grown) was too short"),  # or 100 % were saved
         ({"joules": -1.0}, {}, "too short"),
         ({"joules": math.nan}, {}, "too short"),
-        ({"seconds": 0.9, "resolution_s": 0.1}, {}, "took 0.9 s, too short for an energy source that updates every 0.1 s"),
+        (
+            {"seconds": 0.9, "resolution_s": 0.1},
+            {},
+            "took 0.9 s, too short for an energy source that updates every 0.1 s",
+        ),
         ({}, {"seconds": 0.09, "resolution_s": 0.01}, "adamw took 0.09 s"),
     ],
 )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clso.errors import ConfigError, EvaluationError
+from clso.evaluation.raylet import Raylet
 from clso.objectives import ENERGY
 from clso.workers import Workers, Workplace
 
@@ -60,17 +61,17 @@ class RayWorkplace(Workplace):
         n_visible = torch.cuda.device_count() if device.startswith("cuda") else 0
         self._silent_since_s: float | None = None
         if self.is_private:
-            self.n = workers.n
             self.gpus = _share(workers, n_visible) if on_gpus else 0.0
-            n_gpus = min(n_visible, math.ceil(self.n * self.gpus)) if on_gpus else 0
+            n_gpus = min(n_visible, math.ceil(workers.n * self.gpus)) if on_gpus else 0
             context = _start(workers, n_gpus)
         else:
             n_gpus = n_visible
             context = _join(workers.ray)
             self.gpus = (workers.gpus or 1.0) if on_gpus else 0.0
-            self.n = workers.n or self._room()
         self._address, self._session = context.address_info["address"], context.address_info["session_dir"]
+        self._raylet = Raylet(context.address_info["raylet_socket_name"], f"{self._session}/logs")
         _silence()
+        self.n = workers.n or self._room()
         self.devices = tuple(dict.fromkeys((device, *(f"cuda:{i}" for i in range(n_gpus)))))
 
     def _room(self) -> int:
@@ -106,7 +107,14 @@ class RayWorkplace(Workplace):
         return RayEvaluator(self, config, objectives)
 
     def check_alive(self) -> None:
-        """Raises `EvaluationError` where the head node has not answered for some time. To be asked every second or so."""
+        """Raises `EvaluationError` if the raylet is dead, or the head node has not answered for some time.
+
+        To be asked every second or so.
+        """
+        if self._raylet.is_dead:
+            self._silent_since_s = time.monotonic()  # nothing will answer, so nothing is waited for
+            self.keeps_logs = True
+        self._raylet.check()
         host, _, port = self._address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
@@ -125,6 +133,7 @@ class RayWorkplace(Workplace):
         """Leave Ray. A cluster whose head is gone is not waited for."""
         import ray
 
+        self._raylet.close()
         thread = threading.Thread(target=ray.shutdown, name="clso-ray-shutdown", daemon=True)
         thread.start()
         thread.join(_SHUTDOWN_S if self._silent_since_s is None else _KNOCK_S)
@@ -169,15 +178,25 @@ def _start(workers: Workers, n_gpus: int) -> Any:
         import ray
 
         _require_unconnected(ray)
-        context = ray.init(
-            address="local",  # never somebody else's, whatever RAY_ADDRESS says
-            num_cpus=workers.n,
-            num_gpus=n_gpus,
-            object_store_memory=workers.object_store_mb * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-        )
+        try:
+            context = ray.init(
+                address="local",  # never somebody else's, whatever RAY_ADDRESS says
+                num_cpus=workers.n,
+                num_gpus=n_gpus,
+                object_store_memory=workers.object_store_mb * 2**20,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+            )
+        except Exception as error:  # of its processes or of this machine, in any form: limits, full disks, long paths
+            with suppress(Exception):
+                ray.shutdown()  # of the processes that did start
+            raise EvaluationError(
+                "Ray starts on this machine",
+                got=_one_line(error),
+                remedy="Its logs lie in /tmp/ray, or in the folder that RAY_TMPDIR names, which needs a short path and room. "
+                "Without --workers nothing of it is needed.",
+            ) from error
     if context.address_info["node_ip_address"] != "127.0.0.1":
         ray.shutdown()
         raise ConfigError(
@@ -186,6 +205,10 @@ def _start(workers: Workers, n_gpus: int) -> Any:
             remedy="Use the version of ray in constraints.txt.",
         )
     return context
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _join(address: str) -> Any:
@@ -204,7 +227,7 @@ def _join(address: str) -> Any:
                 ray.shutdown()
             raise ConfigError(
                 "a Ray cluster answers at the address",
-                got=f"{address}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                got=f"{address}: {_one_line(error)}",
                 remedy="See `ray status --address ADDRESS`. Where the cluster asks for a token, set RAY_AUTH_MODE=token and "
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
             ) from error

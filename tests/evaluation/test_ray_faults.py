@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from ray_runs import TESTS, Log, faulty, kill, outcome, wait_for
+from ray_runs import TESTS, Log, faulty, kill, outcome, start, wait_for
 from toys import OneMax
 
 from clso.config import RunConfig
 from clso.errors import EvaluationError
+from clso.evaluation import raylet
 from clso.evaluation.evaluator import Evaluator
 from clso.evaluation.results import Evaluation
-from clso.run import build_space, evolve, load_plugins
-from clso.search import Listener, Search
+from clso.run import build_space, evolve, load_plugins, resume
+from clso.search import Interrupted, Listener, Search
 from clso.space import Genome
 from clso.workers import Workers
 
@@ -153,3 +158,75 @@ def test_a_failed_evaluation_of_a_worker_is_recorded_and_never_wins(
     assert failed
     assert all(r["genome"][:4] == [1, 0, 1, 1] and "MemoryError" in r["error"] for r in failed)
     assert str(TESTS / "faulty.py") in failed[0]["error"]
+
+
+def _start_run(tmp_path: Path, environment: dict[str, str], space: str = "Slow") -> Any:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(replace(faulty(space), gens=500).to_toml())
+    command = ["evolve", "--config", str(recipe), "--workers", "1", "--out", str(tmp_path / "run")]
+    return start(command, environment)
+
+
+def test_a_raylet_that_dies_is_one_line_and_the_run_goes_on(
+    environment: dict[str, str], log: Log, tmp_path: Path
+) -> None:
+    driver, folder = _start_run(tmp_path, environment), tmp_path / "run"
+    wait_for((folder / "checkpoint.json").exists, "a checkpoint")
+    (victim,) = (p for p in psutil.Process(driver.pid).children(recursive=True) if p.name() == "raylet")
+    kill(victim.pid)
+    out, err = driver.communicate(timeout=120)
+    assert (driver.returncode, out) == (1, "")
+    assert err.splitlines()[-1].startswith(
+        "error: Ray's process on this machine, the raylet, lives as long as the run;"
+    )
+    assert "clso resume" in err.splitlines()[-1]
+    seen: list[int] = []
+
+    class Few(Listener):
+        def generation(self, search: Search, row: dict[str, Any]) -> None:
+            seen.append(row["generation"])
+
+    with pytest.raises(Interrupted):
+        resume(folder, workers=Workers(), listener=Few(), stop=lambda: len(seen) >= 2)
+    assert seen[0] > 1  # not from the beginning
+
+
+def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    no_folder = tmp_path / "a file"
+    no_folder.touch()
+    driver = _start_run(tmp_path, {**environment, "RAY_TMPDIR": str(no_folder)})
+    out, err = driver.communicate(timeout=120)
+    assert (driver.returncode, out) == (1, "")
+    assert [line for line in err.splitlines() if line] == [err.strip()]
+    assert err.startswith("error: Ray starts on this machine; got")
+    assert "RAY_TMPDIR" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dead_raylet_is_told_of_by_the_watch_if_nobody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A process named like it that ends, while the driver is busy; and one that ends after `close`."""
+    program = tmp_path / "raylet"
+    program.symlink_to(shutil.which("sleep") or "")
+    monkeypatch.setattr(raylet, "_PERIOD_S", 0.01)
+    monkeypatch.setattr(raylet, "_GRACE_S", 0.01)
+    for close in (False, True):
+        process = subprocess.Popen([program, "100"])
+        wait_for(lambda process=process: psutil.Process(process.pid).name() == "raylet", "the name")
+        watched = raylet.Raylet("100", "logs")
+        watched.check()
+        if close:
+            watched.close()
+        process.kill()
+        process.wait()
+        if close:
+            assert capfd.readouterr().err == ""
+        else:
+            wait_for(lambda: not [t for t in threading.enumerate() if t.name == "clso-raylet"], "the watch's end")
+            assert capfd.readouterr().err.startswith("error: Ray's process on this machine, the raylet")
+        with pytest.raises(EvaluationError, match="it died; its logs are in logs"):
+            watched.check()
+    assert raylet.Raylet("/no/such/socket", "logs").is_dead is False

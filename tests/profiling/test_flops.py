@@ -78,12 +78,19 @@ def test_what_has_no_formula_is_named(work: Callable[[], Tensor], operator: str)
 def test_element_wise_work_is_free_and_not_missing() -> None:
     def work() -> Tensor:
         layer = torch.nn.LayerNorm(K)
-        return F.gelu(layer(x(M, K))).softmax(-1).cumsum(0) * torch.sqrt(x(M, K)) + F.cosine_similarity(
-            x(M, K), x(M, K)
-        )[:, None]
+        return (
+            F.gelu(layer(x(M, K))).softmax(-1).cumsum(0) * torch.sqrt(x(M, K))
+            + F.cosine_similarity(x(M, K), x(M, K))[:, None]
+        )
 
     assert watched(work) == (0, 0, {})
-    names = ["weight_norm_interface", "resolve_conj", "upsample_bilinear2d", "_thnn_fused_lstm_cell", "linalg_vector_norm"]
+    names = [
+        "weight_norm_interface",
+        "resolve_conj",
+        "upsample_bilinear2d",
+        "_thnn_fused_lstm_cell",
+        "linalg_vector_norm",
+    ]
     assert not any(is_uncounted(f"aten.{name}") for name in names)
     assert is_uncounted("third_party.fused_attention")
 

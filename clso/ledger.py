@@ -58,7 +58,7 @@ class Ledger:
         return add_totals([phases[n] for n in CHARGED if n in phases])
 
     def summary(self) -> dict[str, Any]:
-        """For result.json: joules (gross, net) and seconds by phase with their totals, the source, and why joules are missing.
+        """For result.json: joules (gross, net) and seconds by phase, their totals, the source, and why joules are missing.
 
         Phases too short for the source one by one are None with their reason in `reasons`; their total may be long enough.
         """

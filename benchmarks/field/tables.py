@@ -196,8 +196,8 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
     out = [
         "## Overhead",
         "Microseconds an evaluation on OneMax of 100 bits, one thread, medians of rounds over all optimisers in one process "
-        "(SMAC3: one round); beside them the ratio to CLSO's. CLSO's surrogate switches itself off on this problem within the "
-        "first thousand evaluations, so the longer run is mostly without it.",
+        "(SMAC3: one round); beside them the ratio to CLSO's. CLSO's surrogate switches itself off on this problem within "
+        "the first thousand evaluations, so the longer run is mostly without it.",
         _grid(["Optimiser", *(h for n in lengths for h in (f"µs, {n:,} evaluations", "ratio"))], lines),
     ]
     scale: dict[str, dict[tuple[int, int], list[float]]] = {}

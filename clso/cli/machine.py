@@ -68,7 +68,7 @@ def _examine() -> dict[str, dict[str, Any]]:
         if meter.reason:
             energy["missing"] = meter.reason
         else:
-            energy |= self_test(meter)
+            energy |= {"resolution_s": meter.backend.resolution_s, **self_test(meter)}
     extras = {
         "wikitext (hub)": ("pyarrow", "pip install 'clso[hub]'"),
         "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),
@@ -76,6 +76,7 @@ def _examine() -> dict[str, dict[str, Any]]:
         "pbo": ("ioh", "pip install 'clso[pbo]'"),
         "task metrics": ("rouge_score", "pip install 'clso[metrics]'"),
         "plugin tests": ("hypothesis", "pip install 'clso[testing]'"),
+        "workers (ray)": ("ray", "pip install ray"),
         "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
     }
     return {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from click.testing import CliRunner
 
 from clso.cli import cli
 from clso.config import RunConfig
+from clso.energy import EnergyMeter, open_meter
+from clso.energy.counter import CounterLimits
+from clso.energy.replay import ReplayClock, replay_counter
 
 COMMANDS = ["evolve", "resume", "evaluate", "export", "baseline", "compare", "report", "list", "doctor"]
 
@@ -179,3 +183,39 @@ def test_doctor(clso: Any) -> None:
     found = json.loads(clso("doctor", "--json").out)
     assert found["software"]["clso"]
     assert found["energy"]["source"] == "null" or "missing" not in found["energy"]
+
+
+def replayed(readings: list[tuple[float, float]], resolution_s: float = 0.1) -> EnergyMeter:
+    clock = ReplayClock()
+    counter = replay_counter([readings], clock, CounterLimits(resolution_s, 2000.0))
+    return EnergyMeter(counter, clock=clock, sleep=clock.advance)
+
+
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        ([(0.0, 0.0), (2.0, math.nan)], "read nan J"),
+        ([(0.0, 0.0), (2.0, -1.0)], "read -1.0 J"),
+        ([(0.0, 500.0), (3.0, 1.0)], "went backwards"),
+        ([(0.0, 500.0)], "did not move"),
+    ],
+)
+def test_doctor_says_what_is_wrong_with_a_meter(
+    clso: Any, monkeypatch: pytest.MonkeyPatch, readings: list[tuple[float, float]], reason: str
+) -> None:
+    monkeypatch.setattr("clso.energy.open_meter", lambda source, device: replayed(readings))
+    energy = json.loads(clso("doctor", "--json").out)["energy"]
+    assert energy["ok"] is False
+    assert reason in energy["reason"]
+    assert energy["resolution_s"] == 0.1
+
+
+def test_doctor_says_why_nothing_is_measured(clso: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    domain = tmp_path / "intel-rapl:0"
+    domain.mkdir()
+    for name, content in (("name", "package-0"), ("energy_uj", "5"), ("max_energy_range_uj", "0")):
+        (domain / name).write_text(content)
+    monkeypatch.setattr("clso.energy.open_meter", lambda source, device: open_meter(source, "cpu", rapl_root=tmp_path))
+    energy = json.loads(clso("doctor", "--json").out)["energy"]
+    assert energy["source"] == "null"
+    assert "wraps at 0 J" in energy["missing"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -103,3 +104,14 @@ def test_the_page_states_results_and_settings(tmp_path: Path) -> None:
         "software.python",
     ):
         assert expected in text
+
+
+def test_a_phase_too_short_for_the_source_is_shown_with_its_reason(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", gross_j=100.0)
+    result = json.loads((run.path / "result.json").read_text())
+    energy = result["energy_j"]
+    energy["gross"]["library"] = energy["net"]["library"] = None
+    energy["reasons"] = {"library": "too short for a test"}
+    (run.path / "result.json").write_text(json.dumps(result))
+    draw_report(run.path, [], tmp_path / "page.html")
+    assert "not measured (too short for a test)" in (tmp_path / "page.html").read_text()

@@ -64,23 +64,33 @@ class BaselineJob:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """One way to train: `schedule` (constant or cosine) laid out over `steps`, of which the first `stop_at` are done."""
+    """One way to train: `schedule` (constant or cosine) laid out over `steps`, of which the first `stop_at` are done.
+
+    `variant` holds (name, value) of the baseline's own settings that differ from what it was made with.
+    """
 
     lr: float
     schedule: str
     steps: int
     stop_at: int
+    variant: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
         length = f"{self.stop_at}" if self.stop_at == self.steps else f"{self.stop_at} of {self.steps}"
-        return f"{self.lr:g} {self.schedule}, {length} steps"
+        return ", ".join([f"{self.lr:g} {self.schedule}", f"{length} steps", *(f"{k} {v}" for k, v in self.variant)])
 
 
 class TimedTraining(Protocol):
-    """A trainer that `clso prove` runs again and again inside one window. Only `prepare` may compile."""
+    """A trainer that `clso prove` runs again and again inside one window.
 
-    def prepare(self) -> None:
-        """Whatever is done once and not measured: buffers, compilation, warm-up."""
+    Only `prepare` may compile, and a `run` or `curve` by a plan whose variant was not prepared last or last but one.
+    """
+
+    def check(self, plan: TrainingPlan) -> None:
+        """Raises `ConfigError` for a plan that cannot be trained by, before anything is trained."""
+
+    def prepare(self, plan: TrainingPlan | None = None) -> None:
+        """Whatever is done once for a plan's variant and not measured: buffers, compilation, warm-up."""
 
     def run(self, seed: int, plan: TrainingPlan) -> float:
         """Train anew from tokens in host memory; return the loss on (a sample of) valid. Ends with the device idle."""

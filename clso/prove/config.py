@@ -31,6 +31,9 @@ class ProveConfig:
     schedules: tuple[str, ...] = ("constant", "cosine")
     steps_grid: tuple[int, ...] = (250, 500, 1000, 2000)
     """Lengths of AdamW's schedules."""
+    variants: tuple[dict[str, Any], ...] = ({},)
+    """AdamW's other settings, each a table of those that differ from the baseline's own (batch, tied_head, warmup, betas,
+    weight_decay, grad_clip, ...): every rate, schedule and length is tried with each."""
     score_every: int = 50
     """Steps between two scorings of the sweep, which find where to stop."""
     reference_lr: float = 5e-4
@@ -57,6 +60,8 @@ class ProveConfig:
             values = getattr(self, name)
             if not values or min(values) <= 0 or list(values) != sorted(set(values)):
                 raise ConfigError(f"{name} are positive and rising", got=list(values))
+        if not self.variants or any(v in self.variants[:i] for i, v in enumerate(self.variants)):
+            raise ConfigError("variants are distinct, and the empty one is AdamW as it comes", got=list(self.variants))
         if not self.schedules or not set(self.schedules) <= {"constant", "cosine"}:
             raise ConfigError("schedules are constant, cosine or both", got=list(self.schedules))
 
@@ -97,6 +102,7 @@ class ProveConfig:
             self_test_s=min(self.self_test_s, 2.0),
             rates=tuple(r for r in self.rates if r in (5e-4, 1e-3, 3e-3)) or self.rates[:1],
             steps_grid=tuple(n for n in self.steps_grid if n in (500, 1000)) or self.steps_grid[:1],
+            variants=self.variants[:2],
             curve_window_s=min(self.curve_window_s, 0.5),
             curve_steps=self.curve_steps[1:5:2] or self.curve_steps[:1],
             curve_gens=self.curve_gens[::3],
@@ -108,7 +114,10 @@ class ProveConfig:
         return replace(self, **checked(ProveConfig, {k: v for k, v in options.items() if v is not None}))
 
     def to_json(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if self.variants == ProveConfig.variants:
+            del values["variants"]  # proofs from before there were any go on
+        return values
 
     @classmethod
     def from_toml(cls, path: Path) -> ProveConfig:

@@ -32,7 +32,7 @@ from clso.prove.controls import baseline_row, make_job
 from clso.prove.evidence import Evidence
 from clso.prove.report import write_report
 from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model, losses_from_disk
-from clso.prove.sweep import best_within, plans, sweep_row
+from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
 
@@ -80,6 +80,8 @@ def prove(
             kind: type[Baseline] = adamw.subclass_of(Baseline)
             job = make_job(config, host, device, Path(work) / "adamw", meter)
             training = kind(kind.Settings()).timed(job, settings.max_steps)
+            for plan in plans(settings):
+                training.check(plan)
             evidence.manifest(_manifest(config, corpus, device, meter, {"space": space, "baseline": adamw}))
             clso = ClsoSide(config, host, corpus, device, Path(work))
             bench = _Bench(
@@ -181,7 +183,7 @@ class _Bench:
         rows = []
         every, seed = self.settings.score_every, self.seeds[0]
         for plan in plans(self.settings):
-            key = f"sweep/{plan.lr:g}/{plan.schedule}/{plan.steps}"
+            key = sweep_key(plan)
             if key not in self.evidence.rows:
                 self.say(f"sweep: AdamW {plan}")
             rows.append(self.evidence.once(key, partial(sweep_row, self.meter, self.training, plan, seed, every)))

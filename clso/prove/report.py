@@ -184,7 +184,8 @@ def _sweep(evidence: Evidence, verdict: dict[str, Any]) -> str:
         known = [(loss, step) for step, loss in row["curve"] if loss is not None]
         loss, step = min(known, default=(None, None))
         found = ("diverged", "-") if loss is None else (f"{loss:.4f}", str(step))
-        rows.append((f"{row['lr']:g}", row["schedule"], f"{row['steps']:,}", *found))
+        own = ", ".join(f"{name} {value}" for name, value in row.get("variant", {}).items())
+        rows.append((f"{row['lr']:g}", row["schedule"] + (f" ({own})" if own else ""), f"{row['steps']:,}", *found))
     cost = verdict["sweep"]
     energy = "energy not measured" if cost["energy_j"] is None else f"{cost['energy_j']:,.0f} J"
     text = (

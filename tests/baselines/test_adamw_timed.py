@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from baselines.adamw import AdamW
 from baselines.adamw_settings import AdamWSettings
+from baselines.adamw_timed import TimedAdamW
 from baselines.adamw_trainer import Trainer
 from baselines.ngram import NGram
 from clso.baseline import BaselineJob, TrainingPlan
@@ -41,6 +44,55 @@ def test_a_plan_is_what_a_trainer_of_its_own_does(job: BaselineJob, schedule: st
     own.reset(1)
     own.train(stop_at)
     assert loss == own.quick_score()
+
+
+VARIANTS = [{"batch": 8}, {"tied_head": True}, {"warmup": 3}, {"betas": (0.9, 0.95)}, {"weight_decay": 0.1},
+            {"grad_clip": 0.05}, {"batch": 2, "tied_head": True, "warmup": 2, "grad_clip": 1.0}]  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: ",".join(v))
+def test_a_variant_is_what_a_trainer_with_its_settings_does(job: BaselineJob, variant: dict[str, Any]) -> None:
+    timed = AdamW(AdamWSettings()).timed(job, 8)
+    plain = TrainingPlan(3e-3, "cosine", 8, 6)
+    plan = replace(plain, variant=tuple(variant.items()))
+    timed.prepare()
+    before = timed.run(1, plain)
+    loss = timed.run(1, plan)
+    own = Trainer(
+        replace(job.model_config, tied_head=variant.get("tied_head", False)),
+        AdamWSettings(lr=(3e-3,), schedule="cosine", steps=8, **variant),
+        "cpu",
+    )
+    own.compile(job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens)
+    own.reset(1)
+    own.train(6)
+    assert loss == own.quick_score()
+    assert loss != before
+    assert timed.run(1, plain) == before
+
+
+def test_no_more_than_two_variants_are_kept_ready(job: BaselineJob) -> None:
+    timed = TimedAdamW(AdamWSettings(), job, 4)
+    for batch in (1, 2, 3):
+        timed.prepare(TrainingPlan(1e-3, "constant", 4, 4, (("batch", batch),)))
+    assert [dict(variant)["batch"] for variant in timed._trainers] == [2, 3]
+    assert timed.describe()["batch"] == 3
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ((("lr", 1e-3),), "sets what its plans do not; got 'lr'"),
+        ((("batsch", 8),), "got 'batsch'"),
+        ((("batch", 0),), "batch is at least 1"),
+        ((("warmup", 4),), "warmup is shorter than steps"),
+        ((("tied_head", 1),), "tied_head is true or false"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_found_before_training(job: BaselineJob, variant: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TimedAdamW(AdamWSettings(), job, 8).check(TrainingPlan(1e-3, "cosine", 4, 4, variant))
+    assert message in str(caught.value)
 
 
 def test_a_curve_ends_where_a_run_does_and_the_model_is_saved(job: BaselineJob, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from clso.baseline import TrainingPlan
 from clso.config import RunConfig
@@ -20,7 +22,7 @@ from clso.errors import ConfigError, EvaluationError, RunFolderError
 from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
 from clso.prove.statistics import interval_of_ratio, median_run, paired_tests
-from clso.prove.sweep import best_within, plans
+from clso.prove.sweep import best_within, plans, sweep_key
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
 
@@ -87,6 +89,30 @@ def test_the_best_plan_stops_at_its_best_score() -> None:
     assert best_within(rows, 3) == (TrainingPlan(1e-2, "cosine", 4, 2), 4.0)
     with pytest.raises(EvaluationError, match="finite loss"):
         best_within(rows, 1)
+
+
+def test_every_variant_is_swept_and_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        "[prove]\nrates = [1e-3]\nsteps_grid = [4, 8]\nvariants = [{}, {batch = 16, betas = [0.9, 0.95]}]\n"
+    )
+    settings = ProveConfig.from_toml(path)
+    found = plans(settings)
+    assert len(found) == 6
+    variant = (("batch", 16), ("betas", (0.9, 0.95)))
+    assert {p.variant for p in found} == {(), variant}
+    assert len({sweep_key(p) for p in found}) == 6
+    assert sweep_key(found[0]) == "sweep/0.001/constant/8"
+    assert str(found[-1]) == "0.001 cosine, 8 steps, batch 16, betas (0.9, 0.95)"
+    row = {"lr": 1e-3, "schedule": "cosine", "steps": 8, "curve": [[4, 3.0]]}
+    other = {**row, "curve": [[4, 2.0]], "variant": json.loads(json.dumps(dict(variant)))}
+    assert best_within([row, other]) == (TrainingPlan(1e-3, "cosine", 8, 4, variant), 2.0)
+    written = tmp_path / "written.toml"
+    written.write_text(tomli_w.dumps({"prove": settings.to_json()}))
+    assert ProveConfig.from_toml(written) == settings
+    assert "variants" not in ProveConfig().to_json()
+    with pytest.raises(ConfigError, match="variants are distinct"):
+        ProveConfig(variants=({"batch": 2}, {"batch": 2}))
 
 
 class Card:

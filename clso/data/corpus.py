@@ -47,7 +47,8 @@ class Corpus:
         vocab_size: number of token ids (for `bpe:N` at most N).
         n_documents: documents by split. A document lies in one of statistics, fitness, valid and test.
         content_hash: SHA-256 (hex) of the tokens of every split and the tokenizer's identity.
-        spec: data, tokenizer, hash, vocabulary, tokens and documents by split; JSON-able, for a manifest.
+        spec: data, tokenizer, hash, vocabulary, tokens and documents by split, files read and left out (by the reason);
+            JSON-able, for a manifest.
         tokenizer_path: the trained tokenizer's JSON (`bpe:N`), else None.
     """
 
@@ -153,6 +154,9 @@ def _load(
             "vocab_size": sidecar.vocab_size,
             "n_tokens": dict(sidecar.n_tokens),
             "n_documents": dict(sidecar.n_documents),
+            "n_files": len(source.files),
+            "left_out": {reason: len(names) for reason, names in source.left_out.items()},
+            "notes": list(source.notes),
         },
         tokenizer_path=json_path if "tokenizer.json" in sidecar.files else None,
         _folder=folder,
@@ -161,7 +165,7 @@ def _load(
 
 
 def _cache_key(source: Source, tokenizer_name: str) -> str:
-    digest = hashlib.sha256(f"{SPLITTER_VERSION} {tokenizer_name} {source.layout}".encode())
+    digest = hashlib.sha256(f"{SPLITTER_VERSION} {tokenizer_name} {source.layout} {source.whole_files}".encode())
     for file in source.files:
         digest.update(f"\0{file.role} {len(file.data)} ".encode())
         digest.update(file.data)
@@ -189,7 +193,7 @@ def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, 
         for split, flag in (("statistics", False), ("fitness", True)):
             sizes[split] = [n for n, is_fitness in zip(sizes["train"], chosen, strict=True) if is_fitness is flag]
         n_tokens = {split: sum(sizes[split]) for split in SPLITS}
-        _require_enough(n_tokens)
+        _require_enough(n_tokens, given=source.layout == "splits")
         train = map_tokens(folder / "train.bin", dtype)
         for split, flag in (("statistics", False), ("fitness", True)):
             parts = _runs(train, sizes["train"], chosen, flag)
@@ -231,15 +235,26 @@ def _runs(tokens: Tokens, sizes: list[int], chosen: list[bool], flag: bool) -> I
         start += size
 
 
-def _require_enough(n_tokens: dict[str, int]) -> None:
-    if min(n_tokens.values()) >= MIN_SPLIT_TOKENS:
+def _require_enough(n_tokens: dict[str, int], *, given: bool) -> None:
+    """`given`: valid and test are files of their own, so that more text elsewhere helps them nothing."""
+    short = [split for split in SPLITS if n_tokens[split] < MIN_SPLIT_TOKENS]
+    if not short:
         return
     counts = ", ".join(f"{split} {n_tokens[split]}" for split in SPLITS if split != "train")
     total = n_tokens["train"] + n_tokens["valid"] + n_tokens["test"]
+    if given:
+        named = " and ".join(split for split in ("train", "valid", "test") if split in short) or "train"
+        remedy = f"Give a longer {named} text: no text of another split counts"
+    else:
+        # As much more as the shortest split lacks, and a tenth for the documents that cuts do not divide.
+        shortest = max(1, min(n_tokens.values()))
+        grown = min(total * MIN_SPLIT_TOKENS // shortest, 4 * total)
+        bound = max(20 * MIN_SPLIT_TOKENS, grown) * 11 // 10
+        remedy = f"Give a text of about {bound} tokens or more that do not repeat"
     raise DataError(
         f"the text is too short: every split needs {MIN_SPLIT_TOKENS} tokens",
-        got=f"{total} tokens without duplicate documents ({counts})",
-        remedy=f"Give a text of about {20 * MIN_SPLIT_TOKENS * 11 // 10} tokens or more",
+        got=f"{total} tokens without what repeats ({counts})",
+        remedy=remedy,
     )
 
 

@@ -14,32 +14,45 @@ from itertools import pairwise
 
 from clso.data.sources import TextFile
 
-__all__ = ["Document", "divide", "split_file", "split_into_pieces", "unique"]
+__all__ = [
+    "BLANK_LINES",
+    "MIN_RUN_BYTES",
+    "Document",
+    "divide",
+    "split_file",
+    "split_into_pieces",
+    "split_text",
+    "unique",
+    "with_line_feeds",
+]
 
 MIN_RUN_BYTES = 1_000
 
+_CHUNK = 1 << 20
 _SPACE = b" \t\n\r\f\v"
 _HEADING = re.compile(rb"^ = [^=\s](?:[^\n]*[^=\s])? = *\r?$", re.MULTILINE)
-_BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
+BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
 
 
 @dataclass(frozen=True)
 class Document:
-    """A span of valid UTF-8. `digest` is the SHA-256 of its text without surrounding white space."""
+    """A span of valid UTF-8.
+
+    `digest` is the SHA-256 of its text without surrounding white space, whatever its ends of lines.
+    """
 
     data: memoryview
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        start, end = (
-            0,
-            len(self.data),
-        )  # of the stripped text: found without a copy, for documents may be large
+        # The stripped text is found and hashed without a copy, for documents may be large.
+        start = 0
+        end = len(self.data)
         while start < end and self.data[start] in _SPACE:
             start += 1
         while start < end and self.data[end - 1] in _SPACE:
             end -= 1
-        object.__setattr__(self, "digest", hashlib.sha256(self.data[start:end]).digest())
+        object.__setattr__(self, "digest", _digest(self.data[start:end]))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -49,9 +62,28 @@ class Document:
         return str(self.data, "utf-8")
 
 
+def _digest(text: memoryview) -> bytes:
+    digest = hashlib.sha256()
+    held_back = b""  # a carriage return at a chunk's end may be half of an end of line
+    for start in range(0, len(text), _CHUNK):
+        chunk = held_back + bytes(text[start : start + _CHUNK])
+        held_back = b"\r" if chunk.endswith(b"\r") else b""
+        digest.update(with_line_feeds(chunk.removesuffix(b"\r")))
+    return digest.digest()
+
+
+def with_line_feeds(data: bytes) -> bytes:
+    """The text with "\\n" for every end of a line."""
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
 def split_file(file: TextFile) -> list[Document]:
     """The documents inside one file; their concatenation is the file, byte for byte."""
-    data = file.data
+    return split_text(file.data)
+
+
+def split_text(data: bytes) -> list[Document]:
+    """As `split_file`."""
     starts = [match.start() for match in _HEADING.finditer(data)]
     if starts:
         # White space before the first heading belongs to it; anything else there is a document of its own.
@@ -61,7 +93,7 @@ def split_file(file: TextFile) -> list[Document]:
         # GPT-2's pre-tokenizer, which byte-level BPE shares, divides "\n\nFoo" before the last line end and
         # "\n\n Foo" before the space: cut there, the tokens are those of the text encoded whole. Only lines
         # of spaces may make a difference, for a document should end with its line.
-        ends = [match.end() for match in _BLANK_LINES.finditer(data)]
+        ends = [match.end() for match in BLANK_LINES.finditer(data)]
         before = [data[end - 2 : end] == b"\n\n" and data[end : end + 1] != b" " for end in ends]
         starts = _run_starts([end - is_before for end, is_before in zip(ends, before, strict=True)], len(data))
     if not starts or starts[0] != 0:

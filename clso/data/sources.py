@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import codecs
 import difflib
-import gzip
 import os
+import stat
 import sysconfig
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from clso.data.hub import HUB_CONFIGS, read_hub
+from clso.data.reading import MAX_TEXT_BYTES, decode, read_file
+from clso.data.roles import role_of
 from clso.errors import DataError
 
 __all__ = ["Progress", "Source", "TextFile", "read_source"]
@@ -25,21 +26,12 @@ __all__ = ["Progress", "Source", "TextFile", "read_source"]
 Progress = Callable[[str], None]
 
 STDLIB_MAX_BYTES = 12_000_000
-MAX_UNDECODABLE = 0.01  # share of characters; above it a file counts as binary
 
 # Tests and the IDE are left out: they are far from the rest in style, and distributions ship them or not.
 _STDLIB_SKIP = frozenset(
     ["site-packages", "dist-packages", "test", "tests", "idle_test", "idlelib", "lib2to3", "__pycache__"]
 )
-_ROLES = {
-    "train": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
-}
-_TEXT_SUFFIXES = (".gz", ".txt", ".text", ".md", ".tokens", ".raw")
+LeftOut = dict[str, list[str]]  # reason -> names
 
 
 @dataclass(frozen=True)
@@ -53,11 +45,21 @@ class TextFile:
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data SPEC, in a fixed order. `layout` says how they become documents and splits."""
+    """The files of a data SPEC, in a fixed order.
+
+    Attributes:
+        layout: how the files become documents and splits.
+        left_out: names of what was found and not read, by the reason.
+        notes: what else the user should know of how the files were read, a line each.
+        whole_files: splits are compared by whole files only, not by passages.
+    """
 
     layout: Literal["file", "folder", "splits"]
     files: tuple[TextFile, ...]
     description: str
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    whole_files: bool = False
 
 
 def read_source(spec: str, progress: Progress) -> Source:
@@ -72,7 +74,7 @@ def read_source(spec: str, progress: Progress) -> Source:
     elif spec.startswith("text:"):
         if spec == "text:":
             raise DataError("text:PATH needs a path", got=spec, remedy="Name a file or folder after 'text:'")
-        source = _text(Path(spec.removeprefix("text:")).expanduser())
+        source = _text(Path(spec.removeprefix("text:")))
     elif spec in HUB_CONFIGS:
         progress(f"{spec}: reading from the Hugging Face hub")
         files = tuple(TextFile(role, data, role) for role, data in read_hub(spec).items())
@@ -82,6 +84,10 @@ def read_source(spec: str, progress: Progress) -> Source:
     if not any(file.data.strip() for file in source.files):
         raise DataError("the text is empty", got=spec, remedy="Name a file or folder that holds text")
     n_bytes = sum(len(file.data) for file in source.files)
+    if source.left_out:
+        progress(_listed(source.left_out))
+    for note in source.notes:
+        progress(note)
     progress(f"{source.description}: {len(source.files)} file(s), {n_bytes / 1e6:.1f} MB")
     return source
 
@@ -98,12 +104,12 @@ def _python_stdlib(root: Path) -> Source:
     """The .py files of the standard library at `root` by sorted path, until `STDLIB_MAX_BYTES` are taken."""
     files: list[TextFile] = []
     room = STDLIB_MAX_BYTES
-    for name in _walk(root, _STDLIB_SKIP):
+    for name in _walk(root, _STDLIB_SKIP)[0]:
         if not name.endswith(".py"):
             continue
-        raw = _read(root / name)
+        raw = read_file(root / name)
         # A declared other encoding is as good as undecodable here: such files are a handful of code tables.
-        if not raw or len(raw) > room or not _is_utf8(raw):
+        if not raw or len(raw) > room or decode(raw).data != raw.removeprefix(codecs.BOM_UTF8):
             continue
         room -= len(raw)
         files.append(TextFile(name, raw))
@@ -113,26 +119,39 @@ def _python_stdlib(root: Path) -> Source:
             got=str(root),
             remedy="This Python ships without them: use --data text:PATH",
         )
-    return Source("folder", tuple(files), f"python-stdlib ({root}, without tests, idlelib and lib2to3)")
+    # Its tables of codecs share passages (2 % of the text). They stay: the published figures are of this text.
+    description = f"python-stdlib ({root}, without tests, idlelib and lib2to3)"
+    return Source("folder", tuple(files), description, whole_files=True)
 
 
 def _text(path: Path) -> Source:
-    if path.is_dir():
+    try:
+        path = path.expanduser()
+        kind = path.stat().st_mode
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL character; a user who is not known
+        raise DataError(
+            "no such file or folder", got=str(path), remedy=f"Check the path after 'text:' ({_cause(error)})"
+        ) from error
+    if stat.S_ISDIR(kind):
         return _folder(path)
-    if not path.exists():
-        raise DataError("no such file or folder", got=str(path), remedy="Check the path after 'text:'")
-    if not path.is_file():
-        raise DataError("text:PATH is a regular file or a folder", got=str(path))
-    data = _as_utf8(_read(path))
-    if data is None:
-        raise DataError("the file is binary or not UTF-8", got=str(path), remedy="Convert it to UTF-8 text")
-    return Source("file", (TextFile(path.name, data),), f"text:{path}")
+    if not stat.S_ISREG(kind):
+        raise DataError("text:PATH is a regular file or a folder, no pipe or device", got=str(path))
+    text = decode(read_file(path, MAX_TEXT_BYTES))
+    if text.refused:
+        raise DataError(f"the file is no text: {text.refused}", got=str(path), remedy="Convert it to UTF-8 text")
+    notes = _replaced_note(path.name, text.n_replaced)
+    return Source("file", (TextFile(path.name, text.data),), f"text:{path}", notes=notes)
+
+
+def _cause(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _folder(root: Path) -> Source:
-    names = list(_walk(root, frozenset({"__pycache__"})))
-    roles = {name: role for name in names if (role := _role(name)) is not None}
+    names, left_out = _walk(root, frozenset({"__pycache__"}))
+    roles = {name: role for name in names if (role := role_of(name)) is not None}
     given = set(roles.values())
+    notes: list[str] = []
     if "train" in given and len(given) > 1:
         missing = sorted({"train", "valid", "test"} - given)
         if missing:
@@ -141,77 +160,90 @@ def _folder(root: Path) -> Source:
                 got=f"{root} without {', '.join(missing)}",
                 remedy="Add the file, or name the text file itself to have it split",
             )
-        files = tuple(_text_files(root, roles, roles))
+        for name in names:
+            if name not in roles:
+                left_out.setdefault("no split's name beside train, valid and test", []).append(name)
+        files = tuple(_text_files(root, roles, roles, left_out, notes))
         for role in sorted(given):
             if not any(file.data.strip() for file in files if file.role == role):
                 raise DataError(f"the {role} text is empty, binary or not UTF-8", got=str(root))
-        return Source("splits", files, f"text:{root} (train, valid and test given)")
-    files = tuple(_text_files(root, names, {}))
+        description = f"text:{root} (train, valid and test given)"
+        return Source("splits", files, description, _frozen(left_out), tuple(notes))
+    files = tuple(_text_files(root, names, {}, left_out, notes))
     if not files:
-        raise DataError("the folder holds no text files", got=str(root), remedy="Name a folder of UTF-8 files")
-    return Source("folder", files, f"text:{root}")
+        raise DataError(
+            "the folder holds no text files",
+            got=f"{root}: {_listed(left_out)}" if left_out else str(root),
+            remedy="Name a folder of UTF-8 files",
+        )
+    if given:
+        notes.append(
+            f"{_shown(list(roles))}: named like {' and '.join(sorted(given))} text, but a folder of splits has train,"
+            " valid and test: all files are pooled and cut anew"
+        )
+    return Source("folder", files, f"text:{root}", _frozen(left_out), tuple(notes))
 
 
-def _text_files(root: Path, names: Iterable[str], roles: dict[str, str]) -> Iterator[TextFile]:
-    """The files among `names` that hold text: in a folder, others (pictures, archives) are passed over."""
+def _text_files(
+    root: Path, names: Iterable[str], roles: dict[str, str], left_out: LeftOut, notes: list[str]
+) -> Iterator[TextFile]:
+    """The files among `names` that hold text. What else there is, is added to `left_out`, what was changed to `notes`."""
+    room = MAX_TEXT_BYTES
     for name in names:
-        data = _as_utf8(_read(root / name))
-        if data:
-            yield TextFile(name, data, roles.get(name))
+        text = decode(read_file(root / name, room))
+        if text.refused:
+            left_out.setdefault(text.refused, []).append(name)
+        notes += _replaced_note(name, text.n_replaced)
+        if text.data:
+            room -= len(text.data)
+            yield TextFile(name, text.data, roles.get(name))
 
 
-def _role(name: str) -> str | None:
-    """`train.txt.gz`, `wiki.train.tokens`, `train/a.txt` -> "train"; None where the name is no split's."""
-    first, _, rest = name.partition("/")
-    if rest:
-        return _ROLES.get(first.lower())
-    stem = first.lower()
-    while stem.endswith(_TEXT_SUFFIXES):
-        stem = stem.rpartition(".")[0]
-    return _ROLES.get(stem.rpartition(".")[2])
+def _replaced_note(name: str, n_replaced: int) -> tuple[str, ...]:
+    return (f"{_shown([name])}: {n_replaced} undecodable places became U+FFFD",) if n_replaced else ()
 
 
-def _walk(root: Path, skip: frozenset[str]) -> Iterator[str]:
-    """Relative POSIX paths of regular files under `root` in sorted order, hidden ones left out."""
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name not in skip and not name.startswith(".")]
-        paths = (Path(folder, name) for name in files if not name.startswith("."))
-        names += [path.relative_to(root).as_posix() for path in paths if path.is_file()]
-    yield from sorted(names)
+def _listed(left_out: Mapping[str, Sequence[str]]) -> str:
+    parts = (f"{_shown(names)}: {reason}" for reason, names in left_out.items())
+    return f"{sum(map(len, left_out.values()))} left out ({'; '.join(parts)})"
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                return stream.read()
-        return path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError("a .gz file must hold whole gzip data", got=str(path), remedy=f"It is not ({error})") from error
-    except OSError as error:
-        raise DataError("the file cannot be read", got=str(path), remedy=error.strerror or str(error)) from error
+def _shown(names: Sequence[str]) -> str:
+    """The first names, so that a terminal cannot be told anything by them, and how many more there are."""
+    first = ", ".join("".join(c if c.isprintable() else "?" for c in name) for name in names[:3])
+    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
 
 
-def _is_utf8(raw: bytes) -> bool:
-    """Whether `raw` decodes, looked at piece by piece so that the decoded text is never held whole."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    step = 1 << 24
-    try:
-        for start in range(0, len(raw), step):
-            decoder.decode(raw[start : start + step])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in raw
+def _frozen(left_out: LeftOut) -> dict[str, tuple[str, ...]]:
+    return {reason: tuple(names) for reason, names in left_out.items()}
 
 
-def _as_utf8(raw: bytes) -> bytes | None:
-    """`raw` as valid UTF-8 (few bad bytes become U+FFFD, a byte order mark goes); None if it is no text."""
-    if b"\0" in raw:
-        return None
-    raw = raw.removeprefix(codecs.BOM_UTF8)
-    if _is_utf8(raw):
-        return raw
-    text = raw.decode("utf-8", errors="replace")
-    return None if text.count("\ufffd") > MAX_UNDECODABLE * len(text) else text.encode()
+def _walk(root: Path, skip: frozenset[str]) -> tuple[list[str], LeftOut]:
+    """Relative POSIX paths of regular files under `root` in sorted order, hidden ones left out; and what is no file.
+
+    Links to folders are not followed: they may lead back.
+    """
+    names: list[str] = []
+    left_out: LeftOut = {}
+
+    def leave(path: Path, reason: str) -> None:
+        left_out.setdefault(reason, []).append(path.relative_to(root).as_posix())
+
+    def unreadable(error: OSError) -> None:
+        path = Path(error.filename or root)
+        if path == root:
+            raise DataError("the folder cannot be read", got=str(root), remedy=_cause(error)) from error
+        leave(path, f"cannot be read ({_cause(error)})")
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if name not in skip and not name.startswith("."))
+        for name in folders:
+            if Path(folder, name).is_symlink():
+                leave(Path(folder, name), "a link to a folder")
+        for name in sorted(name for name in files if not name.startswith(".")):
+            path = Path(folder, name)
+            if path.is_file():
+                names.append(path.relative_to(root).as_posix())
+            else:
+                leave(path, "no regular file (pipe, device or broken link)")
+    return sorted(names), left_out

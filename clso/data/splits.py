@@ -1,6 +1,8 @@
 """Splits disjoint by document: train / valid / test, and the fitness text cut from train.
 
-* Exact duplicates go first: of equal documents one stays, in test before valid before train.
+* Duplicates go first: of documents that are equal but for their ends of lines one stays, in test before valid before
+  train. Then passages that test holds leave valid and train, and those of valid leave train (`clso.data.overlap`),
+  whatever documents they are in.
 * Given train/valid/test files keep their roles.
 * A folder: documents in the order of their SHA-256 fill test, then valid (5 % of the bytes each); the rest is
   train.
@@ -20,11 +22,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from clso.data.documents import Document, divide, split_file, split_into_pieces, unique
+from clso.data.overlap import passages, without_shared_text
 from clso.data.sources import Source
 
 __all__ = ["SPLITTER_VERSION", "choose_fitness", "fitness_share", "split_source"]
 
-SPLITTER_VERSION = 1  # raise it when any rule above changes: cached token files are keyed by it
+SPLITTER_VERSION = 2  # raise it when any rule above changes: cached token files are keyed by it
 
 HELD_OUT_SHARE = 0.05
 FITNESS_SHARE = 0.10
@@ -45,6 +48,8 @@ def split_source(source: Source) -> Splits:
         documents = unique((Document(memoryview(file.data)) for file in source.files), set())
         splits = _by_hash(documents) or _contiguous(documents)
     splits = _without_duplicates(splits)
+    if not source.whole_files:
+        splits = _without_shared_text(splits)
     return _without_duplicates({**splits, "train": _fine_enough(splits["train"])})
 
 
@@ -91,6 +96,16 @@ def _documents_of_role(source: Source, role: str) -> list[Document]:
 def _without_duplicates(splits: Splits) -> Splits:
     seen: set[bytes] = set()
     kept = {role: unique(splits[role], seen) for role in ("test", "valid", "train")}
+    return {role: kept[role] for role in ("train", "valid", "test")}
+
+
+def _without_shared_text(splits: Splits) -> Splits:
+    held: set[bytes] = set()
+    kept: Splits = {}
+    for role in ("test", "valid", "train"):
+        kept[role] = without_shared_text(splits[role], held) if held else splits[role]
+        if role != "train":
+            held.update(digest for document in kept[role] for digest, _ in passages(document))
     return {role: kept[role] for role in ("train", "valid", "test")}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from baselines.kneser_ney import KneserNey
+from baselines.kneser_ney import KneserNey, KneserNeyModel
 from clso.baseline import Baseline, BaselineJob
+from clso.errors import DataError
 
 __all__ = ["NGram"]
 
@@ -27,9 +28,18 @@ class NGram(Baseline):
             with job.ledger.phase("search"):
                 model = KneserNey(order).fit(job.corpus.tokens("train"), job.corpus.vocab_size)
             with job.ledger.phase("validate"):
-                valid = model.loss(job.corpus.tokens("valid"), block=job.config.n_positions)
+                valid = _block_loss(model, job, "valid")
             with job.ledger.phase("test"):
-                test = model.loss(job.corpus.tokens("test"), block=job.config.n_positions)
+                test = _block_loss(model, job, "test")
             results[name] = {"valid_loss": valid, "test_loss": test}
         best = min(results, key=lambda name: results[name]["valid_loss"])
         return {**results, "best": {"model": best, **results[best]}}
+
+
+def _block_loss(model: KneserNeyModel, job: BaselineJob, split: str) -> float:
+    """The loss on the targets that the models are scored on: those of the whole blocks of `token_blocks`."""
+    tokens, block = job.corpus.tokens(split), job.config.n_positions
+    n_blocks = (len(tokens) - 1) // block
+    if n_blocks < 1:
+        raise DataError(f"a text has at least {block + 1} tokens", got=len(tokens), remedy="Give a longer text.")
+    return model.loss(tokens[: n_blocks * block + 1], block=block)

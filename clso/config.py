@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from clso.errors import ConfigError
-from clso.plugins import absolute
+from clso.plugins import absolute, absolute_path
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -50,7 +50,7 @@ class RunConfig:
     library_size: int = 64
     """Crystals per slot shape."""
     data: str = "python-stdlib"
-    """Text: python-stdlib, text:PATH, wikitext-103 or wikitext-2."""
+    """Text: python-stdlib, text:PATH (kept with its absolute path, as every path here), wikitext-103 or wikitext-2."""
     tokenizer: str = "bpe:4096"
     """Tokenizer: bpe:N, gpt2 or bytes."""
     surrogate: str = "gp"
@@ -86,6 +86,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
+        if self.data.startswith("text:") and self.data != "text:":
+            object.__setattr__(self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}")
+        if self.checkpoint:
+            object.__setattr__(self, "checkpoint", absolute_path(self.checkpoint))
         for name, low in (
             ("gens", 1),
             ("pop", 2),

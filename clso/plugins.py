@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from clso.errors import ClsoError, PluginError
 
-__all__ = ["Group", "Plugin", "absolute", "available", "load"]
+__all__ = ["Group", "Plugin", "absolute", "absolute_path", "available", "load"]
 
 Group = Literal["search_spaces", "surrogates", "baselines", "models", "tasks"]
 
@@ -98,6 +98,14 @@ def absolute(name: str) -> str:
     """`FILE.py:NAME` with the file's absolute path, so that it means the same in every folder; other names unchanged."""
     path, _, attribute = name.rpartition(":")
     return f"{Path(path).resolve()}:{attribute}" if path.endswith(".py") else name
+
+
+def absolute_path(path: str) -> str:
+    """A file or folder as it is named in every folder; `~` is this user's home, and links stay as they are."""
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:  # ~NAME of a user who is not known: whoever reads the path says so
+        return path
 
 
 def _owner(point: EntryPoint) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from clso.device import resolve_device
 from clso.errors import RunFolderError
 from clso.language import token_blocks
 from clso.models.gpt2 import GPT2, text_loss
-from clso.models.hf import save_hf
+from clso.models.hf import save_hf, save_hf_tokenizer
 from clso.models.pointer import PointerGPT2
 from clso.models.store import load_model
 from clso.records import RunFolder
@@ -41,7 +40,7 @@ def evaluate_run(
 
 
 def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
-    """Write the winner as a folder that `transformers` loads, with its tokenizer where that is a file.
+    """Write the winner as a folder that `transformers` loads, with its tokenizer.
 
     Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or where `out` holds anything already.
     """
@@ -60,10 +59,9 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError("an export needs a new folder", got=str(out), remedy="Choose another one.")
-    tokenizer = _corpus(folder, cache_dir).tokenizer_path
+    tokenizer = _corpus(folder, cache_dir).tokenizer_json
     save_hf(model, out)
-    if tokenizer is not None:
-        shutil.copyfile(tokenizer, out / "tokenizer.json")
+    save_hf_tokenizer(tokenizer, out)
 
 
 def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:

@@ -78,6 +78,11 @@ class Corpus:
         """Ids of `text`; nothing is added."""
         return self._tokenizer.encode(text)
 
+    @property
+    def tokenizer_json(self) -> str:
+        """The tokenizer, of any kind, as the `tokenizers` library and `transformers` read it."""
+        return self._tokenizer.json_text
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`; bytes that are no UTF-8 become U+FFFD."""
         return self._tokenizer.decode([int(i) for i in ids])

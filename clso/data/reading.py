@@ -80,7 +80,7 @@ def _open_regular(path: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
-def _read(stream: IO[bytes], path: Path, limit: int | None) -> bytes:
+def _read(stream: IO[bytes] | gzip.GzipFile, path: Path, limit: int | None) -> bytes:
     # Never trusts a stated size: special files state 0 and go on, and others grow while they are read.
     chunks = []
     n_bytes = 0
@@ -92,7 +92,7 @@ def _read(stream: IO[bytes], path: Path, limit: int | None) -> bytes:
     return b"".join(chunks)
 
 
-def _count(stream: IO[bytes], path: Path, limit: int) -> None:
+def _count(stream: IO[bytes] | gzip.GzipFile, path: Path, limit: int) -> None:
     n_bytes = 0
     while chunk := stream.read(_CHUNK):
         n_bytes += len(chunk)

@@ -16,10 +16,11 @@ _COUNTERS = frozenset({"of", "part", "shard"})  # train-00000-of-00001, train.pa
 _MAX_SUFFIX = 7  # letters of a file's type or language: "parquet", "en"
 
 # In a program's folder train.py and test_model.py are no splits of a text.
-_PROGRAMS = frozenset(
-    "bat c cc cfg cpp cs cu cuh go h hpp html ini ipynb java jl js kt lua m php pl ps1 pxd py pyi pyx r rb rs scala sh"
-    " swift toml ts yaml yml".split()
-)
+_PROGRAM_SUFFIXES = """
+    bat c cc cfg cpp cs cu cuh go h hpp html ini ipynb java js kt lua m php pl ps1 pxd py pyi pyx
+    r rb rs scala sh swift toml ts yaml yml
+"""
+_PROGRAMS = frozenset(_PROGRAM_SUFFIXES.split())
 
 
 def role_of(name: str) -> str | None:

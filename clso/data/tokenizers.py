@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clso.data.byte_level import byte_level_json
 from clso.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class TextTokenizer(Protocol):
     def identity(self) -> str: ...
     @property
     def vocab_size(self) -> int: ...
+    @property
+    def json_text(self) -> str: ...
     def encode(self, text: str) -> list[int]: ...
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -98,6 +101,10 @@ class BytesTokenizer:
     identity = "bytes"
     vocab_size = 256
 
+    @property
+    def json_text(self) -> str:
+        return byte_level_json([bytes([b]) for b in range(256)])
+
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
@@ -130,6 +137,11 @@ class Gpt2Tokenizer:
                 got=type(error).__name__,
                 remedy="Set TIKTOKEN_CACHE_DIR to a folder that holds it, connect once, or use bpe:4096",
             ) from error
+
+    @property
+    def json_text(self) -> str:
+        # All but <|endoftext|>, the last.
+        return byte_level_json([self._encoding.decode_single_token_bytes(i) for i in range(self._encoding.eot_token)])
 
     def encode(self, text: str) -> list[int]:
         return self._encoding.encode_ordinary(text)

@@ -10,15 +10,20 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from clso.errors import RunFolderError
-from clso.models.gpt2 import GPT2, GPT2Config
+from clso.models.gpt2 import GPT2
+from clso.models.hf_config import HFConfig, read_config, write_config
 
-__all__ = ["load_hf", "save_hf", "write_tensors"]
+__all__ = ["load_hf", "save_hf", "save_hf_tokenizer", "write_tensors"]
 
 # Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence the transposes.
 _BLOCK = {"attn.qkv": "attn.c_attn", "attn.o": "attn.c_proj", "mlp.fc": "mlp.c_fc", "mlp.proj": "mlp.c_proj"}
-_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_WEIGHTS, _CONFIG, _PICKLE = "model.safetensors", "config.json", "pytorch_model.bin"
+_PREFIX = "transformer."
+_HEADS = ("lm_head.weight", "lm_head.bias")
+_MASK = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # causal masks, which old versions saved
 
 
 def _hf_name(name: str) -> tuple[str, bool]:
@@ -41,27 +46,24 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
         theirs, transposed = _hf_name(name)
         tensors[theirs] = (value.T if transposed else value).to("cpu", dtype).contiguous()
     write_tensors(tensors, folder / _WEIGHTS)
-    c = model.config
+    write_config(model.config, str(dtype).removeprefix("torch."), folder / _CONFIG)
+
+
+def save_hf_tokenizer(json_text: str, folder: Path) -> None:
+    """Write a tokenizer beside a model, as `transformers.AutoTokenizer` reads it.
+
+    The configuration names the plain class: without it, `transformers` takes a GPT-2's tokenizer to be OpenAI's and adds
+    `<|endoftext|>`, for which the model has no row.
+    """
     config = {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "vocab_size": c.vocab_size,
-        "n_positions": c.n_positions,
-        "n_embd": c.d_model,
-        "n_layer": c.n_layers,
-        "n_head": c.n_heads,
-        "n_inner": c.d_mlp,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
-        "resid_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "attn_pdrop": 0.0,
-        "tie_word_embeddings": c.tied_head,
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "dtype": str(dtype).removeprefix("torch."),
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "bos_token": None,
+        "eos_token": None,
+        "unk_token": None,
     }
-    (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "tokenizer.json").write_text(json_text, encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -77,33 +79,83 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
-    """The model in `folder`, float32. Raises `RunFolderError` where it is missing, damaged or not a GPT-2."""
+    """The GPT-2 in `folder`, float32: as `save_hf`, `save_pretrained` or the hub writes it.
+
+    Tensors in one `model.safetensors` or in shards with an index, with or without the prefix `transformer.`.
+
+    Raises:
+        RunFolderError: missing, damaged, not a GPT-2, or with tensors that a GPT-2 has not.
+        ConfigError: a setting in `config.json` that `GPT2` does not compute.
+    """
     try:
-        c = json.loads((folder / _CONFIG).read_text())
-        config = GPT2Config(
-            vocab_size=c["vocab_size"],
-            n_positions=c["n_positions"],
-            d_model=c["n_embd"],
-            n_layers=c["n_layer"],
-            n_heads=c["n_head"],
-            tied_head=c.get("tie_word_embeddings", True),
-        )
-        tensors = load_file(folder / _WEIGHTS, device="cpu")
+        config = read_config(folder / _CONFIG)
+        state = _state(_read_tensors(folder), config)
         with torch.device("meta"):
-            model = GPT2(config)
-        state = {}
-        for name in model.state_dict():
-            if name == "head.weight" and config.tied_head:
-                state[name] = tensors["transformer.wte.weight"].float()
-                continue
-            theirs, transposed = _hf_name(name)
-            value = tensors[theirs].float()
-            state[name] = (value.T if transposed else value).contiguous()
+            model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        cause = f"no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Name a folder that `clso export` or a finished run wrote.",
+            got=f"{type(error).__name__}: {cause}",
+            remedy=_remedy(folder),
         ) from error
     return model.to(device).eval()
+
+
+def _remedy(folder: Path) -> str:
+    if (folder / _PICKLE).exists() and not (folder / _WEIGHTS).exists():
+        return f"{_PICKLE} is a pickle, which can run code: save the model as {_WEIGHTS} (`save_pretrained` does)."
+    return "Name a folder that `clso export`, a finished run or `save_pretrained` wrote."
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors by their names, those of the shards together."""
+    index = folder / f"{_WEIGHTS}.index.json"
+    if (folder / _WEIGHTS).exists() or not index.exists():
+        return load_file(folder / _WEIGHTS, device="cpu")
+    places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(set(places.values())):
+        if Path(shard).name != shard:
+            raise ValueError(f"a shard lies beside its index, got {shard!r}")
+        tensors |= load_file(folder / shard, device="cpu")
+    for name in places:
+        if name not in tensors:
+            raise KeyError(name)
+    return tensors
+
+
+def _state(tensors: dict[str, Tensor], config: HFConfig) -> dict[str, Tensor]:
+    """The module's state; whatever of the checkpoint it has no place for is refused."""
+    # The base model is saved without the prefix, and so are the hub's first GPT-2s.
+    found = {name if name in _HEADS else _PREFIX + name.removeprefix(_PREFIX): t for name, t in tensors.items()}
+    if len(found) != len(tensors):
+        raise ValueError(f"tensors are named with {_PREFIX} or without, not both")
+    for name, value in found.items():
+        if not value.is_floating_point():
+            if _MASK.fullmatch(name):
+                continue
+            raise ValueError(f"weights are floating-point numbers, got {name} in {value.dtype}")
+    with torch.device("meta"):
+        names = list(GPT2(config.sizes).state_dict())
+    state = {}
+    for name in names:
+        if name == "head.weight" and config.sizes.tied_head:
+            continue
+        theirs, transposed = _hf_name(name)
+        value = found.pop(theirs).float()
+        state[name] = (value.T if transposed else value).contiguous()
+    if config.sizes.tied_head:
+        state["head.weight"] = state["wte.weight"]
+        head = found.pop("lm_head.weight", None)
+        if head is not None and not torch.equal(head.float(), state["wte.weight"]):
+            raise ValueError("tie_word_embeddings is true, but lm_head.weight is not wte.weight")
+    for name in found:
+        if not _MASK.fullmatch(name):
+            raise ValueError(f"a GPT-2 has no tensor {name}")
+    for layer in range(config.sizes.n_layers):
+        if (factor := config.query_factor(layer)) != 1:
+            for part in ("weight", "bias"):
+                state[f"h.{layer}.attn.qkv.{part}"][: config.sizes.d_model] *= factor
+    return state

@@ -37,7 +37,7 @@ class RunConfig:
     space: str = "gpt2"
     """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes on from any folder)."""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
-    """Options of the search space, by name; the rest have its defaults. A table in TOML."""
+    """Options of the search space, by name; the rest have its defaults. A table in TOML. One called `folder` is a path."""
     task: str = ""
     """Sequence task to search on, for a space that takes one; none: the text."""
     library: str = "grown"
@@ -88,6 +88,8 @@ class RunConfig:
             object.__setattr__(self, name, absolute(getattr(self, name)))
         if self.data.startswith("text:") and self.data != "text:":
             object.__setattr__(self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}")
+        if isinstance(self.options, Mapping) and isinstance(folder := self.options.get("folder"), str) and folder:
+            object.__setattr__(self, "options", {**self.options, "folder": absolute_path(folder)})
         if self.checkpoint:
             object.__setattr__(self, "checkpoint", absolute_path(self.checkpoint))
         for name, low in (

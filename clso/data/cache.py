@@ -44,7 +44,7 @@ def read_sidecar(folder: Path) -> Sidecar | None:
         fields = json.loads((folder / _SIDECAR).read_bytes())
         fields["files"] = {name: FileCheck(**check) for name, check in fields["files"].items()}
         sidecar = Sidecar(**fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     whole = all(check_file(folder / name) == check for name, check in sidecar.files.items())
     return sidecar if whole and sidecar.files else None

@@ -16,7 +16,7 @@ from typing import IO
 
 from clso.errors import DataError
 
-__all__ = ["MAX_TEXT_BYTES", "Decoded", "decode", "read_file", "too_large"]
+__all__ = ["MAX_TEXT_BYTES", "Decoded", "decode", "open_regular", "read_file", "too_large"]
 
 MAX_TEXT_BYTES = 1 << 30
 """The largest text: it is held in memory while it is cut into documents."""
@@ -43,7 +43,7 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
         DataError: not a regular file, unreadable, damaged gzip data, or more than `limit` bytes.
     """
     try:
-        with _open_regular(path) as stream:
+        with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             if path.suffix != ".gz":
                 if limit is not None and size > limit:
@@ -71,8 +71,13 @@ def too_large(path: Path, limit: int) -> DataError:
     )
 
 
-def _open_regular(path: Path) -> IO[bytes]:
-    """Open without waiting for a pipe's writer, and look at what is open rather than at what the name meant before."""
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file, without waiting for a pipe's writer; what is open is looked at, not what the name meant.
+
+    Raises:
+        DataError: a pipe, a device or a folder.
+        OSError: it cannot be opened.
+    """
     descriptor = os.open(path, _READ_ONLY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -57,7 +57,16 @@ def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
         scalars = json.loads((folder / _NUMBERS).read_text())["scalars"]
         tensors = load_file(folder / _TENSORS, device="cpu")
         model = PointerGPT2(lm, tensors["rarity"], tensors["projection"], scalars)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, ClsoError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+        ClsoError,
+    ) as error:
         raise RunFolderError(
             f"{folder} holds a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2",
             got=f"{type(error).__name__}: {error}",

@@ -6,8 +6,7 @@ title, year, and a link. The published figure is a word-level perplexity; ours i
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -55,9 +54,12 @@ class PG19(Task):
     def _load(self) -> dict[str, Examples]:
         folder = files.the_folder(self.options, "PG-19's folder, with train, validation, test and metadata.csv")
         known = _ids(folder / "metadata.csv")
-        return files.without_duplicates({k: self._books(folder / name, known) for k, name in _FOLDERS.items()})
+        seen: set[bytes] = set()
+        parts = {name: self._books(folder / _FOLDERS[name], known, seen) for name in ("test", "valid", "train")}
+        return files.without_duplicates(parts)
 
-    def _books(self, folder: Path, known: set[str]) -> Examples:
+    def _books(self, folder: Path, known: set[str], seen: set[bytes]) -> Examples:
+        """The blocks of a split's books that are not in `seen`, which grows by theirs: a book is in one split only."""
         paths = sorted(folder.glob("*.txt"))[: self.options.max_books or None]
         if not paths:
             raise DataError("a split of PG-19 holds books as ID.txt", got=str(folder))
@@ -65,7 +67,12 @@ class PG19(Task):
         for path in paths:
             if path.stem not in known:
                 raise DataError("a book of PG-19 is listed in metadata.csv", got=str(path))
-            book = files.byte_tokens(files.read_bytes(path))
+            data = files.read_bytes(path)
+            digest = hashlib.sha256(b" ".join(data.split())).digest()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            book = files.byte_tokens(data)
             for start in range(0, len(book) - 1, self.options.block):
                 block = book[start : start + self.options.block + 1]
                 tokens.append(block[:-1])
@@ -74,7 +81,7 @@ class PG19(Task):
 
 
 def _ids(path: Path) -> set[str]:
-    rows = list(csv.reader(io.StringIO(files.read_text(path))))
+    rows = [row for _, row in files.csv_rows(files.read_text(path), str(path))]
     if any(len(row) < 3 for row in rows):
         raise DataError("a row of metadata.csv is an id, a title, a year and a link", got=str(path))
     return {row[0] for row in rows}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from clso.data.reading import open_regular
 from clso.errors import ConfigError, DataError
 from clso.tasks.base import Examples, Targets, Tokens, row_keys
 
@@ -16,9 +20,11 @@ __all__ = [
     "FileOptions",
     "byte_tokens",
     "carve",
+    "csv_rows",
     "pad_arrays",
     "read_bytes",
     "read_text",
+    "text_keys",
     "text_of",
     "the_folder",
     "without_duplicates",
@@ -59,9 +65,10 @@ def the_folder(options: FileOptions, what: str) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises `DataError` where it is missing, unreadable or empty."""
+    """The file's bytes. Raises `DataError` if it is missing, unreadable, empty or no regular file."""
     try:
-        data = path.read_bytes()
+        with open_regular(path) as stream:
+            data = stream.read()
     except OSError as error:
         raise DataError("a file of the data set can be read", got=f"{path}: {error.strerror}") from error
     if not data:
@@ -80,6 +87,22 @@ def text_of(data: bytes, name: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError("a file of the data set is UTF-8", got=f"{name}, byte {error.start}") from error
+
+
+def csv_rows(text: str, name: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
+    """The rows of a CSV text, each with the number of its last line. Fields may be of any length.
+
+    Raises `DataError` for what is no CSV.
+    """
+    # The module's limit of 131,072 characters a field guards streams; this text is in memory already.
+    before = csv.field_size_limit(max(len(text), 1))
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        return [(rows.line_num, row) for row in rows]
+    except csv.Error as error:
+        raise DataError("a file of the data set is CSV", got=f"{name}: {error}", remedy="Unpack it again.") from error
+    finally:
+        csv.field_size_limit(before)
 
 
 def byte_tokens(data: bytes) -> Tokens:
@@ -107,13 +130,24 @@ def carve(examples: Examples, share: float, seed: int, groups: Sequence[bytes] |
     return {"train": examples[np.flatnonzero(~rows)], "valid": examples[np.flatnonzero(rows)]}
 
 
-def without_duplicates(splits: Mapping[str, Examples]) -> dict[str, Examples]:
-    """Published splits overlap now and then: what test holds leaves valid and train, and what valid holds leaves train."""
+def text_keys(tokens: Tokens) -> list[bytes]:
+    """A digest of each row of byte tokens, whatever its white space and ends of lines."""
+    rows = (bytes((row[(row > 0) & (row <= 256)] - 1).astype(np.uint8)) for row in tokens)
+    return [hashlib.blake2b(b" ".join(row.split()), digest_size=16).digest() for row in rows]
+
+
+def without_duplicates(
+    splits: Mapping[str, Examples], key: Callable[[Tokens], list[bytes]] = row_keys
+) -> dict[str, Examples]:
+    """Published splits overlap now and then: what test holds leaves valid and train, and what valid holds leaves train.
+
+    Rows of equal `key` count as equal.
+    """
     seen: set[bytes] = set()
     out: dict[str, Examples] = {}
     for name in ("test", "valid", "train"):
-        keys = row_keys(splits[name].tokens)
-        rows: Targets = np.array([i for i, key in enumerate(keys) if key not in seen], np.int64)
+        keys = key(splits[name].tokens)
+        rows: Targets = np.array([i for i, k in enumerate(keys) if k not in seen], np.int64)
         out[name] = splits[name][rows]
         seen.update(keys)
     return out

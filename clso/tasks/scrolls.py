@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from clso.data.reading import open_regular
 from clso.errors import DataError
 from clso.tasks import files
 from clso.tasks.base import Examples, Task, Tokens
@@ -25,6 +27,8 @@ __all__ = ["Question", "Scrolls"]
 
 _FILES = {"train": "train.jsonl", "test": "validation.jsonl"}
 _FIELDS = ("id", "input", "output")
+_MAX_RATIO = 100  # prose packs to a third or a quarter
+_SMALL = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Scrolls(Task):
         for number, line in enumerate(text.rstrip("\n").split("\n"), 1):  # strings may hold other ends of lines
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # too deeply nested
                 raise DataError("a line of SCROLLS is a JSON object", got=f"{where}, line {number}: {error}") from error
             if not isinstance(row, dict) or any(not isinstance(row.get(f), str) or not row[f] for f in _FIELDS):
                 raise DataError("a line of SCROLLS has id, input and output", got=f"{where}, line {number}")
@@ -122,17 +126,36 @@ class Scrolls(Task):
             folder = files.the_folder(self.options, "a data set of SCROLLS: its folder, or its .zip")
             return str(folder / name), files.read_text(folder / name)
         try:
-            with zipfile.ZipFile(path) as archive:
-                inside = [n for n in archive.namelist() if n.rsplit("/", 1)[-1] == name and "__MACOSX" not in n]
+            with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+                inside = [
+                    info
+                    for info in archive.infolist()
+                    if info.filename.rsplit("/", 1)[-1] == name and "__MACOSX" not in info.filename
+                ]
                 if len(inside) != 1:
                     raise DataError(f"the archive holds one {name}", got=f"{len(inside)} in {path}")
-                where = f"{path}/{inside[0]}"
+                where = f"{path}/{inside[0].filename}"
+                # No more than the stated size is ever unpacked.
+                if inside[0].file_size > _MAX_RATIO * inside[0].compress_size + _SMALL:
+                    rule = f"text in an archive unpacks to at most {_MAX_RATIO} times its size"
+                    raise DataError(rule, got=f"{where}: {inside[0].file_size:,} bytes")
                 return where, files.text_of(archive.read(inside[0]), where)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError("the archive can be read", got=f"{path}: {error}", remedy="Download it again.") from error
 
 
+# QuALITY's question has four options, after a blank line of its own: " (A) ...".
+_OPTIONS = re.compile(r"(?:[ \t]*\([A-Z]\)[^\n]*\n)+[ \t]*\n")
+
+
 def _document(text: str) -> bytes:
-    """What tells documents apart: the input without the question, which ends at the first blank line."""
+    """What tells documents apart: the input without the question, and whatever its ends of lines and white space.
+
+    A question ends at the first blank line; options of answers after it are part of it.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     question, blank, document = text.partition("\n\n")
-    return hashlib.sha256((document if blank else question).encode()).digest()
+    document = document.lstrip("\n")
+    if options := _OPTIONS.match(document):
+        document = document[options.end() :]
+    return hashlib.sha256(" ".join((document if blank else question).split()).encode()).digest()

@@ -15,15 +15,12 @@ from itertools import pairwise
 from clso.data.sources import TextFile
 
 __all__ = [
-    "BLANK_LINES",
     "MIN_RUN_BYTES",
     "Document",
     "divide",
     "split_file",
     "split_into_pieces",
-    "split_text",
     "unique",
-    "with_line_feeds",
 ]
 
 MIN_RUN_BYTES = 1_000
@@ -31,7 +28,7 @@ MIN_RUN_BYTES = 1_000
 _CHUNK = 1 << 20
 _SPACE = b" \t\n\r\f\v"
 _HEADING = re.compile(rb"^ = [^=\s](?:[^\n]*[^=\s])? = *\r?$", re.MULTILINE)
-BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
+_BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
 
 
 @dataclass(frozen=True)
@@ -68,22 +65,18 @@ def _digest(text: memoryview) -> bytes:
     for start in range(0, len(text), _CHUNK):
         chunk = held_back + bytes(text[start : start + _CHUNK])
         held_back = b"\r" if chunk.endswith(b"\r") else b""
-        digest.update(with_line_feeds(chunk.removesuffix(b"\r")))
+        digest.update(_with_line_feeds(chunk.removesuffix(b"\r")))
     return digest.digest()
 
 
-def with_line_feeds(data: bytes) -> bytes:
+def _with_line_feeds(data: bytes) -> bytes:
     """The text with "\\n" for every end of a line."""
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
 
 
 def split_file(file: TextFile) -> list[Document]:
     """The documents inside one file; their concatenation is the file, byte for byte."""
-    return split_text(file.data)
-
-
-def split_text(data: bytes) -> list[Document]:
-    """As `split_file`."""
+    data = file.data
     starts = [match.start() for match in _HEADING.finditer(data)]
     if starts:
         # White space before the first heading belongs to it; anything else there is a document of its own.
@@ -93,7 +86,7 @@ def split_text(data: bytes) -> list[Document]:
         # GPT-2's pre-tokenizer, which byte-level BPE shares, divides "\n\nFoo" before the last line end and
         # "\n\n Foo" before the space: cut there, the tokens are those of the text encoded whole. Only lines
         # of spaces may make a difference, for a document should end with its line.
-        ends = [match.end() for match in BLANK_LINES.finditer(data)]
+        ends = [match.end() for match in _BLANK_LINES.finditer(data)]
         before = [data[end - 2 : end] == b"\n\n" and data[end : end + 1] != b" " for end in ends]
         starts = _run_starts([end - is_before for end, is_before in zip(ends, before, strict=True)], len(data))
     if not starts or starts[0] != 0:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from clso.data.documents import Document, divide, split_file, split_into_pieces, unique
-from clso.data.overlap import passages, without_shared_text
+from clso.data.overlap import passage_digests, without_shared_text
 from clso.data.sources import Source
 
 __all__ = ["SPLITTER_VERSION", "choose_fitness", "fitness_share", "split_source"]
@@ -105,7 +105,7 @@ def _without_shared_text(splits: Splits) -> Splits:
     for role in ("test", "valid", "train"):
         kept[role] = without_shared_text(splits[role], held) if held else splits[role]
         if role != "train":
-            held.update(digest for document in kept[role] for digest, _ in passages(document))
+            held.update(digest for document in kept[role] for digest in passage_digests(document))
     return {role: kept[role] for role in ("train", "valid", "test")}
 
 

@@ -23,6 +23,8 @@ __all__ = ["OPERATORS", "TOKENS", "ListOps", "ListOpsLRA", "ListOpsOptions", "ev
 OPERATORS = ("[MAX", "[MIN", "[MED", "[SM")
 _END = "]"
 TOKENS = ("<pad>", *"0123456789", *OPERATORS, _END)
+_DIGITS = {str(digit): digit for digit in range(10)}
+_OPERATORS = frozenset(OPERATORS)
 _ID = {token: i for i, token in enumerate(TOKENS)}
 _FIRST_OPERATOR = _ID[OPERATORS[0]]
 _OPERATOR_SHARE = 0.25
@@ -121,20 +123,22 @@ def evaluate(tokens: Sequence[str]) -> int:
 
     Raises `DataError` where it is no well-formed expression.
     """
-    stack: list[tuple[str, list[int]]] = [("", [])]
+    values: list[int] = []
+    open_brackets: list[tuple[str, int]] = []  # operator, values before it
     for token in tokens:
-        if token in OPERATORS:
-            stack.append((token, []))
-        elif token == _END and len(stack) > 1 and stack[-1][1]:
-            operator, values = stack.pop()
-            stack[-1][1].append(_apply(operator, values))
-        elif len(token) == 1 and token in "0123456789":
-            stack[-1][1].append(int(token))
+        digit = _DIGITS.get(token)
+        if digit is not None:
+            values.append(digit)
+        elif token in _OPERATORS:
+            open_brackets.append((token, len(values)))
+        elif token == _END and open_brackets and len(values) > open_brackets[-1][1]:
+            operator, start = open_brackets.pop()
+            values[start:] = [_apply(operator, values[start:])]
         else:
             raise DataError("a ListOps expression holds digits, [MAX, [MIN, [MED, [SM and ]", got=token)
-    if len(stack) != 1 or len(stack[0][1]) != 1:
+    if open_brackets or len(values) != 1:
         raise DataError("a ListOps expression is one value, every bracket closed", got=" ".join(tokens)[:80])
-    return stack[0][1][0]
+    return values[0]
 
 
 def _apply(operator: str, values: list[int]) -> int:

@@ -86,12 +86,6 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
-        if self.data.startswith("text:") and self.data != "text:":
-            object.__setattr__(self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}")
-        if isinstance(self.options, Mapping) and isinstance(folder := self.options.get("folder"), str) and folder:
-            object.__setattr__(self, "options", {**self.options, "folder": absolute_path(folder)})
-        if self.checkpoint:
-            object.__setattr__(self, "checkpoint", absolute_path(self.checkpoint))
         for name, low in (
             ("gens", 1),
             ("pop", 2),
@@ -123,6 +117,17 @@ class RunConfig:
             raise ConfigError(
                 f"library {self.library} uses no checkpoint", got=self.checkpoint, remedy="Use --library warm with it."
             )
+
+        self._make_paths_absolute()
+
+    def _make_paths_absolute(self) -> None:
+        """A run goes on from any folder."""
+        if self.data.startswith("text:") and self.data != "text:":
+            object.__setattr__(self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}")
+        if isinstance(folder := self.options.get("folder"), str) and folder:
+            object.__setattr__(self, "options", {**self.options, "folder": absolute_path(folder)})
+        if self.checkpoint:
+            object.__setattr__(self, "checkpoint", absolute_path(self.checkpoint))
 
     @property
     def model_sizes(self) -> dict[str, Any]:

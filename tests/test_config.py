@@ -21,6 +21,20 @@ def test_toml_round_trip(tmp_path: Path) -> None:
     assert RunConfig.from_toml(write(tmp_path, "")) == RunConfig()
 
 
+def test_paths_mean_the_same_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = {"data": "text:t.txt", "library": "warm", "checkpoint": "best", "options": {"folder": "~/imdb", "depth": 3}}
+    recipe = write(tmp_path, RunConfig(**given).to_toml())  # type: ignore[arg-type]
+    monkeypatch.chdir("/")
+    config = RunConfig.from_toml(recipe)
+    assert config.data == f"text:{tmp_path / 't.txt'}"
+    assert config.checkpoint == str(tmp_path / "best")
+    assert config.options == {"folder": str(tmp_path / "home" / "imdb"), "depth": 3}
+    assert RunConfig().data == "python-stdlib"
+    assert RunConfig(data="text:").data == "text:"
+
+
 def test_integers_do_for_floats(tmp_path: Path) -> None:
     config = RunConfig.from_toml(write(tmp_path, "idle_s = 1"))
     assert config.idle_s == 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from clso.errors import DataError, RunFolderError
 from clso.language import token_blocks
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
+from clso.run import evolve
 from clso.winner import evaluate_run, export_run
 
 
@@ -69,9 +71,19 @@ def test_the_export_is_the_model_for_transformers_too(finished_run: Path, tmp_pa
         logits = theirs(blocks[:, :-1]).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), blocks[:, 1:].flatten()).item()
     assert loss == pytest.approx(text_loss(load_hf(finished_run / "best"), blocks), abs=1e-4)
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "hf" / "tokenizer.json"))
-    text = "Every crystal follows the narrow river.\n\nThe early letter"
-    assert tokenizer.encode(text) == corpus.encode(text)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    for text in ("Every crystal follows the narrow river.\n\nThe early letter", "one <|endoftext|> two"):
+        assert tokenizer.encode(text) == corpus.encode(text)
+
+
+def test_a_run_is_measured_from_any_folder(
+    tiny: RunConfig, english_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(english_path.parent)
+    evolve(replace(tiny, data=f"text:{english_path.name}", gens=1), tmp_path / "run")
+    here = evaluate_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert evaluate_run(Path("run")) == here
 
 
 def test_what_cannot_be_exported(finished_run: Path, finished_toy_run: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         cause = f"no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
@@ -137,6 +137,9 @@ def _state(tensors: dict[str, Tensor], config: HFConfig) -> dict[str, Tensor]:
             if _MASK.fullmatch(name):
                 continue
             raise ValueError(f"weights are floating-point numbers, got {name} in {value.dtype}")
+    last = f"{_PREFIX}h.{config.sizes.n_layers - 1}.ln_1.weight"
+    if last not in found:  # before as many layers are built as a damaged file may ask for
+        raise KeyError(last)
     with torch.device("meta"):
         names = list(GPT2(config.sizes).state_dict())
     state = {}

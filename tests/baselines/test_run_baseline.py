@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from baselines.kneser_ney import KneserNey
 from clso.baseline import run_baseline
 from clso.config import RunConfig
 from clso.data import load_corpus
@@ -60,6 +61,18 @@ def test_the_unigram_is_the_cross_entropy_of_counts(tiny: RunConfig, ngram: tupl
     targets = token_blocks(corpus.tokens("test"), tiny.n_positions)[:, 1:].numpy()
     loss = -np.log((counts[targets] + 0.5) / (counts.sum() + 0.5 * corpus.vocab_size)).mean()
     assert ngram[1]["unigram"]["test_loss"] == pytest.approx(loss, abs=0.02)
+
+
+def test_ngrams_are_scored_on_the_models_targets(tiny: RunConfig, ngram: tuple[Path, dict[str, Any]]) -> None:
+    """Block by block, as `token_blocks` cuts for every model; what is left after the last whole block is no target."""
+    corpus = load_corpus(tiny.data, tiny.tokenizer)
+    model = KneserNey(3).fit(corpus.tokens("train"), corpus.vocab_size)
+    for split in ("valid", "test"):
+        tokens = corpus.tokens(split)
+        blocks = token_blocks(tokens, tiny.n_positions).numpy()
+        assert blocks[:, 1:].size < len(tokens) - 1  # there is a rest
+        loss = float(np.mean([model.loss(block) for block in blocks]))
+        assert ngram[1]["kn3"][f"{split}_loss"] == pytest.approx(loss, rel=1e-9)
 
 
 def test_random_search_measures_as_many_genomes_as_asked(

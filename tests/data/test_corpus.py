@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,6 +197,39 @@ def test_too_short_text_says_what_there_is_and_what_is_needed(cache: Path, tmp_p
     with pytest.raises(DataError, match=r"every split needs 258 tokens.*\d+ tokens") as caught:
         load_corpus(f"text:{path}", "bpe:300")
     assert "\n" not in str(caught.value)
+
+
+def test_the_length_asked_for_is_above_the_one_given(cache: Path, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(200)]
+    whole = "\n".join(" ".join(rng.choices(words, k=rng.choice([3, 60, 160]))) for _ in range(300))
+    path, refused = tmp_path / "t.txt", 0
+    for n in range(500, 8000, 500):
+        path.write_text(whole[:n])
+        try:
+            load_corpus(f"text:{path}", "bytes")
+        except DataError as error:
+            refused += 1
+            given, asked = (int(re.search(p, str(error))[1]) for p in (r"got '(\d+)", r"about (\d+)"))  # type: ignore[index]
+            assert asked > given
+    assert refused
+
+
+def test_a_given_split_that_is_too_short_is_named(cache: Path, tmp_path: Path, text: Callable[[int, int], str]) -> None:
+    for seed, (role, n) in enumerate({"train": 3000, "valid": 500, "test": 9}.items()):
+        (tmp_path / f"{role}.txt").write_text(text(n, seed), encoding="utf-8")
+    with pytest.raises(DataError, match="Give a longer test text"):
+        load_corpus(f"text:{tmp_path}", "bytes")
+
+
+def test_the_manifest_counts_what_was_left_out(cache: Path, folder: Path) -> None:
+    for name in ("a", "b"):
+        (folder / f"{name}.txt").write_bytes("déjà vu".encode("latin-1"))
+    for _ in range(2):  # made, and from the cache
+        spec = load_corpus(f"text:{folder}", "bytes").spec
+        assert spec["n_files"] == 41
+        assert spec["left_out"]["not UTF-8"] == 2
+        assert sum(spec["left_out"].values()) == 3
 
 
 def test_unknown_split_suggests_the_nearest(cache: Path, text_file: Path) -> None:

@@ -82,6 +82,17 @@ def test_chunks_and_batches_change_no_token(
     assert n_tokens == [len(ids) for ids in whole]
 
 
+@pytest.mark.parametrize("kind", ["bpe", "gpt2", "bytes"])
+def test_every_tokenizer_is_one_of_the_tokenizers_library(
+    kind: str, bpe: BpeTokenizer, text: Callable[[int, int], str]
+) -> None:
+    tokenizer: TextTokenizer = {"bpe": lambda: bpe, "gpt2": _gpt2, "bytes": BytesTokenizer}[kind]()
+    theirs = BpeTokenizer(tokenizer.json_text)
+    for sample in (text(300, 1), "a <|endoftext|> b", " \r\n\u05e9 \U0001f600 don't  do\n\n\n that  ", "\0\x7f\xad"):
+        assert theirs.encode(sample) == tokenizer.encode(sample)
+        assert theirs.decode(theirs.encode(sample)) == sample
+
+
 def test_text_without_a_safe_cut_is_still_encoded_whole(bpe: BpeTokenizer) -> None:
     text = "é" * 50_000 + " " * 50_000
     n_tokens: list[int] = []

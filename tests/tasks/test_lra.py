@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,23 @@ def test_the_arenas_own_text_files(tmp_path: Path) -> None:
         load_task("lra-text", {"folder": str(tmp_path)}).split("train")
 
 
+def test_fields_of_any_length_are_read(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    for name in ("train", "val", "test"):
+        rows = [f"{name} {i} {'x' * 200_000}\t{i}" for i in range(2)]
+        (tmp_path / f"reviews_{name}.tsv").write_text("\n".join(["Source\tTarget", *rows]) + "\n")
+    task = load_task("lra-text", {"folder": str(tmp_path), "max_length": 300_000})
+    assert task.split("train").tokens.shape == (2, 200_000 + len("train 0 "))
+    assert csv.field_size_limit() == before
+
+
+def test_reviews_that_differ_in_white_space_are_in_one_split(tmp_path: Path) -> None:
+    imdb(tmp_path)
+    (tmp_path / "train" / "neg" / "98_3.txt").write_bytes(b"neg  test\r\n\xc3\xa9 0\r\n")
+    found = load_task("lra-text", {"folder": str(tmp_path)})
+    assert len(found.split("train")) + len(found.split("valid")) == 40
+
+
 def retrieval(folder: Path) -> None:
     for name, n in (("train", 4), ("eval", 2), ("test", 2)):
         rows = [f'{i % 2}.0\tP{i}\tQ{i}\t{name} "{i}\tsecond text {i}' for i in range(n)]
@@ -80,6 +98,25 @@ def test_listops(tmp_path: Path) -> None:
     task = load_task("lra-listops", {"folder": str(tmp_path)})
     assert task.text(task.split("test").tokens[4]) == "[MAX 2 4 ]"
     assert task.split("test").targets.tolist() == [2, 2, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("( [MAX 2\t3", "every bracket closed"),
+        ("( ( ( [MIN 8 ) 9 ) ] )\t1", "the value of the expression is 8"),
+        ("1 2\t1", "is one value"),
+        ("[MAX ]\t1", "expression holds digits"),
+        ("7\tseven", "the value of the expression is 7"),
+    ],
+)
+def test_every_row_of_listops_is_checked(tmp_path: Path, row: str, message: str) -> None:
+    listops(tmp_path)
+    rows = [f"( ( ( [SM {i % 10} ) {i // 10} ) ] )\t{(i % 10 + i // 10) % 10}" for i in range(10, 100)]
+    (tmp_path / "basic_train.tsv").write_text("\n".join(["Source\tTarget", *rows * 2, row]) + "\n")
+    with pytest.raises(DataError, match=message) as caught:
+        load_task("lra-listops", {"folder": str(tmp_path)}).split("train")
+    assert "line 182" in str(caught.value)
 
 
 def cifar(folder: Path, n: int = 4) -> None:

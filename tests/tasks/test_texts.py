@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -58,6 +60,15 @@ def test_damaged_books(tmp_path: Path, path: str, text: str | None, message: str
         load_task("pg19", {"folder": str(tmp_path)}).split("train")
 
 
+def test_a_book_of_test_with_other_ends_of_lines_leaves_train(tmp_path: Path) -> None:
+    books(tmp_path)
+    test = (tmp_path / "test" / "13.txt").read_text()
+    (tmp_path / "train" / "11.txt").write_bytes(("\r\n" + test.replace(" ", "\r\n")).encode())
+    found = load_task("pg19", {"folder": str(tmp_path), "block": 32})
+    only = load_task("pg19", {"folder": str(tmp_path), "block": 32, "max_books": 1})
+    assert len(found.split("train")) == len(only.split("train"))
+
+
 def row(number: int, document: int, answer: str) -> dict[str, object]:
     text = f"What about {number}?\n\nDocument {document}.\n\nIts second part\u2028goes on."
     return {"id": f"q{number}", "pid": f"q{number}_{answer}", "input": text, "output": answer}
@@ -102,10 +113,59 @@ def test_scrolls(tmp_path: Path, packed: bool) -> None:
     assert task.answer_text(tokens[26:]) == "It is "  # type: ignore[attr-defined]
 
 
+QUESTIONS = {
+    "qasper": "What does {k} say?\n\n",
+    "quality": "What does {k} say?\n\n (A) one{k}\n (B) two\n (C) {k}\n (D) four\n\n\n",
+    "no question": "",
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_no_document_is_in_two_splits(tmp_path: Path, question: str, end: str) -> None:
+    def lines(articles: range) -> str:
+        made = []
+        for a in articles:
+            for k in range(4):
+                text = f"{question.format(k=f'{a}-{k}')}Article {a}.\n\n" + f"Word{a} and more. " * 9
+                row = {"id": f"{a}_{k}", "input": text.replace("\n", end if k % 2 else "\n"), "output": f"yes {k}"}
+                made.append(json.dumps(row) + "\n")
+        return "".join(made)
+
+    (tmp_path / "train.jsonl").write_text(lines(range(12)))
+    (tmp_path / "validation.jsonl").write_text(lines(range(10, 14)))  # two of train's
+    task = load_task("scrolls", {"folder": str(tmp_path)})
+    found = {
+        name: {int(re.search(rb"Article (\d+)", bytes(int(t) - 1 for t in r if 0 < t <= 256))[1]) for r in rows.tokens}  # type: ignore[index]
+        for name, rows in ((name, task.split(name)) for name in ("train", "valid", "test"))
+    }
+    assert found["train"] | found["valid"] == set(range(10))
+    assert not found["train"] & found["valid"]
+    assert found["test"] == set(range(10, 14))
+
+
+def test_an_archive_that_unpacks_too_far_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "qasper.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("train", "validation"):
+            archive.writestr(f"qasper/{name}.jsonl", bytes(8 << 20))
+    with pytest.raises(DataError, match="at most 100 times its size"):
+        load_task("scrolls", {"folder": str(path)}).split("train")
+
+
+def test_a_pipe_is_no_data_set(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "qasper.zip")
+    os.mkfifo(tmp_path / "train.jsonl")
+    for folder in (tmp_path / "qasper.zip", tmp_path):
+        with pytest.raises(DataError, match="regular file, no pipe"):
+            load_task("scrolls", {"folder": str(folder)}).split("train")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, r"train\.jsonl: No such file"),
+        ("[" * 100_000, "is a JSON object"),
         ("{", r"is a JSON object; got .*line 1"),
         ("[]", "has id, input and output"),
         ('{"id": "a", "input": "b", "output": null}', "has id, input and output"),

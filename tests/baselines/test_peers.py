@@ -15,6 +15,7 @@ from baselines.mamba import Mamba, MambaConfig
 from baselines.performer import FavorAttention
 from baselines.rwkv import RWKV, wkv
 from baselines.transformer import Transformer
+from clso import plugins
 from clso.models.layers import CausalAttention, init_weights
 from clso.models.sequence import SequenceConfig
 
@@ -165,3 +166,22 @@ def test_mamba_is_that_of_transformers() -> None:
         for block in theirs.layers:
             expected = block(expected)
         torch.testing.assert_close(model.body(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rwkv", "mamba", "performer", "linformer"])
+def test_long_sequences_in_low_precision(name: str) -> None:
+    """Finite, and near float64, at 2,048 tokens."""
+    kind = plugins.load("models", name).value
+
+    def logits(dtype: torch.dtype) -> Tensor:
+        model = kind(kind.Config(vocab_size=16, d_model=16, n_layers=2, n_heads=2, n_positions=2048, n_classes=0))
+        model.init_weights(torch.Generator().manual_seed(0))
+        tokens = torch.randint(16, (1, 2048), generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            out: Tensor = model.to(dtype)(tokens).double()
+        return out
+
+    exact = logits(torch.float64)
+    for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, 0.1)):
+        error = (logits(dtype) - exact).norm() / exact.norm()
+        assert error < tolerance  # false for NaN, too

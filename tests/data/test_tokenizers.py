@@ -86,7 +86,7 @@ def test_chunks_and_batches_change_no_token(
 def test_every_tokenizer_is_one_of_the_tokenizers_library(
     kind: str, bpe: BpeTokenizer, text: Callable[[int, int], str]
 ) -> None:
-    tokenizer: TextTokenizer = {"bpe": lambda: bpe, "gpt2": _gpt2, "bytes": BytesTokenizer}[kind]()
+    tokenizer: TextTokenizer = bpe if kind == "bpe" else _gpt2() if kind == "gpt2" else BytesTokenizer()
     theirs = BpeTokenizer(tokenizer.json_text)
     for sample in (text(300, 1), "a <|endoftext|> b", " \r\n\u05e9 \U0001f600 don't  do\n\n\n that  ", "\0\x7f\xad"):
         assert theirs.encode(sample) == tokenizer.encode(sample)

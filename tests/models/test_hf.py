@@ -227,7 +227,7 @@ def test_shards(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "index",
-    (
+    [
         "{",
         "[]",
         "{}",
@@ -236,7 +236,7 @@ def test_shards(tmp_path: Path) -> None:
         '{"weight_map": {"a": "../model.safetensors"}}',
         '{"weight_map": {"a": "missing.safetensors"}}',
         "[" * 100_000,
-    ),
+    ],
 )
 def test_a_damaged_index_of_shards_is_one_line(folder: Path, index: str) -> None:
     (folder / "model.safetensors").rename(folder.parent / "model.safetensors")

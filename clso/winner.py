@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,18 @@ def evaluate_run(
     split: str = "test",
     device: str = "auto",
     cache_dir: Path | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """`loss` (nats per token), `n_tokens` and `split` of a run's winner, on its own text or on another.
 
-    Raises `RunFolderError` for a run without a winner, `DataError` for a text that cannot be used.
+    `progress` receives a line a step of reading another text. Raises `RunFolderError` for a run without a winner,
+    `DataError` for a text that cannot be used.
     """
     where = resolve_device(device)
     folder = RunFolder.open(path)
     model = load_model(_winner(folder), device=where)
     corpus = _corpus(folder, cache_dir)
-    tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data)[split]
+    tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
     return {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
 

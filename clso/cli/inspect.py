@@ -28,7 +28,7 @@ def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool
     """Load the winner of RUN from disk and state its loss on a split, in nats per token."""
     from clso.winner import evaluate_run
 
-    found = evaluate_run(run, data=data, split=split, device=device)
+    found = evaluate_run(run, data=data, split=split, device=device, progress=lambda line: click.echo(line, err=True))
     if as_json:
         click.echo(json.dumps(found))
     else:

@@ -111,15 +111,18 @@ def load_corpus(
     return _load(read_source(data, report), data, tokenizer, wanted, cache_dir, report)
 
 
-def load_text_tokens(corpus: Corpus, data_spec: str) -> dict[str, Tokens]:
+def load_text_tokens(corpus: Corpus, data_spec: str, progress: Progress | None = None) -> dict[str, Tokens]:
     """Tokens of another text under `corpus`'s tokenizer, for every split of `SPLITS`; cached beside `corpus`.
+
+    `progress` receives one line a step, among them what was left out of the text.
 
     Raises:
         DataError: as `load_corpus`.
     """
     cache_dir = corpus._folder.parent.parent
-    source = read_source(data_spec, _silent)
-    other = _load(source, data_spec, corpus.spec["tokenizer"], corpus._tokenizer, cache_dir, _silent)
+    report = progress or _silent
+    source = read_source(data_spec, report)
+    other = _load(source, data_spec, corpus.spec["tokenizer"], corpus._tokenizer, cache_dir, report)
     return {split: other.tokens(split) for split in SPLITS}
 
 
@@ -182,7 +185,7 @@ def fixed_tokenizer(spec: TokenizerSpec) -> TextTokenizer:
 
 
 def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, report: Progress) -> Sidecar:
-    splits = split_source(source)
+    splits = split_source(source, report)
     tokenizer = _make_tokenizer(splits["train"], wanted, report)
     dtype = token_dtype(tokenizer.vocab_size)
     files: dict[str, FileCheck] = {}

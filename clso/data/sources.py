@@ -166,7 +166,8 @@ def _folder(root: Path) -> Source:
         files = tuple(_text_files(root, roles, roles, left_out, notes))
         for role in sorted(given):
             if not any(file.data.strip() for file in files if file.role == role):
-                raise DataError(f"the {role} text is empty, binary or not UTF-8", got=str(root))
+                reasons = f": {_listed(left_out)}" if left_out else ""
+                raise DataError(f"the {role} text is empty, or no text", got=f"{root}{reasons}")
         description = f"text:{root} (train, valid and test given)"
         return Source("splits", files, description, _frozen(left_out), tuple(notes))
     files = tuple(_text_files(root, names, {}, left_out, notes))

@@ -23,7 +23,7 @@ from itertools import accumulate
 
 from clso.data.documents import Document, divide, split_file, split_into_pieces, unique
 from clso.data.overlap import passage_digests, without_shared_text
-from clso.data.sources import Source
+from clso.data.sources import Progress, Source
 
 __all__ = ["SPLITTER_VERSION", "choose_fitness", "fitness_share", "split_source"]
 
@@ -38,8 +38,11 @@ MIN_SLICE_TOKENS = 1_024  # a slice should span several blocks of 128
 Splits = dict[str, list[Document]]
 
 
-def split_source(source: Source) -> Splits:
-    """Documents of "train", "valid" and "test". A split may be empty if there is too little text."""
+def split_source(source: Source, progress: Progress = lambda _: None) -> Splits:
+    """Documents of "train", "valid" and "test". A split may be empty if there is too little text.
+
+    `progress` receives a line if text that one split shares with another was taken out.
+    """
     if source.layout == "splits":
         splits = {role: _documents_of_role(source, role) for role in ("train", "valid", "test")}
     elif source.layout == "file":
@@ -47,9 +50,12 @@ def split_source(source: Source) -> Splits:
     else:
         documents = unique((Document(memoryview(file.data)) for file in source.files), set())
         splits = _by_hash(documents) or _contiguous(documents)
-    splits = _without_duplicates(splits)
+    splits = _without_duplicates(given := splits)
     if not source.whole_files:
         splits = _without_shared_text(splits)
+    for role, others in (("train", "valid or test"), ("valid", "test")):
+        if (n_bytes := _n_bytes(given[role]) - _n_bytes(splits[role])) > 0:
+            progress(f"{role}: {n_bytes:,} bytes taken out that {others} holds, or that repeat")
     return _without_duplicates({**splits, "train": _fine_enough(splits["train"])})
 
 
@@ -97,6 +103,10 @@ def _without_duplicates(splits: Splits) -> Splits:
     seen: set[bytes] = set()
     kept = {role: unique(splits[role], seen) for role in ("test", "valid", "train")}
     return {role: kept[role] for role in ("train", "valid", "test")}
+
+
+def _n_bytes(documents: list[Document]) -> int:
+    return sum(map(len, documents))
 
 
 def _without_shared_text(splits: Splits) -> Splits:

@@ -94,7 +94,7 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        cause = f"no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
+        cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
             got=f"{type(error).__name__}: {cause}",

@@ -75,8 +75,8 @@ def test_bad_options_of_evolve(clso: Any, recipe: Path, tmp_path: Path, options:
     [
         (b"", "the text is empty"),
         (b" \n\n\t\n", "the text is empty"),
-        (bytes(range(256)) * 50, "binary or not UTF-8"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary or not UTF-8"),
+        (bytes(range(256)) * 50, "the file is no text: binary"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is no text: binary"),
         (b"One line, and no more.\n", "too short"),
         (b"word " * 500, "too short"),
     ],

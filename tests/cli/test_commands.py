@@ -136,7 +136,7 @@ def test_evaluate(clso: Any, finished_run: Path, other_english_path: Path) -> No
 def test_export(clso: Any, finished_run: Path, tmp_path: Path) -> None:
     assert clso("export", finished_run, tmp_path / "hf", "--format", "hf").code == 0
     names = {p.name for p in (tmp_path / "hf").iterdir()}
-    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert "new folder" in clso("export", finished_run, tmp_path / "hf").error
 
 

@@ -81,3 +81,16 @@ def test_copies_in_a_folder_differ_in_their_ends_of_lines(text: Text) -> None:
     for role in ("valid", "test"):
         assert found[role]
         assert shared(found[role], found["train"]) == 0
+
+
+def test_what_is_taken_out_is_told(text: Text) -> None:
+    train, valid, test = (paragraphs(text, n, seed) for seed, n in enumerate((40, 20, 20)))
+    parts = {"train": train + "\n" + test, "valid": valid, "test": test}
+    said: list[str] = []
+    made = tuple(TextFile(role, data.encode(), role) for role, data in parts.items())
+    split_source(Source("splits", made, ""), said.append)
+    assert len(said) == 1
+    assert said[0].startswith("train: ")
+    said.clear()
+    split_source(Source("splits", tuple(file for file in made if file.role != "test"), ""), said.append)
+    assert not said

@@ -233,3 +233,10 @@ def test_empty_split_file_is_named(tmp_path: Path) -> None:
         (tmp_path / f"{role}.txt").write_text(text)
     with pytest.raises(DataError, match="the test text is empty"):
         read(f"text:{tmp_path}")
+
+
+def test_a_split_that_is_no_text_says_why(tmp_path: Path) -> None:
+    for role in ("train", "valid", "test"):
+        (tmp_path / f"{role}.txt").write_text("some text", encoding="utf-16-le" if role == "valid" else "utf-8")
+    with pytest.raises(DataError, match=r"valid text is empty.*valid\.txt: .*UTF-16 without a byte order mark"):
+        read(f"text:{tmp_path}")

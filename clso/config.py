@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from clso.conversion import as_index
 from clso.errors import ConfigError
 from clso.plugins import absolute, absolute_path
 
@@ -95,9 +96,7 @@ class RunConfig:
             ("patience", 0),
             ("seed", 0),
         ):
-            value = getattr(self, name)
-            if value < low:
-                raise ConfigError(f"{name} is at least {low}", got=value)
+            object.__setattr__(self, name, as_index(getattr(self, name), name, least=low))
         if not isinstance(self.options, Mapping) or any(type(v) not in _SCALARS for v in self.options.values()):
             raise ConfigError("options are strings, numbers, true or false", got=self.options)
         if not 0 <= self.idle_s < math.inf:

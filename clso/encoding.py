@@ -14,8 +14,14 @@ from clso.space import Genome
 __all__ = ["Encoder"]
 
 
+_MAX_COLUMNS = 4096  # of one gene's alleles
+
+
 class Encoder:
     """Genomes to features: per gene, the one-hot allele and the allele's descriptor.
+
+    A gene of more than 4,096 choices (a seed, a row's number) has as many columns, for equal ranges of its alleles: a column
+    for each would take gigabytes, and see one row each.
 
     Descriptors are standardised over the alleles of their gene (a constant one becomes 0), so that units
     such as ranks and norms do not decide how strongly an estimator regularises them.
@@ -33,17 +39,20 @@ class Encoder:
         given = [None] * len(self.n_choices) if descriptors is None else list(descriptors)
         if len(given) != len(self.n_choices):
             raise ConfigError(f"{len(self.n_choices)} genes need as many descriptors", got=len(given))
-        tables = [_allele_features(n, d) for n, d in zip(self.n_choices, given, strict=True)]
-        starts = np.cumsum([0, *(table.shape[1] for table in tables)])
+        tables = [_standardised(n, d) for n, d in zip(self.n_choices, given, strict=True)]
+        n_columns = [min(n, _MAX_COLUMNS) for n in self.n_choices]
+        starts = np.cumsum([0, *(n + table.shape[1] for n, table in zip(n_columns, tables, strict=True))])
         self.n_features = int(starts[-1])
         self._limits = np.array(self.n_choices)
+        self._n_columns = np.array(n_columns)
         self._fits_bytes = max(self.n_choices) <= 256
+        self._is_small = max(self.n_choices) <= _MAX_COLUMNS
         self._one_hot = starts[:-1]  # column of each gene's first allele
         # Gene, its descriptors' columns, and their values by allele; for most genes there are none.
         self._described = [
-            (g, slice(start + n, start + table.shape[1]), table[:, n:])
-            for g, (n, start, table) in enumerate(zip(self.n_choices, starts, tables, strict=False))
-            if table.shape[1] > n
+            (g, slice(start + n, start + n + table.shape[1]), table)
+            for g, (n, start, table) in enumerate(zip(n_columns, starts, tables, strict=False))
+            if table.shape[1]
         ]
 
     def encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
@@ -62,20 +71,21 @@ class Encoder:
         if ((g < 0) | (g >= self._limits)).any():
             raise GenomeError("an allele is at least 0 and below its gene's number of choices")
         features = np.zeros((len(g), self.n_features), np.float32)
-        features[np.arange(len(g))[:, None], self._one_hot + g] = 1
+        columns_of = g if self._is_small else g * self._n_columns // self._limits
+        features[np.arange(len(g))[:, None], self._one_hot + columns_of] = 1
         for gene, columns, values in self._described:
             features[:, columns] = values[g[:, gene]]
         return features
 
 
-def _allele_features(n_choices: int, descriptor: npt.NDArray[Any] | None) -> npt.NDArray[np.float32]:
-    one_hot = np.eye(n_choices, dtype=np.float32)
+def _standardised(n_choices: int, descriptor: npt.NDArray[Any] | None) -> npt.NDArray[np.float32]:
+    """The descriptors of one gene's alleles (n_choices, k), standardised; k is 0 if there are none."""
     if descriptor is None:
-        return one_hot
+        return np.empty((n_choices, 0), np.float32)
     d = np.asarray(descriptor, dtype=np.float64)
     if d.ndim != 2 or len(d) != n_choices or not np.isfinite(d).all():
         raise ConfigError(f"descriptors are finite, of shape ({n_choices}, k)", got=d.shape)
     spread = d.std(axis=0)
     constant = spread <= 1e-9 * np.abs(d).max(axis=0, initial=0.0)
     scaled = np.where(constant, 0.0, (d - d.mean(axis=0)) / np.where(constant, 1.0, spread))
-    return np.concatenate([one_hot, scaled.astype(np.float32)], axis=1)
+    return scaled.astype(np.float32)

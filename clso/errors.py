@@ -16,7 +16,11 @@ __all__ = [
     "MissingDependencyError",
     "PluginError",
     "RunFolderError",
+    "SearchWarning",
 ]
+
+
+_MAX_SHOWN = 2000  # characters of a value in a message
 
 
 class ClsoError(Exception):
@@ -26,8 +30,17 @@ class ClsoError(Exception):
 
     def __init__(self, rule: str, *, got: object = None, remedy: str = "") -> None:
         self.rule, self.got, self.remedy = rule, got, remedy
-        message = rule if got is None else f"{rule}; got {got!r}"
+        message = rule if got is None else f"{rule}; got {_shown(got)}"
         super().__init__(f"{message}. {remedy}".rstrip() if remedy else message)
+
+
+def _shown(got: object) -> str:
+    """What was got, as text: its `repr`, cut where it is long, for it may be a whole array, or a number of 5,000 digits."""
+    try:
+        text = repr(got)
+    except Exception:  # a user's own may raise anything
+        return f"an object of type {type(got).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 class ConfigError(ClsoError):
@@ -66,3 +79,7 @@ class EvaluationError(ClsoError):
     """Every candidate of a run failed, so that there is no winner."""
 
     exit_code = 1
+
+
+class SearchWarning(UserWarning):
+    """A search does less than it was asked to, for a reason that the message states."""

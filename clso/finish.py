@@ -146,7 +146,7 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
             more = {"states": found} if (found := states_of(space, folder.path / "best")) else {}
     else:
         with ledger.phase("test"):
-            more = space.conclude(winner.genome, folder.path / "best")
+            more = search.objectives.checked.conclude(winner.genome, folder.path / "best")
             best = best | more.pop("best", {})
     result = {
         "best": {"genome": list(winner.genome), "alleles": space.describe(winner.genome), **best},
@@ -166,6 +166,6 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
     else:
-        result["optimum"] = space.optimum
+        result["optimum"] = search.objectives.checked.optimum()
     folder.write_json("result.json", result)
     return result

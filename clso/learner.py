@@ -12,11 +12,16 @@ from clso.encoding import Encoder
 from clso.packing import pack_rows, unpack_rows
 from clso.space import Genome
 
-__all__ = ["Estimator", "Learner"]
+__all__ = ["Estimator", "Learner", "random_state"]
 
 Floats = npt.NDArray[np.float64]
 
 _MAX_FIT_ROWS = 512  # the latest observations; bounds the time of a fit in long runs
+
+
+def random_state(seed: int) -> int:
+    """A seed of any size as one that scikit-learn takes: itself below 2^32, a hash of it otherwise."""
+    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 class Estimator(Protocol):
@@ -32,7 +37,7 @@ class Learner:
     def __init__(
         self, make_estimator: Callable[[int], Estimator], encoder: Encoder, *, seed: int, refit_every: int
     ) -> None:
-        self._make_estimator, self._encoder, self._seed = make_estimator, encoder, seed
+        self._make_estimator, self._encoder, self._random_state = make_estimator, encoder, random_state(seed)
         self._refit_every = refit_every
         self._estimator: Estimator | None = None
         self._rows: list[tuple[Genome, float]] = []  # the rows of the last fit, then those learnt since
@@ -84,7 +89,7 @@ class Learner:
         rows = self._rows[: self._n_fit]
         new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
         self._features = np.concatenate([self._features, new])
-        self._estimator = self._make_estimator(self._seed)
+        self._estimator = self._make_estimator(self._random_state)
         self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:

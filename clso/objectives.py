@@ -14,10 +14,13 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from clso.checked_space import CheckedSpace
 from clso.energy.window import MIN_UPDATES
-from clso.errors import ConfigError, PluginError
+from clso.errors import ConfigError, EvaluationError
+from clso.evaluation.evaluator import measure
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, Objective, SearchSpace
 
@@ -75,20 +78,25 @@ class Objectives:
         """The limit of each objective, infinite where there is none."""
         return tuple(self.limits.get(name, math.inf) for name in self.names)
 
+    def excess(self, genome: Genome) -> tuple[float, ...]:
+        """By how much each known cost of `genome` is above its limit, as a constraint: kept if it is <= 0."""
+        if not self.limits.keys() - {ENERGY}:
+            return ()
+        costs = self.costs(genome)
+        return tuple(costs[name] - limit for name, limit in self.limits.items() if name != ENERGY)
+
     def within(self, genome: Genome) -> bool:
         """Whether the known costs of `genome` keep their limits."""
-        if not self.limits.keys() - {ENERGY}:
-            return True
-        costs = self.costs(genome)
-        return all(costs[name] <= limit for name, limit in self.limits.items() if name != ENERGY)
+        return all(value <= 0 for value in self.excess(genome))
 
     def costs(self, genome: Genome) -> dict[str, float]:
         """The space's costs. Raises `PluginError` where one that it names is missing or not finite."""
-        costs = self.space.costs(genome)
-        for name in self.space.cost_names:
-            if not math.isfinite(costs.get(name, math.nan)):
-                raise PluginError(f"costs of space {self.space.name!r} have a finite {name}", got=costs.get(name))
-        return costs
+        return self.checked.costs(genome)
+
+    @cached_property
+    def checked(self) -> CheckedSpace:
+        """The space, its answers checked."""
+        return CheckedSpace(self.space)
 
     def check(self) -> None:
         """Raises `ConfigError` where a cost that is an objective seems to be the same for all genomes."""
@@ -123,7 +131,7 @@ class Objectives:
 
     def _draw(self) -> list[Genome]:
         rng = random.Random(0)
-        return [*self.space.seeds(), *(self.space.sample(rng) for _ in range(_DRAWS))]
+        return [*self.checked.seeds(), *(self.checked.sample(rng) for _ in range(_DRAWS))]
 
 
 class CompleteObjective:
@@ -139,10 +147,12 @@ class CompleteObjective:
         self._inner, self._objectives = objective, objectives
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-        evaluations = self._inner.evaluate(genomes, fidelity)
+        evaluations = measure(self._inner, genomes, fidelity)
         return evaluations if fidelity else [self._complete(e) if e.ok else e for e in evaluations]
 
     def _complete(self, evaluation: Evaluation) -> Evaluation:
+        if len(evaluation.values) != 1:
+            raise EvaluationError("an objective measures one value, the loss", got=evaluation.values)
         costs, names = dict(self._objectives.costs(evaluation.genome)), self._objectives.names
         costs[LOSS] = evaluation.value
         if ENERGY in names:

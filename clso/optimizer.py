@@ -9,15 +9,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from clso import plugins
+from clso.checked_space import CheckedSpace
 from clso.choices import Choices
+from clso.conversion import as_float, as_index, as_seed, plain
 from clso.encoding import Encoder
 from clso.engine import Engine, EngineConfig
-from clso.errors import ConfigError
+from clso.errors import ConfigError, EvaluationError, SearchWarning
 from clso.evaluation.results import Evaluation
 from clso.screening import Estimator, Rank, Screener, Screening
 from clso.space import Genome, SearchSpace
@@ -27,6 +31,12 @@ __all__ = ["Callback", "Optimizer", "Result", "minimize"]
 _BATCH = 8  # evaluations between two looks at the surrogate: audits are ranked within a batch
 _POOL = 20
 _MIN_OBSERVATIONS = 16
+
+
+class _Without(Enum):
+    """Tells a value that was not given from one that is None."""
+
+    VALUE = 0
 
 
 class Optimizer:
@@ -50,7 +60,7 @@ class Optimizer:
         batch: int = _BATCH,
         pool: int = _POOL,
         refit_every: int = 1,
-        rank: Callable[[list[Genome]], Rank | None] = lambda candidates: None,
+        rank: Callable[[list[Genome]], Rank | None] | None = None,
     ) -> None:
         """
         Args:
@@ -63,19 +73,20 @@ class Optimizer:
             batch: how many candidates `ask` picks at a time.
             pool: children bred, once the surrogate is trusted, for each one that is measured.
             refit_every: proposals between two fits of the surrogate.
-            rank: how predicted values order given candidates; by themselves where it returns None.
+            rank: how predicted values order given candidates; by themselves without it, or where it returns None.
 
         Raises:
             ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an unknown surrogate.
         """
-        if batch < 1 or pool < 1:
-            raise ConfigError("a batch and a pool hold at least one candidate", got=(batch, pool))
+        batch, pool = as_index(batch, "batch", least=1), as_index(pool, "pool", least=1)
+        seed = as_seed(seed)
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
-        seeds = self.space.seeds() if seeds is None else seeds
+        checked = CheckedSpace(self.space)
+        seeds = checked.seeds() if seeds is None else seeds
         self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
-        encoder = Encoder([len(g) for g in self.space.genes], self.space.descriptors())
+        encoder = Encoder(checked.sizes, checked.descriptors())
         self.screener = Screener(
             surrogate,
             encoder,
@@ -107,16 +118,22 @@ class Optimizer:
         return self.space.decode(genome)
 
     def ask(self, n: int = 1) -> list[Genome]:
-        """`n` genomes to measure, distinct and never handed out before; fewer only where the space is exhausted.
+        """`n` genomes to measure, distinct and never handed out before; fewer only if the space is exhausted, or, with a
+        `SearchWarning`, if thousands of draws found no more that meet its constraints.
 
         Several may be out at a time, and be told in any order; one whose measurement was lost is not asked again.
+
+        Raises:
+            ConfigError: no genome meets the constraints, or none was found.
         """
-        if n < 1:
-            raise ConfigError("ask for at least one genome", got=n)
+        n = as_index(n, "how many genomes to ask for", least=1)
         while len(self._queue) < n:
             wanted = max(n - len(self._queue), self._batch)
             candidates, screening = self.propose(self.screener.pool_for(wanted), at_least=wanted)
+            if not candidates and not self.engine.n_evaluated and not self._pending:
+                raise self.nothing_feasible()
             if not candidates:
+                self.warn_of_early_end()
                 break
             self._queue += [candidates[i] for i in screening.chosen]
         asked, self._queue = self._queue[:n], self._queue[n:]
@@ -125,21 +142,44 @@ class Optimizer:
     def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
         """`n` new candidates and the surrogate's choice among them: all while it is not trusted, then a share of them."""
         candidates = self.engine.ask(n, pending=self._pending)
-        screening = self.screener.screen(candidates, minimum=at_least, rank=self._rank(candidates), out=self._pending)
+        rank = self._rank and self._rank(candidates)
+        screening = self.screener.screen(candidates, minimum=at_least, rank=rank, out=self._pending)
         self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
         return candidates, screening
 
-    def tell(self, measured: Evaluation | Iterable[Evaluation] | Genome, value: float | None = None) -> None:
+    def nothing_feasible(self) -> ConfigError:
+        """The error for constraints that no genome could be found to meet."""
+        shortfall = self.engine.shortfall
+        return ConfigError(
+            f"some genome of space {self.space.name!r} meets the constraints",
+            got=shortfall.reason if shortfall else "none",
+            remedy="Loosen them, give seeds that meet them, or the space a `repair`.",
+        )
+
+    def warn_of_early_end(self) -> None:
+        """Give a `SearchWarning` if the last proposal fell short although the space may have more."""
+        shortfall = self.engine.shortfall
+        if shortfall is not None and not shortfall.is_proven:
+            warnings.warn(f"the search ends early: {shortfall.reason}", SearchWarning, stacklevel=3)
+
+    def tell(
+        self, measured: Evaluation | Iterable[Evaluation] | Genome, value: float | _Without = _Without.VALUE
+    ) -> None:
         """Take in one evaluation, several, or a genome with its value; NaN and infinity count as failures.
 
         Raises:
             ValueError: a genome was told before.
             GenomeError: a genome of another space.
+            EvaluationError: a value that is no number, as many as are not minimised, or what is no evaluation.
         """
-        if value is not None:
-            evaluations = [Evaluation(tuple(measured), 0, (float(value),))]  # type: ignore[arg-type]
+        if not isinstance(value, _Without):
+            number = as_float(value, "the value of a genome", EvaluationError)
+            evaluations = [Evaluation(self.space.validate(measured), 0, (number,))]  # type: ignore[arg-type]
         else:
             evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
+        for evaluation in evaluations:
+            if not isinstance(evaluation, Evaluation):
+                raise EvaluationError("evaluations are told, or a genome with its value", got=evaluation)
         for evaluation in evaluations:
             if evaluation.genome not in self._pending:  # what was asked is known to be of this space
                 self.space.validate(evaluation.genome)
@@ -175,8 +215,8 @@ class Optimizer:
         self._pending = dict.fromkeys(self.space.validate(genome) for genome in state["pending"])
 
 
-Callback = Callable[[Optimizer, Evaluation], bool | None]
-"""Called after every evaluation; returning True ends the search."""
+Callback = Callable[[Optimizer, Evaluation], Any]
+"""Called after every evaluation; returning True (numpy's, too) ends the search, and anything else does not."""
 
 
 @dataclass(frozen=True)
@@ -200,25 +240,28 @@ def minimize(
 ) -> Result:
     """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of them a repetition.
 
-    A value that is NaN or infinite counts as a failure; what the function raises is passed on.
+    A value that is NaN or infinite counts as a failure; what the function raises is passed on. If thousands of draws find no
+    more genomes that meet the space's constraints, the search ends early, with a `SearchWarning`.
 
     >>> best = minimize(lambda x: (x["a"] - 3) ** 2 + (x["b"] != "yes"), {"a": range(10), "b": ["no", "yes"]}, 20)
     >>> best.x, best.value
     ({'a': 3, 'b': 'yes'}, 0.0)
 
     Raises:
-        ConfigError: bad settings, or no call gave a finite value.
+        ConfigError: bad settings, a function that returns no number, no genome that meets the constraints, or no call that
+            gave a finite value.
     """
-    if n_evaluations < 1:
-        raise ConfigError("n_evaluations is at least 1", got=n_evaluations)
+    n_evaluations = as_index(n_evaluations, "n_evaluations", least=1)
+    returned = f"what {getattr(function, '__name__', 'the function')} returns"
     optimizer = Optimizer(space, surrogate=surrogate, config=config, seed=seed)
     done: list[Evaluation] = []
-    stop: bool | None = False
+    stop = False
     while not stop and len(done) < n_evaluations and (asked := optimizer.ask()):
-        evaluation = Evaluation(asked[0], 0, (float(function(optimizer.decode(asked[0]))),))
+        value = as_float(function(optimizer.decode(asked[0])), returned)
+        evaluation = Evaluation(asked[0], 0, (value,))
         optimizer.tell(evaluation)
         done.append(evaluation)
-        stop = callback is not None and callback(optimizer, evaluation)
+        stop = callback is not None and plain(callback(optimizer, evaluation)) is True
     if optimizer.best is None:
         raise ConfigError("the function gives a finite value somewhere", got=f"none in {len(done)} calls")
     return Result(optimizer.decode(optimizer.best.genome), optimizer.best.value, tuple(done))

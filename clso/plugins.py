@@ -7,7 +7,7 @@ import errno
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from clso.errors import ClsoError, PluginError
 
-__all__ = ["Group", "Plugin", "absolute", "absolute_path", "available", "load"]
+__all__ = ["Group", "Plugin", "absolute", "absolute_path", "as_plugin_error", "available", "load"]
 
 Group = Literal["search_spaces", "surrogates", "baselines", "models", "tasks"]
 
@@ -44,17 +44,26 @@ class Plugin:
             raise PluginError(f"{self.name!r} is a subclass of {base.__module__}.{base.__name__}", got=repr(self.value))
         return self.value
 
-    @contextmanager
-    def blamed(self, step: str) -> Iterator[None]:
+    def blamed(self, step: str) -> AbstractContextManager[None]:
         """While the plugin's code runs: what it raises becomes a `PluginError`, with the cause attached."""
-        try:
-            yield
-        except ClsoError:
+        return as_plugin_error(f"the plugin {self.name!r} can {step}")
+
+
+@contextmanager
+def as_plugin_error(rule: str, kind: type[ClsoError] = PluginError, *, remedy: str = _TRACEBACK) -> Iterator[None]:
+    """While a user's code runs: what it raises becomes an error of `kind` that names the `rule`, with the cause attached.
+
+    `sys.exit` counts as an error: a library that gives up must not end the run as if it were done. Ctrl-C passes, as do a
+    full disk, which is nobody's fault, and errors that say already what is wrong.
+    """
+    try:
+        yield
+    except (ClsoError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # a full disk is nobody's fault
-            raise PluginError(f"the plugin {self.name!r} can {step}", got=_text(error), remedy=_TRACEBACK) from error
+        raise kind(rule, got=_text(error), remedy=remedy) from error
 
 
 def available(group: Group) -> dict[str, list[EntryPoint]]:
@@ -83,14 +92,9 @@ def load(group: Group, name: str) -> Plugin:
         owners = ", ".join(f"{_owner(p)[0]} ({p.value})" for p in points)
         raise PluginError(f"the {kind} name {name!r} is claimed once", got=owners, remedy="Uninstall one of them.")
     point = points[0]
-    try:
+    repair = f"Repair or reinstall {_owner(point)[0]}. {_TRACEBACK}"
+    with as_plugin_error(f"the {kind} {name!r} ({point.value}) can be imported", remedy=repair):
         value = point.load()
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"the {kind} {name!r} ({point.value}) can be imported",
-            got=_text(error),
-            remedy=f"Repair or reinstall {_owner(point)[0]}. {_TRACEBACK}",
-        ) from error
     return Plugin(name, value, *_owner(point))
 
 
@@ -129,11 +133,9 @@ def _load_file(name: str) -> Plugin:
     path = Path(path_text).resolve()
     if not path.is_file():
         raise PluginError("a plugin given as FILE.py:NAME names a file", got=path_text)
-    try:
+    with as_plugin_error(f"{path} can be imported"):
         source = path.read_bytes()
         module = _module(path, source)
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{path} can be imported", got=_text(error), remedy=_TRACEBACK) from error
     if not hasattr(module, attribute):
         public = [n for n in vars(module) if not n.startswith("_")]
         raise PluginError(f"{path} defines {attribute!r}", got="no such name", remedy=_near(attribute, public).strip())

@@ -21,6 +21,7 @@ from clso.energy import open_meter
 from clso.errors import ConfigError, PluginError, RunFolderError
 from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
+from clso.learner import random_state
 from clso.ledger import Ledger
 from clso.manifest import describe_plugins, make_manifest
 from clso.objectives import ENERGY, Objectives
@@ -172,7 +173,7 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
         if not callable(surrogate.value):
             raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
         with surrogate.blamed("make an estimator"):
-            estimator = surrogate.value(config.seed)
+            estimator = surrogate.value(random_state(config.seed))
         if not all(callable(getattr(estimator, method, None)) for method in ("fit", "predict")):
             raise PluginError("a surrogate's estimator has fit and predict", got=repr(estimator))
     space = plugins.load("search_spaces", config.space)

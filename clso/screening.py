@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from clso.conversion import as_seed
 from clso.encoding import Encoder
-from clso.errors import ConfigError, EvaluationError, GenomeError, RunFolderError
+from clso.errors import ConfigError, EvaluationError, GenomeError, PluginError, RunFolderError
 from clso.learner import Estimator, Learner
 from clso.packing import pack_rows, unpack_rows
 from clso.portfolio import AUDIT, Portfolio
@@ -104,6 +105,7 @@ class Screener:
                 "min_observations >= 2, min_audits >= 3, audit_window >= min_audits and refit_every >= 1",
                 got=(min_observations, min_audits, audit_window, refit_every),
             )
+        seed = as_seed(seed)
         self._encoder, self._evaluate_share, self._min_observations = encoder, evaluate_share, min_observations
         self._learner = Learner(make_estimator, encoder, seed=seed, refit_every=refit_every) if make_estimator else None
         self._trust = Trust(threshold=trust_threshold, window=audit_window, min_audits=min_audits)
@@ -237,7 +239,11 @@ class Screener:
         begin = time.perf_counter()
         try:
             return work()
-        except Exception as error:  # a plugin's estimator may raise anything; the run goes on without it
+        except (KeyboardInterrupt, PluginError):  # the user's wish; or the space's fault, whose costs rank candidates
+            raise
+        except (
+            BaseException
+        ) as error:  # a plugin's estimator may raise anything, SystemExit too; the run goes on without
             self._disable(f"the surrogate raised {type(error).__name__}: {error}")
             return None
         finally:

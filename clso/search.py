@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from clso.config import RunConfig
 from clso.engine import Engine, EngineConfig, ParetoEngine
-from clso.errors import ClsoError, EvaluationError, GenomeError, RunFolderError
+from clso.errors import ClsoError, EvaluationError, RunFolderError
 from clso.evaluation.evaluator import Evaluator
 from clso.evaluation.results import Evaluation
 from clso.front import predict_energy, predicted_order
+from clso.learner import random_state
 from clso.ledger import Ledger
 from clso.objectives import ENERGY, Objectives
 from clso.optimizer import Optimizer
@@ -24,6 +25,7 @@ from clso.space import Genome, SearchSpace
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
 _POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
+_FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
 _REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
 
 
@@ -72,16 +74,16 @@ class Search:
     ) -> None:
         self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
         self.objectives = objectives = objectives or Objectives.of(config, space)
-        seeds = [s for s in space.seeds() if objectives.within(space.validate(s))]
-        within = objectives.within if objectives.limits else None
+        seeds = [s for s in objectives.checked.seeds() if objectives.within(s)]
+        limits = objectives.excess if objectives.limits else None
         self.pareto: ParetoEngine | None = None
         if objectives.several:
             settings = EngineConfig(pop_size=config.pop, tournament=2)  # as in Deb et al. 2002
             self.pareto = ParetoEngine(
-                space, settings, upper=objectives.upper, seed=config.seed, seeds=seeds, within=within
+                space, settings, upper=objectives.upper, seed=config.seed, seeds=seeds, limits=limits
             )
         self.engine = self.pareto or Engine(
-            space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, within=within
+            space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, limits=limits
         )
         self._make_estimator = make_estimator
         self.optimizer = Optimizer(
@@ -113,19 +115,15 @@ class Search:
         """Run one generation; return its rows for the record, evaluations first."""
         engine, screener = self.engine, self.screener
         best_before = self._so_far
-        measured = self._measure()
-        if measured is None and not engine.n_evaluated and self.objectives.limits:
-            raise self.objectives.nothing_within()
+        measured = self._measure_some()
         if measured is None:
             self._exhausted = True
-            return [{"type": "exhausted", "generation": self.n_generations}]
+            return [{"type": "exhausted", "generation": self.n_generations, "reason": self._exhaustion()}]
         evaluations = measured.evaluations
         self._stale = 0 if self._so_far != best_before else self._stale + 1
         self.evaluations += evaluations
         self.tokens_forward += sum(e.n_tokens for e in evaluations)
-        if engine.best is None:
-            first = next((e.error for e in evaluations if e.error), "every loss was infinite or not a number")
-            raise EvaluationError("at least one candidate of the first generation can be measured", got=first.strip())
+        assert engine.best is not None
         number = self.n_generations
         row = {
             "type": "generation",
@@ -145,6 +143,35 @@ class Search:
         self.listener.generation(self, row)
         return [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations] + [row]
 
+    def _measure_some(self) -> Round | None:
+        """A generation's measurements. The first goes on for as long as none of its candidates could be measured, up to
+        `_FIRST_LOOK` candidates and the end of the run. Raises `EvaluationError` if there is none then."""
+        measured = self._measure()
+        while (
+            measured is not None
+            and self.engine.best is None
+            and len(measured.evaluations) < _FIRST_LOOK
+            and self.n_generations < self.config.gens
+            and (more := self._measure()) is not None
+        ):
+            measured = Round(measured.evaluations + more.evaluations, measured.n_candidates + more.n_candidates, [])
+        if measured is not None and self.engine.best is None:
+            found = measured.evaluations
+            first = next((e.error for e in found if e.error), "every loss was infinite or not a number")
+            raise EvaluationError(
+                "at least one candidate of the first generations can be measured",
+                got=f"none of {len(found)}: {first.strip()}",
+            )
+        return measured
+
+    def _exhaustion(self) -> str:
+        """Why there are no more candidates. Raises `ConfigError` if there never was one."""
+        if not self.engine.n_evaluated:
+            raise self.objectives.nothing_within() if self.objectives.limits else self.optimizer.nothing_feasible()
+        self.optimizer.warn_of_early_end()
+        shortfall = self.engine.shortfall
+        return shortfall.reason if shortfall else "no more candidates"
+
     def _measure(self) -> Round | None:
         """Propose, measure and tell; None where the space has no more."""
         candidates, screening = self.optimizer.propose(self.config.pop)
@@ -157,9 +184,9 @@ class Search:
         return Round(evaluations, len(candidates), audits(expected(screening), evaluations))
 
     @property
-    def _so_far(self) -> Evaluation | float | None:
+    def _so_far(self) -> Evaluation | list[tuple[float, ...]] | None:
         """What a generation should make better."""
-        return self.engine.best if self.pareto is None else self.pareto.hypervolume
+        return self.engine.best if self.pareto is None else self.pareto.counting
 
     def _rank(self, candidates: list[Genome]) -> Rank | None:
         """How predicted losses order the candidates, None for: by themselves."""
@@ -172,8 +199,8 @@ class Search:
         column = objectives.names.index(ENERGY)
 
         def with_energy(predicted: npt.NDArray[np.float64]) -> list[int]:
-            estimator = make_estimator(self.config.seed)
-            encoder = Encoder([len(g) for g in self.space.genes], self.space.descriptors())
+            estimator = make_estimator(random_state(self.config.seed))
+            encoder = Encoder(objectives.checked.sizes, objectives.checked.descriptors())
             energy = predict_energy(estimator, encoder, engine, column, candidates)
             return predicted_order(objectives, candidates, predicted, energy)
 
@@ -225,7 +252,7 @@ class Search:
         try:
             self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
             self._load(state)
-        except (KeyError, TypeError, ValueError, OverflowError, GenomeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, ClsoError) as error:
             raise RunFolderError(
                 "the checkpoint and the record are of this search space and version of CLSO",
                 got=f"{type(error).__name__}: {error}",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from clso.conversion import in_order
 from clso.errors import GenomeError
 from clso.options import NoOptions
 
@@ -35,6 +36,12 @@ class Gene:
 
     name: str
     choices: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Labels become text, whatever they were. Raises `ConfigError` where their order is not their own."""
+        if type(self.choices) is not tuple or not {str}.issuperset(map(type, self.choices)):
+            labels = tuple(map(str, in_order(self.choices, f"the choices of gene {self.name!r}")))
+            object.__setattr__(self, "choices", labels)
 
     def __len__(self) -> int:
         return len(self.choices)
@@ -131,10 +138,14 @@ class SearchSpace(ABC):
     def validate(self, genome: Sequence[int]) -> Genome:
         """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the space."""
         genes = self.genes
-        if len(genome) != len(genes):
-            raise GenomeError(f"a genome of space {self.name!r} has {len(genes)} genes", got=len(genome))
+        try:
+            alleles = tuple(genome)
+        except TypeError as error:
+            raise GenomeError(f"a genome of space {self.name!r} is a sequence", got=genome) from error
+        if len(alleles) != len(genes):
+            raise GenomeError(f"a genome of space {self.name!r} has {len(genes)} genes", got=len(alleles))
         out = []
-        for gene, allele in zip(genes, genome, strict=True):
+        for gene, allele in zip(genes, alleles, strict=True):
             try:
                 index = int(allele)
             except (TypeError, ValueError, OverflowError):
@@ -145,7 +156,10 @@ class SearchSpace(ABC):
         return tuple(out)
 
     def constraints(self, genome: Genome) -> tuple[float, ...]:
-        """Constraint values, feasible where all are <= 0. None by default."""
+        """Constraint values, feasible if all are <= 0. None by default.
+
+        If feasible genomes are rare, a search walks down the sum of those above 0: let them say by how much.
+        """
         return ()
 
     def repair(self, genome: Genome, rng: random.Random) -> Genome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clso.engine.engine import Engine, EngineConfig
+from clso.engine.feasible import Shortfall
 from clso.engine.pareto import ParetoEngine, crowded_order
 
-__all__ = ["Engine", "EngineConfig", "ParetoEngine", "crowded_order"]
+__all__ = ["Engine", "EngineConfig", "ParetoEngine", "Shortfall", "crowded_order"]

@@ -23,9 +23,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from clso.checked_space import CheckedSpace
+from clso.conversion import as_float, as_index, as_seed
+from clso.engine.feasible import FeasibleSearch, Shortfall
 from clso.engine.operators import Individual, make_toolbox
 from clso.engine.randomness import pack_random, unpack_random
-from clso.errors import ConfigError, GenomeError
+from clso.errors import ConfigError, EvaluationError, GenomeError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, SearchSpace
 
@@ -56,13 +59,12 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         for name in ("pop_size", "tournament"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
-        if not 0.0 <= self.restart_after < math.inf:
+            object.__setattr__(self, name, as_index(getattr(self, name), name, least=1))
+        if not 0.0 <= as_float(self.restart_after, "restart_after") < math.inf:
             raise ConfigError("restart_after is a number, at least 0", got=self.restart_after)
         for name in ("elitism", "crossover", "mutation", "local_search"):
             share = getattr(self, name)
-            if share is not None and not 0.0 <= share <= 1.0:
+            if share is not None and not 0.0 <= as_float(share, name) <= 1.0:
                 raise ConfigError(f"{name} is a share from 0 to 1", got=share)
 
     @classmethod
@@ -79,9 +81,12 @@ class EngineConfig:
 class Engine:
     """The search state: population, best so far, the set of measured genomes, and one random stream.
 
-    `seeds` are genomes to try first (a hand-set default, say). Genomes outside `within` are infeasible, as are those that
-    break the space's constraints. Only `tell` changes what is known of fitness.
+    `seeds` are genomes to try first (a hand-set default, say). `limits` are constraints besides the space's own, of the same
+    form: feasible if all are <= 0. Only `tell` changes what is known of fitness.
     """
+
+    n_values = 1
+    """Values of an evaluation; all are minimised."""
 
     def __init__(
         self,
@@ -90,21 +95,22 @@ class Engine:
         *,
         seed: int = 0,
         seeds: Sequence[Genome] = (),
-        within: Callable[[Genome], bool] | None = None,
+        limits: Callable[[Genome], tuple[float, ...]] | None = None,
     ) -> None:
         self.space = space
-        self._within = within
+        self._checked = CheckedSpace(space)
+        self._limits = limits
         self.config = config or EngineConfig()
         self.generation = 0
         self.n_cached = 0
         """How often the search proposed a genome that had been measured already."""
         self.best: Evaluation | None = None
         self.population: list[Individual] = []  # elites first (best first), then from oldest to newest
-        self._n_choices = [len(g) for g in space.genes]
+        self.shortfall: Shortfall | None = None
+        """Why the last `ask` gave fewer genomes than were wanted; None if it did not."""
+        self._n_choices = list(self._checked.sizes)
         self._space_size = math.prod(self._n_choices)
-        self._is_free = type(space).constraints is SearchSpace.constraints
-        self._needs_repair = type(space).repair is not SearchSpace.repair
-        self._rng = random.Random(seed)
+        self._rng = random.Random(as_seed(seed))
         self._cache: dict[Genome, Evaluation] = {}
         self._n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
         self._patience = self.config.restart_after * sum(c - 1 for c in self._n_choices) or math.inf
@@ -112,6 +118,14 @@ class Engine:
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
         self.toolbox = make_toolbox(self._n_choices, tournament=self.config.tournament, mutation=rate, rng=self._rng)
+        self._feasible_search = FeasibleSearch(
+            self._n_choices,
+            sample=self._sample,
+            flip=self._neighbour,
+            repair=self._repaired,
+            violation=self._violation_of,
+            rng=self._rng,
+        )
         self._seeds = [space.validate(s) for s in seeds]
         for genome in self._seeds:
             if not self._feasible(genome):
@@ -129,13 +143,12 @@ class Engine:
     def ask(self, n: int | None = None, *, pending: Collection[Genome] = ()) -> list[Genome]:
         """Up to `n` (default: the population size) distinct, feasible, never measured genomes; the seeds come first.
 
-        Those in `pending` are out being measured, and are not proposed either.
-        Fewer come back only when the space has no more of them, or none that many random draws could find.
+        Those in `pending` are out being measured, and are not proposed either. Fewer come back only if the space has no more
+        of them, or none that many draws could find: then `shortfall` says which.
         """
-        n = self.config.pop_size if n is None else n
-        if n < 1:
-            raise ConfigError("ask for at least one genome", got=n)
-        n = min(n, self._space_size - len(self._cache) - len(pending))
+        wanted = self.config.pop_size if n is None else as_index(n, "how many genomes to ask for", least=1)
+        n = min(wanted, self._space_size - len(self._cache) - len(pending))
+        self.shortfall = None
         batch: dict[Genome, None] = {}
         while self._n_seeds_asked < len(self._seeds) and len(batch) < n:
             genome = self._seeds[self._n_seeds_asked]
@@ -151,14 +164,23 @@ class Engine:
                 self._add_unseen(genome, batch, pending)
         failures = 0
         while len(batch) < n and failures < _GIVE_UP:
-            genome = self._repaired(self.space.sample(self._rng))
-            failures = 0 if self._add_unseen(genome, batch, pending) else failures + 1
+            failures = 0 if self._add_unseen(self._sample(), batch, pending) else failures + 1
+        if len(batch) < n:
+            self._search_for_feasible(n, batch, pending)
+        elif n < wanted:
+            self.shortfall = Shortfall(f"all {self._space_size:,} genomes are measured", is_proven=True)
         return list(batch)
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
-        """Take in measured candidates. A genome measured before is refused: nothing is counted twice."""
+        """Take in measured candidates. A genome measured before is refused: nothing is counted twice.
+
+        Raises:
+            ValueError: a genome was measured before.
+            EvaluationError: more values or fewer than are minimised.
+        """
         told: dict[Genome, Evaluation] = {}
         for evaluation in evaluations:
+            self._check_length(evaluation)
             if evaluation.genome in self._cache or evaluation.genome in told:
                 raise ValueError(f"genome {evaluation.genome} was measured before")
             told[evaluation.genome] = evaluation
@@ -194,6 +216,7 @@ class Engine:
         self.best = None
         for evaluation in known:
             self.space.validate(evaluation.genome)
+            self._check_length(evaluation)
             self._remember(evaluation)
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
@@ -241,16 +264,52 @@ class Engine:
         self.toolbox.flip(child)
         return self._repaired(tuple(child))
 
+    def _sample(self) -> Genome:
+        """A random genome, repaired."""
+        return self._repaired(self._checked.sample(self._rng))
+
     def _repaired(self, genome: Genome) -> Genome:
-        return self.space.repair(genome, self._rng) if self._needs_repair else genome
+        return self._checked.repair(genome, self._rng)
 
     def _centre(self) -> Genome:
         """Where the local search looks for neighbours."""
         return self.population[0].genome
 
+    def _check_length(self, evaluation: Evaluation) -> None:
+        if evaluation.ok and len(evaluation.values) != self.n_values:
+            raise EvaluationError(f"{self.n_values} values are minimised, {len(evaluation.values)} were measured")
+
+    def _constraints(self, genome: Genome) -> tuple[float, ...]:
+        """The space's own, and the limits."""
+        own = self._checked.constraints(genome)
+        return own if self._limits is None else (*own, *self._limits(genome))
+
     def _feasible(self, genome: Genome) -> bool:
-        kept = self._is_free or all(value <= 0 for value in self.space.constraints(genome))
-        return kept and (self._within is None or self._within(genome))
+        return all(value <= 0 for value in self._constraints(genome))
+
+    def _violation_of(self, genome: Genome) -> float:
+        """By how much the constraints are broken in all; 0 if `genome` is feasible."""
+        broken = [value for value in self._constraints(genome) if not value <= 0]
+        return math.inf if any(map(math.isnan, broken)) else sum(broken)
+
+    def _search_for_feasible(self, n: int, batch: dict[Genome, None], pending: Collection[Genome]) -> None:
+        """Fill `batch` up to `n` where random draws find nothing new, or say why that cannot be done."""
+
+        def is_new(genome: Genome) -> bool:
+            return genome not in self._cache and genome not in batch and genome not in pending
+
+        search, members = self._feasible_search, [member.genome for member in self.population]
+        while len(batch) < n and (found := search.walk(members, is_new)) is not None:
+            batch[found] = None
+        if len(batch) < n and search.can_list:
+            batch.update(dict.fromkeys(search.listed(n - len(batch), is_new)))
+            if len(batch) < n:
+                reason = f"no other of all {self._space_size:,} genomes meets the constraints"
+                self.shortfall = Shortfall(reason, is_proven=True)
+        elif len(batch) < n:
+            kind = "genome" if self._checked.is_free and self._limits is None else "genome that meets the constraints"
+            reason = f"none of {search.n_draws:,} draws gave another {kind}"
+            self.shortfall = Shortfall(reason, is_proven=False)
 
     def _add_unseen(self, genome: Genome, batch: dict[Genome, None], pending: Collection[Genome]) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False: none was found."""

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, lt
 from typing import Any
 
 import moocore
@@ -56,11 +56,12 @@ class ParetoEngine(Engine):
         upper: Sequence[float],
         seed: int = 0,
         seeds: Sequence[Genome] = (),
-        within: Callable[[Genome], bool] | None = None,
+        limits: Callable[[Genome], tuple[float, ...]] | None = None,
     ) -> None:
-        super().__init__(space, config or EngineConfig(tournament=2), seed=seed, seeds=seeds, within=within)
+        super().__init__(space, config or EngineConfig(tournament=2), seed=seed, seeds=seeds, limits=limits)
         self.toolbox.register("select", _select, size=self.config.tournament, rng=self._rng)
         self.upper = tuple(upper)
+        self.n_values = len(self.upper)
         self.reference: tuple[float, ...] | None = None
         """The hypervolume's reference point: the first measured generation's worst values and a margin."""
         self._front: dict[tuple[float, ...], Evaluation] = {}
@@ -82,17 +83,31 @@ class ParetoEngine(Engine):
         return [e for e in self._cache.values() if e.ok]
 
     @property
-    def hypervolume(self) -> float:
-        """The volume between the front and `reference`, in the product of the objectives' units."""
-        front = self.front
-        if not front:
+    def counting(self) -> list[tuple[float, ...]]:
+        """Values of the front that lie before `reference`: if and only if they change, the hypervolume grows."""
+        return [e.values for e in self.front if all(map(lt, e.values, self.reference or ()))]
+
+    @property
+    def hypervolume(self) -> float | None:
+        """The volume between the front and `reference`, in the product of the objectives' units.
+
+        None if no float holds it: two objectives of 1e-200 each have one of 1e-400.
+        """
+        points = self.counting
+        if not points:
             return 0.0
-        return float(moocore.hypervolume(np.array([e.values for e in front]), ref=np.array(self.reference)))
+        # In units near each objective's range. They are powers of two, so that nothing is rounded by them.
+        reference = np.array(self.reference)
+        exponents = np.frexp(reference - np.min(points, axis=0))[1]
+        volume = float(moocore.hypervolume(np.ldexp(points, -exponents), ref=np.ldexp(reference, -exponents)))
+        try:
+            volume = math.ldexp(volume, int(exponents.sum()))
+        except OverflowError:
+            return None
+        return volume if 0 < volume < math.inf else None
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
         told = list(evaluations)
-        for e in told:
-            self._check_length(e)
         super().tell(told)
         measured = [e.values for e in told if e.ok]
         if self.reference is None and measured:
@@ -104,14 +119,8 @@ class ParetoEngine(Engine):
     def load_state_dict(self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None) -> None:
         self._front, self._front_is_clean = {}, True
         super().load_state_dict(state, evaluations)
-        for e in self._cache.values():
-            self._check_length(e)
         self.reference = None if state["reference"] is None else tuple(map(float, state["reference"]))
         self._place(self.population)
-
-    def _check_length(self, evaluation: Evaluation) -> None:
-        if evaluation.ok and len(evaluation.values) != len(self.upper):
-            raise ValueError(f"{len(self.upper)} values are minimised, {len(evaluation.values)} were measured")
 
     def _remember(self, evaluation: Evaluation) -> None:
         self._cache[evaluation.genome] = evaluation
@@ -185,4 +194,5 @@ def _place(members: Sequence[Individual], values: Sequence[tuple[float, ...]], v
 def _reference(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     worst, best = np.max(points, axis=0), np.min(points, axis=0)
     spread = np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1.0))
-    return tuple((worst + _MARGIN * spread).tolist())
+    largest = np.finfo(np.float64).max
+    return tuple(np.clip(worst + _MARGIN * np.minimum(spread, largest), -largest, largest).tolist())

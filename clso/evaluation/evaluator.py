@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from clso.errors import ClsoError, EvaluationError
+from clso.conversion import as_index
+from clso.errors import EvaluationError
 from clso.evaluation.results import Evaluation
 from clso.evaluation.usage import NOTHING, Usage
+from clso.plugins import as_plugin_error
 from clso.space import Genome, Objective, Startable
 
-__all__ = ["Evaluator", "LocalEvaluator"]
+__all__ = ["Evaluator", "LocalEvaluator", "measure", "rungs"]
+
+_RAISES_NOTHING = "an objective reports a failure as a status, and raises nothing"
 
 
 class Evaluator(ABC):
@@ -67,29 +72,23 @@ class LocalEvaluator(Evaluator):
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
         self._queue: list[tuple[list[Genome], int]] = []
-        self._started: list[Callable[[], list[Evaluation]]] = []
-        self.fidelities = objective.fidelities
+        self._started: list[tuple[Callable[[], list[Evaluation]], list[Genome]]] = []
+        self.fidelities = rungs(objective)
 
     def submit(self, genomes: Sequence[Genome], fidelity: int) -> None:
         self._queue.append((list(genomes), fidelity))
 
     def start(self) -> None:
         if self._queue and isinstance(self._objective, Startable):
-            self._started.append(self._objective.begin(*self._batch()))
+            genomes, fidelity = self._batch()
+            with as_plugin_error(_RAISES_NOTHING, EvaluationError):
+                self._started.append((self._objective.begin(genomes, fidelity), genomes))
 
     def completed(self) -> list[Evaluation]:
-        if not self._queue and not self._started:
-            return []
-        try:
-            return self._started.pop(0)() if self._started else self._objective.evaluate(*self._batch())
-        except (ClsoError, OSError):
-            raise
-        except Exception as error:
-            raise EvaluationError(
-                "an objective reports a failure as a status, and raises nothing",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Set CLSO_TRACEBACK=1 to see the traceback.",
-            ) from error
+        if self._started:
+            finish, genomes = self._started.pop(0)
+            return _answered(finish, genomes)
+        return measure(self._objective, *self._batch()) if self._queue else []
 
     def _batch(self) -> tuple[list[Genome], int]:
         """All that is queued for the rung of the first in line."""
@@ -97,3 +96,27 @@ class LocalEvaluator(Evaluator):
         while self._queue and self._queue[0][1] == fidelity:
             genomes += self._queue.pop(0)[0]
         return genomes, fidelity
+
+
+def rungs(objective: Objective) -> tuple[int, ...]:
+    """The cost of each rung of `objective`. Raises `EvaluationError` where one is no number."""
+    return tuple(as_index(cost, "the cost of a rung", EvaluationError) for cost in objective.fidelities)
+
+
+def measure(objective: Objective, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+    """What `objective` says of `genomes`, here or in a worker: the one place that calls it and waits.
+
+    Raises `EvaluationError` where it raises, or answers something else than was asked.
+    """
+    return _answered(lambda: objective.evaluate(genomes, fidelity), genomes)
+
+
+def _answered(ask: Callable[[], list[Evaluation]], genomes: Sequence[Genome]) -> list[Evaluation]:
+    with as_plugin_error(_RAISES_NOTHING, EvaluationError):
+        answer: Any = ask()
+        found = None if answer is None else list(answer)
+    strange = [e for e in found or () if not isinstance(e, Evaluation)]
+    if found is None or strange or [e.genome for e in found] != list(genomes):
+        got = answer if found is None else strange[0] if strange else f"{len(found)} for {len(genomes)}, or others"
+        raise EvaluationError("every genome is answered with an Evaluation, in the order of asking", got=got)
+    return found

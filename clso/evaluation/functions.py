@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clso.conversion import as_floats
+from clso.errors import EvaluationError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome
 
@@ -37,13 +39,21 @@ class FunctionObjective:
 def measure_batch(
     function: Callable[[Sequence[Genome]], Sequence[float]], genomes: Sequence[Genome], fidelity: int, *, n_tokens: int
 ) -> list[Evaluation]:
-    """All of `genomes` in one call; if that raises, one by one. `n_tokens` is what one genome costs."""
+    """All of `genomes` in one call; if that raises, one by one. `n_tokens` is what one genome costs.
+
+    What is no number counts as raised, and so does `sys.exit`; only Ctrl-C ends more than a candidate.
+    """
     if not genomes:
         return []
     values: Sequence[float] | None = None
     try:
-        values = function(genomes)
-    except Exception:
+        values = as_floats(function(genomes), "the values of genomes", EvaluationError)
+        if len(values) != len(genomes):
+            raise EvaluationError(f"{len(genomes)} genomes have {len(genomes)} values", got=len(values))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        values = None
         if len(genomes) == 1:
             return [Evaluation(genomes[0], fidelity, (), "failed", n_tokens, traceback.format_exc())]
     if values is None:  # out of the handler, so that a traceback does not tell of the batch's

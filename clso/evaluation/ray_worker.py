@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from clso.errors import EvaluationError
+from clso.evaluation.evaluator import measure, rungs
 from clso.evaluation.results import Status
 from clso.evaluation.usage import Report, Usage
 from clso.space import Genome
@@ -76,13 +76,12 @@ class Worker:
             space.prepare()
             meter = open_meter(config.energy if ENERGY in config.objective else "null", device)
             self._objective = Objectives.of(config, space, meter).complete(space.objective())
-        return Ready(os.getpid(), ray.get_runtime_context().get_node_id(), self._objective.fidelities)
+            fidelities = rungs(self._objective)
+        return Ready(os.getpid(), ray.get_runtime_context().get_node_id(), fidelities)
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> tuple[list[Row], Report]:
         """Measure a batch: for each genome what `Evaluation` says of it, and what was spent since birth."""
-        evaluations = self._objective.evaluate(genomes, fidelity)
-        if [e.genome for e in evaluations] != list(genomes):
-            raise EvaluationError("every genome is answered with an evaluation, in order", got=evaluations)
+        evaluations = measure(self._objective, genomes, fidelity)
         rows = [(e.values, e.status, e.n_tokens, e.error) for e in evaluations]
         return rows, self._account.report(fresh=False)
 

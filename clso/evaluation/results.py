@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import traceback
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from clso.conversion import as_floats, as_index
+from clso.errors import EvaluationError
 
 __all__ = ["Evaluation", "Status"]
 
 Status = Literal["ok", "non_finite", "failed"]
+
+_STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,11 @@ class Evaluation:
 
     `values` are the objectives, all minimised (for a language model the first is the loss in nats per token). There are
     some, all finite, exactly where `status` is "ok": a NaN can never become best. `error` is a failure's traceback.
+
+    Numbers of any library are taken, and kept as Python's own; an exception as `error` is kept as its traceback.
+
+    Raises:
+        EvaluationError: an allele or a count that is not whole, a value that is no number, another status.
     """
 
     genome: tuple[int, ...]
@@ -27,10 +38,29 @@ class Evaluation:
     error: str | None = None
 
     def __post_init__(self) -> None:
+        self._make_plain()
         if self.status == "ok" and not (self.values and all(map(math.isfinite, self.values))):
             object.__setattr__(self, "status", "non_finite")
         if self.status != "ok":
             object.__setattr__(self, "values", ())
+
+    def _make_plain(self) -> None:
+        # Nearly all are plain already, and there are many.
+        put = object.__setattr__
+        if type(self.genome) is not tuple or not {int}.issuperset(map(type, self.genome)):
+            alleles = [as_index(allele, "an allele of an evaluated genome", EvaluationError) for allele in self.genome]
+            put(self, "genome", tuple(alleles))
+        if type(self.values) is not tuple or not {float}.issuperset(map(type, self.values)):
+            put(self, "values", as_floats(self.values, "the values of an evaluation", EvaluationError))
+        for name in ("fidelity", "n_tokens"):
+            if type(getattr(self, name)) is not int:
+                put(self, name, as_index(getattr(self, name), f"{name} of an evaluation", EvaluationError))
+        if self.status not in _STATUSES:
+            raise EvaluationError(f"the status of an evaluation is one of {', '.join(_STATUSES)}", got=self.status)
+        if isinstance(self.error, BaseException):
+            put(self, "error", "".join(traceback.format_exception(self.error)))
+        elif self.error is not None and type(self.error) is not str:
+            put(self, "error", str(self.error))
 
     @classmethod
     def measured(cls, genome: tuple[int, ...], fidelity: int, values: tuple[float, ...], n_tokens: int) -> Evaluation:

@@ -1,0 +1,136 @@
+"""A search space as the search sees it: what it raises is named, what it returns is checked and plain.
+
+A space is a user's code. Whatever part of the search calls it, calls it through here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from clso.conversion import as_float, as_floats, as_json, in_order
+from clso.errors import GenomeError, PluginError
+from clso.plugins import as_plugin_error
+from clso.space import Gene, Genome, SearchSpace
+
+__all__ = ["CheckedSpace"]
+
+
+class CheckedSpace:
+    """Calls a space's functions for the search.
+
+    Each raises `PluginError` where the space's own raises (`sys.exit` included) or returns something else than its contract
+    says; a `ClsoError` of its own passes.
+
+    Attributes:
+        space: the space itself.
+        sizes: number of alleles of each gene.
+        is_free: whether every genome is feasible as far as the space goes.
+        repairs: whether it has a `repair` of its own.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        with self._calling("genes"):
+            genes = in_order(space.genes, "the genes of a space")
+        if not genes or not all(isinstance(gene, Gene) for gene in genes):
+            raise PluginError(f"the genes of space {space.name!r} are a tuple of one Gene or more", got=genes)
+        names = [gene.name for gene in genes]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise PluginError(f"the genes of space {space.name!r} have names of their own", got=f"{twice!r} twice")
+        self.sizes = tuple(len(gene) for gene in genes)
+        if not all(self.sizes):
+            raise PluginError("every gene has an allele", got=names[self.sizes.index(0)])
+        self.is_free = _is_default(space, "constraints")
+        self.repairs = not _is_default(space, "repair")
+        self._samples_itself = not _is_default(space, "sample")
+
+    def sample(self, rng: random.Random) -> Genome:
+        """A random genome."""
+        if not self._samples_itself:
+            return self.space.sample(rng)
+        with self._calling("sample"):
+            genome = self.space.sample(rng)
+        return self._genome(genome, "sample")
+
+    def repair(self, genome: Genome, rng: random.Random) -> Genome:
+        """A genome near `genome` that is feasible if the space can make it so."""
+        if not self.repairs:
+            return genome
+        with self._calling("repair"):
+            repaired = self.space.repair(genome, rng)
+        return self._genome(repaired, "repair")
+
+    def constraints(self, genome: Genome) -> tuple[float, ...]:
+        """Feasible if all are <= 0."""
+        if self.is_free:
+            return ()
+        with self._calling("constraints"):
+            values = self.space.constraints(genome)
+        return as_floats(values, f"constraints of space {self.space.name!r}", PluginError)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """The value of each of the space's `cost_names`."""
+        with self._calling("costs"):
+            costs = self.space.costs(genome)
+        if not isinstance(costs, Mapping):
+            raise PluginError(f"costs of space {self.space.name!r} are a dict, by name", got=costs)
+        named = f"costs of space {self.space.name!r}"
+        found = {name: as_float(costs.get(name, math.nan), named, PluginError) for name in self.space.cost_names}
+        for name, value in found.items():
+            if not math.isfinite(value):
+                raise PluginError(f"{named} have a finite {name}", got=costs.get(name))
+        return found
+
+    def seeds(self) -> list[Genome]:
+        """Genomes to try first."""
+        with self._calling("seeds"):
+            seeds = in_order(self.space.seeds(), "seeds")
+        return [self._genome(seed, "seeds") for seed in seeds]
+
+    def descriptors(self) -> list[Any] | None:
+        """For each gene an array about its alleles, or None."""
+        with self._calling("descriptors"):
+            found = self.space.descriptors()
+            return None if found is None else list(found)
+
+    def optimum(self) -> float | None:
+        """The least value of any genome, where it is known."""
+        with self._calling("optimum"):
+            found = self.space.optimum
+        return None if found is None else as_float(found, f"the optimum of space {self.space.name!r}", PluginError)
+
+    def conclude(self, genome: Genome, folder: Any) -> dict[str, Any]:
+        """What the space adds to result.json, in JSON's types."""
+        with self._calling("conclude"):
+            found = self.space.conclude(genome, folder)
+        more = as_json(found, f"what `conclude` of space {self.space.name!r} returns", PluginError)
+        if not isinstance(more, dict) or not isinstance(more.get("best", {}), dict):
+            raise PluginError(
+                f"`conclude` of space {self.space.name!r} returns a dict, and so is its `best`", got=found
+            )
+        return more
+
+    def _calling(self, function: str) -> AbstractContextManager[None]:
+        return as_plugin_error(f"`{function}` of space {self.space.name!r} can be called")
+
+    def _genome(self, returned: Sequence[int], function: str) -> Genome:
+        """`returned` by the space's `function` as a genome of the space."""
+        if type(returned) is tuple and len(returned) == len(self.sizes) and {int}.issuperset(map(type, returned)):
+            inside = (0 <= allele < size for allele, size in zip(returned, self.sizes, strict=True))
+            if all(inside):
+                return returned
+        try:
+            return self.space.validate(returned)
+        except GenomeError as error:
+            rule = f"`{function}` of space {self.space.name!r} gives genomes of the space"
+            raise PluginError(rule, got=returned, remedy=str(error)) from error
+
+
+def _is_default(space: SearchSpace, function: str) -> bool:
+    """Whether `space` leaves a function as the base class has it; an instance may have one of its own, too."""
+    return getattr(getattr(space, function), "__func__", None) is getattr(SearchSpace, function)

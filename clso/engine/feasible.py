@@ -1,0 +1,111 @@
+"""New feasible genomes, if random ones are hardly ever feasible: walks down the values of the constraints.
+
+A walk begins at a member of the population or at a random genome. A step changes one gene or swaps two, and counts if it
+breaks the constraints no more than before (Deb 2000's order among infeasible ones, doi:10.1016/S0045-7825(99)00389-8). On
+the feasible side that is a local search: swaps keep sums and permutations as they are. A small space is listed whole in the
+end, so that nothing is left over.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from clso.space import Genome
+
+__all__ = ["FeasibleSearch", "Shortfall"]
+
+_LISTED = 65_536  # genomes of a space that is listed whole
+_LEAST_DRAWS, _MOST_DRAWS = 16_384, 131_072  # of a search; in between, _DRAWS for each neighbour of a genome
+_DRAWS = 128
+_LEAST_PATIENCE, _MOST_PATIENCE = 64, 2048  # steps of a walk that change nothing; in between, two for each neighbour
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Why fewer genomes came than were asked for; `is_proven` if the space has no more."""
+
+    reason: str
+    is_proven: bool
+
+
+class FeasibleSearch:
+    """Finds genomes with a `violation` of 0 that satisfy `is_new`, one at a time.
+
+    Args:
+        sizes: number of alleles of each gene.
+        sample: draws a random genome.
+        flip: changes one gene of a genome.
+        repair: makes a genome feasible where the space can.
+        violation: by how much the constraints are broken; 0 if a genome is feasible.
+        rng: the engine's stream.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        sample: Callable[[], Genome],
+        flip: Callable[[Genome], Genome],
+        repair: Callable[[Genome], Genome],
+        violation: Callable[[Genome], float],
+        rng: random.Random,
+    ) -> None:
+        self._sizes, self._sample, self._flip, self._repair = tuple(sizes), sample, flip, repair
+        self._violation, self._rng = violation, rng
+        n_neighbours = sum(size - 1 for size in sizes)
+        self.n_draws = min(max(_LEAST_DRAWS, _DRAWS * n_neighbours), _MOST_DRAWS)
+        self._patience = min(max(_LEAST_PATIENCE, 2 * n_neighbours), _MOST_PATIENCE)
+        self._feasible: list[Genome] | None = None  # all of a small space's, once it was listed
+
+    @property
+    def can_list(self) -> bool:
+        """Whether the space is small enough to be listed whole."""
+        return math.prod(self._sizes) <= _LISTED
+
+    def walk(self, members: Sequence[Genome], is_new: Callable[[Genome], bool]) -> Genome | None:
+        """A new feasible genome, from one of `members` or from anywhere; None after `n_draws` draws."""
+        left, from_member = self.n_draws, bool(members)
+        while left > 0:
+            at = members[int(self._rng.random() * len(members))] if from_member else self._sample()
+            from_member = bool(members) and not from_member
+            found, spent = self._walk(at, is_new, left)
+            if found is not None:
+                return found
+            left -= spent
+        return None
+
+    def _walk(self, at: Genome, is_new: Callable[[Genome], bool], n: int) -> tuple[Genome | None, int]:
+        """One walk of at most `n` draws: what it found, and how many it took."""
+        level, unchanged = self._violation(at), 0
+        for spent in range(1, n + 1):
+            if level == 0 and is_new(at):
+                return at, spent
+            other = self._repair(self._swapped(at) if self._rng.random() < 0.5 else self._flip(at))
+            reached = self._violation(other)
+            unchanged = 0 if reached <= level and other != at else unchanged + 1
+            if unchanged > self._patience:
+                return None, spent
+            if reached <= level:
+                at, level = other, reached
+        return None, n
+
+    def _swapped(self, genome: Genome) -> Genome:
+        """`genome` with two genes' alleles exchanged, where both take the other's and that changes something."""
+        i, j = (int(self._rng.random() * len(genome)) for _ in range(2))
+        if genome[i] == genome[j] or genome[i] >= self._sizes[j] or genome[j] >= self._sizes[i]:
+            return self._flip(genome)
+        child = list(genome)
+        child[i], child[j] = child[j], child[i]
+        return tuple(child)
+
+    def listed(self, n: int, is_new: Callable[[Genome], bool]) -> list[Genome]:
+        """`n` new feasible genomes of a small space, at random; all of them if there are fewer."""
+        if self._feasible is None:
+            every = itertools.product(*map(range, self._sizes))
+            self._feasible = [genome for genome in every if self._violation(genome) == 0]
+        new = [genome for genome in self._feasible if is_new(genome)]
+        return self._rng.sample(new, min(n, len(new)))

@@ -46,7 +46,8 @@ class Choices(SearchSpace):
         if isinstance(choices, Mapping):
             named = choices
         else:
-            counts = [as_index(n, "a number of alleles", least=0) for n in in_order(choices, "numbers of alleles")]
+            what = "the number of choices of a gene"
+            counts = [as_index(n, what, least=0) for n in in_order(choices, "the numbers of choices")]
             named = {f"g{i}": range(n) for i, n in enumerate(counts)}
         self._names = tuple(named)
         self._values = [in_order(values, f"the choices of {name!r}") for name, values in named.items()]

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter, lt
+from operator import attrgetter
 from typing import Any
 
 import moocore
@@ -27,6 +27,8 @@ from clso.space import Genome, SearchSpace
 
 __all__ = ["ParetoEngine", "crowded_order"]
 
+_DECIMALS = 12  # of a crowding distance, which is a share of the objectives' ranges
+_ROUNDING = 1e-12  # of a value: far above its last bit
 _MARGIN = 0.1  # by which the reference point lies behind the first generation's worst, as a share of its range
 
 
@@ -84,8 +86,16 @@ class ParetoEngine(Engine):
 
     @property
     def counting(self) -> list[tuple[float, ...]]:
-        """Values of the front that lie before `reference`: if and only if they change, the hypervolume grows."""
-        return [e.values for e in self.front if all(map(lt, e.values, self.reference or ()))]
+        """Values of the front that lie before `reference`: the hypervolume grows if and only if they change.
+
+        What lies before it by rounding alone does not count, so that the units of the objectives decide nothing.
+        """
+        reference = self.reference or ()
+        return [
+            e.values
+            for e in self.front
+            if all(r - v > _ROUNDING * abs(r) + _ROUNDING * abs(v) for v, r in zip(e.values, reference, strict=True))
+        ]
 
     @property
     def hypervolume(self) -> float | None:
@@ -185,6 +195,8 @@ def _place(members: Sequence[Individual], values: Sequence[tuple[float, ...]], v
             fronts[rank].setdefault(member.fitness.values, member)
         for front in fronts:
             tools.emo.assignCrowdingDist(list(front.values()))
+            for member in front.values():  # equal distances stay equal, whatever the units round to
+                member.fitness.crowding_dist = round(member.fitness.crowding_dist, _DECIMALS)
     broken = {v: i for i, v in enumerate(sorted({v for v in violations if v > 0}))}
     for member, violation in zip(members, violations, strict=True):
         if violation > 0:

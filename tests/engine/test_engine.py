@@ -288,5 +288,5 @@ def test_bad_settings(settings: dict[str, float]) -> None:
 
 
 def test_asking_for_nothing_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="at least one"):
+    with pytest.raises(ConfigError, match="at least 1"):
         Engine(OneMax()).ask(0)

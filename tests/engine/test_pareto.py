@@ -9,6 +9,7 @@ import pytest
 from toys_pareto import Lotz
 
 from clso.engine import EngineConfig, ParetoEngine, crowded_order
+from clso.errors import EvaluationError
 from clso.evaluation.results import Evaluation
 
 FREE = (math.inf, math.inf)
@@ -156,7 +157,7 @@ def test_a_population_of_thousands_stays_usable() -> None:
 def test_another_number_of_values_is_refused() -> None:
     space = Lotz(8)
     engine = ParetoEngine(space, EngineConfig(pop_size=4), upper=FREE)
-    with pytest.raises(ValueError, match="2 values are minimised, 1 were measured"):
+    with pytest.raises(EvaluationError, match="2 values are minimised, 1 were measured"):
         engine.tell(space.measure(engine.ask()))
     assert engine.n_evaluated == 0
 

@@ -98,6 +98,11 @@ class CheckedSpace:
             found = self.space.descriptors()
             return None if found is None else list(found)
 
+    def describe(self, genome: Genome) -> dict[str, str]:
+        """The genome in words."""
+        with self._calling("describe"):
+            return {str(name): str(label) for name, label in self.space.describe(genome).items()}
+
     def optimum(self) -> float | None:
         """The least value of any genome, where it is known."""
         with self._calling("optimum"):

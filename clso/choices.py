@@ -145,6 +145,8 @@ def _inherits(value: Any, method: str) -> bool:
 
 
 def _copied(value: Any) -> Any:
+    if _can_be_shared(value):
+        return value
     try:
         return copy.deepcopy(value)
     except Exception:  # what cannot be copied is shared

@@ -38,13 +38,13 @@ def as_float(value: Any, what: str, error: type[ClsoError] = ConfigError) -> flo
             return math.inf if number > 0 else -math.inf
         except (TypeError, ValueError):
             pass
-    raise error(f"{what} is a number", got=value)
+    raise error(f"{what} is a number", got=_given(value))
 
 
 def as_floats(values: Any, what: str, error: type[ClsoError] = ConfigError) -> tuple[float, ...]:
     """A sequence or an array of numbers as floats. Raises `error` where `what` is something else."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise error(f"{what} are a sequence of numbers", got=values)
+        raise error(f"{what} are a sequence of numbers", got=_given(values))
     try:
         items = list(values)
     except TypeError as cause:  # an array of no dimension says only now that it is none
@@ -60,7 +60,7 @@ def as_index(value: Any, what: str, error: type[ClsoError] = ConfigError, *, lea
         with suppress(TypeError, ValueError, OverflowError):
             whole = int(number)
     if whole is None or whole != number or (least is not None and whole < least):
-        raise error(f"{what} is a whole number{'' if least is None else f', at least {least}'}", got=value)
+        raise error(f"{what} is a whole number{'' if least is None else f', at least {least}'}", got=_given(value))
     return whole
 
 
@@ -100,3 +100,7 @@ def in_order(values: Any, what: str) -> tuple[Any, ...]:
         return tuple(values)
     except TypeError as error:
         raise ConfigError(f"{what} are a sequence", got=values) from error
+
+
+def _given(value: Any) -> Any:
+    return "None" if value is None else value  # of errors, None means that there is nothing to show

@@ -149,7 +149,7 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
             more = search.objectives.checked.conclude(winner.genome, folder.path / "best")
             best = best | more.pop("best", {})
     result = {
-        "best": {"genome": list(winner.genome), "alleles": space.describe(winner.genome), **best},
+        "best": {"genome": list(winner.genome), "alleles": search.objectives.checked.describe(winner.genome), **best},
         "counts": search.counts,
         "tokens_forward": winner.tokens_forward,
         **ledger.summary(),

@@ -56,7 +56,7 @@ def front_summary(engine: ParetoEngine, objectives: Objectives, loss_name: str) 
     front = [
         {
             "genome": list(e.genome),
-            "alleles": objectives.space.describe(e.genome),
+            "alleles": objectives.checked.describe(e.genome),
             "values": dict(zip(names, e.values, strict=True)),
         }
         for e in engine.front

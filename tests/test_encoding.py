@@ -43,3 +43,11 @@ def test_genomes_of_another_space_are_refused(genomes: list[tuple[int, ...]]) ->
 def test_bad_spaces_are_refused(n_choices: list[int], descriptors: list[np.ndarray | None] | None) -> None:
     with pytest.raises(ConfigError):
         Encoder(n_choices, descriptors)
+
+
+def test_a_gene_of_very_many_choices_has_a_column_for_a_range_of_them() -> None:
+    encoder = Encoder([50_000, 3])
+    assert encoder.n_features == 4096 + 3
+    x = encoder.encode([(0, 0), (12, 0), (25_000, 1), (49_999, 2)])
+    assert x.argmax(axis=1).tolist() == [0, 0, 2048, 4095]
+    np.testing.assert_array_equal(x.sum(axis=1), 2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clso.encoding import Encoder
-from clso.learner import Learner
+from clso.learner import Learner, random_state
 
 N_CHOICES = [5, 5]
 
@@ -66,3 +66,11 @@ def test_a_resumed_learner_goes_on_as_if_nothing_had_been() -> None:
         again = learner([])
         again.load_state_dict(first.state_dict())
         assert found + run(again, range(stop, 12), early=True) == expected
+
+
+def test_a_random_state_is_one_that_scikit_learn_takes() -> None:
+    assert random_state(0) == 0
+    assert random_state(2**32 - 1) == 2**32 - 1
+    large = [random_state(seed) for seed in (2**32, 2**32 + 1, 20261128204412, 2**63, 2**200)]
+    assert len(set(large)) == len(large)
+    assert all(0 <= state < 2**32 for state in large)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import OneMax, Useless
+from toys import OneMax, Toy, Useless
 from toys_pareto import Lotz, NoCost
 
 from clso.config import RunConfig
@@ -259,3 +260,86 @@ def test_a_meter_that_measures_nothing_is_refused(config: RunConfig, burner: Bur
     for meter in (None, EnergyMeter(NullBackend("there is no counter"))):
         with pytest.raises(ConfigError, match="needs an energy source"):
             Objectives.of(settings, burner, meter)
+
+
+class RarelyMeasured(Toy):
+    """One genome in nine has a value; a generation has four candidates."""
+
+    def __init__(self) -> None:
+        super().__init__([3] * 6, lambda g: float(sum(g)) if g[:2] == (0, 0) else math.nan)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_first_generation_without_a_value_is_followed_by_another(
+    seed: int, asynchronous: bool, tmp_path: Path
+) -> None:
+    settings = RunConfig(gens=40, pop=4, space=f"{__file__}:RarelyMeasured", energy="null", device="cpu", seed=seed)
+    result = evolve(replace(settings, asynchronous=asynchronous), tmp_path / "run")
+    assert result["best"]["fitness"] < 6
+    rows = list(RunFolder.open(tmp_path / "run").records())
+    assert sum(r["type"] == "evaluation" for r in rows) == result["counts"]["evaluated"]
+    assert all(r["best"] is not None for r in rows if r["type"] == "generation")
+
+
+def test_a_run_in_which_nothing_can_be_measured_stops_after_a_stated_number(tmp_path: Path) -> None:
+    config = RunConfig(gens=400, pop=16, space=f"{HERE / 'toys.py'}:AlwaysNan", energy="null", device="cpu")
+    with pytest.raises(EvaluationError, match="none of 128: every loss was infinite or not a number"):
+        evolve(config, tmp_path / "run")
+
+
+class TwoValues(OneMax):
+    """Measures one value more than is wanted."""
+
+    def objective(self) -> Any:
+        inner = super().objective()
+
+        class Generous:
+            fidelities = (1,)
+
+            def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+                return [replace(e, values=(*e.values, 2.0)) for e in inner.evaluate(genomes, fidelity)]
+
+        return Generous()
+
+
+class TwoValuesAndACost(TwoValues):
+    cost_names = ("ones",)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return {"ones": sum(genome)}
+
+
+@pytest.mark.parametrize(("kind", "objective"), [("TwoValues", ("loss",)), ("TwoValuesAndACost", ("loss", "ones"))])
+def test_values_that_nobody_asked_for_are_not_dropped_in_silence(
+    kind: str, objective: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = RunConfig(gens=2, pop=4, space=f"{__file__}:{kind}", objective=objective, energy="null", device="cpu")
+    with pytest.raises(EvaluationError, match="value"):
+        evolve(config, tmp_path / "run")
+
+
+class Permutations(Toy):
+    """Nine places for nine things, each once: one genome in a thousand."""
+
+    def __init__(self) -> None:
+        super().__init__([9] * 9, lambda g: float(sum(abs(a - i) for i, a in enumerate(g))))
+
+    def constraints(self, genome: Genome) -> tuple[float, ...]:
+        return (9 - len(set(genome)),)
+
+
+class NothingFeasible(Permutations):
+    def constraints(self, genome: Genome) -> tuple[float, ...]:
+        return (1,)
+
+
+def test_a_run_over_rare_feasible_genomes_uses_its_budget(tmp_path: Path) -> None:
+    config = RunConfig(gens=8, pop=8, space=f"{__file__}:Permutations", surrogate="none", energy="null", device="cpu")
+    assert evolve(config, tmp_path / "run")["counts"]["evaluated"] == 64
+
+
+def test_a_run_without_a_feasible_genome_blames_the_constraints(tmp_path: Path) -> None:
+    config = RunConfig(gens=8, pop=8, space=f"{__file__}:NothingFeasible", energy="null", device="cpu")
+    with pytest.raises(ConfigError, match=r"some genome of space 'toy' meets the constraints; got 'none of .* draws"):
+        evolve(config, tmp_path / "run")

@@ -3,9 +3,13 @@ from __future__ import annotations
 import doctest
 import json
 import math
+import pickle
 import random
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toys import OneMax, Toy
 
@@ -13,7 +17,7 @@ import clso.choices
 import clso.optimizer
 from clso import EngineConfig, Optimizer, minimize
 from clso.choices import Choices
-from clso.errors import ConfigError, GenomeError, PluginError
+from clso.errors import ConfigError, EvaluationError, GenomeError, PluginError
 from clso.evaluation.results import Evaluation
 from clso.space import Genome
 
@@ -175,3 +179,112 @@ def test_ten_thousand_genes_and_a_population_of_ten_thousand() -> None:
     many.tell([Evaluation(g, 0, (float(sum(g)),)) for g in genomes])
     assert len(many.engine.population) == 10_000
     assert len(many.ask(100)) == 100
+
+
+@pytest.mark.parametrize("returned", [None, False, 0, 1, 12, 0.5, "logged", [1], np.array([1, 1])], ids=repr)
+def test_what_a_callback_happens_to_return_does_not_end_the_search(returned: object) -> None:
+    result = minimize(sum, SIZES, 12, surrogate=None, callback=lambda optimizer, evaluation: returned)
+    assert len(result.evaluations) == 12
+
+
+@pytest.mark.parametrize("true", [True, np.True_, np.array(True)], ids=repr)
+def test_true_of_any_library_ends_the_search(true: object) -> None:
+    assert len(minimize(sum, SIZES, 12, callback=lambda optimizer, evaluation: true).evaluations) == 1
+
+
+@pytest.mark.parametrize("surrogate", ["gp", "ridge", "forest"])
+@pytest.mark.parametrize("seed", [20261128204412, 2**63])
+def test_a_seed_of_any_size_leaves_the_surrogate_on(surrogate: str, seed: int) -> None:
+    optimizer = Optimizer([4] * 6, seed=seed, surrogate=surrogate)
+    drive_sums(optimizer, 40)
+    assert optimizer.screener.disabled_reason is None
+    assert optimizer.screener.n_audits > 0
+
+
+def drive_sums(optimizer: Optimizer, n: int) -> list[Genome]:
+    asked = []
+    for _ in range(n):
+        (genome,) = optimizer.ask()
+        optimizer.tell(genome, float(sum(genome)))
+        asked.append(genome)
+    return asked
+
+
+def test_seeds_are_whole_numbers_of_any_library() -> None:
+    assert Optimizer(SIZES, seed=np.int64(3)).ask(5) == Optimizer(SIZES, seed=3).ask(5)  # type: ignore[arg-type]
+    for wrong in (-1, 1.5, None, "1"):
+        with pytest.raises(ConfigError, match="a seed is a whole number, at least 0"):
+            Optimizer(SIZES, seed=wrong)  # type: ignore[arg-type]
+
+
+def test_a_pickled_optimizer_goes_on_alike() -> None:
+    optimizer = Optimizer([4] * 8, seed=1)
+    drive_sums(optimizer, 40)
+    copied = pickle.loads(pickle.dumps(optimizer))
+    assert drive_sums(copied, 20) == drive_sums(optimizer, 20)
+
+
+def test_genomes_and_values_of_any_library_are_told_and_the_state_is_json() -> None:
+    optimizer = Optimizer([3] * 4, surrogate=None)
+    a, b, c, d = optimizer.ask(4)
+    optimizer.tell(np.array(a), np.float32(1))  # type: ignore[arg-type]
+    optimizer.tell(list(b), Fraction(1, 3))  # type: ignore[arg-type]
+    optimizer.tell(Evaluation(tuple(map(np.int8, c)), 0, (Decimal(2),)))  # type: ignore[arg-type]
+    optimizer.tell(d, 10**400)
+    optimizer.tell((True, False, True, False), 1.0)
+    restored = Optimizer([3] * 4, surrogate=None)
+    restored.load_state_dict(json.loads(json.dumps(optimizer.state_dict())))
+    asked = restored.ask(20)
+    assert asked == optimizer.ask(20)
+    assert {type(allele) for genome in asked for allele in genome} == {int}
+    assert optimizer.best is not None
+    assert optimizer.best.value == 1 / 3
+
+
+@pytest.mark.parametrize("value", [None, "3.5", (1, 2), [1.0], object()], ids=repr)
+def test_a_value_that_is_no_number_is_refused_and_nothing_is_told(value: object) -> None:
+    optimizer = Optimizer([3] * 4, surrogate=None)
+    (genome,) = optimizer.ask()
+    with pytest.raises(EvaluationError, match="the value of a genome is a number; got"):
+        optimizer.tell(genome, value)  # type: ignore[arg-type]
+    with pytest.raises(EvaluationError, match="evaluations are told, or a genome with its value"):
+        optimizer.tell(genome)
+    with pytest.raises(EvaluationError, match="1 values are minimised, 2 were measured"):
+        optimizer.tell(Evaluation(genome, 0, (1.0, 2.0)))
+    assert optimizer.n_evaluated == 0
+    assert genome in optimizer.pending
+
+
+@pytest.mark.parametrize("returned", [None, (1.0, "model"), "3", {}], ids=repr)
+def test_a_function_that_returns_no_number_is_named(returned: object) -> None:
+    def loss(x: Genome) -> object:
+        return returned
+
+    with pytest.raises(ConfigError, match="what loss returns is a number; got"):
+        minimize(loss, SIZES)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="what loss returns is a number; got"):
+        Choices(SIZES, loss).objective().evaluate([(0,) * 6], 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [0, -1, 10.5, math.nan, math.inf, "9", None], ids=repr)
+def test_counts_are_whole_numbers(n: object) -> None:
+    for call in (
+        lambda: minimize(sum, SIZES, n),  # type: ignore[arg-type]
+        lambda: Optimizer(SIZES).ask(n),  # type: ignore[arg-type]
+        lambda: Optimizer(SIZES, batch=n),  # type: ignore[arg-type]
+        lambda: EngineConfig(pop_size=n),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError, match="whole number, at least 1"):
+            call()
+
+
+def test_a_surrogate_that_calls_exit_is_switched_off() -> None:
+    class Quits:
+        def fit(self, x: object, y: object) -> None:
+            raise SystemExit(0)
+
+        predict = fit
+
+    optimizer = Optimizer([4] * 6, surrogate=lambda random_state: Quits())  # type: ignore[arg-type, return-value]
+    drive_sums(optimizer, 30)
+    assert "SystemExit" in str(optimizer.screener.disabled_reason)

@@ -215,7 +215,9 @@ def _front(result: dict[str, Any]) -> str:
     front, names = [member["values"] for member in result["front"]], result["objectives"]
     ends = {name: min(front, key=lambda values: values[name]) for name in names}
     lines = [f"least {name}: {', '.join(f'{k} {v:.6g}' for k, v in values.items())}" for name, values in ends.items()]
-    return "\n".join([f"{len(front):,} genomes, hypervolume {result['hypervolume']:.4g}", *lines])
+    volume = result["hypervolume"]
+    size = "beyond a float's range" if volume is None else f"{volume:.4g}"
+    return "\n".join([f"{len(front):,} genomes, hypervolume {size}", *lines])
 
 
 def _surrogate(summary: dict[str, Any]) -> str:

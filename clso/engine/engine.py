@@ -298,8 +298,14 @@ class Engine:
         def is_new(genome: Genome) -> bool:
             return genome not in self._cache and genome not in batch and genome not in pending
 
-        search, members = self._feasible_search, [member.genome for member in self.population]
-        while len(batch) < n and (found := search.walk(members, is_new)) is not None:
+        def parent() -> Genome:
+            if self._rng.random() < self.config.local_search:
+                return self._centre()
+            chosen: Individual = self.toolbox.select(self.population)
+            return chosen.genome
+
+        search = self._feasible_search
+        while len(batch) < n and (found := search.walk(parent if self.population else None, is_new)) is not None:
             batch[found] = None
         if len(batch) < n and search.can_list:
             batch.update(dict.fromkeys(search.listed(n - len(batch), is_new)))

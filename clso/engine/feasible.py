@@ -1,6 +1,6 @@
 """New feasible genomes, if random ones are hardly ever feasible: walks down the values of the constraints.
 
-A walk begins at a member of the population or at a random genome. A step changes one gene or swaps two, and counts if it
+A walk begins at a parent, as children do, or at a random genome. A step changes one gene or swaps two, and counts if it
 breaks the constraints no more than before (Deb 2000's order among infeasible ones, doi:10.1016/S0045-7825(99)00389-8). On
 the feasible side that is a local search: swaps keep sums and permutations as they are. A small space is listed whole in the
 end, so that nothing is left over.
@@ -66,12 +66,12 @@ class FeasibleSearch:
         """Whether the space is small enough to be listed whole."""
         return math.prod(self._sizes) <= _LISTED
 
-    def walk(self, members: Sequence[Genome], is_new: Callable[[Genome], bool]) -> Genome | None:
-        """A new feasible genome, from one of `members` or from anywhere; None after `n_draws` draws."""
-        left, from_member = self.n_draws, bool(members)
+    def walk(self, parent: Callable[[], Genome] | None, is_new: Callable[[Genome], bool]) -> Genome | None:
+        """A new feasible genome, from a `parent` or, every other time, from anywhere; None after `n_draws` draws."""
+        left, from_parent = self.n_draws, parent is not None
         while left > 0:
-            at = members[int(self._rng.random() * len(members))] if from_member else self._sample()
-            from_member = bool(members) and not from_member
+            at = parent() if parent is not None and from_parent else self._sample()
+            from_parent = not from_parent
             found, spent = self._walk(at, is_new, left)
             if found is not None:
                 return found

@@ -205,6 +205,6 @@ def _place(members: Sequence[Individual], values: Sequence[tuple[float, ...]], v
 
 def _reference(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     worst, best = np.max(points, axis=0), np.min(points, axis=0)
-    spread = np.where(worst > best, worst - best, np.maximum(np.abs(worst), 1.0))
+    spread = np.where(worst > best, worst - best, np.where(worst == 0, 1.0, np.abs(worst)))
     largest = np.finfo(np.float64).max
     return tuple(np.clip(worst + _MARGIN * np.minimum(spread, largest), -largest, largest).tolist())

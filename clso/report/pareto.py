@@ -69,8 +69,10 @@ def _growth(axes: Axes, data: RunData, front: Front) -> None:
     axes.set_xlabel("generation")
     axes.set_ylabel("hypervolume of the front")
     axes.set_xlim(x[0] - 0.5, x[-1] + 0.5)
-    pad = 0.06 * float(np.ptp(y)) or max(0.05 * float(y.max()), 0.1)
-    axes.set_ylim(float(y.min()) - pad, float(y.max()) + pad)
+    shown = y[np.isfinite(y)]
+    if len(shown):  # none if all are too large or too small for a float
+        pad = 0.06 * float(np.ptp(shown)) or max(0.05 * float(shown.max()), 0.1)
+        axes.set_ylim(float(shown.min()) - pad, float(shown.max()) + pad)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=ROUND, min_n_ticks=1))
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.grid(axis="y", color=RULE, lw=0.7)

@@ -233,7 +233,8 @@ class _Record:
         self.correlation.append(np.nan if rho is None else finite(rho))
         self.trusted.append(bool(row["surrogate_trusted"]))
         if "hypervolume" in row:
-            self.hypervolume.append(finite(row["hypervolume"]))
+            volume = row["hypervolume"]  # None if no float holds it
+            self.hypervolume.append(np.nan if volume is None else finite(volume))
         self.held.append(np.mean(list(self._shares(population)), axis=0))
         self.best_holds.append(self._first[best])
 

@@ -172,3 +172,35 @@ def test_failures_never_reach_the_front() -> None:
     engine.tell(space.both([c]))
     assert [e.genome for e in engine.front] == [c]
     assert engine.reference is not None
+
+
+def front_of(points: list[tuple[float, ...]], unit: float) -> ParetoEngine:
+    """An engine that was told a generation of two worse points, and `points` after it, in a `unit`."""
+    engine = ParetoEngine(Lotz(8), EngineConfig(pop_size=8), upper=FREE)
+    genomes = (tuple(int(b) for b in f"{i:08b}") for i in range(256))
+    for generation in ([(10.0, 10.0), (9.0, 11.0)], points):
+        engine.tell([Evaluation(next(genomes), 0, tuple(unit * v for v in point)) for point in generation])
+    return engine
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-3, 1.0, 1e100, 1e160, 1e307])
+def test_no_unit_of_the_objectives_hides_progress_or_ends_a_run(unit: float) -> None:
+    points = [(8.0, 9.0), (6.0, 9.5), (7.0, 7.0), (9.9, 1.0), (5.0, 5.0)]
+    for n in range(1, len(points)):
+        before, after = front_of(points[:n], unit), front_of(points[: n + 1], unit)
+        assert before.counting != after.counting
+        json.dumps([after.state_dict(), after.hypervolume], allow_nan=False)
+
+
+def test_a_hypervolume_beyond_a_floats_range_is_none() -> None:
+    points = [(8.0, 9.0), (6.0, 9.5), (7.0, 7.0)]
+    plain = front_of(points, 1.0).hypervolume
+    assert plain is not None
+    assert front_of(points, 1e160).hypervolume is None
+    assert front_of(points, 1e-200).hypervolume is None
+    assert front_of(points, 2.0**100).hypervolume == pytest.approx(plain * 2.0**200, rel=1e-12)
+
+
+def test_equal_crowding_distances_stay_equal_in_any_unit() -> None:
+    ladder = np.array([[float(i), float(20 - i)] for i in range(21)])
+    assert crowded_order(ladder * 0.1) == crowded_order(ladder * 1e-200) == crowded_order(ladder)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +125,53 @@ def test_what_can_be_done_meanwhile_is_done_between_the_start_and_the_wait() -> 
     done: list[str] = []
     assert LocalEvaluator(plain).evaluate([(3,)], 2, meanwhile=lambda: done.append("too"))[0].value == 3.0
     assert done == ["too"]
+
+
+@pytest.mark.parametrize("answer", [None, 3, [None], [1.0], [Evaluation((2,), 0, (1.0,))], [0, 0]], ids=repr)
+@pytest.mark.parametrize("kind", [Rungs, Started])
+def test_an_answer_that_is_none_is_named(kind: type[Rungs], answer: object) -> None:
+    objective = kind()
+    objective.evaluate = lambda genomes, fidelity: answer  # type: ignore[assignment, method-assign, return-value]
+    with pytest.raises(EvaluationError, match=r"every genome is answered|raises nothing"):
+        LocalEvaluator(objective).evaluate([(1,)], 0)
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), SystemExit(), GeneratorExit(), OSError("gone"), ValueError()], ids=repr
+)
+@pytest.mark.parametrize("function", ["begin", "evaluate"])
+def test_what_an_objective_raises_is_an_error_that_says_so(function: str, error: BaseException) -> None:
+    def fail(*args: object) -> list[Evaluation]:
+        raise error
+
+    objective = Started()
+    setattr(objective, function, fail)
+    with pytest.raises(EvaluationError, match=f"raises nothing; got .*{type(error).__name__}"):
+        LocalEvaluator(objective).evaluate([(1,)], 0)
+
+
+def test_an_evaluation_holds_plain_numbers() -> None:
+    e = Evaluation(np.array([1, 2]), np.int64(0), (np.float32(0.5), True), n_tokens=np.int32(3))  # type: ignore[arg-type]
+    assert e == Evaluation((1, 2), 0, (0.5, 1.0), n_tokens=3)
+    assert json.loads(json.dumps(e.to_json())) == e.to_json()
+    failed = Evaluation((True,), 0, (), "failed", error=ValueError("boom"))  # type: ignore[arg-type]
+    assert failed.to_json()["genome"] == [1]
+    assert "boom" in failed.to_json()["error"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"genome": (0.5,)},
+        {"genome": ("1",)},
+        {"values": (None,)},
+        {"values": 1.0},
+        {"values": "12"},
+        {"status": "fine"},
+        {"n_tokens": 1.5},
+    ],
+    ids=repr,
+)
+def test_an_evaluation_of_anything_else_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(EvaluationError):
+        Evaluation(**{"genome": (1,), "fidelity": 0, "values": (1.0,), **wrong})

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from clso.evaluation.functions import FunctionObjective
+from clso.evaluation.functions import FunctionObjective, measure_batch
 from clso.space import Genome
 
 
@@ -43,3 +44,31 @@ def test_values_of_another_shape_are_failures(values: np.ndarray) -> None:
     done = FunctionObjective(lambda _: values).evaluate([(0,), (1,)], 0)
     assert [e.status for e in done] == ["failed", "failed"]
     assert "have values of shape" in (done[0].error or "")
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), ValueError("no")], ids=repr)
+def test_only_the_culprit_fails_whatever_it_raises(error: BaseException) -> None:
+    def function(genomes: Sequence[Genome]) -> list[Any]:
+        if (1,) in genomes:
+            raise error
+        return [np.float32(g[0]) for g in genomes]
+
+    found = measure_batch(function, [(0,), (1,), (2,)], 0, n_tokens=5)
+    assert [e.status for e in found] == ["ok", "failed", "ok"]
+    assert type(error).__name__ in str(found[1].error)
+    assert [type(v) for e in found for v in e.values] == [float, float]
+
+
+@pytest.mark.parametrize("returned", [None, 1.0, [None], ["1"], [], [1.0, 2.0]], ids=repr)
+def test_what_is_not_one_number_a_genome_is_a_failure(returned: Any) -> None:
+    (found,) = measure_batch(lambda genomes: returned, [(0,)], 0, n_tokens=1)
+    assert found.status == "failed"
+    assert "value" in str(found.error)
+
+
+def test_ctrl_c_is_no_failure() -> None:
+    def function(genomes: Sequence[Genome]) -> list[float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_batch(function, [(0,), (1,)], 0, n_tokens=1)

@@ -87,6 +87,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
+        for name, value in vars(self).items():
+            if isinstance(value, str) and not _is_utf8(value):
+                raise ConfigError(f"{name} can be written as UTF-8", got=value, remedy="Rename the file or folder.")
         for name, low in (
             ("gens", 1),
             ("pop", 2),
@@ -148,6 +151,15 @@ class RunConfig:
         """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming the key at fault."""
         values = read_toml(path)
         return cls(**checked(cls, {k: v for k, v in values.items() if k not in _TABLES}))
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it holds no byte of a file name that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clso.config import RunConfig
@@ -95,3 +96,15 @@ def test_options_win_over_a_recipe_and_are_checked() -> None:
     for options in bad:
         with pytest.raises(ConfigError):
             config.with_options(**options)
+
+
+def test_counts_and_seeds_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
+    config = RunConfig(seed=np.int64(2), gens=np.int32(3))  # type: ignore[arg-type]
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    assert RunConfig.from_toml(tmp_path / "config.toml") == RunConfig(seed=2, gens=3)
+
+
+@pytest.mark.parametrize("name", ["space", "surrogate", "data", "tokenizer"])
+def test_text_that_no_file_could_hold_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} can be written as UTF-8"):
+        RunConfig(**{name: "a\udcff.py:S"})  # type: ignore[arg-type]

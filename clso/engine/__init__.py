@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clso.engine.engine import Engine, EngineConfig
+from clso.engine.config import EngineConfig
+from clso.engine.engine import Engine
 from clso.engine.feasible import Shortfall
 from clso.engine.pareto import ParetoEngine, crowded_order
 

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from deap import tools
 
-from clso.engine.engine import Engine, EngineConfig
+from clso.engine.config import EngineConfig
+from clso.engine.engine import Engine
 from clso.engine.operators import Individual
 from clso.evaluation.results import Evaluation
 from clso.space import Genome, SearchSpace

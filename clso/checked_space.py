@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import lt
 from typing import Any
 
 from clso.conversion import as_float, as_floats, as_json, in_order
@@ -17,6 +18,8 @@ from clso.plugins import as_plugin_error
 from clso.space import Gene, Genome, SearchSpace
 
 __all__ = ["CheckedSpace"]
+
+_INT = frozenset((int,))
 
 
 class CheckedSpace:
@@ -123,14 +126,17 @@ class CheckedSpace:
     def _calling(self, function: str) -> AbstractContextManager[None]:
         return as_plugin_error(f"`{function}` of space {self.space.name!r} can be called")
 
+    def validate(self, genome: Sequence[int]) -> Genome:
+        """`genome` as a tuple of plain ints, as the space's `validate` gives it. Raises `GenomeError`."""
+        is_plain = type(genome) is tuple and len(genome) == len(self.sizes) and _INT.issuperset(map(type, genome))
+        if is_plain and min(genome) >= 0 and all(map(lt, genome, self.sizes)):  # as most are
+            return tuple(genome)
+        return self.space.validate(genome)
+
     def _genome(self, returned: Sequence[int], function: str) -> Genome:
         """`returned` by the space's `function` as a genome of the space."""
-        if type(returned) is tuple and len(returned) == len(self.sizes) and {int}.issuperset(map(type, returned)):
-            inside = (0 <= allele < size for allele, size in zip(returned, self.sizes, strict=True))
-            if all(inside):
-                return returned
         try:
-            return self.space.validate(returned)
+            return self.validate(returned)
         except GenomeError as error:
             rule = f"`{function}` of space {self.space.name!r} gives genomes of the space"
             raise PluginError(rule, got=returned, remedy=str(error)) from error

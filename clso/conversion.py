@@ -59,7 +59,9 @@ def as_index(value: Any, what: str, error: type[ClsoError] = ConfigError, *, lea
     if hasattr(type(number), "__index__") or hasattr(type(number), "__float__"):
         with suppress(TypeError, ValueError, OverflowError):
             whole = int(number)
-    if whole is None or whole != number or (least is not None and whole < least):
+    if whole is not None and whole == number and least is not None and whole < least:
+        raise error(f"{what} is at least {least}", got=whole)
+    if whole is None or whole != number:
         raise error(f"{what} is a whole number{'' if least is None else f', at least {least}'}", got=_given(value))
     return whole
 

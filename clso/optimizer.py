@@ -81,7 +81,7 @@ class Optimizer:
         batch, pool = as_index(batch, "batch", least=1), as_index(pool, "pool", least=1)
         seed = as_seed(seed)
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
-        checked = CheckedSpace(self.space)
+        self._checked = checked = CheckedSpace(self.space)
         seeds = checked.seeds() if seeds is None else seeds
         self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
         if isinstance(surrogate, str):
@@ -174,7 +174,7 @@ class Optimizer:
         """
         if not isinstance(value, _Without):
             number = as_float(value, "the value of a genome", EvaluationError)
-            evaluations = [Evaluation(self.space.validate(measured), 0, (number,))]  # type: ignore[arg-type]
+            evaluations = [Evaluation(self._checked.validate(measured), 0, (number,))]  # type: ignore[arg-type]
         else:
             evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
         for evaluation in evaluations:
@@ -182,7 +182,7 @@ class Optimizer:
                 raise EvaluationError("evaluations are told, or a genome with its value", got=evaluation)
         for evaluation in evaluations:
             if evaluation.genome not in self._pending:  # what was asked is known to be of this space
-                self.space.validate(evaluation.genome)
+                self._checked.validate(evaluation.genome)
         self.engine.tell(evaluations)
         for evaluation in evaluations:
             self._pending.pop(evaluation.genome, None)

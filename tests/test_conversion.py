@@ -64,7 +64,7 @@ def test_a_number_too_large_for_a_float_is_infinite() -> None:
 
 @pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -1, Decimal("0.5")])
 def test_a_seed_is_a_whole_number_from_0_on(value: Any) -> None:
-    with pytest.raises(ConfigError, match="a seed is a whole number, at least 0"):
+    with pytest.raises(ConfigError, match=r"a seed is .*at least 0"):
         as_seed(value)
     assert as_seed(np.uint64(2**63)) == 2**63
 

@@ -213,7 +213,7 @@ def drive_sums(optimizer: Optimizer, n: int) -> list[Genome]:
 def test_seeds_are_whole_numbers_of_any_library() -> None:
     assert Optimizer(SIZES, seed=np.int64(3)).ask(5) == Optimizer(SIZES, seed=3).ask(5)  # type: ignore[arg-type]
     for wrong in (-1, 1.5, None, "1"):
-        with pytest.raises(ConfigError, match="a seed is a whole number, at least 0"):
+        with pytest.raises(ConfigError, match=r"a seed is .*at least 0"):
             Optimizer(SIZES, seed=wrong)  # type: ignore[arg-type]
 
 
@@ -274,7 +274,7 @@ def test_counts_are_whole_numbers(n: object) -> None:
         lambda: Optimizer(SIZES, batch=n),  # type: ignore[arg-type]
         lambda: EngineConfig(pop_size=n),  # type: ignore[arg-type]
     ):
-        with pytest.raises(ConfigError, match="whole number, at least 1"):
+        with pytest.raises(ConfigError, match="at least 1"):
             call()
 
 

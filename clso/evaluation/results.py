@@ -15,6 +15,7 @@ __all__ = ["Evaluation", "Status"]
 Status = Literal["ok", "non_finite", "failed"]
 
 _STATUSES = get_args(Status)
+_INT, _FLOAT = frozenset((int,)), frozenset((float,))
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,20 @@ class Evaluation:
     def _make_plain(self) -> None:
         # Nearly all are plain already, and there are many.
         put = object.__setattr__
-        if type(self.genome) is not tuple or not {int}.issuperset(map(type, self.genome)):
+        if type(self.genome) is not tuple or not _INT.issuperset(map(type, self.genome)):
             alleles = [as_index(allele, "an allele of an evaluated genome", EvaluationError) for allele in self.genome]
             put(self, "genome", tuple(alleles))
-        if type(self.values) is not tuple or not {float}.issuperset(map(type, self.values)):
+        if type(self.values) is not tuple or not _FLOAT.issuperset(map(type, self.values)):
             put(self, "values", as_floats(self.values, "the values of an evaluation", EvaluationError))
-        for name in ("fidelity", "n_tokens"):
-            if type(getattr(self, name)) is not int:
-                put(self, name, as_index(getattr(self, name), f"{name} of an evaluation", EvaluationError))
+        if type(self.fidelity) is not int or type(self.n_tokens) is not int:
+            put(self, "fidelity", as_index(self.fidelity, "the rung of an evaluation", EvaluationError))
+            put(self, "n_tokens", as_index(self.n_tokens, "the tokens of an evaluation", EvaluationError))
         if self.status not in _STATUSES:
             raise EvaluationError(f"the status of an evaluation is one of {', '.join(_STATUSES)}", got=self.status)
-        if isinstance(self.error, BaseException):
-            put(self, "error", "".join(traceback.format_exception(self.error)))
-        elif self.error is not None and type(self.error) is not str:
-            put(self, "error", str(self.error))
+        if self.error is not None and type(self.error) is not str:
+            error: object = self.error
+            text = traceback.format_exception(error) if isinstance(error, BaseException) else [str(error)]
+            put(self, "error", "".join(text))
 
     @classmethod
     def measured(cls, genome: tuple[int, ...], fidelity: int, values: tuple[float, ...], n_tokens: int) -> Evaluation:

@@ -17,7 +17,7 @@ from clso.models.tables import Embeddings, Heads
 from clso.space import Genome
 from search_spaces.gpt2_crystals import GrownCrystals
 from search_spaces.gpt2_genes import GAINS
-from search_spaces.gpt2_template import FAINT, NORM, Template
+from search_spaces.gpt2_template import NAME_SCALE, NORM, Template
 
 __all__ = ["Assembly", "values_of"]
 
@@ -72,11 +72,11 @@ class Assembly(Embeddings, Heads):
         out = torch.zeros(*rarity.shape, layout.d_model, device=rarity.device)
         code = crystals.a[family, token] - gain["context.gain"][:, None, None] * expected
         out[..., layout.code_dims] = gain["temperature"][:, None, None] * code
-        value = FAINT * torch.exp(gain["copy.rare_value"][:, None] * rarity)
+        value = NAME_SCALE * torch.exp(gain["copy.rare_value"][:, None] * rarity)
         out[..., layout.identity_dims] = crystals.names[tokens] * value[..., None]
         out[..., layout.rarity] = rarity
         out[..., layout.ballast] = (NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
-        return out @ self._rotation
+        return out @ self._rotation.T
 
     def distinct(self, dtype: torch.dtype) -> Tensor:
         crystals, layout, gain = self.crystals, self.crystals.layout, self.gain

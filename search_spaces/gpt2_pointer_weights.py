@@ -126,7 +126,7 @@ class PointerWeights:
         where = {key: torch.tensor(members, device=self.device) for key, members in groups.items()}
         for (allele, context), members in where.items():
             part = self.context(allele, context)
-            qkv[members] = self._qkv(part, gain_allele[members]) @ self.rotation
+            qkv[members] = self._qkv(part, gain_allele[members]) @ self.rotation.T
             gain = number["context.gain"][members]
             output[members] = self.rotation @ self._output(part, self.code_dims(allele), gain)
         norm = math.sqrt(_NORM**2 + 2 * _POSITION**2)
@@ -135,7 +135,7 @@ class PointerWeights:
         wpe = torch.zeros(config.n_positions, config.d_model, device=self.device)
         wpe[:, _POSITION_DIMS] = _POSITION * position_codes(config.n_positions).float().to(self.device)
         params = {
-            "wpe.weight": _shared(wpe @ self.rotation, p),
+            "wpe.weight": _shared(wpe @ self.rotation.T, p),
             "h.0.attn.qkv.weight": qkv,
             "h.0.attn.o.weight": output,
             "h.0.ln_1.weight": _shared(unit, p),
@@ -247,7 +247,7 @@ class _GrownEmbeddings(Embeddings):
             both = self._temperature[members, None, None] * torch.cat([code, spare], 2)
             out[members, :, CODE_START : CODE_START + both.shape[2]] = both
         out[..., 1] = (_NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
-        return out @ grown.rotation
+        return out @ grown.rotation.T
 
 
 class _GrownHeads(Heads):

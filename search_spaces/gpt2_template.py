@@ -2,9 +2,10 @@
 
 Layer 0, head 0 fetches the previous token's name; head 1 averages codes of earlier tokens and adds what they say. Layer
 1, head 0 copies: it looks for tokens whose predecessor is the current token, prefers rare ones, and rests on position 0
-when there is none. Each MLP uses two units: the first swells position 0's ballast, so that resting there brings nothing,
-the second takes the swelling back. Layer 1's may have further units, which read the code and add to it. Further layers
-and heads stay silent.
+when there is none. Layer 0's MLP clears position 0 of its name, its predecessor's name and its rarity, so that resting
+there brings nothing and nothing there looks like a match. What it takes away is as small as what is there: to swell
+position 0's norm instead and take that back later would cost the digits that float32 has for everything else there.
+Layer 1's MLP may have units that read the code and add to it. Further layers and heads stay silent.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from clso.crystals.grown.layout import Layout, rotation
 from clso.crystals.grown.patterns import PositionPattern, lag, position_codes
 from clso.models.gpt2 import GPT2Config
 
-__all__ = ["FAINT", "NORM", "Template"]
+__all__ = ["NAME_SCALE", "NORM", "Template"]
 
 NORM = 100.0  # of a token's vector; codes are small against it, so what is added later hardly changes the norm
-FAINT = 0.1  # size of a token's own name, against the names of size 1 that the copy head brings
+NAME_SCALE = 0.1  # size of a token's own name, against the names of size 1 that the copy head brings
 _POSITION = 10.0  # radius of a circle of position codes
-_START = 0.3  # size of position 0's mark
-_SWELL = 1e4  # ballast that the first MLP adds at position 0 and the second takes back
-_GATE = 30.0  # far out on GELU's flat side: GELU(-30) is 0
-_STEP = 8.0  # what the two units differ by where both are on GELU's straight side
+_START = 10.0  # size of position 0's mark
+_TRACE = 0.014  # of what position 0 held is left: its token comes back more often than the copy head sees (1e-4 nats)
+_GATE = 30.0  # far out on GELU's sides: GELU(-30) is 0, GELU(30) is 30, to the last bit
+_NAME_GAIN = 60.0  # of a name's dimensions in the units that clear them, so that `_GATE` costs them no digits
 
 
 class Template:
@@ -49,20 +50,19 @@ class Template:
         d, hd = config.d_model, config.d_model // config.n_heads
         self._head_dim = hd
         self.norm = math.sqrt(NORM**2 + 2 * _POSITION**2)
-        # What LayerNorm lets through at the swollen position, against elsewhere.
-        shrink = self.norm / math.sqrt((_SWELL + NORM) ** 2 + 2 * _POSITION**2)
         q = rotation(d, torch.device("cpu"))
         projection = projection.cpu()
 
         wpe = torch.zeros(config.n_positions, d)
         wpe[:, layout.position_dims] = _POSITION * position_codes(config.n_positions).float()
         wpe[0, layout.start] = _START
+        wpe[0, layout.ballast] = math.sqrt(NORM**2 - _START**2) - NORM  # the norm stays
 
         qkv_0, o_0 = torch.zeros(3 * d, d), torch.zeros(d, d)
         qkv_0[:4, layout.position_dims] = self._query(lag(1, config.n_positions))
         for head in (0, 1):
             qkv_0[d + head * hd : d + head * hd + 4, layout.position_dims] = torch.eye(4)
-        qkv_0[2 * d : 2 * d + layout.match, layout.identity_dims] = projection.T / FAINT
+        qkv_0[2 * d : 2 * d + layout.match, layout.identity_dims] = projection.T / NAME_SCALE
         o_0[layout.match_dims, : layout.match] = torch.eye(layout.match)
         qkv_0[2 * d + hd : 2 * d + hd + layout.code, layout.code_dims] = torch.eye(layout.code)
         context_query = torch.zeros(len(patterns), 4, d)
@@ -72,24 +72,23 @@ class Template:
         qkv_1, bias_1, o_1 = torch.zeros(3 * d, d), torch.zeros(3 * d), torch.zeros(d, d)
         qkv_1[d : d + s, layout.match_dims] = torch.eye(s)
         bias_1[s] = math.sqrt(hd)
-        qkv_1[2 * d : 2 * d + layout.identity, layout.identity_dims] = torch.eye(layout.identity) / FAINT
+        qkv_1[2 * d : 2 * d + layout.identity, layout.identity_dims] = torch.eye(layout.identity) / NAME_SCALE
         o_1[layout.identity_dims, : layout.identity] = torch.eye(layout.identity)
         match_query = torch.zeros(s, d)
-        match_query[:, layout.identity_dims] = projection.T * (math.sqrt(hd) / FAINT)
+        match_query[:, layout.identity_dims] = projection.T * (math.sqrt(hd) / NAME_SCALE)
 
-        self._qkv_0, self._o_0 = (qkv_0 @ q).to(device), (q @ o_0).to(device)
-        self._qkv_1, self._bias_1, self._o_1 = (qkv_1 @ q).to(device), bias_1.to(device), (q @ o_1).to(device)
-        self._context_query = (context_query @ q).to(device)
-        self._match_query = (match_query @ q).to(device)
+        self._qkv_0, self._o_0 = (qkv_0 @ q.T).to(device), (q @ o_0).to(device)
+        self._qkv_1, self._bias_1, self._o_1 = (qkv_1 @ q.T).to(device), bias_1.to(device), (q @ o_1).to(device)
+        self._context_query = (context_query @ q.T).to(device)
+        self._match_query = (match_query @ q.T).to(device)
         self._code_axes = q[:, layout.code_dims].contiguous().to(device)
         self._rarity_axis = q[:, layout.rarity].contiguous().to(device)
-        self._start_axis = (q[:, layout.start] / (_START * shrink)).to(device)
-        shared = {"wpe.weight": wpe @ q, "ln_f.bias": torch.ones(d)}
+        self._start_axis = (q[:, layout.start] / _START).to(device)
+        shared = {"wpe.weight": wpe @ q.T, "ln_f.bias": torch.ones(d)}
         # LayerNorm's output is then the residual vector itself.
         unit = torch.full((d,), self.norm / math.sqrt(d))
         shared |= dict.fromkeys((*(f"h.{i}.ln_{j}.weight" for i in (0, 1) for j in (1, 2)), "ln_f.weight"), unit)
-        for i, (ballast, scale) in enumerate(((_SWELL, 1.0), (-_SWELL, shrink))):
-            shared |= {f"h.{i}.mlp.{n}": w for n, w in self._start_mlp(ballast, scale, q).items()}
+        shared |= {f"h.0.mlp.{n}": w for n, w in self._clearing_mlp(projection, q).items()}
         self._shared = {name: w.to(device) for name, w in shared.items()}
 
     def weights(
@@ -130,10 +129,21 @@ class Template:
         """Query rows (4, 4) on the position dimensions; the keys are the position codes as they lie there."""
         return pattern.query().float() * (math.sqrt(self._head_dim) / _POSITION**2)
 
-    def _start_mlp(self, ballast: float, shrink: float, q: Tensor) -> dict[str, Tensor]:
-        """Two units whose difference is 0 everywhere but at position 0, where it is `_STEP`, whatever the norm there."""
-        d, layout = self.config.d_model, self.layout
-        fc, proj = torch.zeros(2, d), torch.zeros(d, 2)
-        fc[:, layout.start] = 3 * _GATE / (_START * shrink)
-        proj[layout.ballast] = torch.tensor([ballast, -ballast]) / _STEP
-        return {"fc.weight": fc @ q, "fc.bias": torch.tensor([-_GATE, -_GATE - _STEP]), "proj.weight": q @ proj}
+    def _clearing_mlp(self, projection: Tensor, q: Tensor) -> dict[str, Tensor]:
+        """Units that are 0 everywhere but at position 0, where they take what the copy head would read there to 0.
+
+        One unit reads each dimension of the name, one the rarity, and the last `_GATE` alone, which the others add to what
+        they read. Position 0 attends to none but itself, so the name that layer 0 fetched there is its own.
+        """
+        layout, d, n = self.layout, self.config.d_model, self.layout.identity
+        rarity, gate = n, n + 1
+        fc, proj = torch.zeros(n + 2, d), torch.zeros(d, n + 2)
+        fc[:, layout.start] = 2 * _GATE / _START
+        fc[:n, layout.identity_dims] = _NAME_GAIN * torch.eye(n)
+        fc[rarity, layout.rarity] = 1.0
+        taken = _TRACE - 1
+        proj[layout.identity_dims, :n] = taken / _NAME_GAIN * torch.eye(n)
+        proj[layout.match_dims, :n] = taken / (_NAME_GAIN * NAME_SCALE) * projection.T
+        proj[layout.rarity, rarity] = taken
+        proj[:, gate] = -proj[:, :gate].sum(1)
+        return {"fc.weight": fc @ q.T, "fc.bias": torch.full((n + 2,), -_GATE), "proj.weight": q @ proj}

@@ -70,7 +70,7 @@ class Pruned:
             if name.endswith(("qkv.weight", "fc.weight", "wte.weight", "wpe.weight", "head.weight")):
                 self.state[name] = self._clean(w @ self.q, 1)
             elif name.endswith(("o.weight", "proj.weight")):
-                self.state[name] = self._clean(self.q @ w, 0)
+                self.state[name] = self._clean(self.q.T @ w, 0)
 
     @staticmethod
     def _clean(w: Tensor, rotated: int) -> Tensor:
@@ -91,24 +91,26 @@ class Pruned:
             q, k, _ = self.state[f"h.{layer}.attn.qkv.weight"].chunk(3)
             k[~q.any(dim=1) & (self.state[f"h.{layer}.attn.qkv.bias"].chunk(3)[0] == 0)] = 0
 
-    def drop_swelling(self) -> None:
-        for layer in (0, 1):
-            for name in ("fc.weight", "fc.bias"):
-                self.state[f"h.{layer}.mlp.{name}"][:2] = 0
-            self.state[f"h.{layer}.mlp.proj.weight"][:, :2] = 0
-        self.state["wpe.weight"][0, self.layout.start] = 0
+    def drop_clearing(self) -> None:
+        """Of position 0."""
+        for name in ("fc.weight", "fc.bias", "proj.weight"):
+            self.state[f"h.0.mlp.{name}"].zero_()
+        self.state["wpe.weight"][0, [self.layout.start, self.layout.ballast]] = 0
 
     def drop_rarity(self) -> None:
         wte, layout = self.state["wte.weight"], self.layout
         norm = wte.norm(dim=1).mean()
         wte[:, layout.rarity] = wte[:, layout.ballast] = 0
         wte[:, layout.ballast] = (norm**2 - wte.square().sum(1)).sqrt()
+        fc, bias, proj = (self.state[f"h.0.mlp.{name}"] for name in ("fc.weight", "fc.bias", "proj.weight"))
+        unit = layout.identity  # the one that clears position 0 of its rarity
+        fc[unit] = bias[unit] = proj[:, unit] = proj[layout.rarity] = 0
 
     def loss(self, blocks: Tensor) -> float:
         state = dict(self.state)
         for name, w in state.items():
             if name.endswith(("qkv.weight", "fc.weight", "wte.weight", "wpe.weight", "head.weight")):
-                state[name] = w @ self.q
+                state[name] = w @ self.q.T
             elif name.endswith(("o.weight", "proj.weight")):
                 state[name] = self.q @ w
         model = GPT2(self.model.config).double()
@@ -123,7 +125,7 @@ class Pruned:
         for table in ("wte.weight", "head.weight"):  # a column is stored whole
             n[table] = v * int(state[table].any(dim=0).sum())
         n["wpe.weight"] = config.n_positions * int(state["wpe.weight"][1:].any(dim=0).sum())
-        n["wpe.weight"] += int(state["wpe.weight"][0, self.layout.start] != 0)
+        n["wpe.weight"] += int(torch.count_nonzero(state["wpe.weight"][0, [self.layout.start, self.layout.ballast]]))
         for i in range(config.n_layers):  # a norm before nothing
             for norm, reader in (("ln_1", "attn.qkv.weight"), ("ln_2", "mlp.fc.weight")):
                 if n[f"h.{i}.{reader}"] == 0:
@@ -152,8 +154,7 @@ def test_a_grown_genome_costs_what_its_model_needs(grown: GPT2Space, context: bo
         pruned.drop_head(0, 0)
         pruned.drop_head(1, 0)
         pruned.drop_rarity()
-        if mlp == 0:
-            pruned.drop_swelling()
+        pruned.drop_clearing()
     pruned.drop_unread_keys()
     n_params, flops = pruned.count()
     check(grown.costs(genome), n_params, flops)

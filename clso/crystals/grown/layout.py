@@ -8,8 +8,7 @@ In logical coordinates a residual vector holds
 log p_cont). `ballast` fills every token's vector up to one norm, so that LayerNorm's division is a constant. `start` marks
 position 0, `rarity` tells rare tokens from common ones. `code` holds the bigram code and what context adds to it,
 `identity` a faint near-orthogonal name of the token and the names that the copy head brings, `match` the previous token's
-name. Physical weights are logical ones times the Householder reflection that maps the first axis to LayerNorm's mean
-direction.
+name. `rotation` leads from logical to physical coordinates.
 """
 
 from __future__ import annotations
@@ -75,8 +74,21 @@ class Layout:
 
 
 def rotation(d_model: int, device: torch.device) -> Tensor:
-    """The symmetric orthogonal matrix (d, d) whose first column is LayerNorm's mean direction (1, ..., 1)/sqrt(d)."""
-    v = torch.full((d_model,), -1 / math.sqrt(d_model), dtype=torch.float64)
-    v[0] += 1
+    """The orthogonal matrix Q (d, d) with physical = Q @ logical; d is 4 at least.
+
+    Q takes `one` to LayerNorm's mean direction (1, ..., 1)/sqrt(d), and `ballast` to (1, -1, 0, ..., 0)/sqrt(2). Only the last
+    logical axis shares these two coordinates: were the ballast, which is large, in all coordinates, then float32 would round
+    everything small in units of its size.
+    """
+    n = d_model - 2  # coordinates without ballast
+    v = torch.full((n,), -1 / math.sqrt(n), dtype=torch.float64)
+    v[-1] += 1
     v /= v.norm()
-    return (torch.eye(d_model, dtype=torch.float64) - 2 * torch.outer(v, v)).float().to(device)
+    # A reflection, which takes the last axis to the mean direction of these coordinates.
+    reflection = torch.eye(n, dtype=torch.float64) - 2 * torch.outer(v, v)
+    mean, out = reflection[:, -1], torch.zeros(d_model, d_model, dtype=torch.float64)
+    out[:, Layout.one] = 1 / math.sqrt(d_model)
+    out[0, Layout.ballast], out[1, Layout.ballast] = 1 / math.sqrt(2), -1 / math.sqrt(2)
+    out[2:, 2:-1] = reflection[:, :-1]
+    out[:2, -1], out[2:, -1] = math.sqrt(n / (2 * d_model)), -math.sqrt(2 / d_model) * mean
+    return out.float().to(device)

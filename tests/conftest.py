@@ -10,6 +10,7 @@ from pathlib import Path
 
 # Before torch is imported, and handed on to sub-processes: tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 

@@ -18,6 +18,7 @@ from clso.cli.new_space import new_space
 from clso.cli.profile import profile
 from clso.cli.prove import prove
 from clso.errors import ClsoError
+from clso.threads import wait_passively
 
 __all__ = ["cli", "main"]
 
@@ -57,6 +58,7 @@ for _command in (
 
 def main() -> None:
     """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad input."""
+    wait_passively()
     try:
         code = cli.main(prog_name="clso", standalone_mode=False)
     except ClsoError as error:

@@ -19,6 +19,7 @@ from clso.evaluation.evaluator import measure, rungs
 from clso.evaluation.results import Status
 from clso.evaluation.usage import Report, Usage
 from clso.space import Genome
+from clso.threads import wait_passively
 
 __all__ = ["Order", "Ready", "Worker", "card_units", "host_unit", "thread_counts"]
 
@@ -51,6 +52,7 @@ class Worker:
     """Lives in a process of its own. `ready` builds everything; `evaluate` is called one batch after the other."""
 
     def __init__(self, order: Order) -> None:
+        wait_passively()  # a cluster that was joined has not inherited it
         self._order = order
 
     def ready(self) -> Ready:

@@ -76,9 +76,9 @@ class Layout:
 def rotation(d_model: int, device: torch.device) -> Tensor:
     """The orthogonal matrix Q (d, d) with physical = Q @ logical; d is 4 at least.
 
-    Q takes `one` to LayerNorm's mean direction (1, ..., 1)/sqrt(d), and `ballast` to (1, -1, 0, ..., 0)/sqrt(2). Only the last
-    logical axis shares these two coordinates: were the ballast, which is large, in all coordinates, then float32 would round
-    everything small in units of its size.
+    Q takes `one` to LayerNorm's mean direction (1, ..., 1)/sqrt(d), and `ballast` to (1, -1, 0, ..., 0)/sqrt(2).
+    Only the last logical axis shares these two coordinates: were the ballast, which is large, in all of them, then
+    float32 would round everything small in units of its size.
     """
     n = d_model - 2  # coordinates without ballast
     v = torch.full((n,), -1 / math.sqrt(n), dtype=torch.float64)

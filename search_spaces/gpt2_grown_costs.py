@@ -1,8 +1,8 @@
 """What a grown GPT-2 costs: its non-zero weights, in the coordinates of its `Layout`, without parts that nobody reads.
 
 Gains of 0 switch the context head or the copy head off. Without the copy head nobody reads previous tokens' names (layer 0,
-head 0) or rarity, which it reads if it has a salience, and position 0 need not be cleared of them. A token's own name stays:
-the head reads it.
+head 0) or rarity, which it reads where it has a salience. Without it and an MLP nobody reads position 0's swelling. A token's
+own name stays: the head reads it.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class GrownCosts:
         copy = GAINS["copy.gain"][genome[_COPY_GAIN]] != 0
         rarity = copy and GAINS["copy.salience"][genome[_SALIENCE]] != 0
         family, n_units = MLPS[genome[_MLP]] if len(genome) > _MLP else MLPS[0]
+        swelling = copy or n_units > 0
         projection = names * min(names, match)
         # Weights that multiply a token's vector; the widths of scores and averages over positions; biases.
         weights = widths = biases = 0
@@ -59,17 +60,13 @@ class GrownCosts:
                 projection + match + 1 + rarity + 2 * names
             )  # layer 1 looks for it and brings the name found there
             widths += match + 1 + names
-            # A unit for each dimension of a name, one for the rarity, and one that takes back what opened them. Each
-            # reads the mark of position 0, and writes to names, matches and the rarity.
-            n_clearing = names + rarity + 1
-            weights += n_clearing + names + rarity + 2 * (names + rarity) + projection + match
-            biases += 1 + n_clearing
-        if n_units:
-            weights += _unit_weights(family, n_units, code) + code * n_units
-            biases += n_units
+            biases += 1
+        if swelling:
+            weights += 2 * (2 + 2) + (_unit_weights(family, n_units, code) + code * n_units if n_units else 0)
+            biases += 2 * 2 + n_units
         head = v * (code + names + 1)
-        wte, wpe = v * (code + names + 1 + rarity), where * self.config.n_positions + 2 * copy
-        norms = d * ((context or copy) + 2 * copy + (n_units > 0) + 2)
+        wte, wpe = v * (code + names + 1 + rarity), where * self.config.n_positions + 2 * swelling
+        norms = d * ((context or copy) + copy + 2 * swelling + 2)
         n_params = weights + biases + norms + wte + wpe + head
         flops = 2 * (weights + head + self.config.n_positions * widths)
         return {"flops": float(flops), "n_bytes": float(FLOAT_BYTES * n_params), "n_params": float(n_params)}

@@ -1,4 +1,4 @@
-"""MLP crystals of the grown `gpt2` space: hidden units of layer 1, whose MLP is empty without them."""
+"""MLP crystals of the grown `gpt2` space: hidden units next to the two that layer 1's MLP has anyway."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class PopulationWithUnits(PopulationGPT2):
         model = super().single(candidate)
         units = self.units
         if units is not None and candidate in (members := units.members.tolist()):
-            i, n_units = members.index(candidate), units.fc.shape[1]
-            state = model.state_dict()  # which shares the model's memory
-            state[f"{_LAYER}.mlp.fc.weight"][:n_units] = units.fc[i].cpu()
-            state[f"{_LAYER}.mlp.fc.bias"][:n_units] = units.bias[i].cpu()
-            state[f"{_LAYER}.mlp.proj.weight"][:, :n_units] = units.proj[i].cpu()
+            i, start = members.index(candidate), self.params[f"{_LAYER}.mlp.fc.weight"].shape[1]
+            state, rows = model.state_dict(), slice(start, start + units.fc.shape[1])  # which shares the model's memory
+            state[f"{_LAYER}.mlp.fc.weight"][rows] = units.fc[i].cpu()
+            state[f"{_LAYER}.mlp.fc.bias"][rows] = units.bias[i].cpu()
+            state[f"{_LAYER}.mlp.proj.weight"][:, rows] = units.proj[i].cpu()
         return model
 
     def _mlp(self, x: Tensor, layer: str) -> Tensor:

@@ -2,10 +2,10 @@
 
 Layer 0, head 0 fetches the previous token's name; head 1 averages codes of earlier tokens and adds what they say. Layer
 1, head 0 copies: it looks for tokens whose predecessor is the current token, prefers rare ones, and rests on position 0
-when there is none. Layer 0's MLP clears position 0 of its name, its predecessor's name and its rarity, so that resting
-there brings nothing and nothing there looks like a match. What it takes away is as small as what is there: to swell
-position 0's norm instead and take that back later would cost the digits that float32 has for everything else there.
-Layer 1's MLP may have units that read the code and add to it. Further layers and heads stay silent.
+when there is none. Each MLP uses two units: the first swells position 0's ballast, so that resting there brings nothing,
+the second takes the swelling back. The ballast lies in coordinates of its own (`rotation`), so that nothing else is
+rounded in units of its size. Layer 1's may have further units, which read the code and add to it. Further layers
+and heads stay silent.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["NAME_SCALE", "NORM", "Template"]
 NORM = 100.0  # of a token's vector; codes are small against it, so what is added later hardly changes the norm
 NAME_SCALE = 0.1  # size of a token's own name, against the names of size 1 that the copy head brings
 _POSITION = 10.0  # radius of a circle of position codes
-_START = 10.0  # size of position 0's mark
-_TRACE = 0.014  # of what position 0 held is left: its token comes back more often than the copy head sees (1e-4 nats)
-_GATE = 30.0  # far out on GELU's sides: GELU(-30) is 0, GELU(30) is 30, to the last bit
-_NAME_GAIN = 60.0  # of a name's dimensions in the units that clear them, so that `_GATE` costs them no digits
+_START = 10.0  # size of position 0's mark; as large as what is next to it, so that it is read to the last digits
+_SINK_BALLAST = 1e4  # ballast that the first MLP adds at position 0 and the second takes back
+_GATE = 30.0  # far out on GELU's flat side: GELU(-30) is 0
+_STEP = 8.0  # what the two units differ by where both are on GELU's straight side
 
 
 class Template:
@@ -50,13 +50,16 @@ class Template:
         d, hd = config.d_model, config.d_model // config.n_heads
         self._head_dim = hd
         self.norm = math.sqrt(NORM**2 + 2 * _POSITION**2)
+        # What LayerNorm lets through at the swollen position, against elsewhere.
+        ballast = math.sqrt(NORM**2 - _START**2)  # of position 0, so that its mark leaves the norm as it is
+        shrink = self.norm / math.sqrt((_SINK_BALLAST + ballast) ** 2 + _START**2 + 2 * _POSITION**2)
         q = rotation(d, torch.device("cpu"))
         projection = projection.cpu()
 
         wpe = torch.zeros(config.n_positions, d)
         wpe[:, layout.position_dims] = _POSITION * position_codes(config.n_positions).float()
         wpe[0, layout.start] = _START
-        wpe[0, layout.ballast] = math.sqrt(NORM**2 - _START**2) - NORM  # the norm stays
+        wpe[0, layout.ballast] = ballast - NORM
 
         qkv_0, o_0 = torch.zeros(3 * d, d), torch.zeros(d, d)
         qkv_0[:4, layout.position_dims] = self._query(lag(1, config.n_positions))
@@ -83,12 +86,13 @@ class Template:
         self._match_query = (match_query @ q.T).to(device)
         self._code_axes = q[:, layout.code_dims].contiguous().to(device)
         self._rarity_axis = q[:, layout.rarity].contiguous().to(device)
-        self._start_axis = (q[:, layout.start] / _START).to(device)
+        self._start_axis = (q[:, layout.start] / (_START * shrink)).to(device)
         shared = {"wpe.weight": wpe @ q.T, "ln_f.bias": torch.ones(d)}
         # LayerNorm's output is then the residual vector itself.
         unit = torch.full((d,), self.norm / math.sqrt(d))
         shared |= dict.fromkeys((*(f"h.{i}.ln_{j}.weight" for i in (0, 1) for j in (1, 2)), "ln_f.weight"), unit)
-        shared |= {f"h.0.mlp.{n}": w for n, w in self._clearing_mlp(projection, q).items()}
+        for i, (swell, scale) in enumerate(((_SINK_BALLAST, 1.0), (-_SINK_BALLAST, shrink))):
+            shared |= {f"h.{i}.mlp.{n}": w for n, w in self._start_mlp(swell, scale, q).items()}
         self._shared = {name: w.to(device) for name, w in shared.items()}
 
     def weights(
@@ -129,21 +133,10 @@ class Template:
         """Query rows (4, 4) on the position dimensions; the keys are the position codes as they lie there."""
         return pattern.query().float() * (math.sqrt(self._head_dim) / _POSITION**2)
 
-    def _clearing_mlp(self, projection: Tensor, q: Tensor) -> dict[str, Tensor]:
-        """Units that are 0 everywhere but at position 0, where they take what the copy head would read there to 0.
-
-        One unit reads each dimension of the name, one the rarity, and the last `_GATE` alone, which the others add to what
-        they read. Position 0 attends to none but itself, so the name that layer 0 fetched there is its own.
-        """
-        layout, d, n = self.layout, self.config.d_model, self.layout.identity
-        rarity, gate = n, n + 1
-        fc, proj = torch.zeros(n + 2, d), torch.zeros(d, n + 2)
-        fc[:, layout.start] = 2 * _GATE / _START
-        fc[:n, layout.identity_dims] = _NAME_GAIN * torch.eye(n)
-        fc[rarity, layout.rarity] = 1.0
-        taken = _TRACE - 1
-        proj[layout.identity_dims, :n] = taken / _NAME_GAIN * torch.eye(n)
-        proj[layout.match_dims, :n] = taken / (_NAME_GAIN * NAME_SCALE) * projection.T
-        proj[layout.rarity, rarity] = taken
-        proj[:, gate] = -proj[:, :gate].sum(1)
-        return {"fc.weight": fc @ q.T, "fc.bias": torch.full((n + 2,), -_GATE), "proj.weight": q @ proj}
+    def _start_mlp(self, ballast: float, shrink: float, q: Tensor) -> dict[str, Tensor]:
+        """Two units whose difference is 0 everywhere but at position 0, where it is `_STEP`, whatever the norm there."""
+        d, layout = self.config.d_model, self.layout
+        fc, proj = torch.zeros(2, d), torch.zeros(d, 2)
+        fc[:, layout.start] = 3 * _GATE / (_START * shrink)
+        proj[layout.ballast] = torch.tensor([ballast, -ballast]) / _STEP
+        return {"fc.weight": fc @ q.T, "fc.bias": torch.tensor([-_GATE, -_GATE - _STEP]), "proj.weight": q @ proj}

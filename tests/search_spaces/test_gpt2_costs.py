@@ -91,10 +91,11 @@ class Pruned:
             q, k, _ = self.state[f"h.{layer}.attn.qkv.weight"].chunk(3)
             k[~q.any(dim=1) & (self.state[f"h.{layer}.attn.qkv.bias"].chunk(3)[0] == 0)] = 0
 
-    def drop_clearing(self) -> None:
-        """Of position 0."""
-        for name in ("fc.weight", "fc.bias", "proj.weight"):
-            self.state[f"h.0.mlp.{name}"].zero_()
+    def drop_swelling(self) -> None:
+        for layer in (0, 1):
+            for name in ("fc.weight", "fc.bias"):
+                self.state[f"h.{layer}.mlp.{name}"][:2] = 0
+            self.state[f"h.{layer}.mlp.proj.weight"][:, :2] = 0
         self.state["wpe.weight"][0, [self.layout.start, self.layout.ballast]] = 0
 
     def drop_rarity(self) -> None:
@@ -102,9 +103,6 @@ class Pruned:
         norm = wte.norm(dim=1).mean()
         wte[:, layout.rarity] = wte[:, layout.ballast] = 0
         wte[:, layout.ballast] = (norm**2 - wte.square().sum(1)).sqrt()
-        fc, bias, proj = (self.state[f"h.0.mlp.{name}"] for name in ("fc.weight", "fc.bias", "proj.weight"))
-        unit = layout.identity  # the one that clears position 0 of its rarity
-        fc[unit] = bias[unit] = proj[:, unit] = proj[layout.rarity] = 0
 
     def loss(self, blocks: Tensor) -> float:
         state = dict(self.state)
@@ -154,7 +152,8 @@ def test_a_grown_genome_costs_what_its_model_needs(grown: GPT2Space, context: bo
         pruned.drop_head(0, 0)
         pruned.drop_head(1, 0)
         pruned.drop_rarity()
-        pruned.drop_clearing()
+        if mlp == 0:
+            pruned.drop_swelling()
     pruned.drop_unread_keys()
     n_params, flops = pruned.count()
     check(grown.costs(genome), n_params, flops)

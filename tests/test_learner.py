@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from clso.encoding import Encoder
 from clso.learner import Learner, random_state
@@ -47,7 +49,8 @@ def run(one: Learner, predictions: range, *, early: bool) -> list[float]:
 
 
 def test_an_early_fit_takes_the_place_of_the_one_that_was_due_and_misses_the_batch_that_is_out() -> None:
-    late, early = [], []
+    late: list[int] = []
+    early: list[int] = []
     for fits, is_early in ((late, False), (early, True)):
         one = learner(fits)
         one.learn([((0, 0), 0.0)])
@@ -74,3 +77,43 @@ def test_a_random_state_is_one_that_scikit_learn_takes() -> None:
     large = [random_state(seed) for seed in (2**32, 2**32 + 1, 20261128204412, 2**63, 2**200)]
     assert len(set(large)) == len(large)
     assert all(0 <= state < 2**32 for state in large)
+
+
+def targets_of(values: Sequence[float]) -> list[float]:
+    """What an estimator is fitted on after these values were learnt."""
+    seen: list[list[float]] = []
+
+    class Keeps(Mean):
+        fits: list[int] = []  # noqa: RUF012
+
+        def fit(self, X: Any, y: Any) -> Mean:
+            seen.append(list(y))
+            return super().fit(X, y)
+
+    one = Learner(lambda _: Keeps(), Encoder(N_CHOICES), seed=0, refit_every=1)
+    one.learn([((0, 0), value) for value in values])
+    one.predict([(0, 0)])
+    return seen[-1]
+
+
+def test_disastrous_values_are_cut_as_far_above_the_median_as_the_best_lies_below() -> None:
+    assert targets_of([3.0, 1e9, 1.0, 2.0, 4.0, 6.0, 0.0]) == pytest.approx([3, 6, 1, 2, 4, 6, 0], abs=1e-9)
+    assert targets_of([-5.0, 1.0, 2.0]) == pytest.approx([-5, 1, 2], abs=1e-9)  # the best is never cut
+    assert targets_of([2.5, 2.5, 2.5]) == pytest.approx([2.5] * 3, abs=1e-9)
+
+
+def test_a_fit_is_on_the_latest_rows() -> None:
+    newest = [float(i) for i in range(1000)]
+    assert targets_of(newest) == pytest.approx(newest[-512:])
+
+
+def test_a_learner_knows_from_the_least_number_of_rows_on() -> None:
+    one = learner([])
+    one.learn([((0, 0), 1.0)])
+    assert not one.knows(2)
+    one.learn([((0, 1), 2.0)])
+    assert one.knows(2)
+    one.predict([(0, 0)])
+    assert one.knows(3)  # what was fitted predicts
+    one.forget()
+    assert not one.knows(1)

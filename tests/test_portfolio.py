@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -7,39 +8,90 @@ import pytest
 
 from clso.portfolio import AUDIT, BEST, GOOD, Portfolio
 
-VALUES = [float(i) for i in range(60)]
+WAYS = (BEST, GOOD, AUDIT)
+ORDER: list[int] = np.random.default_rng(5).permutation(60).tolist()  # candidates, best prediction first
+RANK = {candidate: rank for rank, candidate in enumerate(ORDER)}
 
 
-def shares(portfolio: Portfolio, n: int = 12) -> list[float]:
-    counts = Counter(way for _ in range(200) for way in portfolio.choose(VALUES, n).values())
-    return [counts[way] / (200 * n) for way in (BEST, GOOD, AUDIT)]
+def portfolio() -> Portfolio:
+    return Portfolio(np.random.default_rng(0))
+
+
+def shares(one: Portfolio, n: int = 12) -> list[float]:
+    counts = Counter(way for _ in range(200) for way in one.choose(ORDER, n).values())
+    return [counts[way] / (200 * n) for way in WAYS]
+
+
+def credit(one: Portfolio, winner: int | None, n_batches: int) -> None:
+    """Batches of three candidates a way, of which those of `winner` win."""
+    for _ in range(n_batches):
+        one.credit([(way, way == winner) for way in WAYS for _ in range(3)])
 
 
 def test_each_way_picks_where_it_says() -> None:
-    portfolio = Portfolio(np.random.default_rng(0))
-    for _ in range(50):
-        ways = portfolio.choose(VALUES, 12)
+    one = portfolio()
+    good_ranks: set[int] = set()
+    audit_ranks: set[int] = set()
+    for _ in range(200):
+        ways = one.choose(ORDER, 12)
         assert list(ways) == sorted(ways)
         assert len(ways) == 12
-        best = [i for i, way in ways.items() if way == BEST]
-        assert best == list(range(len(best)))
-        assert all(i < 30 for i, way in ways.items() if way == GOOD)
-        assert AUDIT in ways.values()
-    assert shares(portfolio) == pytest.approx([1 / 3] * 3, abs=0.02)
+        n_best = list(ways.values()).count(BEST)
+        assert {RANK[i] for i, way in ways.items() if way == BEST} == set(range(n_best))
+        good = {RANK[i] - n_best for i, way in ways.items() if way == GOOD}
+        assert all(0 <= rank < 20 for rank in good)  # the better third of what is left
+        good_ranks |= good
+        audited = {RANK[i] for i, way in ways.items() if way == AUDIT}
+        assert audited
+        audit_ranks |= audited
+    assert good_ranks == set(range(20))
+    assert set(range(8, 60)) <= audit_ranks
+    assert shares(one) == pytest.approx([1 / 3] * 3, abs=0.02)
 
 
-@pytest.mark.parametrize("winner", [BEST, GOOD, AUDIT])
+@pytest.mark.parametrize("winner", WAYS)
 def test_what_pays_is_used_and_nothing_is_given_up(winner: int) -> None:
-    portfolio = Portfolio(np.random.default_rng(0))
-    for _ in range(20):
-        portfolio.credit([(way, way == winner) for way in (BEST, GOOD, AUDIT) for _ in range(3)])
-    after = shares(portfolio)
+    one = portfolio()
+    credit(one, winner, 20)
+    after = shares(one)
     assert after[winner] > 0.65
     assert min(after) > 0.05
 
 
+def test_a_batch_without_a_win_is_not_the_whole_past() -> None:
+    one = portfolio()
+    credit(one, BEST, 20)
+    credit(one, None, 1)
+    assert shares(one)[BEST] > 0.65
+
+
+def test_what_paid_long_ago_is_forgotten() -> None:
+    one = portfolio()
+    credit(one, BEST, 300)
+    credit(one, AUDIT, 100)
+    best, _, audit = shares(one)
+    assert audit > best + 0.2
+
+
+def test_one_win_in_few_tries_is_no_proof() -> None:
+    """Each way begins with tries of its own, so that the first candidate that wins does not take it all."""
+    one = portfolio()
+    one.credit([(BEST, True), (GOOD, False), (AUDIT, False)])
+    assert 0.4 < shares(one)[BEST] < 0.65
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 59])
 def test_small_and_large_choices(n: int) -> None:
-    ways = Portfolio(np.random.default_rng(1)).choose(VALUES, n)
+    ways = Portfolio(np.random.default_rng(1)).choose(ORDER, n)
     assert len(ways) == n
     assert AUDIT in ways.values()
+
+
+def test_a_state_continues() -> None:
+    one, again = portfolio(), portfolio()
+    credit(one, GOOD, 5)
+    again.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    assert shares(again) == shares(one)
+    for wins in ([0.0], [0.0] * 4):
+        with pytest.raises(ValueError, match="three ways"):
+            again.load_state_dict({"wins": wins, "tries": [0.0] * 3})

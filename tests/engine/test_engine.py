@@ -231,6 +231,31 @@ def test_a_search_that_finds_nothing_more_begins_again_and_keeps_its_best() -> N
     assert restarts >= 2
 
 
+def test_a_plateau_is_no_standstill() -> None:
+    """Evaluations as good as the population's best keep the search where it is: it drifts."""
+    space = Toy([3] * 6, lambda g: 0.0)
+    engine = Engine(space, EngineConfig(pop_size=6, restart_after=1), seed=0)
+    run(engine, space, 1)
+    for _ in range(20):
+        batch = engine.ask(6)
+        assert engine.population
+        engine.tell(space.measure(batch))
+
+
+def test_a_restart_comes_after_as_many_worse_evaluations_as_it_says() -> None:
+    space = Toy([3] * 6, lambda g: 0.0)  # 12 neighbours
+    engine = Engine(space, EngineConfig(pop_size=6, restart_after=2), seed=0)
+    engine.tell(space.measure(engine.ask(6)))
+    for i in range(24):
+        (genome,) = engine.ask(1)
+        assert engine.population, i
+        engine.tell([Evaluation(genome, 0, (1.0,))])
+    engine.ask(1)
+    assert not engine.population
+    assert engine.best is not None
+    assert engine.best.value == 0.0
+
+
 @pytest.mark.parametrize("values", [(math.nan,), (-math.inf,), (math.inf,), (), (math.nan, 0.0)])
 def test_what_is_no_number_never_becomes_best(values: Sequence[float]) -> None:
     space = OneMax()

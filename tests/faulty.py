@@ -25,9 +25,11 @@ def log_folder() -> Path:
 
 
 def once(name: str) -> bool:
-    """Whether this is the first call with this name, in any process."""
+    """Whether this is the first call with this name, in any process: a file of this name then holds that process's id."""
+    own = log_folder() / f"{os.getpid()}.first"
+    own.write_text(str(os.getpid()))
     try:
-        os.close(os.open(log_folder() / name, os.O_CREAT | os.O_EXCL))
+        os.link(own, log_folder() / name)
     except FileExistsError:
         return False
     return True

@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from waiting import wait_for
 
 from clso.config import RunConfig
 
@@ -38,17 +37,14 @@ class Log:
         files = sorted(self.folder.glob("*.begun"), key=lambda p: -p.stat().st_mtime_ns)
         return [int(p.stem) for p in files]
 
+    def first(self, name: str) -> int:
+        """The process that was the first to do something (`faulty.once`); 0 before."""
+        path = self.folder / name
+        return int(path.read_text()) if path.exists() else 0
+
     def lines(self, what: str) -> Counter[str]:
         """Genomes that were "begun" or "done"."""
         return Counter(line for p in self.folder.glob(f"*.{what}") for line in p.read_text().splitlines())
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 90.0) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
-    return found
 
 
 def is_gone(pid: int) -> bool:

@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import HANG_S, wait_for
 
 from clso.config import RunConfig
 from clso.errors import ConfigError, RunFolderError
@@ -73,7 +73,7 @@ def test_kill_9_at_any_point_changes_nothing(tiny: RunConfig, tmp_path: Path) ->
     # 16 a generation, so that the surrogate screens from the third on.
     config.write_text(replace(tiny, gens=5, pop=16, seed=1).to_toml())
     command = [sys.executable, str(HERE / "kill_driver.py"), str(config), str(tmp_path), *kill_points()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout)
     whole = ends.pop("uninterrupted")
@@ -219,17 +219,13 @@ def test_ctrl_c(tiny: RunConfig, tmp_path: Path, presses: int, message: str) -> 
     command = [sys.executable, "-m", "clso", "evolve", "--config", str(recipe), "--out", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    deadline = time.monotonic() + 60
-    while not (folder / "checkpoint.json").exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for((folder / "checkpoint.json").exists, "the first checkpoint", process)
     process.send_signal(signal.SIGINT)
     if presses == 2:
         while "press Ctrl-C again" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 1
     last = err.splitlines()[-1]
     assert last.startswith("error: ")

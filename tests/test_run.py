@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import HANG_S
 
 from clso.config import RunConfig
 from clso.energy import EnergyMeter
@@ -120,7 +121,7 @@ def test_the_hash_seed_changes_nothing(tiny: RunConfig, finished_run: Path, tmp_
         # A cache of its own: the tokenizer and the token files must not depend on the hash seed either.
         env = {**os.environ, "PYTHONHASHSEED": hash_seed, "CLSO_CACHE": str(tmp_path / f"cache{hash_seed}")}
         processes.append(subprocess.Popen([*command, "--json"], env=env, stdout=subprocess.PIPE, text=True))
-    results = [json.loads(p.communicate(timeout=300)[0]) for p in processes]
+    results = [json.loads(p.communicate(timeout=HANG_S)[0]) for p in processes]
     assert (
         timeless(results[0]) == timeless(results[1]) == timeless(json.loads((finished_run / "result.json").read_text()))
     )
@@ -135,7 +136,7 @@ def test_a_run_imports_no_compiler(tiny: RunConfig, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run import evolve; "
         "evolve(RunConfig.from_toml(Path('recipe.toml')), Path('run')); sys.exit('torch._dynamo' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=HANG_S)
     assert (tmp_path / "run" / "result.json").exists()
     assert done.returncode == 0
 

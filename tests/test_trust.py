@@ -44,6 +44,23 @@ def test_what_chance_gives_too_often_earns_no_trust() -> None:
     assert one.in_force  # as much of 16 audits is no chance any more
 
 
+@pytest.mark.parametrize(("true", "is_enough"), [([0, 1, 2, 5, 6, 7, 4, 3], False), ([0, 1, 2, 5, 6, 7, 3, 4], True)])
+def test_the_bound_of_significance(true: list[int], is_enough: bool) -> None:
+    """rho = 0.619 and 0.643: 1.645 / sqrt(7) = 0.622 lies between."""
+    one = trust()
+    audit(one, pairs(true))
+    assert one.in_force is is_enough
+
+
+def test_the_threshold_itself_is_enough_to_become_and_to_stay_trusted() -> None:
+    rho = rank_correlation(pairs(GOOD))
+    assert rho is not None
+    one = Trust(threshold=rho, window=8, min_audits=8)
+    for _ in range(2):
+        audit(one, pairs(GOOD))
+        assert one.in_force
+
+
 def test_trust_takes_the_least_number_of_audits() -> None:
     one = trust()
     audit(one, pairs(GOOD)[:7])
@@ -85,8 +102,8 @@ def test_only_audits_count_and_their_batchs_medians_are_of_all() -> None:
     one = trust()
     one.audit(pairs(GOOD), [i % 2 == 0 for i in range(8)])
     assert one.n_audits == 4
-    # A batch 100 nats below, predicted so: its rank inside the batch is what counts.
-    one.audit([(p - 100, t - 100) for p, t in pairs(BAD)], [True] * 8)
+    # A batch 100 nats below, predicted 1000 above: its rank inside the batch is what counts.
+    one.audit([(p + 1000, t - 100) for p, t in pairs(BAD)], [True] * 8)
     centred = [(p - 3.5, t - 3.5) for p, t in [*pairs(GOOD)[::2], *pairs(BAD)]]
     assert one.correlation == pytest.approx(rank_correlation(centred))
 

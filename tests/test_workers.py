@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +87,11 @@ def test_without_workers_there_is_this_process() -> None:
 
 
 def test_a_cluster_that_is_not_there_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
-    begin = time.monotonic()
     arguments = ["evolve", "--ray", "127.0.0.1:9", "--out", str(tmp_path / "run"), "--device", "cpu"]
     result = CliRunner().invoke(cli, arguments)
     assert isinstance(result.exception, ConfigError)
     assert "a Ray cluster answers at the address; got '127.0.0.1:9" in str(result.exception)
     assert not (tmp_path / "run").exists()
-    assert time.monotonic() - begin < 20
 
 
 def test_a_malformed_address() -> None:

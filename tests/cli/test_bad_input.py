@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import HANG_S
 
 from clso.cli.evolve import graceful_stop
 from clso.config import RunConfig
@@ -213,7 +214,7 @@ def test_a_full_standard_output(recipe: Path, tmp_path: Path) -> None:
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "clso", "list", "spaces"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_S)
     assert done.returncode == 1
     assert done.stderr == "error: No space left on device. Free some space, then `clso resume RUN`.\n"
 
@@ -222,7 +223,7 @@ def test_a_closed_pipe_is_silent() -> None:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "clso", "list", "spaces", "--json"]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=HANG_S)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from waiting import HANG_S
 
 from clso.cli import cli
 from clso.config import RunConfig
@@ -28,12 +29,12 @@ def test_help_waits_for_neither_torch_nor_ray_nor_numpy() -> None:
         "assert CliRunner().invoke(cli, ['list', 'spaces']).exit_code == 0\n"
         "print(*({'torch', 'ray', 'numpy', 'sklearn'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
 def test_the_module_and_the_version() -> None:
-    done = subprocess.run([sys.executable, "-m", "clso", "--version"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "clso", "--version"], capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0
     assert done.stdout.startswith("clso, version ")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import HANG_S
 
 from clso.config import RunConfig
 
@@ -77,5 +78,5 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
         "assert CliRunner().invoke(cli, ['prove', '--help']).exit_code == 0\n"
         "print(*({'torch', 'ray', 'numpy', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from waiting import HANG_S
 
 from clso.crystals import CrystalLibrary, make_crystal
 
@@ -38,7 +39,7 @@ def test_processes_and_hash_seeds_agree() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=HANG_S,
     )
     here = hashlib.sha256()
     library = CrystalLibrary(size=64, seed=5)

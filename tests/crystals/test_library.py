@@ -92,10 +92,10 @@ def test_descriptors() -> None:
 def test_descriptors_of_a_huge_shape_build_nothing_dense(monkeypatch: pytest.MonkeyPatch) -> None:
     for cls in {FAMILIES[name] for name in random_families()}:
         monkeypatch.setattr(cls, "dense", None)
-    start_s = time.perf_counter()
+    start_s = time.process_time()  # of this process: others may load the machine
     table = CrystalLibrary(size=14).descriptors((50257, 128))
     assert np.isfinite(table).all()
-    assert time.perf_counter() - start_s < 10
+    assert time.process_time() - start_s < 10
 
 
 def test_pickling_sends_no_caches() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import HANG_S
 
 from clso.data import SPLITS, load_corpus, load_text_tokens
 from clso.errors import DataError
@@ -99,7 +100,7 @@ def test_two_processes_at_once_and_two_hash_seeds_agree(cache: Path, folder: Pat
         subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": str(seed)}, stdout=subprocess.PIPE, text=True)
         for seed in (1, 2)
     ]
-    hashes = {worker.communicate(timeout=60)[0].strip() for worker in workers}
+    hashes = {worker.communicate(timeout=HANG_S)[0].strip() for worker in workers}
     assert hashes == {load_corpus(f"text:{folder}", "bpe:300").content_hash}
     assert not list(cache.rglob("*.tmp"))
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from ray_runs import TESTS, Log, faulty, is_gone, kill, outcome, start, wait_for
+from ray_runs import TESTS, Log, faulty, is_gone, kill, outcome, start
+from waiting import HANG_S, wait_for
 
 from clso.config import RunConfig
 from clso.device import resolve_device
@@ -131,21 +132,21 @@ def test_without_workers_ray_is_not_imported(tiny: RunConfig, tmp_path: Path) ->
         "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run import evolve; "
         "evolve(RunConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2])); assert 'ray' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=HANG_S)
 
 
 def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     environment: dict[str, str], log: Log, tmp_path: Path
 ) -> None:
     """One run, four drivers: Ctrl-C, kill -9, another number of workers, none. It ends as if nothing had happened."""
-    config = replace(faulty("Slow"), gens=40)
+    config = replace(faulty("Slow"), gens=200)
     recipe, folder = tmp_path / "recipe.toml", tmp_path / "run"
     recipe.write_text(config.to_toml() + "\n[workers]\nn = 2\nobject_store_mb = 80\n")
     home = tmp_path / "home"
     home.mkdir()
     alone = {k: v for k, v in environment.items() if not k.startswith("RAY_AUTH")} | {"HOME": str(home)}
     driver = start(["evolve", "--config", str(recipe), "--out", str(folder)], alone)
-    wait_for((folder / "checkpoint.json").exists, "the first checkpoint")
+    wait_for((folder / "checkpoint.json").exists, "the first checkpoint", driver)
     processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
     listening = {
         p: {c.laddr.ip for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN} for p in processes
@@ -160,7 +161,7 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     assert not (home / ".ray").exists()  # where others could read it
 
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
-    _, err = driver.communicate(timeout=60)
+    _, err = driver.communicate(timeout=HANG_S)
     assert driver.returncode == 1
     assert err.splitlines()[-1].startswith("error: the run was interrupted after a whole generation")
     assert log.lines("done") == log.lines("begun")
@@ -169,12 +170,12 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
 
     measured = log.lines("done").total()
     driver = start(["resume", str(folder)], environment)  # the two workers are remembered
-    wait_for(lambda: log.lines("done").total() > measured, "more evaluations")
+    wait_for(lambda: log.lines("done").total() > measured, "more evaluations", driver)
     children = psutil.Process(driver.pid).children(recursive=True)
     processes = [p for p in children if p.name().startswith(("raylet", "ray::Worker"))]
     assert len(processes) == 3
     kill(driver.pid)
-    driver.communicate(timeout=60)
+    driver.communicate(timeout=HANG_S)
     resume(folder, workers=Workers())
     evolve(config, tmp_path / "serial")
     assert outcome(folder) == outcome(tmp_path / "serial")

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ray_runs import TESTS, Log, faulty, outcome, start, wait_for
+from ray_runs import TESTS, Log, faulty, outcome, start
+from waiting import HANG_S, wait_for
 
 from clso.run import evolve, resume
 from clso.workers import Workers
@@ -22,7 +23,7 @@ def cluster(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, str(TESTS / "two_nodes.py")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     yield process
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_S)
 
 
 def test_a_run_on_two_nodes_and_the_loss_of_the_head(
@@ -37,12 +38,12 @@ def test_a_run_on_two_nodes_and_the_loss_of_the_head(
     common = ["evolve", "--config", str(recipe), "--ray", address]
     folder = tmp_path / "run"
     driver = start([*common, "--out", str(folder)], environment)
-    wait_for(lambda: len(log.pids()) == 2, "a worker on each node, which has one CPU")
-    wait_for((folder / "checkpoint.json").exists, "a checkpoint")
+    wait_for(lambda: len(log.pids()) == 2, "a worker on each node, which has one CPU", driver)
+    wait_for((folder / "checkpoint.json").exists, "a checkpoint", driver)
     cluster.stdin.write("kill the head\n")
     cluster.stdin.flush()
     assert cluster.stdout.readline() == "gone\n"
-    out, err = driver.communicate(timeout=60)
+    out, err = driver.communicate(timeout=HANG_S)
     assert driver.returncode == 1
     assert out == ""
     assert [line for line in err.splitlines() if "rror" in line] == [err.splitlines()[-1]]

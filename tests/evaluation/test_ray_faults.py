@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
-from ray_runs import TESTS, Log, faulty, kill, outcome, start, wait_for
+from ray_runs import TESTS, Log, faulty, kill, outcome, start
 from toys import OneMax
+from waiting import wait_for
 
 from clso.config import RunConfig
 from clso.errors import EvaluationError
@@ -47,12 +48,10 @@ def collect(evaluator: Evaluator) -> list[Evaluation]:
 
 
 def test_a_worker_killed_in_mid_batch(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
-    evaluator = make_evaluator(faulty("Slow"), 2)
+    evaluator = make_evaluator(faulty("Hangs"), 2)  # so that it is in its batch however late it is killed
     asked = genomes(32)
     evaluator.submit(asked, 0)
-    wait_for(log.pids, "a batch to begin")
-    victim = log.pids()[0]
-    kill(victim)
+    kill(wait_for(lambda: log.first("hung"), "a batch to begin"))
     assert collect(evaluator) == serial(asked)
     assert log.lines("begun").total() > 32  # its batch was measured again
     assert max(log.lines("done").values()) == 1
@@ -93,7 +92,7 @@ def test_a_genome_that_kills_its_workers_fails_alone(make_evaluator: Callable[..
 
 @pytest.mark.parametrize("space", ["Hangs", "Stops"])
 def test_a_worker_that_hangs_is_replaced(space: str, make_evaluator: Callable[..., Evaluator], log: Log) -> None:
-    evaluator = make_evaluator(faulty(space), 2, timeout_s=3.0)
+    evaluator = make_evaluator(faulty(space), 2, timeout_s=3.0, attempts=100)  # a healthy one may be late, too
     asked = genomes(16)
     evaluator.submit(asked, 0)
     assert collect(evaluator) == serial(asked)

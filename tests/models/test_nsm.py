@@ -202,11 +202,12 @@ def test_the_summary_of_known_routings() -> None:
     even, one = torch.full((1, 1, 1, 6, 4), 0.25), torch.zeros(1, 1, 1, 6, 4)
     one[..., 2] = 1.0
     found = summary({"routing": torch.cat((even, one)), "reading": torch.cat((even, one / 2))})
-    assert found["routing_entropy"] == [1.0, 0.0]
-    assert found["routing_sparsity"] == [0.0, 0.75]
-    assert found["targets_used"] == [4.0, 1.0]
-    assert found["utilisation"] == [[0.25] * 4, [0.0, 0.0, 1.0, 0.0]]
-    assert found["state_reading"] == [1.0, 0.5]
+    assert found["routing_entropy"] == pytest.approx([1.0, 0.0], abs=1e-6)
+    assert found["routing_sparsity"] == pytest.approx([0.0, 0.75], abs=1e-6)
+    assert found["targets_used"] == pytest.approx([4.0, 1.0], abs=1e-5)
+    assert found["utilisation"][0] == pytest.approx([0.25] * 4, abs=1e-6)
+    assert found["utilisation"][1] == pytest.approx([0.0, 0.0, 1.0, 0.0], abs=1e-6)
+    assert found["state_reading"] == pytest.approx([1.0, 0.5], abs=1e-6)
     assert summary({}) == {}
 
 

@@ -157,7 +157,7 @@ def test_a_sampled_source_gives_a_window_joules_but_none_to_its_runs() -> None:
     clock = ReplayClock()
     meter = EnergyMeter(ReplayPower([(t / 2, 50.0) for t in range(40)], clock), clock=clock, sleep=clock.advance)
     row = measure_window(meter, Arm("a", lambda seed: clock.advance(1.0) or 1.0), [0, 1], 4.0)
-    assert (row["energy_j"], row["n_runs"]) == (200.0, 4)
+    assert (row["energy_j"], row["n_runs"]) == (pytest.approx(200.0), 4)
     assert [r[2] for r in row["runs"]] == [None] * 4
     assert "no power to sample" in row["power_reason"]
 
@@ -175,7 +175,7 @@ def test_runs_shorter_than_the_counters_update_have_no_joules_of_their_own() -> 
 def test_the_interval_covers_the_truth_and_narrows_without_noise() -> None:
     rng = np.random.default_rng(0)
     exact = interval_of_ratio(np.full((2, 8), 20.0), np.full((2, 8), 100.0))
-    assert (exact["value"], exact["low"], exact["high"]) == (0.2, 0.2, 0.2)
+    assert (exact["value"], exact["low"], exact["high"]) == pytest.approx((0.2, 0.2, 0.2))
     covered = 0
     for trial in range(40):
         own, other = rng.normal(20, 2, (2, 8)), rng.normal(100, 10, (2, 8))
@@ -188,17 +188,17 @@ def test_windows_that_disagree_widen_the_interval() -> None:
     other = np.full((2, 8), 100.0)
     drifting = np.stack([np.full(8, 10.0), np.full(8, 30.0)])
     found = interval_of_ratio(drifting, other)
-    assert (found["value"], found["low"], found["high"]) == (0.2, 0.1, 0.3)
-    assert median_run(drifting) == 20.0
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.2, 0.1, 0.3))
+    assert median_run(drifting) == pytest.approx(20.0)
 
 
 def test_paired_tests() -> None:
     found = paired_tests([1.0 + 0.01 * i for i in range(8)], [2.0] * 8)
     assert (found["own_lower"], found["n"]) == (8, 8)
-    assert found["sign_p"] == found["wilcoxon_p"] == found["smallest_p"] == 2 / 256
+    assert (found["sign_p"], found["wilcoxon_p"], found["smallest_p"]) == pytest.approx((2 / 256,) * 3)
     assert found["low"] <= found["median_difference"] <= found["high"] < 0
     same = paired_tests([1.0, 2.0], [1.0, 2.0])
-    assert (same["sign_p"], same["wilcoxon_p"], same["median_difference"]) == (1.0, 1.0, 0.0)
+    assert (same["sign_p"], same["wilcoxon_p"], same["median_difference"]) == pytest.approx((1.0, 1.0, 0.0))
 
 
 def changed(proof: Proof, tmp_path: Path, change: Any) -> dict[str, Any]:

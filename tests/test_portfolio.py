@@ -55,7 +55,7 @@ def test_what_pays_is_used_and_nothing_is_given_up(winner: int) -> None:
     credit(one, winner, 20)
     after = shares(one)
     assert after[winner] > 0.65
-    assert min(after) == pytest.approx(0.12, abs=0.02)
+    assert 0.08 < min(after) < 0.13
     assert all(len(one.choose(ORDER, n)) == n for n in range(1, 60))
 
 

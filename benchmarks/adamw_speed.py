@@ -60,7 +60,7 @@ def _plain_loop(
             blocks = torch.stack([text[s : s + config.n_positions + 1] for s in row]).to(device)
             loss = model.token_losses(blocks).mean()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.detach())
         return _end(torch.stack(losses))

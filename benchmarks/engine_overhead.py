@@ -55,7 +55,7 @@ class Grid(SearchSpace):
 class Timed:
     """Scores genomes near log(50,257), and knows how long that took."""
 
-    fidelities = (2048,)
+    fidelities: tuple[int, ...] = (2048,)
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -20,7 +20,7 @@ from clso import plugins
 from clso.baseline import run_baseline
 from clso.config import RunConfig
 from clso.device import resolve_device
-from clso.language import token_blocks
+from clso.language import LanguageModelSpace, token_blocks
 from clso.manifest import describe_device, describe_software
 from clso.models.gpt2 import text_loss
 from clso.run import build_space, evolve
@@ -37,6 +37,7 @@ def interval(differences: list[float]) -> dict[str, float]:
 def hand_set_loss(config: RunConfig) -> float:
     device = resolve_device(config.device)
     space = build_space(plugins.load("search_spaces", config.space), config, device)
+    assert isinstance(space, LanguageModelSpace)
     model = space.final_model(space.seeds()[0]).to(device)
     return text_loss(model, token_blocks(space.corpus.tokens("test"), config.n_positions).to(device))
 

@@ -16,6 +16,7 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -51,7 +52,7 @@ def sized(names: list[str], task: Task, sizes: dict[str, Any], n_wanted: int) ->
             d_model += step
         return [(n, d) for n, d in found if n > n_wanted / 2]
 
-    def off(chosen: tuple[tuple[int, int], ...]) -> float:
+    def off(chosen: Iterable[tuple[int, int]]) -> float:
         return max(abs(math.log(n / n_wanted)) for n, _ in chosen)
 
     combined = itertools.product(*(counts(name) for name in names))

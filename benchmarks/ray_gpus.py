@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from ray_scaling import one_family, seconds, space_of, with_workers
+from ray_scaling import one_family, seconds, space_of, with_workers  # type: ignore[import-not-found]
 
 from clso.config import RunConfig
 from clso.device import host_threads, resolve_device

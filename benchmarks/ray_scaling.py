@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ray_simulation import Costs, simulate
+from ray_simulation import Costs, simulate  # type: ignore[import-not-found]
 
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator

@@ -89,9 +89,10 @@ def main() -> None:
     body = args.pop * n_tokens / seconds(lambda: population.hidden(blocks[:, :-1]), args.device)
     rate = matrix_rate(args.device)
     flops = config.forward_flops(1)
+    tables = population.heads.distinct(torch.float32)
     exact = torch.stack(
         [
-            F.cross_entropy(hidden[p] @ population.wte.bank[population.heads.index[p]].T, targets).double()
+            F.cross_entropy(hidden[p] @ tables[population.heads.index[p]].T, targets).double()
             for p in range(min(4, args.pop))
         ]
     )

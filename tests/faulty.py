@@ -61,7 +61,7 @@ class Logged(ScoreObjective):
 class Slow(OneMax):
     """Ten milliseconds a genome in workers: time enough to be killed in."""
 
-    def objective(self) -> FunctionObjective:
+    def objective(self) -> Logged:
         objective = Logged(self.score)
         objective.delay_s = 0.01
         return objective
@@ -76,7 +76,7 @@ class _Kills(Logged):
 class Killer(OneMax):
     """One genome in sixteen kills its worker."""
 
-    def objective(self) -> FunctionObjective:
+    def objective(self) -> Logged:
         return _Kills(self.score)
 
 
@@ -89,7 +89,7 @@ class _Hangs(Logged):
 class Hangs(OneMax):
     """The first batch never ends."""
 
-    def objective(self) -> FunctionObjective:
+    def objective(self) -> Logged:
         return _Hangs(self.score)
 
 
@@ -102,14 +102,14 @@ class _Stops(Logged):
 class Stops(OneMax):
     """The first worker is stopped in mid-batch: it does not even hear Ray."""
 
-    def objective(self) -> FunctionObjective:
+    def objective(self) -> Logged:
         return _Stops(self.score)
 
 
 class Hungry(OneMax):
     """One genome in sixteen asks for more memory than there is; the first worker exceeds a limit."""
 
-    def objective(self) -> FunctionObjective:
+    def objective(self) -> FunctionObjective:  # type: ignore[override]
         def values(genomes: Sequence[Genome]) -> np.ndarray:
             if (log_folder() / "use the limit").exists() and once("limited"):
                 resource.setrlimit(resource.RLIMIT_CPU, (1, 1))  # the kernel kills the process, as it does for memory

@@ -65,7 +65,7 @@ def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen
     """`clso ARGUMENTS` in a process group of its own, as a terminal starts it."""
     command = [sys.executable, "-m", "clso", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
 
 def outcome(folder: Path) -> tuple[bytes, dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from toys import OneMax, Toy, Useless
 from toys_pareto import Lotz, NoCost
@@ -160,9 +161,9 @@ def test_a_surrogate_ranks_by_predicted_loss_and_known_costs(config: RunConfig) 
     genomes: list[Genome] = [(1,) * 12, (0,) * 12, (1,) * 6 + (0,) * 6, (0, 1) * 6]
     rank = search._rank(genomes)
     assert rank is not None
-    predicted = [float(space.score(g)) for g in genomes]
+    predicted = np.array([space.score(g) for g in genomes])
     assert set(list(rank(predicted))[:3]) == {0, 1, 2}  # the last one is dominated
-    assert rank([0.0, 0.0, 0.0, -20.0])[-1] in (0, 2)  # with another prediction it is not
+    assert rank(np.array([0.0, 0.0, 0.0, -20.0]))[-1] in (0, 2)  # with another prediction it is not
     assert Search(space, evaluator, None, config, Listener(), objectives)._rank(genomes) is None
 
 
@@ -173,7 +174,7 @@ class Burner(OneMax):
         super().__init__()
         self.clock, self.counter_j, self.calls, self.dark = clock, [(0.0, 0.0)], 0, False
 
-    def objective(self) -> BurnerObjective:
+    def objective(self) -> BurnerObjective:  # type: ignore[override]
         return BurnerObjective(self)
 
     def meter(self) -> EnergyMeter:
@@ -182,7 +183,7 @@ class Burner(OneMax):
 
 
 class BurnerObjective:
-    fidelities = (1, 2)
+    fidelities: tuple[int, ...] = (1, 2)
 
     def __init__(self, space: Burner) -> None:
         self.space = space

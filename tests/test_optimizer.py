@@ -8,6 +8,7 @@ import random
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,8 +105,8 @@ def test_a_small_space_is_exhausted() -> None:
 
 def test_only_what_was_told_is_a_result() -> None:
     class Believes:
-        def fit(self, X: object, y: object) -> None: ...
-        def predict(self, X: list[object]) -> list[float]:
+        def fit(self, X: Any, y: Any) -> None: ...
+        def predict(self, X: Any) -> list[float]:
             return [-1e6 + i for i in range(len(X))]
 
     optimizer = Optimizer(SIZES, surrogate=lambda seed: Believes(), seed=0)
@@ -147,9 +148,10 @@ def test_callbacks_see_every_evaluation_and_can_stop() -> None:
 def test_errors() -> None:
     with pytest.raises(ConfigError, match="choices"):
         Optimizer(["a", "b"])  # type: ignore[list-item]
-    for nothing in ([], {}, [2, 0], {"a": []}):
+    nothings: list[Any] = [[], {}, [2, 0], {"a": []}]
+    for nothing in nothings:
         with pytest.raises(ConfigError, match="at least one"):
-            Choices(nothing)  # type: ignore[arg-type]
+            Choices(nothing)
     with pytest.raises(ConfigError, match="function"):
         Choices([2]).objective()
     with pytest.raises(PluginError, match="Did you mean 'gp'"):

@@ -34,7 +34,7 @@ def test_foreign_genomes_are_refused(genome: Any) -> None:
 
 
 def test_a_valid_genome_becomes_plain_integers() -> None:
-    found = SPACE.validate(np.array([2, 0, 4]))
+    found = SPACE.validate(np.array([2, 0, 4]))  # type: ignore[arg-type]
     assert found == (2, 0, 4)
     assert all(type(a) is int for a in found)
     assert SPACE.describe(found) == {"g0": "2", "g1": "0", "g2": "4"}

@@ -84,7 +84,7 @@ def test_the_project_as_it_was_written(project: Path, tmp_path: Path) -> None:
 
 
 def test_the_distribution_in_a_fresh_environment(project: Path, python: Path, tmp_path: Path) -> None:
-    clso = [python, "-m", "clso"]
+    clso: list[str | Path] = [python, "-m", "clso"]
     listed = run(*clso, "list", "spaces", cwd=tmp_path)
     assert f"{NAME}.space:Stranger  ({NAME} 0.1.0)" in listed
     assert "gpt2" in listed

@@ -92,7 +92,7 @@ class Useless:
         return np.array([1.65 + 1e-6 * self._rng.random() for _ in X])
 
 
-class Deceiver(Ridge):
+class Deceiver(Ridge):  # type: ignore[misc]
     """A surrogate that ranks well, so that it is trusted, and predicts losses far below any true one."""
 
     def predict(self, X: np.ndarray) -> np.ndarray:

@@ -89,7 +89,7 @@ def weights(trainer: Trainer) -> torch.Tensor:
 )
 def test_bad_settings_are_named_in_one_line(name: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        AdamWSettings(**{name: value})
+        AdamWSettings(**{name: value})  # type: ignore[arg-type]
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -146,7 +146,8 @@ def test_padding_the_head_changes_no_loss_and_no_gradient() -> None:
     for multiple in (1, 64):
         model.zero_grad()
         loss = summed_loss(model, blocks, multiple)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert model.head.weight.grad is not None
         outcomes.append((loss.item(), model.head.weight.grad.clone()))
     assert outcomes[0][0] == pytest.approx(outcomes[1][0], rel=1e-6)
     torch.testing.assert_close(outcomes[0][1], outcomes[1][1])
@@ -173,7 +174,7 @@ def test_it_is_the_textbook_loop() -> None:
             group["lr"] = rate
         loss = model.token_losses(torch.stack([text[s : s + 17] for s in row])).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
         losses.append(loss.item())

@@ -53,14 +53,14 @@ class Reference:
     def p(self, context: tuple[int, ...], word: int, depth: int = 0) -> float:
         level = self.levels[depth]
         if not context:
-            return (level.get((word,), 0) + 0.1) / (sum(level.values()) + 0.1 * V)
+            return float((level.get((word,), 0) + 0.1) / (sum(level.values()) + 0.1 * V))
         row = {gram: c for gram, c in level.items() if gram[:-1] == context}
         lower = self.p(context[1:], word, depth + 1)
         if not row:
             return lower
         total, c = sum(row.values()), row.get((*context, word), 0)
         seen = (c - self.taken(level, c)) if c else 0.0
-        return (seen + sum(self.taken(level, c) for c in row.values()) * lower) / total
+        return float((seen + sum(self.taken(level, c) for c in row.values()) * lower) / total)
 
 
 @pytest.mark.parametrize("discount", [0.75, 0.4, "modified"])

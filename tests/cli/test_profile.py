@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MODELS = Path(__file__).parent.parent / "profiling" / "sequence_models.py"
+MODELS = Path(__file__).parents[1] / "sequence_models.py"
 SMALL = (
     "--lengths",
     "16,32",

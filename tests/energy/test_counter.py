@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -104,7 +105,7 @@ def test_polling_catches_several_wraps_in_one_window():
 
 def test_failure_on_the_polling_thread_ends_in_the_window():
     limits = CounterLimits(resolution_s=0.001, max_w=1000.0, ranges_j=(1e6,), poll_s=0.005)
-    calls = []
+    calls: list[Any] = []
 
     def read_j() -> list[float]:
         calls.append(None)

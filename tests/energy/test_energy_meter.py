@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_window_holds_energy_and_time():
         assert window.energy_j is None
         assert window.reason == "the window is still open"
         clock.advance(5.0)
-    assert (window.name, window.energy_j, window.time_s, window.reason) == ("search", 500.0, 5.0, None)
+    assert (window.name, window.energy_j, window.time_s, window.reason) == ("search", 500.0, 5.0, None)  # type: ignore[comparison-overlap]
     assert meter.windows == [window]
 
 
@@ -61,7 +62,7 @@ def test_net_is_none_until_idle_is_measured_and_then_covers_earlier_windows():
     assert meter.idle_reason is None
     # A later measurement does not rewrite what was already reported.
     assert meter.measure_idle(10.0) == 200.0
-    assert (meter.idle_w, window.energy_net_j) == (200.0, 500.0)
+    assert (meter.idle_w, window.energy_net_j) == (200.0, 500.0)  # type: ignore[comparison-overlap]
 
 
 def test_failed_idle_measurement_keeps_the_reason():
@@ -176,7 +177,7 @@ def test_closed_meter_opens_no_window_and_keeps_its_readings():
 
 @pytest.mark.parametrize("when_s", [0.0, 3.0])
 def test_reading_that_fails_at_either_end_spares_the_work(when_s):
-    recording = [(0.0, 0.0), (3.0, 300.0), (4.0, 400.0)]
+    recording: list[Any] = [(0.0, 0.0), (3.0, 300.0), (4.0, 400.0)]
     meter, clock = counter_meter(recording)
     recording.insert(1 if when_s == 0.0 else 2, (when_s, PermissionError("denied")))
     worked = False
@@ -220,7 +221,7 @@ def test_replayed_power_with_a_hole(recording, reason):
     with meter.window("search") as window:
         clock.advance(3.0)
     assert window.energy_j is None
-    assert reason in window.reason
+    assert reason in str(window.reason)
 
 
 def fake_torch(calls, clock, *, initialized=True, fails=False):
@@ -234,7 +235,7 @@ def fake_torch(calls, clock, *, initialized=True, fails=False):
 
 
 def test_queued_work_belongs_to_the_window(monkeypatch):
-    clock, calls = ReplayClock(), []
+    clock, calls = ReplayClock(), list[Any]()
     monkeypatch.setitem(sys.modules, "torch", fake_torch(calls, clock))
     meter = EnergyMeter(replay_counter([steady(100.0)], clock, LIMITS), [1], clock=clock)
     with meter.window("search") as window:
@@ -245,17 +246,17 @@ def test_queued_work_belongs_to_the_window(monkeypatch):
 
 
 def test_failed_synchronisation_is_a_reason_not_an_error(monkeypatch):
-    clock, calls = ReplayClock(), []
+    clock, calls = ReplayClock(), list[Any]()
     monkeypatch.setitem(sys.modules, "torch", fake_torch(calls, clock, fails=True))
     meter = EnergyMeter(replay_counter([steady(100.0)], clock, LIMITS), [0], clock=clock)
     with meter.window("search") as window:
         clock.advance(1.0)
     assert window.energy_j is None
-    assert "illegal memory access" in window.reason
+    assert "illegal memory access" in str(window.reason)
 
 
 def test_cuda_is_never_started_by_the_meter(monkeypatch):
-    clock, calls = ReplayClock(), []
+    clock, calls = ReplayClock(), list[Any]()
     monkeypatch.setitem(sys.modules, "torch", fake_torch(calls, clock, initialized=False))
     meter = EnergyMeter(replay_counter([steady(100.0)], clock, LIMITS), [0], clock=clock)
     with meter.window("search"):
@@ -280,6 +281,7 @@ def test_cpu_time_sees_a_living_child():
     code = "import time\nwhile time.process_time() < 0.3: pass\nprint('spent', flush=True)\ninput()"
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
+        assert child.stdout is not None
         assert child.stdout.readline() == "spent\n"
         living = read_cpu_time()
         assert living.tree_s - living.own_s >= 0.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_nvml_counter_is_compared_with_the_same_cards_power_under_load(driver):
         card.energy_mj = lambda watts=watts: int(watts * 1000 * clock.now_s)
         card.power_mw = watts * 1000
     meter = EnergyMeter(NvmlCounter(open_cards([0, 1], driver), clock), clock=clock)
-    calls = []
+    calls: list[Any] = []
 
     def work() -> None:
         calls.append(None)

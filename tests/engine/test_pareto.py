@@ -89,7 +89,7 @@ def crowding(point: tuple[float, ...], front: set[tuple[float, ...]]) -> float:
 
 def test_the_order_is_by_rank_then_by_crowding() -> None:
     rng = np.random.default_rng(0)
-    rows = [(float(a), float(b)) for a, b in rng.integers(0, 12, (40, 2))]
+    rows: list[tuple[float, ...]] = [(float(a), float(b)) for a, b in rng.integers(0, 12, (40, 2))]
     order = crowded_order(np.array(rows))
     assert sorted(order) == list(range(40))
     left = set(rows)
@@ -130,7 +130,7 @@ def test_without_a_feasible_evaluation_there_is_no_front() -> None:
 def test_state_as_json_continues_bit_for_bit(with_cache: bool) -> None:
     space = Lotz(14)
     engine = ParetoEngine(space, EngineConfig(pop_size=12, tournament=2), upper=FREE, seed=5)
-    everything = []
+    everything: list[Evaluation] = []
     for generation in range(12):
         state = json.loads(json.dumps(engine.state_dict(with_cache=with_cache)))
         other = ParetoEngine(space, EngineConfig(pop_size=12, tournament=2), upper=FREE, seed=99)

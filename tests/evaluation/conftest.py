@@ -56,7 +56,7 @@ def shared_place(environment: dict[str, str]) -> Iterator[RayWorkplace]:
 
 
 @pytest.fixture
-def place(shared_place: RayWorkplace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def place(shared_place: RayWorkplace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RayWorkplace]]:
     """Sets the workers of the shared Ray, and makes runs use it instead of starting their own."""
     before = shared_place.n, shared_place.workers
 

@@ -21,7 +21,7 @@ from clso.space import Genome
 class Rungs:
     """Three rungs on which a genome's loss is its first gene, plus noise that falls with the rung."""
 
-    fidelities = (10, 100, 1000)
+    fidelities: tuple[int, ...] = (10, 100, 1000)
 
     def __init__(self) -> None:
         self.asked: list[tuple[list[Genome], int]] = []

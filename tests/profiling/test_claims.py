@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,10 @@ def table_rows(length: int = 64) -> list[Row]:
     """Rows with ten times every published figure: the ratios are the published ones."""
     rows = []
     for model in TABLE["parameters"]:
-        values = {quantity: 10 * TABLE[quantity][model] for quantity in TABLE}
-        spread = {f"{side}_time_std_s": values[f"{side}_time_s"] / 100 for side in ("forward", "backward")}
+        values: dict[str, Any] = {quantity: 10 * TABLE[quantity][model] for quantity in TABLE}
+        spread: dict[str, Any] = {
+            f"{side}_time_std_s": values[f"{side}_time_s"] / 100 for side in ("forward", "backward")
+        }
         rows.append(Row(model, length, 1, n_repeats=25, **values, **spread))
     return rows
 
@@ -34,7 +37,7 @@ def verdict(rows: list[Row], claim: str, **options: bool) -> Judgement:
     return found
 
 
-def changed(rows: list[Row], model: str, **values: object) -> list[Row]:
+def changed(rows: list[Row], model: str, **values: Any) -> list[Row]:
     return [replace(row, **values) if row.model == model else row for row in rows]
 
 

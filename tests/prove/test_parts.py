@@ -156,7 +156,12 @@ def test_a_window_without_whole_cycles_ends_with_a_run() -> None:
 def test_a_sampled_source_gives_a_window_joules_but_none_to_its_runs() -> None:
     clock = ReplayClock()
     meter = EnergyMeter(ReplayPower([(t / 2, 50.0) for t in range(40)], clock), clock=clock, sleep=clock.advance)
-    row = measure_window(meter, Arm("a", lambda seed: clock.advance(1.0) or 1.0), [0, 1], 4.0)
+
+    def a_second(seed: int) -> float:
+        clock.advance(1.0)
+        return 1.0
+
+    row = measure_window(meter, Arm("a", a_second), [0, 1], 4.0)
     assert (row["energy_j"], row["n_runs"]) == (pytest.approx(200.0), 4)
     assert [r[2] for r in row["runs"]] == [None] * 4
     assert "no power to sample" in row["power_reason"]

@@ -78,7 +78,7 @@ def write_run(
     seen: set[tuple[int, ...]] = set()
     for number in range(1, n_generations + 1):
         pull = number / n_generations
-        fresh = []
+        fresh: list[Any] = []
         while len(fresh) < max(3, pop // 3) if population else len(fresh) < pop:
             genome = [0 if rng.random() < pull * 0.9 else rng.randrange(64) for _ in range(n_genes)]
             if tuple(genome) not in seen:

@@ -57,13 +57,14 @@ def test_loss_lines_are_the_record(tmp_path: Path) -> None:
     rows = run.generations
     for axes in figure.axes:
         lines = {line.get_label(): line for line in axes.get_lines()}
-        assert list(lines["best so far"].get_ydata()) == [r["best"] for r in rows]
-        assert list(lines["best so far"].get_xdata()) == [r["generation"] for r in rows]
+        assert np.asarray(lines["best so far"].get_ydata()).tolist() == [r["best"] for r in rows]
+        assert np.asarray(lines["best so far"].get_xdata()).tolist() == [r["generation"] for r in rows]
         medians = [np.median(r["population"]) for r in rows]
-        assert list(lines["population, median"].get_ydata()) == pytest.approx(medians)
+        assert np.asarray(lines["population, median"].get_ydata()).tolist() == pytest.approx(medians)
     assert len(figure.axes) == 2  # the n-grams are far below: the search gets a panel of its own
     whole = figure.axes[1]
-    flat = {float(line.get_ydata()[0]) for line in whole.get_lines() if len(set(line.get_ydata())) == 1}
+    heights = [np.asarray(line.get_ydata()).tolist() for line in whole.get_lines()]
+    flat = {float(y[0]) for y in heights if len(set(y)) == 1}
     assert {3.667, 3.242, 2.93, 5.2, np.log(256)} <= flat
     for name in ("5.545  log(vocabulary)", "5.200  winner, test text", "2.930  ngram kn3", "none is a prediction"):
         assert name in texts(figure)
@@ -83,8 +84,8 @@ def test_audits_show_predicted_and_true(tmp_path: Path) -> None:
     assert "0.53 within generations" in texts(figure)
     history = next(a for a in figure.axes if "rank correlation" in a.get_ylabel()).get_lines()[0]
     expected = [r["audit_correlation"] for r in run.generations]
-    assert list(history.get_ydata())[3:] == expected[3:]
-    assert np.isnan(list(history.get_ydata())[:3]).all()
+    assert np.asarray(history.get_ydata()).tolist()[3:] == expected[3:]
+    assert np.isnan(np.asarray(history.get_ydata()).tolist()[:3]).all()
 
 
 def test_a_wild_prediction_does_not_squash_the_picture(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_joules_are_drawn_where_all_were_measured(tmp_path: Path) -> None:
     sweep = {"by_lr": [{}, {}], "energy_of_winner_j": 9000.0, "time_of_winner_s": 8.0}
     adamw = write_baseline(tmp_path / "adamw", gross_j=45_600.0, more=sweep)
     figure = figures(run, adamw)["energy"]
-    points = [tuple(c.get_offsets()[0]) for c in figure.axes[0].collections]
+    points = [tuple(np.asarray(c.get_offsets())[0]) for c in figure.axes[0].collections]
     assert points == [(2345.0, 5.2), (9000.0, 3.1), (45_600.0, 3.1)]
     text = texts(figure)
     assert "Joules against test loss" in text
@@ -124,7 +125,7 @@ def test_joules_are_drawn_where_all_were_measured(tmp_path: Path) -> None:
 def test_without_joules_there_are_seconds_and_no_claim(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     figure = figures(run, write_baseline(tmp_path / "adamw", gross_j=99.0))["energy"]
-    points = [tuple(c.get_offsets()[0]) for c in figure.axes[0].collections]
+    points = [tuple(np.asarray(c.get_offsets())[0]) for c in figure.axes[0].collections]
     assert points == [(13.2, 5.2), (40.0, 3.1)]
     text = texts(figure)
     assert "Seconds against test loss: energy was not measured for all, so no claim" in text
@@ -192,7 +193,7 @@ def _undrawn(figure: Figure) -> set[str]:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             drawn = {t.get_text() for t in axis.get_ticklabels(which="both")}
-            drawn_ticks = axis._update_ticks()  # type: ignore[attr-defined]
+            drawn_ticks = axis._update_ticks()  # type: ignore[union-attr]
             kept = {t.label1.get_text() for t in drawn_ticks}
             out |= drawn - kept
     return out

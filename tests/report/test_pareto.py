@@ -58,7 +58,7 @@ def test_the_picture_shows_what_was_measured(run: Path) -> None:
         low, high = axes.get_ylim()
         assert all(low < y < high for _, y in front)
     growth = figure.axes[-1].get_lines()[0]
-    assert list(growth.get_ydata()) == [r["hypervolume"] for r in rows if r["type"] == "generation"]
+    assert np.asarray(growth.get_ydata()).tolist() == [r["hypervolume"] for r in rows if r["type"] == "generation"]
     text = " ".join(t.get_text() for t in figure.findobj(Text))
     assert f"Pareto front: {len(front)} genome" in text
     assert ("fitness text, first rung, 256 tokens" in text) == (names[0] == "fitness_loss")

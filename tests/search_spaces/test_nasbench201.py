@@ -13,7 +13,6 @@ import pytest
 
 from clso.errors import ConfigError, DataError, MissingDependencyError
 from clso.space import Genome
-from search_spaces import nasbench201
 from search_spaces.nasbench201 import DATASETS, EDGES, OPERATIONS, NASBench201, read_table
 
 GENOMES = list(itertools.product(range(5), repeat=6))
@@ -109,7 +108,7 @@ def test_bad_options() -> None:
 
 def fake_package(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
     spec = None if folder is None else SimpleNamespace(submodule_search_locations=[str(folder)])
-    monkeypatch.setattr(nasbench201.importlib.util, "find_spec", lambda _: spec)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

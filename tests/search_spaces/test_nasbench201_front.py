@@ -37,7 +37,7 @@ def table() -> tuple[Any, dict[Any, tuple[float, ...]]]:
 
 def search(space: Any, measure: Any, n_objectives: int, seed: int) -> list[tuple[float, ...]]:
     engine = ParetoEngine(space, EngineConfig(pop_size=20, tournament=2), upper=(math.inf,) * n_objectives, seed=seed)
-    values = []
+    values: list[Any] = []
     while len(values) < EVALUATIONS:
         batch = [Evaluation.measured(g, 0, measure(g), 1) for g in engine.ask()]
         engine.tell(batch)

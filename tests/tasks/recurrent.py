@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Config:
+class RecurrentConfig:
     vocab_size: int
     d_model: int = 32
     n_layers: int = 1
@@ -22,9 +22,9 @@ class Config:
 class Recurrent(nn.Module):
     """Embedding, LSTM, and a head on the last token of a sequence, or on every one."""
 
-    Config = Config
+    Config = RecurrentConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: RecurrentConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)

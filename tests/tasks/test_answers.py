@@ -43,7 +43,7 @@ def test_associative_recall() -> None:
     assert places == set(range(8))
 
 
-def answer(story: list[str], question: list[str]) -> str:
+def answer(story: list[list[str]], question: list[str]) -> str:
     """Read backwards: the last sentence that says where someone or something was."""
 
     def person_at(person: str, before: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_texts import qasper
+from test_texts import qasper  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from clso.baseline import run_baseline

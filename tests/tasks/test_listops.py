@@ -50,7 +50,7 @@ def by_python(text: str) -> int:
 def test_labels_are_values_and_the_grammar_keeps_its_limits(name: str, sizes: dict[str, int]) -> None:
     task = load_task(name, {"n_train": 300, "n_valid": 1, "n_test": 1, **sizes})
     options, train = task.options, task.split("train")
-    seen = set()
+    seen: set[str | int] = set()
     for row, label in zip(train.tokens, train.targets, strict=True):
         text = task.text(row)
         tokens = text.split()

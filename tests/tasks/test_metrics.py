@@ -48,7 +48,8 @@ def test_f1_and_exact_match(prediction: str, references: list[str], f1: float, e
 
 def test_means_are_over_predictions() -> None:
     assert metrics.token_f1(["cat", "dog"], [["cat"], ["bird"]]) == 0.5
-    for predictions, references in (([], []), (["a"], []), (["a"], [[]])):
+    cases: list[tuple[list[str], list[list[str]]]] = [([], []), (["a"], []), (["a"], [[]])]
+    for predictions, references in cases:
         with pytest.raises(DataError, match="at least one reference"):
             metrics.token_f1(predictions, references)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Config:
+class SequenceConfig:
     vocab_size: int
     d_model: int = 64
     n_layers: int = 2
@@ -23,9 +23,9 @@ class Config:
 
 
 class _Sequence(nn.Module):
-    Config = Config
+    Config = SequenceConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
@@ -61,7 +61,7 @@ class Bigram(_Sequence):
 class Lstm(_Sequence):
     name = "lstm"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__(config)
         self.layers = nn.LSTM(config.d_model, config.d_model, config.n_layers, batch_first=True)
 
@@ -78,7 +78,7 @@ class Transformer(_Sequence):
     name = "transformer"
     fused = True
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__(config)
         d = config.d_model
         self.qkv = nn.ModuleList(nn.Linear(d, 3 * d, bias=False) for _ in range(config.n_layers))
@@ -114,9 +114,9 @@ class FullAttention(Transformer):
 class NoFormula(nn.Module):
     """A model without forward_flops, init_weights or name."""
 
-    Config = Config
+    Config = SequenceConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.table = nn.Embedding(config.vocab_size, config.vocab_size)
 
@@ -186,4 +186,4 @@ class Spectral(_Sequence):
 
 
 class NotAModel:
-    Config = Config
+    Config = SequenceConfig

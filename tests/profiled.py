@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from clso.profiling import ProfileSettings
 
@@ -13,6 +14,13 @@ def spec(name: str) -> str:
     return f"{MODELS}:{name}"
 
 
-def settings(*names: str, **options: object) -> ProfileSettings:
-    small = {"d_model": 32, "vocab_size": 50, "repeats": 2, "min_time_s": 0.0, "device": "cpu", "energy": "null"}
+def settings(*names: str, **options: Any) -> ProfileSettings:
+    small: dict[str, Any] = {
+        "d_model": 32,
+        "vocab_size": 50,
+        "repeats": 2,
+        "min_time_s": 0.0,
+        "device": "cpu",
+        "energy": "null",
+    }
     return ProfileSettings(models=tuple(map(spec, names)), **{**small, **options})

@@ -192,7 +192,7 @@ def test_models_by_name(task: Task) -> None:
     with pytest.raises(PluginError, match="unknown model"):
         build_model("no-such-model", task, {})
     with pytest.raises(PluginError, match="a subclass of"):
-        build_model(FAMILY.replace("Recurrent", "Config"), task, {})
+        build_model(FAMILY.replace("Recurrent", "RecurrentConfig"), task, {})
 
 
 def test_a_task_as_an_objective(task: Task) -> None:

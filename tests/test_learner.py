@@ -117,3 +117,28 @@ def test_a_learner_knows_from_the_least_number_of_rows_on() -> None:
     assert one.knows(3)  # what was fitted predicts
     one.forget()
     assert not one.knows(1)
+
+
+def test_nothing_new_is_no_reason_to_fit_again() -> None:
+    fits: list[int] = []
+    one = learner(fits, refit_every=1)
+    one.learn([((0, 0), 1.0)])
+    for _ in range(3):
+        one.predict([(0, 0)])
+        one.refit()
+    assert fits == [1]
+
+
+def test_a_state_without_rows_takes_the_last_of_all_that_was_learnt() -> None:
+    rows = [((i % 5, i // 5 % 5), float(i)) for i in range(20)]
+    one, fits = learner([]), list[int]()
+    one.learn(rows[12:])
+    expected = one.predict([(0, 0)])
+    state = one.state_dict(with_rows=False)
+    again = learner(fits)
+    again.load_state_dict(state, rows)
+    assert again.predict([(0, 0)]) == pytest.approx(expected)
+    assert fits == [8]
+    assert again.state_dict()["rows"] == one.state_dict()["rows"]
+    with pytest.raises(ValueError, match="8 observed rows are needed, there are 7"):
+        learner([]).load_state_dict(state, rows[:7])

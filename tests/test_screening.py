@@ -11,6 +11,7 @@ import pytest
 
 from clso.encoding import Encoder
 from clso.errors import ConfigError, EvaluationError, GenomeError, RunFolderError
+from clso.packing import unpack_rows
 from clso.screening import Estimator, Prediction, Screener, Screening
 from surrogates.linear import ridge
 
@@ -259,6 +260,29 @@ def test_refits_every_so_many_screenings(refit_every: int, fits: int) -> None:
 
     run(make(counted, seed=4, refit_every=refit_every), 10)  # the first one predicts nothing
     assert made == [4] * fits
+
+
+def test_a_fit_while_a_batch_is_measured_takes_the_place_of_the_next() -> None:
+    made: list[int] = []
+
+    def counted(seed: int) -> Estimator:
+        made.append(seed)
+        return ridge(seed)
+
+    screener = make(counted)
+    run(screener, 2)  # of which the second predicts
+    assert len(made) == 1
+    screener.refit()
+    assert len(made) == 2
+    screener.screen(candidates(2))
+    assert len(made) == 2
+
+
+def test_what_is_switched_off_keeps_no_rows() -> None:
+    screener = make(lambda _: Constant())
+    run(screener, 8)
+    assert screener.disabled
+    assert unpack_rows(screener.state_dict()["rows"], N_GENES) == []
 
 
 def test_switched_off_stays_switched_off_after_a_resume() -> None:

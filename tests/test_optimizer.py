@@ -145,6 +145,24 @@ def test_callbacks_see_every_evaluation_and_can_stop() -> None:
     assert result.value == min(seen)
 
 
+@pytest.mark.parametrize("n", [1, 20])
+def test_the_function_is_called_as_often_as_asked(n: int) -> None:
+    calls: list[Genome] = []
+
+    def counted(genome: Genome) -> float:
+        calls.append(genome)
+        return value(genome)
+
+    assert len(minimize(counted, SIZES, n).evaluations) == len(calls) == n
+
+
+def test_no_more_is_picked_than_a_batch_or_what_is_missing() -> None:
+    optimizer = Optimizer(SIZES, surrogate=None, batch=8)
+    for n, picked in ((3, 8), (10, 16), (20, 33)):  # handed out: 3, 13 and 33
+        optimizer.ask(n)
+        assert len(optimizer.pending) == picked
+
+
 def test_errors() -> None:
     with pytest.raises(ConfigError, match="choices"):
         Optimizer(["a", "b"])  # type: ignore[list-item]
@@ -156,10 +174,13 @@ def test_errors() -> None:
         Choices([2]).objective()
     with pytest.raises(PluginError, match="Did you mean 'gp'"):
         Optimizer([2, 2], surrogate="gpp")
+    foreign = Optimizer([2, 2], surrogate=None)
     with pytest.raises(GenomeError):
-        Optimizer([2, 2]).tell((0, 2), 1.0)
+        foreign.tell((0, 2), 1.0)
+    assert foreign.n_evaluated == 0
     with pytest.raises(ConfigError):
         Optimizer([2, 2]).ask(0)
+    assert len(Optimizer([2, 2], batch=1, pool=1).ask(2)) == 2
     for bad in ({"batch": 0}, {"pool": 0}):
         with pytest.raises(ConfigError):
             Optimizer([2, 2], **bad)  # type: ignore[arg-type]

@@ -90,6 +90,23 @@ def test_constraints_are_met_and_the_feasible_part_is_exhausted(kind: type[Toy])
     assert engine.ask(6) == []
 
 
+@pytest.mark.parametrize("config", [EngineConfig(pop_size=4), EngineConfig.one_plus_one()])
+def test_what_is_out_is_not_proposed_again_with_revisits_either(config: EngineConfig) -> None:
+    space = EvenSum([2] * 6)
+    engine = Engine(space, config, seed=2)
+    engine.tell(space.measure(engine.ask(1)))
+    out: list[Genome] = []
+    for _ in range(20):
+        out += engine.ask(1, pending=out)
+    assert len(set(out)) == 20
+    assert all(sum(g) % 2 == 0 for g in out)
+
+
+def test_the_mutation_rate_is_over_the_genes_that_have_a_choice() -> None:
+    engine = Engine(Toy([1] * 8 + [3, 2]))
+    assert engine.toolbox.mutate.keywords["rate"] == pytest.approx(1 / 2)
+
+
 def test_a_space_without_a_feasible_genome_ends() -> None:
     assert Engine(NothingFeasible([5] * 5)).ask(8) == []
 

@@ -204,3 +204,13 @@ def test_a_hypervolume_beyond_a_floats_range_is_none() -> None:
 def test_equal_crowding_distances_stay_equal_in_any_unit() -> None:
     ladder = np.array([[float(i), float(20 - i)] for i in range(21)])
     assert crowded_order(ladder * 0.1) == crowded_order(ladder * 1e-200) == crowded_order(ladder)
+
+
+def test_the_reference_lies_behind_an_objective_that_is_flat_at_first_and_of_equal_ones_the_first_is_best() -> None:
+    engine = ParetoEngine(Lotz(6), EngineConfig(pop_size=4), upper=FREE, seed=0)
+    first, second = engine.ask(2)
+    engine.tell([Evaluation(first, 0, (1.0, -5.0)), Evaluation(second, 0, (1.0, -5.0))])
+    assert engine.reference == pytest.approx((1.0 + 0.1, -5.0 + 0.5))
+    assert engine.hypervolume == pytest.approx(0.1 * 0.5)
+    assert engine.best is not None
+    assert engine.best.genome == first

@@ -160,9 +160,9 @@ def test_the_crossover_on_a_larger_text() -> None:
     batch = found["adamw_settings"]["batch"]
     assert f"AdamW at batch {batch} needs {cost} to reach CLSO's loss of {loss:.3f}" in text
     # What no record holds is marked as such, and its ratio is that of the figures beside it.
-    check_j = int(
-        re.search(r"without a committed record yet, .* reached 5\.478 for (\d+) J, so about 7\.5 times", text)[1]
-    )
+    check = re.search(r"without a committed record yet, .* reached 5\.478 for (\d+) J, so about 7\.5 times", text)
+    assert check is not None
+    check_j = int(check[1])
     assert check_j / own_j == pytest.approx(7.5, abs=0.2)
     assert f"AdamW goes on to {min(r['test_loss'] for r in found['adamw']):.2f}" in README
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from ray_runs import TESTS, Log, faulty, kill, outcome, start
 from toys import OneMax
-from waiting import wait_for
+from waiting import HANG_S, wait_for
 
 from clso.config import RunConfig
 from clso.errors import EvaluationError
@@ -170,10 +170,10 @@ def test_a_raylet_that_dies_is_one_line_and_the_run_goes_on(
     environment: dict[str, str], log: Log, tmp_path: Path
 ) -> None:
     driver, folder = _start_run(tmp_path, environment), tmp_path / "run"
-    wait_for((folder / "checkpoint.json").exists, "a checkpoint")
+    wait_for((folder / "checkpoint.json").exists, "a checkpoint", driver)
     (victim,) = (p for p in psutil.Process(driver.pid).children(recursive=True) if p.name() == "raylet")
     kill(victim.pid)
-    out, err = driver.communicate(timeout=120)
+    out, err = driver.communicate(timeout=HANG_S)
     assert (driver.returncode, out) == (1, "")
     assert err.splitlines()[-1].startswith(
         "error: Ray's process on this machine, the raylet, lives as long as the run;"
@@ -196,7 +196,7 @@ def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
     no_folder = tmp_path / "a file"
     no_folder.touch()
     driver = _start_run(tmp_path, {**environment, "RAY_TMPDIR": str(no_folder)})
-    out, err = driver.communicate(timeout=120)
+    out, err = driver.communicate(timeout=HANG_S)
     assert (driver.returncode, out) == (1, "")
     assert [line for line in err.splitlines() if line] == [err.strip()]
     assert err.startswith("error: Ray starts on this machine; got")
@@ -219,7 +219,8 @@ def test_a_dead_raylet_is_told_of_by_the_watch_if_nobody_asks(
 
     for close in (False, True):
         process = subprocess.Popen([program, "100"])
-        wait_for(lambda process=process: psutil.Process(process.pid).name() == "raylet", "the name")
+        name = psutil.Process(process.pid).name
+        wait_for(lambda name=name: name() == "raylet", "the name")  # type: ignore[misc]
         watched = raylet.Raylet("100", "logs")
         watched.check()
         if close:

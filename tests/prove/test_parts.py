@@ -171,10 +171,15 @@ def test_runs_shorter_than_the_counters_update_have_no_joules_of_their_own() -> 
     clock = ReplayClock()
     counter = replay_counter([[(i / 8, 32.0 * i) for i in range(100)]], clock, CounterLimits(0.125, 2000.0))
     meter = EnergyMeter(counter, clock=clock, sleep=clock.advance)
-    row = measure_window(meter, Arm("a", lambda seed: clock.advance(seed) or 1.0), [0.0625, 0.25], 4.0)
+
+    def sixteenths(seed: int) -> float:
+        clock.advance(seed / 16)
+        return 1.0
+
+    row = measure_window(meter, Arm("a", sixteenths), [1, 4], 4.0)
     assert row["energy_j"] == pytest.approx(256 * row["time_s"], abs=32)
-    assert {run[2] for run in row["runs"] if run[0] == 0.0625} == {None}  # 16 J, of which the counter shows 0 or 32
-    assert all(run[2] in (64.0, 96.0, 32.0) for run in row["runs"] if run[0] == 0.25)
+    assert {run[2] for run in row["runs"] if run[0] == 1} == {None}  # 16 J, of which the counter shows 0 or 32
+    assert all(run[2] in (64.0, 96.0, 32.0) for run in row["runs"] if run[0] == 4)
 
 
 def test_the_interval_covers_the_truth_and_narrows_without_noise() -> None:

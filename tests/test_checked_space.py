@@ -136,7 +136,8 @@ class LeavesEarly(Toy):
         super().__init__([3] * 4, self._score)
 
     def _score(self, genome: Genome) -> float:
-        return self._leave("score") or float(sum(genome))
+        self._leave("score")
+        return float(sum(genome))
 
     def _leave(self, here: str) -> None:
         if here == self.leaving:

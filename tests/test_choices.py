@@ -13,6 +13,12 @@ from clso.choices import Choices
 from clso.errors import ConfigError, EvaluationError
 
 
+def _named(decoded: Any) -> dict[Any, Any]:
+    """What a space of named choices decodes to."""
+    assert isinstance(decoded, dict)
+    return decoded
+
+
 @pytest.mark.parametrize(
     "choices", [{"a": {1, 2}}, {"a": frozenset("xy")}, {3, 4}, {"a": "relu"}, {"a": b"ab"}], ids=repr
 )
@@ -22,7 +28,8 @@ def test_choices_have_an_order_of_their_own(choices: Any) -> None:
 
 
 def test_the_views_of_a_dict_have_one() -> None:
-    assert Choices({"a": {"x": 1, "y": 2}.keys()}).decode((1,)) == {"a": "y"}
+    views: Any = {"a": {"x": 1, "y": 2}.keys()}
+    assert Choices(views).decode((1,)) == {"a": "y"}
 
 
 def test_names_stay_what_they_are_and_none_is_lost() -> None:
@@ -38,7 +45,8 @@ def test_equal_choices_are_refused(values: list[Any]) -> None:
 
 
 def test_choices_that_differ_in_type_alone_are_kept() -> None:
-    assert [Choices({"a": [1, True, 1.0, "1"]}).decode((i,))["a"] for i in range(4)] == [1, True, 1.0, "1"]
+    space = Choices({"a": [1, True, 1.0, "1"]})
+    assert [_named(space.decode((i,)))["a"] for i in range(4)] == [1, True, 1.0, "1"]
 
 
 def test_what_a_function_does_to_a_choice_is_seen_by_no_other_call() -> None:
@@ -61,7 +69,7 @@ def test_what_a_function_does_to_a_choice_is_seen_by_no_other_call() -> None:
 def test_a_choice_whose_identity_counts_is_given_as_it_is() -> None:
     marks = [object(), print, int, EvaluationError]
     space = Choices({"a": marks})
-    assert [space.decode((i,))["a"] for i in range(4)] == marks
+    assert [_named(space.decode((i,)))["a"] for i in range(4)] == marks
     assert not any("0x" in label for label in space.genes[0].choices)
 
 

@@ -35,7 +35,7 @@ NO_NUMBERS: list[Any] = [
     torch.zeros(2),
     1j,
     np.complex64(1),
-    object(),
+    {},
 ]
 
 

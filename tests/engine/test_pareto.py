@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -55,6 +56,7 @@ def test_the_front_is_what_nothing_measured_dominates() -> None:
         points += [e.values for e in new]
         best = sorted({p for p in points if not any(dominated(p, q) for q in points)})
         assert [e.values for e in engine.front] == best
+        assert engine.hypervolume is not None
         assert engine.hypervolume >= before
         before = engine.hypervolume
         assert engine.best is not None
@@ -174,7 +176,7 @@ def test_failures_never_reach_the_front() -> None:
     assert engine.reference is not None
 
 
-def front_of(points: list[tuple[float, ...]], unit: float) -> ParetoEngine:
+def front_of(points: Sequence[tuple[float, ...]], unit: float) -> ParetoEngine:
     """An engine that was told a generation of two worse points, and `points` after it, in a `unit`."""
     engine = ParetoEngine(Lotz(8), EngineConfig(pop_size=8), upper=FREE)
     genomes = (tuple(int(b) for b in f"{i:08b}") for i in range(256))

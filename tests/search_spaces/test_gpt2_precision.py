@@ -21,7 +21,7 @@ _TOLERANCE = 1e-5  # nats per token
 _SIZES = {"d32-t32": (32, 32, 4096), "d128-t128": (128, 128, 1024)}
 
 
-@pytest.fixture(scope="module", params=_SIZES.values(), ids=_SIZES)
+@pytest.fixture(scope="module", params=list(_SIZES.values()), ids=list(_SIZES))
 def scored(request: pytest.FixtureRequest, english_path: Path) -> tuple[GPT2Space, Tensor, list[tuple[int, ...]]]:
     """A grown space, token blocks of its text, and 20 random genomes."""
     d_model, n_positions, n_tokens = request.param

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from clso.data.tokenfile import FileCheck, check_file, write_bytes
 from clso.errors import DataError
+from clso.files import FileCheck, check_file, read_regular, write_bytes
+from clso.parsing import parse_json
 
-__all__ = ["Sidecar", "cache_folder", "cache_root", "read_sidecar", "write_errors", "write_sidecar"]
+__all__ = [
+    "Sidecar",
+    "cache_folder",
+    "cache_root",
+    "read_sidecar",
+    "warn_of_damage",
+    "write_errors",
+    "write_sidecar",
+]
 
 _SIDECAR = "corpus.json"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,20 +52,39 @@ def cache_folder(cache_dir: str | Path | None, key: str) -> Path:
 
 
 def read_sidecar(folder: Path) -> Sidecar | None:
-    """The sidecar of a whole corpus, or None where anything is missing or differs from what was written."""
+    """The sidecar of a whole corpus, or None if there is none, or, with a warning, if anything is not as it was written."""
+    path = folder / _SIDECAR
     try:
-        fields = json.loads((folder / _SIDECAR).read_bytes())
+        fields = parse_json(read_regular(path))
+        if fields.pop("sha256") != _digest(fields):
+            raise ValueError("other fields")
         fields["files"] = {name: FileCheck(**check) for name, check in fields["files"].items()}
         sidecar = Sidecar(**fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except FileNotFoundError:
         return None
-    whole = all(check_file(folder / name) == check for name, check in sidecar.files.items())
-    return sidecar if whole and sidecar.files else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        warn_of_damage(path)
+        return None
+    for name, check in sidecar.files.items():
+        if check_file(folder / name) != check:
+            warn_of_damage(folder / name)
+            return None
+    return sidecar
 
 
 def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
     """Write `sidecar` atomically; every file it names must be in place."""
-    write_bytes(folder / _SIDECAR, json.dumps(asdict(sidecar), indent=1, sort_keys=True).encode())
+    fields = asdict(sidecar)
+    write_bytes(folder / _SIDECAR, json.dumps({**fields, "sha256": _digest(fields)}, indent=1, sort_keys=True).encode())
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def warn_of_damage(path: Path) -> None:
+    """Say in one line that a cached file is not used as it is."""
+    _log.warning("the cached file %s is damaged, or of another version of CLSO: it is made anew", path)
 
 
 @contextmanager

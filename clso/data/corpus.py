@@ -17,7 +17,7 @@ from clso.data.cache import Sidecar, cache_folder, read_sidecar, write_errors, w
 from clso.data.documents import Document
 from clso.data.sources import Progress, Source, read_source
 from clso.data.splits import SPLITTER_VERSION, choose_fitness, fitness_share, split_source
-from clso.data.tokenfile import FileCheck, map_tokens, write_bytes, write_tokens
+from clso.data.tokenfile import map_tokens, write_tokens
 from clso.data.tokenizers import (
     BpeTokenizer,
     BytesTokenizer,
@@ -30,6 +30,7 @@ from clso.data.tokenizers import (
     train_bpe,
 )
 from clso.errors import DataError
+from clso.files import FileCheck, write_bytes
 
 __all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_text_tokens"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+<<<<<<< HEAD
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,6 +16,17 @@ from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
 
 __all__ = ["load_hf", "save_hf", "save_hf_tokenizer", "write_tensors"]
+=======
+from safetensors.torch import load_file
+
+from clso.errors import RunFolderError
+from clso.files import read_regular
+from clso.models.gpt2 import GPT2, GPT2Config
+from clso.models.tensors import write_tensors
+from clso.parsing import parse_json
+
+__all__ = ["load_hf", "save_hf"]
+>>>>>>> 5d5bb0d (Files are written whole, durable and with the umask's mode; the cached statistics carry a checksum)
 
 # Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence the transposes.
 _BLOCK = {"attn.qkv": "attn.c_attn", "attn.o": "attn.c_proj", "mlp.fc": "mlp.c_fc", "mlp.proj": "mlp.c_proj"}
@@ -66,18 +76,6 @@ def save_hf_tokenizer(json_text: str, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """`save_file`, with the operating system's refusal (a full disk, say) as the `OSError` that it is."""
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        code = re.search(r"os error (\d+)", str(error))
-        if code is None:
-            raise
-        number = int(code.group(1))
-        raise OSError(number, os.strerror(number), str(path)) from error
-
-
 def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
     """The GPT-2 in `folder`, float32: as `save_hf`, `save_pretrained` or the hub writes it.
 
@@ -88,8 +86,21 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         ConfigError: a setting in `config.json` that `GPT2` does not compute.
     """
     try:
+<<<<<<< HEAD
         config = read_config(folder / _CONFIG)
         state = _state(_read_tensors(folder), config)
+=======
+        c = parse_json(read_regular(folder / _CONFIG))
+        config = GPT2Config(
+            vocab_size=c["vocab_size"],
+            n_positions=c["n_positions"],
+            d_model=c["n_embd"],
+            n_layers=c["n_layer"],
+            n_heads=c["n_head"],
+            tied_head=c.get("tie_word_embeddings", True),
+        )
+        tensors = load_file(folder / _WEIGHTS, device="cpu")
+>>>>>>> 5d5bb0d (Files are written whole, durable and with the umask's mode; the cached statistics carry a checksum)
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)

@@ -14,11 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from clso.errors import ClsoError, RunFolderError
+from clso.files import read_regular
 from clso.models.gpt2 import GPT2, LanguageModel
-from clso.models.hf import load_hf, save_hf, write_tensors
+from clso.models.hf import load_hf, save_hf
 from clso.models.nsm import SimpleNSM
 from clso.models.pointer import PointerGPT2
 from clso.models.store_nsm import holds_nsm, load_nsm, save_nsm
+from clso.models.tensors import write_tensors
+from clso.parsing import parse_json
 
 __all__ = ["load_model", "save_model"]
 
@@ -54,7 +57,7 @@ def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     if not any((folder / name).exists() for name in (_NUMBERS, _TENSORS)):
         return lm
     try:
-        scalars = json.loads((folder / _NUMBERS).read_text())["scalars"]
+        scalars = parse_json(read_regular(folder / _NUMBERS))["scalars"]
         tensors = load_file(folder / _TENSORS, device="cpu")
         model = PointerGPT2(lm, tensors["rarity"], tensors["projection"], scalars)
     except (

@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from clso.errors import ClsoError, RunFolderError
-from clso.models.hf import write_tensors
+from clso.files import read_regular
 from clso.models.nsm import NSMConfig, SimpleNSM
+from clso.models.tensors import write_tensors
+from clso.parsing import parse_json
 
 __all__ = ["holds_nsm", "load_nsm", "save_nsm"]
 
@@ -30,7 +32,7 @@ def save_nsm(model: SimpleNSM, folder: Path) -> None:
 def holds_nsm(folder: Path) -> bool:
     """Whether `folder` says that its model is a SimpleNSM."""
     try:
-        found = json.loads((folder / _CONFIG).read_text())
+        found = parse_json(read_regular(folder / _CONFIG))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("model_type") == SimpleNSM.name
@@ -39,7 +41,7 @@ def holds_nsm(folder: Path) -> bool:
 def load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
     """What `save_nsm` wrote. Raises `RunFolderError` where it is missing or damaged."""
     try:
-        values = json.loads((folder / _CONFIG).read_text())
+        values = parse_json(read_regular(folder / _CONFIG))
         del values["model_type"]
         with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
             model = SimpleNSM(NSMConfig(**values))

@@ -21,7 +21,9 @@ from torch import nn
 
 from clso import plugins
 from clso.errors import ClsoError, ConfigError, RunFolderError
-from clso.models.hf import write_tensors
+from clso.files import read_regular
+from clso.models.tensors import write_tensors
+from clso.parsing import parse_json
 from clso.tasks.base import Task
 
 __all__ = ["build_model", "load_model", "model_options", "n_parameters", "save_model"]
@@ -72,7 +74,7 @@ def save_model(name: str, model: nn.Module, folder: Path) -> None:
 def load_model(folder: Path, *, device: str = "cpu") -> nn.Module:
     """What `save_model` wrote. Raises `RunFolderError` where it is missing or damaged, `PluginError` without the family."""
     try:
-        described = json.loads((folder / _CONFIG).read_text())
+        described = parse_json(read_regular(folder / _CONFIG))
         model = _make(described["model"], described["config"])
         model.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ConfigError) as error:

@@ -1,8 +1,7 @@
-"""Token files round-trip, appear whole or not at all, and damage is seen."""
+"""Token files round-trip."""
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clso.data.tokenfile import FileCheck, atomic_file, check_file, map_tokens, write_tokens
+from clso.data.tokenfile import map_tokens, write_tokens
 from clso.data.tokenizers import token_dtype
+from clso.files import check_file
 
 
 @given(st.lists(st.lists(st.integers(0, 70_000), max_size=20), min_size=1, max_size=5))
@@ -33,46 +33,3 @@ def test_map_is_read_only(tmp_path: Path) -> None:
     assert isinstance(tokens, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         tokens[0] = 1
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
-    path = tmp_path / "t"
-    path.write_bytes(b"old")
-
-    def fail() -> None:
-        with atomic_file(path) as stream:
-            stream.write(b"new")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert [p.name for p in tmp_path.iterdir()] == ["t"]
-    assert path.read_bytes() == b"old"
-
-
-def test_writers_at_once_never_mix(tmp_path: Path) -> None:
-    path = tmp_path / "t"
-
-    def write(byte: bytes) -> None:
-        for _ in range(20):
-            with atomic_file(path) as stream:
-                stream.write(byte * 10_000)
-
-    threads = [threading.Thread(target=write, args=(bytes([65 + i]),)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(path.read_bytes())) == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["t"]
-
-
-def test_check_sees_damage(tmp_path: Path) -> None:
-    path = tmp_path / "t"
-    path.write_bytes(b"abc")
-    check = check_file(path)
-    assert isinstance(check, FileCheck)
-    path.write_bytes(b"abd")
-    assert check_file(path) != check
-    path.unlink()
-    assert check_file(path) is None

@@ -5,24 +5,23 @@ The run that counts pays for it; later ones read. Only a CPU's counts are kept: 
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from clso.crystals.grown.statistics import PairCounts, count_pairs
-from clso.data.cache import cache_root
+from clso.data.cache import cache_root, warn_of_damage
+from clso.models.tensors import load_checked, write_checked
 
 if TYPE_CHECKING:
     from clso.data import Corpus
 
 __all__ = ["bigram_counts"]
 
-_VERSION = 1  # of what is counted and of the file
+_VERSION = 2  # of what is counted and of the file
 
 
 def bigram_counts(corpus: Corpus, split: str, device: torch.device, cache_dir: Path | None = None) -> PairCounts:
@@ -40,21 +39,20 @@ def bigram_counts(corpus: Corpus, split: str, device: torch.device, cache_dir: P
 
 
 def _read(path: Path, vocab_size: int) -> PairCounts | None:
-    """The counts in a file, or None where it is missing or damaged; it is then written anew."""
+    """The counts in a file; None if there is none or, with a warning, a damaged one. It is then written anew."""
     try:
-        tensors = load_file(path)
-        keys, count = tensors["keys"], tensors["count"]
-    except (OSError, KeyError, SafetensorError):
+        tensors = load_checked(path)
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError):
+        warn_of_damage(path)
+        return None
+    keys, count = tensors["keys"], tensors["count"]
     return PairCounts(keys // vocab_size, keys % vocab_size, count.float(), vocab_size)
 
 
 def _write(path: Path, pairs: PairCounts) -> None:
     """Write atomically; several processes may do so at once. A cache that cannot be written is done without."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"keys": pairs.i * pairs.vocab_size + pairs.j, "count": pairs.count.int()}, temporary)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError):
-        temporary.unlink(missing_ok=True)
+        write_checked({"keys": pairs.i * pairs.vocab_size + pairs.j, "count": pairs.count.int()}, path)

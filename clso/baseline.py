@@ -175,8 +175,7 @@ def run_baseline(
                 },
             )
             result = {"baseline": name, **baseline.run(job), **ledger.summary(), "seed": config.seed}
-            folder.write_json("result.json", result)
-            return result
+            return folder.write_result(result)
         except BaseException:
             if not (out / "best").exists():
                 folder.discard()

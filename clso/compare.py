@@ -44,8 +44,7 @@ def compare_runs(run: Path, baselines: list[Path]) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     folder = RunFolder.open(path)
-    result = folder.read_json("result.json")
-    manifest = folder.read_json("manifest.json")
+    result, manifest = folder.read_result(), folder.read_manifest()
     try:
         return _row(path, result, manifest), manifest["corpus"]["hash"]
     except (KeyError, TypeError, AttributeError) as error:

@@ -167,5 +167,4 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
     else:
         result["optimum"] = search.objectives.checked.optimum()
-    folder.write_json("result.json", result)
-    return result
+    return folder.write_result(result)

@@ -6,7 +6,7 @@ import difflib
 import errno
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -16,10 +16,14 @@ from typing import Any, Literal
 
 from clso.errors import ClsoError, PluginError
 
-__all__ = ["Group", "Plugin", "absolute", "absolute_path", "as_plugin_error", "available", "load"]
+__all__ = ["Group", "Plugin", "absolute", "absolute_path", "as_plugin_error", "available", "files_pass", "load"]
 
 Group = Literal["search_spaces", "surrogates", "baselines", "models", "tasks"]
 
+Gate = Callable[[Path, str], None]
+"""Is told the path and SHA-256 of a plugin file before it runs, and may raise."""
+
+_gates: list[Gate] = []
 _TRACEBACK = "Set CLSO_TRACEBACK=1 to see the traceback."
 
 
@@ -98,6 +102,16 @@ def load(group: Group, name: str) -> Plugin:
     return Plugin(name, value, *_owner(point))
 
 
+@contextmanager
+def files_pass(gate: Gate) -> Iterator[None]:
+    """While the body runs, plugin files of any group are shown to `gate` first. Installed plugins are not."""
+    _gates.append(gate)
+    try:
+        yield
+    finally:
+        _gates.remove(gate)
+
+
 def absolute(name: str) -> str:
     """`FILE.py:NAME` with the file's absolute path, so that it means the same in every folder; other names unchanged."""
     path, _, attribute = name.rpartition(":")
@@ -133,13 +147,19 @@ def _load_file(name: str) -> Plugin:
     path = Path(path_text).resolve()
     if not path.is_file():
         raise PluginError("a plugin given as FILE.py:NAME names a file", got=path_text)
-    with as_plugin_error(f"{path} can be imported"):
+    try:
         source = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"{path} can be read", got=error.strerror) from error
+    digest = hashlib.sha256(source).hexdigest()
+    for gate in _gates:
+        gate(path, digest)
+    with as_plugin_error(f"{path} can be imported"):
         module = _module(path, source)
     if not hasattr(module, attribute):
         public = [n for n in vars(module) if not n.startswith("_")]
         raise PluginError(f"{path} defines {attribute!r}", got="no such name", remedy=_near(attribute, public).strip())
-    return Plugin(name, getattr(module, attribute), str(path), "file", hashlib.sha256(source).hexdigest())
+    return Plugin(name, getattr(module, attribute), str(path), "file", digest)
 
 
 def _module(path: Path, source: bytes) -> ModuleType:

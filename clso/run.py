@@ -9,6 +9,7 @@ uninterrupted one.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from clso import plugins
 from clso.config import RunConfig
+from clso.consent import remember, require_agreed
 from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
-from clso.errors import ConfigError, PluginError, RunFolderError
+from clso.errors import ClsoError, ConfigError, PluginError, RunFolderError
 from clso.finish import Winner, finish, pick_winner
 from clso.language import LanguageModelSpace, SpaceContext
 from clso.learner import random_state
@@ -36,10 +38,11 @@ from clso.workers import Workers, Workplace, open_workplace
 if TYPE_CHECKING:
     from clso.data import Corpus
 
-__all__ = ["Trained", "build_space", "evolve", "load_plugins", "resume", "train_on"]
+__all__ = ["Trained", "build_space", "evolve", "load_plugins", "resume", "train_on", "workers_to_resume"]
 
 _WINDOW_S = 1.0
 _SAVE_EVERY_S = 0.1  # a checkpoint takes about as long as a small generation, and what a kill loses is computed again
+_SAVE_SHARE = 0.1  # of the time goes into checkpoints at most, however slow the disk is
 
 
 def evolve(
@@ -60,7 +63,8 @@ def evolve(
     """
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
-    load_plugins(config)
+    with plugins.files_pass(remember):
+        load_plugins(config)
     if sync:
         Mirror(out, sync).require_new()
     folder = RunFolder.create(out, config)
@@ -85,26 +89,51 @@ def resume(
     cache_dir: Path | None = None,
     workers: Workers | None = None,
     sync: str = "",
+    trust: bool = False,
 ) -> dict[str, Any]:
-    """Continue an interrupted run, with other `workers` where they are given. A finished run is returned as it is.
+    """Continue an interrupted run, with other `workers` if they are given. A finished run is returned as it is.
 
-    Raises `RunFolderError` for a folder that holds no evolved run, or a damaged or foreign checkpoint.
+    A folder that came from others runs nothing of its own and joins no cluster, unless you `trust` it: of plugin files
+    only those run that a run of yours has recorded (`clso.consent`).
+    Raises `RunFolderError` for a folder that holds no evolved run, a damaged or foreign checkpoint, or something that it
+    is not trusted with. The folder is then as it was.
     """
     folder = RunFolder.open(out)
     if (out / "manifest.json").exists() and "baseline" in folder.read_json("manifest.json").get("plugins", ()):
         raise RunFolderError("only evolved runs are resumed", got=str(out), remedy="Run the baseline again.")
     if folder.finished:
-        return folder.read_json("result.json")
+        return folder.read_result()
     config = folder.config
     folder.lock()
     try:
+        before = folder.heads()
         state = folder.load_checkpoint()
         device = resolve_device(config.device)
-        workers = folder.workers if workers is None else workers
-        with mirrored(folder, sync):
-            return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir, workers)
+        workers = workers_to_resume(folder, trust=trust) if workers is None else workers
+        with plugins.files_pass(remember if trust else require_agreed), mirrored(folder, sync):
+            try:
+                return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir, workers)
+            except ClsoError as error:
+                if error.exit_code == 2:  # it was refused, and has measured nothing
+                    folder.put_back(before)
+                raise
     finally:
         folder.close()
+
+
+def workers_to_resume(folder: RunFolder, *, trust: bool = False, **given: Any) -> Workers:
+    """The workers that a run had, with what is `given` (see `Workers.with_options`).
+
+    Raises `RunFolderError` for a cluster that only the folder names: whoever wrote it would get the run.
+    """
+    workers = folder.workers
+    if workers.ray and not trust and given.get("n") is None and given.get("ray") is None:
+        raise RunFolderError(
+            "a cluster that a run folder names is joined only if you say so",
+            got=workers.ray,
+            remedy="Add --ray ADDRESS to join it, --workers N for workers of this machine, or --workers 0 for none.",
+        )
+    return workers.with_options(**{"n": None, "ray": None, "gpus": None, "timeout_s": None, **given})
 
 
 @dataclass(frozen=True)
@@ -278,10 +307,13 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
     the energy account and no joules drown in the counter's resolution."""
     clock = ledger.meter.clock
 
-    def save(*, clean: bool) -> None:
+    def save(*, clean: bool) -> float:
+        """The seconds until the next one."""
+        begin_s = time.monotonic()
         folder.save_checkpoint({**search.state_dict(), "ledger": ledger.phases(), "clean": clean})
+        return max(_SAVE_EVERY_S, (time.monotonic() - begin_s) / _SAVE_SHARE)
 
-    saved = -math.inf
+    saved, pause_s = -math.inf, 0.0
     while not search.done:
         if stop():
             save(clean=True)
@@ -290,6 +322,6 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
             begin = clock()
             while not search.done and clock() - begin < _WINDOW_S and not stop():
                 folder.append(search.generation())
-                if clock() - saved >= _SAVE_EVERY_S or search.done:
-                    save(clean=False)
+                if clock() - saved >= pause_s or search.done:
+                    pause_s = save(clean=False)
                     saved = clock()

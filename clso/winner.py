@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from clso.records import RunFolder
 
 __all__ = ["evaluate_run", "export_run"]
 
+_TOLERANCE = 1e-4  # nats per token: other kernels, other devices
+_log = logging.getLogger(__name__)
+
 
 def evaluate_run(
     path: Path,
@@ -30,8 +34,9 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """`loss` (nats per token), `n_tokens` and `split` of a run's winner, on its own text or on another.
 
-    `progress` receives a line a step of reading another text. Raises `RunFolderError` for a run without a winner,
-    `DataError` for a text that cannot be used.
+    `progress` receives a line a step of reading another text. `recorded_loss` is what the run stated for that split, if it
+    did; a warning says if the two differ by more than 1e-4. Raises `RunFolderError` for a run without a winner, or whose
+    files are not what it wrote; `DataError` for a text that cannot be used.
     """
     where = resolve_device(device)
     folder = RunFolder.open(path)
@@ -39,7 +44,13 @@ def evaluate_run(
     corpus = _corpus(folder, cache_dir)
     tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
-    return {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
+    found = {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
+    recorded = folder.read_result()["best"].get(f"{split}_loss") if data is None else None
+    if recorded is None:
+        return found
+    if not abs(found["loss"] - recorded) <= _TOLERANCE:
+        _log.warning("the loss that %s recorded on %s is %.4f, not %.4f", path, split, recorded, found["loss"])
+    return {**found, "recorded_loss": recorded}
 
 
 def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
@@ -71,7 +82,7 @@ def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:
     """The run's own text. Where it has changed, a tokenizer that is trained on it has, too, and its ids mean other things."""
     config = folder.config
     corpus = load_corpus(config.data, config.tokenizer, cache_dir)
-    recorded = folder.read_json("manifest.json").get("corpus")
+    recorded = folder.read_manifest().get("corpus")
     if not isinstance(recorded, dict) or recorded.get("hash") != corpus.content_hash:
         raise RunFolderError(
             "the run's text is the one that it was made with",
@@ -89,4 +100,9 @@ def _winner(folder: RunFolder) -> Path:
             got=str(folder.path),
             remedy=f"Finish it with `clso resume {folder.path}`.",
         )
+    folder.read_result()
+    folder.require_written("best/")
+    for path in best.rglob("*"):
+        if not (path.is_file() or path.is_dir()):
+            raise RunFolderError("a winner is regular files", got=str(path))
     return best

@@ -15,6 +15,7 @@ from clso.cli.evolve import evolve, resume
 from clso.cli.inspect import compare, evaluate, export, report
 from clso.cli.machine import doctor, list_plugins
 from clso.cli.new_space import new_space
+from clso.cli.output import echo, log_to_stderr
 from clso.cli.profile import profile
 from clso.cli.prove import prove
 from clso.errors import ClsoError
@@ -59,6 +60,7 @@ for _command in (
 def main() -> None:
     """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad input."""
     wait_passively()
+    log_to_stderr()
     try:
         code = cli.main(prog_name="clso", standalone_mode=False)
     except ClsoError as error:
@@ -66,7 +68,7 @@ def main() -> None:
             traceback.print_exception(error)
         _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        echo(error.format_message(), err=True)
         sys.exit(2)
     except click.UsageError as error:
         where = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
@@ -88,5 +90,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(code)

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from clso.cli.evolve import config_options, default_folder, make_config
+from clso.cli.evolve import config_options, make_config, new_folder
+from clso.cli.output import echo, only_json
 
 __all__ = ["baseline"]
 
@@ -43,7 +44,9 @@ class _Baselines(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         from clso import plugins
 
-        return _command(cmd_name, plugins.load("baselines", cmd_name).value)
+        with only_json(True):  # what a plugin prints when it is imported is no result
+            plugin = plugins.load("baselines", cmd_name)
+        return _command(cmd_name, plugin.value)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The names only: a line of help would need every plugin's import, torch included.
@@ -74,10 +77,10 @@ def _command(name: str, plugin: Any) -> click.Command:
 
         given = {f.name: options.pop(f.name) for f in settings}
         config = make_config(recipe, **options)
-        folder = out or default_folder(f"{name}-s{config.seed}")
-        progress = (lambda _: None) if as_json else (lambda text: click.echo(f"  {text}", err=True))
-        result = run_baseline(name, given, config, folder, progress=progress)
-        click.echo(json.dumps(result)) if as_json else baseline_summary(folder, name, result)
+        progress = (lambda _: None) if as_json else (lambda text: echo(f"  {text}", err=True))
+        with new_folder(out, f"{name}-s{config.seed}") as folder, only_json(as_json):
+            result = run_baseline(name, given, config, folder, progress=progress)
+        echo(json.dumps(result)) if as_json else baseline_summary(folder, name, result)
 
     for f in reversed(settings):
         run = _option(f, hints[f.name])(run)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any
 
 import click
 
-__all__ = ["config_options", "default_folder", "evolve", "make_config", "resume", "worker_options"]
+from clso.cli.output import echo, only_json
+from clso.errors import RunFolderError
+
+__all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "worker_options"]
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,9 +89,37 @@ def make_config(recipe: Path | None, **options: Any) -> Any:
     return base.with_options(**options)
 
 
-def default_folder(name: str) -> Path:
-    """A new folder's path in runs/local."""
-    return Path("runs") / "local" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
+@contextmanager
+def new_folder(out: Path | None, name: str) -> Iterator[Path]:
+    """`out`, or a new empty folder in runs/local, which goes again if an error leaves it empty.
+
+    It is made here, so that of two commands in one second each has its own.
+    """
+    if out is not None:
+        yield out
+        return
+    folder = _claimed(Path("runs") / "local" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _claimed(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise RunFolderError(
+            f"a run folder can be made ({error.strerror})", got=str(path), remedy="Choose one with --out."
+        ) from error
+    raise AssertionError("there is always a next number")
 
 
 @click.command(short_help="Search for a model; the main job.")
@@ -154,34 +186,45 @@ def evolve(
 
     workers = Workers() if recipe is None else Workers.from_toml(recipe)
     workers = workers.with_options(**on_workers)
-    folder = out or default_folder(f"{Path(config.space).stem}-{config.library}-s{config.seed}")
-    with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
+    with (
+        new_folder(out, f"{Path(config.space).stem}-{config.library}-s{config.seed}") as folder,
+        only_json(as_json),
+        run_view(config, quiet=as_json) as listener,
+        graceful_stop() as stop,
+    ):
         result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
-    click.echo(json.dumps(result)) if as_json else summary(folder, result)
+    echo(json.dumps(result)) if as_json else summary(folder, result)
 
 
 @click.command(short_help="Continue an interrupted run.")
 @click.argument("run", type=click.Path(path_type=Path))
 @worker_options
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the code and join the cluster that the folder names, though no run of yours has recorded them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str) -> None:
+def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trust: bool) -> None:
     """Continue the run in folder RUN; it ends as it would have without the interruption.
 
     It goes on with the workers that it had, or with others. With --sync, a folder that is not there is fetched first.
+    A folder that came from others runs none of its own code without --trust.
     """
     from clso.cli.view import run_view, summary
     from clso.records import RunFolder
     from clso.run import resume as continue_run
+    from clso.run import workers_to_resume
     from clso.sync import fetch
 
     if sync:
         fetch(sync, run)
     folder = RunFolder.open(run)
-    config, workers = folder.config, folder.workers
-    workers = workers.with_options(**on_workers)
-    with run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
-        result = continue_run(run, listener=listener, stop=stop, workers=workers, sync=sync)
-    click.echo(json.dumps(result)) if as_json else summary(run, result)
+    config = folder.config
+    workers = None if folder.finished else workers_to_resume(folder, trust=trust, **on_workers)
+    with only_json(as_json), run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
+        result = continue_run(run, listener=listener, stop=stop, workers=workers, sync=sync, trust=trust)
+    echo(json.dumps(result)) if as_json else summary(run, result)
 
 
 @contextmanager
@@ -194,7 +237,7 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
-        click.echo("\nstopping after this generation; press Ctrl-C again to stop at once", err=True)
+        echo("\nstopping after this generation; press Ctrl-C again to stop at once", err=True)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from clso.cli.output import echo, only_json
+
 __all__ = ["compare", "evaluate", "export", "report"]
 
 _RUN = click.argument("run", type=click.Path(path_type=Path))
@@ -28,11 +30,12 @@ def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool
     """Load the winner of RUN from disk and state its loss on a split, in nats per token."""
     from clso.winner import evaluate_run
 
-    found = evaluate_run(run, data=data, split=split, device=device, progress=lambda line: click.echo(line, err=True))
+    with only_json(as_json):
+        found = evaluate_run(run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True))
     if as_json:
-        click.echo(json.dumps(found))
+        echo(json.dumps(found))
     else:
-        click.echo(f"{found['loss']:.4f} nats per token on {found['n_tokens']:,} tokens of {found['split']}")
+        echo(f"{found['loss']:.4f} nats per token on {found['n_tokens']:,} tokens of {found['split']}")
 
 
 @click.command(short_help="Write the winner for other tools.")
@@ -44,7 +47,7 @@ def export(run: Path, folder: Path, kind: str) -> None:
     from clso.winner import export_run
 
     export_run(run, folder)
-    click.echo(f"wrote {folder}")
+    echo(f"wrote {folder}")
 
 
 @click.command(short_help="Hold a run against baselines.")
@@ -57,7 +60,7 @@ def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
     from clso.compare import compare_runs
 
     found = compare_runs(run, list(baselines))
-    click.echo(json.dumps(found)) if as_json else comparison_table(found)
+    echo(json.dumps(found)) if as_json else comparison_table(found)
 
 
 @click.command(short_help="Show a run: table and pictures.")
@@ -70,8 +73,8 @@ def report(run: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
     from clso.records import RunFolder
     from clso.report import draw_report
 
-    result: dict[str, Any] = RunFolder.open(run).read_json("result.json")
+    result: dict[str, Any] = RunFolder.open(run).read_result()
     pictures = draw_report(run, list(baselines), html)
     summary(run, result)
     for picture in pictures:
-        click.echo(f"  {picture}")
+        echo(f"  {picture}")

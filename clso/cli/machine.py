@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from clso.cli.output import echo
+
 __all__ = ["doctor", "list_plugins"]
 
 _KINDS = {"spaces": "search_spaces", **{kind: kind for kind in ("surrogates", "baselines", "models", "tasks")}}
@@ -31,11 +33,11 @@ def list_plugins(kind: str, as_json: bool) -> None:
                 owner = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
                 rows.append({"name": name, "what": f"{point.value}  ({owner})"})
     if as_json:
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     width = max((len(r["name"]) for r in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:<{width}}  {row['what']}")
+        echo(f"{row['name']:<{width}}  {row['what']}")
 
 
 @click.command(short_help="Say what this machine can measure and run.")
@@ -44,12 +46,12 @@ def doctor(as_json: bool) -> None:
     """Check devices, energy sources, optional packages and the cache."""
     found = _examine()
     if as_json:
-        click.echo(json.dumps(found))
+        echo(json.dumps(found))
         return
     for section, rows in found.items():
-        click.echo(f"{section}:")
+        echo(f"{section}:")
         for name, value in rows.items():
-            click.echo(f"  {name:<18} {value}")
+            echo(f"  {name:<18} {value}")
 
 
 def _examine() -> dict[str, dict[str, Any]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from clso.cli.output import echo
+
 __all__ = ["new_space"]
 
 
@@ -18,5 +20,5 @@ def new_space(name: str, out: Path | None) -> None:
 
     folder = out or Path(name)
     for path in write(name, folder):
-        click.echo(f"  {path}")
-    click.echo(f"{folder / 'README.md'} says how to run it")
+        echo(f"  {path}")
+    echo(f"{folder / 'README.md'} says how to run it")

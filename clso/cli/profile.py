@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clso.cli.output import echo, only_json, plain
 from clso.errors import ClsoError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def profile(
             if out is not None:
                 write_rows(out, so_far, so_far.to_json())
 
-        with _progress(quiet=as_json) as progress:
+        with only_json(as_json), _progress(quiet=as_json) as progress:
             found = run_profile(settings, progress, keep)
     _show(found, claims, csv_file, plot, out, as_json)
     if source is None and found.interrupted:
@@ -124,8 +125,7 @@ def _show(
 ) -> None:
     from dataclasses import asdict
 
-    from rich.console import Console
-
+    from clso.cli.console import console
     from clso.profiling.table import rows_table, scaling_table, to_csv
 
     document, text = found.to_json(), None
@@ -150,44 +150,46 @@ def _show(
 
         write_profile(out, found, document, picture, text)
     if as_json:
-        click.echo(json.dumps(document, allow_nan=False))
+        echo(json.dumps(document, allow_nan=False))
         return
     table = rows_table(found)
-    console = Console()
-    if not console.is_terminal:  # a pipe or a file has no width to fit
-        console.width = max(console.width, console.measure(table, options=console.options.update(width=400)).maximum)
-    console.print(table)
+    out_console = console()
+    if not out_console.is_terminal:  # a pipe or a file has no width to fit
+        widest = out_console.measure(table, options=out_console.options.update(width=400)).maximum
+        out_console.width = max(out_console.width, widest)
+    out_console.print(table)
     for row in found.rows:
         if row.reason:
-            console.print(f"{row.model} at {row.length:,}: {row.status}: {row.reason}", highlight=False, markup=False)
+            out_console.print(f"{row.model} at {row.length:,}: {row.status}: {row.reason}")
     notes: dict[str, dict[str, None]] = {}
     for row in found.rows:
         for key, why in row.notes.items():
             notes.setdefault(why, {})[key] = None
     for why, keys in notes.items():
         how = "incomplete" if why.startswith("without ") else "not measured"
-        console.print(f"{', '.join(keys)} {how}: {why}", highlight=False, markup=False, style="dim")
-    console.print(scaling_table(found.scaling))
+        out_console.print(f"{', '.join(keys)} {how}: {why}", style="dim")
+    out_console.print(scaling_table(found.scaling))
     if text is not None:
-        click.echo(text)
+        echo(text)
     if out is not None:
-        click.echo(f"profile: {out}")
+        echo(f"profile: {out}")
 
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     """On stderr: a bar on a terminal, a line a cell elsewhere."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    from clso.cli.console import console
+
+    err_console = console(stderr=True)
     if quiet:
         yield lambda done, total, text: None
         return
-    if not console.is_terminal:
-        yield lambda done, total, text: click.echo(f"  {done}/{total} {text}", err=True)
+    if not err_console.is_terminal:
+        yield lambda done, total, text: echo(f"  {done}/{total} {text}", err=True)
         return
-    bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*bar, console=console, transient=True) as progress:
+    bar = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*bar, console=err_console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda done, total, text: progress.update(task, completed=done, total=total, description=text)
+        yield lambda done, total, text: progress.update(task, completed=done, total=total, description=plain(text))

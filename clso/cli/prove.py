@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from clso.cli.output import echo, only_json
 from clso.errors import ClsoError
 
 __all__ = ["prove"]
@@ -55,7 +56,7 @@ def prove(
     crystals as controls. Where energy cannot be measured, losses and times are compared and no energy claim is made.
     Repeat the same command with the same --out after an interruption.
     """
-    from clso.cli.evolve import default_folder, make_config
+    from clso.cli.evolve import make_config, new_folder
     from clso.prove.config import ProveConfig
 
     config = make_config(recipe, **options)
@@ -66,20 +67,22 @@ def prove(
     from clso.prove import prove as run
     from clso.prove.report import headline_table
 
-    folder = out or default_folder("proof")
-    progress = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
-    try:
-        verdict = run(config, settings, folder, progress=progress)
-    except KeyboardInterrupt:
-        raise _Stopped("stopped", remedy=f"The same command with --out {folder} goes on at the next window.") from None
+    progress = (lambda _: None) if as_json else (lambda text: echo(text, err=True))
+    with new_folder(out, "proof") as folder, only_json(as_json):
+        try:
+            verdict = run(config, settings, folder, progress=progress)
+        except KeyboardInterrupt:
+            raise _Stopped(
+                "stopped", remedy=f"The same command with --out {folder} goes on at the next window."
+            ) from None
     if as_json:
-        click.echo(json.dumps(verdict))
+        echo(json.dumps(verdict))
         return
-    click.echo(headline_table(verdict))
-    click.echo(f"criteria met against the strongest AdamW: {', '.join(verdict['criteria']) or 'none'}")
+    echo(headline_table(verdict))
+    echo(f"criteria met against the strongest AdamW: {', '.join(verdict['criteria']) or 'none'}")
     for line in verdict["deviations"]:
-        click.echo(f"not by the protocol: {line}")
-    click.echo(f"report: {folder / 'report.md'}")
+        echo(f"not by the protocol: {line}")
+    echo(f"report: {folder / 'report.md'}")
 
 
 def _numbers(text: str | None) -> list[int] | None:

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from clso.cli.console import console
+from clso.cli.output import plain
 from clso.search import Listener
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class _LiveView(Listener):
 
     def __init__(self, config: RunConfig, console: Console) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -47,7 +49,7 @@ class _LiveView(Listener):
         self.ledger = ledger
 
     def phase(self, name: str) -> None:
-        self.progress.update(self.task, description=name)
+        self.progress.update(self.task, description=plain(name))
 
     def generation(self, search: Search, row: dict[str, Any]) -> None:
         self.progress.update(self.task, completed=row["generation"])
@@ -103,22 +105,21 @@ class _PlainView(Listener):
         if row["generation"] % self.every == 0 or row["generation"] == 1:
             self.console.print(
                 f"  generation {row['generation']}/{self.gens}  {_noun(search)} {_value(search, row)}  "
-                f"evaluated {search.counts['evaluated']}  screened out {search.counts['screened_out']}",
-                highlight=False,
+                f"evaluated {search.counts['evaluated']}  screened out {search.counts['screened_out']}"
             )
 
 
 @contextmanager
 def run_view(config: RunConfig, *, quiet: bool) -> Iterator[Listener]:
     """A listener that draws on stderr; none with `quiet`."""
-    console = Console(stderr=True)
+    err = console(stderr=True)
     if quiet:
         yield Listener()
-    elif not console.is_terminal:
-        yield _PlainView(config, console)
+    elif not err.is_terminal:
+        yield _PlainView(config, err)
     else:
-        view = _LiveView(config, console)
-        with Live(view, console=console, refresh_per_second=4, transient=True):
+        view = _LiveView(config, err)
+        with Live(view, console=err, refresh_per_second=4, transient=True):
             yield view
 
 
@@ -150,9 +151,9 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
     table.add_row("energy", _energy(result))
     times = result["time_s"]
     table.add_row("time", ", ".join(f"{name} {t:.1f} s" for name, t in times.items() if name != "total"))
-    console = Console()
-    console.print(table)
-    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
+    out = console()
+    out.print(table)
+    out.print(f"run folder: {folder}", soft_wrap=True)
 
 
 def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
@@ -162,10 +163,10 @@ def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
     table = Table("model", *(key.replace("_", " ") for key in shown), title=f"baseline {name}", title_justify="left")
     for key, value in named.items():
         table.add_row(key, *(f"{value[column]:.4f}" if column in value else "" for column in shown))
-    console = Console()
-    console.print(table)
-    console.print(f"energy: {_energy(result)}; time: {result['time_s']['total']:.1f} s", highlight=False)
-    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
+    out = console()
+    out.print(table)
+    out.print(f"energy: {_energy(result)}; time: {result['time_s']['total']:.1f} s")
+    out.print(f"run folder: {folder}", soft_wrap=True)
 
 
 def comparison_table(found: dict[str, Any]) -> None:
@@ -181,8 +182,8 @@ def comparison_table(found: dict[str, Any]) -> None:
             f"{row['time_s']:.2f}",
             row["device"],
         )
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     for verdict in found["verdicts"]:
         worse = (verdict["loss_ratio"] - 1) * 100
         text = f"against {verdict['against']}: loss {abs(worse):.1f} % {'higher' if worse > 0 else 'lower'}"
@@ -191,7 +192,7 @@ def comparison_table(found: dict[str, Any]) -> None:
         if verdict["speed_up"] is not None:
             text += f", {verdict['speed_up']:.2f} times the speed"
         met = ", ".join(verdict["criteria_met"]) or "none"
-        console.print(f"{text}. {verdict['reason'] or f'criteria met: {met}'}", highlight=False)
+        out.print(f"{text}. {verdict['reason'] or f'criteria met: {met}'}")
 
 
 def _number(value: float | None) -> str:

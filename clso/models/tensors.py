@@ -44,7 +44,7 @@ def load_checked(path: Path) -> dict[str, torch.Tensor]:
     """What `write_checked` wrote. Raises `OSError` if it cannot be read, `ValueError` if it is anything else."""
     open_regular(path).close()
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             expected = (file.metadata() or {}).get(_DIGEST)
         is_whole = _digest(tensors) == expected
@@ -60,5 +60,5 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -72,7 +72,7 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
 def read_baseline(path: Path, *, like: Entry, text_hash: str | None) -> Entry:
     """A baseline's entry. Raises `RunFolderError` where it cannot stand beside `like` on one axis."""
     folder = RunFolder.open(path)
-    result, manifest = folder.read_json("result.json"), folder.read_json("manifest.json")
+    result, manifest = folder.read_result(), folder.read_manifest()
     entry = read_entry(path, result, manifest)
     if text_of(manifest) != text_hash or (entry.valid_loss is None) != (like.valid_loss is None):
         raise RunFolderError(

@@ -16,6 +16,7 @@ from clso.records import RunFolder
 from clso.report.entries import Entry, finite, read_baseline, read_entry, text_of, with_distinct_names
 from clso.report.front import Front, read_front
 from clso.report.traced import States, read_states
+from clso.schema import check_row
 
 __all__ = ["Audits", "RunData", "read_run"]
 
@@ -89,19 +90,21 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         config = folder.config
     except ConfigError as error:
         raise RunFolderError(f"{run / 'config.toml'} is a run's configuration", got=str(error)) from error
-    result, manifest = folder.read_json("result.json"), folder.read_json("manifest.json")
+    result, manifest = folder.read_result(), folder.read_manifest()
     if "baseline" in result:
         raise RunFolderError(
             "a report is about a run of `clso evolve`",
             got=str(run),
             remedy="Name the run first; baselines come after it.",
         )
+    folder.require_written("records.jsonl")
     own = read_entry(run, result, manifest)
     winner, alleles = _winner(run, result)
     record = _Record(winner)
     number = 0
     try:
         for number, row in enumerate(folder.records(), 1):  # noqa: B007
+            check_row(row)
             record.add(row)
     except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(

@@ -4,29 +4,92 @@ from __future__ import annotations
 
 import difflib
 import math
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import wraps
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
 from clso.conversion import as_index
 from clso.errors import ConfigError
+from clso.files import read_regular
+from clso.parsing import parse_toml
 from clso.plugins import absolute, absolute_path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["RunConfig", "checked", "read_toml"]
+__all__ = ["RunConfig", "checked", "read_toml", "settings"]
 
 _SCALARS = (str, int, float, bool)
 _TABLES = ("prove", "workers")  # of other commands; a recipe may hold them beside a run's settings
 
+T = TypeVar("T")
 
+
+def checked(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with keys and types checked against the fields of a dataclass, all of which have defaults.
+
+    Integers pass for floats, numbers of numpy for Python's, and lists for tuples, whose items are of the kind of the
+    default's. Raises `ConfigError`.
+    """
+    defaults: dict[str, Any] = {
+        f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(settings)
+    }
+    out = {}
+    for key, value in values.items():
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, n=1)
+            raise ConfigError(
+                "unknown configuration key",
+                got=key,
+                remedy=f"Did you mean {near[0]!r}?" if near else "Remove it.",
+            )
+        kind = type(defaults[key])
+        found = _converted(value, kind)
+        if kind is tuple and isinstance(value, (list, tuple)):
+            item = type(defaults[key][0]) if defaults[key] else str
+            items = tuple(_converted(v, item) for v in value)
+            found = items if all(type(v) is item for v in items) else value
+        if type(found) is not kind:
+            raise ConfigError(f"{key} is of type {kind.__name__}", got=value)
+        for text in found if kind is tuple else (found,):
+            if isinstance(text, str) and not _is_utf8(text):
+                raise ConfigError(f"{key} is text that config.toml can hold, which is UTF-8", got=text)
+        out[key] = found
+    return out
+
+
+def _converted(value: Any, kind: type) -> Any:
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    return dict(value) if kind is dict and isinstance(value, Mapping) else value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def settings(kind: type[T]) -> type[T]:
+    """Makes a dataclass check what its constructor is given (`checked`), from Python as from TOML."""
+    assign: Callable[..., None] = kind.__init__
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+
+    @wraps(assign)
+    def init(self: T, *args: Any, **values: Any) -> None:
+        assign(self, **checked(kind, {**dict(zip(names, args, strict=False)), **values}))
+
+    kind.__init__ = init  # type: ignore[method-assign,assignment]
+    return kind
+
+
+@settings
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides what a run computes. Two runs of equal configs give equal results."""
@@ -138,7 +201,7 @@ class RunConfig:
 
     def with_options(self, **options: Any) -> RunConfig:
         """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong type."""
-        return replace(self, **checked(RunConfig, {k: v for k, v in options.items() if v is not None}))
+        return replace(self, **{k: v for k, v in options.items() if v is not None})
 
     def to_toml(self) -> str:
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -150,7 +213,7 @@ class RunConfig:
     def from_toml(cls, path: Path) -> RunConfig:
         """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming the key at fault."""
         values = read_toml(path)
-        return cls(**checked(cls, {k: v for k, v in values.items() if k not in _TABLES}))
+        return cls(**{k: v for k, v in values.items() if k not in _TABLES})
 
 
 def _is_utf8(text: str) -> bool:
@@ -163,40 +226,10 @@ def _is_utf8(text: str) -> bool:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values in a TOML file. Raises `ConfigError` where it cannot be read, or is none."""
+    """The values in a TOML file. Raises `ConfigError` if it cannot be read, or is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_regular(path).decode())
     except OSError as error:
         raise ConfigError(f"the configuration {path} can be read", got=error.strerror) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"the configuration {path} is TOML", got=str(error)) from error
-
-
-def checked(settings: type, values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with keys and types checked against the fields of a dataclass, all of which have defaults.
-
-    Integers pass for floats, and lists for tuples, whose items are of the kind of the default's. Raises `ConfigError`.
-    """
-    defaults: dict[str, Any] = {
-        f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(settings)
-    }
-    out = {}
-    for key, value in values.items():
-        if key not in defaults:
-            near = difflib.get_close_matches(key, defaults, n=1)
-            raise ConfigError(
-                "unknown configuration key",
-                got=key,
-                remedy=f"Did you mean {near[0]!r}?" if near else "Remove it.",
-            )
-        kind = type(defaults[key])
-        if kind is float and type(value) is int:
-            value = float(value)
-        if kind is tuple and isinstance(value, (list, tuple)):
-            item = type(defaults[key][0]) if defaults[key] else str
-            items = tuple(float(v) if item is float and type(v) is int else v for v in value)
-            value = items if all(type(v) is item for v in items) else value
-        if type(value) is not kind:
-            raise ConfigError(f"{key} is of type {kind.__name__}", got=value)
-        out[key] = value
-    return out

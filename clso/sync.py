@@ -65,8 +65,8 @@ class Mirror:
         """Copy what has changed. Raises `RunFolderError` where the storage refuses it."""
         names = [p.relative_to(self._folder).as_posix() for p in self._folder.rglob("*") if p.is_file()]
         for name in sorted(names, key=lambda n: (_LAST.index(n) + 1 if n in _LAST else 0, n)):
-            if name.rpartition("/")[2].startswith("."):
-                continue  # locks and half-written files
+            if _is_hidden(name):
+                continue
             status = (self._folder / name).stat()
             if self._copied.get(name) != (status.st_size, status.st_mtime_ns):
                 self._do(partial(self._put, name))
@@ -74,14 +74,29 @@ class Mirror:
 
     def fetch(self) -> None:
         """Make the folder from the copy. Raises `RunFolderError` where there is none."""
-        names = [str(n) for n in self._do(lambda: self._files.find(self._root)) or ()]
         root = self._root.rstrip("/") + "/"
-        if root + "config.toml" not in names:
+        keys = [str(key) for key in self._do(lambda: self._files.find(self._root)) or ()]
+        found = {key.removeprefix(root): key for key in keys if not _is_hidden(key.removeprefix(root))}
+        if "config.toml" not in found:
             raise RunFolderError("the URL holds a run", got=self._url, remedy="Check it.")
-        for name in names:
-            target = self._folder / name.removeprefix(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._do(partial(self._files.get_file, name, str(target)))
+        targets = {name: self._target(name) for name in found}
+        # The settings come last: a folder that has them counts as whole, and is not fetched again.
+        for name in sorted(targets, key=lambda name: (name == "config.toml", name)):
+            targets[name].parent.mkdir(parents=True, exist_ok=True)
+            self._do(partial(self._files.get_file, found[name], str(targets[name])))
+
+    def _target(self, name: str) -> Path:
+        """Where a key of the storage is written to: whoever writes there must not write anywhere else here."""
+        parts = name.split("/")
+        target = self._folder.joinpath(*parts)
+        is_plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
+        if not is_plain or not target.resolve().is_relative_to(self._folder.resolve()):
+            raise RunFolderError(
+                "a copy of a run holds files of its folder only",
+                got=f"{name!r} at {self._url}",
+                remedy="Somebody else wrote there: nothing was fetched.",
+            )
+        return target
 
     def _put(self, name: str) -> None:
         target = f"{self._root}/{name}"
@@ -97,6 +112,11 @@ class Mirror:
                 got=f"{type(error).__name__}: {error}",
                 remedy=f"What the run has written is whole in {self._folder}.",
             ) from error
+
+
+def _is_hidden(name: str) -> bool:
+    """Locks, half-written files, and the markers of folders that some storages list."""
+    return name.endswith("/") or any(part.startswith(".") and part.strip(".") for part in name.split("/"))
 
 
 def fetch(url: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clso.config import checked, read_toml
+from clso.config import read_toml, settings
 from clso.errors import ConfigError
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Workers", "Workplace", "open_workplace"]
 
 
+@settings
 @dataclass(frozen=True)
 class Workers:
     """The workers of a run. A recipe sets them in its table `workers`."""
@@ -69,14 +70,14 @@ class Workers:
         """From JSON or TOML types. Raises `ConfigError`."""
         if not isinstance(values, Mapping):
             raise ConfigError("workers is a table", got=values)
-        return cls(**checked(cls, dict(values)))
+        return cls(**values)
 
     def with_options(self, *, n: int | None, ray: str | None, gpus: float | None, timeout_s: float | None) -> Workers:
         """A copy with what a command line gives. Either of `n` and `ray` replaces both."""
         given: dict[str, Any] = {"gpus": gpus, "timeout_s": timeout_s}
         if n is not None or ray is not None:
             given |= {"n": n or 0, "ray": ray or ""}
-        return replace(self, **checked(Workers, {k: v for k, v in given.items() if v is not None}))
+        return replace(self, **{k: v for k, v in given.items() if v is not None})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

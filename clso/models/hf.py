@@ -7,26 +7,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-<<<<<<< HEAD
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from clso.errors import RunFolderError
 from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
-
-__all__ = ["load_hf", "save_hf", "save_hf_tokenizer", "write_tensors"]
-=======
-from safetensors.torch import load_file
-
-from clso.errors import RunFolderError
-from clso.files import read_regular
-from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.tensors import write_tensors
-from clso.parsing import parse_json
 
-__all__ = ["load_hf", "save_hf"]
->>>>>>> 5d5bb0d (Files are written whole, durable and with the umask's mode; the cached statistics carry a checksum)
+__all__ = ["load_hf", "save_hf", "save_hf_tokenizer"]
 
 # Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence the transposes.
 _BLOCK = {"attn.qkv": "attn.c_attn", "attn.o": "attn.c_proj", "mlp.fc": "mlp.c_fc", "mlp.proj": "mlp.c_proj"}
@@ -86,21 +75,8 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         ConfigError: a setting in `config.json` that `GPT2` does not compute.
     """
     try:
-<<<<<<< HEAD
         config = read_config(folder / _CONFIG)
         state = _state(_read_tensors(folder), config)
-=======
-        c = parse_json(read_regular(folder / _CONFIG))
-        config = GPT2Config(
-            vocab_size=c["vocab_size"],
-            n_positions=c["n_positions"],
-            d_model=c["n_embd"],
-            n_layers=c["n_layer"],
-            n_heads=c["n_head"],
-            tied_head=c.get("tie_word_embeddings", True),
-        )
-        tensors = load_file(folder / _WEIGHTS, device="cpu")
->>>>>>> 5d5bb0d (Files are written whole, durable and with the umask's mode; the cached statistics carry a checksum)
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clso.config import checked, read_toml
+from clso.config import read_toml, settings
 from clso.errors import ConfigError
 
 __all__ = ["ProveConfig"]
 
 
+@settings
 @dataclass(frozen=True)
 class ProveConfig:
     """How much is measured, and against what. The defaults are the protocol."""
@@ -111,7 +112,7 @@ class ProveConfig:
 
     def with_options(self, **options: Any) -> ProveConfig:
         """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong type."""
-        return replace(self, **checked(ProveConfig, {k: v for k, v in options.items() if v is not None}))
+        return replace(self, **{k: v for k, v in options.items() if v is not None})
 
     def to_json(self) -> dict[str, Any]:
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -125,4 +126,4 @@ class ProveConfig:
         table = read_toml(path).get("prove", {})
         if not isinstance(table, dict):
             raise ConfigError("prove is a table", got=table)
-        return cls(**checked(cls, table))
+        return cls(**table)

@@ -1,7 +1,7 @@
 """Ray for a run: a private one on this machine, or a cluster that is joined.
 
-The private one listens on 127.0.0.1 only, has no dashboard, and ends with the run. This module imports Ray when it is used,
-not before.
+The private one listens on 127.0.0.1 only, has no dashboard, keeps its files to its user, and ends with the run. This module
+imports Ray when it is used, not before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import secrets
-import shutil
 import socket
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clso.errors import ConfigError, EvaluationError
+from clso.evaluation.ray_folder import SessionFolder
 from clso.evaluation.raylet import Raylet
 from clso.objectives import ENERGY
 from clso.workers import Workers, Workplace
@@ -63,13 +63,18 @@ class RayWorkplace(Workplace):
         if self.is_private:
             self.gpus = _share(workers, n_visible) if on_gpus else 0.0
             n_gpus = min(n_visible, math.ceil(workers.n * self.gpus)) if on_gpus else 0
-            context = _start(workers, n_gpus)
+            self._folder = SessionFolder()
+            try:
+                context = _start(workers, n_gpus, self._folder)
+            except BaseException as error:
+                self._folder.close(keep=isinstance(error, EvaluationError))  # whose logs say why
+                raise
         else:
             n_gpus = n_visible
             context = _join(workers.ray)
             self.gpus = (workers.gpus or 1.0) if on_gpus else 0.0
-        self._address, self._session = context.address_info["address"], context.address_info["session_dir"]
-        self._raylet = Raylet(context.address_info["raylet_socket_name"], f"{self._session}/logs")
+        self._address = context.address_info["address"]
+        self._raylet = Raylet(context.address_info["raylet_socket_name"], f"{context.address_info['session_dir']}/logs")
         _silence()
         self.n = workers.n or self._room()
         self.devices = tuple(dict.fromkeys((device, *(f"cuda:{i}" for i in range(n_gpus)))))
@@ -137,8 +142,8 @@ class RayWorkplace(Workplace):
         thread = threading.Thread(target=ray.shutdown, name="clso-ray-shutdown", daemon=True)
         thread.start()
         thread.join(_SHUTDOWN_S if self._silent_since_s is None else _KNOCK_S)
-        if self.is_private and not self.keeps_logs:
-            shutil.rmtree(self._session, ignore_errors=True)
+        if self.is_private:
+            self._folder.close(keep=self.keeps_logs)
 
 
 def _share(workers: Workers, n_gpus: int) -> float:
@@ -173,7 +178,7 @@ def _token() -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def _start(workers: Workers, n_gpus: int) -> Any:
+def _start(workers: Workers, n_gpus: int, folder: SessionFolder) -> Any:
     with _environment({**_QUIET, **_token()}), _on_loopback():
         import ray
 
@@ -185,6 +190,7 @@ def _start(workers: Workers, n_gpus: int) -> Any:
                 num_gpus=n_gpus,
                 object_store_memory=workers.object_store_mb * 2**20,
                 include_dashboard=False,
+                _temp_dir=str(folder.path),
                 log_to_driver=False,
                 logging_level="error",
             )
@@ -194,7 +200,7 @@ def _start(workers: Workers, n_gpus: int) -> Any:
             raise EvaluationError(
                 "Ray starts on this machine",
                 got=_one_line(error),
-                remedy="Its logs lie in /tmp/ray, or in the folder that RAY_TMPDIR names, which needs a short path and room. "
+                remedy=f"Its logs lie in {folder.path}; TMPDIR names another place, which needs a short path and room. "
                 "Without --workers nothing of it is needed.",
             ) from error
     if context.address_info["node_ip_address"] != "127.0.0.1":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -15,12 +17,41 @@ __all__ = ["adopted", "draw_genome"]
 
 _STRIP = 0.95  # inches of the panel above the map
 _CHARACTER = 0.083  # inches of a character at 9 points
+_MAX_ROWS = 200  # more genes are drawn in groups: nobody reads thousands of lines, and each costs its labels
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the map shows: a row is a gene, or `size` genes that follow each other.
+
+    `held` (rows, generations) is the mean share of the population, and `best_holds` says whether the best genome has the
+    winner's alleles, all of a row.
+    """
+
+    names: list[str]
+    labels: list[str]
+    held: npt.NDArray[np.float64]
+    best_holds: npt.NDArray[np.bool_]
+    size: int
+
+
+def _rows(data: RunData) -> _Rows:
+    n = len(data.alleles)
+    size = 1 if n <= _MAX_ROWS else -(-n // (_MAX_ROWS // 2))
+    if size == 1:
+        names = [shorten(name, 26) for name in data.alleles]
+        return _Rows(names, [shorten(label, 40) for label in data.alleles.values()], data.held, data.best_holds, 1)
+    begins = np.arange(0, n, size)
+    ends = np.minimum(begins + size, n)
+    held = np.add.reduceat(data.held, begins, axis=0) / (ends - begins)[:, None]
+    names = [f"genes {begin + 1:,}–{end:,}" for begin, end in zip(begins, ends, strict=True)]
+    return _Rows(names, [""] * len(names), held, np.logical_and.reduceat(data.best_holds, begins, axis=0), size)
 
 
 def draw_genome(data: RunData) -> Figure:
     """Genes by generations, coloured by the share of the population that holds the winner's allele."""
-    genes = [shorten(name, 26) for name in data.alleles]
-    labels = [shorten(label, 40) for label in data.alleles.values()]
+    shown = _rows(data)
+    genes, labels = shown.names, shown.labels
     row = 0.3 if len(genes) <= 24 else 0.22 if len(genes) <= 60 else 0.13
     left = 0.45 + _CHARACTER * max(len(g) for g in genes)
     right = 0.3 + _CHARACTER * max(len("winner's allele"), *(len(label) for label in labels))
@@ -32,13 +63,15 @@ def draw_genome(data: RunData) -> Figure:
         f"Dot: from this generation on, the best genome so far holds it. No dot: the winner, chosen {chosen}, has "
         "another allele than the search's best.",
     ]
+    if shown.size > 1:
+        notes.append(f"A row is the mean of {shown.size} genes; its dot: the best genome holds all of their alleles.")
     figure, head = new_figure(width, body + _STRIP + 2.0, "Convergence on the winner's alleles", notes)
     top = head + 0.15
     strip = add_axes(figure, Margins(left, body + 1.62, right, top))
     heat = add_axes(figure, Margins(left, 1.4, right, top + _STRIP + 0.4))
     _strip(strip, data)
     image = heat.imshow(
-        data.held,
+        shown.held,
         aspect="auto",
         interpolation="nearest",
         cmap="Blues",
@@ -47,7 +80,7 @@ def draw_genome(data: RunData) -> Figure:
         extent=(0.5, len(data.generations) + 0.5, len(genes) - 0.5, -0.5),
     )
     rows = np.arange(len(genes))
-    starts = adopted(data.best_holds)
+    starts = adopted(shown.best_holds)
     has = starts >= 0
     heat.scatter(
         data.generations[starts[has]],

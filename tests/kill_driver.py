@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import signal
 import sys
@@ -20,11 +21,12 @@ from typing import Any
 
 import clso.data  # noqa: F401  (imported here, once, and not in every child)
 from clso import plugins, run
+from clso.checksums import seal
 from clso.config import RunConfig
 from clso.records import RunFolder
 from clso.run import evolve, resume
 
-run._SAVE_EVERY_S = 0.0  # so that writes come in a known order
+run._SAVE_EVERY_S, run._SAVE_SHARE = 0.0, math.inf  # so that writes come in a known order
 
 
 def die() -> None:
@@ -35,8 +37,8 @@ def arm(n: int, moment: str) -> None:
     """Die at the `n`-th write to the folder, before it, when half of its bytes are on disk, or after it."""
     writes = 0
 
-    def armed(write: Callable[..., None], half: Callable[..., None]) -> Callable[..., None]:
-        def call(*args: Any, **options: Any) -> None:
+    def armed(write: Callable[..., Any], half: Callable[..., None]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
             nonlocal writes
             writes += 1
             if writes == n:
@@ -45,7 +47,7 @@ def arm(n: int, moment: str) -> None:
                 elif moment == "after":
                     write(*args, **options)
                 die()
-            write(*args, **options)
+            return write(*args, **options)
 
         return call
 
@@ -58,7 +60,11 @@ def arm(n: int, moment: str) -> None:
     def half_write(folder: RunFolder, name: str, text: str) -> None:
         (folder.path / f".{name}.tmp").write_text(text[: len(text) // 2])
 
-    append, write_text = RunFolder.append, RunFolder.write_text
+    def half_result(folder: RunFolder, result: dict[str, Any]) -> None:
+        seal(folder.path, b"")  # the hashes are there, and the result is not
+
+    append, write_text, write_result = RunFolder.append, RunFolder.write_text, RunFolder.write_result
+    RunFolder.write_result = armed(write_result, half_result)  # type: ignore[method-assign]
     RunFolder.append = armed(append, half_append)  # type: ignore[method-assign]
     RunFolder.write_text = armed(write_text, half_write)  # type: ignore[method-assign]
 

@@ -27,7 +27,16 @@ def make_folder(path: Path, *, loss: float, joules: float | None, seconds: float
             "net": {"total": None},
         }
     result = {
-        "best": {"valid_loss": loss + 0.1, "test_loss": loss},
+        "best": {"genome": [0], "alleles": {"a": "0"}, "valid_loss": loss + 0.1, "test_loss": loss},
+        "counts": {"evaluated": 1, "screened_out": 0, "cached": 0, "generations": 1},
+        "tokens_forward": 10,
+        "surrogate": {
+            "name": "none",
+            "trusted": False,
+            "audit": {"rank_correlation": None, "n": 0, "disabled": False, "reason": None},
+        },
+        "log_vocabulary": 8.0,
+        "seed": 0,
         "energy_j": energy,
         "energy_reason": None if energy else "no counter here",
         "time_s": {"total": seconds},

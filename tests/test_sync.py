@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_every_copy_on_the_way_can_be_resumed(toy: RunConfig, tmp_path: Path, mo
     """As after the loss of the machine, at each moment between two files."""
     monkeypatch.setattr(sync, "_EVERY_S", 0.0)
     monkeypatch.setattr("clso.run._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("clso.run._SAVE_SHARE", math.inf)
     url, snapshots = f"file://{tmp_path}/copy", []
     put = Mirror._put
 
@@ -99,6 +101,7 @@ def test_a_storage_that_fails_for_a_while_is_tried_again(
 ) -> None:
     monkeypatch.setattr(sync, "_EVERY_S", 0.0)
     monkeypatch.setattr("clso.run._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("clso.run._SAVE_SHARE", math.inf)
     put, n = Mirror._put, 0
 
     def sometimes(mirror: Mirror, name: str) -> None:

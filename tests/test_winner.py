@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import without_checksums
 
 from clso.config import RunConfig
 from clso.data import load_corpus
@@ -23,7 +24,7 @@ from clso.winner import evaluate_run, export_run
 def test_evaluating_gives_exactly_what_the_run_stated(finished_run: Path) -> None:
     best = json.loads((finished_run / "result.json").read_text())["best"]
     test = evaluate_run(finished_run)
-    assert test == {"loss": best["test_loss"], "n_tokens": best["n_test_tokens"], "split": "test"}
+    assert test == {"loss": best["test_loss"], "n_tokens": best["n_test_tokens"], "split": "test", "recorded_loss": best["test_loss"]}
     assert evaluate_run(finished_run, split="valid")["loss"] == best["valid_loss"]
     for split in ("train", "fitness", "statistics"):
         assert evaluate_run(finished_run, split=split)["n_tokens"] > 1000
@@ -47,6 +48,7 @@ def test_another_text_is_cut_with_the_runs_own_tokenizer(
 def test_a_text_that_changed_since_is_not_measured_unnoticed(finished_run: Path, tmp_path: Path) -> None:
     run, text = tmp_path / "run", tmp_path / "changed.txt"
     shutil.copytree(finished_run, run)
+    without_checksums(run)
     config = (run / "config.toml").read_text()
     original = Path(json.loads((run / "manifest.json").read_text())["corpus"]["data"].removeprefix("text:"))
     text.write_text(original.read_text().replace("crystal", "pebble"))

@@ -50,7 +50,7 @@ def checked(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if kind is tuple and isinstance(value, (list, tuple)):
             item = type(defaults[key][0]) if defaults[key] else str
             items = tuple(_converted(v, item) for v in value)
-            found = items if all(type(v) is item for v in items) else value
+            found = items if all(type(v) is item for v in items) else None
         if type(found) is not kind:
             raise ConfigError(f"{key} is of type {kind.__name__}", got=value)
         for text in found if kind is tuple else (found,):

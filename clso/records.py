@@ -98,8 +98,7 @@ class RunFolder:
         with suppress(OSError):
             for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
                 (self.path / name).unlink(missing_ok=True)
-            for half_written in self.path.glob(".*.tmp"):
-                half_written.unlink()
+            self._clear_half_written()
             self.path.rmdir()
         self.close()
 
@@ -126,6 +125,13 @@ class RunFolder:
                 got=str(self.path),
                 remedy="Wait for the other run.",
             ) from error
+        self._clear_half_written()
+
+    def _clear_half_written(self) -> None:
+        """Remove what a killed process was writing; the lock says that nobody else is."""
+        with suppress(OSError):
+            for path in (*self.path.glob(".*.tmp"), *self.path.glob("best/.*.tmp")):
+                path.unlink()
 
     def close(self) -> None:
         if self._lock is not None:

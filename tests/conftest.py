@@ -14,13 +14,14 @@ from pathlib import Path
 # Before torch is imported, and handed on to sub-processes: tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# What the tests' runs record about plugin files is nothing of the user's.
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="clso-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 import pytest
 
 from clso.config import RunConfig
+
+# What the tests' runs record about plugin files is nothing of the user's. Sub-processes record there, too.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="clso-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 _NOUNS = ["engine", "crystal", "river", "teacher", "garden", "matrix", "letter", "winter", "signal", "harbour"]
 _VERBS = ["carries", "follows", "measures", "forgets", "builds", "answers", "crosses", "repeats"]

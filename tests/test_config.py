@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from clso.config import RunConfig
 from clso.errors import ConfigError
+from clso.prove.config import ProveConfig
+from clso.workers import Workers
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -108,3 +111,28 @@ def test_counts_and_seeds_of_numpy_are_written_as_numbers(tmp_path: Path) -> Non
 def test_text_that_no_file_could_hold_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} can be written as UTF-8"):
         RunConfig(**{name: "a\udcff.py:S"})  # type: ignore[arg-type]
+
+
+def test_settings_from_python_are_checked_as_those_of_a_recipe() -> None:
+    bad: list[tuple[type, dict[str, Any], str]] = [
+        (RunConfig, {"genz": 3}, "Did you mean 'gens'"),
+        (RunConfig, {"gens": "3"}, "gens is of type int; got '3'"),
+        (RunConfig, {"gens": True}, "gens is of type int"),
+        (RunConfig, {"objective": "loss"}, "objective is of type tuple"),
+        (RunConfig, {"data": "text:\udcff"}, "UTF-8"),
+        (Workers, {"m": 3}, "unknown configuration key"),
+        (Workers, {"timeout_s": "long"}, "timeout_s is of type float"),
+        (ProveConfig, {"rates": (1, "a")}, "rates is of type tuple"),
+    ]
+    for kind, values, message in bad:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            kind(**values)
+    config = RunConfig(np.int64(3), seed=np.uint8(4), idle_s=np.float32(1), fitness_tokens=[np.int32(5)])  # type: ignore[arg-type]
+    assert config == RunConfig(gens=3, seed=4, idle_s=1.0, fitness_tokens=(5,))
+    assert {type(v) for v in (config.gens, config.seed, *config.fitness_tokens)} == {int}
+
+
+def test_values_without_end_are_one_line(tmp_path: Path) -> None:
+    for value in ("[" * 100_000 + "]" * 100_000, "9" * 5000):
+        with pytest.raises(ConfigError, match="is TOML"):
+            RunConfig.from_toml(write(tmp_path, f"gens = {value}"))

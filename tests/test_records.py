@@ -167,3 +167,37 @@ def test_errors_name_the_folder_and_the_cause(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=os.strerror(errno.ENAMETOOLONG)):
         RunFolder.create(tmp_path / ("x" * 300), RunConfig())
     assert json.dumps([p.name for p in tmp_path.iterdir()]) == '["file"]'
+
+
+def test_a_fifo_in_a_folder_is_refused_and_not_waited_for(folder: RunFolder) -> None:
+    folder.close()
+    for name in ("result.json", "manifest.json", "records.jsonl", "checkpoint.json", "config.toml"):
+        path = folder.path / name
+        kept = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        with pytest.raises(RunFolderError, match="regular file"):
+            RunFolder.open(folder.path)
+        path.unlink()
+        if kept is not None:
+            path.write_bytes(kept)
+
+
+def test_rows_behind_a_checkpoint_stay_until_the_next_row(folder: RunFolder) -> None:
+    folder.append([{"a": 1}])
+    folder.save_checkpoint(STATE)
+    folder.append([{"a": 2}])
+    whole = (folder.path / "records.jsonl").read_bytes()
+    again = reopened(folder)
+    before = again.heads()
+    again.load_checkpoint()
+    again.save_checkpoint({**STATE, "clean": True})
+    again.write_json("manifest.json", {})
+    assert (folder.path / "records.jsonl").read_bytes() == whole
+    again.put_back(before)
+    assert {p.name for p in folder.path.iterdir()} == {".lock", "checkpoint.json", "config.toml", "records.jsonl"}
+    assert again.heads() == before
+    again.append([{"a": 3}])
+    again.put_back({})  # it has gone on, so that there is nothing to undo
+    assert (folder.path / "checkpoint.json").exists()
+    assert list(again.records()) == [{"a": 1}, {"a": 3}]

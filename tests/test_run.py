@@ -48,7 +48,8 @@ def space_of(folder: Path) -> LanguageModelSpace:
 
 def test_a_run_folder_holds_what_the_design_says(tiny: RunConfig, finished_run: Path) -> None:
     names = {p.name for p in finished_run.iterdir()}
-    assert names == {".lock", "best", "checkpoint.json", "config.toml", "manifest.json", "records.jsonl", "result.json"}
+    files = {"SHA256SUMS", "checkpoint.json", "config.toml", "manifest.json", "records.jsonl", "result.json"}
+    assert names == {".lock", "best", *files}
     assert RunFolder.open(finished_run).config == tiny
     result = json.loads((finished_run / "result.json").read_text())
     assert set(result["best"]) >= {"genome", "alleles", "valid_loss", "test_loss"}

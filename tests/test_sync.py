@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 from click.testing import CliRunner
+from fsspec.implementations.memory import MemoryFile
 from ray_runs import TESTS, outcome
 
 from clso import sync
@@ -155,3 +156,20 @@ def test_a_protocol_without_its_package_says_which(tmp_path: Path) -> None:
             Mirror(tmp_path, "s3://bucket/run")
     else:
         pytest.skip("s3fs is installed")
+
+
+@pytest.mark.parametrize("key", ["best/../../../OUT", "../OUT", "best//../../OUT", "link/OUT"])
+def test_a_copy_never_writes_outside_its_folder(tmp_path: Path, key: str) -> None:
+    """Whoever can write to the storage must not write anywhere else."""
+    memory = fsspec.filesystem("memory")
+    folder = tmp_path / "in" / "run"
+    folder.mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path)
+    try:
+        memory.pipe("/b/run/config.toml", b'space = "nk"')
+        memory.store[f"/b/run/{key}"] = MemoryFile(memory, f"/b/run/{key}", b"x")
+        with pytest.raises(RunFolderError, match="files of its folder only"):
+            fetch("memory://b/run", folder)
+    finally:
+        memory.store.clear()
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []

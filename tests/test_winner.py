@@ -24,7 +24,8 @@ from clso.winner import evaluate_run, export_run
 def test_evaluating_gives_exactly_what_the_run_stated(finished_run: Path) -> None:
     best = json.loads((finished_run / "result.json").read_text())["best"]
     test = evaluate_run(finished_run)
-    assert test == {"loss": best["test_loss"], "n_tokens": best["n_test_tokens"], "split": "test", "recorded_loss": best["test_loss"]}
+    loss = best["test_loss"]
+    assert test == {"loss": loss, "n_tokens": best["n_test_tokens"], "split": "test", "recorded_loss": loss}
     assert evaluate_run(finished_run, split="valid")["loss"] == best["valid_loss"]
     for split in ("train", "fitness", "statistics"):
         assert evaluate_run(finished_run, split=split)["n_tokens"] > 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -245,3 +246,26 @@ def _generation(folder: Path) -> int:
     rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     assert max(r["generation"] for r in rows if r["type"] == "generation") >= generation
     return generation
+
+
+def test_a_refused_resume_leaves_rows_and_checkpoint(stopped: Path, tmp_path: Path, tiny: RunConfig) -> None:
+    """Refused before anything is loaded, and after the library was built."""
+    with (stopped / "records.jsonl").open("ab") as file:
+        file.write(b'{"type":"evaluation","behind":"the checkpoint"}\n')
+    manifest = json.loads((stopped / "manifest.json").read_text())
+    saved = json.loads((stopped / "checkpoint.json").read_text())
+    state = {**saved["state"], "tokens_forward": None}
+    digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+    foreign = {**saved, "state": state, "state_sha256": digest}
+    for name, value in (
+        ("manifest.json", {**manifest, "plugins": {"space": {"name": "other"}}}),
+        ("checkpoint.json", foreign),
+    ):
+        kept = (stopped / name).read_bytes()
+        (stopped / name).write_text(json.dumps(value))
+        before = {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()}
+        with pytest.raises(RunFolderError, match="plugins that it began with|of this search space and version"):
+            resume(stopped)
+        assert {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()} == before
+        (stopped / name).write_bytes(kept)
+    resume(stopped)

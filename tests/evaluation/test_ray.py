@@ -159,6 +159,9 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     assert {e["RAY_AUTH_MODE"] for e in of_ray} == {"token"}
     assert len({e["RAY_AUTH_TOKEN"] for e in of_ray}) == 1
     assert not (home / ".ray").exists()  # where others could read it
+    raylet = next(p for p in processes if p.name().startswith("raylet"))
+    session = next(Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir="))
+    assert session.parent.stat().st_mode & 0o777 == 0o700
 
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
     _, err = driver.communicate(timeout=HANG_S)
@@ -167,6 +170,7 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     assert log.lines("done") == log.lines("begun")
     assert log.lines("done").total() % config.pop == 0  # the generation was finished
     wait_for(lambda: all(is_gone(p.pid) for p in processes), "the end of the private Ray")
+    assert not session.parent.exists()
 
     measured = log.lines("done").total()
     driver = start(["resume", str(folder)], environment)  # the two workers are remembered
@@ -174,9 +178,12 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     children = psutil.Process(driver.pid).children(recursive=True)
     processes = [p for p in children if p.name().startswith(("raylet", "ray::Worker"))]
     assert len(processes) == 3
+    raylet = next(p for p in processes if p.name().startswith("raylet"))
+    session = next(Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir="))
     kill(driver.pid)
     driver.communicate(timeout=HANG_S)
     resume(folder, workers=Workers())
     evolve(config, tmp_path / "serial")
     assert outcome(folder) == outcome(tmp_path / "serial")
     wait_for(lambda: all(is_gone(p.pid) for p in processes), "the end of an orphaned Ray")
+    wait_for(lambda: not session.parent.exists(), "the end of its files")

@@ -246,3 +246,20 @@ def test_numbers_read_well() -> None:
         "100 s",
         "1,234 s",
     ]
+
+
+def test_thousands_of_genes_are_drawn_in_groups(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", n_genes=1001, n_generations=4, pop=4, language=False)
+    data = read_run(run.path, [])
+    figure = draw_figures(data)["genome"]
+    heat = figure.axes[1].images[0].get_array()
+    assert heat is not None
+    assert heat.shape == (91, 4)  # groups of 11 genes
+    assert heat[0] == pytest.approx(data.held[:11].mean(axis=0))
+    assert "genes 991–1,001" in texts(figure)
+    assert figure.get_size_inches()[1] < 40
+
+
+def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", gene_names=["$x_", "a$b$", "c", "d", "e", "f"], language=False)
+    draw_report(run.path, [], None)

@@ -264,7 +264,7 @@ def test_a_refused_resume_leaves_rows_and_checkpoint(stopped: Path, tmp_path: Pa
         kept = (stopped / name).read_bytes()
         (stopped / name).write_text(json.dumps(value))
         before = {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()}
-        with pytest.raises(RunFolderError, match="plugins that it began with|of this search space and version"):
+        with pytest.raises(RunFolderError, match=r"plugins that it began with|of this search space and version"):
             resume(stopped)
         assert {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()} == before
         (stopped / name).write_bytes(kept)

@@ -47,7 +47,6 @@ ROUND = (1, 2, 5, 10)
 """Steps between ticks."""
 
 _STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # a dollar in a name is a dollar
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,

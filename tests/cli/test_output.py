@@ -86,10 +86,11 @@ def test_progress_that_cannot_be_written_stops_no_run(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_is_closed_takes_everything() -> None:
-    for stream in (None, open(os.devnull)):
-        forgiving = Forgiving(stream)
-        assert forgiving.write("x") == 1
-        assert forgiving.write("y") == 1
+    with open(os.devnull) as for_reading:
+        for stream in (None, for_reading):
+            forgiving = Forgiving(stream)
+            assert forgiving.write("x") == 1
+            assert forgiving.write("y") == 1
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

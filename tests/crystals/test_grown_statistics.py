@@ -98,9 +98,14 @@ def test_a_text_is_counted_once(tmp_path: Path) -> None:
     assert corpus.reads == 1
     assert all(torch.equal(x, y) for x, y in ((first.i, again.i), (first.j, again.j), (first.count, again.count)))
     (file,) = (tmp_path / "statistics").iterdir()
-    file.write_bytes(file.read_bytes()[:50])  # damaged: counted anew
-    assert torch.equal(bigram_counts(corpus, "train", torch.device("cpu"), tmp_path).count, first.count)
-    assert corpus.reads == 2
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1] ^= 4
+    for reads, damaged in enumerate((whole[:50], bytes(flipped), b""), 2):  # counted anew
+        file.write_bytes(damaged)
+        assert torch.equal(bigram_counts(corpus, "train", torch.device("cpu"), tmp_path).count, first.count)
+        assert corpus.reads == reads
+        assert file.read_bytes() == whole
 
 
 def test_five_million_tokens_stay_within_the_stated_memory() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import re
@@ -135,20 +136,33 @@ def _foreign_sidecar(folder: Path) -> None:
     (folder / "corpus.json").write_text('{"files": {}}')
 
 
+def _other_count(folder: Path) -> None:
+    text = (folder / "corpus.json").read_text()
+    (folder / "corpus.json").write_text(text.replace('"vocab_size": 300', '"vocab_size": 301'))
+
+
 def _remove(folder: Path) -> None:
     (folder / "test.bin").unlink()
 
 
 @pytest.mark.parametrize(
     "damage",
-    [_damage_size, _damage_content, _damage_tokenizer, _damage_sidecar, _foreign_sidecar, _remove],
+    [_damage_size, _damage_content, _damage_tokenizer, _damage_sidecar, _foreign_sidecar, _other_count, _remove],
 )
-def test_damaged_cache_is_rebuilt(cache: Path, text_file: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_cache_is_rebuilt_with_one_line(
+    cache: Path, text_file: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
     before = load_corpus(f"text:{text_file}", "bpe:300")
     tokens = {split: before.tokens(split).tolist() for split in SPLITS}
     (sidecar,) = cache.rglob("corpus.json")
     damage(sidecar.parent)
-    after = load_corpus(f"text:{text_file}", "bpe:300")
+    logging.getLogger("clso").addHandler(caplog.handler)
+    try:
+        after = load_corpus(f"text:{text_file}", "bpe:300")
+    finally:
+        logging.getLogger("clso").removeHandler(caplog.handler)
+    assert len({record.getMessage() for record in caplog.records if "made anew" in record.getMessage()}) == 1
+    assert after.vocab_size == before.vocab_size
     assert after.content_hash == before.content_hash
     assert {split: after.tokens(split).tolist() for split in SPLITS} == tokens
 

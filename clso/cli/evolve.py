@@ -98,12 +98,16 @@ def new_folder(out: Path | None, name: str) -> Iterator[Path]:
     if out is not None:
         yield out
         return
-    folder = _claimed(Path("runs") / "local" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+    parent = Path("runs") / "local"
+    made = [path for path in (parent, parent.parent) if not path.exists()]
+    folder = _claimed(parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
     try:
         yield folder
     except BaseException:
         with suppress(OSError):
-            folder.rmdir()
+            for path in (folder, *made):
+                if path.exists():  # a run that could not begin has removed its own
+                    path.rmdir()
         raise
 
 

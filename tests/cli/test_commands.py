@@ -128,7 +128,8 @@ def test_resuming_a_finished_run_shows_it_again(clso: Any, finished_run: Path) -
 def test_evaluate(clso: Any, finished_run: Path, other_english_path: Path) -> None:
     best = json.loads((finished_run / "result.json").read_text())["best"]
     found = json.loads(clso("evaluate", finished_run, "--json").out)
-    assert found == {"loss": best["test_loss"], "n_tokens": best["n_test_tokens"], "split": "test"}
+    loss = best["test_loss"]
+    assert found == {"loss": loss, "n_tokens": best["n_test_tokens"], "split": "test", "recorded_loss": loss}
     assert f"{best['valid_loss']:.4f} nats per token" in clso("evaluate", finished_run, "--split", "valid").out
     other = json.loads(clso("evaluate", finished_run, "--data", f"text:{other_english_path}", "--json").out)
     assert other["loss"] != best["test_loss"]

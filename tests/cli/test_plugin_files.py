@@ -78,6 +78,9 @@ def test_resume_refuses_a_file_that_has_changed(clso: Any, stopped: Path, mine: 
     mine.write_text(MINE.replace("40 - sum(g)", "sum(g)"))
     done = clso("resume", stopped)
     assert done.code == 2
+    assert "code that a run folder names is run if a run of yours has recorded it" in done.error
+    done = clso("resume", stopped, "--trust")  # agreed, and still another plugin than the run began with
+    assert done.code == 2
     assert "goes on with the plugins that it began with" in done.error
     mine.unlink()
     assert "names a file" in clso("resume", stopped).error

@@ -55,7 +55,7 @@ def checked(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{key} is of type {kind.__name__}", got=value)
         for text in found if kind is tuple else (found,):
             if isinstance(text, str) and not _is_utf8(text):
-                raise ConfigError(f"{key} is text that config.toml can hold, which is UTF-8", got=text)
+                raise ConfigError(f"{key} can be written as UTF-8", got=text)
         out[key] = found
     return out
 
@@ -214,15 +214,6 @@ class RunConfig:
         """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming the key at fault."""
         values = read_toml(path)
         return cls(**{k: v for k, v in values.items() if k not in _TABLES})
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether it holds no byte of a file name that is not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_toml(path: Path) -> dict[str, Any]:

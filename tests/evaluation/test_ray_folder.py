@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray_runs import wait_for
+from waiting import wait_for
 
 from clso.evaluation.ray_folder import SessionFolder
 

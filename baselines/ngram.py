@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from baselines.kneser_ney import KneserNey, KneserNeyModel
 from clso.baseline import Baseline, BaselineJob
+from clso.baselines.kneser_ney import KneserNey, KneserNeyModel
 from clso.errors import DataError
 
 __all__ = ["NGram"]

@@ -10,11 +10,11 @@ from clso import plugins
 from clso.baseline import Baseline, BaselineJob
 from clso.errors import ConfigError
 from clso.evaluation.evaluator import LocalEvaluator
-from clso.evaluation.results import Evaluation
-from clso.finish import choose_winner, halve, remeasure
-from clso.language import LanguageModelSpace
-from clso.run import build_space
+from clso.run.finish import choose_winner, remeasure, successive_halving
 from clso.space import Genome
+from clso.space.build import build_space
+from clso.space.language import LanguageModelSpace
+from clso.space.results import Evaluation
 
 __all__ = ["RandomSearch"]
 
@@ -48,7 +48,7 @@ class RandomSearch(Baseline):
                 measured += evaluator.evaluate(genomes[start : start + job.config.pop], 0)
                 job.progress(f"{len(measured)} of {len(genomes)} genomes")
         with job.ledger.phase("validate"):
-            rungs = halve(evaluator, measured, job.config.finalists)
+            rungs = successive_halving(evaluator, measured, job.config.finalists)
             last = sorted((e for e in (rungs or [measured])[-1] if e.ok), key=lambda e: e.value)
             finalists = [e.genome for e in last[: job.config.finalists]]
             choice = choose_winner(space, finalists, job.folder / "best", job.config.valid_tokens)

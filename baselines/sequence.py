@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from clso import plugins
 from clso.baseline import Baseline, BaselineJob
 from clso.errors import ConfigError, EvaluationError
-from clso.options import parse_options
+from clso.space.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
 from clso.tasks.generation import TextTask, score_texts
 from clso.tasks.models import build_model, load_model, model_options, n_parameters, save_model

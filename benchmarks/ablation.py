@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from clso.crystals.grown.als import AlsConfig, factorise
-from clso.crystals.grown.codes import CodeFamily, grow_codes
-from clso.crystals.grown.statistics import count_pairs, kneser_ney
 from clso.data import load_corpus
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
-from clso.language import SpaceContext
-from clso.manifest import describe_device, describe_software
+from clso.grown.als import AlsConfig, factorise
+from clso.grown.codes import CodeFamily, grow_codes
+from clso.grown.statistics import count_pairs, kneser_ney
 from clso.models.head_loss import row_losses
-from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_genes import genome_of
-from search_spaces.gpt2_grown import GrownWeights
+from clso.run.manifest import describe_device, describe_software
+from clso.search_spaces.gpt2.genes import genome_of
+from clso.search_spaces.gpt2.grown import GrownWeights
+from clso.search_spaces.gpt2.space import GPT2Space
+from clso.space.context import SpaceContext
 
 # The winner of seed 3 in runs/2026-11-22_proof-h100, by its alleles.
 GENOME = {
-    "codes": 0, "context": 2, "context.gain": 1.0, "temperature": 0.85, "rarity.knee": 32.0, "copy.rare_boost": 0.3,
+    "codes": 0, "context": 2, "context.gain": 1.0, "temperature": 0.85, "rarity.half_count": 32.0, "copy.rare_boost": 0.3,
     "copy.rare_value": 0.05, "bias.rarity": 0.0, "copy.salience": 0.25, "copy.match": 5.0, "copy.sink": 5.0, "copy.gain": 6.0,
 }  # fmt: skip
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.adamw_batches import block_starts
-from baselines.adamw_settings import AdamWSettings
-from baselines.adamw_trainer import Trainer
+from clso.baselines.adamw.batches import block_starts
+from clso.baselines.adamw.settings import AdamWSettings
+from clso.baselines.adamw.trainer import Trainer
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
 from clso.models.gpt2 import GPT2, GPT2Config

@@ -20,12 +20,13 @@ from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.device import resolve_device
 from clso.energy import open_meter
-from clso.language import SpaceContext, token_blocks
-from clso.ledger import Ledger
-from clso.manifest import describe_device, describe_software
+from clso.energy.ledger import Ledger
 from clso.models.gpt2 import text_loss
 from clso.models.store import load_model
 from clso.run import evolve
+from clso.run.manifest import describe_device, describe_software
+from clso.space.context import SpaceContext
+from clso.space.language import token_blocks
 
 
 def main() -> None:

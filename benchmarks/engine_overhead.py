@@ -29,10 +29,10 @@ from clso import plugins
 from clso.config import RunConfig
 from clso.engine import Engine, EngineConfig
 from clso.evaluation.evaluator import LocalEvaluator
-from clso.evaluation.results import Evaluation
-from clso.records import RunFolder
-from clso.search import Listener, Search
+from clso.run.folder import RunFolder
+from clso.search.generations import Listener, Search
 from clso.space import Gene, Genome, Objective, SearchSpace
+from clso.space.results import Evaluation
 
 
 class Grid(SearchSpace):

@@ -20,10 +20,11 @@ from clso import plugins
 from clso.baseline import run_baseline
 from clso.config import RunConfig
 from clso.device import resolve_device
-from clso.language import LanguageModelSpace, token_blocks
-from clso.manifest import describe_device, describe_software
 from clso.models.gpt2 import text_loss
-from clso.run import build_space, evolve
+from clso.run import evolve
+from clso.run.manifest import describe_device, describe_software
+from clso.space.build import build_space
+from clso.space.language import LanguageModelSpace, token_blocks
 
 
 def interval(differences: list[float]) -> dict[str, float]:
@@ -57,7 +58,7 @@ def main() -> None:
     config = base.with_options(
         data=args.data, tokenizer=args.tokenizer, space=args.space, device=args.device, gens=args.gens, idle_s=0.0
     )
-    hand_set = hand_set_loss(config)
+    default_genome = hand_set_loss(config)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(args.seeds):
@@ -72,7 +73,7 @@ def main() -> None:
                     "evolved": result["best"]["test_loss"],
                     "evolved_valid": result["best"]["valid_loss"],
                     "random_search": random["best"]["test_loss"],
-                    "hand_set": hand_set,
+                    "default_genome": default_genome,
                     "evaluated": evaluated,
                     "time_s": result["time_s"]["total"],
                     "energy_j": energy["gross"] if energy else None,
@@ -87,7 +88,7 @@ def main() -> None:
         "rows": rows,
         "evolved_median": median(evolved),
         "evolved_mean": fmean(evolved),
-        "evolved_minus_hand_set": interval([r["evolved"] - r["hand_set"] for r in rows]),
+        "evolved_minus_hand_set": interval([r["evolved"] - r["default_genome"] for r in rows]),
         "evolved_minus_random_search": interval([r["evolved"] - r["random_search"] for r in rows]),
     }
     text = json.dumps(found, indent=1)

@@ -27,8 +27,8 @@ from torch import nn
 from clso import plugins
 from clso.device import resolve_device
 from clso.errors import ConfigError, EvaluationError
-from clso.manifest import describe_device, describe_software
-from clso.options import parse_options
+from clso.run.manifest import describe_device, describe_software
+from clso.space.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
 from clso.tasks.models import build_model, n_parameters
 from clso.tasks.train import TrainSettings, train_on

@@ -29,17 +29,18 @@ from clso.config import RunConfig
 from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
-from clso.evaluation.ray_session import RayWorkplace
-from clso.search import Listener, Search
+from clso.evaluation.ray_session import RayBackend
+from clso.evaluation.workers import Workers
+from clso.evaluation.workplace import open_execution
+from clso.search.generations import Listener, Search
+from clso.search.steady_state import SteadySearch
 from clso.space import SearchSpace
-from clso.steady import SteadySearch
-from clso.workers import Workers, open_workplace
 
 RECIPE = Path(__file__).parents[1] / "runs" / "ref-2x128.toml"
 
 
 def measure(
-    place: RayWorkplace, config: RunConfig, space: SearchSpace, n: int, args: argparse.Namespace
+    place: RayBackend, config: RunConfig, space: SearchSpace, n: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Every load with `n` workers: seconds of each pass, and of all of them who measured how many, and joules by card."""
     begin = time.perf_counter()
@@ -83,7 +84,7 @@ def _count(evaluator: Evaluator) -> Counter[int]:
     return counts
 
 
-def search(place: RayWorkplace, config: RunConfig, space: SearchSpace, n: int, *, steady: bool) -> dict[str, Any]:
+def search(place: RayBackend, config: RunConfig, space: SearchSpace, n: int, *, steady: bool) -> dict[str, Any]:
     """A search after one that warmed everything up: evaluations a second, breeding included."""
     config = replace(config, asynchronous=steady)
     evaluator = with_workers(place, config, space, n)
@@ -137,8 +138,8 @@ def main() -> None:
     def save() -> None:
         (args.out / "ray_gpus.json").write_text(json.dumps(found, indent=2) + "\n")
 
-    with host_threads(device), open_workplace(Workers(n=most), device) as place:
-        assert isinstance(place, RayWorkplace)
+    with host_threads(device), open_execution(Workers(n=most), device) as place:
+        assert isinstance(place, RayBackend)
         space = space_of(config, device)
         for n in (1, most, 1):
             found["turns"].append(measure(place, config, space, n, args))

@@ -32,14 +32,15 @@ from ray_simulation import Costs, simulate  # type: ignore[import-not-found]
 
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
-from clso.evaluation.ray_session import RayWorkplace
-from clso.evaluation.results import Evaluation
-from clso.objectives import Objectives
-from clso.run import build_space, load_plugins
-from clso.search import Listener, Search
+from clso.evaluation.ray_session import RayBackend
+from clso.evaluation.workers import Workers
+from clso.evaluation.workplace import open_execution
+from clso.search.generations import Listener, Search
+from clso.search.steady_state import SteadySearch
 from clso.space import Genome, Objective, SearchSpace
-from clso.steady import SteadySearch
-from clso.workers import Workers, open_workplace
+from clso.space.build import build_space, load_plugins
+from clso.space.objectives import Objectives
+from clso.space.results import Evaluation
 
 TRIVIAL = RunConfig(space="nk", options={"n": 48, "k": 2}, surrogate="none", device="cpu", energy="null", pop=32)
 PARTS = ("scaling", "overhead", "memory", "simulation")
@@ -64,7 +65,7 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def with_workers(place: RayWorkplace, config: RunConfig, space: SearchSpace, n: int, **settings: Any) -> Evaluator:
+def with_workers(place: RayBackend, config: RunConfig, space: SearchSpace, n: int, **settings: Any) -> Evaluator:
     """An evaluator with `n` workers on a Ray that has room for them."""
     place.n, place.workers = n, replace(place.workers, **settings)
     evaluator = place.evaluator(config, Objectives.of(config, space))
@@ -114,8 +115,8 @@ def scaling(args: argparse.Namespace) -> dict[str, Any]:
     times: dict[int, list[float]] = {n: [] for n in args.workers}
     serial_s: list[float] = []
     differences = [0.0]
-    with open_workplace(Workers(n=sum(args.workers)), "cpu") as place:  # workers of all counts live side by side
-        assert isinstance(place, RayWorkplace)
+    with open_execution(Workers(n=sum(args.workers)), "cpu") as place:  # workers of all counts live side by side
+        assert isinstance(place, RayBackend)
         local = LocalEvaluator(space.objective())
         expected = local.evaluate(genomes, 0)
 
@@ -171,8 +172,8 @@ def overhead(args: argparse.Namespace) -> dict[str, Any]:
     """What a worker and the driver spend on an evaluation that itself costs next to nothing."""
     space = space_of(TRIVIAL, "cpu")
     out: dict[str, Any] = {"serial_ms": {}, "batched_ms": {}}
-    with open_workplace(Workers(n=2), "cpu") as place:
-        assert isinstance(place, RayWorkplace)
+    with open_execution(Workers(n=2), "cpu") as place:
+        assert isinstance(place, RayBackend)
         evaluator = with_workers(place, TRIVIAL, space, 2)
         local = LocalEvaluator(space.objective())
         for size in (32, 256, 2048):
@@ -185,7 +186,7 @@ def overhead(args: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
-def messages(place: RayWorkplace, space: SearchSpace) -> dict[str, float]:
+def messages(place: RayBackend, space: SearchSpace) -> dict[str, float]:
     """Seconds that the driver's Python thread takes for a batch and each candidate in it (from batches of two sizes), for a
     `ray.wait` and each reference that it is given (from few and many), and for the engine.
 
@@ -284,8 +285,8 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
     config = replace(TRIVIAL, gens=args.generations, pop=4)
     space = space_of(config, "cpu")
     out: dict[str, Any] = {"generations": args.generations, "pop": 4}
-    with open_workplace(Workers(n=1), "cpu") as place:
-        assert isinstance(place, RayWorkplace)
+    with open_execution(Workers(n=1), "cpu") as place:
+        assert isinstance(place, RayBackend)
         evaluator = with_workers(place, config, space, 1)
         out["worker"] = climb(config, evaluator)
         repeated = draw(space, 4)

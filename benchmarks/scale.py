@@ -23,13 +23,13 @@ from clso.config import RunConfig
 from clso.data import Corpus, load_corpus
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
-from clso.manifest import describe_device, describe_software
 from clso.models.gpt2 import GPT2Config
 from clso.prove.config import ProveConfig
 from clso.prove.controls import make_job
 from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model
 from clso.prove.sweep import best_within, plans, sweep_row
 from clso.prove.windows import measure_window
+from clso.run.manifest import describe_device, describe_software
 
 HEAD = 64
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clso.config import RunConfig
     from clso.engine import Engine, EngineConfig
-    from clso.evaluation.results import Evaluation
-    from clso.optimizer import Optimizer, minimize
     from clso.run import evolve, resume
+    from clso.search.optimizer import Optimizer, minimize
     from clso.space import Gene, SearchSpace
+    from clso.space.results import Evaluation
 
 __all__ = [
     "Engine",
@@ -28,14 +28,14 @@ __all__ = [
 _HOME = {
     "Engine": "clso.engine",
     "EngineConfig": "clso.engine",
-    "Evaluation": "clso.evaluation.results",
-    "Gene": "clso.space",
-    "Optimizer": "clso.optimizer",
+    "Evaluation": "clso.space.results",
+    "Gene": "clso.space.base",
+    "Optimizer": "clso.search.optimizer",
     "RunConfig": "clso.config",
-    "SearchSpace": "clso.space",
-    "evolve": "clso.run",
-    "minimize": "clso.optimizer",
-    "resume": "clso.run",
+    "SearchSpace": "clso.space.base",
+    "evolve": "clso.run.run",
+    "minimize": "clso.search.optimizer",
+    "resume": "clso.run.run",
 }
 
 

@@ -18,12 +18,13 @@ from clso import plugins
 from clso.config import RunConfig
 from clso.device import resolve_device
 from clso.energy import open_meter
+from clso.energy.ledger import Ledger
 from clso.errors import ConfigError
-from clso.language import SpaceContext, token_blocks
-from clso.ledger import Ledger
-from clso.manifest import describe_device, describe_software
 from clso.models.gpt2 import GPT2Config
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
+from clso.run.manifest import describe_device, describe_software
+from clso.space.context import SpaceContext
+from clso.space.language import token_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor

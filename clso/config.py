@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import tomli_w
 
 from clso.conversion import as_index
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_toml
 from clso.errors import ConfigError
-from clso.files import read_regular
-from clso.parsing import parse_toml
 from clso.plugins import absolute, absolute_path
 
 __all__ = ["RunConfig", "checked", "read_toml", "settings"]

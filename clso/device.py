@@ -13,7 +13,7 @@ import torch
 
 from clso.errors import DeviceError
 
-__all__ = ["has_triton", "host_threads", "resolve_device", "settle_cpu"]
+__all__ = ["has_triton", "host_threads", "resolve_device", "warm_up_cpu"]
 
 
 def resolve_device(name: str) -> str:
@@ -23,7 +23,7 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         name = "cuda:0" if count else "cpu"
     if name == "cpu":
-        settle_cpu()
+        warm_up_cpu()
         return name
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if match is None:
@@ -39,7 +39,7 @@ def resolve_device(name: str) -> str:
 
 
 @cache
-def settle_cpu() -> None:
+def warm_up_cpu() -> None:
     """Call the kernels of a forward pass once, on one small product, before anything is measured; later calls do nothing.
 
     They set themselves up at their first call. Where two threads get there at once, one of them may take another kernel: on a

@@ -48,7 +48,7 @@ class Plugin:
             raise PluginError(f"{self.name!r} is a subclass of {base.__module__}.{base.__name__}", got=repr(self.value))
         return self.value
 
-    def blamed(self, step: str) -> AbstractContextManager[None]:
+    def as_plugin_error(self, step: str) -> AbstractContextManager[None]:
         """While the plugin's code runs: what it raises becomes a `PluginError`, with the cause attached."""
         return as_plugin_error(f"the plugin {self.name!r} can {step}")
 

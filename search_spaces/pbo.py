@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.errors import ConfigError, MissingDependencyError
-from clso.evaluation.functions import FunctionObjective
-from clso.options import make_options
 from clso.space import Gene, Genome, SearchSpace
+from clso.space.functions import FunctionObjective
+from clso.space.options import make_options
 
 if TYPE_CHECKING:
-    from clso.language import SpaceContext
+    from clso.space.context import SpaceContext
 
 __all__ = ["FUNCTIONS", "PBO"]
 

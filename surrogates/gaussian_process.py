@@ -112,7 +112,7 @@ def _normal_scores(ordered: npt.NDArray[np.float64]) -> Any:
 
 
 def _is_plain(X: Any) -> bool:
-    """Whether `X` is what `clso.encoding.Encoder` gives, for which scikit-learn's checks take longer than the work."""
+    """Whether `X` is what `clso.screening.encoding.Encoder` gives, for which scikit-learn's checks take longer than the work."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.float32

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from toys import OneMax, ScoreObjective
 
-from clso.evaluation.functions import FunctionObjective
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.functions import FunctionObjective
+from clso.space.results import Evaluation
 
 
 def log_folder() -> Path:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import clso.data  # noqa: F401  (imported here, once, and not in every child)
-from clso import plugins, run
-from clso.checksums import seal
+from clso import plugins
 from clso.config import RunConfig
-from clso.records import RunFolder
-from clso.run import evolve, resume
+from clso.disk.checksums import seal
+from clso.run import evolve, resume, run
+from clso.run.folder import RunFolder
 
 run._SAVE_EVERY_S, run._SAVE_SHARE = 0.0, math.inf  # so that writes come in a known order
 

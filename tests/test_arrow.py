@@ -46,7 +46,7 @@ def test_the_walk_sees_imports_of_every_kind(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(
         "def f():\n    import surrogates.linear\nif 0:\n    from baselines import ngram\n"
-        "import importlib\nimportlib.import_module('search_spaces.gpt2')\n"
+        "import importlib\nimportlib.import_module('clso.search_spaces.gpt2.space')\n"
     )
     assert set(PLUGINS) <= imported(path)
 

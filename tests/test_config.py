@@ -9,8 +9,8 @@ import pytest
 
 from clso.config import RunConfig
 from clso.errors import ConfigError
+from clso.evaluation.workers import Workers
 from clso.prove.config import ProveConfig
-from clso.workers import Workers
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
-from clso.new_space import render
+from clso.cli.scaffold import render
 
 TEXT = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
 SPACE, SURROGATE, TESTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from clso.evaluation.functions import FunctionObjective
-from clso.evaluation.results import Evaluation
 from clso.space import Gene, Genome, SearchSpace
+from clso.space.functions import FunctionObjective
+from clso.space.results import Evaluation
 
 Score = Callable[[Genome], float]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from toys import Toy
 
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.results import Evaluation
 
 
 def leading_ones(bits: Sequence[int]) -> int:

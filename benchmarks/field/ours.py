@@ -11,7 +11,7 @@ __all__ = ["clso", "clso_no_surrogate", "mutation_only", "scaled"]
 
 def clso(objective: Trajectory, seed: int, *, surrogate: str | None = "gp") -> None:
     """`Optimizer` as it comes."""
-    from clso.optimizer import Optimizer
+    from clso.search.optimizer import Optimizer
 
     optimizer = Optimizer(objective.n_choices, surrogate=surrogate, seed=seed)
     while asked := optimizer.ask():
@@ -25,9 +25,9 @@ def clso_no_surrogate(objective: Trajectory, seed: int) -> None:
 
 def scaled(objective: Trajectory, seed: int, *, pop: int) -> None:
     """The engine with a population of `pop`, a generation at a time."""
-    from clso.choices import Choices
     from clso.engine import Engine, EngineConfig
-    from clso.evaluation.results import Evaluation
+    from clso.space.choices import Choices
+    from clso.space.results import Evaluation
 
     engine = Engine(Choices(objective.n_choices), EngineConfig(pop_size=pop), seed=seed)
     while asked := engine.ask():

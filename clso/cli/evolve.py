@@ -179,14 +179,15 @@ def evolve(
         options["space"] = "nsm"
     config = make_config(recipe, **options)
     if pairs:
-        from clso.options import options_type, parse_options
+        from clso.space.build import options_type
+        from clso.space.options import parse_options
 
         of = "this task" if config.task else "this search space"
         parsed = parse_options(options_type(config), pairs, of=of)
         config = config.with_options(options={**config.options, **parsed})
     from clso.cli.view import run_view, summary
+    from clso.evaluation.workers import Workers
     from clso.run import evolve as run
-    from clso.workers import Workers
 
     workers = Workers() if recipe is None else Workers.from_toml(recipe)
     workers = workers.with_options(**on_workers)
@@ -216,10 +217,10 @@ def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trus
     A folder that came from others runs none of its own code without --trust.
     """
     from clso.cli.view import run_view, summary
-    from clso.records import RunFolder
     from clso.run import resume as continue_run
-    from clso.run import workers_to_resume
-    from clso.sync import fetch
+    from clso.run.folder import RunFolder
+    from clso.run.mirror import fetch
+    from clso.run.run import workers_to_resume
 
     if sync:
         fetch(sync, run)

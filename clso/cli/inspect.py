@@ -28,7 +28,7 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print loss, n_tokens and split as JSON.")
 def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool) -> None:
     """Load the winner of RUN from disk and state its loss on a split, in nats per token."""
-    from clso.winner import evaluate_run
+    from clso.run.finished import evaluate_run
 
     with only_json(as_json):
         found = evaluate_run(run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True))
@@ -44,7 +44,7 @@ def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool
 @click.option("--format", "kind", type=click.Choice(["hf"]), default="hf", show_default=True, help="hf: transformers.")
 def export(run: Path, folder: Path, kind: str) -> None:
     """Write the winner of RUN to FOLDER; `transformers.GPT2LMHeadModel.from_pretrained(FOLDER)` loads it."""
-    from clso.winner import export_run
+    from clso.run.finished import export_run
 
     export_run(run, folder)
     echo(f"wrote {folder}")
@@ -57,7 +57,7 @@ def export(run: Path, folder: Path, kind: str) -> None:
 def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
     """Table and verdict of RUN against the BASELINE folders. Where energy was not measured, none is claimed."""
     from clso.cli.view import comparison_table
-    from clso.compare import compare_runs
+    from clso.run.compare import compare_runs
 
     found = compare_runs(run, list(baselines))
     echo(json.dumps(found)) if as_json else comparison_table(found)
@@ -70,8 +70,8 @@ def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
 def report(run: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
     """Print the summary of RUN and draw its pictures into RUN/report. BASELINE folders join the joules picture."""
     from clso.cli.view import summary
-    from clso.records import RunFolder
     from clso.report import draw_report
+    from clso.run.folder import RunFolder
 
     result: dict[str, Any] = RunFolder.open(run).read_result()
     pictures = draw_report(run, list(baselines), html)

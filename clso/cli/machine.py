@@ -62,7 +62,7 @@ def _examine() -> dict[str, dict[str, Any]]:
     from clso.data.cache import cache_root
     from clso.device import resolve_device
     from clso.energy import open_meter, self_test
-    from clso.manifest import describe_device, describe_software
+    from clso.run.manifest import describe_device, describe_software
 
     device = resolve_device("auto")
     with open_meter("auto", device) as meter:

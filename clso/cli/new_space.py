@@ -16,7 +16,7 @@ __all__ = ["new_space"]
 @click.option("--out", type=click.Path(path_type=Path), help="The project's folder (default: NAME).")
 def new_space(name: str, out: Path | None) -> None:
     """Write a project folder with the search space NAME, its entry point, and tests that pass."""
-    from clso.new_space import new_space as write
+    from clso.cli.scaffold import new_space as write
 
     folder = out or Path(name)
     for path in write(name, folder):

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from clso.cli.console import console
 from clso.cli.output import plain
-from clso.search import Listener
+from clso.search.generations import Listener
 
 if TYPE_CHECKING:
     from clso.config import RunConfig
-    from clso.ledger import Ledger
-    from clso.search import Search
+    from clso.energy.ledger import Ledger
+    from clso.search.generations import Search
 
 _SHOWN = ("valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance")
 
@@ -78,7 +78,7 @@ class _LiveView(Listener):
 
 
 def _is_language(search: Search) -> bool:
-    from clso.language import LanguageModelSpace  # with torch, which a finished run is shown without
+    from clso.space.language import LanguageModelSpace  # with torch, which a finished run is shown without
 
     return isinstance(search.space, LanguageModelSpace)
 

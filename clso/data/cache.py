@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from clso.disk.files import FileCheck, check_file, read_regular, write_bytes
+from clso.disk.parsing import parse_json
 from clso.errors import DataError
-from clso.files import FileCheck, check_file, read_regular, write_bytes
-from clso.parsing import parse_json
 
 __all__ = [
     "Sidecar",

@@ -29,8 +29,8 @@ from clso.data.tokenizers import (
     token_dtype,
     train_bpe,
 )
+from clso.disk.files import FileCheck, write_bytes
 from clso.errors import DataError
-from clso.files import FileCheck, write_bytes
 
 __all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_text_tokens"]
 

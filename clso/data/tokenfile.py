@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clso.files import FileCheck, atomic_file
+from clso.disk.files import FileCheck, atomic_file
 
 __all__ = ["map_tokens", "write_tokens"]
 

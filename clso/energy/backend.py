@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Backend", "Clock", "ReadingFault", "checked_reading", "describe"]
+__all__ = ["Backend", "Clock", "NullBackend", "ReadingFault", "checked_reading", "describe"]
 
 Clock = Callable[[], float]
 """A monotonic clock in seconds."""
@@ -61,3 +61,24 @@ def describe(error: BaseException) -> str:
     if isinstance(error, ReadingFault):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class NullBackend:
+    """Every window's energy is `None`, with `reason`."""
+
+    source = "null"
+    resolution_s = 0.0
+    n_units = 0
+
+    def __init__(self, reason: str) -> None:
+        self.reason: str | None = reason
+
+    def begin(self) -> None:
+        """Nothing to start."""
+
+    def end(self) -> float:
+        """Raise `ReadingFault`: there is no reading."""
+        raise ReadingFault(self.reason)
+
+    def close(self) -> None:
+        """Nothing to give back."""

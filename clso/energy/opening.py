@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clso.energy.backend import Backend, Clock, describe
+from clso.energy.backend import Backend, Clock, NullBackend, describe
 from clso.energy.cards import Cards, open_cards
 from clso.energy.device import cuda_indices
 from clso.energy.meter import EnergyMeter
-from clso.energy.null import NullBackend
 from clso.energy.nvml import NvmlCounter
 from clso.energy.nvml_sampled import NvmlSampled
 from clso.energy.rapl import POWERCAP_ROOT, open_rapl

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clso.energy.backend import ReadingFault
 from clso.energy.counter import CounterBackend, CounterLimits
-from clso.energy.power import MAX_GAP_S, PowerIntegral
+from clso.energy.nvml_sampled import MAX_GAP_S, PowerIntegral
 
 __all__ = ["Recording", "ReplayClock", "ReplayPower", "replay_counter"]
 

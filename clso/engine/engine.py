@@ -22,15 +22,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
-from clso.checked_space import CheckedSpace
 from clso.conversion import as_index, as_seed
 from clso.engine.config import EngineConfig
 from clso.engine.feasible import FeasibleSearch, Shortfall
 from clso.engine.operators import Individual, make_toolbox
 from clso.engine.randomness import pack_random, unpack_random
 from clso.errors import EvaluationError, GenomeError
-from clso.evaluation.results import Evaluation
 from clso.space import Genome, SearchSpace
+from clso.space.checked import CheckedSpace
+from clso.space.results import Evaluation
 
 __all__ = ["Engine"]
 

@@ -23,8 +23,8 @@ from deap import tools
 from clso.engine.config import EngineConfig
 from clso.engine.engine import Engine
 from clso.engine.operators import Individual
-from clso.evaluation.results import Evaluation
 from clso.space import Genome, SearchSpace
+from clso.space.results import Evaluation
 
 __all__ = ["ParetoEngine", "crowded_order"]
 

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.results import Evaluation
 
 __all__ = ["Dispatcher", "Task"]
 
@@ -132,7 +132,7 @@ class Dispatcher:
                     c.deaths = (*c.deaths, reason)
                     c.n_alone += len(candidates) == 1
                 if c.n_alone >= self._attempts:
-                    failed.append(Evaluation(c.genome, c.fidelity, (), "failed", 0, _obituary(c.deaths)))
+                    failed.append(Evaluation(c.genome, c.fidelity, (), "failed", 0, _death_note(c.deaths)))
                 else:
                     back.append(c)
         self._since.pop(worker, None)
@@ -144,6 +144,6 @@ class Dispatcher:
         return [w for w, tasks in self._sent.items() if tasks and now_s - self._since[w] > self._timeout_s]
 
 
-def _obituary(deaths: Iterable[str]) -> str:
+def _death_note(deaths: Iterable[str]) -> str:
     lines = list(deaths)
     return f"{len(lines)} workers died over this candidate:\n" + "\n".join(lines)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clso.conversion import as_index
+from clso.energy.usage import NOTHING, Usage
 from clso.errors import EvaluationError
-from clso.evaluation.results import Evaluation
-from clso.evaluation.usage import NOTHING, Usage
 from clso.plugins import as_plugin_error
-from clso.space import Genome, Objective, Startable
+from clso.space import Genome, Objective
+from clso.space.base import Startable
+from clso.space.results import Evaluation
 
 __all__ = ["Evaluator", "LocalEvaluator", "measure", "rungs"]
 

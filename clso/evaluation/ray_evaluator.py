@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from clso.energy.usage import Accounts, Report, Usage
 from clso.errors import ClsoError, ConfigError, EvaluationError
 from clso.evaluation.dispatch import Dispatcher, Task
 from clso.evaluation.evaluator import Evaluator
-from clso.evaluation.ray_worker import Order, Ready, Worker, card_units, host_unit, thread_counts
-from clso.evaluation.results import Evaluation
-from clso.evaluation.usage import Accounts, Report, Usage
-from clso.language import LanguageModelSpace
+from clso.evaluation.ray_worker import Worker, WorkerReady, WorkerSpec, card_units, host_unit, thread_counts
 from clso.space import Genome
+from clso.space.language import LanguageModelSpace
+from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
     from clso.config import RunConfig
-    from clso.evaluation.ray_session import RayWorkplace
-    from clso.objectives import Objectives
+    from clso.evaluation.ray_session import RayBackend
+    from clso.space.objectives import Objectives
 
 __all__ = ["RayEvaluator"]
 
@@ -47,7 +47,7 @@ class RayEvaluator(Evaluator):
         EvaluationError: no worker can be started.
     """
 
-    def __init__(self, place: RayWorkplace, config: RunConfig, objectives: Objectives) -> None:
+    def __init__(self, place: RayBackend, config: RunConfig, objectives: Objectives) -> None:
         self._place, self._limits = place, place.workers
         in_flight = place.workers.in_flight or max(4, -(-config.pop // place.n) if place.gpus else 0)
         self._dispatcher = Dispatcher(
@@ -68,7 +68,7 @@ class RayEvaluator(Evaluator):
         self._accounts = Accounts({host_unit(), *card_units()} if place.devices[0] != "cpu" else {host_unit()})
         self._node_id = ray.get_runtime_context().get_node_id()
         self.threads = thread_counts()
-        order = Order(asdict(config), place.worker_device, self.threads, self._share(objectives))
+        order = WorkerSpec(asdict(config), place.worker_device, self.threads, self._share(objectives))
         self._order = ray.put(order)
         self._remote = ray.remote(Worker)
         try:
@@ -154,7 +154,7 @@ class RayEvaluator(Evaluator):
         now_s = time.monotonic()
         if now_s - self._looked_s >= _TICK_S:
             self._looked_s = now_s
-            self._look_around(now_s)
+            self._check_timeouts(now_s)
         self._send()
 
     def _take(self, reference: Any) -> None:
@@ -162,7 +162,7 @@ class RayEvaluator(Evaluator):
             worker = self._starting.pop(reference)
             answer = self._answer(reference, worker, starting=True)
             if answer is not None:
-                self._welcome(worker, answer)
+                self._worker_ready(worker, answer)
         elif reference in self._running:  # not of a worker that was buried a moment ago
             worker, task = self._running.pop(reference)
             answer = self._answer(reference, worker, starting=False)
@@ -186,10 +186,10 @@ class RayEvaluator(Evaluator):
             remedy = "Set CLSO_TRACEBACK=1 to see the traceback."
             raise EvaluationError(rule, got=f"{type(cause).__name__}: {cause}", remedy=remedy) from error
         except RayError as error:
-            self._bury(worker, f"{type(error).__name__}: {error}", starting=starting)
+            self._replace_worker(worker, f"{type(error).__name__}: {error}", starting=starting)
             return None
 
-    def _welcome(self, worker: int, ready: Ready) -> None:
+    def _worker_ready(self, worker: int, ready: WorkerReady) -> None:
         if not hasattr(self, "fidelities"):
             self.fidelities = ready.fidelities
         if ready.fidelities != self.fidelities:
@@ -199,7 +199,7 @@ class RayEvaluator(Evaluator):
             self._pids[worker] = ready.pid
         self._dispatcher.add_worker(worker)
 
-    def _bury(self, worker: int, reason: str, *, starting: bool = False) -> None:
+    def _replace_worker(self, worker: int, reason: str, *, starting: bool = False) -> None:
         """Replace a dead worker; what it had goes back into the queue."""
         self._place.keeps_logs = True
         self._dismiss(worker)
@@ -218,13 +218,13 @@ class RayEvaluator(Evaluator):
         with suppress(RayError):
             ray.kill(self._actors.pop(worker))
 
-    def _look_around(self, now_s: float) -> None:
+    def _check_timeouts(self, now_s: float) -> None:
         """Look for workers that hang, and whether the cluster is still there."""
         for worker in self._dispatcher.overdue(now_s):
             if worker in self._pids:
                 with suppress(ProcessLookupError):
                     os.kill(self._pids[worker], signal.SIGKILL)  # a process that is stopped does not hear Ray
-            self._bury(worker, f"no answer within {self._limits.timeout_s:g} s")
+            self._replace_worker(worker, f"no answer within {self._limits.timeout_s:g} s")
         self._place.check_alive()
         if len(self._starting) < len(self._actors):
             self._waiting_since_s = now_s

@@ -22,26 +22,27 @@ import torch
 from clso.errors import ConfigError, EvaluationError
 from clso.evaluation.ray_folder import SessionFolder
 from clso.evaluation.raylet import Raylet
-from clso.objectives import ENERGY
-from clso.workers import Workers, Workplace
+from clso.evaluation.workers import Workers
+from clso.evaluation.workplace import ExecutionBackend
+from clso.space.objectives import ENERGY
 
 if TYPE_CHECKING:
     from clso.config import RunConfig
     from clso.evaluation.evaluator import Evaluator
-    from clso.objectives import Objectives
+    from clso.space.objectives import Objectives
 
-__all__ = ["RayWorkplace"]
+__all__ = ["RayBackend"]
 
 _SHUTDOWN_S = 20.0
 _GONE_S = 15.0  # without an answer from the head node; Ray itself waits for a minute and then ends this process
-_KNOCK_S = 2.0
+_PROBE_TIMEOUT_S = 2.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning about the next release's GPU environment
 }
 
 
-class RayWorkplace(Workplace):
+class RayBackend(ExecutionBackend):
     """A Ray with room for the workers. `close` ends a private one, and leaves a shared one.
 
     Attributes:
@@ -122,7 +123,7 @@ class RayWorkplace(Workplace):
         self._raylet.check()
         host, _, port = self._address.rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S).close()
             self._silent_since_s = None
         except OSError as error:
             now_s = time.monotonic()
@@ -141,7 +142,7 @@ class RayWorkplace(Workplace):
         self._raylet.close()
         thread = threading.Thread(target=ray.shutdown, name="clso-ray-shutdown", daemon=True)
         thread.start()
-        thread.join(_SHUTDOWN_S if self._silent_since_s is None else _KNOCK_S)
+        thread.join(_SHUTDOWN_S if self._silent_since_s is None else _PROBE_TIMEOUT_S)
         if self.is_private:
             self._folder.close(keep=self.keeps_logs)
 
@@ -223,7 +224,7 @@ def _join(address: str) -> Any:
     with _environment(_QUIET), _on_loopback() if is_loopback else nullcontext():
         try:
             if address != "auto":  # Ray itself would try for minutes
-                socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+                socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S).close()
             import ray
 
             _require_unconnected(ray)

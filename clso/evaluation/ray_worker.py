@@ -15,13 +15,13 @@ from typing import Any
 
 import ray
 
+from clso.energy.usage import Report, Usage
 from clso.evaluation.evaluator import measure, rungs
-from clso.evaluation.results import Status
-from clso.evaluation.usage import Report, Usage
 from clso.space import Genome
+from clso.space.results import Status
 from clso.threads import wait_passively
 
-__all__ = ["Order", "Ready", "Worker", "card_units", "host_unit", "thread_counts"]
+__all__ = ["Worker", "WorkerReady", "WorkerSpec", "card_units", "host_unit", "thread_counts"]
 
 Row = tuple[tuple[float, ...], Status, int, str | None]
 """An evaluation on its way: the driver knows its genome and rung."""
@@ -30,7 +30,7 @@ _ROLL_S = 1.0  # between two readings of a worker's energy: a counter's own reso
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerSpec:
     """What a worker is built from. `corpus` are `clso.data.shared.CorpusParts`, where the space reads one."""
 
     config: dict[str, Any]
@@ -40,7 +40,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Ready:
+class WorkerReady:
     """A worker says that it can work, and who it is."""
 
     pid: int
@@ -51,35 +51,35 @@ class Ready:
 class Worker:
     """Lives in a process of its own. `ready` builds everything; `evaluate` is called one batch after the other."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: WorkerSpec) -> None:
         wait_passively()  # a cluster that was joined has not inherited it
         self._order = order
 
-    def ready(self) -> Ready:
+    def ready(self) -> WorkerReady:
         """Build the space, its library and the objective. Raises what the driver would raise, too."""
         from clso import plugins
         from clso.config import RunConfig
-        from clso.device import settle_cpu
+        from clso.device import warm_up_cpu
         from clso.energy import open_meter
-        from clso.objectives import ENERGY, Objectives
-        from clso.run import build_space
+        from clso.space.build import build_space
+        from clso.space.objectives import ENERGY, Objectives
 
         set_threads(self._order.threads)
         config = RunConfig(**self._order.config)
         device = self._order.device
         if device == "cpu":
-            settle_cpu()
+            warm_up_cpu()
         self._account = _Account(config.energy, device)
         parts = self._order.corpus
         corpus = None if parts is None else parts.corpus(ray.get)
         plugin = plugins.load("search_spaces", config.space)
-        with plugin.blamed("be prepared by a worker"):
+        with plugin.as_plugin_error("be prepared by a worker"):
             space = build_space(plugin, config, device, corpus=corpus)
             space.prepare()
             meter = open_meter(config.energy if ENERGY in config.objective else "null", device)
             self._objective = Objectives.of(config, space, meter).complete(space.objective())
             fidelities = rungs(self._objective)
-        return Ready(os.getpid(), ray.get_runtime_context().get_node_id(), fidelities)
+        return WorkerReady(os.getpid(), ray.get_runtime_context().get_node_id(), fidelities)
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> tuple[list[Row], Report]:
         """Measure a batch: for each genome what `Evaluation` says of it, and what was spent since birth."""

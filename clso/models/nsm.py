@@ -9,8 +9,7 @@ from torch import Tensor
 
 from clso.errors import ConfigError
 from clso.models.layers import Layer, ResidualBlock
-from clso.models.nsm_gate import GATES, GateKind
-from clso.models.nsm_mixer import Passage, StateMixer
+from clso.models.nsm_mixer import GATES, GateKind, Passage, StateMixer
 from clso.models.sequence import SequenceConfig, StackedModel
 
 __all__ = ["NSMConfig", "SimpleNSM"]

@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
-from clso.models.nsm_gate import Gate, GateKind
-from clso.models.nsm_router import attention, top_weights
 
-__all__ = ["Passage", "StateMixer"]
+__all__ = ["GATES", "Gate", "GateKind", "Passage", "StateMixer", "attend", "attention", "top_weights"]
+
+_MAX_EXPONENT = 30.0
+_TINY = 1e-20  # keeps the weights finite where every importance is zero
+
+
+def attend(scores: Tensor, importance: Tensor) -> Tensor:
+    """Weights importance_s exp(score_s) / sum over s, along the last dimension: (..., S) and (S,) -> (..., S).
+
+    Importance one everywhere is softmax. A target of importance zero gets nothing and changes no other weight, and still has
+    a gradient to grow by; that is what pruning and allocation rest on, and why it is no log-importance in a softmax.
+    """
+    peak = scores.detach().masked_fill(importance <= 0, -torch.inf).amax(dim=-1, keepdim=True)
+    weights = importance * torch.exp((scores - peak).clamp_max(_MAX_EXPONENT))  # only what is off can be above the peak
+    return weights / weights.sum(dim=-1, keepdim=True).clamp_min(_TINY)
+
+
+def attention(importance: Tensor) -> Callable[[Tensor], Tensor]:
+    """`attend` for many scores of one importance (S,): where all of it is positive, in the two operators of a softmax."""
+    if bool((importance > 0).all()):
+        offset = importance.log()
+        return lambda scores: torch.softmax(scores + offset, dim=-1)
+    return partial(attend, importance=importance)
+
+
+def top_weights(weights: Tensor, top_k: int) -> Tensor:
+    """Weights (..., S) where, for top_k > 0, only the `top_k` heaviest are left, which share all of the weight."""
+    if not 0 < top_k < weights.shape[-1]:
+        return weights
+    heaviest, index = weights.topk(top_k, dim=-1)
+    heaviest = heaviest / heaviest.sum(dim=-1, keepdim=True).clamp_min(_TINY)
+    return torch.zeros_like(weights).scatter(-1, index, heaviest)
+
+
+GateKind = Literal["gru", "lstm"]
+GATES: tuple[GateKind, ...] = ("gru", "lstm")
+
+
+class Gate(nn.Module):
+    """One cell for all states. A state is (..., width): d_model wide, and as much again for the LSTM's cell."""
+
+    def __init__(self, kind: GateKind, d_input: int, d_model: int) -> None:
+        super().__init__()
+        self.d_input, self.d_model = d_input, d_model
+        self.cell: nn.GRUCell | nn.LSTMCell
+        self.cell = (nn.GRUCell if kind == "gru" else nn.LSTMCell)(d_input, d_model)
+        self.width = d_model if kind == "gru" else 2 * d_model
+
+    def forward(self, told: Tensor, state: Tensor) -> Tensor:
+        """New states (..., width) from what each is told (..., d_input) and what it was."""
+        rows, old = told.flatten(0, -2), state.flatten(0, -2)
+        if isinstance(self.cell, nn.GRUCell):
+            new: Tensor = self.cell(rows, old)
+        else:
+            hidden, cell = old.chunk(2, dim=-1)
+            new = torch.cat(self.cell(rows, (hidden.contiguous(), cell.contiguous())), dim=-1)
+        return new.view_as(state)
+
+    def shown(self, state: Tensor) -> Tensor:
+        """The part of a state that others see: (..., width) -> (..., d_model)."""
+        return state[..., : self.d_model]
+
+    def flops(self, n_states: int) -> int:
+        n_gates = 3 if isinstance(self.cell, nn.GRUCell) else 4
+        return 2 * n_gates * self.d_model * (self.d_input + self.d_model) * n_states
 
 
 class Passage(NamedTuple):
@@ -41,7 +105,7 @@ class StateMixer(Layer):
     Time is linear in T: T/c steps in Python, each of a few matrix products. What is carried from chunk to chunk is S states
     and the last c tokens; the read-out, done for all chunks at once, holds the states that each chunk found, T S / c vectors.
     States that gates update block by block beside a window of tokens are also those of Block-Recurrent Transformers (Hutchins
-    et al. 2022, arXiv 2203.07852). Each state's learned importance weighs it in all three attentions (`nsm_router.attend`).
+    et al. 2022, arXiv 2203.07852). Each state's learned importance weighs it in all three attentions (`attend`).
     """
 
     def __init__(

@@ -1,30 +1,32 @@
 """Models on disk: a folder that `transformers` reads, and beside it what a model has that GPT-2 has not.
 
 A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json` (its numbers) and
-`pointer.safetensors` (rarity, projection). A SimpleNSM has a `config.json` of its own kind (`clso.models.store_nsm`).
+`pointer.safetensors` (rarity, projection). A SimpleNSM has a `config.json` of its own kind.
 What kind of model a folder holds is told by what is in it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
 from clso.errors import ClsoError, RunFolderError
-from clso.files import read_regular
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import load_hf, save_hf
-from clso.models.nsm import SimpleNSM
+from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
-from clso.models.store_nsm import holds_nsm, load_nsm, save_nsm
 from clso.models.tensors import write_tensors
-from clso.parsing import parse_json
 
 __all__ = ["load_model", "save_model"]
 
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _NUMBERS, _TENSORS = "pointer.json", "pointer.safetensors"
 
 
@@ -42,7 +44,7 @@ def save_model(model: LanguageModel, folder: Path) -> None:
     elif isinstance(model, (GPT2, SimpleNSM)):
         for name in (_NUMBERS, _TENSORS):
             (folder / name).unlink(missing_ok=True)
-        save_nsm(model, folder) if isinstance(model, SimpleNSM) else save_hf(model, folder)
+        _save_nsm(model, folder) if isinstance(model, SimpleNSM) else save_hf(model, folder)
     else:
         raise RunFolderError(
             "a model that is written is a GPT2, a PointerGPT2 or a SimpleNSM", got=type(model).__name__
@@ -51,8 +53,8 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 
 def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     """The model in `folder`, float32. Raises `RunFolderError` where it is missing or damaged."""
-    if holds_nsm(folder):
-        return load_nsm(folder, device=device)
+    if _holds_nsm(folder):
+        return _load_nsm(folder, device=device)
     lm = load_hf(folder, device=device)
     if not any((folder / name).exists() for name in (_NUMBERS, _TENSORS)):
         return lm
@@ -72,6 +74,40 @@ def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     ) as error:
         raise RunFolderError(
             f"{folder} holds a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Name a folder that a finished run wrote.",
+        ) from error
+    return model.to(device).eval()
+
+
+def _save_nsm(model: SimpleNSM, folder: Path) -> None:
+    """Write `model`; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_tensors(tensors, folder / _WEIGHTS)
+    (folder / _CONFIG).write_text(json.dumps({"model_type": model.name, **asdict(model.config)}, indent=2) + "\n")
+
+
+def _holds_nsm(folder: Path) -> bool:
+    """Whether `folder` says that its model is a SimpleNSM."""
+    try:
+        found = parse_json(read_regular(folder / _CONFIG))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("model_type") == SimpleNSM.name
+
+
+def _load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
+    """What `_save_nsm` wrote. Raises `RunFolderError` where it is missing or damaged."""
+    try:
+        values = parse_json(read_regular(folder / _CONFIG))
+        del values["model_type"]
+        with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
+            model = SimpleNSM(NSMConfig(**values))
+        model.load_state_dict(load_file(folder / _WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ClsoError) as error:
+        raise RunFolderError(
+            f"{folder} holds a SimpleNSM ({_CONFIG} and {_WEIGHTS})",
             got=f"{type(error).__name__}: {error}",
             remedy="Name a folder that a finished run wrote.",
         ) from error

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from clso.files import atomic_file, open_regular
+from clso.disk.files import atomic_file, open_regular
 
 __all__ = ["load_checked", "write_checked", "write_tensors"]
 

@@ -18,7 +18,7 @@ from clso.profiling.measure import Row
 from clso.profiling.run import Profile
 from clso.profiling.settings import ProfileSettings
 from clso.profiling.table import to_csv
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
 
 __all__ = ["read_profile", "write_profile", "write_rows"]
 

@@ -32,7 +32,7 @@ class ProfiledModel:
     def config(self) -> Any:
         """The class's `Config`: one model for all lengths, so it has positions for the longest."""
         s = self.settings
-        with self.plugin.blamed("be configured"):
+        with self.plugin.as_plugin_error("be configured"):
             return self.plugin.value.Config(
                 vocab_size=s.vocab_size,
                 d_model=self.d_model,
@@ -45,7 +45,7 @@ class ProfiledModel:
     def build(self) -> nn.Module:
         """The initialised model on the CPU, in float32; equal settings give equal weights."""
         config = self.config()
-        with self.plugin.blamed("be built"), torch.random.fork_rng(devices=[]):
+        with self.plugin.as_plugin_error("be built"), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             model: nn.Module = self.plugin.value(config)
             initialise = getattr(model, "init_weights", None)

@@ -12,13 +12,13 @@ import torch
 
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
-from clso.manifest import describe_device, describe_software
 from clso.profiling.measure import Row, Subject, measure
 from clso.profiling.memory import resolve_budget
 from clso.profiling.models import ProfiledModel, find_models
 from clso.profiling.scaling import Exponent, fit_all
 from clso.profiling.settings import ProfileSettings
 from clso.profiling.watch import Watch
+from clso.run.manifest import describe_device, describe_software
 
 __all__ = ["Profile", "run_profile"]
 

@@ -11,8 +11,8 @@ from clso.baseline import Baseline, BaselineJob
 from clso.config import RunConfig
 from clso.data import Corpus
 from clso.energy import EnergyMeter
-from clso.language import SpaceContext
-from clso.ledger import Ledger
+from clso.energy.ledger import Ledger
+from clso.space.context import SpaceContext
 
 __all__ = ["baseline_row", "make_job"]
 

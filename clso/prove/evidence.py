@@ -19,7 +19,7 @@ import tomli_w
 from clso.config import RunConfig
 from clso.errors import RunFolderError
 from clso.prove.config import ProveConfig
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
 
 __all__ = ["Evidence"]
 

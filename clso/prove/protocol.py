@@ -25,8 +25,6 @@ from clso.data import Corpus, load_corpus
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter, self_test
 from clso.errors import ClsoError, ConfigError, EvaluationError
-from clso.language import LanguageModelSpace
-from clso.manifest import describe_device, describe_software
 from clso.prove.config import ProveConfig
 from clso.prove.controls import baseline_row, make_job
 from clso.prove.evidence import Evidence
@@ -35,6 +33,8 @@ from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model, losse
 from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
+from clso.run.manifest import describe_device, describe_software
+from clso.space.language import LanguageModelSpace
 
 __all__ = ["ARMS", "prove"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clso.compare import CRITERIA
 from clso.config import RunConfig
 from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
 from clso.prove.verdict import OPPONENTS, cost_key, make_verdict
+from clso.run.compare import CRITERIA
 
 __all__ = ["headline_table", "report_text", "rewrite_report", "write_report"]
 

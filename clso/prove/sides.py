@@ -16,11 +16,12 @@ from clso.config import RunConfig
 from clso.data import SPLITS, Corpus
 from clso.data.corpus import Tokens
 from clso.errors import DataError
-from clso.language import token_blocks
 from clso.models.gpt2 import text_loss
 from clso.models.store import load_model
 from clso.prove.windows import Arm
-from clso.run import Trained, load_plugins, train_on
+from clso.run import Trained, train_on
+from clso.space.build import load_plugins
+from clso.space.language import token_blocks
 
 __all__ = ["ClsoSide", "HostCorpus", "adamw_arm", "adamw_model", "losses_from_disk"]
 

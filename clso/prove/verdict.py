@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clso.compare import CRITERIA, measured
 from clso.config import RunConfig
 from clso.energy.window import sum_optional
 from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
 from clso.prove.statistics import Matrix, interval_of_ratio, median_run, paired_tests
 from clso.prove.sweep import best_within
+from clso.run.compare import CRITERIA, measured
 
 __all__ = ["OPPONENTS", "cost_key", "make_verdict", "points_of", "targets"]
 

@@ -9,9 +9,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from clso.ranks import rank_correlation
 from clso.report.reading import RunData
 from clso.report.style import GREY, OWN, ROUND, RULE, TEST, Margins, add_axes, new_figure
+from clso.screening.ranks import rank_correlation
 
 __all__ = ["draw_audits"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clso.errors import RunFolderError
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
 
 __all__ = ["Entry", "finite", "read_baseline", "read_entry", "text_of", "with_distinct_names"]
 

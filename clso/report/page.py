@@ -8,10 +8,10 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from clso.compare import compare_runs
 from clso.report.cost import joules, seconds
 from clso.report.front import Front
 from clso.report.reading import RunData
+from clso.run.compare import compare_runs
 
 __all__ = ["write_page"]
 

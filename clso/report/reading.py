@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from clso.config import RunConfig
 from clso.errors import ConfigError, RunFolderError
-from clso.records import RunFolder
 from clso.report.entries import Entry, finite, read_baseline, read_entry, text_of, with_distinct_names
 from clso.report.front import Front, read_front
 from clso.report.traced import States, read_states
-from clso.schema import check_row
+from clso.run.folder import RunFolder
+from clso.run.schema import check_row
 
 __all__ = ["Audits", "RunData", "read_run"]
 

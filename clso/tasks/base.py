@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from clso import plugins
 from clso.errors import ConfigError, DataError
-from clso.options import NoOptions, make_options
+from clso.space.options import NoOptions, make_options
 
 __all__ = ["PADDING", "SPLITS", "Examples", "ShuffledLabels", "Task", "load_task", "pad", "row_keys"]
 
@@ -165,7 +165,7 @@ def load_task(name: str, options: Mapping[str, Any] | None = None, seed: int = 0
     """
     plugin = plugins.load("tasks", name)
     kind: type[Task] = plugin.subclass_of(Task)
-    with plugin.blamed("be built"):
+    with plugin.as_plugin_error("be built"):
         return kind(make_options(kind.Options, options or {}, of="this task"), seed)
 
 

@@ -20,10 +20,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from clso import plugins
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
 from clso.errors import ClsoError, ConfigError, RunFolderError
-from clso.files import read_regular
 from clso.models.tensors import write_tensors
-from clso.parsing import parse_json
 from clso.tasks.base import Task
 
 __all__ = ["build_model", "load_model", "model_options", "n_parameters", "save_model"]
@@ -50,7 +50,7 @@ def build_model(name: str, task: Task, sizes: Mapping[str, Any], *, seed: int = 
 
 def model_options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     """`KEY=VALUE` texts as fields of a family's `Config`. Raises `ConfigError`."""
-    from clso.options import parse_options
+    from clso.space.options import parse_options
 
     for pair in pairs:
         if pair.partition("=")[0].strip() in _OF_THE_TASK:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from clso.errors import ConfigError
-from clso.evaluation.functions import measure_batch
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.functions import measure_batch
+from clso.space.results import Evaluation
 from clso.tasks.base import Task
 from clso.tasks.scoring import Score, score
 

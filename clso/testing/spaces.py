@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from clso.encoding import Encoder
 from clso.engine import Engine, EngineConfig
 from clso.errors import GenomeError
-from clso.evaluation.results import Evaluation
+from clso.screening.encoding import Encoder
 from clso.space import Genome, Objective, SearchSpace
+from clso.space.results import Evaluation
 from clso.testing.properties import feasible, for_all, genomes, random_states, untouched_randomness
 
 __all__ = ["SpaceConformance"]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from clso.encoding import Encoder
+from clso.screening.encoding import Encoder
 from clso.testing.properties import for_all, random_states, untouched_randomness
 
 __all__ = ["SurrogateConformance"]

@@ -14,21 +14,22 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.adamw import AdamW
-from baselines.adamw_batches import IGNORED, block_starts, scoring_blocks
-from baselines.adamw_loss import summed_loss
-from baselines.adamw_settings import AdamWSettings, learning_rates
-from baselines.adamw_trainer import Trainer
 from clso.baseline import BaselineJob, run_baseline
+from clso.baselines.adamw.baseline import AdamW
+from clso.baselines.adamw.batches import IGNORED, block_starts, scoring_blocks
+from clso.baselines.adamw.loss import summed_loss
+from clso.baselines.adamw.settings import AdamWSettings, learning_rates
+from clso.baselines.adamw.trainer import Trainer
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.energy import EnergyMeter
 from clso.energy.counter import CounterBackend, CounterLimits
+from clso.energy.ledger import Ledger
 from clso.errors import ConfigError, DataError, EvaluationError
-from clso.language import SpaceContext, token_blocks
-from clso.ledger import Ledger
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.hf import load_hf
+from clso.space.context import SpaceContext
+from clso.space.language import token_blocks
 
 SIZES = GPT2Config(vocab_size=37, n_positions=16, d_model=16, n_layers=1, n_heads=2)
 

@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 
-from baselines.adamw import AdamW
-from baselines.adamw_settings import AdamWSettings
-from baselines.adamw_timed import TimedAdamW
-from baselines.adamw_trainer import Trainer
-from baselines.ngram import NGram
 from clso.baseline import BaselineJob, TrainingPlan
+from clso.baselines.adamw.baseline import AdamW
+from clso.baselines.adamw.settings import AdamWSettings
+from clso.baselines.adamw.timed import TimedAdamW
+from clso.baselines.adamw.trainer import Trainer
+from clso.baselines.ngram import NGram
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.energy import open_meter
+from clso.energy.ledger import Ledger
 from clso.errors import ConfigError
-from clso.language import SpaceContext, token_blocks
-from clso.ledger import Ledger
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
+from clso.space.context import SpaceContext
+from clso.space.language import token_blocks
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from baselines import kneser_ney
-from baselines.kneser_ney import Discount, KneserNey
+from clso.baselines import kneser_ney
+from clso.baselines.kneser_ney import Discount, KneserNey
 from clso.errors import ConfigError, DataError
 
 V = 7

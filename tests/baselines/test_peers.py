@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.linformer import SlotAttention
-from baselines.lstm import LSTM
-from baselines.mamba import Mamba, MambaConfig
-from baselines.performer import FavorAttention
-from baselines.rwkv import RWKV, wkv
-from baselines.transformer import Transformer
 from clso import plugins
+from clso.baselines.linformer import SlotAttention
+from clso.baselines.lstm import LSTM
+from clso.baselines.mamba import Mamba, MambaConfig
+from clso.baselines.performer import FavorAttention
+from clso.baselines.rwkv import RWKV, wkv
+from clso.baselines.transformer import Transformer
 from clso.models.layers import CausalAttention, init_weights
 from clso.models.sequence import SequenceConfig
 

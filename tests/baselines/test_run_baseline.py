@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.kneser_ney import KneserNey
 from clso.baseline import run_baseline
+from clso.baselines.kneser_ney import KneserNey
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.errors import ConfigError, PluginError
-from clso.language import token_blocks
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
+from clso.space.language import token_blocks
 
 ALWAYS = {"baseline", "best", "energy_j", "energy_reason", "time_s", "cpu_time_s", "seed"}
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from clso.baseline import run_baseline
 from clso.cli import cli
-from clso.compare import compare_runs
 from clso.config import RunConfig
 from clso.errors import ConfigError, EvaluationError, PluginError
+from clso.run.compare import compare_runs
 from clso.tasks.base import load_task
 from clso.tasks.models import load_model
 from clso.tasks.scoring import score

@@ -11,7 +11,7 @@ import pytest
 
 from clso.config import RunConfig
 from clso.run import evolve
-from clso.search import Interrupted, Listener, Search
+from clso.search.generations import Interrupted, Listener, Search
 
 NK = ["--space", "nk", "--option", "n=12", "--option", "k=2", "--gens", "6", "--pop", "8", "--energy", "null"]
 

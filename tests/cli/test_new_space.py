@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clso.new_space import render
+from clso.cli.scaffold import render
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -18,7 +18,7 @@ from clso.cli.output import Forgiving, echo, plain
 QUICK = ("--space", "nk", "--gens", "2", "--pop", "8", "--surrogate", "none", "--energy", "null", "--device", "cpu")
 NOISY = """
 import os
-from clso.evaluation.results import Evaluation
+from clso.space.results import Evaluation
 from clso.space import Gene, SearchSpace
 
 print("imported")

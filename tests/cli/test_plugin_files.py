@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 MINE = """
-from clso.evaluation.results import Evaluation
+from clso.space.results import Evaluation
 from clso.space import Gene, SearchSpace
 from surrogates.linear import ridge
 
@@ -56,7 +56,7 @@ def stopped(clso: Any, mine: Path, tmp_path: Path) -> Path:
     """A run of the file, stopped half-way."""
     from clso.config import RunConfig
     from clso.run import evolve
-    from clso.search import Interrupted
+    from clso.search.generations import Interrupted
 
     config = RunConfig(gens=8, pop=8, space="./my_space.py:MySpace", surrogate="none", device="cpu", energy="null")
     asked: list[int] = []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clso.data.tokenfile import map_tokens, write_tokens
 from clso.data.tokenizers import token_dtype
-from clso.files import check_file
+from clso.disk.files import check_file
 
 
 @given(st.lists(st.lists(st.integers(0, 70_000), max_size=20), min_size=1, max_size=5))

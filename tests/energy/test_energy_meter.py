@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from clso.energy.backend import describe
+from clso.energy.backend import NullBackend, describe
 from clso.energy.counter import CounterLimits
 from clso.energy.cpu_time import CpuTime, read_cpu_time
 from clso.energy.meter import EnergyMeter
-from clso.energy.null import NullBackend
 from clso.energy.replay import ReplayClock, ReplayPower, replay_counter
 from clso.errors import EnergyError
 

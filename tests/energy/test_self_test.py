@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from clso.energy import self_test
+from clso.energy.backend import NullBackend
 from clso.energy.cards import open_cards
 from clso.energy.counter import CounterLimits
 from clso.energy.meter import EnergyMeter
-from clso.energy.null import NullBackend
 from clso.energy.nvml import NvmlCounter
 from clso.energy.replay import ReplayClock, ReplayPower, replay_counter
 from clso.errors import EnergyError

@@ -10,11 +10,11 @@ import pytest
 from clso.energy import open_meter
 from clso.energy.backend import Backend
 from clso.energy.counter import CounterLimits
+from clso.energy.ledger import Ledger
 from clso.energy.meter import EnergyMeter
 from clso.energy.replay import ReplayClock, ReplayPower, replay_counter
 from clso.energy.window import add_totals, sum_optional, unmeasured
 from clso.errors import EnergyError
-from clso.ledger import Ledger
 
 LIMITS = CounterLimits(resolution_s=0.1, max_w=2000.0)
 STEADY = [(i / 10, 30.0 * i) for i in range(400)]  # 300 W, shown every 0.1 s

@@ -13,8 +13,8 @@ from toys import OneMax, Toy
 from clso.engine import Engine, EngineConfig
 from clso.engine.operators import borrowed_random
 from clso.errors import ConfigError, GenomeError
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.results import Evaluation
 
 
 class EvenSum(Toy):

@@ -11,7 +11,7 @@ from toys import Toy
 
 from clso.engine import Engine, EngineConfig
 from clso.errors import ConfigError, SearchWarning
-from clso.optimizer import Optimizer, minimize
+from clso.search.optimizer import Optimizer, minimize
 from clso.space import Genome
 
 

@@ -7,11 +7,11 @@ from math import comb
 
 import pytest
 
-from clso.choices import Choices
 from clso.engine import Engine, EngineConfig
 from clso.engine.operators import Individual, jump, make_toolbox, mutate, select, uniform_crossover
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.choices import Choices
+from clso.space.results import Evaluation
 
 
 def test_tournament_draws_as_order_statistics_say() -> None:

@@ -11,7 +11,7 @@ from toys_pareto import Lotz
 
 from clso.engine import EngineConfig, ParetoEngine, crowded_order
 from clso.errors import EvaluationError
-from clso.evaluation.results import Evaluation
+from clso.space.results import Evaluation
 
 FREE = (math.inf, math.inf)
 

@@ -11,8 +11,8 @@ from toys import Toy
 from toys_pareto import Lotz
 
 from clso.engine import Engine, EngineConfig, ParetoEngine
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.results import Evaluation
 
 RUGGED = Toy([2, 3, 4, 5] * 4, lambda g: float(sum((7 * a + 3 * i) % 5 for i, a in enumerate(g))))
 SMALL = Toy([3] * 6, lambda g: float(sum(g)))

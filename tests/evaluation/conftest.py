@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from ray_runs import TESTS, Log
 
-from clso import run
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator
-from clso.evaluation.ray_session import RayWorkplace
-from clso.objectives import Objectives
-from clso.run import build_space, load_plugins
-from clso.workers import Workers, Workplace
+from clso.evaluation.ray_session import RayBackend
+from clso.evaluation.workers import Workers
+from clso.evaluation.workplace import ExecutionBackend
+from clso.run import run
+from clso.space.build import build_space, load_plugins
+from clso.space.objectives import Objectives
 
 # Before ray is imported, which would otherwise write a token to the user's home.
 os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "clso-tests" * 7})
@@ -49,32 +50,32 @@ def log(environment: dict[str, str]) -> Log:
 
 
 @pytest.fixture(scope="session")
-def shared_place(environment: dict[str, str]) -> Iterator[RayWorkplace]:
-    place = RayWorkplace(Workers(n=4, object_store_mb=80), "cpu")
+def shared_place(environment: dict[str, str]) -> Iterator[RayBackend]:
+    place = RayBackend(Workers(n=4, object_store_mb=80), "cpu")
     yield place
     place.close()
 
 
 @pytest.fixture
-def place(shared_place: RayWorkplace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RayWorkplace]]:
+def place(shared_place: RayBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RayBackend]]:
     """Sets the workers of the shared Ray, and makes runs use it instead of starting their own."""
     before = shared_place.n, shared_place.workers
 
-    def with_workers(n: int, **settings: Any) -> RayWorkplace:
+    def with_workers(n: int, **settings: Any) -> RayBackend:
         shared_place.n, shared_place.workers = n, replace(before[1], **settings)
         return shared_place
 
     @contextmanager
-    def open_workplace(workers: Workers, device: str) -> Iterator[Workplace]:
-        yield with_workers(workers.n) if workers else Workplace(device)
+    def open_execution(workers: Workers, device: str) -> Iterator[ExecutionBackend]:
+        yield with_workers(workers.n) if workers else ExecutionBackend(device)
 
-    monkeypatch.setattr(run, "open_workplace", open_workplace)
+    monkeypatch.setattr(run, "open_execution", open_execution)
     yield with_workers
     shared_place.n, shared_place.workers = before
 
 
 @pytest.fixture
-def make_evaluator(place: Callable[..., RayWorkplace]) -> Iterator[MakeEvaluator]:
+def make_evaluator(place: Callable[..., RayBackend]) -> Iterator[MakeEvaluator]:
     """An evaluator on the shared Ray: of a space by its name, or of a whole config."""
     made = []
 

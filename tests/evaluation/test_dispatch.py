@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clso.evaluation.dispatch import Dispatcher, Task
-from clso.evaluation.results import Evaluation
 from clso.space import Genome
+from clso.space.results import Evaluation
 
 
 def dispatcher(n_workers: int, *, attempts: int = 3, batch: int | None = None, even: bool = False) -> Dispatcher:

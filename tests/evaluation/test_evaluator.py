@@ -13,9 +13,9 @@ from toys import OneMax
 
 from clso.errors import EvaluationError
 from clso.evaluation.evaluator import LocalEvaluator
-from clso.evaluation.results import Evaluation
-from clso.finish import halve
+from clso.run.finish import successive_halving
 from clso.space import Genome
+from clso.space.results import Evaluation
 
 
 class Rungs:
@@ -65,7 +65,7 @@ def test_halving_measures_fewer_candidates_on_more_tokens() -> None:
     evaluator = LocalEvaluator(objective)
     first = evaluator.evaluate([(i,) for i in range(100)], 0)
     first[7] = Evaluation((7,), 0, (math.nan,))
-    rungs = halve(evaluator, first, finalists=2)
+    rungs = successive_halving(evaluator, first, finalists=2)
     assert [(len(genomes), fidelity) for genomes, fidelity in objective.asked[1:]] == [(32, 1), (8, 2)]
     best_first = sorted((e for e in first if e.ok), key=lambda e: e.value)
     assert [e.genome for e in rungs[0]] == [e.genome for e in best_first[:32]]
@@ -75,9 +75,9 @@ def test_halving_measures_fewer_candidates_on_more_tokens() -> None:
 
 def test_halving_takes_what_there_is() -> None:
     evaluator = LocalEvaluator(Rungs())
-    rungs = halve(evaluator, evaluator.evaluate([(3,), (1,), (2,)], 0), finalists=4)
+    rungs = successive_halving(evaluator, evaluator.evaluate([(3,), (1,), (2,)], 0), finalists=4)
     assert [len(r) for r in rungs] == [3, 3]
-    assert halve(evaluator, [], finalists=4) == [[], []]
+    assert successive_halving(evaluator, [], finalists=4) == [[], []]
 
 
 @given(

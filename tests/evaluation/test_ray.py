@@ -22,8 +22,9 @@ from clso.config import RunConfig
 from clso.device import resolve_device
 from clso.errors import ConfigError, PluginError
 from clso.evaluation.evaluator import LocalEvaluator
-from clso.run import build_space, evolve, load_plugins, resume
-from clso.workers import Workers
+from clso.evaluation.workers import Workers
+from clso.run import evolve, resume
+from clso.space.build import build_space, load_plugins
 
 pytestmark = pytest.mark.ray
 
@@ -119,17 +120,17 @@ def test_a_space_that_a_worker_cannot_build_is_one_line(make_evaluator: Callable
 
 
 def test_a_second_run_with_workers_in_one_process_is_refused(place: Callable[..., Any], tiny: RunConfig) -> None:
-    from clso.evaluation.ray_session import RayWorkplace
+    from clso.evaluation.ray_session import RayBackend
 
     with pytest.raises(ConfigError, match="one run at a time"):
-        RayWorkplace(Workers(n=1), "cpu")
+        RayBackend(Workers(n=1), "cpu")
 
 
 def test_without_workers_ray_is_not_imported(tiny: RunConfig, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none").to_toml())
     code = (
-        "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run import evolve; "
+        "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run.run import evolve; "
         "evolve(RunConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2])); assert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=HANG_S)

@@ -12,8 +12,8 @@ import pytest
 from ray_runs import TESTS, Log, faulty, outcome, start
 from waiting import HANG_S, wait_for
 
+from clso.evaluation.workers import Workers
 from clso.run import evolve, resume
-from clso.workers import Workers
 
 pytestmark = pytest.mark.ray
 

@@ -21,11 +21,12 @@ from clso.config import RunConfig
 from clso.errors import EvaluationError
 from clso.evaluation import raylet
 from clso.evaluation.evaluator import Evaluator
-from clso.evaluation.results import Evaluation
-from clso.run import build_space, evolve, load_plugins, resume
-from clso.search import Interrupted, Listener, Search
+from clso.evaluation.workers import Workers
+from clso.run import evolve, resume
+from clso.search.generations import Interrupted, Listener, Search
 from clso.space import Genome
-from clso.workers import Workers
+from clso.space.build import build_space, load_plugins
+from clso.space.results import Evaluation
 
 pytestmark = pytest.mark.ray
 

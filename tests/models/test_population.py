@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from clso.data import load_corpus
-from clso.language import LanguageModelObjective, SpaceContext, token_blocks
 from clso.models import population
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.population import PopulationGPT2
 from clso.models.tables import BankedTables
+from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space import Genome
-from search_spaces.gpt2 import GPT2Space
+from clso.space.context import SpaceContext
+from clso.space.language import LanguageModelObjective, token_blocks
 
 SMALL = {"n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 32}
 GROWN = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}

@@ -16,12 +16,12 @@ import pytest
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.energy import EnergyMeter
-from clso.energy.null import NullBackend
+from clso.energy.backend import NullBackend
 from clso.errors import ConfigError, DataError, RunFolderError
 from clso.prove import ProveConfig, prove
 from clso.prove.sides import HostCorpus
-from clso.records import RunFolder
 from clso.run import evolve, resume
+from clso.run.folder import RunFolder
 
 from .conftest import Proof
 from .steady import WATTS, SteadySource

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clso.config import RunConfig
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
 
 NO_RAPL = "RAPL cannot be read (no /sys/class/powercap)"
 

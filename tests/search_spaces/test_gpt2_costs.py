@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from clso.crystals import Zero
-from clso.crystals.grown.layout import Layout, rotation
 from clso.data import load_corpus
 from clso.errors import ConfigError
-from clso.language import SpaceContext
+from clso.grown.layout import Layout, rotation
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.store import save_model
+from clso.search_spaces.gpt2.genes import GAINS, MLPS, default_genome
+from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space import Genome
-from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_genes import GAINS, MLPS, hand_set
+from clso.space.context import SpaceContext
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 48, "n_heads": 2, "n_positions": 32}
 
@@ -46,7 +46,7 @@ def check(costs: dict[str, float], n_params: int, flops: int) -> None:
 
 
 def switched(*, context: bool, copy: bool, mlp: int, salience: bool = True) -> Genome:
-    genome = list(hand_set(mlp=True))
+    genome = list(default_genome(mlp=True))
     names = list(GAINS)
     if not context:
         genome[2 + names.index("context.gain")] = GAINS["context.gain"].index(0.0)
@@ -180,7 +180,7 @@ def test_switching_parts_off_saves(grown: GPT2Space) -> None:
     # Without the MLP's genes: the same model.
     plain = make_space(Path(), library="grown")
     plain.__dict__["config"] = grown.config
-    assert plain.costs(hand_set()) == grown.costs(hand_set(mlp=True))
+    assert plain.costs(default_genome()) == grown.costs(default_genome(mlp=True))
 
 
 def test_a_random_genome_costs_its_crystals(random_space: GPT2Space) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from baselines.kneser_ney import KneserNey
+from clso.baselines.kneser_ney import KneserNey
 from clso.data import load_corpus
-from clso.language import SpaceContext
 from clso.models.gpt2 import text_loss
-from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_genes import GAINS, hand_set
+from clso.search_spaces.gpt2.genes import GAINS, default_genome
+from clso.search_spaces.gpt2.space import GPT2Space
+from clso.space.context import SpaceContext
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +33,20 @@ def _counted(space: GPT2Space, order: int) -> float:
 
 
 def test_a_grown_model_beats_counting(space: GPT2Space) -> None:
-    grown = text_loss(space.final_model(hand_set()), space.blocks("test"))
+    grown = text_loss(space.final_model(default_genome()), space.blocks("test"))
     assert grown < _counted(space, 1) - 1.0, "no wide margin over the unigram"
     assert grown <= _counted(space, 2), "worse than the Kneser-Ney bigram that it was grown from"
 
 
 @pytest.mark.parametrize("off", ["context.gain", "copy.gain"])
 def test_each_head_earns_its_place(space: GPT2Space, off: str) -> None:
-    genome = list(hand_set())
+    genome = list(default_genome())
     genome[2 + list(GAINS).index(off)] = GAINS[off].index(0.0)
-    with_head, without = space.losses([hand_set(), tuple(genome)], space.blocks("valid")).tolist()
+    with_head, without = space.losses([default_genome(), tuple(genome)], space.blocks("valid")).tolist()
     assert with_head < without
 
 
 def test_the_exported_weights_are_the_searched_ones(space: GPT2Space) -> None:
     blocks = space.blocks("valid", 2048)
-    batched = space.losses([hand_set()], blocks).item()
-    assert text_loss(space.model(hand_set()), blocks) == pytest.approx(batched, abs=1e-4)
+    batched = space.losses([default_genome()], blocks).item()
+    assert text_loss(space.model(default_genome()), blocks) == pytest.approx(batched, abs=1e-4)

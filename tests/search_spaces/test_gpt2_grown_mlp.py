@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from clso.crystals.grown.context import fit_map
 from clso.data import load_corpus
-from clso.language import SpaceContext
+from clso.grown.context import fit_map
 from clso.models.gpt2 import text_loss
-from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_genes import GAINS, MLP_GAINS, MLPS, hand_set
-from search_spaces.gpt2_grown import GrownWeights
+from clso.search_spaces.gpt2.genes import GAINS, MLP_GAINS, MLPS, default_genome
+from clso.search_spaces.gpt2.grown import GrownWeights
+from clso.search_spaces.gpt2.space import GPT2Space
+from clso.space.context import SpaceContext
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
 MLP = 2 + len(GAINS)
@@ -54,8 +54,10 @@ def test_company_does_not_change_a_bit(space: GPT2Space) -> None:
 
 def test_units_are_only_computed_for_those_who_have_them(space: GPT2Space) -> None:
     source = space.source
-    assert source.population([hand_set(mlp=True)] * 2).units is None  # type: ignore[attr-defined]
-    units = source.population([hand_set(mlp=True), with_mlp(hand_set(mlp=True), 1), hand_set(mlp=True)]).units  # type: ignore[attr-defined]
+    assert source.population([default_genome(mlp=True)] * 2).units is None  # type: ignore[attr-defined]
+    units = source.population(
+        [default_genome(mlp=True), with_mlp(default_genome(mlp=True), 1), default_genome(mlp=True)]
+    ).units  # type: ignore[attr-defined]
     assert units.members.tolist() == [1]
     assert units.fc.shape == (1, MLPS[1][1], 32)
 
@@ -65,7 +67,7 @@ def test_the_units_add_what_was_fitted(space: GPT2Space, mlp: int) -> None:
     """With the context head off, the code that the units read is the token's own, so that all is known exactly."""
     source = space.source
     assert isinstance(source, GrownWeights)
-    off = (*hand_set(mlp=True)[:2], GAINS["context.gain"].index(0.0), *hand_set(mlp=True)[3:])
+    off = (*default_genome(mlp=True)[:2], GAINS["context.gain"].index(0.0), *default_genome(mlp=True)[3:])
     tokens = space.blocks("valid", 128)[:, :-1]
     crystals = source.crystals
     hidden = source.population([off, with_mlp(off, mlp)]).hidden(tokens) @ source.rotation
@@ -100,7 +102,7 @@ def test_the_price_of_the_mean_is_ordinary_least_squares_at_one() -> None:
 
 
 def test_genes_and_hand_set_genome_belong_together(space: GPT2Space) -> None:
-    described = space.source.decode(space.validate(hand_set(mlp=True)))
+    described = space.source.decode(space.validate(default_genome(mlp=True)))
     assert described["mlp"] == "off"
     assert [g.name for g in space.genes][-2:] == ["mlp", "mlp.gain"]
     for gene, features in zip(space.genes, space.descriptors(), strict=True):

@@ -13,15 +13,15 @@ import torch
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.errors import ConfigError, RunFolderError
-from clso.language import SpaceContext
 from clso.models.gpt2 import text_loss
 from clso.models.pointer import PointerGPT2
 from clso.models.store import load_model
 from clso.plugins import load
 from clso.run import evolve
-from clso.winner import evaluate_run, export_run
-from search_spaces.gpt2_pointer import GPT2PointerSpace
-from search_spaces.gpt2_pointer_genes import LADDERS, hand_set
+from clso.run.finished import evaluate_run, export_run
+from clso.search_spaces.gpt2_pointer.genes import GAIN_VALUES, default_genome
+from clso.search_spaces.gpt2_pointer.space import GPT2PointerSpace
+from clso.space.context import SpaceContext
 
 SIZES: dict[str, Any] = {"n_layers": 1, "d_model": 32, "n_heads": 2, "n_positions": 32}
 
@@ -43,15 +43,15 @@ def space(english_path: Path) -> GPT2PointerSpace:
 
 
 def with_allele(genome: tuple[int, ...], name: str, value: float) -> tuple[int, ...]:
-    at = 2 + list(LADDERS).index(name)
-    return (*genome[:at], LADDERS[name].index(value), *genome[at + 1 :])
+    at = 2 + list(GAIN_VALUES).index(name)
+    return (*genome[:at], GAIN_VALUES[name].index(value), *genome[at + 1 :])
 
 
 def test_the_population_is_the_exported_modules(space: GPT2PointerSpace) -> None:
     blocks = space.blocks("valid", 256)
     rng = random.Random(0)
-    genomes = [hand_set(), *(space.sample(rng) for _ in range(5))]
-    genomes += [(c, k, *hand_set()[2:]) for c in (3, 4) for k in (1, 4)]
+    genomes = [default_genome(), *(space.sample(rng) for _ in range(5))]
+    genomes += [(c, k, *default_genome()[2:]) for c in (3, 4) for k in (1, 4)]
     modules = [text_loss(space.model(g), blocks) for g in genomes]
     assert space.losses(genomes, blocks).tolist() == pytest.approx(modules, abs=2e-4)
 
@@ -76,7 +76,7 @@ def test_pointer_and_context_both_lower_the_loss(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     space = make_space(tmp_path / "names.txt", n_positions=64)
     blocks = space.blocks("valid")
-    population = space.source.population([hand_set(), with_allele(hand_set(), "context.gain", 0.0)])
+    population = space.source.population([default_genome(), with_allele(default_genome(), "context.gain", 0.0)])
     mixed, _ = population.losses(blocks).tolist()
     with_context, without_context = population.lm.losses(blocks).tolist()
     assert mixed < with_context - 0.1
@@ -97,14 +97,14 @@ def test_the_context_heads_add_what_was_fitted(space: GPT2PointerSpace) -> None:
             p.weights() @ read[tokens] @ down @ up
             for p, down, up in zip(part.patterns, part.maps.down, part.maps.up, strict=True)
         )
-        hidden = source.population([(code, context, *hand_set()[2:])]).lm.hidden(tokens).view(*tokens.shape, -1)
+        hidden = source.population([(code, context, *default_genome()[2:])]).lm.hidden(tokens).view(*tokens.shape, -1)
         logical = hidden @ source.rotation
         added = logical[..., source.code_dims(code)] - embedded[tokens]
         assert ((added - gain * f).norm() / (gain * f).norm()).item() < 0.1  # LayerNorm's division is nearly constant
 
 
 def test_the_winner_is_grown_on_all_training_text(space: GPT2PointerSpace) -> None:
-    final, searched = space.final_model(hand_set()), space.model(hand_set())
+    final, searched = space.final_model(default_genome()), space.model(default_genome())
     assert isinstance(final, PointerGPT2)
     assert isinstance(searched, PointerGPT2)
     assert (final.rarity <= searched.rarity).all()
@@ -112,19 +112,19 @@ def test_the_winner_is_grown_on_all_training_text(space: GPT2PointerSpace) -> No
 
 
 def test_genes_and_hand_set_genome_belong_together(space: GPT2PointerSpace) -> None:
-    assert space.validate(hand_set()) == hand_set()
+    assert space.validate(default_genome()) == default_genome()
     descriptors = space.descriptors()
     assert len(descriptors) == len(space.genes)
     for gene, features in zip(space.genes, descriptors, strict=True):
         assert features is None or len(features) == len(gene)
-    assert space.describe(hand_set())["pointer.match"] == "5"
+    assert space.describe(default_genome())["pointer.match"] == "5"
 
 
 def test_one_head_leaves_contexts_of_one_pattern(english_path: Path) -> None:
     space = make_space(english_path, n_heads=1)
     assert len(space.genes[1]) == 1
     blocks = space.blocks("fitness", 256)
-    assert torch.isfinite(space.losses([hand_set()], blocks)).all()
+    assert torch.isfinite(space.losses([default_genome()], blocks)).all()
 
 
 def test_what_cannot_be_grown_is_refused(english_path: Path) -> None:

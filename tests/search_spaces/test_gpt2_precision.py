@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.data import load_corpus
-from clso.language import SpaceContext
 from clso.models.gpt2 import text_loss
 from clso.models.hf import save_hf
-from search_spaces.gpt2 import GPT2Space
+from clso.search_spaces.gpt2.space import GPT2Space
+from clso.space.context import SpaceContext
 
 _TOLERANCE = 1e-5  # nats per token
 _SIZES = {"d32-t32": (32, 32, 4096), "d128-t128": (128, 128, 1024)}

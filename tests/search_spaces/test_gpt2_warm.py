@@ -19,14 +19,14 @@ from clso.config import RunConfig
 from clso.crystals import Svd, Zero
 from clso.data import load_corpus
 from clso.errors import ConfigError, RunFolderError
-from clso.language import SpaceContext
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.hf import load_hf, save_hf
 from clso.models.pointer import SCALARS, PointerGPT2
 from clso.models.store import save_model
 from clso.run import evolve, resume
-from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_pointer import GPT2PointerSpace
+from clso.search_spaces.gpt2.space import GPT2Space
+from clso.search_spaces.gpt2_pointer.space import GPT2PointerSpace
+from clso.space.context import SpaceContext
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 16, "n_heads": 2, "n_positions": 32}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clso.errors import ConfigError
-from search_spaces.maxsat import MaxSat
+from clso.search_spaces.maxsat import MaxSat
 
 
 @pytest.mark.parametrize("seed", range(5))

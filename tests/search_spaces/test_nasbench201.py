@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from clso.errors import ConfigError, DataError, MissingDependencyError
+from clso.search_spaces.nasbench201 import DATASETS, EDGES, OPERATIONS, NASBench201, read_table
 from clso.space import Genome
-from search_spaces.nasbench201 import DATASETS, EDGES, OPERATIONS, NASBench201, read_table
 
 GENOMES = list(itertools.product(range(5), repeat=6))
 

@@ -14,9 +14,9 @@ import pytest
 from clso import plugins
 from clso.config import RunConfig
 from clso.engine import EngineConfig, ParetoEngine
-from clso.evaluation.results import Evaluation
-from clso.objectives import Objectives
-from clso.run import build_space
+from clso.space.build import build_space
+from clso.space.objectives import Objectives
+from clso.space.results import Evaluation
 
 EVALUATIONS, SHARE, SEEDS = 1000, 0.95, range(4)
 """Of 15,625 cells, a sixteenth; the share of the true front's hypervolume that each seed reaches."""

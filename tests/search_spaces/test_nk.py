@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clso.errors import ConfigError
-from search_spaces.nk import NK, ring_minimum
+from clso.search_spaces.nk import NK, ring_minimum
 
 
 @settings(max_examples=60, deadline=None)

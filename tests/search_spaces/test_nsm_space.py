@@ -13,19 +13,19 @@ import torch
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.errors import ConfigError, RunFolderError
-from clso.language import SpaceContext
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
 from clso.models.store import load_model, save_model
 from clso.report.draw import draw_report
 from clso.run import evolve, resume
-from clso.search import Interrupted
+from clso.run.finished import evaluate_run, export_run
+from clso.search.generations import Interrupted
+from clso.search_spaces.nsm.genes import READS
+from clso.search_spaces.nsm.grown import GrownNSM
+from clso.search_spaces.nsm.space import NSMSpace
 from clso.space import Genome
+from clso.space.context import SpaceContext
 from clso.testing import SpaceConformance
-from clso.winner import evaluate_run, export_run
-from search_spaces.nsm import NSMSpace
-from search_spaces.nsm_genes import READS
-from search_spaces.nsm_grown import GrownNSM
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 64}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clso.errors import ConfigError, MissingDependencyError
-from search_spaces.pbo import FUNCTIONS, PBO
+from clso.search_spaces.pbo import FUNCTIONS, PBO
 
 needs_ioh = pytest.mark.skipif(importlib.util.find_spec("ioh") is None, reason="ioh is not installed")
 

@@ -8,11 +8,11 @@ import pytest
 from sklearn.base import clone, is_regressor
 from sklearn.utils.estimator_checks import check_estimator
 
-from clso.encoding import Encoder
-from clso.ranks import rank_correlation
-from surrogates.forest import forest
-from surrogates.gaussian_process import MedianGaussianProcess, gp
-from surrogates.linear import ridge
+from clso.screening.encoding import Encoder
+from clso.screening.ranks import rank_correlation
+from clso.surrogates.forest import forest
+from clso.surrogates.gaussian_process import MedianGaussianProcess, gp
+from clso.surrogates.linear import ridge
 
 FACTORIES = [ridge, forest, gp]
 N_GENES, N_CHOICES = 6, 12

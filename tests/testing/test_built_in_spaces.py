@@ -9,14 +9,15 @@ import pytest
 import toys
 
 from clso.data import load_corpus
-from clso.language import LanguageModelSpace, SpaceContext
+from clso.search_spaces.gpt2.space import GPT2Space
+from clso.search_spaces.gpt2_pointer.space import GPT2PointerSpace
 from clso.space import SearchSpace
+from clso.space.context import SpaceContext
+from clso.space.language import LanguageModelSpace
+from clso.surrogates.forest import forest
+from clso.surrogates.gaussian_process import gp
+from clso.surrogates.linear import ridge
 from clso.testing import SpaceConformance, SurrogateConformance
-from search_spaces.gpt2 import GPT2Space
-from search_spaces.gpt2_pointer import GPT2PointerSpace
-from surrogates.forest import forest
-from surrogates.gaussian_process import gp
-from surrogates.linear import ridge
 
 
 class LanguageModelConformance(SpaceConformance):

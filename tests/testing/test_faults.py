@@ -15,8 +15,8 @@ from sklearn.linear_model import Ridge
 from toys import ScoreObjective, Toy
 
 from clso.errors import ClsoError
-from clso.evaluation.results import Evaluation
 from clso.space import Gene, Genome, SearchSpace
+from clso.space.results import Evaluation
 from clso.testing import SpaceConformance, SurrogateConformance
 
 A = ("a", "b", "c")
@@ -172,7 +172,7 @@ def test_ten_thousand_genes() -> None:
 
 def test_what_depends_on_the_hash_seed_is_caught(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
-        "from clso.evaluation.results import Evaluation\n"
+        "from clso.space.results import Evaluation\n"
         "from clso.space import Gene, SearchSpace\n"
         "from clso.testing import SpaceConformance\n"
         "class Bad(SearchSpace):\n"

@@ -1,0 +1,1 @@
+"""AdamW training of the same architecture, given the same care."""

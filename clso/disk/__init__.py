@@ -1,0 +1,1 @@
+"""What lies on disk: whole and durable files, checksums, bounded reading of JSON and TOML."""

@@ -1,0 +1,190 @@
+"""The end of a run: choose the winner on `valid`, write it to disk, read it back, and only then state its loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clso.energy.ledger import Ledger
+from clso.engine import ParetoEngine
+from clso.errors import EvaluationError
+from clso.evaluation.evaluator import Evaluator
+from clso.models.gpt2 import text_loss
+from clso.models.nsm_trace import summary
+from clso.models.sequence import SequenceModel
+from clso.models.store import load_model, save_model
+from clso.run.folder import RunFolder
+from clso.search.generations import Listener, Search
+from clso.space import Genome
+from clso.space.language import LanguageModelSpace
+from clso.space.objectives import LOSS, Objectives
+from clso.space.results import Evaluation
+
+__all__ = ["Choice", "Winner", "choose_winner", "finish", "pick_winner", "remeasure", "states_of", "successive_halving"]
+
+_TRACED = 16  # blocks that a winner's states are looked at on
+_KEPT = 4  # one candidate in four goes on to the next rung
+
+
+def successive_halving(evaluator: Evaluator, measured: Sequence[Evaluation], finalists: int) -> list[list[Evaluation]]:
+    """Measure the best candidates on the higher rungs: each rung's evaluations, best first, `measured` not included.
+
+    Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943); the last rung leaves at least `finalists`.
+    """
+    best = sorted((e for e in measured if e.ok), key=lambda e: e.value)
+    n_rungs = len(evaluator.fidelities)
+    rungs = []
+    for rung in range(1, n_rungs):
+        size = finalists * _KEPT ** (n_rungs - rung)
+        evaluations = evaluator.evaluate([e.genome for e in best[:size]], rung)
+        best = sorted((e for e in evaluations if e.ok), key=lambda e: e.value)
+        rungs.append(evaluations)
+    return rungs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner, chosen among finalists on tokens of `valid`, and its loss on them, read from disk.
+
+    `losses` are the finalists' batched ones, in their order.
+    """
+
+    genome: Genome
+    valid_loss: float
+    losses: tuple[float, ...]
+    n_tokens: int
+
+
+def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path, n_tokens: int) -> Choice:
+    """Choose by one batched pass over `n_tokens` of `valid`, write the model to `folder`, re-measure it from there.
+
+    The stated loss is the float32 model's, whatever precision the batched pass used. Raises `EvaluationError` where no
+    finalist has a finite loss.
+    """
+    sample = space.blocks("valid", n_tokens)
+    losses = space.losses(finalists, sample).tolist()
+    finite = [(loss, genome) for loss, genome in zip(losses, finalists, strict=True) if math.isfinite(loss)]
+    if not finite:
+        raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
+    _, genome = min(finite)
+    save_model(space.final_model(genome), folder)
+    valid_loss = text_loss(load_model(folder, device=space.context.device), sample)
+    n_forward = sample[:, 1:].numel() * (len(finalists) + 1)
+    return Choice(genome, valid_loss, tuple(losses), n_forward)
+
+
+def remeasure(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
+    """The losses of the model in `folder`, read from disk, on all of `valid` and `test`."""
+    model = load_model(folder, device=space.context.device)
+    valid, test = space.blocks("valid"), space.blocks("test")
+    losses = {"valid_loss": text_loss(model, valid), "test_loss": text_loss(model, test)}
+    return {**losses, "n_test_tokens": test[:, 1:].numel()}
+
+
+def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
+    """What goes on in the states of the model in `folder`, on some blocks of `valid` (`clso.models.nsm_trace.summary`).
+
+    Empty for a model that has none.
+    """
+    model = load_model(folder, device=space.context.device)
+    if not isinstance(model, SequenceModel):
+        return {}
+    return summary(model.trace(space.blocks("valid", _TRACED * space.config.n_positions)[:, :-1]))
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The outcome of a search. `best` is {"valid_loss": ...} on `valid_tokens`, or {"fitness": ...} of other spaces."""
+
+    genome: Genome
+    best: dict[str, Any]
+    tokens_forward: int
+
+
+def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener) -> Winner:
+    """Measure finalists on the higher rungs, and choose among them on `valid`; record both."""
+    space, config = search.space, search.config
+    tokens_forward = search.tokens_forward
+    best: dict[str, Any]
+    listener.phase("measuring the finalists")
+    with ledger.phase("validate"):
+        rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
+        last = sorted((e for e in (rungs or [search.contenders])[-1] if e.ok), key=lambda e: e.value)
+        if not last:
+            raise EvaluationError("at least one candidate can be measured on the highest rung", got=0)
+        rows: list[dict[str, Any]] = [
+            {"type": "evaluation", "generation": None, **e.to_json()} for rung in rungs for e in rung
+        ]
+        tokens_forward += sum(e.n_tokens for rung in rungs for e in rung)
+        if isinstance(space, LanguageModelSpace):
+            finalists = [e.genome for e in last[: config.finalists]]
+            choice = choose_winner(space, finalists, folder.path / "best", config.valid_tokens)
+            tokens_forward += choice.n_tokens
+            rows += [
+                {"type": "finalist", "genome": list(g), "valid_loss": v if math.isfinite(v) else None}
+                for g, v in zip(finalists, choice.losses, strict=True)
+            ]
+            winner = choice.genome
+            best = {"valid_loss": choice.valid_loss}
+        else:
+            winner = last[0].genome
+            best = {"fitness": last[0].value}
+    folder.append(rows)
+    return Winner(winner, best, tokens_forward)
+
+
+def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener) -> dict[str, Any]:
+    """Re-measure the winner on all of `valid` and `test`, write and return result.json."""
+    space, config, best = search.space, search.config, winner.best
+    more: dict[str, Any]
+    if isinstance(space, LanguageModelSpace):
+        listener.phase("re-measuring the winner from disk")
+        with ledger.phase("test"):
+            best = best | remeasure(space, folder.path / "best")
+            more = {"states": found} if (found := states_of(space, folder.path / "best")) else {}
+    else:
+        with ledger.phase("test"):
+            more = search.objectives.checked.conclude(winner.genome, folder.path / "best")
+            best = best | more.pop("best", {})
+    result = {
+        "best": {"genome": list(winner.genome), "alleles": search.objectives.checked.describe(winner.genome), **best},
+        "counts": search.counts,
+        "tokens_forward": winner.tokens_forward,
+        **ledger.summary(),
+        "surrogate": search.surrogate_summary,
+        "space": config.space,
+        "library": config.library,
+        "seed": config.seed,
+        **more,
+    }
+    if search.pareto is not None:
+        # A language model's is the loss on the fitness text's first rung: the search's own, and no result of a model.
+        loss_name = "fitness_loss" if isinstance(space, LanguageModelSpace) else "fitness"
+        result |= front_summary(search.pareto, search.objectives, loss_name)
+    if isinstance(space, LanguageModelSpace):
+        result["log_vocabulary"] = math.log(space.corpus.vocab_size)
+    else:
+        result["optimum"] = search.objectives.checked.optimum()
+    return folder.write_result(result)
+
+
+def front_summary(engine: ParetoEngine, objectives: Objectives, loss_name: str) -> dict[str, Any]:
+    """For result.json: the front's genomes with their values, true evaluations all. `loss_name` says what the loss is of."""
+    names = [loss_name if name == LOSS else name for name in objectives.names]
+    front = [
+        {
+            "genome": list(e.genome),
+            "alleles": objectives.checked.describe(e.genome),
+            "values": dict(zip(names, e.values, strict=True)),
+        }
+        for e in engine.front
+    ]
+    return {
+        "objectives": names,
+        "front": front,
+        "hypervolume": engine.hypervolume,
+        "hypervolume_reference": dict(zip(names, engine.reference or (), strict=True)),
+    }

@@ -1,0 +1,307 @@
+"""The run folder: what a run leaves on disk, written so that a kill at any moment loses one generation, or a tenth of a
+second of short ones.
+
+    config.toml      the settings
+    manifest.json    versions, devices, plugin distributions, corpus and seeds
+    records.jsonl    one JSON object a line: evaluations and generations, append-only
+    checkpoint.json  the state after a whole generation, replaced atomically
+    best/            the winner as a model folder
+    SHA256SUMS       hashes of all of these, once the run is finished
+    result.json      the outcome; there only when the run is finished
+
+JSON and safetensors only: nothing in a run folder is ever unpickled or executed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from clso.config import RunConfig
+from clso.disk.checksums import SUMS, is_sealed, require_written, seal
+from clso.disk.files import open_regular, read_regular, sync_file, write_bytes
+from clso.disk.parsing import parse_json
+from clso.errors import RunFolderError
+from clso.evaluation.workers import Workers
+from clso.run.schema import check_manifest, check_result
+
+__all__ = ["FORMAT", "RunFolder"]
+
+FORMAT = 2
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
+_ROWS = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_LEFT_BY_A_KILL = re.compile(r"\.lock|\..*\.tmp")  # in a folder whose run never began
+_NAMES = ("config.toml", "manifest.json", "records.jsonl", "checkpoint.json", SUMS, "result.json")
+
+
+class RunFolder:
+    """One run's folder, locked by the process that writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+        self._n_bytes = 0  # of records.jsonl, and their digest
+        self._digest = hashlib.sha256()
+        self._has_tail = False  # whether rows that no checkpoint knows lie behind those; the next row takes their place
+        self.on_checkpoint: Callable[[], None] = lambda: None
+
+    @staticmethod
+    def require_new(path: Path) -> None:
+        """Raises `RunFolderError` where `path` holds anything already, cannot be looked at, or is a URL."""
+        if _URL.match(str(path)):
+            raise RunFolderError(
+                "a run folder lies on a file system",
+                got=str(path),
+                remedy="Use a local --out, and --sync URL for a copy that is kept up to date.",
+            )
+        try:
+            taken = path.exists() and (
+                not path.is_dir() or any(not _LEFT_BY_A_KILL.fullmatch(p.name) for p in path.iterdir())
+            )
+        except OSError as error:
+            raise RunFolderError(f"a run folder can be made ({error.strerror})", got=str(path)) from error
+        if taken:
+            raise RunFolderError(
+                "a new run needs a new folder",
+                got=str(path),
+                remedy=f"Continue that run with `clso resume {path}`, or choose another --out.",
+            )
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunFolder:
+        """Make a new folder. Raises `RunFolderError` where it holds anything already, or cannot be written."""
+        cls.require_new(path)
+        run = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run.lock()
+            run.write_text("config.toml", config.to_toml())
+            (path / "records.jsonl").touch()
+        except OSError as error:
+            run.discard()
+            raise RunFolderError(
+                f"a run folder can be written ({error.strerror})", got=str(path), remedy="Choose another --out."
+            ) from error
+        return run
+
+    def discard(self) -> None:
+        """Remove what a run leaves before its first checkpoint, so that the same command can be repeated."""
+        # Best effort: it runs on the way out of an error, which is the one to be shown.
+        with suppress(OSError):
+            for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
+                (self.path / name).unlink(missing_ok=True)
+            self._clear_half_written()
+            self.path.rmdir()
+        self.close()
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run's folder, for reading. Raises `RunFolderError` if there is no run, or no regular file."""
+        if not os.path.lexists(path / "config.toml"):
+            raise RunFolderError("a run folder holds config.toml", got=str(path), remedy="Check the path.")
+        for name in _NAMES:
+            if os.path.lexists(path / name) and not (path / name).is_file():
+                raise RunFolderError(f"{name} of a run folder is a regular file", got=str(path / name))
+        return cls(path)
+
+    def lock(self) -> None:
+        """Refuse a second writer; the lock ends with the process, however that ends."""
+        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            self._lock = None
+            raise RunFolderError(
+                "one process at a time writes to a run folder",
+                got=str(self.path),
+                remedy="Wait for the other run.",
+            ) from error
+        self._clear_half_written()
+
+    def _clear_half_written(self) -> None:
+        """Remove what a killed process was writing; the lock says that nobody else is."""
+        with suppress(OSError):
+            for path in (*self.path.glob(".*.tmp"), *self.path.glob("best/.*.tmp")):
+                path.unlink()
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def config(self) -> RunConfig:
+        return RunConfig.from_toml(self.path / "config.toml")
+
+    @property
+    def workers(self) -> Workers:
+        """Those that the run was last started with."""
+        manifest = self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
+        return Workers.of(manifest.get("workers", {}))
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "result.json").is_file()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a file atomically: a reader, or a resumed run, sees the old text or the new one."""
+        write_bytes(self.path / name, text.encode())
+
+    def write_json(self, name: str, value: Any, *, indent: int | None = 2) -> None:
+        # NaN is no JSON; an unmeasured number is None.
+        self.write_text(name, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Raises `RunFolderError` if the file is missing, damaged, or no JSON object."""
+        try:
+            value = parse_json(read_regular(self.path / name))
+        except FileNotFoundError as error:
+            raise RunFolderError(
+                f"the run has {name}", got=str(self.path), remedy="Let the run finish first."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path / name} is whole", got=str(error)) from error
+        if not isinstance(value, dict):
+            raise RunFolderError(f"{self.path / name} holds a JSON object", got=type(value).__name__)
+        return value
+
+    def read_result(self) -> dict[str, Any]:
+        """What result.json holds, as the run wrote it (`require_written`) and with the types that readers count on."""
+        result = self.read_json("result.json")
+        if result.get("checksums") == SUMS and not is_sealed(self.path):
+            raise RunFolderError(f"a finished run has {SUMS}", got=str(self.path), remedy="It was removed; run anew.")
+        self.require_written("config.toml", "result.json")
+        return check_result(result, self.path / "result.json")
+
+    def read_manifest(self) -> dict[str, Any]:
+        """What the manifest.json of a finished run holds, likewise."""
+        self.require_written("manifest.json")
+        return check_manifest(self.read_json("manifest.json"), self.path / "manifest.json")
+
+    def require_written(self, *names: str) -> None:
+        """Raises `RunFolderError` naming the file of a finished run that is not what the run wrote."""
+        require_written(self.path, *names)
+
+    def write_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Finish: write the hashes of all files, then result.json; return what that holds."""
+        result = {**result, "checksums": SUMS}
+        data = (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()
+        seal(self.path, data)
+        write_bytes(self.path / "result.json", data)
+        return result
+
+    def append(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Add rows to records.jsonl. They are on the disk with the next checkpoint, or the result."""
+        if self._has_tail:
+            os.truncate(self.path / "records.jsonl", self._n_bytes)
+            self._has_tail = False
+        data = "".join(_ROWS.encode(row) + "\n" for row in rows).encode()
+        rest = memoryview(data)
+        with open(self.path / "records.jsonl", "ab", buffering=0) as file:
+            while rest:  # a disk that is nearly full takes a part, without an error
+                rest = rest[file.write(rest) :]
+        self._n_bytes += len(data)
+        self._digest.update(data)
+
+    @cached_property
+    def _config_sha256(self) -> str:
+        return _sha256(self.config.to_toml())
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Store the state after a whole generation, tied to the settings and to the record so far."""
+        text = json.dumps(state, allow_nan=False)
+        head = {
+            "format": FORMAT,
+            "config_sha256": self._config_sha256,
+            "record_bytes": self._n_bytes,
+            "record_sha256": self._digest.hexdigest(),
+            "state_sha256": _sha256(text),
+        }
+        sync_file(self.path / "records.jsonl")  # a power cut must not leave a checkpoint without its record
+        self.write_text("checkpoint.json", f'{json.dumps(head)[:-1]}, "state": {text}}}\n')
+        self.on_checkpoint()
+
+    def heads(self) -> dict[str, bytes]:
+        """The small files that a resumed run replaces before its first row, for `put_back`."""
+        names = [name for name in ("checkpoint.json", "manifest.json") if (self.path / name).exists()]
+        return {name: read_regular(self.path / name) for name in names}
+
+    def put_back(self, heads: dict[str, bytes]) -> None:
+        """Undo what a resumed run changed, if it has not added a row."""
+        if not self._has_tail:
+            return
+        for name in ("checkpoint.json", "manifest.json"):
+            if name not in heads:
+                (self.path / name).unlink(missing_ok=True)
+            elif read_regular(self.path / name) != heads[name]:
+                write_bytes(self.path / name, heads[name])
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, or None if the run was stopped before its first. The next row replaces the record behind it.
+
+        Raises `RunFolderError` for a checkpoint that is damaged, of another format or of another run, and for a record
+        that is not the one that it was saved with. Nothing is changed.
+        """
+        record = self.path / "records.jsonl"
+        if not (self.path / "checkpoint.json").exists():
+            self._has_tail = True
+            return None
+        saved = self.read_json("checkpoint.json")
+        if saved.get("format") != FORMAT or not isinstance(saved.get("record_bytes"), int):
+            raise RunFolderError(
+                f"a checkpoint has format {FORMAT}",
+                got=saved.get("format"),
+                remedy="Resume with the version of CLSO that wrote it (manifest.json names it), or start anew.",
+            )
+        state, size = saved.get("state"), saved["record_bytes"]
+        if not isinstance(state, dict) or _sha256(json.dumps(state)) != saved.get("state_sha256"):
+            raise RunFolderError(f"{self.path / 'checkpoint.json'} is whole", remedy="It was changed; start a new run.")
+        if saved.get("config_sha256") != self._config_sha256:
+            raise RunFolderError(
+                "a checkpoint belongs to the config.toml beside it",
+                got=str(self.path),
+                remedy="One of them was changed or comes from another run: put it back, or start a new run.",
+            )
+        data = read_regular(record)[:size] if record.exists() else b""
+        digest = hashlib.sha256(data)
+        if len(data) != size or digest.hexdigest() != saved.get("record_sha256"):
+            raise RunFolderError(
+                f"records.jsonl begins with the {size} bytes that its checkpoint was saved with",
+                got=f"{len(data)} bytes" if len(data) != size else "other bytes",
+                remedy="The record was cut or replaced; start a new run.",
+            )
+        self._n_bytes, self._digest = size, digest
+        self._has_tail = True
+        return state
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The rows of records.jsonl, after `load_checkpoint` those that it knows.
+
+        A last line without its newline (a kill in mid-write) is left out. Raises `RunFolderError` for a damaged one.
+        """
+        number = n_bytes = 0
+        try:
+            with open_regular(self.path / "records.jsonl") as file:
+                for number, line in enumerate(file, 1):  # noqa: B007
+                    n_bytes += len(line)
+                    if not line.endswith(b"\n") or (self._has_tail and n_bytes > self._n_bytes):
+                        return
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise ValueError("it is no JSON object")
+                    yield row
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunFolderError(f"{self.path / 'records.jsonl'} is whole", got=f"line {number}: {error}") from error
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Screening: a surrogate says which candidates are worth a measurement, and is audited all the time."""

@@ -1,0 +1,277 @@
+"""The search loop's state: engine, screening and evaluator in step, one generation at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.config import RunConfig
+from clso.energy.ledger import Ledger
+from clso.engine import Engine, EngineConfig, ParetoEngine
+from clso.errors import ClsoError, EvaluationError, RunFolderError
+from clso.evaluation.evaluator import Evaluator
+from clso.screening.learner import random_state
+from clso.screening.screener import Encoder, Estimator, Rank, Screening
+from clso.search.optimizer import Optimizer
+from clso.search.ranking import predict_energy, predicted_order
+from clso.space import Genome, SearchSpace
+from clso.space.objectives import ENERGY, Objectives
+from clso.space.results import Evaluation
+
+__all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
+
+_POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
+_FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
+_REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
+
+
+class Interrupted(ClsoError):
+    """The run was asked to stop; its state is on disk."""
+
+    exit_code = 1
+
+    def __init__(self, folder: str) -> None:
+        super().__init__("the run was interrupted after a whole generation", remedy=f"Go on: clso resume {folder}")
+
+
+class Listener:
+    """What a front end may want to hear; it decides nothing. Subclass and override."""
+
+    def started(self, ledger: Ledger) -> None:
+        """The run's account is open."""
+
+    def phase(self, name: str) -> None:
+        """A stage of the run begins."""
+
+    def generation(self, search: Search, row: dict[str, Any]) -> None:
+        """A generation is finished; `row` is its line in the record."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a generation measured of `n_candidates` that were proposed; `audits` are pairs of predicted and true."""
+
+    evaluations: list[Evaluation]
+    n_candidates: int
+    audits: list[list[float]]
+
+
+class Search:
+    """Runs generations: ask, screen, evaluate, tell. True evaluations are the only numbers that reach the engine."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        make_estimator: Callable[[int], Estimator] | None,
+        config: RunConfig,
+        listener: Listener,
+        objectives: Objectives | None = None,
+    ) -> None:
+        self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
+        self.objectives = objectives = objectives or Objectives.of(config, space)
+        seeds = [s for s in objectives.checked.seeds() if objectives.within(s)]
+        limits = objectives.excess if objectives.limits else None
+        self.pareto: ParetoEngine | None = None
+        if objectives.is_multi_objective:
+            settings = EngineConfig(pop_size=config.pop, tournament=2)  # as in Deb et al. 2002
+            self.pareto = ParetoEngine(
+                space, settings, upper=objectives.upper, seed=config.seed, seeds=seeds, limits=limits
+            )
+        self.engine = self.pareto or Engine(
+            space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, limits=limits
+        )
+        self._make_estimator = make_estimator
+        self.optimizer = Optimizer(
+            space,
+            surrogate=make_estimator,
+            engine=self.engine,
+            seed=config.seed,
+            pool=_POOL,
+            refit_every=_REFIT_EVERY,
+            rank=self._rank,
+        )
+        self.screener = self.optimizer.screener
+        self.tokens_forward = 0
+        self.evaluations: list[Evaluation] = []  # on the first rung, in order
+        self._stale = 0  # generations since the last better loss
+        self._exhausted = False
+
+    @property
+    def done(self) -> bool:
+        patience = self.config.patience
+        stale = bool(patience) and self._stale >= patience
+        return self.n_generations >= self.config.gens or stale or self._exhausted
+
+    @property
+    def n_generations(self) -> int:
+        return self.engine.generation
+
+    def generation(self) -> list[dict[str, Any]]:
+        """Run one generation; return its rows for the record, evaluations first."""
+        engine, screener = self.engine, self.screener
+        best_before = self._so_far
+        measured = self._measure_some()
+        if measured is None:
+            self._exhausted = True
+            return [{"type": "exhausted", "generation": self.n_generations, "reason": self._exhaustion()}]
+        evaluations = measured.evaluations
+        self._stale = 0 if self._so_far != best_before else self._stale + 1
+        self.evaluations += evaluations
+        self.tokens_forward += sum(e.n_tokens for e in evaluations)
+        assert engine.best is not None
+        number = self.n_generations
+        row = {
+            "type": "generation",
+            "generation": number,
+            "best": engine.best.value,
+            "population": [ind.value for ind in engine.population],
+            "evaluated": len(evaluations),
+            "screened_out": measured.n_candidates - len(evaluations),
+            "cached": engine.n_cached,
+            "tokens_forward": self.tokens_forward,
+            "audits": measured.audits,
+            "audit_correlation": screener.audit_correlation,
+            "surrogate_trusted": screener.trusted,
+        }
+        if self.pareto is not None:
+            row["hypervolume"] = self.pareto.hypervolume
+        self.listener.generation(self, row)
+        return [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations] + [row]
+
+    def _measure_some(self) -> Round | None:
+        """A generation's measurements. The first goes on for as long as none of its candidates could be measured, up to
+        `_FIRST_LOOK` candidates and the end of the run. Raises `EvaluationError` if there is none then."""
+        measured = self._measure()
+        while (
+            measured is not None
+            and self.engine.best is None
+            and len(measured.evaluations) < _FIRST_LOOK
+            and self.n_generations < self.config.gens
+            and (more := self._measure()) is not None
+        ):
+            measured = Round(measured.evaluations + more.evaluations, measured.n_candidates + more.n_candidates, [])
+        if measured is not None and self.engine.best is None:
+            found = measured.evaluations
+            first = next((e.error for e in found if e.error), "every loss was infinite or not a number")
+            raise EvaluationError(
+                "at least one candidate of the first generations can be measured",
+                got=f"none of {len(found)}: {first.strip()}",
+            )
+        return measured
+
+    def _exhaustion(self) -> str:
+        """Why there are no more candidates. Raises `ConfigError` if there never was one."""
+        if not self.engine.n_evaluated:
+            raise self.objectives.nothing_within() if self.objectives.limits else self.optimizer.nothing_feasible()
+        self.optimizer.warn_of_early_end()
+        shortfall = self.engine.shortfall
+        return shortfall.reason if shortfall else "no more candidates"
+
+    def _measure(self) -> Round | None:
+        """Propose, measure and tell; None where the space has no more."""
+        candidates, screening = self.optimizer.propose(self.config.pop)
+        if not candidates:
+            return None
+        evaluations = self.evaluator.evaluate(
+            [candidates[i] for i in screening.chosen], 0, meanwhile=self.screener.refit
+        )
+        self.optimizer.tell(evaluations)
+        return Round(evaluations, len(candidates), audits(expected(screening), evaluations))
+
+    @property
+    def _so_far(self) -> Evaluation | list[tuple[float, ...]] | None:
+        """What a generation should make better."""
+        return self.engine.best if self.pareto is None else self.pareto.counting
+
+    def _rank(self, candidates: list[Genome]) -> Rank | None:
+        """How predicted losses order the candidates, None for: by themselves."""
+        engine, objectives, make_estimator = self.pareto, self.objectives, self._make_estimator
+        if engine is None or make_estimator is None:
+            return None
+        if ENERGY not in objectives.names:
+            return lambda predicted: predicted_order(objectives, candidates, predicted)
+        # Only the loss is audited; a second fit of the same kind predicts the joules.
+        column = objectives.names.index(ENERGY)
+
+        def with_energy(predicted: npt.NDArray[np.float64]) -> list[int]:
+            estimator = make_estimator(random_state(self.config.seed))
+            encoder = Encoder(objectives.checked.sizes, objectives.checked.descriptors())
+            energy = predict_energy(estimator, encoder, engine, column, candidates)
+            return predicted_order(objectives, candidates, predicted, energy)
+
+        return with_energy
+
+    @property
+    def contenders(self) -> list[Evaluation]:
+        """Evaluations among which the winner is. Raises `EvaluationError` where none keeps the limits."""
+        if self.pareto is None:
+            return self.evaluations
+        if not self.pareto.front:
+            raise EvaluationError("some candidate keeps the limits", got=self.config.limits, remedy="Raise them.")
+        return self.pareto.front
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "evaluated": self.engine.n_evaluated,
+            "screened_out": self.screener.n_screened_out,
+            "cached": self.engine.n_cached,
+            "failed": sum(not e.ok for e in self.evaluations),
+            "generations": self.n_generations,
+        }
+
+    @property
+    def surrogate_summary(self) -> dict[str, Any]:
+        s = self.screener
+        audit = {"rank_correlation": s.audit_correlation, "n": s.n_audits, "disabled": s.disabled}
+        return {
+            "name": self.config.surrogate,
+            "trusted": s.trusted,
+            "audit": {**audit, "reason": s.disabled_reason},
+            "fit_time_s": s.fit_time_s,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **self.optimizer.state_dict(with_evaluations=False),
+            "tokens_forward": self.tokens_forward,
+            "stale": self._stale,
+            "exhausted": self._exhausted,
+        }
+
+    def load_state(self, state: dict[str, Any], records: Iterable[dict[str, Any]]) -> None:
+        """Continue from a checkpoint; the measured genomes come from the record.
+
+        Raises `RunFolderError` where they belong to another space, or to another version of CLSO.
+        """
+        try:
+            self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
+            self._load(state)
+        except (KeyError, TypeError, ValueError, OverflowError, ClsoError) as error:
+            raise RunFolderError(
+                "the checkpoint and the record are of this search space and version of CLSO",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Resume with the version that wrote them (manifest.json names it), or start a new run.",
+            ) from error
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state, self.evaluations)
+        self.tokens_forward = int(state["tokens_forward"])
+        self._stale = int(state["stale"])
+        self._exhausted = bool(state["exhausted"])
+
+
+def expected(screening: Screening) -> dict[Genome, float]:
+    """What was predicted of the candidates that are measured to see whether predictions rank."""
+    audited = screening.audits if screening.predictions else []
+    return {screening.predictions[i].genome: screening.predictions[i].value for i in audited}
+
+
+def audits(predicted: dict[Genome, float], evaluations: Iterable[Evaluation]) -> list[list[float]]:
+    """[predicted, true] of those evaluations: the surrogate's report card, not anybody's loss."""
+    return [[predicted[e.genome], e.value] for e in evaluations if e.ok and e.genome in predicted]

@@ -1,0 +1,267 @@
+"""Surrogate-assisted evolutionary search as a library: ask for candidates, measure them, tell.
+
+    optimizer = Optimizer({"depth": range(1, 9), "act": ["relu", "tanh"]}, seed=0)
+    for genome in optimizer.ask(8):
+        optimizer.tell(genome, loss(**optimizer.decode(genome)))
+
+`minimize` is that loop; `clso evolve` runs the same optimizer, a generation at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from clso import plugins
+from clso.conversion import as_float, as_index, as_seed, plain
+from clso.engine import Engine, EngineConfig
+from clso.errors import ConfigError, EvaluationError, SearchWarning
+from clso.screening.encoding import Encoder
+from clso.screening.screener import Estimator, Rank, Screener, Screening
+from clso.space import Genome, SearchSpace
+from clso.space.checked import CheckedSpace
+from clso.space.choices import Choices
+from clso.space.results import Evaluation
+
+__all__ = ["Callback", "Optimizer", "Result", "minimize"]
+
+_BATCH = 8  # evaluations between two looks at the surrogate: audits are ranked within a batch
+_POOL = 20
+_MIN_OBSERVATIONS = 16
+
+
+class _Without(Enum):
+    """Tells a value that was not given from one that is None."""
+
+    VALUE = 0
+
+
+class Optimizer:
+    """The engine with its surrogate: proposes genomes worth measuring, none of them twice. Lower values are better.
+
+    Only what is told counts: predictions choose what to measure and enter no result (`best` was measured).
+
+    Attributes:
+        space, engine, screener: the parts; their own pages say more.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
+        *,
+        surrogate: str | Callable[[int], Estimator] | None = "gp",
+        config: EngineConfig | None = None,
+        engine: Engine | None = None,
+        seed: int = 0,
+        seeds: Sequence[Genome] | None = None,
+        batch: int = _BATCH,
+        pool: int = _POOL,
+        refit_every: int = 1,
+        rank: Callable[[list[Genome]], Rank | None] | None = None,
+    ) -> None:
+        """
+        Args:
+            space: a space; name -> values to choose from; or each gene's number of alleles.
+            surrogate: the name of an installed surrogate, make(random_state) -> estimator, or None to evolve without.
+            config: settings of the evolutionary search.
+            engine: one that is made already; then `config` and `seeds` are its own.
+            seed: decides everything: equal seeds and equal values give equal runs.
+            seeds: genomes to try first; the space's own by default.
+            batch: how many candidates `ask` picks at a time.
+            pool: children bred, once the surrogate is trusted, for each one that is measured.
+            refit_every: proposals between two fits of the surrogate.
+            rank: how predicted values order given candidates; by themselves without it, or where it returns None.
+
+        Raises:
+            ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an unknown surrogate.
+        """
+        batch, pool = as_index(batch, "batch", least=1), as_index(pool, "pool", least=1)
+        seed = as_seed(seed)
+        self.space = space if isinstance(space, SearchSpace) else Choices(space)
+        self._checked = checked = CheckedSpace(self.space)
+        seeds = checked.seeds() if seeds is None else seeds
+        self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
+        if isinstance(surrogate, str):
+            surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
+        encoder = Encoder(checked.sizes, checked.descriptors())
+        self.screener = Screener(
+            surrogate,
+            encoder,
+            seed=seed,
+            evaluate_share=1 / pool,
+            min_observations=_MIN_OBSERVATIONS,
+            refit_every=refit_every,
+        )
+        self._rank, self._batch = rank, batch
+        self._queue: list[Genome] = []  # picked and not yet handed out
+        self._pending: dict[Genome, None] = {}  # picked and not yet told
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The best measured candidate; None before the first."""
+        return self.engine.best
+
+    @property
+    def n_evaluated(self) -> int:
+        return self.engine.n_evaluated
+
+    @property
+    def pending(self) -> list[Genome]:
+        """What was picked and not yet told, in the order of picking."""
+        return list(self._pending)
+
+    def decode(self, genome: Genome) -> Any:
+        """What `genome` stands for: name -> value where the space was given so."""
+        return self.space.decode(genome)
+
+    def ask(self, n: int = 1) -> list[Genome]:
+        """`n` genomes to measure, distinct and never handed out before; fewer only if the space is exhausted, or, with a
+        `SearchWarning`, if thousands of draws found no more that meet its constraints.
+
+        Several may be out at a time, and be told in any order; one whose measurement was lost is not asked again.
+
+        Raises:
+            ConfigError: no genome meets the constraints, or none was found.
+        """
+        n = as_index(n, "how many genomes to ask for", least=1)
+        while len(self._queue) < n:
+            wanted = max(n - len(self._queue), self._batch)
+            candidates, screening = self.propose(self.screener.pool_for(wanted), at_least=wanted)
+            if not candidates and not self.engine.n_evaluated and not self._pending:
+                raise self.nothing_feasible()
+            if not candidates:
+                self.warn_of_early_end()
+                break
+            self._queue += [candidates[i] for i in screening.chosen]
+        asked, self._queue = self._queue[:n], self._queue[n:]
+        return asked
+
+    def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
+        """`n` new candidates and the surrogate's choice among them: all while it is not trusted, then a share of them."""
+        candidates = self.engine.ask(n, pending=self._pending)
+        rank = self._rank and self._rank(candidates)
+        screening = self.screener.screen(candidates, minimum=at_least, rank=rank, out=self._pending)
+        self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
+        return candidates, screening
+
+    def nothing_feasible(self) -> ConfigError:
+        """The error for constraints that no genome could be found to meet."""
+        shortfall = self.engine.shortfall
+        return ConfigError(
+            f"some genome of space {self.space.name!r} meets the constraints",
+            got=shortfall.reason if shortfall else "none",
+            remedy="Loosen them, give seeds that meet them, or the space a `repair`.",
+        )
+
+    def warn_of_early_end(self) -> None:
+        """Give a `SearchWarning` if the last proposal fell short although the space may have more."""
+        shortfall = self.engine.shortfall
+        if shortfall is not None and not shortfall.is_proven:
+            warnings.warn(f"the search ends early: {shortfall.reason}", SearchWarning, stacklevel=3)
+
+    def tell(
+        self, measured: Evaluation | Iterable[Evaluation] | Genome, value: float | _Without = _Without.VALUE
+    ) -> None:
+        """Take in one evaluation, several, or a genome with its value; NaN and infinity count as failures.
+
+        Raises:
+            ValueError: a genome was told before.
+            GenomeError: a genome of another space.
+            EvaluationError: a value that is no number, as many as are not minimised, or what is no evaluation.
+        """
+        if not isinstance(value, _Without):
+            number = as_float(value, "the value of a genome", EvaluationError)
+            evaluations = [Evaluation(self._checked.validate(measured), 0, (number,))]  # type: ignore[arg-type]
+        else:
+            evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
+        for evaluation in evaluations:
+            if not isinstance(evaluation, Evaluation):
+                raise EvaluationError("evaluations are told, or a genome with its value", got=evaluation)
+        for evaluation in evaluations:
+            if evaluation.genome not in self._pending:  # what was asked is known to be of this space
+                self._checked.validate(evaluation.genome)
+        self.engine.tell(evaluations)
+        for evaluation in evaluations:
+            self._pending.pop(evaluation.genome, None)
+        ok = [e for e in evaluations if e.ok]
+        self.screener.observe([e.genome for e in ok], [e.value for e in ok])
+
+    def state_dict(self, *, with_evaluations: bool = True) -> dict[str, Any]:
+        """All that later proposals depend on, in JSON types.
+
+        Without the evaluations it is small; then give them back to `load_state_dict`, in the order of asking.
+        """
+        return {
+            "engine": self.engine.state_dict(with_cache=with_evaluations),
+            "screener": self.screener.state_dict(with_rows=with_evaluations),
+            "queue": [list(genome) for genome in self._queue],
+            "pending": [list(genome) for genome in self._pending],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], evaluations: Sequence[Evaluation] | None = None) -> None:
+        """Continue from the `state_dict()` of an optimizer built with the same arguments, bit for bit.
+
+        Raises:
+            GenomeError, RunFolderError: the state is damaged or of another space.
+            KeyError, TypeError, ValueError: the same.
+        """
+        self.engine.load_state_dict(state["engine"], evaluations)
+        rows = None if evaluations is None else [(e.genome, e.value) for e in evaluations if e.ok]
+        self.screener.load_state_dict(state["screener"], rows)
+        self._queue = [self.space.validate(genome) for genome in state["queue"]]
+        self._pending = dict.fromkeys(self.space.validate(genome) for genome in state["pending"])
+
+
+Callback = Callable[[Optimizer, Evaluation], Any]
+"""Called after every evaluation; returning True (numpy's, too) ends the search, and anything else does not."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `minimize`: the best measured choices `x`, their `value`, and every evaluation in order."""
+
+    x: Any
+    value: float
+    evaluations: tuple[Evaluation, ...]
+
+
+def minimize(
+    function: Callable[[Any], float],
+    space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
+    n_evaluations: int = 300,
+    *,
+    surrogate: str | Callable[[int], Estimator] | None = "gp",
+    config: EngineConfig | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Result:
+    """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of them a repetition.
+
+    A value that is NaN or infinite counts as a failure; what the function raises is passed on. If thousands of draws find no
+    more genomes that meet the space's constraints, the search ends early, with a `SearchWarning`.
+
+    >>> best = minimize(lambda x: (x["a"] - 3) ** 2 + (x["b"] != "yes"), {"a": range(10), "b": ["no", "yes"]}, 20)
+    >>> best.x, best.value
+    ({'a': 3, 'b': 'yes'}, 0.0)
+
+    Raises:
+        ConfigError: bad settings, a function that returns no number, no genome that meets the constraints, or no call that
+            gave a finite value.
+    """
+    n_evaluations = as_index(n_evaluations, "n_evaluations", least=1)
+    returned = f"what {getattr(function, '__name__', 'the function')} returns"
+    optimizer = Optimizer(space, surrogate=surrogate, config=config, seed=seed)
+    done: list[Evaluation] = []
+    stop = False
+    while not stop and len(done) < n_evaluations and (asked := optimizer.ask()):
+        value = as_float(function(optimizer.decode(asked[0])), returned)
+        evaluation = Evaluation(asked[0], 0, (value,))
+        optimizer.tell(evaluation)
+        done.append(evaluation)
+        stop = callback is not None and plain(callback(optimizer, evaluation)) is True
+    if optimizer.best is None:
+        raise ConfigError("the function gives a finite value somewhere", got=f"none in {len(done)} calls")
+    return Result(optimizer.decode(optimizer.best.genome), optimizer.best.value, tuple(done))

@@ -1,0 +1,8 @@
+"""Search spaces: what a genome may be, what it means, and how it is measured."""
+
+from __future__ import annotations
+
+from clso.space.base import Objective, SearchSpace, Startable
+from clso.space.genome import Gene, Genome
+
+__all__ = ["Gene", "Genome", "Objective", "SearchSpace", "Startable"]

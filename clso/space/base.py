@@ -1,0 +1,155 @@
+"""Search spaces: what a genome may be, and what it means.
+
+A genome is a tuple of allele indices, one for each gene. A space says which alleles there are (`genes`), what
+they build (`decode`) and how a built candidate is measured (`objective`). Spaces live outside `clso` and are found
+through the entry-point group `clso.search_spaces`; `clso.testing` ships the suite that each of them passes.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from clso.errors import GenomeError
+from clso.space.genome import Gene, Genome
+from clso.space.options import NoOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from clso.space.context import SpaceContext
+    from clso.space.results import Evaluation
+
+__all__ = ["Objective", "SearchSpace", "Startable"]
+
+
+class Objective(Protocol):
+    """Measures genomes where the work runs (this process, or a worker's).
+
+    `fidelities` lists the cost of each rung in rising order (tokens for a language model, 1 for a plain function).
+    """
+
+    fidelities: tuple[int, ...]
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        """One `Evaluation` a genome, in order; a candidate's failure is a status, never an exception."""
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """What an objective may offer besides, where a device works while this process goes on."""
+
+    def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
+        """Set the device to work on `evaluate(genomes, fidelity)`; what is returned waits for its answer."""
+        ...
+
+
+class SearchSpace(ABC):
+    """Base class of every space. Subclasses implement `genes`, `decode` and `objective`."""
+
+    name: str = ""
+    cost_names: tuple[str, ...] = ()
+    """Costs of a genome that are known without measuring it, such as "flops"."""
+    takes_tasks: ClassVar[bool] = False
+    """Whether `from_context` builds a space for a sequence task where `context.task` names one."""
+    Options: ClassVar[type] = NoOptions
+    """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have defaults. A space that
+    declares one is built with `make_options(cls.Options, context.options)`."""
+
+    @classmethod
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
+        """Build the space for a run. A space that needs nothing of the context keeps this default."""
+        return cls()
+
+    @property
+    @abstractmethod
+    def genes(self) -> tuple[Gene, ...]:
+        """The genes, in genome order."""
+
+    @abstractmethod
+    def decode(self, genome: Genome) -> Any:
+        """What `genome` stands for (a model specification, a bit string, ...). Raises `GenomeError`."""
+
+    @abstractmethod
+    def objective(self) -> Objective:
+        """The object that measures genomes of this space."""
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """The value of each of `cost_names`, finite; less is better. The search asks for it often."""
+        return {}
+
+    def sample(self, rng: random.Random) -> Genome:
+        """A genome drawn uniformly with `rng`."""
+        # As `randrange` draws, whose own checks take longer than the draw.
+        bits, alleles = rng.getrandbits, []
+        for n in map(len, self.genes):
+            if n == 0:
+                raise GenomeError("every gene has an allele", got=[g.name for g in self.genes if not len(g)])
+            k = n.bit_length()
+            allele = bits(k)
+            while allele >= n:
+                allele = bits(k)
+            alleles.append(allele)
+        return tuple(alleles)
+
+    @property
+    def optimum(self) -> float | None:
+        """The least value that any genome has, where it is known exactly."""
+        return None
+
+    def seeds(self) -> list[Genome]:
+        """Genomes that a search tries first, such as a hand-set default. None by default."""
+        return []
+
+    def prepare(self) -> None:
+        """Do the costly set-up (build the library); its time and energy are charged to the run."""
+
+    def conclude(self, genome: Genome, folder: Path) -> dict[str, Any]:
+        """What result.json says of the winner besides, for a space that is no language model; its key `best` joins the
+        result's own. A model is written to the new folder `folder` and measured from there, on data that no selection saw.
+        """
+        return {}
+
+    def validate(self, genome: Sequence[int]) -> Genome:
+        """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the space."""
+        genes = self.genes
+        try:
+            alleles = tuple(genome)
+        except TypeError as error:
+            raise GenomeError(f"a genome of space {self.name!r} is a sequence", got=genome) from error
+        if len(alleles) != len(genes):
+            raise GenomeError(f"a genome of space {self.name!r} has {len(genes)} genes", got=len(alleles))
+        out = []
+        for gene, allele in zip(genes, alleles, strict=True):
+            try:
+                index = int(allele)
+            except (TypeError, ValueError, OverflowError):
+                index = -1
+            if index != allele or not 0 <= index < len(gene):
+                raise GenomeError(f"gene {gene.name!r} takes 0 to {len(gene) - 1}", got=allele)
+            out.append(index)
+        return tuple(out)
+
+    def constraints(self, genome: Genome) -> tuple[float, ...]:
+        """Constraint values, feasible if all are <= 0. None by default.
+
+        If feasible genomes are rare, a search walks down the sum of those above 0: let them say by how much.
+        """
+        return ()
+
+    def repair(self, genome: Genome, rng: random.Random) -> Genome:
+        """A feasible genome near `genome`; the identity by default."""
+        return genome
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None] | None:
+        """For each gene an array (n_choices, n_features) that tells a surrogate about its alleles, or None."""
+        return None
+
+    def describe(self, genome: Genome) -> dict[str, str]:
+        """Gene name -> label of the allele picked: the genome in words."""
+        return {g.name: g.choices[a] for g, a in zip(self.genes, self.validate(genome), strict=True)}

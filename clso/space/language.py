@@ -1,0 +1,121 @@
+"""Language-model search spaces: the part that all of them share.
+
+A space of this kind turns genomes into models over one corpus. It says what a batch of genomes loses on given token
+blocks (`losses`, the search's hot path) and builds one genome as a module (`model`, for re-measuring and export).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.errors import DataError
+from clso.models.gpt2 import GPT2Config, LanguageModel
+from clso.space import Genome, Objective, SearchSpace
+from clso.space.context import SpaceContext
+from clso.space.functions import measure_batch
+from clso.space.results import Evaluation
+
+if TYPE_CHECKING:
+    from clso.data import Corpus
+
+__all__ = ["LanguageModelObjective", "LanguageModelSpace", "token_blocks"]
+
+
+def token_blocks(tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int | None = None) -> Tensor:
+    """Cut a text into blocks (n, n_positions + 1) that share one token with the next: every target is scored once.
+
+    With `n_blocks` fewer than there are, the blocks are spread evenly over the text. Raises `DataError` where the text
+    holds no whole block.
+    """
+    available = (len(tokens) - 1) // n_positions
+    if available < 1:
+        raise DataError(f"a text has at least {n_positions + 1} tokens", got=len(tokens), remedy="Give a longer text.")
+    n = available if n_blocks is None else min(n_blocks, available)
+    starts = (np.arange(n) * available // n) * n_positions
+    cut = np.lib.stride_tricks.sliding_window_view(tokens, n_positions + 1)[starts]
+    return torch.from_numpy(cut.astype(np.int64))
+
+
+class LanguageModelSpace(SearchSpace):
+    """A space whose genomes are language models over `corpus`."""
+
+    def __init__(self, context: SpaceContext) -> None:
+        self.context = context
+
+    @classmethod
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
+        return cls(context)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self.context.load_corpus()
+
+    @cached_property
+    def config(self) -> GPT2Config:
+        return GPT2Config(vocab_size=self.corpus.vocab_size, **self.context.model)
+
+    @abstractmethod
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        """Mean loss of each genome on shared blocks (B, T + 1) on the device: (P,) float64, nats per token."""
+
+    @abstractmethod
+    def model(self, genome: Genome) -> LanguageModel:
+        """One genome as a float32 module on the CPU."""
+
+    def final_model(self, genome: Genome) -> LanguageModel:
+        """The winner as it is published: by default `model`; a space may regrow it on statistics and fitness text."""
+        return self.model(genome)
+
+    def blocks(self, split: str, n_tokens: int | None = None) -> Tensor:
+        """Token blocks of a split, on the device; about `n_tokens` of them where given."""
+        t = self.config.n_positions
+        n_blocks = None if n_tokens is None else max(1, n_tokens // t)
+        return token_blocks(self.corpus.tokens(split), t, n_blocks).to(self.context.device)
+
+    def objective(self) -> Objective:
+        return LanguageModelObjective(self)
+
+
+class LanguageModelObjective:
+    """Measures genomes on the fitness text. A rung's blocks are the same for every candidate."""
+
+    def __init__(self, space: LanguageModelSpace) -> None:
+        self.space = space
+        self._rungs = [space.blocks("fitness", n) for n in space.context.fitness_tokens]
+        self.fidelities = tuple(r.shape[0] * (r.shape[1] - 1) for r in self._rungs)
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        """All of `genomes` in batched forward passes; if that fails, one by one, so that only the culprit fails."""
+        return self.begin(genomes, fidelity)()
+
+    def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
+        """`evaluate`, waiting for a GPU only when what is returned is called."""
+        blocks, n_tokens = self._rungs[fidelity], self.fidelities[fidelity]
+        started: list[Tensor] = []
+        with suppress(Exception):  # `measure_batch` meets it again, and finds the culprit
+            started.append(self.space.losses(genomes, blocks))
+
+        def losses(batch: Sequence[Genome]) -> list[float]:
+            return started.pop().tolist() if started else self._losses(batch, blocks)
+
+        return lambda: measure_batch(losses, genomes, fidelity, n_tokens=n_tokens)
+
+    def _losses(self, genomes: Sequence[Genome], blocks: Tensor) -> list[float]:
+        """Losses, in halves where the device's memory does not hold the whole batch."""
+        try:
+            out: list[float] = self.space.losses(genomes, blocks).tolist()
+        except torch.cuda.OutOfMemoryError:
+            if len(genomes) == 1:
+                raise
+            torch.cuda.empty_cache()
+            half = len(genomes) // 2
+            return self._losses(genomes[:half], blocks) + self._losses(genomes[half:], blocks)
+        return out

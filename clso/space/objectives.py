@@ -1,0 +1,199 @@
+"""What a run minimises besides the loss, and what it keeps below limits.
+
+    --objective loss,flops,energy_j --limit n_bytes=2e6
+
+A space names costs that it knows of a genome without measuring it (`SearchSpace.costs`): they are exact, a limit on one is
+kept by every genome that is ever evaluated. `energy_j` is measured for each candidate where it is evaluated, so a limit on it
+can only be broken and regretted: such candidates survive behind all others, and never reach the front.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from clso.energy.window import MIN_UPDATES
+from clso.errors import ConfigError, EvaluationError
+from clso.evaluation.evaluator import measure
+from clso.space import Genome, Objective, SearchSpace
+from clso.space.checked import CheckedSpace
+from clso.space.results import Evaluation
+
+if TYPE_CHECKING:
+    from clso.config import RunConfig
+    from clso.energy import EnergyMeter
+
+__all__ = ["ENERGY", "LOSS", "CompleteObjective", "Objectives"]
+
+LOSS, ENERGY = "loss", "energy_j"
+_ALIASES = {"fitness": LOSS}  # of spaces that are no language models
+_DRAWS = 256  # random genomes among which a cost that is an objective takes at least two values
+_MIN_WINDOW_S = 0.01  # of energy measured for one candidate, however fine the source
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """`names` are minimised, the loss first. `limits` are upper bounds by name. `meter` is for single candidates: the run's
+    own has its window open while they are measured."""
+
+    space: SearchSpace
+    names: tuple[str, ...]
+    limits: dict[str, float]
+    meter: EnergyMeter | None = None
+
+    @classmethod
+    def of(cls, config: RunConfig, space: SearchSpace, meter: EnergyMeter | None = None) -> Objectives:
+        """Read and check what a config asks of a space. Raises `ConfigError`."""
+        known = (LOSS, *space.cost_names, ENERGY)
+        names = [_known(name, known, "objective", space) for name in config.objective]
+        if names[:1] != [LOSS]:
+            raise ConfigError("the first objective is the loss", got=",".join(names), remedy="Use --objective loss,...")
+        if len(set(names)) < len(names):
+            raise ConfigError("an objective is named once", got=",".join(names))
+        if ENERGY in names and (meter is None or meter.reason is not None):
+            reason = meter.reason if meter else "no meter"
+            raise ConfigError("objective energy_j needs an energy source", got=reason, remedy="Leave it out.")
+        limits: dict[str, float] = {}
+        for text in config.limits:
+            name, _, number = text.partition("=")
+            name, value = _known(name, known[1:], "limit", space), _number(text, number)
+            if name == ENERGY and ENERGY not in names:
+                raise ConfigError("a limit on energy_j needs it measured", remedy="Use --objective loss,energy_j.")
+            if name in limits:
+                raise ConfigError("a limit is named once", got=name)
+            limits[name] = value
+        return cls(space, tuple(names), limits, meter)
+
+    @property
+    def is_multi_objective(self) -> bool:
+        return len(self.names) > 1
+
+    @property
+    def upper(self) -> tuple[float, ...]:
+        """The limit of each objective, infinite where there is none."""
+        return tuple(self.limits.get(name, math.inf) for name in self.names)
+
+    def excess(self, genome: Genome) -> tuple[float, ...]:
+        """By how much each known cost of `genome` is above its limit, as a constraint: kept if it is <= 0."""
+        if not self.limits.keys() - {ENERGY}:
+            return ()
+        costs = self.costs(genome)
+        return tuple(costs[name] - limit for name, limit in self.limits.items() if name != ENERGY)
+
+    def within(self, genome: Genome) -> bool:
+        """Whether the known costs of `genome` keep their limits."""
+        return all(value <= 0 for value in self.excess(genome))
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """The space's costs. Raises `PluginError` where one that it names is missing or not finite."""
+        return self.checked.costs(genome)
+
+    @cached_property
+    def checked(self) -> CheckedSpace:
+        """The space, its answers checked."""
+        return CheckedSpace(self.space)
+
+    def check(self) -> None:
+        """Raises `ConfigError` where a cost that is an objective seems to be the same for all genomes."""
+        seen: dict[str, set[float]] = {name: set() for name in self.names if name not in (LOSS, ENERGY)}
+        for genome in self._draw():
+            if all(len(values) > 1 for values in seen.values()):
+                return
+            for name, value in self.costs(genome).items():
+                seen.get(name, set()).add(value)
+        for name, values in seen.items():
+            if len(values) < 2:
+                raise ConfigError(
+                    f"an objective differs between genomes of space {self.space.name}",
+                    got=f"{name} = {values.pop():g} for all",
+                    remedy="Leave it out, or take another library.",
+                )
+
+    def complete(self, objective: Objective) -> Objective:
+        """`objective` with all values that are minimised; itself where that is the loss alone."""
+        return CompleteObjective(objective, self) if self.is_multi_objective else objective
+
+    def nothing_within(self) -> ConfigError:
+        """The error for limits that no genome could be found to keep."""
+        costs = [self.costs(genome) for genome in self._draw()]
+        asked = {name: limit for name, limit in self.limits.items() if name != ENERGY}
+        least = ", ".join(f"{name} = {min(c[name] for c in costs):g}" for name in asked)
+        return ConfigError(
+            "some genome keeps the limits",
+            got=", ".join(f"{name}={limit:g}" for name, limit in asked.items()),
+            remedy=f"The least of {len(costs)} random genomes: {least}.",
+        )
+
+    def _draw(self) -> list[Genome]:
+        rng = random.Random(0)
+        return [*self.checked.seeds(), *(self.checked.sample(rng) for _ in range(_DRAWS))]
+
+
+class CompleteObjective:
+    """A space's objective, with the other objectives' values behind the first.
+
+    Higher rungs stay as they are: they choose the winner by its loss alone. For the energy, the candidates are first
+    evaluated together (which also grows what they need), then one by one, each again and again until its window is long
+    enough for the source's resolution. Its joules, gross, are the window's over the number of evaluations.
+    """
+
+    def __init__(self, objective: Objective, objectives: Objectives) -> None:
+        self.fidelities = objective.fidelities
+        self._inner, self._objectives = objective, objectives
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        evaluations = measure(self._inner, genomes, fidelity)
+        return evaluations if fidelity else [self._complete(e) if e.ok else e for e in evaluations]
+
+    def _complete(self, evaluation: Evaluation) -> Evaluation:
+        if len(evaluation.values) != 1:
+            raise EvaluationError("an objective measures one value, the loss", got=evaluation.values)
+        costs, names = dict(self._objectives.costs(evaluation.genome)), self._objectives.names
+        costs[LOSS] = evaluation.value
+        if ENERGY in names:
+            energy_j, n = self._energy(evaluation)
+            evaluation = replace(evaluation, n_tokens=(1 + n) * evaluation.n_tokens)
+            if isinstance(energy_j, str):
+                return replace(evaluation, status="failed", error=f"energy_j was not measured: {energy_j}")
+            costs[ENERGY] = energy_j
+        return replace(evaluation, values=tuple(float(costs[name]) for name in names))
+
+    def _energy(self, evaluation: Evaluation) -> tuple[float | str, int]:
+        """Joules of one evaluation, or why they are not known, and how many evaluations that took."""
+        meter, n = self._objectives.meter, 0
+        assert meter is not None
+        enough_s = max(_MIN_WINDOW_S, MIN_UPDATES * meter.backend.resolution_s)
+        with meter.window("candidate", record=False) as window:
+            begin = meter.clock()
+            while n == 0 or meter.clock() - begin < enough_s:
+                self._inner.evaluate([evaluation.genome], evaluation.fidelity)
+                n += 1
+        if window.energy_j is None:
+            return str(window.reason), n
+        return window.energy_j / n, n
+
+
+def _known(name: str, known: Iterable[str], kind: str, space: SearchSpace) -> str:
+    offered = list(known)
+    if name in offered:
+        return name
+    if _ALIASES.get(name) in offered:
+        return _ALIASES[name]
+    near = difflib.get_close_matches(name, offered, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(f"unknown {kind}", got=name, remedy=f"{hint}Space {space.name} offers {', '.join(offered)}.")
+
+
+def _number(text: str, number: str) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError("a limit is NAME=NUMBER", got=text, remedy="Use --limit flops=2e6, say.")
+    return value

@@ -1,0 +1,106 @@
+"""What is grown for the `gpt2` space from one text: codes of each family, and a value map for each context behind them.
+
+Everything is grown when it is first asked for, into stacks that stay where they are, so that candidates pick from them by
+index, whatever mix of crystals a batch has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.grown.als import hash_noise
+from clso.grown.codes import Codes, grow_codes
+from clso.grown.context import ValueMap, fit_value_maps
+from clso.grown.counted import bigram_counts
+from clso.grown.features import RandomFeatures, fit_features, random_features
+from clso.grown.patterns import decaying, lag
+from clso.grown.statistics import PairCounts
+from clso.search_spaces.gpt2.genes import CONTEXTS, GAINS, MLPS, code_families, layout_of
+from clso.space.language import LanguageModelSpace, token_blocks
+
+__all__ = ["GrownCrystals"]
+
+_MAP_TOKENS = 1 << 18  # a value map has a few thousand entries: more tokens than this do not show in the loss
+
+
+class GrownCrystals:
+    """Crystals from one split of a corpus, for E code families, C contexts, rank K and names of D dimensions.
+
+    `a`, `b` (E, V, K) are context and target codes, `log_p` (E, V) the biases that go with them, `row` (V,) the tokens'
+    occurrences, `names` (V, D); `maps` (E, C, K, K) say what an average code adds, `expected` (E, C, V, K) what of it a
+    token leads one to expect. What was not grown is zero.
+    """
+
+    def __init__(self, space: LanguageModelSpace, split: str, contexts: Sequence[int] | None = None) -> None:
+        """`contexts` are the patterns to fit value maps for, all by default."""
+        self._space, self._split = space, split
+        config, device = space.config, torch.device(space.context.device)
+        self.layout, self.families = layout_of(config), code_families(config)
+        t, v, k = config.n_positions, config.vocab_size, self.layout.code
+        self.patterns = [lag(int(size), t) if kind == "lag" else decaying(size, t) for kind, size in CONTEXTS]
+        self._contexts = list(range(len(self.patterns)) if contexts is None else contexts)
+        self._attentions = torch.stack([self.patterns[c].weights() for c in self._contexts]).to(device)
+        self._device = device
+        e, c = len(self.families), len(self.patterns)
+        self.a, self.b = (torch.zeros(e, v, k, device=device) for _ in "ab")
+        self.log_p = torch.zeros(e, v, device=device)
+        self.maps = torch.zeros(e, c, k, k, device=device)
+        self.expected = torch.zeros(e, c, v, k, device=device)
+        names = hash_noise(v, self.layout.identity, device, seed=1)
+        self.names = names / names.norm(dim=1, keepdim=True)
+        self._codes: dict[int, Codes] = {}
+        self._units: dict[tuple[int, int, int], tuple[RandomFeatures, Tensor]] = {}
+
+    @cached_property
+    def pairs(self) -> PairCounts:
+        """Bigram counts of the split."""
+        return bigram_counts(self._space.corpus, self._split, self._device)
+
+    @cached_property
+    def row(self) -> Tensor:
+        return self.pairs.row_sums()
+
+    @cached_property
+    def mean_rarity(self) -> list[float]:
+        """The mean of -log(1 + count / knee) over the text's tokens, for each allele of the knee."""
+        row = self.row.double()
+        knee = torch.tensor(GAINS["rarity.half_count"], dtype=torch.float64, device=self._device)
+        mean: list[float] = (-(torch.log1p(row / knee[:, None]) * row).sum(1) / row.sum()).tolist()
+        return mean
+
+    def grow(self, families: Iterable[int]) -> None:
+        """Grow what families need and is not there yet: codes, and value maps for the contexts."""
+        for family in sorted(set(families) - set(self._codes)):
+            codes = grow_codes(self.pairs, self.families[family])
+            self.a[family], self.b[family], self.log_p[family] = codes.a, codes.b, codes.log_p
+            fitted = fit_value_maps(self._blocks, self._attentions, codes.a, codes.b)
+            self.maps[family, self._contexts] = fitted.matrix
+            self.expected[family, self._contexts] = fitted.expected
+            self._codes[family] = codes
+
+    def units(self, family: int, context: int, mlp: int) -> tuple[RandomFeatures, Tensor]:
+        """Hidden units of an MLP allele behind a context pattern, and their output map."""
+        key = (family, context, mlp)
+        if key not in self._units:
+            self.grow([family])
+            kind, n_units = MLPS[mlp]
+            codes = self._codes[family]
+            features = random_features(kind, n_units, codes.a, codes.statistics.row)
+            attention = self._attentions[self._contexts.index(context)]
+            value_map = ValueMap(self.maps[family, context], self.expected[family, context])
+            fitted = fit_features(self._blocks, attention, codes.a, codes.b, value_map, features)
+            self._units[key] = features, fitted
+        return self._units[key]
+
+    @cached_property
+    def _blocks(self) -> Tensor:
+        """Token blocks of the split for fitting value maps, on the device; a long text is sampled evenly."""
+        t = self._space.config.n_positions
+        tokens: np.ndarray[Any, Any] = np.asarray(self._space.corpus.tokens(self._split))
+        return token_blocks(tokens, t, max(1, _MAP_TOKENS // t)).to(self._device)

@@ -1,0 +1,143 @@
+"""Grown weights: genomes -> true GPT-2 weights out of closed-form parts, for a whole population at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.grown.als import hash_noise
+from clso.grown.layout import Layout, rotation
+from clso.models.population import PopulationGPT2
+from clso.models.replay import Replays
+from clso.search_spaces.gpt2.assembly import Assembly, values_of
+from clso.search_spaces.gpt2.crystals import GrownCrystals
+from clso.search_spaces.gpt2.genes import GAINS, MLP_GAINS, MLPS, default_genome, grown_genes
+from clso.search_spaces.gpt2.grown_costs import GrownCosts
+from clso.search_spaces.gpt2.mlp import HiddenUnits, PopulationWithUnits
+from clso.search_spaces.gpt2.template import Template
+from clso.space import Genome
+from clso.space.language import LanguageModelSpace
+
+__all__ = ["GrownWeights"]
+
+_TEMPERATURE, _MLP = 2 + list(GAINS).index("temperature"), 2 + len(GAINS)  # places in the genome
+
+
+def _projection(layout: Layout) -> Tensor:
+    """From names to what is matched (D, S): orthonormal directions, scaled so that a name matches itself with about 1."""
+    square = hash_noise(layout.identity, layout.identity, torch.device("cpu"), seed=2)
+    directions = torch.linalg.qr(square.double())[0][:, : layout.match].float()
+    scale = max(1.0, math.sqrt(layout.identity / layout.match))
+    return torch.nn.functional.pad(directions * scale, (0, max(0, layout.match - layout.identity)))
+
+
+class GrownWeights:
+    """Crystals grown from one split of a corpus, and populations assembled from them."""
+
+    def __init__(
+        self, space: LanguageModelSpace, split: str = "statistics", *, contexts: Sequence[int] | None = None
+    ) -> None:
+        """`contexts` are the context patterns that genomes may pick, all by default."""
+        self.space, self.config = space, space.config
+        self.device = torch.device(space.context.device)
+        if self.config.n_layers < 2 or self.config.n_heads < 2 or self.config.d_model < 32:
+            raise ConfigError(
+                "grown GPT-2 weights need 2 layers, 2 heads and 32 dimensions at least",
+                got=(self.config.n_layers, self.config.n_heads, self.config.d_model),
+                remedy="Use larger sizes, or --library random.",
+            )
+        self._mlp = space.context.mlp
+        self.genes = grown_genes(self.config, self._mlp)
+        self.crystals = GrownCrystals(space, split, contexts)
+        self.costs = GrownCosts(self.config, self.crystals.layout, self.crystals.patterns)
+        self._replays = Replays(self._scores, self.config.d_model)
+
+    @cached_property
+    def template(self) -> Template:
+        """The wiring, which all candidates share."""
+        layout = self.crystals.layout
+        return Template(self.config, layout, _projection(layout), self.crystals.patterns, self.device)
+
+    @cached_property
+    def rotation(self) -> Tensor:
+        """From logical to physical coordinates, and back."""
+        return rotation(self.config.d_model, self.device)
+
+    def prepare(self) -> None:
+        """Grow what the hand-set genome needs; the rest follows when the search asks for it."""
+        self.population(self.seeds())
+
+    def seeds(self) -> list[Genome]:
+        return [default_genome(self._mlp)]
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """Gains tell the surrogate their value and its square; structure genes are one-hot only."""
+        ladders = [np.array(ladder, dtype=np.float32) for ladder in (*GAINS.values(), MLP_GAINS)]
+        gains = [np.stack([g, g**2], axis=1) for g in ladders]
+        return [None, None, *gains[:-1], *((None, gains[-1]) if self._mlp else ())]
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return {gene.name: gene.choices[a] for gene, a in zip(self.genes, genome, strict=True)}
+
+    def on_all_text(self, genome: Genome) -> GrownWeights:
+        """What the genome needs, grown on statistics and fitness text together."""
+        whole = GrownWeights(self.space, "train", contexts=[genome[1]])
+        whole.template, whole.rotation = self.template, self.rotation  # which know no text
+        return whole
+
+    def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
+        """Weights of the genomes, stacked."""
+        values = torch.from_numpy(self._values(genomes)).to(self.device)
+        return self._population(values, self._units(genomes))
+
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        """Mean loss of each genome on shared blocks: (P,) float64."""
+        if self._mlp:
+            return self.population(genomes).losses(blocks)
+        return self._replays(self._values(genomes), blocks)
+
+    def _values(self, genomes: Sequence[Genome]) -> np.ndarray[Any, Any]:
+        """Rows of `values_of`, for which everything is grown."""
+        self.crystals.grow(g[0] for g in genomes)
+        return values_of(genomes, self.crystals)
+
+    def _scores(self, values: Tensor, blocks: Tensor) -> Tensor:
+        return self._population(values).losses(blocks)
+
+    def _population(self, values: Tensor, units: HiddenUnits | None = None) -> PopulationGPT2:
+        assembly = Assembly(self.crystals, self.template, self.rotation, values)
+        return PopulationWithUnits(self.config, assembly, assembly, assembly.params(), units)
+
+    def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:
+        """The MLP crystals of those candidates that have any."""
+        having = [i for i, g in enumerate(genomes) if self._mlp and MLPS[g[_MLP]][1]]
+        if not having:
+            return None
+        keys = [(genomes[i][0], genomes[i][1], genomes[i][_MLP]) for i in having]
+        distinct = sorted(set(keys))
+        fc, bias, proj = [], [], []
+        for family, context, mlp in distinct:
+            features, fitted = self.crystals.units(family, context, mlp)
+            rows, columns = self.template.hidden_units(features.weight, fitted)
+            fc.append(rows)
+            bias.append(features.bias)
+            proj.append(columns)
+        index = torch.tensor([distinct.index(key) for key in keys], device=self.device)
+        temperature, gain = (
+            torch.tensor([ladder[genomes[i][gene]] for i in having], device=self.device)[:, None, None]
+            for ladder, gene in ((GAINS["temperature"], _TEMPERATURE), (MLP_GAINS, _MLP + 1))
+        )
+        # The stream holds codes times the temperature; the units read and were fitted on plain codes.
+        return HiddenUnits(
+            torch.tensor(having, device=self.device),
+            torch.stack(fc)[index] / temperature,
+            torch.stack(bias)[index],
+            torch.stack(proj)[index] * (gain * temperature),
+        )

@@ -1,0 +1,68 @@
+"""`gpt2-pointer`: a grown GPT-2, mixed in probability space with a pointer over the block's own tokens.
+
+The GPT-2 part is exact, but the mixture is no GPT-2, and is reported apart. Freed from the copy head, nearly the whole
+residual stream carries the bigram code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.models.gpt2 import LanguageModel
+from clso.search_spaces.gpt2_pointer.genes import GAIN_VALUES, default_genome, pointer_genes
+from clso.search_spaces.gpt2_pointer.weights import PointerWeights
+from clso.space import Gene, Genome
+from clso.space.language import LanguageModelSpace
+
+__all__ = ["GPT2PointerSpace"]
+
+
+class GPT2PointerSpace(LanguageModelSpace):
+    """Search space of pointer GPT-2s grown from a corpus. Raises `ConfigError` for a library other than "grown"."""
+
+    name = "gpt2-pointer"
+
+    @cached_property
+    def source(self) -> PointerWeights:
+        if self.context.library != "grown":
+            raise ConfigError(
+                "space gpt2-pointer has a grown library only",
+                got=self.context.library,
+                remedy="Use --library grown, or --space gpt2 for the others.",
+            )
+        return PointerWeights(self)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return pointer_genes(self.config)
+
+    def seeds(self) -> list[Genome]:
+        return [default_genome()]
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """Ladder genes tell the surrogate their value and its square; structure genes are one-hot only."""
+        ladders = [np.array(ladder) for ladder in GAIN_VALUES.values()]
+        return [None, None, *(np.stack([x, x**2], axis=1) for x in ladders)]
+
+    def prepare(self) -> None:
+        """Grow what the hand-set genome needs; the rest follows when the search asks for it."""
+        self.source.population([default_genome()])
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return self.describe(genome)
+
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        return self.source.losses(genomes, blocks)
+
+    def model(self, genome: Genome) -> LanguageModel:
+        return self.source.population([self.validate(genome)]).single(0)
+
+    def final_model(self, genome: Genome) -> LanguageModel:
+        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        return PointerWeights(self, "train").population([self.validate(genome)]).single(0)

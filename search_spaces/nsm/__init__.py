@@ -1,0 +1,1 @@
+"""Neural State Machines from grown or random crystals."""

@@ -1,0 +1,224 @@
+"""Grown Neural State Machines: bigram codes in embedding and head, and read-outs fitted in closed form.
+
+Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its read-out should add
+to the code is the within-token ridge regression of `clso.grown.context` on what the read-out would see. Layers are
+fitted in turn, each on what those before it leave unexplained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.crystals import CrystalLibrary
+from clso.grown.codes import grow_codes
+from clso.grown.context import ValueMap, fit_map
+from clso.grown.counted import bigram_counts
+from clso.grown.statistics import PairCounts
+from clso.models.layers import ResidualBlock
+from clso.models.nsm import NSMConfig, SimpleNSM
+from clso.models.nsm_mixer import StateMixer
+from clso.search_spaces.nsm.costs import nsm_costs
+from clso.search_spaces.nsm.genes import (
+    GAINS,
+    N_CRYSTALS,
+    TEMPERATURES,
+    LayerPicks,
+    Shape,
+    code_families,
+    default_genome,
+    grown_genes,
+    layers_of,
+    shape_of,
+)
+from clso.search_spaces.nsm.wiring import SCALE, Wiring, plain_nsm
+from clso.space import Gene, Genome
+from clso.space.language import LanguageModelSpace, token_blocks
+
+__all__ = ["GrownNSM"]
+
+_RIDGE_TOKENS = 1 << 15  # the ridge, as a share of the mean eigenvalue, is so many over those that are fitted on
+_DAMPING = 2.0  # share of the mean eigenvalue
+_PASS_TOKENS = 1 << 13  # that go through a mixer at once
+_KEPT = 64  # fitted read-outs in memory, 2 MB each at a vocabulary of 4096
+
+
+@dataclass(frozen=True)
+class GrownCodes:
+    """Codes `a`, `b` (V, K) by falling variance of `a`, `log_p` (V,), the covariance (K, K) of codes over the text, and
+    that of the next token's code within each token."""
+
+    a: Tensor
+    b: Tensor
+    log_p: Tensor
+    spread: Tensor
+    within: Tensor
+
+
+class GrownNSM:
+    """Genomes -> NSMs, from one split of a corpus."""
+
+    def __init__(
+        self, space: LanguageModelSpace, split: str = "statistics", *, n_tokens: int = 1 << 13, rounds: int = 1
+    ) -> None:
+        """A read-out is fitted on `n_tokens`, in so many `rounds`."""
+        self.space, self.config, self._split = space, space.config, split
+        self._n_tokens, self._rounds = n_tokens, rounds
+        self.device = torch.device(space.context.device)
+        self._wiring = Wiring(self.config, CrystalLibrary(N_CRYSTALS, seed=space.context.seed))
+        self.genes: tuple[Gene, ...] = grown_genes(self.config, self._wiring.code)
+        self._codes = lru_cache(None)(self._grow)
+        self._fitted = lru_cache(_KEPT)(self._fit)
+
+    def prepare(self) -> None:
+        for genome in self.seeds():
+            self.model(genome)
+
+    def seeds(self) -> list[Genome]:
+        return default_genome(self.config)
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """Temperature and gains tell the surrogate their value and its square; the rest is one-hot only."""
+        ladders = {"temperature": TEMPERATURES, "gain": GAINS}
+        out: list[np.ndarray[Any, Any] | None] = []
+        for gene in self.genes:
+            ladder = ladders.get(gene.name.split(".")[-1])
+            values = None if ladder is None else np.array(ladder, dtype=np.float32)
+            out.append(None if values is None else np.stack([values, values**2], axis=1))
+        return out
+
+    def on_all_text(self) -> GrownNSM:
+        """The same families, grown on statistics and fitness text together, from more of it."""
+        return GrownNSM(self.space, "train", n_tokens=1 << 18, rounds=2)
+
+    @torch.no_grad()
+    def model(self, genome: Genome) -> SimpleNSM:
+        """One genome as a module on the search's device."""
+        codes, shape, layers = self._codes(genome[0]), shape_of(self.config, genome), layers_of(genome)
+        model = self._empty(shape)
+        code = codes.a
+        picks: tuple[LayerPicks, ...] = ()
+        for mixer, (picked, gain) in zip(model.mixers(), layers, strict=True):
+            if not gain:
+                continue
+            picks = (*picks, picked)
+            fitted = self._fitted(genome[0], shape, picks)
+            self._wire(mixer, shape, picked, codes, gain * fitted.matrix[0])
+            code = code - gain * fitted.expected[0]
+        model.embedding.weight.copy_(self._wiring.embedding(code))
+        temperature = TEMPERATURES[genome[1]]
+        model.head.weight.copy_(self._wiring.head(temperature * codes.b, codes.log_p))
+        return model.to(self.device)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """Of the layers with a gain; their MLPs hold nothing."""
+        n_live = sum(gain > 0 for _, gain in layers_of(genome))
+        return nsm_costs(self.nsm_config(shape_of(self.config, genome)), n_live, mlp=False)
+
+    def _empty(self, shape: Shape) -> SimpleNSM:
+        """A model whose layers do nothing."""
+        model = plain_nsm(self.nsm_config(shape))
+        for block, _ in _layers(model):
+            block.ln_1.weight.copy_(self._wiring.norm_weight)
+        model.norm.weight.copy_(self._wiring.norm_weight)
+        model.norm.bias.fill_(1.0)
+        return model
+
+    def nsm_config(self, shape: Shape) -> NSMConfig:
+        c = self.config
+        return NSMConfig(
+            c.vocab_size,
+            c.d_model,
+            c.n_layers,
+            shape.n_heads,
+            c.n_positions,
+            n_states=shape.n_states,
+            gate=shape.gate,
+            top_k=shape.top_k,
+            chunk=shape.chunk,
+        )
+
+    def _wire(
+        self, mixer: StateMixer, shape: Shape, picks: LayerPicks, codes: GrownCodes, read_out: Tensor | None
+    ) -> None:
+        """Crystals into a layer, and a read-out (d_model, K); None: what it would see, as it is."""
+        self._wiring.fill(mixer, shape, picks, codes.spread)
+        if read_out is None:
+            mixer.out.weight.copy_(torch.eye(self.config.d_model))
+        else:
+            mixer.out.weight.copy_(SCALE * self._wiring.axes @ read_out.T)
+
+    @torch.no_grad()
+    def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
+        """The read-out of the last of these layers, the earlier ones at gain one.
+
+        What will be subtracted from a token's own code is read by its successors, too: a second round sees it subtracted.
+        """
+        codes = self._codes(family)
+        model = self._empty(shape)
+        *before, (last, mixer) = _layers(model)[: len(picks)]
+        code = codes.a
+        for i, (_, earlier) in enumerate(before):
+            fitted = self._fitted(family, shape, picks[: i + 1])
+            self._wire(earlier, shape, picks[i], codes, fitted.matrix[0])
+            code = code - fitted.expected[0]
+        self._wire(mixer, shape, picks[-1], codes, None)
+        to_code = self._wiring.axes / SCALE
+
+        def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
+            seen, left = [], []
+            for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
+                x = start = model.embed(part[:, :-1])
+                for block, earlier in before:  # its MLP adds nothing
+                    x = x + earlier(block.ln_1(x))
+                seen.append(mixer(last.ln_1(x)))
+                left.append(codes.b[part[:, 1:]] - (x - start) @ to_code @ codes.within)
+            f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
+            return f[None], r
+
+        ridge = _RIDGE_TOKENS / self._blocks[:, 1:].numel()
+        expected: Tensor | float = 0.0
+        for _ in range(self._rounds):
+            model.embedding.weight.copy_(self._wiring.embedding(code - expected))
+            found = fit_map(self._blocks, regression, self.config.vocab_size, ridge=ridge, damping=_DAMPING)
+            expected = found.expected[0]
+        return found
+
+    @torch.no_grad()
+    def _grow(self, family: int) -> GrownCodes:
+        codes = grow_codes(self._pairs, code_families(self._wiring.code)[family])
+        row = codes.statistics.row
+        spread = (codes.a * row[:, None]).T @ codes.a / row.sum()
+        order = torch.linalg.eigh(spread)[1].flip(1)
+        a, b = codes.a @ order, codes.b @ order
+        return GrownCodes(a, b, codes.log_p, order.T @ spread @ order, _within(self._blocks, b))
+
+    @cached_property
+    def _pairs(self) -> PairCounts:
+        return bigram_counts(self.space.corpus, self._split, torch.device("cpu"))
+
+    @cached_property
+    def _blocks(self) -> Tensor:
+        """Token blocks for fitting; a long text is sampled evenly."""
+        t = self.config.n_positions
+        tokens: np.ndarray[Any, Any] = np.asarray(self.space.corpus.tokens(self._split))
+        return token_blocks(tokens, t, max(1, self._n_tokens // t))
+
+
+def _layers(model: SimpleNSM) -> list[tuple[ResidualBlock, StateMixer]]:
+    blocks = [block for block in model.blocks if isinstance(block, ResidualBlock)]
+    return list(zip(blocks, model.mixers(), strict=True))
+
+
+def _within(blocks: Tensor, b: Tensor) -> Tensor:
+    """Covariance (K, K) of the next token's code, within each token's occurrences."""
+    now, following = blocks[:, :-1].flatten(), b[blocks[:, 1:].flatten()]
+    n = torch.bincount(now, minlength=len(b)).clamp(min=1)
+    sums = torch.zeros_like(b).index_add_(0, now, following)
+    free = (n - 1).sum().clamp(min=1)
+    return (following.T @ following - sums.T @ (sums / n[:, None])) / free

@@ -1,0 +1,76 @@
+"""`nsm`: genomes are Neural State Machines (`clso.models.nsm.SimpleNSM`), with crystals in every slot.
+
+The `grown` library has the corpus's bigram codes in embedding and head, leaky averages in the states, and read-outs fitted
+in closed form; the `random` one has random crystals everywhere, and is the control. Candidates are measured as the modules
+that a winner is saved as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.models.gpt2 import text_loss
+from clso.models.nsm import SimpleNSM
+from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
+from clso.search_spaces.nsm.costs import COST_NAMES
+from clso.search_spaces.nsm.grown import GrownNSM
+from clso.space import Genome, SearchSpace
+from clso.space.context import SpaceContext
+
+__all__ = ["NSMSpace"]
+
+
+class NSMSource(Source, Protocol):
+    """Turns genomes into NSMs."""
+
+    def model(self, genome: Genome) -> SimpleNSM:
+        """One genome as a float32 module on the search's device."""
+
+    def on_all_text(self) -> NSMSource:
+        """The same source with statistics from the whole training text."""
+
+
+class NSMSpace(SourcedSpace):
+    """Search space of Neural State Machines over a corpus. The number of heads is a gene, so `n_heads` is not used."""
+
+    name = "nsm"
+    cost_names = COST_NAMES
+    takes_tasks = True
+
+    @classmethod
+    def from_context(cls, context: SpaceContext) -> SearchSpace:
+        if not context.task:
+            return cls(context)
+        from clso.search_spaces.nsm.task import NSMTaskSpace
+
+        return NSMTaskSpace(context)
+
+    @cached_property
+    def source(self) -> NSMSource:
+        if self.context.library == "grown":
+            return GrownNSM(self)
+        if self.context.library == "random":
+            from clso.search_spaces.nsm.random import RandomNSM
+
+            return RandomNSM(self.config, self.context)
+        raise ConfigError("space nsm has the libraries grown and random", got=self.context.library)
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return self.describe(genome)
+
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        found = [text_loss(self.source.model(self.validate(g)), blocks) for g in genomes]
+        return torch.tensor(found, dtype=torch.float64)
+
+    def model(self, genome: Genome) -> SimpleNSM:
+        return self.source.model(self.validate(genome)).cpu()
+
+    def final_model(self, genome: Genome) -> SimpleNSM:
+        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        return self.source.on_all_text().model(self.validate(genome)).cpu()

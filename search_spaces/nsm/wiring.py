@@ -1,0 +1,206 @@
+"""A grown NSM's wiring: where codes lie in its residual stream, and the weights of one state mixer.
+
+The stream is S times a logical vector: `one` (what LayerNorm removes) | ballast | code K, and two planes in which the model's
+own sinusoids are left alone, so that heads can tell distances. S is so large that sinusoids are nothing to the code. States
+are leaky averages: a state s takes in 1 - lambda_s of the mean code that a chunk sent to it, times a factor so small that
+the gate's tanh is straight; a few dimensions hold a state's name, which its gate, its key and its forgetting go by.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from clso.crystals import CrystalLibrary
+from clso.errors import ConfigError
+from clso.grown.als import hash_noise
+from clso.models.gpt2 import GPT2Config
+from clso.models.nsm import NSMConfig, SimpleNSM
+from clso.models.nsm_mixer import StateMixer
+from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
+
+__all__ = ["NORM", "SCALE", "Wiring", "plain_nsm"]
+
+NORM = 100.0  # of a logical vector: codes are small against it, so what is added later hardly changes the norm
+SCALE = 1000.0  # of the stream
+_N_POSITION, _CONTENT = 4, 5  # of a head's dimensions, those of two planes; where those for content begin
+_FAST_TURN = 16.0  # positions a turn of the fast plane, about
+_PEAK = 12.0  # logits between a wanted lag and its best rival
+_PHASE = math.pi / 3  # of a decaying pattern: the slow plane falls over two thirds of half a turn
+_FAR = 60.0  # logits that shut out
+_SMALL = 0.02  # of what a state takes in
+_BALLAST, _NAME = 3.0, 0.2  # of a state, before an LSTM's tanh
+_SHARPNESS = 1.5  # standard deviation of routing scores
+_ECHO = 0.5  # of what is heard, next to what is sent
+_OPEN = 30.0  # an argument of the sigmoid that means one
+
+
+class Wiring:
+    """For one model size; on the CPU."""
+
+    def __init__(self, config: GPT2Config, library: CrystalLibrary) -> None:
+        self.config, self._library, d = config, library, config.d_model
+        self.code = d - 2 - _N_POSITION
+        if d < 32 or d % 2:
+            raise ConfigError("a grown NSM has an even number of dimensions, 32 at least", got=d)
+        window = 2 * max(CHUNKS)
+        slow = self._pair((math.pi - _PHASE) / window)
+        fast = min(self._pair(2 * math.pi / _FAST_TURN), slow - 1)
+        self._speeds = tuple(10_000.0 ** (-2 * i / d) for i in (slow, fast))
+        # Differences with the last sine, which is about 0: LayerNorm's mean does not show in them.
+        differences = torch.zeros(_N_POSITION, d, dtype=torch.float64)
+        for row, at in enumerate((2 * slow, 2 * slow + 1, 2 * fast, 2 * fast + 1)):
+            differences[row, at], differences[row, d - 2] = 1, -1
+        self._positions = differences.float()
+        rest = hash_noise(d, self.code + 1, torch.device("cpu"), seed=3).double()
+        basis = torch.linalg.qr(torch.cat((torch.ones(d, 1), differences.T, rest), dim=1))[0].float()
+        self._ballast, self.axes = basis[:, 1 + _N_POSITION], basis[:, 2 + _N_POSITION :]
+
+    def _pair(self, speed: float) -> int:
+        """The fastest of the model's sinusoids that turns no faster than `speed` a position."""
+        d = self.config.d_model
+        return min(max(1, math.ceil(-math.log(speed) / math.log(10_000.0) * d / 2)), d // 2 - 2)
+
+    def embedding(self, code: Tensor) -> Tensor:
+        """Rows (V, d_model) of an embedding that holds codes (V, K)."""
+        ballast = (NORM**2 - code.square().sum(1, keepdim=True)).clamp(min=1).sqrt()
+        out: Tensor = SCALE * (code @ self.axes.T + ballast * self._ballast)
+        return out
+
+    def head(self, b: Tensor, log_p: Tensor) -> Tensor:
+        """The head (V, d_model) whose logits are code . b + log_p, behind a norm with bias one."""
+        out: Tensor = b @ self.axes.T + log_p[:, None] / self.config.d_model
+        return out
+
+    @cached_property
+    def norm_weight(self) -> Tensor:
+        """What makes of LayerNorm a division by `SCALE`."""
+        return torch.full((self.config.d_model,), NORM / math.sqrt(self.config.d_model))
+
+    @torch.no_grad()
+    def fill(self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor) -> None:
+        """Everything of `mixer` but its read-out `out`; codes have the covariance `spread` (K, K)."""
+        d, h, n_states = self.config.d_model, shape.n_heads, shape.n_states
+        for p in mixer.parameters():
+            p.zero_()
+        mixer.importance.fill_(1.0)
+        held, names, ballast = _state_dims(d, h, n_states)
+        self._fill_tokens(mixer, shape, picks, spread)
+
+        initial = torch.zeros(n_states, d)
+        initial[torch.arange(n_states), names] = _NAME
+        initial[:, ballast] = _BALLAST
+        mixer.initial.copy_(torch.cat((initial.tanh(), initial), dim=1) if shape.gate == "lstm" else initial.tanh())
+        shown = math.hypot(math.tanh(_BALLAST), math.tanh(_NAME))
+        mixer.state_norm.weight.fill_(shown / math.sqrt(d))
+        _, key, value = mixer.state_maps.weight.view(3, h, d // h, d)
+        key_bias = mixer.state_maps.bias.view(3, h, d // h)[1]
+        key_bias[:, _N_POSITION] = 1.0
+        width = d // h - _CONTENT
+        labels = hash_noise(n_states, h * width, torch.device("cpu"), seed=4).view(n_states, h, width)
+        labels = labels / labels.norm(dim=2, keepdim=True)
+        key[:, _CONTENT:, names] = labels.permute(1, 2, 0) / math.tanh(_NAME)
+        value.reshape(d, d)[held, held] = 1 / _SMALL
+        self._fill_gate(mixer, shape, picks)
+
+    def _fill_tokens(self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor) -> None:
+        d, h = self.config.d_model, shape.n_heads
+        d_head = d // h
+        read, route, key, value = mixer.token_maps.weight.view(4, h, d_head, d)
+        bias = mixer.token_maps.bias.view(4, h, d_head)[0]
+        positions = SCALE * self._positions
+        key[:, :_N_POSITION] = positions
+        root = math.sqrt(d_head)
+        for i in range(h):
+            query, offset = self._look(picks.read[i % len(picks.read)], shape)
+            read[i, :_N_POSITION] = root * query @ positions
+            bias[i, _N_POSITION] = root * offset
+        if picks.router:
+            crystal = self._crystal(picks.router - 1)[:, : self.code].view(h, d_head, self.code)[:, _CONTENT:]
+            size = torch.einsum("hik,kl,hil->h", crystal, spread, crystal).clamp(min=1e-12).sqrt()
+            # Labels are unit vectors, so that this is about the deviation of the scores.
+            scaled = crystal * (_SHARPNESS * root * math.sqrt(d_head - _CONTENT) / size)[:, None, None]
+            route[:, _CONTENT:] = scaled @ self.axes.T
+            read[:, _CONTENT:] = scaled @ self.axes.T
+        kept = min(_held_per_head(d, h, shape.n_states), self.code)
+        value[:, :kept] = self.axes[:, :kept].T
+
+    def _look(self, head: Head, shape: Shape) -> tuple[Tensor, float]:
+        """A query on position codes (4, 4), and the score of every state."""
+        slow, fast = self._speeds
+        if head.pattern == "lag":
+            amps = _PEAK / (1 - math.cos(slow * 2 * math.pi / fast)), _PEAK / (1 - math.cos(fast))
+            phases = -slow * head.size, -fast * head.size
+        else:
+            amps, phases = (1 / (head.size * slow * math.sin(_PHASE)), 0.0), (_PHASE, 0.0)
+        query = torch.zeros(_N_POSITION, _N_POSITION)
+        for at, (amp, phase) in enumerate(zip(amps, phases, strict=True)):
+            cos, sin = amp * math.cos(phase), amp * math.sin(phase)
+            # sin(a + phase) sin b + cos(a + phase) cos b, from the code (sin a, cos a)
+            query[2 * at : 2 * at + 2, 2 * at : 2 * at + 2] = torch.tensor([[cos, sin], [-sin, cos]])
+        distance = torch.arange(3 * shape.chunk // 2)
+        waves = zip(amps, phases, self._speeds, strict=True)
+        scores = torch.stack([amp * torch.cos(speed * distance + phase) for amp, phase, speed in waves]).sum(0)
+        if head.states in (0, 1):
+            return query, float(scores.max()) + (_FAR if head.states else -_FAR)
+        share = math.log(head.states / (1 - head.states))
+        return query, float(scores.logsumexp(0)) + share - math.log(shape.n_states)
+
+    def _fill_gate(self, mixer: StateMixer, shape: Shape, picks: LayerPicks) -> None:
+        d, h, n_states = self.config.d_model, shape.n_heads, shape.n_states
+        held, names, _ = _state_dims(d, h, n_states)
+        cell, lstm = mixer.gate.cell, shape.gate == "lstm"
+        n_gates = 4 if lstm else 3
+        told, state, bias = (p.view(n_gates, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih))
+        first, last = picks.leak
+        ladder = torch.linspace(math.log(first), math.log(last), n_states).exp()
+        keep = torch.exp(-shape.chunk / ladder)
+        logit = (keep / (1 - keep)).log() / math.tanh(_NAME)
+        frozen = torch.ones(d, dtype=torch.bool)
+        frozen[held] = False
+        new = 2
+        for gate, sign in ((1, 1), (0, -1)) if lstm else ((1, 1),):  # forget and input gates, or a GRU's update gate
+            bias[gate, frozen] = sign * _OPEN
+            state[gate][held[:, None], names[None, :]] = sign * logit
+        if lstm:
+            bias[3] = _OPEN
+        told[new][held, held] = _SMALL
+        if picks.talk:
+            crystal = self._crystal(picks.talk - 1)
+            heard = crystal / torch.linalg.matrix_norm(crystal, 2).clamp(min=1e-12)
+            told[new][held[:, None], d + held[None, :]] = _SMALL * _ECHO * heard[held][:, held]
+
+    def _crystal(self, index: int) -> Tensor:
+        d = self.config.d_model
+        return self._library.dense((d, d), index)
+
+
+@torch.no_grad()
+def plain_nsm(config: NSMConfig) -> SimpleNSM:
+    """A module with norms and importances one and all else zero; no global random stream is used."""
+    with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
+        model = SimpleNSM(config)
+    for p in model.parameters():
+        p.zero_()
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.weight.fill_(1.0)
+    for mixer in model.mixers():
+        mixer.importance.fill_(1.0)
+    return model.eval()
+
+
+def _held_per_head(d_model: int, n_heads: int, n_states: int) -> int:
+    """Dimensions of a head's message that a state keeps; the rest is for its name and its ballast."""
+    return d_model // n_heads - -(-(n_states + 1) // n_heads)
+
+
+def _state_dims(d_model: int, n_heads: int, n_states: int) -> tuple[Tensor, Tensor, int]:
+    """Dimensions of a state that hold messages, names (n_states,) and the ballast."""
+    dims = torch.arange(d_model).view(n_heads, -1)
+    n = _held_per_head(d_model, n_heads, n_states)
+    rest = dims[:, n:].flatten()
+    return dims[:, :n].flatten(), rest[:n_states], int(rest[n_states])

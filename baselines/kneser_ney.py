@@ -1,10 +1,9 @@
 """Interpolated Kneser-Ney n-gram models, counted with sorted 64-bit keys.
 
-Source: Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (Harvard
-TR-10-98, 1998): Kneser-Ney smoothing, interpolated, and its modified discounts. An n-gram (w1, .., wn) is
-the integer w1 V^(n-1) + .. + wn, so that counting is one sort and a look-up one binary search; nothing
-loops over tokens.
-"""
+Source: Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling"
+(Harvard TR-10-98, 1998): Kneser-Ney smoothing, interpolated, and its modified discounts. An n-gram
+(w1, .., wn) is the integer w1 V^(n-1) + .. + wn, so that counting is one sort and a look-up one
+binary search; nothing loops over tokens."""
 
 from __future__ import annotations
 
@@ -29,7 +28,8 @@ _DEFAULT_DISCOUNT = 0.75
 
 @dataclass(frozen=True)
 class _Table:
-    """One order's discounted n-grams: p(w | h) = mass(h, w) + backoff(h) p(w | h without its first word)."""
+    """One order's discounted n-grams: p(w | h) = mass(h, w) + backoff(h) p(w | h without its first
+    word)."""
 
     keys: Ints  # (n,) sorted n-grams
     mass: Floats  # (n,) (count - discount) / row total
@@ -37,7 +37,8 @@ class _Table:
     backoff: Floats  # (m,) discounted share of the row
 
     def interpolate(self, lower: Floats, contexts: Ints, ngrams: Ints) -> Floats:
-        """Probabilities of `ngrams` from `lower`, those of the order below, which unseen contexts keep."""
+        """Probabilities of `ngrams` from `lower`, those of the order below, which unseen contexts
+        keep."""
         weight = _look_up(self.contexts, self.backoff, contexts, missing=1.0)
         return _look_up(self.keys, self.mass, ngrams, missing=0.0) + weight * lower
 
@@ -46,8 +47,8 @@ class _Table:
 class KneserNey:
     """What to count. `order` is 1, 2 or 3; the fitted model answers for every order up to it.
 
-    `discount` is one absolute discount in (0, 1), or "modified": three a level, for counts of 1, 2 and more,
-    estimated from the counts of counts. Raises ConfigError on values outside their range.
+    `discount` is one absolute discount in (0, 1), or "modified": three a level, for counts of 1, 2
+    and more, estimated from the counts of counts. Raises ConfigError on values outside their range.
     """
 
     order: int = 3
@@ -64,10 +65,13 @@ class KneserNey:
         """Count `tokens`, shape (n,).
 
         Raises:
-            DataError: too few tokens, tokens outside the vocabulary, or a vocabulary beyond 64-bit keys.
+            DataError: too few tokens, tokens outside the vocabulary, or a vocabulary beyond 64-bit
+            keys.
         """
         if not 0 < vocab_size <= 2_000_000:
-            raise DataError("the vocabulary has 1 to 2,000,000 tokens (64-bit trigram keys)", got=vocab_size)
+            raise DataError(
+                "the vocabulary has 1 to 2,000,000 tokens (64-bit trigram keys)", got=vocab_size
+            )
         t = _checked(tokens, vocab_size, at_least=self.order, what="counted")
         unigram = continuation = _smoothed(np.bincount(t, minlength=vocab_size))
         bigram = lower_bigram = trigram = None
@@ -76,19 +80,23 @@ class KneserNey:
             continuation = _smoothed(np.bincount(keys % vocab_size, minlength=vocab_size))
             bigram = _table(keys, counts, vocab_size, self.discount)
         if self.order == 3:
-            keys, counts = np.unique((t[:-2] * vocab_size + t[1:-1]) * vocab_size + t[2:], return_counts=True)
+            keys, counts = np.unique(
+                (t[:-2] * vocab_size + t[1:-1]) * vocab_size + t[2:], return_counts=True
+            )
             trigram = _table(keys, counts, vocab_size, self.discount)
             keys, counts = np.unique(keys % vocab_size**2, return_counts=True)
             lower_bigram = _table(keys, counts, vocab_size, self.discount)
-        return KneserNeyModel(self.order, vocab_size, len(t), unigram, continuation, bigram, lower_bigram, trigram)
+        return KneserNeyModel(
+            self.order, vocab_size, len(t), unigram, continuation, bigram, lower_bigram, trigram
+        )
 
 
 @dataclass(frozen=True)
 class KneserNeyModel:
     """Unigram, bigram and trigram model counted from one text, made by `KneserNey.fit`.
 
-    The lowest level is (count + 0.1) / (total + 0.1 V): of tokens at order 1, of distinct predecessors above.
-    """
+    The lowest level is (count + 0.1) / (total + 0.1 V): of tokens at order 1, of distinct
+    predecessors above."""
 
     order: int
     vocab_size: int
@@ -96,11 +104,15 @@ class KneserNeyModel:
     unigram: Floats  # (V,)
     continuation: Floats  # (V,) from the number of distinct words before each word
     bigram: _Table | None  # token counts: the top of the bigram model
-    lower_bigram: _Table | None  # distinct predecessors of each pair: the middle of the trigram model
+    # distinct predecessors of each pair: the middle of the trigram model
+    lower_bigram: _Table | None
     trigram: _Table | None
 
-    def probability(self, contexts: npt.NDArray[np.integer], targets: npt.NDArray[np.integer]) -> Floats:
-        """p(target | context), shape (n,), of `targets` (n,) after `contexts` (n, k), oldest token first.
+    def probability(
+        self, contexts: npt.NDArray[np.integer], targets: npt.NDArray[np.integer]
+    ) -> Floats:
+        """p(target | context), shape (n,), of `targets` (n,) after `contexts` (n, k), oldest token
+        first.
 
         The model of order min(k, order - 1) + 1 answers: the last k tokens are all that is known.
         """
@@ -120,15 +132,18 @@ class KneserNeyModel:
         p = self.lower_bigram.interpolate(p, last, pair)
         return self.trigram.interpolate(p, first * v + last, first * v * v + pair)
 
-    def loss(self, tokens: npt.NDArray[np.integer], *, order: int | None = None, block: int | None = None) -> float:
-        """Mean nats per token of `tokens`, shape (n,), n >= 2. The targets are tokens[1:], each scored once.
+    def loss(
+        self, tokens: npt.NDArray[np.integer], *, order: int | None = None, block: int | None = None
+    ) -> float:
+        """Mean nats per token of `tokens`, shape (n,), n >= 2. The targets are tokens[1:], each
+        scored once.
 
         Args:
             order: the model to score with, at most (and by default) the fitted one.
-            block: None for continuous text. A number cuts the text as a model with that many positions sees
-                it: inputs i*block .. i*block+block-1, targets one further, no context from before the
-                block. The first target of a block has one token of context: the bigram model scores it at
-                order 3 too.
+            block: None for continuous text. A number cuts the text as a model with that many
+                positions sees it: inputs i*block .. i*block+block-1, targets one further, no
+                context from before the block. The first target of a block has one token of context:
+                the bigram model scores it at order 3 too.
         """
         order = self.order if order is None else order
         if not 1 <= order <= self.order:
@@ -139,7 +154,8 @@ class KneserNeyModel:
         total = 0.0
         for start in range(1, len(t), _CHUNK):
             target = np.arange(start, min(start + _CHUNK, len(t)))
-            seen = target if block is None else (target - 1) % block + 1  # tokens of context at each target
+            # tokens of context at each target
+            seen = target if block is None else (target - 1) % block + 1
             for k in range(order):
                 rows = target[(seen == k) if k < order - 1 else (seen >= k)]
                 contexts = t[rows[:, None] + np.arange(-k, 0)]
@@ -152,7 +168,11 @@ def _checked(tokens: npt.NDArray[np.integer], vocab_size: int, *, at_least: int,
     if t.ndim != 1 or not np.issubdtype(t.dtype, np.integer):
         raise DataError("tokens are one row of integers", got=f"{t.dtype} of shape {t.shape}")
     if len(t) < at_least:
-        raise DataError(f"a text that is {what} has at least {at_least} tokens", got=len(t), remedy="Use a longer text")
+        raise DataError(
+            f"a text that is {what} has at least {at_least} tokens",
+            got=len(t),
+            remedy="Use a longer text",
+        )
     if t.min() < 0 or t.max() >= vocab_size:
         raise DataError(f"tokens lie in 0..{vocab_size - 1}", got=f"{t.min()}..{t.max()}")
     return t.astype(np.int64)
@@ -165,7 +185,8 @@ def _smoothed(counts: Ints) -> Floats:
 
 
 def _table(keys: Ints, counts: Ints, vocab_size: int, discount: Discount) -> _Table:
-    """Discount sorted n-grams; `counts` are occurrences at the top order, distinct predecessors below it."""
+    """Discount sorted n-grams; `counts` are occurrences at the top order, distinct predecessors
+    below it."""
     taken = _discounts(counts, discount)[np.minimum(counts, 3)]
     context = keys // vocab_size
     starts = np.flatnonzero(np.concatenate(([True], context[1:] != context[:-1])))

@@ -1,9 +1,10 @@
 """Linformer (Wang et al. 2020, arXiv 2006.04768), in its causal form.
 
-The paper projects the keys and values of all n tokens onto k slots, to which every token attends: that sees the future. Here
-token t attends to the slots as tokens up to t have filled them, with the same two learned (k, n) projections: the causal form
-of attention with bounded memory (Peng et al. 2022, arXiv 2110.02488). At the last token it is the paper's own attention.
-Time and memory are linear in T: slots are carried from chunk to chunk, inside a chunk the products are taken as such.
+The paper projects the keys and values of all n tokens onto k slots, to which every token attends:
+that sees the future. Here token t attends to the slots as tokens up to t have filled them, with the
+same two learned (k, n) projections: the causal form of attention with bounded memory (Peng et al.
+2022, arXiv 2110.02488). At the last token it is the paper's own attention. Time and memory are
+linear in T: slots are carried from chunk to chunk, inside a chunk the products are taken as such.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ __all__ = ["Linformer", "LinformerConfig", "SlotAttention"]
 
 @dataclass(frozen=True)
 class LinformerConfig(SequenceConfig):
-    """`n_slots` is the paper's k; slots are carried from `chunk` to `chunk`, which changes no result."""
+    """`n_slots` is the paper's k; slots are carried from `chunk` to `chunk`, which changes no
+    result."""
 
     n_slots: int = 64
     chunk: int = 64
@@ -33,9 +35,12 @@ class LinformerConfig(SequenceConfig):
 
 
 class SlotAttention(Layer):
-    """Multi-head attention to `n_slots` projected keys and values; the projections are shared by the heads."""
+    """Multi-head attention to `n_slots` projected keys and values; the projections are shared by
+    the heads."""
 
-    def __init__(self, d_model: int, n_heads: int, n_positions: int, n_slots: int, chunk: int) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, n_positions: int, n_slots: int, chunk: int
+    ) -> None:
         super().__init__()
         self.d_model, self.n_heads, self.n_slots, self.chunk = d_model, n_heads, n_slots, chunk
         self.qkv = nn.Linear(d_model, 3 * d_model)
@@ -46,10 +51,21 @@ class SlotAttention(Layer):
     def forward(self, x: Tensor) -> Tensor:
         n_tokens = x.shape[1]
         maps = self.qkv(in_chunks(x, self.chunk))
-        q, k, v = (split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))  # (B, J, heads, c, d_head)
-        into_keys, into_values = (self._by_chunk(p, n_tokens) for p in (self.key_slots, self.value_slots))
-        keys, values = into_keys @ k, into_values @ v  # (B, J, heads, n_slots, d_head), of each chunk
-        keys, values = keys.cumsum(dim=1) - keys, values.cumsum(dim=1) - values  # of the chunks before it
+        # (B, J, heads, c, d_head)
+        q, k, v = (split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))
+        into_keys, into_values = (
+            self._by_chunk(p, n_tokens) for p in (self.key_slots, self.value_slots)
+        )
+        # (B, J, heads, n_slots, d_head), of each chunk
+        keys, values = (
+            into_keys @ k,
+            into_values @ v,
+        )
+        # of the chunks before it
+        keys, values = (
+            keys.cumsum(dim=1) - keys,
+            values.cumsum(dim=1) - values,
+        )
         near = (q @ k.transpose(-2, -1)).tril() @ into_keys.transpose(-2, -1)
         weights = torch.softmax((q @ keys.transpose(-2, -1) + near) * k.shape[-1] ** -0.5, dim=-1)
         y = weights @ values + (weights @ into_values).tril() @ v
@@ -63,7 +79,10 @@ class SlotAttention(Layer):
     def flops(self, n_tokens: int) -> int:
         d, k, c = self.d_model, self.n_slots, self.chunk
         padded = n_tokens + -n_tokens % c
-        return padded * (6 * d * d + 8 * k * d + 4 * c * d + 4 * c * k * self.n_heads) + 2 * d * d * n_tokens
+        return (
+            padded * (6 * d * d + 8 * k * d + 4 * c * d + 4 * c * k * self.n_heads)
+            + 2 * d * d * n_tokens
+        )
 
 
 class Linformer(StackedModel):

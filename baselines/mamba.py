@@ -1,4 +1,5 @@
-"""Mamba (Gu and Dao 2023, arXiv 2312.00752), in plain torch: linear time, linear memory, constant state."""
+"""Mamba (Gu and Dao 2023, arXiv 2312.00752), in plain torch: linear time, linear memory, constant
+state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`ngram`: unigram and Kneser-Ney bigram and trigram on the training text. No neural network, a fraction of a second."""
+"""`ngram`: unigram and Kneser-Ney bigram and trigram on the training text. No neural network, a
+fraction of a second."""
 
 from __future__ import annotations
 
@@ -37,9 +38,12 @@ class NGram(Baseline):
 
 
 def _block_loss(model: KneserNeyModel, job: BaselineJob, split: str) -> float:
-    """The loss on the targets that the models are scored on: those of the whole blocks of `token_blocks`."""
+    """The loss on the targets that the models are scored on: those of the whole blocks of
+    `token_blocks`."""
     tokens, block = job.corpus.tokens(split), job.config.n_positions
     n_blocks = (len(tokens) - 1) // block
     if n_blocks < 1:
-        raise DataError(f"a text has at least {block + 1} tokens", got=len(tokens), remedy="Give a longer text.")
+        raise DataError(
+            f"a text has at least {block + 1} tokens", got=len(tokens), remedy="Give a longer text."
+        )
     return model.loss(tokens[: n_blocks * block + 1], block=block)

@@ -1,7 +1,8 @@
-"""Performer (Choromanski et al. 2021, arXiv 2009.14794): FAVOR+ with positive orthogonal features, causal by prefix sums.
+"""Performer (Choromanski et al. 2021, arXiv 2009.14794): FAVOR+ with positive orthogonal features,
+causal by prefix sums.
 
-Time and memory are linear in T: sums over whole chunks of tokens are carried, inside a chunk the products are taken as such.
-"""
+Time and memory are linear in T: sums over whole chunks of tokens are carried, inside a chunk the
+products are taken as such."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ __all__ = ["FavorAttention", "Performer", "PerformerConfig"]
 
 @dataclass(frozen=True)
 class PerformerConfig(SequenceConfig):
-    """`n_features` random features a head; sums are carried from `chunk` to `chunk`, which changes no result."""
+    """`n_features` random features a head; sums are carried from `chunk` to `chunk`, which changes
+    no result."""
 
     n_features: int = 64
     chunk: int = 64
@@ -31,13 +33,19 @@ class PerformerConfig(SequenceConfig):
 
 
 class FavorAttention(Layer):
-    """Causal attention with exp(q.k / sqrt(d)) replaced by phi(q).phi(k). The features are drawn once, not redrawn."""
+    """Causal attention with exp(q.k / sqrt(d)) replaced by phi(q).phi(k). The features are drawn
+    once, not redrawn."""
 
     directions: Tensor
 
     def __init__(self, d_model: int, n_heads: int, n_features: int, chunk: int) -> None:
         super().__init__()
-        self.d_model, self.n_heads, self.n_features, self.chunk = d_model, n_heads, n_features, chunk
+        self.d_model, self.n_heads, self.n_features, self.chunk = (
+            d_model,
+            n_heads,
+            n_features,
+            chunk,
+        )
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.out = nn.Linear(d_model, d_model)
         self.register_buffer("directions", torch.zeros(n_features, d_model // n_heads))
@@ -50,11 +58,12 @@ class FavorAttention(Layer):
         self.directions *= torch.randn(n, d, generator=generator).norm(dim=1, keepdim=True)
 
     def features(self, x: Tensor, *, query: bool) -> Tensor:
-        """phi(x) = exp(w.x - |x|^2 / 2) + 1e-6 (lemma 1), up to a factor that cancels: (..., d_head) -> (..., n_features).
+        """phi(x) = exp(w.x - |x|^2 / 2) + 1e-6 (lemma 1), up to a factor that cancels: (...,
+        d_head) -> (..., n_features).
 
-        A query is scaled by its own largest feature. Keys have no common scale, for a maximum over time would let a token see
-        later ones; they need none: an exponent is at most |w|^2 / 2, near d_head / 2.
-        """
+        A query is scaled by its own largest feature. Keys have no common scale, for a maximum over
+        time would let a token see later ones; they need none: an exponent is at most |w|^2 / 2,
+        near d_head / 2."""
         exponent = x @ self.directions.T - x.square().sum(dim=-1, keepdim=True) / 2
         if query:
             exponent = exponent - exponent.detach().amax(dim=-1, keepdim=True)
@@ -63,7 +72,8 @@ class FavorAttention(Layer):
     def forward(self, x: Tensor) -> Tensor:
         n_tokens = x.shape[1]
         maps = self.qkv(in_chunks(x, self.chunk))
-        q, k, v = (split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))  # (B, J, heads, c, d_head)
+        # (B, J, heads, c, d_head)
+        q, k, v = (split_heads(m, self.n_heads) for m in maps.chunk(3, dim=-1))
         scale = (self.d_model // self.n_heads) ** -0.25
         q, k = self.features(q * scale, query=True), self.features(k * scale, query=False)
         v = F.pad(v, (0, 1), value=1.0)  # the last column sums the weights

@@ -1,4 +1,5 @@
-"""`random-search`: as many true evaluations as an evolved run, of genomes drawn at random from the same space."""
+"""`random-search`: as many true evaluations as an evolved run, of genomes drawn at random from the
+same space."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ __all__ = ["RandomSearch"]
 
 
 class RandomSearch(Baseline):
-    """Uniform random genomes, measured and halved like an evolved run's, with no selection in between."""
+    """Uniform random genomes, measured and halved like an evolved run's, with no selection in
+    between."""
 
     help = "Random genomes of the same space, with the same number of true evaluations."
 
@@ -28,14 +30,21 @@ class RandomSearch(Baseline):
     class Settings:
         """Settings of the control."""
 
-        evaluations: int = field(default=300, metadata={"help": "True evaluations on the first rung."})
+        evaluations: int = field(
+            default=300, metadata={"help": "True evaluations on the first rung."}
+        )
 
         def __post_init__(self) -> None:
             if self.evaluations < 1:
                 raise ConfigError("evaluations is at least 1", got=self.evaluations)
 
     def run(self, job: BaselineJob) -> dict[str, Any]:
-        space = build_space(plugins.load("search_spaces", job.config.space), job.config, job.device, corpus=job.corpus)
+        space = build_space(
+            plugins.load("search_spaces", job.config.space),
+            job.config,
+            job.device,
+            corpus=job.corpus,
+        )
         if not isinstance(space, LanguageModelSpace):
             raise ConfigError("random-search compares language-model spaces", got=job.config.space)
         with job.ledger.phase("library"):

@@ -1,4 +1,5 @@
-"""RWKV-4 (Peng et al. 2023, arXiv 2305.13048), in plain torch: linear time, linear memory, constant state."""
+"""RWKV-4 (Peng et al. 2023, arXiv 2305.13048), in plain torch: linear time, linear memory, constant
+state."""
 
 from __future__ import annotations
 
@@ -16,12 +17,13 @@ __all__ = ["RWKV", "wkv"]
 
 
 def wkv(rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Equation 16 of the paper: the mean of values, weighed e^(k_i - (t - 1 - i) rate) before t and e^(bonus + k_t) at t.
+    """Equation 16 of the paper: the mean of values, weighed e^(k_i - (t - 1 - i) rate) before t and
+    e^(bonus + k_t) at t.
 
-    rate > 0 and bonus (d,), key and value (B, T, d) -> (B, T, d). Numerator and denominator are linear recurrences, kept in
-    units of e^top, where top is the largest exponent so far: nothing overflows, whatever the keys. The result does not
-    depend on top, which therefore needs no gradient.
-    """
+    rate > 0 and bonus (d,), key and value (B, T, d) -> (B, T, d). Numerator and denominator are
+    linear recurrences, kept in units of e^top, where top is the largest exponent so far: nothing
+    overflows, whatever the keys. The result does not depend on top, which therefore needs no
+    gradient."""
     with torch.no_grad():
         aged = torch.arange(key.shape[1], device=key.device)[:, None] * rate
         top = (key + aged).cummax(dim=1).values - aged
@@ -34,12 +36,14 @@ def wkv(rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def mixed(x: Tensor, share: Tensor) -> Tensor:
-    """Token shift: `share` of each channel of this token, the rest of the token before (zeros before the first)."""
+    """Token shift: `share` of each channel of this token, the rest of the token before (zeros
+    before the first)."""
     return share * x + (1 - share) * F.pad(x[:, :-1], (0, 0, 1, 0))
 
 
 class TimeMix(Layer):
-    """The paper's replacement of attention. Parameters named as in `transformers.models.rwkv`, here and below."""
+    """The paper's replacement of attention. Parameters named as in `transformers.models.rwkv`, here
+    and below."""
 
     def __init__(self, d_model: int, depth: float, height: float) -> None:
         super().__init__()
@@ -66,9 +70,14 @@ class TimeMix(Layer):
         self.time_mix_receptance.copy_(share**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        key, value = self.key(mixed(x, self.time_mix_key)), self.value(mixed(x, self.time_mix_value))
+        key, value = (
+            self.key(mixed(x, self.time_mix_key)),
+            self.value(mixed(x, self.time_mix_value)),
+        )
         receptance = torch.sigmoid(self.receptance(mixed(x, self.time_mix_receptance)))
-        out: Tensor = self.output(receptance * wkv(torch.exp(self.time_decay), self.time_first, key, value))
+        out: Tensor = self.output(
+            receptance * wkv(torch.exp(self.time_decay), self.time_first, key, value)
+        )
         return out
 
 
@@ -92,7 +101,9 @@ class ChannelMix(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         key = F.relu(self.key(mixed(x, self.time_mix_key))).square()
-        out: Tensor = torch.sigmoid(self.receptance(mixed(x, self.time_mix_receptance))) * self.value(key)
+        out: Tensor = torch.sigmoid(
+            self.receptance(mixed(x, self.time_mix_receptance))
+        ) * self.value(key)
         return out
 
 
@@ -118,7 +129,8 @@ class RWKVBlock(Layer):
 
 
 class RWKV(StackedModel):
-    """`n_layers` RWKV-4 blocks, after a layer norm of the embeddings. `n_heads` is not used: every channel is its own."""
+    """`n_layers` RWKV-4 blocks, after a layer norm of the embeddings. `n_heads` is not used: every
+    channel is its own."""
 
     name = "rwkv"
     positions = False

@@ -1,4 +1,5 @@
-"""A causal Transformer (Vaswani et al. 2017; pre-norm) on torch's fused attention: linear memory, quadratic time."""
+"""A causal Transformer (Vaswani et al. 2017; pre-norm) on torch's fused attention: linear memory,
+quadratic time."""
 
 from __future__ import annotations
 
@@ -14,4 +15,6 @@ class Transformer(StackedModel):
     name = "transformer"
 
     def block(self, layer: int) -> Layer:
-        return ResidualBlock(self.config.d_model, CausalAttention(self.config.d_model, self.config.n_heads))
+        return ResidualBlock(
+            self.config.d_model, CausalAttention(self.config.d_model, self.config.n_heads)
+        )

@@ -1,10 +1,10 @@
-"""What each grown family is worth: every family off in turn, rank, unseen weight, method and corpus size.
+"""What each grown family is worth: every family off in turn, rank, unseen weight, method and corpus
+size.
 
     python benchmarks/ablation.py --data text:FOLDER --large text:LARGER_FOLDER --device cuda --out ablation.json
 
-Losses are on all of `test` in blocks of 128; crystals are grown from all of the training text, or its first tokens. Costs
-are of building codes once, from a window of repeated builds.
-"""
+Losses are on all of `test` in blocks of 128; crystals are grown from all of the training text, or
+its first tokens. Costs are of building codes once, from a window of repeated builds."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def code_loss(corpus: Any, device: str, rank: int, unseen_weight: float) -> floa
     tokens = torch.from_numpy(np.asarray(corpus.tokens("train")).astype(np.int64)).to(device)
     statistics = kneser_ney(count_pairs(tokens, corpus.vocab_size), discount=0.6)
     a, b = factorise(statistics, AlsConfig(rank=rank, iterations=8, unseen_weight=unseen_weight))
-    pad = (0, 255 - rank) if rank > 127 else (0, 127 - rank)  # with the bias, a width that the fused kernel takes
+    # with the bias, a width that the fused kernel takes
+    pad = (0, 255 - rank) if rank > 127 else (0, 127 - rank)
     bias = statistics.p_cont.log()[:, None]
     a = torch.nn.functional.pad(torch.cat([torch.ones_like(bias), a], 1), pad)
     b = torch.nn.functional.pad(torch.cat([bias, b], 1), pad)
@@ -84,7 +85,10 @@ def cost(meter: EnergyMeter, build: Any, seconds: float) -> dict[str, float | No
         while n == 0 or time.perf_counter() - begin < seconds:
             build()
             n += 1
-    return {"time_s": window.time_s / n, "energy_j": None if window.energy_j is None else window.energy_j / n}
+    return {
+        "time_s": window.time_s / n,
+        "energy_j": None if window.energy_j is None else window.energy_j / n,
+    }
 
 
 def main() -> None:
@@ -101,7 +105,11 @@ def main() -> None:
     large = load_corpus(args.large or args.data, args.tokenizer)
     space = grown_space(corpus, device)
     test = space.blocks("test")
-    full = {"all": genome(), "context off": genome(context_gain=0.0), "copy off": genome(copy_gain=0.0)}
+    full = {
+        "all": genome(),
+        "context off": genome(context_gain=0.0),
+        "copy off": genome(copy_gain=0.0),
+    }
     full["context and copy off"] = genome(context_gain=0.0, copy_gain=0.0)
     losses = space.losses(list(full.values()), test).tolist()
     found: dict[str, Any] = {
@@ -112,10 +120,18 @@ def main() -> None:
     svd = grown_space(corpus, device)
     crystals = svd.source.crystals  # type: ignore[attr-defined]
     crystals.families = tuple(replace(family, method="svd") for family in crystals.families)
-    found["families"]["svd codes, context and copy off"] = svd.losses([full["context and copy off"]], test).item()
+    found["families"]["svd codes, context and copy off"] = svd.losses(
+        [full["context and copy off"]], test
+    ).item()
     found["rank"] = {k: code_loss(corpus, device, k, 0.01) for k in (16, 32, 47, 64, 96, 126, 255)}
-    found["unseen_weight"] = {w: code_loss(corpus, device, 47, w) for w in (0.001, 0.003, 0.01, 0.03, 0.1)}
-    sizes = [n for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000) if n < len(large.tokens("train"))]
+    found["unseen_weight"] = {
+        w: code_loss(corpus, device, 47, w) for w in (0.001, 0.003, 0.01, 0.03, 0.1)
+    }
+    sizes = [
+        n
+        for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)
+        if n < len(large.tokens("train"))
+    ]
     found["corpus_size"] = {}
     for n in (*sizes, len(large.tokens("train"))):
         part = grown_space(Prefix(large, n), device)
@@ -130,9 +146,13 @@ def main() -> None:
         pairs = counting()
         found["cost"] = {
             "counting": cost(meter, counting, args.window_s),
-            "codes": cost(meter, lambda: grow_codes(pairs, CodeFamily(47, discount=0.6)), args.window_s),
+            "codes": cost(
+                meter, lambda: grow_codes(pairs, CodeFamily(47, discount=0.6)), args.window_s
+            ),
             "whole library of one genome": cost(
-                meter, lambda: grown_space(corpus, device).source.population([genome()]), args.window_s
+                meter,
+                lambda: grown_space(corpus, device).source.population([genome()]),
+                args.window_s,
             ),
         }
     text = json.dumps(found, indent=1)

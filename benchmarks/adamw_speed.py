@@ -1,11 +1,12 @@
-"""How fast, and at how many joules, AdamW trains the reference model in each way that the baseline knows.
+"""How fast, and at how many joules, AdamW trains the reference model in each way that the baseline
+knows.
 
     python benchmarks/adamw_speed.py --min-window-s 60                     # on a GPU: every variant
     python benchmarks/adamw_speed.py --vocab 1000 --d-model 32 --steps 20  # on a CPU: the eager ones
 
-Synthetic text with Zipf frequencies; the losses only show that the variants compute the same. Prints JSON: a row for
-each variant, with seconds and joules of one whole training (uploads and random weights included, compilation not).
-"""
+Synthetic text with Zipf frequencies; the losses only show that the variants compute the same.
+Prints JSON: a row for each variant, with seconds and joules of one whole training (uploads and
+random weights included, compilation not)."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ _ON_CPU = (_PLAIN, "fused-fp32", "fused-bf16")
 def _plain_loop(
     config: GPT2Config, settings: AdamWSettings, tokens: np.ndarray[Any, Any], device: str
 ) -> Callable[[], float]:
-    """The loop of a tutorial: eager float32, torch's default AdamW, batches sent from the host at each step."""
+    """The loop of a tutorial: eager float32, torch's default AdamW, batches sent from the host at
+    each step."""
 
     def train() -> float:
         model = GPT2(config).to(device)
@@ -73,8 +75,11 @@ def _end(losses: torch.Tensor) -> float:
     return losses[-max(1, len(losses) // 10) :].mean().item()
 
 
-def _measure(name: str, train: Callable[[], float], meter: EnergyMeter, min_window_s: float) -> dict[str, Any]:
-    """Repeat `train`, which waits for the device, in one window of at least `min_window_s`, after a warm-up run."""
+def _measure(
+    name: str, train: Callable[[], float], meter: EnergyMeter, min_window_s: float
+) -> dict[str, Any]:
+    """Repeat `train`, which waits for the device, in one window of at least `min_window_s`, after a
+    warm-up run."""
     train()
     repeats, train_loss = 0, math.nan
     with meter.window(name) as window:
@@ -96,21 +101,38 @@ def _measure(name: str, train: Callable[[], float], meter: EnergyMeter, min_wind
     }
 
 
-def _variant(name: str, args: argparse.Namespace, device: str, meter: EnergyMeter) -> dict[str, Any]:
+def _variant(
+    name: str, args: argparse.Namespace, device: str, meter: EnergyMeter
+) -> dict[str, Any]:
     settings = AdamWSettings(lr=(args.lr,), steps=args.steps, batch=args.batch, **_VARIANTS[name])
-    config = GPT2Config(args.vocab, args.positions, args.d_model, args.layers, args.heads, tied_head=settings.tied_head)
+    config = GPT2Config(
+        args.vocab,
+        args.positions,
+        args.d_model,
+        args.layers,
+        args.heads,
+        tied_head=settings.tied_head,
+    )
     rng = np.random.default_rng(0)
     frequencies = 1 / np.arange(1, args.vocab + 1)
-    tokens = rng.choice(args.vocab, size=args.tokens, p=frequencies / frequencies.sum()).astype(np.uint32)
+    tokens = rng.choice(args.vocab, size=args.tokens, p=frequencies / frequencies.sum()).astype(
+        np.uint32
+    )
     valid = tokens[: max(args.tokens // 3, args.positions + 1)]
     row: dict[str, Any] = {"variant": name}
     if name == _PLAIN:
-        row |= _measure(name, _plain_loop(config, settings, tokens, device), meter, args.min_window_s)
+        row |= _measure(
+            name, _plain_loop(config, settings, tokens, device), meter, args.min_window_s
+        )
     else:
         trainer = Trainer(config, settings, device)
         start_s = time.perf_counter()
         trainer.compile(tokens, valid)
-        row |= {"compile_s": time.perf_counter() - start_s, "kernels": trainer.kernels, "graph": trainer.graph}
+        row |= {
+            "compile_s": time.perf_counter() - start_s,
+            "kernels": trainer.kernels,
+            "graph": trainer.graph,
+        }
 
         def train() -> float:
             trainer.reset(0)
@@ -128,7 +150,9 @@ def _variant(name: str, args: argparse.Namespace, device: str, meter: EnergyMete
     return row
 
 
-def _variant_or_error(name: str, args: argparse.Namespace, device: str, meter: EnergyMeter) -> dict[str, Any]:
+def _variant_or_error(
+    name: str, args: argparse.Namespace, device: str, meter: EnergyMeter
+) -> dict[str, Any]:
     try:
         return _variant(name, args, device, meter)
     except Exception as error:  # the other variants' figures must not be lost
@@ -136,9 +160,13 @@ def _variant_or_error(name: str, args: argparse.Namespace, device: str, meter: E
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--variants", default="", help=f"comma-separated, of: {', '.join(_VARIANTS)}")
+    parser.add_argument(
+        "--variants", default="", help=f"comma-separated, of: {', '.join(_VARIANTS)}"
+    )
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--lr", type=float, default=5e-4)
@@ -148,12 +176,18 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=2)
     parser.add_argument("--positions", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=282_300, help="length of the text")
-    parser.add_argument("--min-window-s", type=float, default=0.0, help="repeat in windows of at least this length")
+    parser.add_argument(
+        "--min-window-s", type=float, default=0.0, help="repeat in windows of at least this length"
+    )
     parser.add_argument("--idle-s", type=float, default=5.0, help="idle measured before; 0: none")
     parser.add_argument("--energy", default="auto", help="auto, nvml, nvml-sampled, rapl or null")
     args = parser.parse_args()
     device = resolve_device(args.device)
-    names = args.variants.split(",") if args.variants else list(_VARIANTS if device != "cpu" else _ON_CPU)
+    names = (
+        args.variants.split(",")
+        if args.variants
+        else list(_VARIANTS if device != "cpu" else _ON_CPU)
+    )
     if unknown := [name for name in names if name not in _VARIANTS]:
         parser.error(f"unknown variants {', '.join(unknown)}; known: {', '.join(_VARIANTS)}")
     with open_meter(args.energy, device) as meter:

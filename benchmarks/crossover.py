@@ -1,10 +1,10 @@
-"""How many joules AdamW needs to reach a grown model's loss on a larger text: the crossover, with AdamW's whole curve.
+"""How many joules AdamW needs to reach a grown model's loss on a larger text: the crossover, with
+AdamW's whole curve.
 
     python benchmarks/crossover.py --data text:FOLDER --tokenizer gpt2 --device cuda --out crossover.json
 
-CLSO runs once a seed. AdamW trains anew for every rate, schedule and number of steps; its joules are those of the training
-and of scoring valid, its test loss is read from the float32 model.
-"""
+CLSO runs once a seed. AdamW trains anew for every rate, schedule and number of steps; its joules
+are those of the training and of scoring valid, its test loss is read from the float32 model."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def main() -> None:
                                 "lr": rate,
                                 "schedule": schedule,
                                 "steps": n,
-                                "test_loss": text_loss(load_model(folder / "adamw", device=device), test),
+                                "test_loss": text_loss(
+                                    load_model(folder / "adamw", device=device), test
+                                ),
                                 "energy_j": window.energy_j,
                                 "time_s": window.time_s,
                                 "window_short": window.short,

@@ -3,12 +3,13 @@
     python benchmarks/engine_overhead.py [--generations 200] [--repeats 5]
 
 (a) ask + tell + record (rows appended and a checkpoint written to disk) at population 32, in milliseconds a generation, with
-    genomes of the default space's size: 16 genes of 64 alleles. Then the whole generation as a run does it, ridge screening
-    included, less the time of evaluations and of surrogate fits. Medians over generations, so that one slow write to a
-    shared disk does not decide.
+    genomes of the default space's size: 16 genes of 64 alleles. Then the whole generation as a run
+    does it, ridge screening included, less the time of evaluations and of surrogate fits. Medians
+    over generations, so that one slow write to a shared disk does not decide.
 (b) OneMax-100 evaluations a second of our engine against DEAP's `eaSimple` in the same process, with the settings of DEAP's
-    OneMax tutorial (population 300, two-point crossover 0.5, bit-flip mutation 0.2 x 0.05, tournament 3). Both count calls
-    of the fitness function; the runs alternate and the best of the repeats stands for each.
+    OneMax tutorial (population 300, two-point crossover 0.5, bit-flip mutation 0.2 x 0.05,
+    tournament 3). Both count calls of the fitness function; the runs alternate and the best of the
+    repeats stands for each.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Grid(SearchSpace):
     """`n_genes` genes of `n_choices` alleles."""
 
     def __init__(self, n_genes: int, n_choices: int) -> None:
-        self._genes = tuple(Gene(f"g{i}", tuple(map(str, range(n_choices)))) for i in range(n_genes))
+        self._genes = tuple(
+            Gene(f"g{i}", tuple(map(str, range(n_choices)))) for i in range(n_genes)
+        )
 
     @property
     def genes(self) -> tuple[Gene, ...]:
@@ -81,9 +84,15 @@ def overhead(generations: int) -> dict[str, float]:
             t2 = time.perf_counter()
             engine.tell(measured)
             t3 = time.perf_counter()
-            rows = [{"type": "evaluation", "generation": generation, **e.to_json()} for e in measured]
-            folder.append([*rows, {"type": "generation", "population": [i.value for i in engine.population]}])
-            folder.save_checkpoint({"engine": engine.state_dict(with_cache=False), "ledger": {}, "clean": False})
+            rows = [
+                {"type": "evaluation", "generation": generation, **e.to_json()} for e in measured
+            ]
+            folder.append(
+                [*rows, {"type": "generation", "population": [i.value for i in engine.population]}]
+            )
+            folder.save_checkpoint(
+                {"engine": engine.state_dict(with_cache=False), "ledger": {}, "clean": False}
+            )
             t4 = time.perf_counter()
             for name, seconds in (("ask", t1 - t0), ("tell", t3 - t2), ("record", t4 - t3)):
                 steps[name].append(1e3 * seconds)
@@ -93,10 +102,17 @@ def overhead(generations: int) -> dict[str, float]:
 
 
 def whole_generation(generations: int) -> float:
-    """Median milliseconds of a generation with screening and record, less evaluations and surrogate fits."""
+    """Median milliseconds of a generation with screening and record, less evaluations and surrogate
+    fits."""
     space, config = Grid(16, 64), RunConfig(pop=32, gens=generations)
     objective = Timed()
-    search = Search(space, LocalEvaluator(objective), plugins.load("surrogates", "ridge").value, config, Listener())
+    search = Search(
+        space,
+        LocalEvaluator(objective),
+        plugins.load("surrogates", "ridge").value,
+        config,
+        Listener(),
+    )
     times = []
     with tempfile.TemporaryDirectory() as base_folder:
         folder = RunFolder.create(Path(base_folder) / "run", config)
@@ -106,7 +122,9 @@ def whole_generation(generations: int) -> float:
             folder.append(search.generation())
             folder.save_checkpoint({**search.state_dict(), "ledger": {}, "clean": False})
             seconds = time.perf_counter() - start
-            times.append(1e3 * (seconds - (objective.seconds + search.screener.fit_time_s - excluded)))
+            times.append(
+                1e3 * (seconds - (objective.seconds + search.screener.fit_time_s - excluded))
+            )
         folder.close()
     return round(statistics.median(times), 4)
 
@@ -140,7 +158,9 @@ def deap_onemax(generations: int, seed: int) -> tuple[int, float, int]:
     toolbox.register("select", tools.selTournament, tournsize=3)
     population = [Bits([random.randint(0, 1) for _ in range(100)]) for _ in range(300)]
     start = time.perf_counter()
-    final, _ = algorithms.eaSimple(population, toolbox, cxpb=0.5, mutpb=0.2, ngen=generations, verbose=False)
+    final, _ = algorithms.eaSimple(
+        population, toolbox, cxpb=0.5, mutpb=0.2, ngen=generations, verbose=False
+    )
     return calls, time.perf_counter() - start, max(map(sum, final))
 
 
@@ -163,13 +183,17 @@ def onemax(generations: int, repeats: int) -> dict[str, Any]:
             evaluations, seconds, found = run(generations, seed)
             rates[name].append(evaluations / seconds)
             best[name].append(found)
-    out: dict[str, Any] = {name: {"evaluations_per_s": round(max(rates[name])), "best": best[name]} for name in rates}
+    out: dict[str, Any] = {
+        name: {"evaluations_per_s": round(max(rates[name])), "best": best[name]} for name in rates
+    }
     out["ratio"] = round(max(rates["clso"]) / max(rates["deap_eaSimple"]), 3)
     return out
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--generations", type=int, default=200, help="of part (a)")
     parser.add_argument("--repeats", type=int, default=5, help="of part (b), 40 generations each")
     options = parser.parse_args()

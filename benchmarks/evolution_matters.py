@@ -1,10 +1,11 @@
-"""Does the search earn its keep? Evolved winners against the hand-set genome and against random search, paired by seed.
+"""Does the search earn its keep? Evolved winners against the hand-set genome and against random
+search, paired by seed.
 
     python benchmarks/evolution_matters.py --config runs/ref-2x128.toml --data text:FOLDER --seeds 8 --out evidence.json
 
-All three grow from the same text and are re-measured on `test` from disk. Random search gets as many true evaluations as
-the evolved run of its seed made. Prints JSON with each seed's losses and the paired differences, bootstrap intervals and all.
-"""
+All three grow from the same text and are re-measured on `test` from disk. Random search gets as
+many true evaluations as the evolved run of its seed made. Prints JSON with each seed's losses and
+the paired differences, bootstrap intervals and all."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def hand_set_loss(config: RunConfig) -> float:
     space = build_space(plugins.load("search_spaces", config.space), config, device)
     assert isinstance(space, LanguageModelSpace)
     model = space.final_model(space.seeds()[0]).to(device)
-    return text_loss(model, token_blocks(space.corpus.tokens("test"), config.n_positions).to(device))
+    return text_loss(
+        model, token_blocks(space.corpus.tokens("test"), config.n_positions).to(device)
+    )
 
 
 def main() -> None:
@@ -56,7 +59,12 @@ def main() -> None:
     args = parser.parse_args()
     base = RunConfig() if args.config is None else RunConfig.from_toml(args.config)
     config = base.with_options(
-        data=args.data, tokenizer=args.tokenizer, space=args.space, device=args.device, gens=args.gens, idle_s=0.0
+        data=args.data,
+        tokenizer=args.tokenizer,
+        space=args.space,
+        device=args.device,
+        gens=args.gens,
+        idle_s=0.0,
     )
     default_genome = hand_set_loss(config)
     rows = []
@@ -65,7 +73,9 @@ def main() -> None:
             seeded = config.with_options(seed=seed)
             result = evolve(seeded, Path(folder) / f"evolved-{seed}")
             evaluated = result["counts"]["evaluated"]
-            random = run_baseline("random-search", {"evaluations": evaluated}, seeded, Path(folder) / f"random-{seed}")
+            random = run_baseline(
+                "random-search", {"evaluations": evaluated}, seeded, Path(folder) / f"random-{seed}"
+            )
             energy = result["energy_j"]
             rows.append(
                 {

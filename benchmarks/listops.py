@@ -1,13 +1,14 @@
-"""ListOps accuracy of SimpleNSM, LSTM and Transformer, trained by AdamW, at equal numbers of parameters.
+"""ListOps accuracy of SimpleNSM, LSTM and Transformer, trained by AdamW, at equal numbers of
+parameters.
 
     python benchmarks/listops.py --out listops.jsonl                            # small: about ten minutes on two CPU cores
     python benchmarks/listops.py --out lra.jsonl --task listops-lra --device cuda --parameters 200000 --steps 5000
 
-The models' d_model are searched so that their parameters lie within 5 % of each other, near --parameters; every model, seed
-and rate gets the same steps, batches and examples. A seed counts at the rate that is best on valid. The control trains on
-permuted labels and has to fall to chance: the accuracy of the most frequent answer. One JSON line a training; a line that is
-there already is not trained again. Prints a Markdown table.
-"""
+The models' d_model are searched so that their parameters lie within 5 % of each other, near
+--parameters; every model, seed and rate gets the same steps, batches and examples. A seed counts at
+the rate that is best on valid. The control trains on permuted labels and has to fall to chance: the
+accuracy of the most frequent answer. One JSON line a training; a line that is there already is not
+trained again. Prints a Markdown table."""
 
 from __future__ import annotations
 
@@ -37,8 +38,13 @@ TOLERANCE = 0.05
 
 
 def sized(names: list[str], task: Task, sizes: dict[str, Any], n_wanted: int) -> dict[str, int]:
-    """Each model's d_model, so that their parameters lie within 5 % of each other, as near to `n_wanted` as may be."""
-    of_task = {"vocab_size": len(task.vocab), "n_positions": task.n_positions, "n_classes": task.n_classes}
+    """Each model's d_model, so that their parameters lie within 5 % of each other, as near to
+    `n_wanted` as may be."""
+    of_task = {
+        "vocab_size": len(task.vocab),
+        "n_positions": task.n_positions,
+        "n_classes": task.n_classes,
+    }
 
     def counts(name: str) -> list[tuple[int, int]]:
         """(parameters, d_model) from half of what is wanted to twice as many."""
@@ -58,12 +64,17 @@ def sized(names: list[str], task: Task, sizes: dict[str, Any], n_wanted: int) ->
     combined = itertools.product(*(counts(name) for name in names))
     alike = [c for c in combined if max(n for n, _ in c) <= (1 + TOLERANCE) * min(n for n, _ in c)]
     if not alike:
-        raise ConfigError("the models' parameters come within 5 % of each other", got=n_wanted, remedy="Ask for more.")
+        raise ConfigError(
+            "the models' parameters come within 5 % of each other",
+            got=n_wanted,
+            remedy="Ask for more.",
+        )
     return {name: d for name, (_, d) in zip(names, min(alike, key=off), strict=True)}
 
 
 def read(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that are there; a line that a kill cut short is dropped. Stops where they are of other settings."""
+    """The rows that are there; a line that a kill cut short is dropped. Stops where they are of
+    other settings."""
     if not path.exists():
         return []
     text = path.read_text()
@@ -86,7 +97,10 @@ def table(rows: list[dict[str, Any]], models: list[str]) -> str:
         real, control = ([row for row in own if row["control"] is kind] for kind in (False, True))
         if not real:
             continue
-        chosen = [max((r for r in real if r["seed"] == s), key=_valid) for s in sorted({r["seed"] for r in real})]
+        chosen = [
+            max((r for r in real if r["seed"] == s), key=_valid)
+            for s in sorted({r["seed"] for r in real})
+        ]
         cells = [name, real[0]["d_model"], f"{real[0]['parameters']:,}", len(chosen)]
         cells += [
             _spread(chosen, "test_accuracy"),
@@ -110,27 +124,53 @@ def _spread(rows: list[dict[str, Any]], key: str) -> str:
 
 
 def train(
-    name: str, task: Task, sizes: dict[str, Any], settings: TrainSettings, lr: float, seed: int, device: str
+    name: str,
+    task: Task,
+    sizes: dict[str, Any],
+    settings: TrainSettings,
+    lr: float,
+    seed: int,
+    device: str,
 ) -> Any:
     """One training's record; a diverged one has no accuracy."""
     model = build_model(name, task, sizes, seed=seed)
     try:
-        return train_on(model, task, settings, lr, seed=seed, device=device, progress=lambda text: print(f"    {text}"))
+        return train_on(
+            model,
+            task,
+            settings,
+            lr,
+            seed=seed,
+            device=device,
+            progress=lambda text: print(f"    {text}"),
+        )
     except EvaluationError:
-        found = {"seed": seed, "lr": lr, "parameters": n_parameters(model), "status": "diverged", "chance": 0.0}
+        found = {
+            "seed": seed,
+            "lr": lr,
+            "parameters": n_parameters(model),
+            "status": "diverged",
+            "chance": 0.0,
+        }
         return {**found, "valid_accuracy": None, "test_accuracy": None, "train_s": 0.0}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", default="simple-nsm,lstm,transformer")
     parser.add_argument("--task", default="listops")
-    parser.add_argument("--task-options", default="min_length=8,max_length=49,max_depth=4", help="KEY=VALUE,...")
+    parser.add_argument(
+        "--task-options", default="min_length=8,max_length=49,max_depth=4", help="KEY=VALUE,..."
+    )
     parser.add_argument("--parameters", type=int, default=60_000)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--heads", type=int, default=2)
-    parser.add_argument("--lr", default="2e-3", help="rates, comma-separated; the control trains at the first")
+    parser.add_argument(
+        "--lr", default="2e-3", help="rates, comma-separated; the control trains at the first"
+    )
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--eval-every", type=int, default=150)
@@ -139,13 +179,21 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = resolve_device(args.device)
-    pairs = [pair for pair in args.task_options.split(",") if pair] if args.task == "listops" else []
+    pairs = (
+        [pair for pair in args.task_options.split(",") if pair] if args.task == "listops" else []
+    )
     kind = plugins.load("tasks", args.task).subclass_of(Task)
     task = load_task(args.task, parse_options(kind.Options, pairs, of="this task"))
     rates, models = [float(rate) for rate in args.lr.split(",")], args.models.split(",")
     settings = TrainSettings(steps=args.steps, batch=args.batch, eval_every=args.eval_every)
     sizes = {"n_layers": args.layers, "n_heads": args.heads}
-    run = {"task": task.describe(), "parameters": args.parameters, **sizes, "steps": args.steps, "batch": args.batch}
+    run = {
+        "task": task.describe(),
+        "parameters": args.parameters,
+        **sizes,
+        "steps": args.steps,
+        "batch": args.batch,
+    }
     run["eval_every"] = args.eval_every
     rows = read(args.out, run)
     hardware = {"hardware": describe_device(device), "software": describe_software()}
@@ -159,10 +207,19 @@ def main() -> None:
             for seed, lr, control in plans:
                 if (name, seed, lr, control) in done:
                     continue
-                print(f"{name}, d_model {d_model}, seed {seed}, lr {lr:g}{', labels shuffled' if control else ''}")
+                print(
+                    f"{name}, d_model {d_model}, seed {seed}, lr {lr:g}{', labels shuffled' if control else ''}"
+                )
                 of = ShuffledLabels(task) if control else task
                 record = train(name, of, {**sizes, "d_model": d_model}, settings, lr, seed, device)
-                row = {"model": name, "d_model": d_model, "control": control, "run": run, **record, **hardware}
+                row = {
+                    "model": name,
+                    "d_model": d_model,
+                    "control": control,
+                    "run": run,
+                    **record,
+                    **hardware,
+                }
                 out.write(json.dumps(row) + "\n")
                 out.flush()
                 os.fsync(out.fileno())

@@ -2,9 +2,8 @@
 
     python -m benchmarks.nsm_tables            # after a record in runs/ was added or changed
 
-A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows. A test holds the pages to
-their records.
-"""
+A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows. A
+test holds the pages to their records."""
 
 from __future__ import annotations
 
@@ -37,16 +36,23 @@ def profiles() -> dict[str, Profile]:
 def verdicts() -> str:
     """Which claims held: those with one verdict on all devices together, the others by device."""
     shown = profiles()
-    judged = {device: {j.claim: j.verdict for j in judge(profile.rows)} for device, profile in shown.items()}
+    judged = {
+        device: {j.claim: j.verdict for j in judge(profile.rows)}
+        for device, profile in shown.items()
+    }
     records = " and ".join(f"[{device}](runs/{PROFILES[device]}/claims.md)" for device in shown)
     by_verdicts: dict[tuple[str, ...], list[str]] = {}
     for claim in next(iter(judged.values())):
         by_verdicts.setdefault(tuple(found[claim] for found in judged.values()), []).append(claim)
     lines = [f"- **The published figures** ({records}; {_what(next(iter(shown.values())))}):"]
     for found, named in sorted(by_verdicts.items(), key=lambda item: (len(set(item[0])), item[0])):
-        by_device = "; ".join(f"{verdict} on {device}" for device, verdict in zip(shown, found, strict=True))
+        by_device = "; ".join(
+            f"{verdict} on {device}" for device, verdict in zip(shown, found, strict=True)
+        )
         verdict = found[0] if len(set(found)) == 1 else by_device
-        lines.append(f"  - {len(named)} of {sum(map(len, by_verdicts.values()))} {verdict}: {'; '.join(named)}.")
+        lines.append(
+            f"  - {len(named)} of {sum(map(len, by_verdicts.values()))} {verdict}: {'; '.join(named)}."
+        )
     return "\n".join(lines)
 
 
@@ -55,12 +61,18 @@ def summary() -> str:
     rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
     real = [row for row in rows if not row["control"]]
     trained = (f"{m} {_spread(_of(real, m))}" for m in dict.fromkeys(row["model"] for row in real))
-    sizes, shuffled = [row["parameters"] for row in real], [r["test_accuracy"] for r in rows if r["control"]]
+    sizes, shuffled = (
+        [row["parameters"] for row in real],
+        [r["test_accuracy"] for r in rows if r["control"]],
+    )
     evolved, control = (
         [one["best"]["test_accuracy"] for one in _results(LISTOPS / "evolved", library)]
         for library in ("grown", "random")
     )
-    loss = {lib: fmean(one["best"]["test_loss"] for one in _results(LANGUAGE, lib)) for lib in ("grown", "random")}
+    loss = {
+        lib: fmean(one["best"]["test_loss"] for one in _results(LANGUAGE, lib))
+        for lib in ("grown", "random")
+    }
     grams = {key: found["test_loss"] for key, found in _ngram().items()}
     said = (
         f"- **ListOps**, test accuracy over {len(evolved)} seeds: trained by AdamW at {min(sizes):,} to {max(sizes):,} "
@@ -84,16 +96,25 @@ def _ngram() -> dict[str, dict[str, float]]:
 
 def _results(folder: Path, library: str) -> list[dict[str, Any]]:
     """Of runs with a library, by seed."""
-    return [json.loads((path / "result.json").read_text()) for path in sorted(folder.glob(f"{library}-*"))]
+    return [
+        json.loads((path / "result.json").read_text())
+        for path in sorted(folder.glob(f"{library}-*"))
+    ]
 
 
 def claims() -> str:
     """Every claim: what was published, and by device what was measured, with the verdict."""
     by_device = {device: judge(profile.rows) for device, profile in profiles().items()}
     first: list[Judgement] = next(iter(by_device.values()))
-    lines = _head("claim", "published", *(cell for device in by_device for cell in (device, "held")))
+    lines = _head(
+        "claim", "published", *(cell for device in by_device for cell in (device, "held"))
+    )
     for i, one in enumerate(first):
-        cells = [cell for judged in by_device.values() for cell in (judged[i].measured, _SHORT[judged[i].verdict])]
+        cells = [
+            cell
+            for judged in by_device.values()
+            for cell in (judged[i].measured, _SHORT[judged[i].verdict])
+        ]
         lines.append(_row(one.claim, one.published, *cells))
     return "\n".join(lines)
 
@@ -102,7 +123,10 @@ def by_length() -> str:
     """Peak memory and time of a pass, by model and length."""
     out = []
     for device, profile in profiles().items():
-        for title, show in (("Peak memory in MB", _memory_mb), ("Forward and backward in ms", _time_ms)):
+        for title, show in (
+            ("Peak memory in MB", _memory_mb),
+            ("Forward and backward in ms", _time_ms),
+        ):
             lengths = profile.settings.lengths
             out += ["", f"{title}, {device}, {_what(profile)}:", ""]
             out += _head("model", *(f"{n:,}" for n in lengths))
@@ -117,7 +141,10 @@ def listops() -> str:
     rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
     out = [trained_table(rows, list(dict.fromkeys(row["model"] for row in rows))), ""]
     out += _head("evolved NSM", "seeds", "test accuracy", "valid accuracy", "CPU seconds of a run")
-    for library, name in (("grown", "read-out fitted"), ("random", "random crystals only (control)")):
+    for library, name in (
+        ("grown", "read-out fitted"),
+        ("random", "random crystals only (control)"),
+    ):
         found = _results(LISTOPS / "evolved", library)
         best = [one["best"] for one in found]
         cpu_s = fmean(_cpu_s(one) for one in found)
@@ -130,12 +157,23 @@ def language() -> str:
     """Evolved language models and counts on the default text, the worst first."""
     names = {"unigram": "unigram", "kn2": "bigram (Kneser-Ney)", "kn3": "trigram (Kneser-Ney)"}
     rows = [
-        (found["test_loss"], _row(names[key], f"{found['test_loss']:.3f}", "", "")) for key, found in _ngram().items()
+        (found["test_loss"], _row(names[key], f"{found['test_loss']:.3f}", "", ""))
+        for key, found in _ngram().items()
     ]
-    for library, name in (("random", "`nsm`, random crystals (control)"), ("grown", "**`nsm`, grown**")):
+    for library, name in (
+        ("random", "`nsm`, random crystals (control)"),
+        ("grown", "**`nsm`, grown**"),
+    ):
         runs = _results(LANGUAGE, library)
-        losses, cpu_s = ([one["best"]["test_loss"] for one in runs], fmean(_cpu_s(one) for one in runs))
-        cells = (f"{fmean(losses):.3f}", ", ".join(f"{loss:.3f}" for loss in losses), f"{cpu_s:.0f}")
+        losses, cpu_s = (
+            [one["best"]["test_loss"] for one in runs],
+            fmean(_cpu_s(one) for one in runs),
+        )
+        cells = (
+            f"{fmean(losses):.3f}",
+            ", ".join(f"{loss:.3f}" for loss in losses),
+            f"{cpu_s:.0f}",
+        )
         rows.append((fmean(losses), _row(name, *cells)))
     lines = _head("model", "test loss", "by seed", "CPU seconds of a run")
     return "\n".join([*lines, *(line for _, line in sorted(rows, reverse=True))])
@@ -180,7 +218,12 @@ def _row(*cells: str) -> str:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"summary": summary},
-    "docs/nsm.md": {"claims": claims, "by-length": by_length, "listops": listops, "language": language},
+    "docs/nsm.md": {
+        "claims": claims,
+        "by-length": by_length,
+        "listops": listops,
+        "language": language,
+    },
 }
 
 

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 
 def joules_to_reach(points: list[tuple[float, float]], loss: float) -> float:
-    """Joules at which the lower envelope of (joules, loss) points reaches `loss`; infinite for a miss."""
+    """Joules at which the lower envelope of (joules, loss) points reaches `loss`; infinite for a
+    miss."""
     best, previous = np.inf, None
     for joules, value in sorted(points):
         if value >= best:
@@ -23,7 +24,9 @@ def joules_to_reach(points: list[tuple[float, float]], loss: float) -> float:
             if previous is None:
                 return joules
             share = (previous[1] - loss) / (previous[1] - value)
-            return float(np.exp(np.log(previous[0]) + share * (np.log(joules) - np.log(previous[0]))))
+            return float(
+                np.exp(np.log(previous[0]) + share * (np.log(joules) - np.log(previous[0])))
+            )
         best, previous = value, (joules, value)
     return float("inf")
 
@@ -52,8 +55,12 @@ def main() -> None:
         markersize=4,
         label=f"AdamW at batch {batch}, every run",
     )
-    axes.plot(*zip(*envelope, strict=True), "-", color="#0072B2", label="AdamW, the best for its joules")
-    axes.plot(*zip(*clso, strict=True), "*", color="#D55E00", markersize=13, label="CLSO, whole runs")
+    axes.plot(
+        *zip(*envelope, strict=True), "-", color="#0072B2", label="AdamW, the best for its joules"
+    )
+    axes.plot(
+        *zip(*clso, strict=True), "*", color="#D55E00", markersize=13, label="CLSO, whole runs"
+    )
     axes.axhline(loss, color="#D55E00", linewidth=0.8, linestyle=":")
     axes.annotate(
         f"AdamW needs {crossing:,.0f} J\nfor CLSO's loss ({crossing / joules:.1f} times)",
@@ -63,7 +70,9 @@ def main() -> None:
     axes.set_xlabel("joules of a whole run, gross")
     axes.set_ylabel("test loss, nats per token")
     tokens = record["corpus"]["n_tokens"]["train"]
-    axes.set_title(f"{tokens / 1e6:.2f} M training tokens, {record['hardware']['gpu']['name']}", fontsize=10)
+    axes.set_title(
+        f"{tokens / 1e6:.2f} M training tokens, {record['hardware']['gpu']['name']}", fontsize=10
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
     out = args.record.with_suffix(".png")

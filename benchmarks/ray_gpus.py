@@ -1,11 +1,12 @@
-"""One worker against several, each with a GPU of its own, on the reference model: rates, evenness, joules of each card.
+"""One worker against several, each with a GPU of its own, on the reference model: rates, evenness,
+joules of each card.
 
     python benchmarks/ray_gpus.py --data text:FOLDER --out runs/DATE_ray-gpus
     python benchmarks/ray_gpus.py --device cpu --workers 2 --loads 32x512 --out DIR        # the same without GPUs
 
-For each load (candidates x tokens) one worker, all of them, and one again measure the same genomes, so that a drift of clocks
-hits both alike. Then whole searches, breeding included, in both modes. Writes ray_gpus.json.
-"""
+For each load (candidates x tokens) one worker, all of them, and one again measure the same genomes,
+so that a drift of clocks hits both alike. Then whole searches, breeding included, in both modes.
+Writes ray_gpus.json."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ from clso.config import RunConfig
 from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
+from clso.evaluation.opening import open_execution
 from clso.evaluation.ray_session import RayBackend
 from clso.evaluation.workers import Workers
-from clso.evaluation.workplace import open_execution
 from clso.search.generations import Listener, Search
 from clso.search.steady_state import SteadySearch
 from clso.space import SearchSpace
@@ -42,7 +43,8 @@ RECIPE = Path(__file__).parents[1] / "runs" / "ref-2x128.toml"
 def measure(
     place: RayBackend, config: RunConfig, space: SearchSpace, n: int, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Every load with `n` workers: seconds of each pass, and of all of them who measured how many, and joules by card."""
+    """Every load with `n` workers: seconds of each pass, and of all of them who measured how many,
+    and joules by card."""
     begin = time.perf_counter()
     evaluator = with_workers(place, config, space, n)
     out: dict[str, Any] = {"workers": n, "start_s": time.perf_counter() - begin, "loads": {}}
@@ -58,12 +60,16 @@ def measure(
         with ExitStack() as stack:
             cards = [stack.enter_context(open_meter("auto", d)) for d in place.devices]
             windows = [stack.enter_context(c.window("passes")) for c in cards]
-            times = [seconds(partial(evaluator.evaluate, genomes, rung)) for _ in range(args.repeats)]
+            times = [
+                seconds(partial(evaluator.evaluate, genomes, rung)) for _ in range(args.repeats)
+            ]
         out["loads"][load] = {
             "s": times,
             "candidates_by_worker": sorted(shares.values()),
             "energy_j_by_card": [w.energy_j for w in windows],
-            "largest_difference": max(abs(a.value - b.value) for a, b in zip(found, expected, strict=True)),
+            "largest_difference": max(
+                abs(a.value - b.value) for a, b in zip(found, expected, strict=True)
+            ),
         }
     evaluator.close()
     return out
@@ -84,7 +90,9 @@ def _count(evaluator: Evaluator) -> Counter[int]:
     return counts
 
 
-def search(place: RayBackend, config: RunConfig, space: SearchSpace, n: int, *, steady: bool) -> dict[str, Any]:
+def search(
+    place: RayBackend, config: RunConfig, space: SearchSpace, n: int, *, steady: bool
+) -> dict[str, Any]:
     """A search after one that warmed everything up: evaluations a second, breeding included."""
     config = replace(config, asynchronous=steady)
     evaluator = with_workers(place, config, space, n)
@@ -107,7 +115,9 @@ def search(place: RayBackend, config: RunConfig, space: SearchSpace, n: int, *, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--data", default="python-stdlib")
@@ -123,7 +133,13 @@ def main() -> None:
     most = args.workers or torch.cuda.device_count()
     rungs = tuple(sorted({int(load.split("x")[1]) for load in args.loads}))
     config = RunConfig.from_toml(args.recipe)
-    config = replace(config, data=args.data, tokenizer=args.tokenizer or config.tokenizer, device=device, energy="null")
+    config = replace(
+        config,
+        data=args.data,
+        tokenizer=args.tokenizer or config.tokenizer,
+        device=device,
+        energy="null",
+    )
     config = replace(config, surrogate="none", gens=args.gens, fitness_tokens=rungs)
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
@@ -144,11 +160,19 @@ def main() -> None:
         for n in (1, most, 1):
             found["turns"].append(measure(place, config, space, n, args))
             save()
-            print(n, {k: round(median(v["s"]), 4) for k, v in found["turns"][-1]["loads"].items()}, flush=True)
+            print(
+                n,
+                {k: round(median(v["s"]), 4) for k, v in found["turns"][-1]["loads"].items()},
+                flush=True,
+            )
         for load in args.loads:
             before, many, after = (median(t["loads"][load]["s"]) for t in found["turns"])
             speedup = (before + after) / 2 / many
-            found["loads"][load] = {"s": [before, many, after], "speedup": speedup, "efficiency": speedup / most}
+            found["loads"][load] = {
+                "s": [before, many, after],
+                "speedup": speedup,
+                "efficiency": speedup / most,
+            }
         save()
         if args.gens:
             n_candidates, n_tokens = map(int, args.loads[0].split("x"))

@@ -1,11 +1,11 @@
-"""What workers bring and what they cost: scaling, overhead, the driver's memory, and a simulation to 1,024 workers.
+"""What workers bring and what they cost: scaling, overhead, the driver's memory, and a simulation
+to 1,024 workers.
 
     python benchmarks/ray_scaling.py --out runs/DATE_ray
     python benchmarks/ray_scaling.py --parts overhead simulation --out DIR
 
-Writes ray_scaling.json and ray_scaling.md; parts that are not run are kept. Rates are compared within one run, in turns, so
-that a busy machine hits all alike. `ray_gpus.py` compares GPUs.
-"""
+Writes ray_scaling.json and ray_scaling.md; parts that are not run are kept. Rates are compared
+within one run, in turns, so that a busy machine hits all alike. `ray_gpus.py` compares GPUs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from ray_simulation import Costs, simulate  # type: ignore[import-not-found]
 
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
+from clso.evaluation.opening import open_execution
 from clso.evaluation.ray_session import RayBackend
 from clso.evaluation.workers import Workers
-from clso.evaluation.workplace import open_execution
 from clso.search.generations import Listener, Search
 from clso.search.steady_state import SteadySearch
 from clso.space import Genome, Objective, SearchSpace
@@ -42,7 +42,9 @@ from clso.space.build import build_space, load_plugins
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
-TRIVIAL = RunConfig(space="nk", options={"n": 48, "k": 2}, surrogate="none", device="cpu", energy="null", pop=32)
+TRIVIAL = RunConfig(
+    space="nk", options={"n": 48, "k": 2}, surrogate="none", device="cpu", energy="null", pop=32
+)
 PARTS = ("scaling", "overhead", "memory", "simulation")
 SIMULATED = (1, 4, 16, 64, 256, 1024)
 
@@ -65,7 +67,9 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def with_workers(place: RayBackend, config: RunConfig, space: SearchSpace, n: int, **settings: Any) -> Evaluator:
+def with_workers(
+    place: RayBackend, config: RunConfig, space: SearchSpace, n: int, **settings: Any
+) -> Evaluator:
     """An evaluator with `n` workers on a Ray that has room for them."""
     place.n, place.workers = n, replace(place.workers, **settings)
     evaluator = place.evaluator(config, Objectives.of(config, space))
@@ -92,11 +96,14 @@ def _measure_alone(genomes: list[Genome]) -> int:
 
 
 class Ceiling:
-    """`n` plain processes that share the candidates evenly and nothing else: what the machine itself gives to so many."""
+    """`n` plain processes that share the candidates evenly and nothing else: what the machine
+    itself gives to so many."""
 
     def __init__(self, n: int, config: RunConfig) -> None:
         self._n, spawn = n, get_context("spawn")
-        self._pool = ProcessPoolExecutor(n, mp_context=spawn, initializer=_prepare, initargs=(config,))
+        self._pool = ProcessPoolExecutor(
+            n, mp_context=spawn, initializer=_prepare, initargs=(config,)
+        )
 
     def seconds(self, genomes: list[Genome]) -> float:
         size = -(-len(genomes) // self._n)
@@ -108,14 +115,16 @@ class Ceiling:
 
 
 def scaling(args: argparse.Namespace) -> dict[str, Any]:
-    """Evaluations a second of the reference model with more and more workers, relative to one, and what is possible here."""
+    """Evaluations a second of the reference model with more and more workers, relative to one, and
+    what is possible here."""
     config = RunConfig(device="cpu", energy="null", surrogate="none", fitness_tokens=(args.tokens,))
     space = space_of(config, "cpu")
     genomes = one_family(space, args.candidates)
     times: dict[int, list[float]] = {n: [] for n in args.workers}
     serial_s: list[float] = []
     differences = [0.0]
-    with open_execution(Workers(n=sum(args.workers)), "cpu") as place:  # workers of all counts live side by side
+    # workers of all counts live side by side
+    with open_execution(Workers(n=sum(args.workers)), "cpu") as place:
         assert isinstance(place, RayBackend)
         local = LocalEvaluator(space.objective())
         expected = local.evaluate(genomes, 0)
@@ -177,7 +186,10 @@ def overhead(args: argparse.Namespace) -> dict[str, Any]:
         evaluator = with_workers(place, TRIVIAL, space, 2)
         local = LocalEvaluator(space.objective())
         for size in (32, 256, 2048):
-            ask = partial(local.evaluate, draw(space, size), 0), partial(evaluator.evaluate, draw(space, size), 0)
+            ask = (
+                partial(local.evaluate, draw(space, size), 0),
+                partial(evaluator.evaluate, draw(space, size), 0),
+            )
             both = [(seconds(ask[0]), seconds(ask[1])) for _ in range(15)]
             out["serial_ms"][size] = 1e3 * median(a for a, _ in both) / size
             out["batched_ms"][size] = 1e3 * median(b for _, b in both) / size
@@ -187,8 +199,9 @@ def overhead(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def messages(place: RayBackend, space: SearchSpace) -> dict[str, float]:
-    """Seconds that the driver's Python thread takes for a batch and each candidate in it (from batches of two sizes), for a
-    `ray.wait` and each reference that it is given (from few and many), and for the engine.
+    """Seconds that the driver's Python thread takes for a batch and each candidate in it (from
+    batches of two sizes), for a `ray.wait` and each reference that it is given (from few and many),
+    and for the engine.
 
     Ray's own threads in the driver send and receive beside it.
     """
@@ -271,7 +284,13 @@ def _engine_s(space: SearchSpace, *, steady: bool) -> float:
         evaluator = LocalEvaluator(free)
         evaluator.capacity = 64
         kind = SteadySearch if steady else Search
-        search = kind(space, evaluator, None, replace(TRIVIAL, gens=200, pop=64, asynchronous=steady), Listener())
+        search = kind(
+            space,
+            evaluator,
+            None,
+            replace(TRIVIAL, gens=200, pop=64, asynchronous=steady),
+            Listener(),
+        )
         begin = time.process_time()
         while not search.done:
             search.generation()
@@ -281,7 +300,8 @@ def _engine_s(space: SearchSpace, *, steady: bool) -> float:
 
 
 def memory(args: argparse.Namespace) -> dict[str, Any]:
-    """Resident memory of the driver over many generations of a trivial space, with a worker and without."""
+    """Resident memory of the driver over many generations of a trivial space, with a worker and
+    without."""
     config = replace(TRIVIAL, gens=args.generations, pop=4)
     space = space_of(config, "cpu")
     out: dict[str, Any] = {"generations": args.generations, "pop": 4}
@@ -294,11 +314,15 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
             evaluator.evaluate(repeated, 0)
         before = _rss_bytes()
         for _ in range(args.generations):
-            evaluator.evaluate(repeated, 0)  # nothing new for anybody to remember: the evaluator alone
+            # nothing new for anybody to remember: the evaluator alone
+            evaluator.evaluate(repeated, 0)
         gc.collect()
-        out["evaluator_alone_bytes_per_evaluation"] = (_rss_bytes() - before) / (4 * args.generations)
+        out["evaluator_alone_bytes_per_evaluation"] = (_rss_bytes() - before) / (
+            4 * args.generations
+        )
         evaluator.close()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:  # whose memory nobody has used before
+    # whose memory nobody has used before
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         out["local"] = fresh.submit(climb, config, None).result()
     return out
 
@@ -333,7 +357,12 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
     recorded = [seconds(lambda g=g: objective.evaluate([g], 0)) for g in genomes]  # type: ignore[misc]
     m = measured["messages"]
     out: dict[str, Any] = {
-        "recorded_s": {"median": median(recorded), "min": min(recorded), "max": max(recorded), "n": len(recorded)},
+        "recorded_s": {
+            "median": median(recorded),
+            "min": min(recorded),
+            "max": max(recorded),
+            "n": len(recorded),
+        },
         "messages": m,
         "rows": [],
     }
@@ -343,7 +372,12 @@ def simulation(args: argparse.Namespace, measured: dict[str, Any]) -> dict[str, 
             for mode in ("steady", "generational"):
                 candidate_s = m["candidate_s"] + (m[f"engine_{mode}_s"] if with_engine else 0.0)
                 costs = Costs(
-                    m["batch_s"] / 2, m["batch_s"] / 2, candidate_s, m["wait_s"], m["wait_each_s"], m["batch_s"]
+                    m["batch_s"] / 2,
+                    m["batch_s"] / 2,
+                    candidate_s,
+                    m["wait_s"],
+                    m["wait_each_s"],
+                    m["batch_s"],
                 )
                 for n in SIMULATED:
                     found = simulate(n, times_s, costs, steady=mode == "steady", rounds=6)
@@ -383,7 +417,9 @@ def markdown(found: dict[str, Any]) -> str:
             "| candidates at a time | 2 workers, ms each | without, ms each |",
             "|---|---|---|",
         ]
-        lines += [f"| {n} | {o['batched_ms'][n]:.3f} | {o['serial_ms'][n]:.4f} |" for n in o["batched_ms"]]
+        lines += [
+            f"| {n} | {o['batched_ms'][n]:.3f} | {o['serial_ms'][n]:.4f} |" for n in o["batched_ms"]
+        ]
         m = o["messages"]
         lines += [
             "",
@@ -420,7 +456,9 @@ def markdown(found: dict[str, Any]) -> str:
             key = (r["times"], "with engine" if r["with_engine"] else "dispatcher", r["mode"])
             groups.setdefault(key, []).append(f"{r['efficiency']:.0%} ({r['driver_busy']:.0%})")
         lines += [
-            f"| {1e3 * k[0] * s['recorded_s']['median']:.0f} ms | {k[1]} | {k[2]} | " + " | ".join(v) + " |"
+            f"| {1e3 * k[0] * s['recorded_s']['median']:.0f} ms | {k[1]} | {k[2]} | "
+            + " | ".join(v)
+            + " |"
             for k, v in groups.items()
         ]
         lines.append("")
@@ -428,7 +466,9 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4])
@@ -457,7 +497,8 @@ def main() -> None:
             found[part] = {"command": shlex.join(["python", *sys.argv]), **measured}
             print(part, "done", flush=True)
             path.write_text(json.dumps(found, indent=2) + "\n")
-            found = json.loads(path.read_text())  # with names for numbers of workers, as when it is read again
+            # with names for numbers of workers, as when it is read again
+            found = json.loads(path.read_text())
     (args.out / "ray_scaling.md").write_text(markdown(found))
     print(markdown(found))
 

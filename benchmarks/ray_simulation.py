@@ -1,9 +1,9 @@
 """The dispatcher at up to 1,024 workers, in simulated time: what a driver can keep busy.
 
-Workers and network are simulated, the dispatcher is the real one. A worker takes as long over a candidate as one that was
-recorded; the driver is one process that spends `Costs` (`benchmarks/ray_scaling.py` measures them on a real Ray), plus what
-the dispatcher's own code takes here and now.
-"""
+Workers and network are simulated, the dispatcher is the real one. A worker takes as long over a
+candidate as one that was recorded; the driver is one process that spends `Costs`
+(`benchmarks/ray_scaling.py` measures them on a real Ray), plus what the dispatcher's own code takes
+here and now."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Simulated:
 class _Cluster:
     """Workers that take their batches in order. Events are (time, worker) of finished batches."""
 
-    def __init__(self, n_workers: int, times_s: Sequence[float], costs: Costs, rng: random.Random) -> None:
+    def __init__(
+        self, n_workers: int, times_s: Sequence[float], costs: Costs, rng: random.Random
+    ) -> None:
         self._times_s, self._costs, self._rng = times_s, costs, rng
         self._free_s = [0.0] * n_workers
         self.finished: list[tuple[float, int, int]] = []  # or to be; all that is out
@@ -75,7 +77,8 @@ def simulate(
 
     Args:
         times_s: recorded seconds of single candidates, drawn from at random.
-        steady: each answered candidate is replaced at once; else all wait for the last of a generation.
+        steady: each answered candidate is replaced at once; else all wait for the last of a
+        generation.
     """
     cluster = _Cluster(n_workers, times_s, costs, random.Random(seed))
     dispatcher = Dispatcher(attempts=3, timeout_s=1e9, batch=per_worker // 2 if steady else None)

@@ -1,10 +1,11 @@
-"""Does the saving grow with the model? CLSO's joules against the strongest AdamW's, by size, and the trend with its error.
+"""Does the saving grow with the model? CLSO's joules against the strongest AdamW's, by size, and
+the trend with its error.
 
     python benchmarks/scale.py --data text:FOLDER --sizes 64x2,128x2,256x4,512x8,128x8 --out scale.json
 
-Each size (d_model x layers, heads of 64) gets its own sweep of AdamW; the strongest, stopped where its loss on valid is
-best, is then measured against CLSO in windows A B B A. A size whose CLSO loses on valid saves nothing, whatever it costs.
-"""
+Each size (d_model x layers, heads of 64) gets its own sweep of AdamW; the strongest, stopped where
+its loss on valid is best, is then measured against CLSO in windows A B B A. A size whose CLSO loses
+on valid saves nothing, whatever it costs."""
 
 from __future__ import annotations
 
@@ -53,13 +54,20 @@ def measure(
             make_job(config, host, device, work / "adamw", meter), settings.max_steps
         )
         training.prepare()
-        sweep = [sweep_row(meter, training, plan, 0, settings.score_every) for plan in plans(settings)]
+        sweep = [
+            sweep_row(meter, training, plan, 0, settings.score_every) for plan in plans(settings)
+        ]
         best, _ = best_within(sweep)
         arms = {"clso": clso.arm("clso"), "adamw": adamw_arm("adamw", training, best)}
         losses: dict[str, Any] = {"clso": clso.model("clso", 0)}
-        losses["adamw"] = adamw_model("adamw", training, best, 0, corpus, device, config.n_positions, work)
+        losses["adamw"] = adamw_model(
+            "adamw", training, best, 0, corpus, device, config.n_positions, work
+        )
         order = ("clso", "adamw", "adamw", "clso")
-        windows = [measure_window(meter, arms[name], range(settings.seeds), settings.window_s) for name in order]
+        windows = [
+            measure_window(meter, arms[name], range(settings.seeds), settings.window_s)
+            for name in order
+        ]
     cost = {
         name: {
             key: sum(w[key] or math.nan for w in windows if w["arm"] == name)
@@ -68,16 +76,25 @@ def measure(
         }
         for name in arms
     }
-    parts = [[(w["energy_j"] or math.nan) / w["n_runs"] for w in windows if w["arm"] == name] for name in arms]
+    parts = [
+        [(w["energy_j"] or math.nan) / w["n_runs"] for w in windows if w["arm"] == name]
+        for name in arms
+    ]
     sides = {
-        name: {**cost[name], "valid_loss": losses[name]["valid_loss"], "test_loss": losses[name]["test_loss"]}
+        name: {
+            **cost[name],
+            "valid_loss": losses[name]["valid_loss"],
+            "test_loss": losses[name]["test_loss"],
+        }
         for name in arms
     }
     return {
         "d_model": config.d_model,
         "n_layers": config.n_layers,
         "n_heads": config.n_heads,
-        "n_parameters": n_parameters(GPT2Config(vocab_size=corpus.vocab_size, **config.model_sizes)),
+        "n_parameters": n_parameters(
+            GPT2Config(vocab_size=corpus.vocab_size, **config.model_sizes)
+        ),
         "plan": str(best),
         **sides,
         "energy_ratio": cost["clso"]["energy_j"] / cost["adamw"]["energy_j"],
@@ -88,12 +105,15 @@ def measure(
 
 
 def trend(rows: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
-    """Least squares of log(energy ratio) on the logs of `keys`, a point a pair of windows: slopes with standard errors.
+    """Least squares of log(energy ratio) on the logs of `keys`, a point a pair of windows: slopes
+    with standard errors.
 
     Below 0 savings grow with that size.
     """
     points = [
-        ([math.log(row[key]) for key in keys], math.log(r)) for row in rows for r in row["energy_ratio_by_window"]
+        ([math.log(row[key]) for key in keys], math.log(r))
+        for row in rows
+        for r in row["energy_ratio_by_window"]
     ]
     x, y = np.array([[1.0, *logs] for logs, _ in points]), np.array([ratio for _, ratio in points])
     found: dict[str, Any] = {"of": "energy_ratio", "n": len(points)}
@@ -105,7 +125,10 @@ def trend(rows: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
     covariance = float(residual @ residual) / free * np.linalg.inv(x.T @ x)
     errors = np.sqrt(np.diag(covariance))
     by_key = zip(keys, slopes[1:].tolist(), errors[1:].tolist(), strict=True)
-    return {**found, "slopes": {key: {"slope": slope, "standard_error": error} for key, slope, error in by_key}}
+    return {
+        **found,
+        "slopes": {key: {"slope": slope, "standard_error": error} for key, slope, error in by_key},
+    }
 
 
 def trends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -145,7 +168,9 @@ def main() -> None:
     }
     for size in args.sizes.split(","):
         d, layers = map(int, size.split("x"))
-        config = RunConfig(data=args.data, tokenizer=args.tokenizer, device=args.device, energy="null", idle_s=0.0)
+        config = RunConfig(
+            data=args.data, tokenizer=args.tokenizer, device=args.device, energy="null", idle_s=0.0
+        )
         config = config.with_options(d_model=d, n_layers=layers, n_heads=max(2, d // HEAD))
         with open_meter(args.energy, device) as meter:
             row = measure(config, settings, corpus, device, meter)

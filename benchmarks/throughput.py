@@ -2,9 +2,9 @@
 
     python benchmarks/throughput.py --device cuda --vocab 50257
 
-Prints one JSON object: rates, their ratio, the share of the device's own matrix rate (a large float16 product on CUDA,
-float32 on a CPU, measured in the same process), and on CUDA how far the float16 head's losses lie from float32's.
-"""
+Prints one JSON object: rates, their ratio, the share of the device's own matrix rate (a large
+float16 product on CUDA, float32 on a CPU, measured in the same process), and on CUDA how far the
+float16 head's losses lie from float32's."""
 
 from __future__ import annotations
 
@@ -58,8 +58,12 @@ def random_population(config: GPT2Config, n: int, n_tables: int, device: str) ->
     params = {"wpe.weight": normal(n, config.n_positions, d, scale=0.1)}
     for i in range(config.n_layers):
         shapes = {"attn.qkv": (3 * d, d), "attn.o": (d, d), "mlp.fc": (m, d), "mlp.proj": (d, m)}
-        params |= {f"h.{i}.{k}.weight": normal(n, *s, scale=s[1] ** -0.5) for k, s in shapes.items()}
-    tables = BankedTables(normal(n_tables, config.vocab_size, d, scale=d**-0.5), torch.arange(n) % n_tables)
+        params |= {
+            f"h.{i}.{k}.weight": normal(n, *s, scale=s[1] ** -0.5) for k, s in shapes.items()
+        }
+    tables = BankedTables(
+        normal(n_tables, config.vocab_size, d, scale=d**-0.5), torch.arange(n) % n_tables
+    )
     return PopulationGPT2(config, tables, tables, params)
 
 
@@ -69,7 +73,9 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument("--pop", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=2048)
-    parser.add_argument("--tables", type=int, default=4, help="distinct embeddings and heads among the candidates")
+    parser.add_argument(
+        "--tables", type=int, default=4, help="distinct embeddings and heads among the candidates"
+    )
     args = parser.parse_args()
     config = GPT2Config(vocab_size=args.vocab)
     t = config.n_positions
@@ -80,12 +86,17 @@ def main() -> None:
     batched = args.pop * n_tokens / seconds(lambda: population.losses(blocks), args.device)
     single = random_population(config, 1, 1, args.device)
     one = n_tokens / seconds(lambda: single.losses(blocks), args.device)
-    # The fairest reading of "one at a time" is the original's: a few blocks a call, since it had no shared token budget.
+    # The fairest reading of "one at a time" is the original's: a few blocks a call, since it had no
+    # shared token budget.
     few = blocks[:4]
     one_small = few[:, 1:].numel() / seconds(lambda: single.losses(few), args.device)
     hidden = population.hidden(blocks[:, :-1])
     targets = blocks[:, 1:].flatten()
-    head = args.pop * n_tokens / seconds(lambda: population_head_loss(hidden, population.heads, targets), args.device)
+    head = (
+        args.pop
+        * n_tokens
+        / seconds(lambda: population_head_loss(hidden, population.heads, targets), args.device)
+    )
     body = args.pop * n_tokens / seconds(lambda: population.hidden(blocks[:, :-1]), args.device)
     rate = matrix_rate(args.device)
     flops = config.forward_flops(1)

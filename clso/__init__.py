@@ -1,8 +1,11 @@
-"""CLSO: small language models without gradients, by evolutionary search over structured matrices."""
+"""CLSO: small language models without gradients, by evolutionary search over structured
+matrices."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from clso.moved import install as _point_to_what_moved
 
 if TYPE_CHECKING:
     from clso.config import RunConfig
@@ -24,6 +27,8 @@ __all__ = [
     "minimize",
     "resume",
 ]
+
+_point_to_what_moved()
 
 _HOME = {
     "Engine": "clso.engine",

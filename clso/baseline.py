@@ -1,8 +1,8 @@
-"""The contract of baselines: what CLSO is compared with, on the same text, model sizes, device and meter.
+"""The contract of baselines: what CLSO is compared with, on the same text, model sizes, device and
+meter.
 
-A baseline is a class with a frozen `Settings` dataclass, whose fields become the options of `clso baseline NAME`, and a
-`run` that fills a result of the same shape as an evolved run's.
-"""
+A baseline is a class with a frozen `Settings` dataclass, whose fields become the options of `clso
+baseline NAME`, and a `run` that fills a result of the same shape as an evolved run's."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ __all__ = ["Baseline", "BaselineJob", "TimedTraining", "TrainingPlan", "run_base
 class BaselineJob:
     """What a baseline works on.
 
-    `ledger` charges phases: use "search" for training or fitting and "validate" for scoring on valid, so that totals
-    mean the same as for an evolved run; "test" is reported apart. `context` builds search spaces on the same corpus.
-    """
+    `ledger` charges phases: use "search" for training or fitting and "validate" for scoring on
+    valid, so that totals mean the same as for an evolved run; "test" is reported apart. `context`
+    builds search spaces on the same corpus."""
 
     config: RunConfig
     context: SpaceContext
@@ -65,10 +65,11 @@ class BaselineJob:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """One way to train: `schedule` (constant or cosine) laid out over `steps`, of which the first `stop_at` are done.
+    """One way to train: `schedule` (constant or cosine) laid out over `steps`, of which the first
+    `stop_at` are done.
 
-    `variant` holds (name, value) of the baseline's own settings that differ from what it was made with.
-    """
+    `variant` holds (name, value) of the baseline's own settings that differ from what it was made
+    with."""
 
     lr: float
     schedule: str
@@ -77,27 +78,38 @@ class TrainingPlan:
     variant: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        length = f"{self.stop_at}" if self.stop_at == self.steps else f"{self.stop_at} of {self.steps}"
-        return ", ".join([f"{self.lr:g} {self.schedule}", f"{length} steps", *(f"{k} {v}" for k, v in self.variant)])
+        length = (
+            f"{self.stop_at}" if self.stop_at == self.steps else f"{self.stop_at} of {self.steps}"
+        )
+        return ", ".join(
+            [
+                f"{self.lr:g} {self.schedule}",
+                f"{length} steps",
+                *(f"{k} {v}" for k, v in self.variant),
+            ]
+        )
 
 
 class TimedTraining(Protocol):
     """A trainer that `clso prove` runs again and again inside one window.
 
-    Only `prepare` may compile, and a `run` or `curve` by a plan whose variant was not prepared last or last but one.
-    """
+    Only `prepare` may compile, and a `run` or `curve` by a plan whose variant was not prepared last
+    or last but one."""
 
     def check(self, plan: TrainingPlan) -> None:
         """Raises `ConfigError` for a plan that cannot be trained by, before anything is trained."""
 
     def prepare(self, plan: TrainingPlan | None = None) -> None:
-        """Whatever is done once for a plan's variant and not measured: buffers, compilation, warm-up."""
+        """Whatever is done once for a plan's variant and not measured: buffers, compilation,
+        warm-up."""
 
     def run(self, seed: int, plan: TrainingPlan) -> float:
-        """Train anew from tokens in host memory; return the loss on (a sample of) valid. Ends with the device idle."""
+        """Train anew from tokens in host memory; return the loss on (a sample of) valid. Ends with
+        the device idle."""
 
     def curve(self, seed: int, plan: TrainingPlan, every: int) -> list[tuple[int, float]]:
-        """Train anew, scoring as `run` does every so many steps and at the end: (steps, loss). A loss may be NaN."""
+        """Train anew, scoring as `run` does every so many steps and at the end: (steps, loss). A
+        loss may be NaN."""
 
     def save(self, folder: Path) -> None:
         """Write the last run's model, as `clso.models.hf.load_hf` reads it."""
@@ -117,16 +129,20 @@ class Baseline(ABC):
 
     @abstractmethod
     def run(self, job: BaselineJob) -> dict[str, Any]:
-        """Results to merge into result.json: at least `best` with `valid_loss` and `test_loss` (nats per token)."""
+        """Results to merge into result.json: at least `best` with `valid_loss` and `test_loss`
+        (nats per token)."""
 
     def load(self, job: BaselineJob) -> dict[str, Any]:
-        """Read what the baseline learns from (phase "data"). What it is, for the manifest; its "hash" tells whether two
-        runs can be compared. By default the text of `--data`."""
+        """Read what the baseline learns from (phase "data"). What it is, for the manifest; its
+        "hash" tells whether two runs can be compared. By default the text of `--data`."""
         return job.corpus.spec
 
     def timed(self, job: BaselineJob, max_steps: int) -> TimedTraining:
-        """A trainer for plans of at most `max_steps`. Optional: raises `ConfigError` where there is none."""
-        raise ConfigError("clso prove needs a baseline that can be timed by repetition", got=type(self).__name__)
+        """A trainer for plans of at most `max_steps`. Optional: raises `ConfigError` where there is
+        none."""
+        raise ConfigError(
+            "clso prove needs a baseline that can be timed by repetition", got=type(self).__name__
+        )
 
 
 def run_baseline(
@@ -140,8 +156,8 @@ def run_baseline(
 ) -> dict[str, Any]:
     """Run the baseline `name` in the new folder `out`; return what its result.json holds.
 
-    Raises `ClsoError` subclasses for an unknown baseline, bad settings or data, or an existing folder.
-    """
+    Raises `ClsoError` subclasses for an unknown baseline, bad settings or data, or an existing
+    folder."""
     plugin = plugins.load("baselines", name)
     kind: type[Baseline] = plugin.subclass_of(Baseline)
     device = resolve_device(config.device)
@@ -158,7 +174,9 @@ def run_baseline(
         if config.idle_s and meter.reason is None:
             progress("measuring idle power")
             meter.measure_idle(config.idle_s)
-        job = BaselineJob(config, SpaceContext.of(config, device, corpus), device, out, ledger, progress)
+        job = BaselineJob(
+            config, SpaceContext.of(config, device, corpus), device, out, ledger, progress
+        )
         progress("reading the data")
         with ledger.phase("data"):
             spec = baseline.load(job)
@@ -175,7 +193,12 @@ def run_baseline(
                     "seed": config.seed,
                 },
             )
-            result = {"baseline": name, **baseline.run(job), **ledger.summary(), "seed": config.seed}
+            result = {
+                "baseline": name,
+                **baseline.run(job),
+                **ledger.summary(),
+                "seed": config.seed,
+            }
             return folder.write_result(result)
         except BaseException:
             if not (out / "best").exists():

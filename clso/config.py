@@ -28,13 +28,14 @@ T = TypeVar("T")
 
 
 def checked(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with keys and types checked against the fields of a dataclass, all of which have defaults.
+    """`values` with keys and types checked against the fields of a dataclass, all of which have
+    defaults.
 
-    Integers pass for floats, numbers of numpy for Python's, and lists for tuples, whose items are of the kind of the
-    default's. Raises `ConfigError`.
-    """
+    Integers pass for floats, numbers of numpy for Python's, and lists for tuples, whose items are
+    of the kind of the default's. Raises `ConfigError`."""
     defaults: dict[str, Any] = {
-        f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields(settings)
+        f.name: f.default_factory() if callable(f.default_factory) else f.default
+        for f in fields(settings)
     }
     out = {}
     for key, value in values.items():
@@ -77,7 +78,8 @@ def _is_utf8(text: str) -> bool:
 
 
 def settings(kind: type[T]) -> type[T]:
-    """Makes a dataclass check what its constructor is given (`checked`), from Python as from TOML."""
+    """Makes a dataclass check what its constructor is given (`checked`), from Python as from
+    TOML."""
     assign: Callable[..., None] = kind.__init__
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
 
@@ -99,22 +101,26 @@ class RunConfig:
     pop: int = 32
     """Population size, and candidates asked for in each generation."""
     space: str = "gpt2"
-    """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes on from any folder)."""
+    """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes
+    on from any folder)."""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
-    """Options of the search space, by name; the rest have its defaults. A table in TOML. One called `folder` is a path."""
+    """Options of the search space, by name; the rest have its defaults. A table in TOML. One called
+    `folder` is a path."""
     task: str = ""
     """Sequence task to search on, for a space that takes one; none: the text."""
     library: str = "grown"
-    """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the control), or "warm" (cut
-    from `checkpoint`)."""
+    """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the
+    control), or "warm" (cut from `checkpoint`)."""
     checkpoint: str = ""
     """Folder of the GPT-2 that a warm library is cut from, in the layout of `transformers`."""
     mlp: bool = False
-    """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for two more genes."""
+    """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for
+    two more genes."""
     library_size: int = 64
     """Crystals per slot shape."""
     data: str = "python-stdlib"
-    """Text: python-stdlib, text:PATH (kept with its absolute path, as every path here), wikitext-103 or wikitext-2."""
+    """Text: python-stdlib, text:PATH (kept with its absolute path, as every path here),
+    wikitext-103 or wikitext-2."""
     tokenizer: str = "bpe:4096"
     """Tokenizer: bpe:N, gpt2 or bytes."""
     surrogate: str = "gp"
@@ -124,9 +130,9 @@ class RunConfig:
     limits: tuple[str, ...] = ()
     """Upper bounds on costs, as "NAME=NUMBER"."""
     asynchronous: bool = False
-    """Steady state: each evaluation that comes makes room for another candidate, and no worker waits for the slowest. With
-    several workers the order in which they finish decides, so that such a run cannot be repeated exactly; with one, or none,
-    it can."""
+    """Steady state: each evaluation that comes makes room for another candidate, and no worker
+    waits for the slowest. With several workers the order in which they finish decides, so that such
+    a run cannot be repeated exactly; with one, or none, it can."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -135,7 +141,8 @@ class RunConfig:
     fitness_tokens: tuple[int, ...] = (2048,)
     """Tokens of the rungs, rising."""
     valid_tokens: int = 16384
-    """Tokens of `valid` on which the winner is chosen. Its losses are then measured on all of `valid` and `test`."""
+    """Tokens of `valid` on which the winner is chosen. Its losses are then measured on all of
+    `valid` and `test`."""
     finalists: int = 8
     """How many candidates of the top rung compete on the valid text."""
     n_layers: int = 2
@@ -145,14 +152,19 @@ class RunConfig:
     energy: str = "auto"
     """Energy source: auto, nvml, nvml-sampled, rapl or null."""
     idle_s: float = 2.0
-    """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where nothing is measured."""
+    """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where
+    nothing is measured."""
 
     def __post_init__(self) -> None:
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
         for name, value in vars(self).items():
             if isinstance(value, str) and not _is_utf8(value):
-                raise ConfigError(f"{name} can be written as UTF-8", got=value, remedy="Rename the file or folder.")
+                raise ConfigError(
+                    f"{name} can be written as UTF-8",
+                    got=value,
+                    remedy="Rename the file or folder.",
+                )
         for name, low in (
             ("gens", 1),
             ("pop", 2),
@@ -163,7 +175,9 @@ class RunConfig:
             ("seed", 0),
         ):
             object.__setattr__(self, name, as_index(getattr(self, name), name, least=low))
-        if not isinstance(self.options, Mapping) or any(type(v) not in _SCALARS for v in self.options.values()):
+        if not isinstance(self.options, Mapping) or any(
+            type(v) not in _SCALARS for v in self.options.values()
+        ):
             raise ConfigError("options are strings, numbers, true or false", got=self.options)
         if not 0 <= self.idle_s < math.inf:
             raise ConfigError("idle_s is a number of seconds, at least 0", got=self.idle_s)
@@ -180,7 +194,9 @@ class RunConfig:
             )
         if self.library != "warm" and self.checkpoint:
             raise ConfigError(
-                f"library {self.library} uses no checkpoint", got=self.checkpoint, remedy="Use --library warm with it."
+                f"library {self.library} uses no checkpoint",
+                got=self.checkpoint,
+                remedy="Use --library warm with it.",
             )
 
         self._make_paths_absolute()
@@ -188,7 +204,9 @@ class RunConfig:
     def _make_paths_absolute(self) -> None:
         """A run goes on from any folder."""
         if self.data.startswith("text:") and self.data != "text:":
-            object.__setattr__(self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}")
+            object.__setattr__(
+                self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}"
+            )
         if isinstance(folder := self.options.get("folder"), str) and folder:
             object.__setattr__(self, "options", {**self.options, "folder": absolute_path(folder)})
         if self.checkpoint:
@@ -197,10 +215,13 @@ class RunConfig:
     @property
     def model_sizes(self) -> dict[str, Any]:
         """Overrides for `GPT2Config`."""
-        return {name: getattr(self, name) for name in ("n_layers", "d_model", "n_heads", "n_positions")}
+        return {
+            name: getattr(self, name) for name in ("n_layers", "d_model", "n_heads", "n_positions")
+        }
 
     def with_options(self, **options: Any) -> RunConfig:
-        """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong type."""
+        """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong
+        type."""
         return replace(self, **{k: v for k, v in options.items() if v is not None})
 
     def to_toml(self) -> str:
@@ -211,7 +232,8 @@ class RunConfig:
 
     @classmethod
     def from_toml(cls, path: Path) -> RunConfig:
-        """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming the key at fault."""
+        """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming
+        the key at fault."""
         values = read_toml(path)
         return cls(**{k: v for k, v in values.items() if k not in _TABLES})
 

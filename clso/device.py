@@ -17,8 +17,8 @@ __all__ = ["has_triton", "host_threads", "resolve_device", "warm_up_cpu"]
 
 
 def resolve_device(name: str) -> str:
-    """`auto`, `cpu`, `cuda` or `cuda:N` as "cpu" or "cuda:N"; a CPU is settled. Raises `DeviceError` for one that is not
-    there."""
+    """`auto`, `cpu`, `cuda` or `cuda:N` as "cpu" or "cuda:N"; a CPU is settled. Raises
+    `DeviceError` for one that is not there."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         name = "cuda:0" if count else "cpu"
@@ -40,11 +40,12 @@ def resolve_device(name: str) -> str:
 
 @cache
 def warm_up_cpu() -> None:
-    """Call the kernels of a forward pass once, on one small product, before anything is measured; later calls do nothing.
+    """Call the kernels of a forward pass once, on one small product, before anything is measured;
+    later calls do nothing.
 
-    They set themselves up at their first call. Where two threads get there at once, one of them may take another kernel: on a
-    busy machine the first evaluation of one process in five then differed in its sixth digit, and so did its run.
-    """
+    They set themselves up at their first call. Where two threads get there at once, one of them may
+    take another kernel: on a busy machine the first evaluation of one process in five then differed
+    in its sixth digit, and so did its run."""
     x = torch.linspace(-5, 5, 1 << 18).view(256, 1024)
     (x @ x.T).logsumexp(1)
     x.exp().log()
@@ -55,9 +56,8 @@ def warm_up_cpu() -> None:
 def host_threads(device: str) -> Iterator[None]:
     """With a GPU, one host thread for linear algebra; else as many as there are.
 
-    The host's matrices are then the surrogate's small ones. More threads take six times the CPU time, since they spin while
-    they wait for work, and slow down the one that launches kernels.
-    """
+    The host's matrices are then the surrogate's small ones. More threads take six times the CPU
+    time, since they spin while they wait for work, and slow down the one that launches kernels."""
     if not device.startswith("cuda"):
         yield
         return

@@ -1,7 +1,7 @@
 """Errors that users see: each states the rule, the value that broke it, and what to do about it.
 
-The command line prints the message as one line and exits with `exit_code`; a library user catches `ClsoError`.
-"""
+The command line prints the message as one line and exits with `exit_code`; a library user catches
+`ClsoError`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _MAX_SHOWN = 2000  # characters of a value in a message
 
 
 class ClsoError(Exception):
-    """Base of every error that CLSO raises on purpose. `exit_code` 2 means bad input, 1 a run that failed."""
+    """Base of every error that CLSO raises on purpose. `exit_code` 2 means bad input, 1 a run that
+    failed."""
 
     exit_code = 2
 
@@ -35,7 +36,8 @@ class ClsoError(Exception):
 
 
 def _shown(got: object) -> str:
-    """What was got, as text: its `repr`, cut where it is long, for it may be a whole array, or a number of 5,000 digits."""
+    """What was got, as text: its `repr`, cut where it is long, for it may be a whole array, or a
+    number of 5,000 digits."""
     try:
         text = repr(got)
     except Exception:  # a user's own may raise anything

@@ -1,4 +1,5 @@
-"""What plugs in, found through entry points: spaces, surrogates, baselines, models, tasks. Imported when it is selected."""
+"""What plugs in, found through entry points: spaces, surrogates, baselines, models, tasks. Imported
+when it is selected."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,16 @@ from typing import Any, Literal
 
 from clso.errors import ClsoError, PluginError
 
-__all__ = ["Group", "Plugin", "absolute", "absolute_path", "as_plugin_error", "available", "files_pass", "load"]
+__all__ = [
+    "Group",
+    "Plugin",
+    "absolute",
+    "absolute_path",
+    "as_plugin_error",
+    "available",
+    "files_pass",
+    "load",
+]
 
 Group = Literal["search_spaces", "surrogates", "baselines", "models", "tasks"]
 
@@ -29,7 +39,8 @@ _TRACEBACK = "Set CLSO_TRACEBACK=1 to see the traceback."
 
 @dataclass(frozen=True)
 class Plugin:
-    """A loaded plugin and where it came from: a distribution's version, or a file's path and SHA-256."""
+    """A loaded plugin and where it came from: a distribution's version, or a file's path and
+    SHA-256."""
 
     name: str
     value: Any
@@ -45,21 +56,38 @@ class Plugin:
     def subclass_of(self, base: type) -> Any:
         """`value`, a subclass of `base`. Raises `PluginError` where it is something else."""
         if not (isinstance(self.value, type) and issubclass(self.value, base)):
-            raise PluginError(f"{self.name!r} is a subclass of {base.__module__}.{base.__name__}", got=repr(self.value))
+            raise PluginError(
+                f"{self.name!r} is a subclass of {_public_name(base)}",
+                got=repr(self.value),
+            )
         return self.value
 
+    @property
+    def options(self) -> type:
+        """The dataclass `Options` of the class that plugs in. Raises `PluginError`."""
+        options = getattr(self.value, "Options", None)
+        if not (isinstance(options, type) and is_dataclass(options)):
+            raise PluginError(
+                f"{self.name!r} is a class with a dataclass `Options`", got=repr(self.value)
+            )
+        return options
+
     def as_plugin_error(self, step: str) -> AbstractContextManager[None]:
-        """While the plugin's code runs: what it raises becomes a `PluginError`, with the cause attached."""
+        """While the plugin's code runs: what it raises becomes a `PluginError`, with the cause
+        attached."""
         return as_plugin_error(f"the plugin {self.name!r} can {step}")
 
 
 @contextmanager
-def as_plugin_error(rule: str, kind: type[ClsoError] = PluginError, *, remedy: str = _TRACEBACK) -> Iterator[None]:
-    """While a user's code runs: what it raises becomes an error of `kind` that names the `rule`, with the cause attached.
+def as_plugin_error(
+    rule: str, kind: type[ClsoError] = PluginError, *, remedy: str = _TRACEBACK
+) -> Iterator[None]:
+    """While a user's code runs: what it raises becomes an error of `kind` that names the `rule`,
+    with the cause attached.
 
-    `sys.exit` counts as an error: a library that gives up must not end the run as if it were done. Ctrl-C passes, as do a
-    full disk, which is nobody's fault, and errors that say already what is wrong.
-    """
+    `sys.exit` counts as an error: a library that gives up must not end the run as if it were done.
+    Ctrl-C passes, as do a full disk, which is nobody's fault, and errors that say already what is
+    wrong."""
     try:
         yield
     except (ClsoError, KeyboardInterrupt):
@@ -90,11 +118,15 @@ def load(group: Group, name: str) -> Plugin:
     kind = group.removesuffix("s").replace("_", " ")
     if name not in found:
         known = ", ".join(found) or "none installed"
-        raise PluginError(f"unknown {kind}", got=name, remedy=f"{_near(name, found)}Known: {known}.")
+        raise PluginError(
+            f"unknown {kind}", got=name, remedy=f"{_near(name, found)}Known: {known}."
+        )
     points = found[name]
     if len(points) > 1:
         owners = ", ".join(f"{_owner(p)[0]} ({p.value})" for p in points)
-        raise PluginError(f"the {kind} name {name!r} is claimed once", got=owners, remedy="Uninstall one of them.")
+        raise PluginError(
+            f"the {kind} name {name!r} is claimed once", got=owners, remedy="Uninstall one of them."
+        )
     point = points[0]
     repair = f"Repair or reinstall {_owner(point)[0]}. {_TRACEBACK}"
     with as_plugin_error(f"the {kind} {name!r} ({point.value}) can be imported", remedy=repair):
@@ -104,7 +136,8 @@ def load(group: Group, name: str) -> Plugin:
 
 @contextmanager
 def files_pass(gate: Gate) -> Iterator[None]:
-    """While the body runs, plugin files of any group are shown to `gate` first. Installed plugins are not."""
+    """While the body runs, plugin files of any group are shown to `gate` first. Installed plugins
+    are not."""
     _gates.append(gate)
     try:
         yield
@@ -113,13 +146,15 @@ def files_pass(gate: Gate) -> Iterator[None]:
 
 
 def absolute(name: str) -> str:
-    """`FILE.py:NAME` with the file's absolute path, so that it means the same in every folder; other names unchanged."""
+    """`FILE.py:NAME` with the file's absolute path, so that it means the same in every folder;
+    other names unchanged."""
     path, _, attribute = name.rpartition(":")
     return f"{Path(path).resolve()}:{attribute}" if path.endswith(".py") else name
 
 
 def absolute_path(path: str) -> str:
-    """A file or folder as it is named in every folder; `~` is this user's home, and links stay as they are."""
+    """A file or folder as it is named in every folder; `~` is this user's home, and links stay as
+    they are."""
     try:
         return str(Path(path).expanduser().absolute())
     except RuntimeError:  # ~NAME of a user who is not known: whoever reads the path says so
@@ -143,7 +178,11 @@ def _near(name: str, known: Iterable[str]) -> str:
 def _load_file(name: str) -> Plugin:
     path_text, _, attribute = name.rpartition(":")
     if not path_text.endswith(".py"):
-        raise PluginError("a plugin file is given as FILE.py:NAME", got=name, remedy="Name a class or function in it.")
+        raise PluginError(
+            "a plugin file is given as FILE.py:NAME",
+            got=name,
+            remedy="Name a class or function in it.",
+        )
     path = Path(path_text).resolve()
     if not path.is_file():
         raise PluginError("a plugin given as FILE.py:NAME names a file", got=path_text)
@@ -158,15 +197,19 @@ def _load_file(name: str) -> Plugin:
         module = _module(path, source)
     if not hasattr(module, attribute):
         public = [n for n in vars(module) if not n.startswith("_")]
-        raise PluginError(f"{path} defines {attribute!r}", got="no such name", remedy=_near(attribute, public).strip())
+        raise PluginError(
+            f"{path} defines {attribute!r}",
+            got="no such name",
+            remedy=_near(attribute, public).strip(),
+        )
     return Plugin(name, getattr(module, attribute), str(path), "file", digest)
 
 
 def _module(path: Path, source: bytes) -> ModuleType:
     """The file as a module, run once a process for as long as it does not change.
 
-    Compiled from the bytes that are hashed: a stale cache of byte code, or a write in between, cannot come in.
-    """
+    Compiled from the bytes that are hashed: a stale cache of byte code, or a write in between,
+    cannot come in."""
     digest = hashlib.sha256(bytes(path) + b"\0" + source).hexdigest()
     name = f"clso_plugin_{path.stem}_{digest[:12]}"
     if name in sys.modules:
@@ -180,3 +223,10 @@ def _module(path: Path, source: bytes) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _public_name(kind: type) -> str:
+    """Where users import a class of ours from: its package, if that has it."""
+    package = kind.__module__.rpartition(".")[0]
+    is_shown = getattr(sys.modules.get(package), kind.__name__, None) is kind
+    return f"{package if is_shown else kind.__module__}.{kind.__name__}"

@@ -1,8 +1,9 @@
-"""`maxsat`: MAX-3-SAT with a planted solution, so that the optimum, no unsatisfied clause, is known at any size.
+"""`maxsat`: MAX-3-SAT with a planted solution, so that the optimum, no unsatisfied clause, is known
+at any size.
 
-A clause that only the planted assignment must satisfy leans towards it, and counting literals would give it away. So every
-clause has to be satisfied by the assignment and by its complement (Achlioptas, Jia & Moore 2005, JAIR 24).
-"""
+A clause that only the planted assignment must satisfy leans towards it, and counting literals would
+give it away. So every clause has to be satisfied by the assignment and by its complement
+(Achlioptas, Jia & Moore 2005, JAIR 24)."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ _MAX_CLAUSES = 10_000_000
 
 
 class MaxSat(SearchSpace):
-    """Boolean variables; the value is the number of clauses of three literals that they leave unsatisfied."""
+    """Boolean variables; the value is the number of clauses of three literals that they leave
+    unsatisfied."""
 
     name = "maxsat"
 
@@ -38,7 +40,8 @@ class MaxSat(SearchSpace):
         n: int = 100
         """Variables."""
         ratio: float = 4.27
-        """Clauses per variable. About 4.27 is where random formulas cease to have solutions, and is hardest."""
+        """Clauses per variable. About 4.27 is where random formulas cease to have solutions, and is
+        hardest."""
         seed: int = 0
         """Of the formula."""
 
@@ -81,7 +84,9 @@ class MaxSat(SearchSpace):
     def _values(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float64]:
         bits = np.asarray(genomes, dtype=np.int8)
         missed = [bits[:, self.variables[:, i]] != self.wanted[:, i] for i in range(3)]
-        unsatisfied: npt.NDArray[np.float64] = (missed[0] & missed[1] & missed[2]).sum(axis=1, dtype=np.float64)
+        unsatisfied: npt.NDArray[np.float64] = (missed[0] & missed[1] & missed[2]).sum(
+            axis=1, dtype=np.float64
+        )
         return unsatisfied
 
     @property

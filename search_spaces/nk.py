@@ -1,9 +1,10 @@
-"""`nk`: NK landscapes with adjacent neighbourhoods, and their exact optimum (Kauffman 1993; Wright et al. 2000).
+"""`nk`: NK landscapes with adjacent neighbourhoods, and their exact optimum (Kauffman 1993; Wright
+et al. 2000).
 
-Each gene contributes a random number that depends on its allele and on those of the `k` genes after it, around a ring.
-The value is the mean contribution, to be minimised: contributions are uniform in [0, 1), so that maximising is the same
-problem. Wright, Thompson & Zhang 2000 (doi:10.1109/4235.887236): the optimum takes polynomial time, by dynamic programming.
-"""
+Each gene contributes a random number that depends on its allele and on those of the `k` genes after
+it, around a ring. The value is the mean contribution, to be minimised: contributions are uniform in
+[0, 1), so that maximising is the same problem. Wright, Thompson & Zhang 2000
+(doi:10.1109/4235.887236): the optimum takes polynomial time, by dynamic programming."""
 
 from __future__ import annotations
 
@@ -47,12 +48,16 @@ class NK(SearchSpace):
 
         def __post_init__(self) -> None:
             if self.n < 1 or self.alleles < 2 or self.seed < 0:
-                raise ConfigError("n is at least 1, alleles 2, seed 0", got=(self.n, self.alleles, self.seed))
+                raise ConfigError(
+                    "n is at least 1, alleles 2, seed 0", got=(self.n, self.alleles, self.seed)
+                )
             if not 0 <= self.k < self.n:
                 raise ConfigError("k is at least 0 and below n", got=self.k)
             states = self.alleles ** (2 * min(self.k, 64) + 1)
             if max(states, self.n * self.alleles ** (min(self.k, 64) + 1)) > _MAX_STATES:
-                raise ConfigError("alleles ** (2 k + 1) and n alleles ** (k + 1) are at most 2 ** 24", got=self)
+                raise ConfigError(
+                    "alleles ** (2 k + 1) and n alleles ** (k + 1) are at most 2 ** 24", got=self
+                )
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = o = options or self.Options()
@@ -79,7 +84,9 @@ class NK(SearchSpace):
 
     def _values(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float64]:
         alleles = np.asarray(genomes, dtype=np.int64)
-        picked = self._tables[(np.arange(self.options.n), *(alleles[:, column] for column in self._neighbours.T))]
+        picked = self._tables[
+            (np.arange(self.options.n), *(alleles[:, column] for column in self._neighbours.T))
+        ]
         values: npt.NDArray[np.float64] = picked.sum(axis=1) / (self.options.n * 2.0**_BITS)
         return values
 
@@ -95,9 +102,8 @@ class NK(SearchSpace):
 def ring_minimum(tables: npt.NDArray[np.int64]) -> int:
     """The least sum of contributions. `tables` (n, A, ..., A) with k + 1 axes of A alleles.
 
-    Exact, in n A^(2 k + 1) steps: for every choice of the first k alleles, the least sum so far by the k alleles last
-    chosen; the ring closes where these are the first ones again.
-    """
+    Exact, in n A^(2 k + 1) steps: for every choice of the first k alleles, the least sum so far by
+    the k alleles last chosen; the ring closes where these are the first ones again."""
     n, a, k = len(tables), tables.shape[1], tables.ndim - 2
     if k == 0:
         return int(tables.min(axis=1).sum())

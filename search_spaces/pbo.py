@@ -1,7 +1,8 @@
-"""`pbo`: the 25 pseudo-Boolean functions of IOHprofiler (Doerr et al. 2020, doi:10.1016/j.asoc.2019.106027).
+"""`pbo`: the 25 pseudo-Boolean functions of IOHprofiler (Doerr et al. 2020,
+doi:10.1016/j.asoc.2019.106027).
 
-The package `ioh` defines and evaluates them. They are maximised there, so the value here is the negated one.
-"""
+The package `ioh` defines and evaluates them. They are maximised there, so the value here is the
+negated one."""
 
 from __future__ import annotations
 
@@ -31,7 +32,16 @@ FUNCTIONS = (
     *("OneMaxRuggedness1", "OneMaxRuggedness2", "OneMaxRuggedness3"),
     *("LeadingOnesDummy1", "LeadingOnesDummy2", "LeadingOnesNeutrality", "LeadingOnesEpistasis"),
     *("LeadingOnesRuggedness1", "LeadingOnesRuggedness2", "LeadingOnesRuggedness3"),
-    *("LABS", "IsingRing", "IsingTorus", "IsingTriangular", "MIS", "NQueens", "ConcatenatedTrap", "NKLandscapes"),
+    *(
+        "LABS",
+        "IsingRing",
+        "IsingTorus",
+        "IsingTriangular",
+        "MIS",
+        "NQueens",
+        "ConcatenatedTrap",
+        "NKLandscapes",
+    ),
 )
 """By number, from 1 on."""
 
@@ -51,21 +61,32 @@ class PBO(SearchSpace):
         """1: the function itself; 2 to 100: bits flipped or permuted, values scaled and shifted."""
 
         def __post_init__(self) -> None:
-            if self.function not in FUNCTIONS and self.function not in map(str, range(1, len(FUNCTIONS) + 1)):
+            if self.function not in FUNCTIONS and self.function not in map(
+                str, range(1, len(FUNCTIONS) + 1)
+            ):
                 near = difflib.get_close_matches(self.function, FUNCTIONS, n=1)
                 hint = f"Did you mean {near[0]!r}? " if near else ""
-                raise ConfigError("unknown function of space pbo", got=self.function, remedy=f"{hint}Known: {_KNOWN}.")
+                raise ConfigError(
+                    "unknown function of space pbo",
+                    got=self.function,
+                    remedy=f"{hint}Known: {_KNOWN}.",
+                )
             if self.dimension < 1 or self.instance < 1:
-                raise ConfigError("dimension and instance are at least 1", got=(self.dimension, self.instance))
+                raise ConfigError(
+                    "dimension and instance are at least 1", got=(self.dimension, self.instance)
+                )
 
         @property
         def function_name(self) -> str:
             return FUNCTIONS[int(self.function) - 1] if self.function.isdecimal() else self.function
 
     def __init__(self, options: Options | None = None) -> None:
-        """Raises `MissingDependencyError` without `ioh`, `ConfigError` where a function has no such dimension."""
+        """Raises `MissingDependencyError` without `ioh`, `ConfigError` where a function has no such
+        dimension."""
         self.options = options or self.Options()
-        self._problem = _open_problem(self.options.function_name, self.options.dimension, self.options.instance)
+        self._problem = _open_problem(
+            self.options.function_name, self.options.dimension, self.options.instance
+        )
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> PBO:
@@ -87,8 +108,10 @@ class PBO(SearchSpace):
 
     @property
     def optimum(self) -> float | None:
-        """Of instance 1, except for LABS and NKLandscapes, whose optimum is not known, and where `ioh` states a wrong one:
-        ConcatenatedTrap with a remainder of its blocks of five, NQueens on boards of two or three rows."""
+        """Of instance 1, except for LABS and NKLandscapes, whose optimum is not known, and where
+        `ioh` states a wrong one:
+        ConcatenatedTrap with a remainder of its blocks of five, NQueens on boards of two or three
+        rows."""
         name, n = self.options.function_name, self.options.dimension
         wrong = (name == "ConcatenatedTrap" and n % 5) or (name == "NQueens" and n in (4, 9))
         best = float(self._problem.optimum.y)
@@ -102,8 +125,12 @@ def _open_problem(name: str, dimension: int, instance: int) -> Any:
     try:
         import ioh
     except ImportError as error:
-        raise MissingDependencyError("space pbo needs ioh", remedy="Run: pip install 'clso[pbo]'") from error
+        raise MissingDependencyError(
+            "space pbo needs ioh", remedy="Run: pip install 'clso[pbo]'"
+        ) from error
     try:
-        return ioh.get_problem(name, instance=instance, dimension=dimension, problem_class=ioh.ProblemClass.PBO)
+        return ioh.get_problem(
+            name, instance=instance, dimension=dimension, problem_class=ioh.ProblemClass.PBO
+        )
     except ValueError as error:
         raise ConfigError(f"function {name} has dimension {dimension}", got=str(error)) from error

@@ -1,4 +1,5 @@
-"""Gaussian process with a fixed kernel: sees how genes act together, which a ridge cannot, in milliseconds."""
+"""Gaussian process with a fixed kernel: sees how genes act together, which a ridge cannot, in
+milliseconds."""
 
 from __future__ import annotations
 
@@ -18,30 +19,39 @@ _PROBE = 64  # rows whose distances the kernel's scale is read from
 
 
 class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
-    """Posterior mean of a Gaussian process (Rasmussen & Williams 2006, algorithm 2.1) on the last `max_points` rows.
+    """Posterior mean of a Gaussian process (Rasmussen & Williams 2006, algorithm 2.1) on the last
+    `max_points` rows.
 
-    The RBF kernel's scale follows the median distance of the rows (Gretton et al. 2012's heuristic), and the noise is fixed,
-    so that a fit is one Cholesky factorisation: a likelihood optimiser takes a hundred times as long and ranks no better.
-    Rows come in order of observation, and the last ones are nearest to what an evolving population proposes next.
+    The RBF kernel's scale follows the median distance of the rows (Gretton et al. 2012's
+    heuristic), and the noise is fixed, so that a fit is one Cholesky factorisation: a likelihood
+    optimiser takes a hundred times as long and ranks no better. Rows come in order of observation,
+    and the last ones are nearest to what an evolving population proposes next.
 
-    Targets become normal scores by their ranks (van der Waerden), so that a few disastrous rows, or a loss that flattens out
-    near its best, do not take the fit for themselves; `predict` maps back through the targets seen. Columns that tell much
-    of the scores by themselves weigh more in the distance (a rough automatic relevance determination, without an optimiser).
+    Targets become normal scores by their ranks (van der Waerden), so that a few disastrous rows, or
+    a loss that flattens out near its best, do not take the fit for themselves; `predict` maps back
+    through the targets seen. Columns that tell much of the scores by themselves weigh more in the
+    distance (a rough automatic relevance determination, without an optimiser).
 
-    Float32 features are worked on in float32: the noise on the diagonal keeps the system well within its precision.
+    Float32 features are worked on in float32: the noise on the diagonal keeps the system well
+    within its precision.
 
     Attributes:
         rows_, weights_: the rows in use (m, p), scaled, and their weights (m,).
-        centre_, scale_: what is subtracted from each column, and what it is multiplied with then (p,).
+        centre_, scale_: what is subtracted from each column, and what it is multiplied with then
+        (p,).
         gamma_: the kernel's exponent.
         scores_, targets_: normal scores (m,) and the targets that they stand for, ascending.
     """
 
     def __init__(
-        self, max_points: int = 384, noise: float = 0.05, width: float = 1.0, random_state: int | None = None
+        self,
+        max_points: int = 384,
+        noise: float = 0.05,
+        width: float = 1.0,
+        random_state: int | None = None,
     ) -> None:
-        """`noise` is the noise's variance against the process's; gamma is `width` over the median squared distance, which
-        is taken over rows drawn by `random_state`."""
+        """`noise` is the noise's variance against the process's; gamma is `width` over the median
+        squared distance, which is taken over rows drawn by `random_state`."""
         self.max_points = max_points
         self.noise = noise
         self.width = width
@@ -51,7 +61,12 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         """Fit on rows of `X`, shape (n, p), and `y`, shape (n,)."""
         features: Any = X
         targets: Any = y
-        if not (_is_plain(X) and isinstance(y, np.ndarray) and y.shape == (len(features),) and np.isfinite(y).all()):
+        if not (
+            _is_plain(X)
+            and isinstance(y, np.ndarray)
+            and y.shape == (len(features),)
+            and np.isfinite(y).all()
+        ):
             features, targets = check_X_y(X, y, y_numeric=True, dtype=[np.float64, np.float32])
         self.n_features_in_ = features.shape[1]
         rows, targets = features[-self.max_points :], targets[-self.max_points :]
@@ -67,7 +82,11 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         self._norms = np.einsum("ij,ij->i", self.rows_, self.rows_)
         kernel = self._distances(self.rows_)
         probe = np.random.default_rng(self.random_state).permutation(len(rows))[:_PROBE]
-        median = float(np.median(kernel[np.ix_(probe, probe)][np.triu_indices(len(probe), 1)])) if len(rows) > 1 else 0
+        median = (
+            float(np.median(kernel[np.ix_(probe, probe)][np.triu_indices(len(probe), 1)]))
+            if len(rows) > 1
+            else 0
+        )
         self.gamma_ = self.width / median if median > 0 else 1.0
         self._to_kernel(kernel)
         kernel[np.diag_indices_from(kernel)] = 1 + self.noise
@@ -85,13 +104,15 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         kernel = self._distances((features - self.centre_) * self.scale_)
         self._to_kernel(kernel)
         z = (kernel @ self.weights_).astype(np.float64)
-        # Beyond the best and the worst target seen, and among equal ones, the order of the scores is kept.
+        # Beyond the best and the worst target seen, and among equal ones, the order of the scores
+        # is kept.
         spread = float(self.targets_[-1] - self.targets_[0])
         outside = z - np.clip(z, self.scores_[0], self.scores_[-1])
         return np.interp(z, self.scores_, self.targets_) + spread * (outside + _TIE_SLOPE * z)
 
     def _distances(self, features: Any) -> Any:
-        """Squared Euclidean distances of centred `features`, shape (n, p), to the rows in use, (n, m)."""
+        """Squared Euclidean distances of centred `features`, shape (n, p), to the rows in use, (n,
+        m)."""
         distances = features @ self.rows_.T
         distances *= -2
         distances += np.einsum("ij,ij->i", features, features)[:, None]
@@ -106,13 +127,15 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
 
 
 def _normal_scores(ordered: npt.NDArray[np.float64]) -> Any:
-    """Normal quantiles of the ranks of ascending values, shape (n,); equal ones share their mean rank."""
+    """Normal quantiles of the ranks of ascending values, shape (n,); equal ones share their mean
+    rank."""
     below, not_above = ordered.searchsorted(ordered), ordered.searchsorted(ordered, side="right")
     return ndtri((below + not_above) / (2 * len(ordered)))
 
 
 def _is_plain(X: Any) -> bool:
-    """Whether `X` is what `clso.screening.encoding.Encoder` gives, for which scikit-learn's checks take longer than the work."""
+    """Whether `X` is what `clso.screening.encoding.Encoder` gives, for which scikit-learn's checks
+    take longer than the work."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.float32

@@ -1,4 +1,5 @@
-"""Comparing what is computed here with what another machine computed: the last bits of their arithmetic may differ."""
+"""Comparing what is computed here with what another machine computed: the last bits of their
+arithmetic may differ."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def assert_close(found: Any, recorded: Any, *, rel: float = 1e-9) -> None:
 
 
 def assert_same_page(found: str, page: str) -> None:
-    """Equal text, numbers with decimals within one in their last: a last bit can decide how a tie is rounded."""
+    """Equal text, numbers with decimals within one in their last: a last bit can decide how a tie
+    is rounded."""
     ours, theirs = _NUMBER.split(found), _NUMBER.split(page)
     assert ours[::2] == theirs[::2]  # the text between the numbers
     for one, other in zip(ours[1::2], theirs[1::2], strict=True):

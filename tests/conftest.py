@@ -1,4 +1,5 @@
-"""Shared fixtures: a made-up English text, settings under which a whole run takes about a second, one finished run."""
+"""Shared fixtures: a made-up English text, settings under which a whole run takes about a second,
+one finished run."""
 
 from __future__ import annotations
 
@@ -19,24 +20,39 @@ import pytest
 
 from clso.config import RunConfig
 
-# What the tests' runs record about plugin files is nothing of the user's. Sub-processes record there, too.
+# What the tests' runs record about plugin files is nothing of the user's. Sub-processes record
+# there, too.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="clso-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
-_NOUNS = ["engine", "crystal", "river", "teacher", "garden", "matrix", "letter", "winter", "signal", "harbour"]
+_NOUNS = [
+    "engine",
+    "crystal",
+    "river",
+    "teacher",
+    "garden",
+    "matrix",
+    "letter",
+    "winter",
+    "signal",
+    "harbour",
+]
 _VERBS = ["carries", "follows", "measures", "forgets", "builds", "answers", "crosses", "repeats"]
 _ADJECTIVES = ["quiet", "heavy", "narrow", "golden", "early", "broken", "distant"]
 
 
 def make_english(n_bytes: int, seed: int) -> str:
-    """Paragraphs of sentences from a small grammar, with some rare words; equal seeds give equal text."""
+    """Paragraphs of sentences from a small grammar, with some rare words; equal seeds give equal
+    text."""
     rng = random.Random(seed)
 
     def noun() -> str:
-        name = rng.choice(_NOUNS) if rng.random() < 0.9 else f"{rng.choice(_NOUNS)} {rng.randrange(100, 1000)}"
-        return (
-            f"{rng.choice(('the', 'a', 'every'))} {rng.choice(_ADJECTIVES) + ' ' if rng.random() < 0.4 else ''}{name}"
+        name = (
+            rng.choice(_NOUNS)
+            if rng.random() < 0.9
+            else f"{rng.choice(_NOUNS)} {rng.randrange(100, 1000)}"
         )
+        return f"{rng.choice(('the', 'a', 'every'))} {rng.choice(_ADJECTIVES) + ' ' if rng.random() < 0.4 else ''}{name}"
 
     def sentence() -> str:
         text = f"{noun()} {rng.choice(_VERBS)} {noun()}"
@@ -112,5 +128,7 @@ def finished_toy_run(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) 
     from clso.run import evolve
 
     folder = tmp_path_factory.mktemp("finished_toy") / "run"
-    evolve(replace(tiny, space=f"{Path(__file__).parent / 'toys.py'}:OneMax", surrogate="none"), folder)
+    evolve(
+        replace(tiny, space=f"{Path(__file__).parent / 'toys.py'}:OneMax", surrogate="none"), folder
+    )
     return folder

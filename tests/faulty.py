@@ -1,7 +1,7 @@
 """Search spaces whose workers die, hang or run out of memory; loaded as plugins, by FILE.py:NAME.
 
-Each writes what it measures to the folder $CLSO_TEST_LOG, one file a process: what the tests count, and whom they kill.
-"""
+Each writes what it measures to the folder $CLSO_TEST_LOG, one file a process: what the tests count,
+and whom they kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def log_folder() -> Path:
 
 
 def once(name: str) -> bool:
-    """Whether this is the first call with this name, in any process: a file of this name then holds that process's id."""
+    """Whether this is the first call with this name, in any process: a file of this name then holds
+    that process's id."""
     own = log_folder() / f"{os.getpid()}.first"
     own.write_text(str(os.getpid()))
     try:
@@ -107,12 +108,14 @@ class Stops(OneMax):
 
 
 class Hungry(OneMax):
-    """One genome in sixteen asks for more memory than there is; the first worker exceeds a limit."""
+    """One genome in sixteen asks for more memory than there is; the first worker exceeds a
+    limit."""
 
     def objective(self) -> FunctionObjective:  # type: ignore[override]
         def values(genomes: Sequence[Genome]) -> np.ndarray:
             if (log_folder() / "use the limit").exists() and once("limited"):
-                resource.setrlimit(resource.RLIMIT_CPU, (1, 1))  # the kernel kills the process, as it does for memory
+                # the kernel kills the process, as it does for memory
+                resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
                 while True:
                     pass
             if any(g[:4] == (1, 0, 1, 1) for g in genomes):

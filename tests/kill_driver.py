@@ -1,11 +1,12 @@
-"""Kills runs with SIGKILL at chosen moments, resumes them, and prints what each ended as. Run in a process of its own.
+"""Kills runs with SIGKILL at chosen moments, resumes them, and prints what each ended as. Run in a
+process of its own.
 
     python kill_driver.py CONFIG.toml FOLDER POINT...
 
-A POINT is "n:moment", or several of them joined by "+": the run is killed at the first, its resumption at the second, and
-so on. `n` counts the writes to the run folder (of records and of whole files), `moment` is before, half or after. Every
-attempt is a forked child, so that a kill is a real one and torch is imported once.
-"""
+A POINT is "n:moment", or several of them joined by "+": the run is killed at the first, its
+resumption at the second, and so on. `n` counts the writes to the run folder (of records and of
+whole files), `moment` is before, half or after. Every attempt is a forked child, so that a kill is
+a real one and torch is imported once."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def die() -> None:
 
 
 def arm(n: int, moment: str) -> None:
-    """Die at the `n`-th write to the folder, before it, when half of its bytes are on disk, or after it."""
+    """Die at the `n`-th write to the folder, before it, when half of its bytes are on disk, or
+    after it."""
     writes = 0
 
     def armed(write: Callable[..., Any], half: Callable[..., None]) -> Callable[..., Any]:
@@ -63,7 +65,11 @@ def arm(n: int, moment: str) -> None:
     def half_result(folder: RunFolder, result: dict[str, Any]) -> None:
         seal(folder.path, b"")  # the hashes are there, and the result is not
 
-    append, write_text, write_result = RunFolder.append, RunFolder.write_text, RunFolder.write_result
+    append, write_text, write_result = (
+        RunFolder.append,
+        RunFolder.write_text,
+        RunFolder.write_result,
+    )
     RunFolder.write_result = armed(write_result, half_result)  # type: ignore[method-assign]
     RunFolder.append = armed(append, half_append)  # type: ignore[method-assign]
     RunFolder.write_text = armed(write_text, half_write)  # type: ignore[method-assign]
@@ -86,13 +92,15 @@ def attempt(config: RunConfig, folder: Path, point: str | None) -> bool:
 
 
 def fingerprint(folder: Path) -> dict[str, Any]:
-    """What must not depend on interruptions: the record, the model and the result without times and energy."""
+    """What must not depend on interruptions: the record, the model and the result without times and
+    energy."""
     result = json.loads((folder / "result.json").read_text())
     for key in ("time_s", "cpu_time_s", "energy_j", "energy_reason"):
         del result[key]
     del result["surrogate"]["fit_time_s"]
     files = {
-        p: hashlib.sha256((folder / p).read_bytes()).hexdigest() for p in ("records.jsonl", "best/model.safetensors")
+        p: hashlib.sha256((folder / p).read_bytes()).hexdigest()
+        for p in ("records.jsonl", "best/model.safetensors")
     }
     return {"result": result, "files": files, "left": sorted(p.name for p in folder.iterdir())}
 

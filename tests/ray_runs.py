@@ -44,7 +44,9 @@ class Log:
 
     def lines(self, what: str) -> Counter[str]:
         """Genomes that were "begun" or "done"."""
-        return Counter(line for p in self.folder.glob(f"*.{what}") for line in p.read_text().splitlines())
+        return Counter(
+            line for p in self.folder.glob(f"*.{what}") for line in p.read_text().splitlines()
+        )
 
 
 def is_gone(pid: int) -> bool:

@@ -1,4 +1,5 @@
-"""Real models of known cost, which tests profile as FILE.py:CLASS. Every figure can be worked out by hand."""
+"""Real models of known cost, which tests profile as FILE.py:CLASS. Every figure can be worked out
+by hand."""
 
 from __future__ import annotations
 

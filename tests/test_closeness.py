@@ -11,7 +11,9 @@ def test_last_bits_are_forgiven() -> None:
     assert_same_page("1,234.56 J, 0.0125 of 7", "1,234.55 J, 0.0124 of 7")
 
 
-@pytest.mark.parametrize("other", [{"a": [0.3001, 3]}, {"a": [0.3]}, {"a": [0.3, 4]}, {"b": [0.3, 3]}, {"a": None}])
+@pytest.mark.parametrize(
+    "other", [{"a": [0.3001, 3]}, {"a": [0.3]}, {"a": [0.3, 4]}, {"b": [0.3, 3]}, {"a": None}]
+)
 def test_other_records_are_not(other: Any) -> None:
     with pytest.raises(AssertionError):
         assert_close(other, {"a": [0.3, 3]})

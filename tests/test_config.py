@@ -20,15 +20,28 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_toml_round_trip(tmp_path: Path) -> None:
-    config = RunConfig(gens=3, data='text:a "b".txt', fitness_tokens=(10, 20, 30), idle_s=0.5, limits=("flops=1e6",))
+    config = RunConfig(
+        gens=3,
+        data='text:a "b".txt',
+        fitness_tokens=(10, 20, 30),
+        idle_s=0.5,
+        limits=("flops=1e6",),
+    )
     assert RunConfig.from_toml(write(tmp_path, config.to_toml())) == config
     assert RunConfig.from_toml(write(tmp_path, "")) == RunConfig()
 
 
-def test_paths_mean_the_same_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_mean_the_same_in_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    given = {"data": "text:t.txt", "library": "warm", "checkpoint": "best", "options": {"folder": "~/imdb", "depth": 3}}
+    given = {
+        "data": "text:t.txt",
+        "library": "warm",
+        "checkpoint": "best",
+        "options": {"folder": "~/imdb", "depth": 3},
+    }
     recipe = write(tmp_path, RunConfig(**given).to_toml())  # type: ignore[arg-type]
     monkeypatch.chdir("/")
     config = RunConfig.from_toml(recipe)
@@ -71,7 +84,10 @@ def test_integers_do_for_floats(tmp_path: Path) -> None:
         ("fitness_tokens = [20, 10]", "fitness_tokens are positive and rising; got [20, 10]"),
         ("fitness_tokens = [0, 10]", "fitness_tokens are positive and rising; got [0, 10]"),
         ('library = "borrowed"', "library is grown, random or warm; got 'borrowed'"),
-        ('library = "warm"', "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER"),
+        (
+            'library = "warm"',
+            "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER",
+        ),
         ('checkpoint = "a"', "library grown uses no checkpoint; got 'a'. Use --library warm"),
         ('library = "warm"\ncheckpoint = 3', "checkpoint is of type str; got 3"),
         ("gens = ", "is TOML"),
@@ -127,7 +143,8 @@ def test_settings_from_python_are_checked_as_those_of_a_recipe() -> None:
     for kind, values, message in bad:
         with pytest.raises(ConfigError, match=re.escape(message)):
             kind(**values)
-    config = RunConfig(np.int64(3), seed=np.uint8(4), idle_s=np.float32(1), fitness_tokens=[np.int32(5)])  # type: ignore[arg-type]
+    numbers: Any = {"gens": np.int64(3), "seed": np.uint8(4), "idle_s": np.float32(1)}
+    config = RunConfig(**numbers, fitness_tokens=[np.int32(5)])  # type: ignore[arg-type]
     assert config == RunConfig(gens=3, seed=4, idle_s=1.0, fitness_tokens=(5,))
     assert {type(v) for v in (config.gens, config.seed, *config.fitness_tokens)} == {int}
 

@@ -78,7 +78,13 @@ def test_sequences_of_numbers() -> None:
 
 
 def test_json_types() -> None:
-    given = {"a": np.float32(0.5), 1: (np.int64(2), True, None), "c": np.eye(2), "d": torch.tensor(1.5), "e": "text"}
+    given = {
+        "a": np.float32(0.5),
+        1: (np.int64(2), True, None),
+        "c": np.eye(2),
+        "d": torch.tensor(1.5),
+        "e": "text",
+    }
     assert json.loads(json.dumps(as_json(given, "it"))) == {
         "a": 0.5,
         "1": [2, True, None],

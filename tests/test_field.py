@@ -21,7 +21,9 @@ from benchmarks.field.trajectory import minimise
 RUNS = Path(__file__).parents[1] / "runs"
 
 
-def _row(seed: int, best: float, found_at: int, solved: bool = True, problem: str = "p") -> dict[str, Any]:
+def _row(
+    seed: int, best: float, found_at: int, solved: bool = True, problem: str = "p"
+) -> dict[str, Any]:
     return {
         "problem": problem, "seed": seed, "best": best, "found_at": found_at, "solved": solved, "n_evaluations": 100
     }  # fmt: skip
@@ -34,7 +36,8 @@ def test_committed_page_is_that_of_the_records(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", sorted(RUNS.glob("*_field")), ids=lambda folder: folder.name)
 def test_committed_records_are_paired(folder: Path) -> None:
-    """Every contestant met the same problems with the same seeds, once each, within the same budget."""
+    """Every contestant met the same problems with the same seeds, once each, within the same
+    budget."""
     for part in ("nasbench", "pbo"):
         met: dict[str, list[tuple[str, int]]] = {}
         rows = runs.read(folder / f"{part}.jsonl")
@@ -57,7 +60,11 @@ def test_expected_running_time_and_median_count_misses() -> None:
 
 
 def test_ahead_falls_back_on_values_where_nobody_solves() -> None:
-    solved, missed, worse = [_row(0, 0, 90)], [_row(0, 1, 5, solved=False)], [_row(0, 2, 5, solved=False)]
+    solved, missed, worse = (
+        [_row(0, 0, 90)],
+        [_row(0, 1, 5, solved=False)],
+        [_row(0, 2, 5, solved=False)],
+    )
     assert ahead(solved, missed) == ahead(missed, worse) == 1
     assert ahead(worse, missed) == -1
     assert ahead(missed, missed) == 0
@@ -80,7 +87,9 @@ def test_theory_where_every_step_is_a_uniform_draw() -> None:
 
 def test_our_mutation_hits_onemax_in_the_time_that_theory_expects() -> None:
     times = [
-        len(minimise(ours.mutation_only, load("onemax/16", s), 10**5, s, stop_at_optimum=True).steps)
+        len(
+            minimise(ours.mutation_only, load("onemax/16", s), 10**5, s, stop_at_optimum=True).steps
+        )
         for s in range(1500)
     ]
     assert sum(times) / len(times) == pytest.approx(one_max_time(16, 1 / 16), rel=0.05)
@@ -98,14 +107,18 @@ def test_our_mutation_hits_onemax_in_the_time_that_theory_expects() -> None:
     ],
 )
 def test_a_run_spends_its_budget_and_repeats_by_seed(run: Any) -> None:
-    first, second, other = (minimise(run, load("onemax/12", 0), 150, seed).steps for seed in (0, 0, 1))
+    first, second, other = (
+        minimise(run, load("onemax/12", 0), 150, seed).steps for seed in (0, 0, 1)
+    )
     assert len(first) == 150
     assert first == second != other
     assert all(value == 12 - sum(genome) for genome, value in first)
 
 
 def test_our_engine_repeats_no_genome_and_stops_at_the_optimum() -> None:
-    record = minimise(ours.clso_no_surrogate, load("onemax/12", 0), 1000, 0, stop_at_optimum=True).record()
+    record = minimise(
+        ours.clso_no_surrogate, load("onemax/12", 0), 1000, 0, stop_at_optimum=True
+    ).record()
     assert record["solved"]
     assert record["n_distinct"] == record["n_evaluations"] == record["found_at"]
 

@@ -19,11 +19,15 @@ FAMILY = f"{Path(__file__).parent / 'tasks' / 'recurrent.py'}:Recurrent"
 def test_parameters_are_equal(tmp_path: Path) -> None:
     deep = tmp_path / "deep.py"
     text = Path(FAMILY.removesuffix(":Recurrent")).read_text()
-    deep.write_text(text.replace("config.d_model, config.n_layers", "config.d_model, 3 * config.n_layers"))
+    deep.write_text(
+        text.replace("config.d_model, config.n_layers", "config.d_model, 3 * config.n_layers")
+    )
     names, sizes = [FAMILY, f"{deep}:Recurrent"], {"n_layers": 1, "n_heads": 2}
     task = load_task("listops")
     widths = sized(names, task, sizes, 50_000)
-    counts = [n_parameters(build_model(name, task, {**sizes, "d_model": widths[name]})) for name in names]
+    counts = [
+        n_parameters(build_model(name, task, {**sizes, "d_model": widths[name]})) for name in names
+    ]
     assert widths[names[0]] > widths[names[1]]
     assert max(counts) <= (1 + TOLERANCE) * min(counts)
     assert all(0.8 < n / 50_000 < 1.25 for n in counts)
@@ -36,10 +40,23 @@ def test_a_run_is_continued(
 ) -> None:
     out = tmp_path / "rows.jsonl"
     options = "n_train=64,n_valid=16,n_test=16,max_length=20"
-    arguments = ["--models", FAMILY, "--steps", "4", "--seeds", "2", "--parameters", "2000", "--task-options", options]
+    arguments = [
+        "--models",
+        FAMILY,
+        "--steps",
+        "4",
+        "--seeds",
+        "2",
+        "--parameters",
+        "2000",
+        "--task-options",
+        options,
+    ]
 
     def run(*more: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["listops.py", "--out", str(out), "--device", "cpu", *arguments, *more])
+        monkeypatch.setattr(
+            sys, "argv", ["listops.py", "--out", str(out), "--device", "cpu", *arguments, *more]
+        )
         main()
         return capsys.readouterr().out
 
@@ -54,6 +71,8 @@ def test_a_run_is_continued(
     run()
     again = [json.loads(line) for line in out.read_text().splitlines()]
     for one, two in zip(rows, again, strict=True):
-        assert {k: v for k, v in one.items() if k[-2:] != "_s"} == {k: v for k, v in two.items() if k[-2:] != "_s"}
+        assert {k: v for k, v in one.items() if k[-2:] != "_s"} == {
+            k: v for k, v in two.items() if k[-2:] != "_s"
+        }
     with pytest.raises(SystemExit, match="other settings"):
         run("--steps", "5")

@@ -65,7 +65,9 @@ def test_a_plugin_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, value
 
 
 def test_unknown_names_are_listed() -> None:
-    with pytest.raises(PluginError, match=r"unknown search space; got 'gpt3'. Did you mean 'gpt2'\? Known: .*gpt2"):
+    with pytest.raises(
+        PluginError, match=r"unknown search space; got 'gpt3'. Did you mean 'gpt2'\? Known: .*gpt2"
+    ):
         plugins.load("search_spaces", "gpt3")
 
 
@@ -119,14 +121,18 @@ def test_a_third_partys_distribution_is_found(site: Path) -> None:
 def test_two_distributions_claim_a_name(site: Path, second: str) -> None:
     distribution(site, "first-party", "1", "[clso.search_spaces]\nstrange = one:Space\n")
     distribution(site, "second-party", "1", f"[clso.search_spaces]\nstrange = {second}\n")
-    with pytest.raises(PluginError, match=r"claimed once.*first-party \(one:Space\).*second-party.*Uninstall one"):
+    with pytest.raises(
+        PluginError, match=r"claimed once.*first-party \(one:Space\).*second-party.*Uninstall one"
+    ):
         plugins.load("search_spaces", "strange")
 
 
 def test_a_distribution_that_cannot_be_imported_is_named(site: Path) -> None:
     distribution(site, "broken-one", "1", "[clso.search_spaces]\nbroken-space = broken_one:Space\n")
     (site / "broken_one.py").write_text("import sys; sys.exit('not today')")
-    with pytest.raises(PluginError, match=r"SystemExit: not today.*Repair or reinstall broken-one") as caught:
+    with pytest.raises(
+        PluginError, match=r"SystemExit: not today.*Repair or reinstall broken-one"
+    ) as caught:
         plugins.load("search_spaces", "broken-space")
     assert isinstance(caught.value.__cause__, SystemExit)
 
@@ -147,8 +153,12 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
 def test_two_files_of_one_name(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "mine.py").write_text("from dataclasses import dataclass\n@dataclass\nclass Space: x: 'int'")
-    first, second = (plugins.load("search_spaces", f"{tmp_path / name / 'mine.py'}:Space") for name in "ab")
+        (tmp_path / name / "mine.py").write_text(
+            "from dataclasses import dataclass\n@dataclass\nclass Space: x: 'int'"
+        )
+    first, second = (
+        plugins.load("search_spaces", f"{tmp_path / name / 'mine.py'}:Space") for name in "ab"
+    )
     assert first.value.__module__ != second.value.__module__
 
 
@@ -174,5 +184,8 @@ def test_faults_of_plugin_files(tmp_path: Path, text: str, spec: str, message: s
 def test_a_run_keeps_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = RunConfig(space="./mine.py:Space", surrogate="sub/../mine.py:make")
-    assert (config.space, config.surrogate) == (f"{tmp_path}/mine.py:Space", f"{tmp_path}/mine.py:make")
+    assert (config.space, config.surrogate) == (
+        f"{tmp_path}/mine.py:Space",
+        f"{tmp_path}/mine.py:make",
+    )
     assert RunConfig(space="gpt2", surrogate="none").space == "gpt2"

@@ -47,7 +47,11 @@ def test_ray_completes_and_validates_the_cluster() -> None:
 
 
 def test_the_cluster_is_closed_and_of_our_version() -> None:
-    start = [c for c in CLUSTER["head_start_ray_commands"] + CLUSTER["worker_start_ray_commands"] if "ray start" in c]
+    start = [
+        c
+        for c in CLUSTER["head_start_ray_commands"] + CLUSTER["worker_start_ray_commands"]
+        if "ray start" in c
+    ]
     assert len(start) == 2
     assert all("RAY_AUTH_MODE=token" in c for c in start)
     assert "--dashboard-host=127.0.0.1" in start[0]
@@ -95,7 +99,12 @@ def test_the_job_runs_command_lines_of_ours() -> None:
 
 
 def test_the_pages_command_lines_are_right() -> None:
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines() if line]
+    lines = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+        for line in block.splitlines()
+        if line
+    ]
     ours = [line if line.startswith("clso") else line.partition(" -- ")[2] for line in lines]
     assert len(ours) >= 8
     for line in ours:
@@ -103,7 +112,9 @@ def test_the_pages_command_lines_are_right() -> None:
 
 
 def test_the_submit_line_is_rays() -> None:
-    job = pytest.importorskip("ray.dashboard.modules.job.cli", reason="ray[default] is not installed")
+    job = pytest.importorskip(
+        "ray.dashboard.modules.job.cli", reason="ray[default] is not installed"
+    )
     (line,) = re.findall(r"^ray job submit .*$", PAGE, re.M)
     context = job.submit.make_context("submit", shlex.split(line)[3:])
     assert context.params["entrypoint"][0] == "clso"

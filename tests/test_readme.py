@@ -26,7 +26,9 @@ def _record(path: str) -> Any:
 
 PROOF = ROOT / "runs/2026-11-22_proof-h100"
 VERDICT = json.loads((PROOF / "verdict.json").read_text())
-CONTROLS = {row["key"]: row for row in map(json.loads, (PROOF / "records.jsonl").read_text().splitlines())}
+CONTROLS = {
+    row["key"]: row for row in map(json.loads, (PROOF / "records.jsonl").read_text().splitlines())
+}
 
 
 def test_the_headline_table_is_the_proofs() -> None:
@@ -58,7 +60,11 @@ def test_what_is_said_of_the_proof() -> None:
     assert "must" in VERDICT["criteria"]
     net = VERDICT["against"]["adamw_best"]["energy_net_ratio"]
     assert f"the ratio is {net['value']:.3f} ({net['low']:.3f} to {net['high']:.3f})" in README
-    sides = zip(VERDICT["clso"]["test_loss_by_seed"], VERDICT["adamw_best"]["test_loss_by_seed"], strict=True)
+    sides = zip(
+        VERDICT["clso"]["test_loss_by_seed"],
+        VERDICT["adamw_best"]["test_loss_by_seed"],
+        strict=True,
+    )
     assert f"lower on {sum(own < other for own, other in sides)} of 8 seeds" in README
     saved = 1 - VERDICT["against"]["adamw_reference"]["energy_ratio"]["value"]
     assert f"saving is {saved * 100:.0f} %" in README.replace("\n", " ")
@@ -68,7 +74,10 @@ def test_what_is_said_of_the_proof() -> None:
     assert "own_bar" in VERDICT["criteria"]
     assert "expected" not in VERDICT["criteria"]
     assert len([key for key in CONTROLS if key.startswith("sweep/")]) == 35
-    assert f"own {sum(r['energy_j'] for r in CONTROLS.values() if r['type'] == 'sweep') / 1000:.1f} kJ" in README
+    assert (
+        f"own {sum(r['energy_j'] for r in CONTROLS.values() if r['type'] == 'sweep') / 1000:.1f} kJ"
+        in README
+    )
 
 
 def test_losses_of_the_proof() -> None:
@@ -77,7 +86,10 @@ def test_losses_of_the_proof() -> None:
     assert f"| **{VERDICT['clso']['test_loss']:.3f}** |" in README
     assert f"| {VERDICT['adamw_best']['test_loss']:.3f} | proof" in README
     assert f"| {CONTROLS['model/random-crystals/0']['test_loss']:.3f} | proof" in README
-    assert f"| {CONTROLS['control/random-search/0']['models']['random-search']['test_loss']:.3f} | proof" in README
+    assert (
+        f"| {CONTROLS['control/random-search/0']['models']['random-search']['test_loss']:.3f} | proof"
+        in README
+    )
 
 
 def test_scale() -> None:
@@ -87,9 +99,7 @@ def test_scale() -> None:
     for r in found["sizes"]:
         own, other = r["clso"], r["adamw"]
         assert own["valid_loss"] < other["valid_loss"]
-        losses = (
-            f"| {own['test_loss']:.3f} | {other['test_loss']:.3f} | {own['energy_j']:.0f} | {other['energy_j']:.0f} |"
-        )
+        losses = f"| {own['test_loss']:.3f} | {other['test_loss']:.3f} | {own['energy_j']:.0f} | {other['energy_j']:.0f} |"
         size = f"| {r['d_model']} x {r['n_layers']} | {r['n_parameters'] / 1e6:.1f} M"
         assert f"{size} {losses} {r['energy_ratio']:.3f} |" in README
     for slope in found["trends"][1]["slopes"].values():
@@ -121,7 +131,10 @@ def test_evolution_against_its_controls() -> None:
 def test_costs_and_controls() -> None:
     ablation = _record("2026-11-22_ablation/ablation.json")
     assert f"| {ablation['rank']['47']:.3f} |" in README
-    assert f"reaches {_record('2026-11-22_default-cpu/result.json')['best']['test_loss']:.2f}" in README
+    assert (
+        f"reaches {_record('2026-11-22_default-cpu/result.json')['best']['test_loss']:.2f}"
+        in README
+    )
     random = _record("2026-11-22_random-cpu/result.json")["best"]["test_loss"]
     assert f"true loss of {random:.3f}" in README.replace("\n", " ")
 
@@ -132,13 +145,18 @@ def test_speed() -> None:
     assert f"{speed['speed_up']:.1f} times one candidate" in README
     assert f"{speed['share_of_matrix_rate'] * 100:.0f} % of the" in README
     assert f"and {speed['speed_up_512']:.0f} times on 512 tokens" in README.replace("\n", " ")
-    assert f"fused head alone reaches {speed['head_share_of_matrix_rate'] * 100:.0f} %" in README.replace("\n", " ")
+    assert (
+        f"fused head alone reaches {speed['head_share_of_matrix_rate'] * 100:.0f} %"
+        in README.replace("\n", " ")
+    )
 
 
 def test_workers() -> None:
     text = README.replace("\n", " ")
     gpus = _record("2026-11-22_ray-gpus/ray_gpus.json")
-    assert f"measure {gpus['search']['generational']['speedup']:.2f} times as many candidates" in text
+    assert (
+        f"measure {gpus['search']['generational']['speedup']:.2f} times as many candidates" in text
+    )
     found = _record("2026-11-22_ray/ray_scaling.json")["simulation"]
     assert f"({found['recorded_s']['median'] * 1000:.0f} ms a candidate)" in text
     share = {
@@ -147,7 +165,10 @@ def test_workers() -> None:
         if r["mode"] == "steady"
     }
     assert f"keeps 256 workers busy to {share[1, True, 256]}" in text
-    assert f"alone keeps {share[1, False, 1024]}, and with the engine's breeding {share[1, True, 1024]}:" in text
+    assert (
+        f"alone keeps {share[1, False, 1024]}, and with the engine's breeding {share[1, True, 1024]}:"
+        in text
+    )
     assert f"ten times as long ({share[10, True, 1024]}," in text
 
 
@@ -160,7 +181,9 @@ def test_the_crossover_on_a_larger_text() -> None:
     batch = found["adamw_settings"]["batch"]
     assert f"AdamW at batch {batch} needs {cost} to reach CLSO's loss of {loss:.3f}" in text
     # What no record holds is marked as such, and its ratio is that of the figures beside it.
-    check = re.search(r"without a committed record yet, .* reached 5\.478 for (\d+) J, so about 7\.5 times", text)
+    check = re.search(
+        r"without a committed record yet, .* reached 5\.478 for (\d+) J, so about 7\.5 times", text
+    )
     assert check is not None
     check_j = int(check[1])
     assert check_j / own_j == pytest.approx(7.5, abs=0.2)
@@ -172,7 +195,11 @@ def test_no_placeholder_is_left() -> None:
 
 
 def test_the_search_from_python_runs() -> None:
-    (block,) = (part.split("```")[0] for part in README.split("```python\n")[1:] if "minimize" in part.split("```")[0])
+    (block,) = (
+        part.split("```")[0]
+        for part in README.split("```python\n")[1:]
+        if "minimize" in part.split("```")[0]
+    )
     names: dict[str, Any] = {"print": lambda *_: None}
     exec(block, names)
     assert names["result"].value == 0
@@ -180,30 +207,57 @@ def test_the_search_from_python_runs() -> None:
 
 def test_the_search_against_the_field() -> None:
     text = README.replace("\n", " ")
-    rows = [json.loads(line) for line in (ROOT / "runs/2026-11-22_field/nasbench.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (ROOT / "runs/2026-11-22_field/nasbench.jsonl").read_text().splitlines()
+    ]
 
     def found(rival: str, dataset: str) -> list[float]:
         own = [r for r in rows if r["rival"] == rival and r["problem"] == f"nasbench201/{dataset}"]
         assert len(own) == 20
         return [r["found_at"] if r["solved"] else math.inf for r in own]
 
-    ours, theirs = ([found(rival, d) for d in ("cifar10", "cifar100", "imagenet")] for rival in ("clso", "optuna-tpe"))
+    ours, theirs = (
+        [found(rival, d) for d in ("cifar10", "cifar100", "imagenet")]
+        for rival in ("clso", "optuna-tpe")
+    )
     medians = [f"{median(values):.0f}" for values in ours]
     solved = [str(sum(map(math.isfinite, values))) for values in ours]
-    assert f"median of {medians[0]} (CIFAR-10), {medians[1]} (CIFAR-100) and {medians[2]} (ImageNet16-120)" in text
+    assert (
+        f"median of {medians[0]} (CIFAR-10), {medians[1]} (CIFAR-100) and {medians[2]} (ImageNet16-120)"
+        in text
+    )
     assert f"on {solved[0]}, {solved[1]} and {solved[2]} of 20 seeds" in text
     assert f"{median(theirs[0]):.0f} and {median(theirs[1]):.0f} on the first two" in text
     assert f"on {sum(map(math.isfinite, theirs[2]))} of 20 seeds on the third" in text
     page = (ROOT / "runs/2026-11-22_field/README.md").read_text()
-    for rival, n in (("pymoo GA", 22), ("Nevergrad (1+1)", 22), ("DEAP mu+lambda", 24), ("DEAP eaSimple", 22)):
+    for rival, n in (
+        ("pymoo GA", 22),
+        ("Nevergrad (1+1)", 22),
+        ("DEAP mu+lambda", 24),
+        ("DEAP eaSimple", 22),
+    ):
         assert f"| **CLSO** : {rival} | {n} |" in page
     assert "GA on 22, Nevergrad's (1+1) on 22, DEAP's mu + lambda on 24 and eaSimple on 22" in text
-    overhead = [json.loads(line) for line in (ROOT / "runs/2026-11-22_field/overhead.jsonl").read_text().splitlines()]
+    overhead = [
+        json.loads(line)
+        for line in (ROOT / "runs/2026-11-22_field/overhead.jsonl").read_text().splitlines()
+    ]
     short, cost = (
-        {r["rival"]: r["time_us"] for r in overhead if r["kind"] == "overhead" and r["n_evaluations"] == n}
+        {
+            r["rival"]: r["time_us"]
+            for r in overhead
+            if r["kind"] == "overhead" and r["n_evaluations"] == n
+        }
         for n in (200, 5000)
     )
     assert f"engine alone {cost['clso-no-surrogate']:.0f} µs" in text
-    assert f"{short['clso']:.0f} µs over 200 evaluations and {cost['clso']:.0f} µs over 5,000" in text
-    assert f"more than DEAP's {short['deap-ea-simple']:.0f} and {cost['deap-ea-simple']:.0f}" in text
-    assert all(cost["clso-no-surrogate"] < us for rival, us in cost.items() if not rival.startswith("clso"))
+    assert (
+        f"{short['clso']:.0f} µs over 200 evaluations and {cost['clso']:.0f} µs over 5,000" in text
+    )
+    assert (
+        f"more than DEAP's {short['deap-ea-simple']:.0f} and {cost['deap-ea-simple']:.0f}" in text
+    )
+    assert all(
+        cost["clso-no-surrogate"] < us for rival, us in cost.items() if not rival.startswith("clso")
+    )

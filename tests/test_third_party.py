@@ -1,4 +1,5 @@
-"""A stranger's distribution from start to end: written, tested, built, installed into a fresh environment, and run there."""
+"""A stranger's distribution from start to end: written, tested, built, installed into a fresh
+environment, and run there."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 
 def builds_wheels() -> bool:
-    """Whether the setuptools at hand does without the package `wheel`; else pip fetches one for the build."""
+    """Whether the setuptools at hand does without the package `wheel`; else pip fetches one for the
+    build."""
     try:
         return int(version("setuptools").split(".")[0]) > 70
     except PackageNotFoundError:
@@ -52,8 +54,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a fresh environment in which the project's wheel is installed.
 
-    What this environment holds is seen from there through a .pth file: torch is not installed a second time.
-    """
+    What this environment holds is seen from there through a .pth file: torch is not installed a
+    second time."""
     folder = tmp_path_factory.mktemp("environment")
     isolation = ["--no-build-isolation"] if builds_wheels() else []
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
@@ -77,18 +79,37 @@ def manifest(folder: Path) -> Any:
 
 def test_the_project_as_it_was_written(project: Path, tmp_path: Path) -> None:
     spec = f"{project / NAME / 'space.py'}:Stranger"
-    result = evolve(RunConfig(gens=3, pop=8, space=spec, device="cpu", energy="null"), tmp_path / "run")
+    result = evolve(
+        RunConfig(gens=3, pop=8, space=spec, device="cpu", energy="null"), tmp_path / "run"
+    )
     assert result["best"]["fitness"] > 0
     assert manifest(tmp_path / "run")["sha256"]
-    assert "16 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+    assert "16 passed" in run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project
+    )
 
 
-def test_the_distribution_in_a_fresh_environment(project: Path, python: Path, tmp_path: Path) -> None:
+def test_the_distribution_in_a_fresh_environment(
+    project: Path, python: Path, tmp_path: Path
+) -> None:
     clso: list[str | Path] = [python, "-m", "clso"]
     listed = run(*clso, "list", "spaces", cwd=tmp_path)
     assert f"{NAME}.space:Stranger  ({NAME} 0.1.0)" in listed
     assert "gpt2" in listed
-    done = run(*clso, "evolve", "--space", NAME, "--gens", "3", "--pop", "8", "--json", "--out", "run", cwd=tmp_path)
+    done = run(
+        *clso,
+        "evolve",
+        "--space",
+        NAME,
+        "--gens",
+        "3",
+        "--pop",
+        "8",
+        "--json",
+        "--out",
+        "run",
+        cwd=tmp_path,
+    )
     assert json.loads(done)["counts"]["generations"] == 3
     assert manifest(tmp_path / "run") == {"name": NAME, "distribution": NAME, "version": "0.1.0"}
     # Its tests, on the installed package: the folder that they lie in has no copy.
@@ -96,5 +117,16 @@ def test_the_distribution_in_a_fresh_environment(project: Path, python: Path, tm
     tests.write_text((project / "tests" / "test_space.py").read_text())
     check = f"\n\ndef test_which() -> None:\n    import {NAME}\n    assert 'site-packages' in {NAME}.__file__\n"
     tests.write_text(tests.read_text() + check)
-    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not hash_seed", tests, cwd=tmp_path)
+    done = run(
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "not hash_seed",
+        tests,
+        cwd=tmp_path,
+    )
     assert "16 passed" in done

@@ -34,7 +34,10 @@ class Toy(SearchSpace):
     name = "toy"
 
     def __init__(
-        self, sizes: Sequence[int], score: Score = lambda g: float(sum(g)), seeds: Sequence[Genome] = ()
+        self,
+        sizes: Sequence[int],
+        score: Score = lambda g: float(sum(g)),
+        seeds: Sequence[Genome] = (),
     ) -> None:
         self._genes = tuple(Gene(f"g{i}", tuple(map(str, range(n)))) for i, n in enumerate(sizes))
         self.score, self._seeds = score, list(seeds)
@@ -93,7 +96,8 @@ class Useless:
 
 
 class Deceiver(Ridge):  # type: ignore[misc]
-    """A surrogate that ranks well, so that it is trusted, and predicts losses far below any true one."""
+    """A surrogate that ranks well, so that it is trusted, and predicts losses far below any true
+    one."""
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return super().predict(X) - 4.05
@@ -128,7 +132,9 @@ class MoodyObjective(ScoreObjective):
         out = super().evaluate(genomes, fidelity)
         for i, e in enumerate(out):
             if e.genome[:2] == (1, 1):
-                out[i] = Evaluation(e.genome, fidelity, (-5.0,), "failed", 1, "Traceback: a bad day")
+                out[i] = Evaluation(
+                    e.genome, fidelity, (-5.0,), "failed", 1, "Traceback: a bad day"
+                )
             elif e.genome[:3] == (1, 0, 1):
                 out[i] = Evaluation.measured(e.genome, fidelity, (math.nan,), 1)
         return out

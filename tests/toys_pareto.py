@@ -15,7 +15,8 @@ def leading_ones(bits: Sequence[int]) -> int:
 
 
 class Lotz(Toy):
-    """LeadingOnes, TrailingZeros (Laumanns et al. 2002): measured is one, known the other, both to be maximised.
+    """LeadingOnes, TrailingZeros (Laumanns et al. 2002): measured is one, known the other, both to
+    be maximised.
 
     The front of n bits is known: k ones, then zeros, for k = 0 ... n, with the values (-k, k - n).
     """
@@ -32,7 +33,10 @@ class Lotz(Toy):
 
     def both(self, genomes: Sequence[Genome]) -> list[Evaluation]:
         """Both values, for an engine without the run around it."""
-        return [Evaluation.measured(g, 0, (self.score(g), self.costs(g)["trailing"]), 1) for g in genomes]
+        return [
+            Evaluation.measured(g, 0, (self.score(g), self.costs(g)["trailing"]), 1)
+            for g in genomes
+        ]
 
     @property
     def front(self) -> list[tuple[float, float]]:

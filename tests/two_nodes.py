@@ -1,9 +1,10 @@
-"""A Ray cluster of two nodes on this machine, in a process of its own; all of it ends with this process.
+"""A Ray cluster of two nodes on this machine, in a process of its own; all of it ends with this
+process.
 
     python two_nodes.py
 
-Prints its address, and "gone" when a line on stdin has made it kill the head node. Sockets are on 127.0.0.1 only.
-"""
+Prints its address, and "gone" when a line on stdin has made it kill the head node. Sockets are on
+127.0.0.1 only."""
 
 from __future__ import annotations
 

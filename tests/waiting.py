@@ -1,4 +1,5 @@
-"""Waits for conditions. Their bound is there for hangs only: a loaded machine is many times slower than an idle one."""
+"""Waits for conditions. Their bound is there for hangs only: a loaded machine is many times slower
+than an idle one."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ from typing import Any
 HANG_S = 900.0
 
 
-def wait_for(condition: Callable[[], Any], what: str, process: subprocess.Popen[str] | None = None) -> Any:
-    """The first value of `condition` that is true. Fails at once if `process`, which is to bring it about, has ended."""
+def wait_for(
+    condition: Callable[[], Any], what: str, process: subprocess.Popen[str] | None = None
+) -> Any:
+    """The first value of `condition` that is true. Fails at once if `process`, which is to bring it
+    about, has ended."""
     deadline = time.monotonic() + HANG_S
     while True:
         has_ended = process is not None and process.poll() is not None

@@ -26,8 +26,8 @@ __all__ = ["AdamW", "Trainer"]
 class _Run:
     """One learning rate: what it did, its loss (NaN: diverged) and the windows that measured it.
 
-    `valid_loss` is the one that chose: on `RunConfig.valid_tokens` of valid, in the training precision.
-    """
+    `valid_loss` is the one that chose: on `RunConfig.valid_tokens` of valid, in the training
+    precision."""
 
     lr: float
     fit: Fit
@@ -55,13 +55,14 @@ class _Run:
 
 
 class AdamW(Baseline):
-    """A sweep of learning rates; the winner is chosen on valid, saved, and re-measured from disk in float32.
+    """A sweep of learning rates; the winner is chosen on valid, saved, and re-measured from disk in
+    float32.
 
     Compilation and graph capture are the phase "compile", outside the total. A run's "search" holds
-    everything from token arrays in host memory to trained weights, early stopping's scorings included. Runs of
-    a sweep are compared by a quick scoring ("validate") of as many tokens of valid as choose an evolved run's
-    winner; the winner's float32 scoring from disk, on all of valid and test, is "test", outside the total.
-    """
+    everything from token arrays in host memory to trained weights, early stopping's scorings
+    included. Runs of a sweep are compared by a quick scoring ("validate") of as many tokens of
+    valid as choose an evolved run's winner; the winner's float32 scoring from disk, on all of valid
+    and test, is "test", outside the total."""
 
     Settings: ClassVar[type] = AdamWSettings
     help = "GPT-2 trained by AdamW: fused, bf16, CUDA graphs, a sweep of learning rates, early stopping."
@@ -71,30 +72,40 @@ class AdamW(Baseline):
         return TimedAdamW(self.settings, job, max_steps)
 
     def run(self, job: BaselineJob) -> dict[str, Any]:
-        """`best`, `by_lr` and the winner's own cost. Raises `EvaluationError` where every rate diverged."""
+        """`best`, `by_lr` and the winner's own cost. Raises `EvaluationError` where every rate
+        diverged."""
         s, folder = self.settings, job.folder / "best"
         trainer = Trainer(replace(job.model_config, tied_head=s.tied_head), s, job.device)
         job.progress("compiling")
         with job.ledger.phase("compile"):
-            trainer.compile(job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens)
+            trainer.compile(
+                job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens
+            )
         runs: list[_Run] = []
         weights: dict[str, Tensor] = {}
         for number, lr in enumerate(s.lr, 1):
             job.progress(f"training at {lr:g} ({number} of {len(s.lr)})")
             runs.append(_train(trainer, job, lr))
             if runs[-1] is _winner(runs):
-                weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+                weights = {
+                    name: value.clone() for name, value in trainer.model.state_dict().items()
+                }
         winner = _winner(runs)
         if winner is None:
             raise EvaluationError(
-                "at least one learning rate gives a finite loss", got=list(s.lr), remedy="Use lower rates."
+                "at least one learning rate gives a finite loss",
+                got=list(s.lr),
+                remedy="Use lower rates.",
             )
         trainer.model.load_state_dict(weights)
         save_hf(trainer.model, folder)
         job.progress("re-measuring the winner from disk")
         with job.ledger.phase("test"):
             model, test_blocks = load_hf(folder, device=job.device), job.blocks("test")
-            valid_loss, test_loss = text_loss(model, job.blocks("valid")), text_loss(model, test_blocks)
+            valid_loss, test_loss = (
+                text_loss(model, job.blocks("valid")),
+                text_loss(model, test_blocks),
+            )
         if not math.isfinite(valid_loss):
             raise EvaluationError("the trained model has a finite loss on valid", got=valid_loss)
         return _result(trainer, runs, winner, valid_loss, test_loss, test_blocks[:, 1:].numel())
@@ -123,14 +134,24 @@ def _winner(runs: Sequence[_Run]) -> _Run | None:
 
 
 def _result(
-    trainer: Trainer, runs: list[_Run], winner: _Run, valid_loss: float, test_loss: float, n_test_tokens: int
+    trainer: Trainer,
+    runs: list[_Run],
+    winner: _Run,
+    valid_loss: float,
+    test_loss: float,
+    n_test_tokens: int,
 ) -> dict[str, Any]:
     s = trainer.settings
     tokens_per_step = s.batch * trainer.config.n_positions
     if len(runs) == 1 and not winner.fit.curve:
         winner.valid_loss = valid_loss
     cost = winner.to_json()
-    best = {"valid_loss": valid_loss, "test_loss": test_loss, "n_test_tokens": n_test_tokens, "lr": winner.lr}
+    best = {
+        "valid_loss": valid_loss,
+        "test_loss": test_loss,
+        "n_test_tokens": n_test_tokens,
+        "lr": winner.lr,
+    }
     return {
         "best": {**best, "steps": winner.fit.best_step, "schedule": s.schedule},
         "by_lr": [run.to_json() for run in runs],

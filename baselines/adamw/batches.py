@@ -20,10 +20,9 @@ IGNORED = -100
 def block_starts(n_tokens: int, n_positions: int, steps: int, batch: int, seed: int) -> Tensor:
     """Where each step's blocks start in the text: (steps, batch) int64.
 
-    Each epoch cuts the text at a new random phase and visits every block once, in random order: no text
-    repeats within an epoch, and later epochs see other cuts of it. Raises `DataError` for a text without a
-    whole block.
-    """
+    Each epoch cuts the text at a new random phase and visits every block once, in random order: no
+    text repeats within an epoch, and later epochs see other cuts of it. Raises `DataError` for a
+    text without a whole block."""
     last = n_tokens - 1 - n_positions
     if last < 0:
         raise DataError(f"a training text has at least {n_positions + 1} tokens", got=n_tokens)
@@ -41,11 +40,11 @@ def block_starts(n_tokens: int, n_positions: int, steps: int, batch: int, seed: 
 def scoring_blocks(
     tokens: np.ndarray[Any, Any], n_positions: int, most: int, n_blocks: int | None = None
 ) -> tuple[Tensor, int]:
-    """Blocks of a text (all, or `n_blocks` of them) as equal batches of at most `most`; how many targets they hold.
+    """Blocks of a text (all, or `n_blocks` of them) as equal batches of at most `most`; how many
+    targets they hold.
 
-    The blocks are (n_batches, size, n_positions + 1) int32, filled up with `IGNORED`: one shape, one
-    compilation.
-    """
+    The blocks are (n_batches, size, n_positions + 1) int32, filled up with `IGNORED`: one shape,
+    one compilation."""
     blocks = token_blocks(tokens, n_positions, n_blocks).to(torch.int32)
     n_batches = -(-len(blocks) // most)
     size = -(-len(blocks) // n_batches)

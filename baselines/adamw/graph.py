@@ -14,12 +14,14 @@ _MOST_STEPS = 10  # in one graph, to share the few microseconds that a launch co
 class StepGraphs:
     """One graph of a single step and one of several.
 
-    `step` must read and write tensors that stay where they are, find its batch through a counter on the
-    device, and have run on `stream` before (so that kernels are loaded, workspaces and optimizer state
-    exist). Both graphs share one memory pool: nothing in the pool outlives a replay.
-    """
+    `step` must read and write tensors that stay where they are, find its batch through a counter on
+    the device, and have run on `stream` before (so that kernels are loaded, workspaces and
+    optimizer state exist). Both graphs share one memory pool: nothing in the pool outlives a
+    replay."""
 
-    def __init__(self, step: Callable[[], None], stream: torch.cuda.Stream, most_steps: int) -> None:
+    def __init__(
+        self, step: Callable[[], None], stream: torch.cuda.Stream, most_steps: int
+    ) -> None:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         pool = None
         for n_steps in sorted({1, min(most_steps, _MOST_STEPS)}):

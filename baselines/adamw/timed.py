@@ -1,4 +1,5 @@
-"""AdamW, trained again and again by one compiled trainer for each variant: what `clso prove` measures."""
+"""AdamW, trained again and again by one compiled trainer for each variant: what `clso prove`
+measures."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ Variant = tuple[tuple[str, Any], ...]
 
 
 class TimedAdamW:
-    """`clso.baseline.TimedTraining`: rates lie on the device, so plans that differ in nothing else share a `Trainer`."""
+    """`clso.baseline.TimedTraining`: rates lie on the device, so plans that differ in nothing else
+    share a `Trainer`."""
 
     def __init__(self, settings: AdamWSettings, job: BaselineJob, max_steps: int) -> None:
         self._job = job
@@ -61,11 +63,17 @@ class TimedAdamW:
         known = [f.name for f in fields(AdamWSettings) if f.name not in _OF_PLANS]
         for name, _ in variant:
             if name not in known:
-                raise ConfigError("a variant of AdamW sets what its plans do not", got=name, remedy=", ".join(known))
+                raise ConfigError(
+                    "a variant of AdamW sets what its plans do not",
+                    got=name,
+                    remedy=", ".join(known),
+                )
         return replace(self._settings, **dict(variant))
 
     def _planned(self, plan: TrainingPlan) -> AdamWSettings:
-        return replace(self._variant(plan.variant), lr=(plan.lr,), schedule=plan.schedule, steps=plan.steps)
+        return replace(
+            self._variant(plan.variant), lr=(plan.lr,), schedule=plan.schedule, steps=plan.steps
+        )
 
     def _trainer(self, variant: Variant) -> Trainer:
         trainer = self._trainers.pop(variant, None)
@@ -75,7 +83,9 @@ class TimedAdamW:
             own = self._variant(variant)
             job = self._job
             trainer = Trainer(replace(job.model_config, tied_head=own.tied_head), own, job.device)
-            trainer.compile(job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens)
+            trainer.compile(
+                job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens
+            )
         self._trainers[variant] = trainer
         return trainer
 

@@ -1,10 +1,10 @@
-"""AdamW training of GPT-2 with as few joules as we know how: no host work in the loop, little memory traffic.
+"""AdamW training of GPT-2 with as few joules as we know how: no host work in the loop, little
+memory traffic.
 
-At d = 128 a step is bound by memory traffic and launches, not by arithmetic. So tokens, data order and
-learning rates lie on the device, and a step finds its own through a counter there; the optimizer is the
-fused one; `torch.compile` fuses the passes over the (tokens, vocabulary) logits; and several whole steps
-are replayed as one CUDA graph.
-"""
+At d = 128 a step is bound by memory traffic and launches, not by arithmetic. So tokens, data order
+and learning rates lie on the device, and a step finds its own through a counter there; the
+optimizer is the fused one; `torch.compile` fuses the passes over the (tokens, vocabulary) logits;
+and several whole steps are replayed as one CUDA graph."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 __all__ = ["Fit", "Trainer"]
 
 _WARM_UP_STEPS = 3
-_SCORING_LOGITS = {"cuda": 1 << 28, "cpu": 1 << 22}  # in one batch; in bf16 the larger is half a gigabyte
+# in one batch; in bf16 the larger is half a gigabyte
+_SCORING_LOGITS = {
+    "cuda": 1 << 28,
+    "cpu": 1 << 22,
+}
 _SCORING_BLOCKS = 256
 _SCRATCH_LR = 1e-3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What one training run did. `valid_loss` is the quick scoring's, None where nothing was scored."""
+    """What one training run did. `valid_loss` is the quick scoring's, None where nothing was
+    scored."""
 
     steps: int
     best_step: int
@@ -69,7 +74,10 @@ class Trainer:
         self._cuda = self.device.type == "cuda"
         self.precision = _precision(settings.precision, self.device)
         self.graph = settings.graph and self._cuda
-        self.kernels, self.kernels_reason = "eager", None if self._cuda else "there is no CUDA device"
+        self.kernels, self.kernels_reason = (
+            "eager",
+            None if self._cuda else "there is no CUDA device",
+        )
         self.steps_done = 0
         with self.device:
             self.model = GPT2(config)
@@ -82,20 +90,30 @@ class Trainer:
         self._kept: list[Tensor] = []
 
     def compile(
-        self, train: np.ndarray[Any, Any], valid: np.ndarray[Any, Any], valid_tokens: int | None = None
+        self,
+        train: np.ndarray[Any, Any],
+        valid: np.ndarray[Any, Any],
+        valid_tokens: int | None = None,
     ) -> None:
-        """Make buffers for these texts, compile, and capture; the weights are scratch until `reset`.
+        """Make buffers for these texts, compile, and capture; the weights are scratch until
+        `reset`.
 
-        `train` and `valid` are token ids (n,) in host memory; about `valid_tokens` of valid, spread evenly, are
-        scored (None: all). Raises `DataError` for a text shorter than a
-        block, and `ConfigError` where `kernels` is "compiled" and torch.compile fails.
-        """
+        `train` and `valid` are token ids (n,) in host memory; about `valid_tokens` of valid, spread
+        evenly, are scored (None: all). Raises `DataError` for a text shorter than a block, and
+        `ConfigError` where `kernels` is "compiled" and torch.compile fails."""
         s, t = self.settings, self.config.n_positions
         most = _SCORING_LOGITS[self.device.type] // (self.config.vocab_size * t)
         n_blocks = None if valid_tokens is None else max(1, valid_tokens // t)
-        valid_blocks, self.n_valid_tokens = scoring_blocks(valid, t, min(max(1, most), _SCORING_BLOCKS), n_blocks)
-        self._host = [self._pinned(torch.from_numpy(train.astype(np.int32))), self._pinned(valid_blocks)]
-        self._tokens, self._valid = (torch.zeros_like(x, device=self.device, dtype=torch.int64) for x in self._host)
+        valid_blocks, self.n_valid_tokens = scoring_blocks(
+            valid, t, min(max(1, most), _SCORING_BLOCKS), n_blocks
+        )
+        self._host = [
+            self._pinned(torch.from_numpy(train.astype(np.int32))),
+            self._pinned(valid_blocks),
+        ]
+        self._tokens, self._valid = (
+            torch.zeros_like(x, device=self.device, dtype=torch.int64) for x in self._host
+        )
         self._starts = torch.zeros(s.steps, s.batch, dtype=torch.int64, device=self.device)
         self._offsets = torch.arange(t + 1, device=self.device)
         self._rates = torch.zeros(s.steps, device=self.device)
@@ -109,12 +127,12 @@ class Trainer:
             self._choose_kernels()
 
     def reset(self, seed: int, lr: float | None = None, plan: AdamWSettings | None = None) -> None:
-        """Start anew, in place: upload the texts, draw weights and order from `seed`, forget the moments.
+        """Start anew, in place: upload the texts, draw weights and order from `seed`, forget the
+        moments.
 
-        `lr` is by default the first of the settings; `plan` gives another schedule than theirs, of no more steps.
-        The data order is the same on every device; the weights are drawn on the device, so a CPU and a GPU start
-        from different ones.
-        """
+        `lr` is by default the first of the settings; `plan` gives another schedule than theirs, of
+        no more steps. The data order is the same on every device; the weights are drawn on the
+        device, so a CPU and a GPU start from different ones."""
         s = self.settings
         for buffer, host in zip((self._tokens, self._valid), self._host, strict=True):
             buffer.copy_(host.to(self.device, non_blocking=True))
@@ -132,9 +150,12 @@ class Trainer:
         self.steps_done = 0
 
     def train(self, n_steps: int) -> None:
-        """Run `n_steps` more; on CUDA they are only queued. Raises `ValueError` beyond `settings.steps`."""
+        """Run `n_steps` more; on CUDA they are only queued. Raises `ValueError` beyond
+        `settings.steps`."""
         if self.steps_done + n_steps > self.settings.steps:
-            raise ValueError(f"{self.steps_done} + {n_steps} steps, but only {self.settings.steps} are scheduled")
+            raise ValueError(
+                f"{self.steps_done} + {n_steps} steps, but only {self.settings.steps} are scheduled"
+            )
         if self._graphs is not None:
             self._graphs.run(n_steps)
         else:
@@ -144,7 +165,8 @@ class Trainer:
         self.steps_done += n_steps
 
     def fit(self) -> Fit:
-        """Train all steps, or with `eval_every` until valid stops improving, keeping the best weights."""
+        """Train all steps, or with `eval_every` until valid stops improving, keeping the best
+        weights."""
         s = self.settings
         if not s.eval_every:
             self.train(s.steps)
@@ -168,7 +190,8 @@ class Trainer:
 
     @torch.no_grad()
     def quick_score(self) -> float:
-        """Mean loss on the scored part of valid, nats per token, at the training precision; waits for the device."""
+        """Mean loss on the scored part of valid, nats per token, at the training precision; waits
+        for the device."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with self._matmul_precision(), self._autocast():
             for blocks in self._valid:
@@ -195,7 +218,8 @@ class Trainer:
         return self._losses[: self.steps_done].cpu()
 
     def _step(self) -> None:
-        """One whole step. Reads and writes only tensors that stay in place, so that it can be captured."""
+        """One whole step. Reads and writes only tensors that stay in place, so that it can be
+        captured."""
         now = self._counter
         torch.index_select(self._rates, 0, now, out=self._lr)
         starts = self._starts.index_select(0, now)[0]
@@ -211,7 +235,8 @@ class Trainer:
         now.add_(1)
 
     def _choose_kernels(self) -> None:
-        """Compile the loss if asked to; it is kept only if it runs and trains like the eager one."""
+        """Compile the loss if asked to; it is kept only if it runs and trains like the eager
+        one."""
         wanted = self.settings.kernels
         if wanted == "eager" or (wanted == "auto" and not self._cuda):
             return
@@ -220,7 +245,9 @@ class Trainer:
             self._summed_loss = compiled_loss()
             compiled = self._scratch_score()
             if not math.isclose(eager, compiled, rel_tol=2e-3):
-                raise RuntimeError(f"compiled kernels give a loss of {compiled:.4f}, eager ones {eager:.4f}")
+                raise RuntimeError(
+                    f"compiled kernels give a loss of {compiled:.4f}, eager ones {eager:.4f}"
+                )
         except Exception as error:  # a compiler that is missing or broken can fail in any way
             if wanted == "compiled":
                 raise ConfigError(
@@ -233,7 +260,8 @@ class Trainer:
         self.kernels, self.kernels_reason = "compiled", None
 
     def _warm_up_and_capture(self) -> None:
-        """Load kernels, make the optimizer state and capture, all on one stream, on scratch weights."""
+        """Load kernels, make the optimizer state and capture, all on one stream, on scratch
+        weights."""
         with torch.cuda.device(self.device), self._matmul_precision():
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
@@ -253,7 +281,8 @@ class Trainer:
         """The loss after a few uncaptured steps from a fixed start, all of which is thrown away."""
         self.reset(0, _SCRATCH_LR)
         with warnings.catch_warnings(), self._matmul_precision():
-            warnings.filterwarnings("ignore", message=".*capturable=True.*")  # the capture comes later
+            # the capture comes later
+            warnings.filterwarnings("ignore", message=".*capturable=True.*")
             for _ in range(min(_WARM_UP_STEPS, self.settings.steps)):
                 self._step()
         return self.quick_score()
@@ -264,9 +293,13 @@ class Trainer:
             b.copy_(a)
 
     def _autocast(self) -> torch.autocast:
-        # A cache of cast weights that outlived a captured step would freeze the weights of the capture.
+        # A cache of cast weights that outlived a captured step would freeze the weights of the
+        # capture.
         return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=False
+            self.device.type,
+            dtype=torch.bfloat16,
+            enabled=self.precision == "bf16",
+            cache_enabled=False,
         )
 
     @contextmanager
@@ -283,7 +316,9 @@ class Trainer:
         return x.pin_memory() if self._cuda else x
 
 
-def _optimizer(model: GPT2, settings: AdamWSettings, lr: Tensor, *, capturable: bool) -> torch.optim.AdamW:
+def _optimizer(
+    model: GPT2, settings: AdamWSettings, lr: Tensor, *, capturable: bool
+) -> torch.optim.AdamW:
     """Fused AdamW whose rate is the tensor `lr`; only matrices decay."""
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     vectors = [p for p in model.parameters() if p.dim() < 2]
@@ -300,7 +335,9 @@ def _precision(name: str, device: torch.device) -> str:
         has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
         return name if name != "auto" else "bf16" if has_bf16 else "fp32"
     if name == "tf32":
-        raise ConfigError("tf32 needs a CUDA device", got=str(device), remedy="Use precision = auto.")
+        raise ConfigError(
+            "tf32 needs a CUDA device", got=str(device), remedy="Use precision = auto."
+        )
     return name if name != "auto" else "fp32"
 
 

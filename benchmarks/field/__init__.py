@@ -1,1 +1,2 @@
-"""CLSO's engine against the field: the same problems, evaluations and seeds for every optimiser, one table."""
+"""CLSO's engine against the field: the same problems, evaluations and seeds for every optimiser,
+one table."""

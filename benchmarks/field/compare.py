@@ -18,14 +18,16 @@ def median_time(rows: Sequence[Row]) -> float:
 
 
 def ert(rows: Sequence[Row]) -> float:
-    """Expected running time: all evaluations spent, over the number of runs that found the optimum."""
+    """Expected running time: all evaluations spent, over the number of runs that found the
+    optimum."""
     solved = sum(row["solved"] for row in rows)
     spent = sum(row["found_at"] if row["solved"] else row["n_evaluations"] for row in rows)
     return spent / solved if solved else math.inf
 
 
 def ahead(a: Sequence[Row], b: Sequence[Row]) -> int:
-    """1 where `a` is better, -1 where `b` is, 0 for equal: by expected running time, by mean value if neither solved."""
+    """1 where `a` is better, -1 where `b` is, 0 for equal: by expected running time, by mean value
+    if neither solved."""
     x, y = ert(a), ert(b)
     if math.isinf(x) and math.isinf(y):
         x, y = fmean(row["best"] for row in a), fmean(row["best"] for row in b)
@@ -52,7 +54,8 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def mean_ranks(groups: Mapping[str, Sequence[Row]]) -> dict[str, float]:
-    """Mean over problems and seeds of each contestant's rank (1 is best, ties share) among those of the same run."""
+    """Mean over problems and seeds of each contestant's rank (1 is best, ties share) among those of
+    the same run."""
     runs: dict[tuple[str, int], dict[str, tuple[float, int]]] = {}
     for name, rows in groups.items():
         for row in rows:
@@ -61,6 +64,9 @@ def mean_ranks(groups: Mapping[str, Sequence[Row]]) -> dict[str, float]:
     for keys in runs.values():
         if len(keys) == len(groups):
             for name, key in keys.items():
-                below, equal = sum(k < key for k in keys.values()), sum(k == key for k in keys.values())
+                below, equal = (
+                    sum(k < key for k in keys.values()),
+                    sum(k == key for k in keys.values()),
+                )
                 ranks[name].append(below + (equal + 1) / 2)
     return {name: fmean(values) for name, values in ranks.items() if values}

@@ -1,4 +1,5 @@
-"""Who takes part, under which settings, and in which part. Nothing of a rival's package is imported here."""
+"""Who takes part, under which settings, and in which part. Nothing of a rival's package is imported
+here."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ __all__ = ["BY_NAME", "CONTESTANTS", "Contestant", "matching"]
 
 @dataclass(frozen=True)
 class Contestant:
-    """`package` is the distribution whose version the manifest notes; `pbo` runs it on bits, None: not on PBO."""
+    """`package` is the distribution whose version the manifest notes; `pbo` runs it on bits, None:
+    not on PBO."""
 
     name: str
     label: str
@@ -91,7 +93,11 @@ CONTESTANTS = (
         rivals.nevergrad_one_plus_one,
     ),
     Contestant(
-        "nevergrad-ngopt", "Nevergrad NGOpt", rivals.nevergrad_ngopt, "`NGOpt`, `TransitionChoice`", "nevergrad"
+        "nevergrad-ngopt",
+        "Nevergrad NGOpt",
+        rivals.nevergrad_ngopt,
+        "`NGOpt`, `TransitionChoice`",
+        "nevergrad",
     ),
     Contestant(
         "smac3",
@@ -122,7 +128,8 @@ BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}
 
 
 def matching(prefixes: str) -> list[str]:
-    """Names that begin with one of the comma-separated `prefixes`; all for an empty string. Raises ValueError for none."""
+    """Names that begin with one of the comma-separated `prefixes`; all for an empty string. Raises
+    ValueError for none."""
     wanted = tuple(p for p in prefixes.split(",") if p)
     names = [name for name in BY_NAME if not wanted or name.startswith(wanted)]
     if not names:

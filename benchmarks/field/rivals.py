@@ -1,8 +1,8 @@
-"""The other optimisers, each in the form that its documentation gives for categorical or binary variables.
+"""The other optimisers, each in the form that its documentation gives for categorical or binary
+variables.
 
-A rival's package is imported when it runs. Default arguments are those that did best on NAS-Bench-201 in a pilot, where the
-packages' own are meant for longer runs.
-"""
+A rival's package is imported when it runs. Default arguments are those that did best on
+NAS-Bench-201 in a pilot, where the packages' own are meant for longer runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def random_search(objective: Trajectory, seed: int) -> None:
         objective([rng.randrange(n) for n in objective.n_choices])
 
 
-def regularized_evolution(objective: Trajectory, seed: int, *, pop: int = 50, sample: int = 25) -> None:
-    """Ageing evolution (Real et al. 2019, arXiv:1802.01548, algorithm 1): mutate one gene of a sample's best."""
+def regularized_evolution(
+    objective: Trajectory, seed: int, *, pop: int = 50, sample: int = 25
+) -> None:
+    """Ageing evolution (Real et al. 2019, arXiv:1802.01548, algorithm 1): mutate one gene of a
+    sample's best."""
     rng = random.Random(seed)
     alive: deque[tuple[float, list[int]]] = deque(maxlen=pop)
     while len(alive) < pop:
@@ -62,7 +65,8 @@ def optuna_nsga2(objective: Trajectory, seed: int, *, pop: int = 50) -> None:
 
 
 def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
-    """`GA` with binary operators on bits, else `MixedVariableGA` with `Choice` variables; duplicates eliminated."""
+    """`GA` with binary operators on bits, else `MixedVariableGA` with `Choice` variables;
+    duplicates eliminated."""
     import numpy as np
     from pymoo.algorithms.soo.nonconvex.ga import GA
     from pymoo.core.mixed import MixedVariableGA
@@ -81,7 +85,11 @@ def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
             if binary:
                 super().__init__(n_var=n, n_obj=1, xl=0, xu=1, vtype=bool)
             else:
-                super().__init__(vars={f"g{i}": Choice(options=range(c)) for i, c in enumerate(objective.n_choices)})
+                super().__init__(
+                    vars={
+                        f"g{i}": Choice(options=range(c)) for i, c in enumerate(objective.n_choices)
+                    }
+                )
 
         def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
             genome = x.astype(int).tolist() if binary else [int(x[f"g{i}"]) for i in range(n)]
@@ -97,7 +105,9 @@ def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
         )
     else:
         algorithm = MixedVariableGA(pop_size=pop)
-    minimize(Wrapped(), algorithm, ("n_eval", objective.n_evaluations + pop), seed=seed, verbose=False)
+    minimize(
+        Wrapped(), algorithm, ("n_eval", objective.n_evaluations + pop), seed=seed, verbose=False
+    )
 
 
 def _nevergrad(objective: Trajectory, seed: int, optimizer: str) -> None:
@@ -105,18 +115,27 @@ def _nevergrad(objective: Trajectory, seed: int, optimizer: str) -> None:
     import numpy as np
 
     sizes = objective.n_choices
-    assert len(set(sizes)) == 1, "one variable with repetitions is far faster than a tuple of variables"
+    assert len(set(sizes)) == 1, (
+        "one variable with repetitions is far faster than a tuple of variables"
+    )
     binary = sizes[0] == 2
-    # Bits are the signs of reals: half the evaluations on OneMax, and a sixth of the time, of TransitionChoice.
+    # Bits are the signs of reals: half the evaluations on OneMax, and a sixth of the time, of
+    # TransitionChoice.
     parametrization: Any = (
-        ng.p.Array(shape=(len(sizes),)) if binary else ng.p.TransitionChoice(range(sizes[0]), repetitions=len(sizes))
+        ng.p.Array(shape=(len(sizes),))
+        if binary
+        else ng.p.TransitionChoice(range(sizes[0]), repetitions=len(sizes))
     )
     parametrization.random_state = np.random.RandomState(seed)
     warnings.simplefilter("ignore")
     found = ng.optimizers.registry[optimizer](parametrization, budget=objective.n_evaluations)
     while True:
         candidate = found.ask()
-        genome = (candidate.value > 0).astype(int).tolist() if binary else [int(a) for a in candidate.value]
+        genome = (
+            (candidate.value > 0).astype(int).tolist()
+            if binary
+            else [int(a) for a in candidate.value]
+        )
         found.tell(candidate, objective(genome))
 
 
@@ -129,7 +148,8 @@ def nevergrad_ngopt(objective: Trajectory, seed: int) -> None:
 
 
 def smac3(objective: Trajectory, seed: int) -> None:
-    """`HyperparameterOptimizationFacade`: random forest, log expected improvement, its own initial design."""
+    """`HyperparameterOptimizationFacade`: random forest, log expected improvement, its own initial
+    design."""
     from ConfigSpace import Categorical, ConfigurationSpace
     from smac import HyperparameterOptimizationFacade, Scenario
     from smac.runhistory.dataclasses import TrialValue
@@ -139,9 +159,15 @@ def smac3(objective: Trajectory, seed: int) -> None:
     space.add([Categorical(f"g{i}", list(range(n))) for i, n in enumerate(objective.n_choices)])
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
-            space, deterministic=True, n_trials=objective.n_evaluations, seed=seed, output_directory=folder
+            space,
+            deterministic=True,
+            n_trials=objective.n_evaluations,
+            seed=seed,
+            output_directory=folder,
         )
-        facade = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, logging_level=False)
+        facade = HyperparameterOptimizationFacade(
+            scenario, lambda config, seed=0: 0.0, logging_level=False
+        )
         while True:
             trial = facade.ask()
             genome = [int(trial.config[f"g{i}"]) for i in range(len(objective.n_choices))]
@@ -168,11 +194,15 @@ def _deap(objective: Trajectory, seed: int) -> Any:
     if max(sizes) == 2:
         toolbox.register("mutate", tools.mutFlipBit, indpb=1 / len(sizes))
     else:
-        toolbox.register("mutate", tools.mutUniformInt, low=0, up=[n - 1 for n in sizes], indpb=2 / len(sizes))
+        toolbox.register(
+            "mutate", tools.mutUniformInt, low=0, up=[n - 1 for n in sizes], indpb=2 / len(sizes)
+        )
     return toolbox
 
 
-def deap_mu_plus_lambda(objective: Trajectory, seed: int, *, mu: int = 10, lambda_: int = 20) -> None:
+def deap_mu_plus_lambda(
+    objective: Trajectory, seed: int, *, mu: int = 10, lambda_: int = 20
+) -> None:
     """`eaMuPlusLambda`: a fifth of the children by uniform crossover, the others by mutation."""
     from deap import algorithms, tools
 

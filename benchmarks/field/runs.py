@@ -1,4 +1,5 @@
-"""Records of runs: one JSON line each, appended as it ends, so that an interrupted benchmark goes on where it stopped."""
+"""Records of runs: one JSON line each, appended as it ends, so that an interrupted benchmark goes
+on where it stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last line break is empty, or cut off
+    # what follows the last line break is empty, or cut off
+    return [json.loads(line) for line in lines[:-1]]
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -37,7 +39,13 @@ def forget(path: Path, names: Sequence[str]) -> None:
 
 
 def run_missing(
-    path: Path, problems: Sequence[str], names: Sequence[str], seeds: int, n_evaluations: int, stop: bool, jobs: int
+    path: Path,
+    problems: Sequence[str],
+    names: Sequence[str],
+    seeds: int,
+    n_evaluations: int,
+    stop: bool,
+    jobs: int,
 ) -> None:
     """Run every (problem, contestant, seed) that `path` does not hold, seed by seed."""
     known = read(path)
@@ -52,13 +60,17 @@ def run_missing(
     ]
     if not tasks:
         return
-    # A worker is replaced now and then: some rivals leak memory, and none may slow down those after it.
+    # A worker is replaced now and then: some rivals leak memory, and none may slow down those after
+    # it.
     pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=200)
     with pool, path.open("a") as file:
         for i, row in enumerate(pool.imap_unordered(_run, tasks), start=1):
             file.write(json.dumps(row) + "\n")
             file.flush()
-            print(f"{i}/{len(tasks)} {row['problem']} {row['rival']} {row['seed']}: {row['best']:.6g}", file=sys.stderr)
+            print(
+                f"{i}/{len(tasks)} {row['problem']} {row['rival']} {row['seed']}: {row['best']:.6g}",
+                file=sys.stderr,
+            )
 
 
 def _run(task: Task) -> dict[str, Any]:

@@ -20,7 +20,8 @@ _DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageN
 
 
 def page(folder: Path) -> str:
-    """What `README.md` of `folder` holds. Only the committed files are read; no optimiser is imported."""
+    """What `README.md` of `folder` holds. Only the committed files are read; no optimiser is
+    imported."""
     manifest = json.loads((folder / "manifest.json").read_text())
     parts = [
         "# The engine against the field",
@@ -75,7 +76,9 @@ def _nasbench(rows: Sequence[Row]) -> list[str]:
             ]
         every = [r for runs in by_problem.values() for r in runs]
         repeats = fmean(1 - r["n_distinct"] / r["n_evaluations"] for r in every)
-        lines.append([*cells, f"{100 * repeats:.0f} %", f"{median(r['time_s'] for r in every):.2f}"])
+        lines.append(
+            [*cells, f"{100 * repeats:.0f} %", f"{median(r['time_s'] for r in every):.2f}"]
+        )
     header = ["Optimiser"]
     for problem in NASBENCH:
         header += [_DATASETS[problem.partition("/")[2]], "found", "median"]
@@ -103,12 +106,16 @@ def _pbo(rows: Sequence[Row]) -> list[str]:
                 cells.append("")
             elif any(r["solved"] for r in runs):
                 solved = sum(r["solved"] for r in runs)
-                cells.append(_count(ert(runs)) + (f" ({solved}/{len(runs)})" if solved < len(runs) else ""))
+                cells.append(
+                    _count(ert(runs)) + (f" ({solved}/{len(runs)})" if solved < len(runs) else "")
+                )
             else:
                 cells.append(f"*{-fmean(r['best'] for r in runs):.4g}*")
         lines.append(cells)
     ranks = mean_ranks({c.name: [r for runs in by.values() for r in runs] for c, by in groups})
-    lines.append(["mean rank", *(f"{ranks[c.name]:.2f}" if c.name in ranks else "" for c, _ in groups)])
+    lines.append(
+        ["mean rank", *(f"{ranks[c.name]:.2f}" if c.name in ranks else "" for c, _ in groups)]
+    )
     capped = [r["n_evaluations"] for r in rows if not r["solved"]]
     out = [
         "## Pseudo-Boolean functions (PBO)",
@@ -130,7 +137,8 @@ def _pbo(rows: Sequence[Row]) -> list[str]:
 
 
 def _duels(
-    own: tuple[Contestant, dict[str, list[Row]]], groups: Sequence[tuple[Contestant, dict[str, list[Row]]]]
+    own: tuple[Contestant, dict[str, list[Row]]],
+    groups: Sequence[tuple[Contestant, dict[str, list[Row]]]],
 ) -> list[list[str]]:
     contestant, ours = own
     if not contestant.is_ours:
@@ -146,7 +154,9 @@ def _duels(
                 f"{contestant.label} : {rival.label}",
                 str(sum(ahead(ours[p], theirs[p]) >= 0 for p in common)),
                 str(sum(wins >= losses for wins, losses in pairs)),
-                str(sum(wins >= losses or sign_test(wins, losses) >= 0.05 for wins, losses in pairs)),
+                str(
+                    sum(wins >= losses or sign_test(wins, losses) >= 0.05 for wins, losses in pairs)
+                ),
                 str(len(common)),
             ]
         )
@@ -198,19 +208,29 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
         "Microseconds an evaluation on OneMax of 100 bits, one thread, medians of rounds over all optimisers in one process "
         "(SMAC3: one round); beside them the ratio to CLSO's. CLSO's surrogate switches itself off on this problem within "
         "the first thousand evaluations, so the longer run is mostly without it.",
-        _grid(["Optimiser", *(h for n in lengths for h in (f"µs, {n:,} evaluations", "ratio"))], lines),
+        _grid(
+            ["Optimiser", *(h for n in lengths for h in (f"µs, {n:,} evaluations", "ratio"))], lines
+        ),
     ]
     scale: dict[str, dict[tuple[int, int], list[float]]] = {}
     for r in rows:
         if r["kind"] == "scale":
-            scale.setdefault(r["label"], {}).setdefault((r["pop"], r["genes"]), []).append(r["generation_s"])
+            scale.setdefault(r["label"], {}).setdefault((r["pop"], r["genes"]), []).append(
+                r["generation_s"]
+            )
     if scale:
         sizes = list(next(iter(scale.values())))
         out += [
             "Large populations and long genomes, without a surrogate (a generation: as many evaluations as members).",
             _grid(
-                ["Seconds a generation", *(f"population {pop:,}, {genes:,} genes" for pop, genes in sizes)],
-                [[label, *(f"{median(times[size]):.3f}" for size in sizes)] for label, times in scale.items()],
+                [
+                    "Seconds a generation",
+                    *(f"population {pop:,}, {genes:,} genes" for pop, genes in sizes),
+                ],
+                [
+                    [label, *(f"{median(times[size]):.3f}" for size in sizes)]
+                    for label, times in scale.items()
+                ],
             ),
         ]
     return out

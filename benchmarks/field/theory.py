@@ -1,4 +1,5 @@
-"""Exact expected hitting times of the (1+1) evolutionary algorithm, against the engine's own mutation operator."""
+"""Exact expected hitting times of the (1+1) evolutionary algorithm, against the engine's own
+mutation operator."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ __all__ = ["leading_ones_time", "measure", "one_max_time"]
 
 
 def one_max_time(n: int, rate: float) -> float:
-    """Expected evaluations until n ones, from a uniform start, the first one included: the Markov chain solved."""
+    """Expected evaluations until n ones, from a uniform start, the first one included: the Markov
+    chain solved."""
     expected = [0.0] * (n + 1)  # by the number of zeros left
     for zeros in range(1, n + 1):
         leave, onward = 0.0, 0.0
@@ -32,7 +34,8 @@ def one_max_time(n: int, rate: float) -> float:
 
 
 def leading_ones_time(n: int, rate: float) -> float:
-    """The same for LeadingOnes (Böttcher, Doerr & Neumann 2010, theorem 3; doi:10.1007/978-3-642-15844-5_1)."""
+    """The same for LeadingOnes (Böttcher, Doerr & Neumann 2010, theorem 3;
+    doi:10.1007/978-3-642-15844-5_1)."""
     return 1 + (math.pow(1 - rate, 1 - n) - (1 - rate)) / (2 * rate**2)
 
 

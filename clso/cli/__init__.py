@@ -1,4 +1,5 @@
-"""The command line. Commands import what they need when they run, so that `--help` answers at once."""
+"""The command line. Commands import what they need when they run, so that `--help` answers at
+once."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ for _command in (
 
 
 def main() -> None:
-    """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad input."""
+    """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad
+    input."""
     wait_passively()
     log_to_stderr()
     try:
@@ -79,12 +81,17 @@ def main() -> None:
         _fail("stopped. What was saved is whole; `clso resume RUN` goes on from there.", 1)
     except OSError as error:
         if error.filename is None:
-            # Output that a pipe or a disk did not take is still in the buffer, and would fail once more at exit.
+            # Output that a pipe or a disk did not take is still in the buffer, and would fail once
+            # more at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if error.errno == errno.EPIPE:
             sys.exit(1)
         where = f": {error.filename}" if error.filename else ""
-        full = " Free some space, then `clso resume RUN`." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        full = (
+            " Free some space, then `clso resume RUN`."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else ""
+        )
         _fail(f"{error.strerror or error}{where}.{full}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -56,7 +56,8 @@ class _Baselines(click.Group):
 
 @click.group(cls=_Baselines, short_help="Run what CLSO is compared with.")
 def baseline() -> None:
-    """Run a baseline on the same text, device and meter. `clso baseline NAME --help` lists its options."""
+    """Run a baseline on the same text, device and meter. `clso baseline NAME --help` lists its
+    options."""
 
 
 def _command(name: str, plugin: Any) -> click.Command:

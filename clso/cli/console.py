@@ -1,4 +1,5 @@
-"""The one place where a console of rich is made: brackets are no markup, `:name:` is no emoji, and controls are escapes."""
+"""The one place where a console of rich is made: brackets are no markup, `:name:` is no emoji, and
+controls are escapes."""
 
 from __future__ import annotations
 

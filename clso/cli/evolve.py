@@ -22,13 +22,18 @@ __all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "w
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that evolved runs and baselines share. Unset ones are None, so that a recipe can supply them."""
+    """The options that evolved runs and baselines share. Unset ones are None, so that a recipe can
+    supply them."""
     options = [
-        click.option("--data", help="python-stdlib (default), text:PATH, wikitext-103 or wikitext-2."),
+        click.option(
+            "--data", help="python-stdlib (default), text:PATH, wikitext-103 or wikitext-2."
+        ),
         click.option("--tokenizer", help="bpe:N (default bpe:4096), gpt2 or bytes."),
         click.option("--seed", type=int, help="Seed of everything random (default 0)."),
         click.option("--device", help="auto (default), cpu, cuda or cuda:N."),
-        click.option("--energy", help="Energy source: auto (default), nvml, nvml-sampled, rapl or null."),
+        click.option(
+            "--energy", help="Energy source: auto (default), nvml, nvml-sampled, rapl or null."
+        ),
         click.option(
             "--config",
             "recipe",
@@ -40,7 +45,9 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="The run folder (default: a new one in runs/local).",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -48,7 +55,8 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where candidates are measured. They change nothing of what a run computes.
+    """The options that say where candidates are measured. They change nothing of what a run
+    computes.
 
     The command gets those of `Workers.with_options` as one argument, `on_workers`.
     """
@@ -60,20 +68,37 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Worker processes, on a private Ray unless --ray is given (default 0: measure in this process).",
         ),
         click.option(
-            "--ray", metavar="auto|ADDRESS", help="Join a Ray cluster, with workers on all of it or --workers."
+            "--ray",
+            metavar="auto|ADDRESS",
+            help="Join a Ray cluster, with workers on all of it or --workers.",
         ),
         click.option(
-            "--gpus-per-worker", "gpus", type=float, help="A share of a GPU, or whole ones (default: an equal share)."
+            "--gpus-per-worker",
+            "gpus",
+            type=float,
+            help="A share of a GPU, or whole ones (default: an equal share).",
         ),
         click.option(
-            "--task-timeout", "timeout_s", type=float, help="Seconds after which a batch counts as hung (default 1800)."
+            "--task-timeout",
+            "timeout_s",
+            type=float,
+            help="Seconds after which a batch counts as hung (default 1800).",
         ),
-        click.option("--sync", metavar="URL", default="", help="Keep a copy of the run folder at s3://, gs://, ..."),
+        click.option(
+            "--sync",
+            metavar="URL",
+            default="",
+            help="Keep a copy of the run folder at s3://, gs://, ...",
+        ),
     ]
 
     @wraps(command)
-    def gathered(n: int | None, ray: str | None, gpus: float | None, timeout_s: float | None, **others: Any) -> Any:
-        return command(on_workers={"n": n, "ray": ray, "gpus": gpus, "timeout_s": timeout_s}, **others)
+    def gathered(
+        n: int | None, ray: str | None, gpus: float | None, timeout_s: float | None, **others: Any
+    ) -> Any:
+        return command(
+            on_workers={"n": n, "ray": ray, "gpus": gpus, "timeout_s": timeout_s}, **others
+        )
 
     wrapped: Callable[..., Any] = gathered
     for option in reversed(options):
@@ -121,7 +146,9 @@ def _claimed(path: Path) -> Path:
                 return folder
     except OSError as error:
         raise RunFolderError(
-            f"a run folder can be made ({error.strerror})", got=str(path), remedy="Choose one with --out."
+            f"a run folder can be made ({error.strerror})",
+            got=str(path),
+            remedy="Choose one with --out.",
         ) from error
     raise AssertionError("there is always a next number")
 
@@ -129,19 +156,47 @@ def _claimed(path: Path) -> Path:
 @click.command(short_help="Search for a model; the main job.")
 @click.option("--gens", type=click.IntRange(min=1), help="Generations (default 50).")
 @click.option("--pop", type=click.IntRange(min=2), help="Population size (default 32).")
-@click.option("--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2).")
-@click.option("--task", help="Search on a sequence task of `clso list tasks`, not on a text; by default in space nsm.")
 @click.option(
-    "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Set an option of the task or space; repeatable."
+    "--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2)."
 )
-@click.option("--library", type=click.Choice(["grown", "random", "warm"]), help="Where the crystals come from.")
-@click.option("--checkpoint", type=click.Path(), help="The GPT-2 folder that --library warm is cut from.")
-@click.option("--mlp", is_flag=True, default=None, help="Give grown GPT-2s genes for an MLP of random features, too.")
-@click.option("--library-size", type=click.IntRange(min=1), help="Random crystals per slot shape (default 64).")
-@click.option("--surrogate", help="gp (default), ridge, forest, another from `clso list surrogates`, or none.")
+@click.option(
+    "--task",
+    help="Search on a sequence task of `clso list tasks`, not on a text; by default in space nsm.",
+)
+@click.option(
+    "--option",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of the task or space; repeatable.",
+)
+@click.option(
+    "--library",
+    type=click.Choice(["grown", "random", "warm"]),
+    help="Where the crystals come from.",
+)
+@click.option(
+    "--checkpoint", type=click.Path(), help="The GPT-2 folder that --library warm is cut from."
+)
+@click.option(
+    "--mlp",
+    is_flag=True,
+    default=None,
+    help="Give grown GPT-2s genes for an MLP of random features, too.",
+)
+@click.option(
+    "--library-size",
+    type=click.IntRange(min=1),
+    help="Random crystals per slot shape (default 64).",
+)
+@click.option(
+    "--surrogate", help="gp (default), ridge, forest, another from `clso list surrogates`, or none."
+)
 @click.option(
     "--objective",
-    callback=lambda context, option, value: None if value is None else tuple(name.strip() for name in value.split(",")),
+    callback=lambda context, option, value: (
+        None if value is None else tuple(name.strip() for name in value.split(","))
+    ),
     help="What is minimised: loss (default), and after commas what the space offers, such as flops, or energy_j.",
 )
 @click.option(
@@ -151,7 +206,11 @@ def _claimed(path: Path) -> Path:
     callback=lambda context, option, value: value or None,
     help="NAME=NUMBER: no genome that costs more is evaluated. Repeatable.",
 )
-@click.option("--patience", type=click.IntRange(min=0), help="Stop after so many generations without a better loss.")
+@click.option(
+    "--patience",
+    type=click.IntRange(min=0),
+    help="Stop after so many generations without a better loss.",
+)
 @click.option(
     "--async",
     "asynchronous",
@@ -172,9 +231,8 @@ def evolve(
 ) -> None:
     """Evolve a model on a text and measure the winner.
 
-    With no option: GPT-2 (2 layers, d = 128) on the running Python's standard library, 50 generations of 32, on the CPU
-    or the first GPU.
-    """
+    With no option: GPT-2 (2 layers, d = 128) on the running Python's standard library, 50
+    generations of 32, on the CPU or the first GPU."""
     if options["task"] and options["space"] is None and recipe is None:
         options["space"] = "nsm"
     config = make_config(recipe, **options)
@@ -213,9 +271,8 @@ def evolve(
 def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trust: bool) -> None:
     """Continue the run in folder RUN; it ends as it would have without the interruption.
 
-    It goes on with the workers that it had, or with others. With --sync, a folder that is not there is fetched first.
-    A folder that came from others runs none of its own code without --trust.
-    """
+    It goes on with the workers that it had, or with others. With --sync, a folder that is not there
+    is fetched first. A folder that came from others runs none of its own code without --trust."""
     from clso.cli.view import run_view, summary
     from clso.run import resume as continue_run
     from clso.run.folder import RunFolder
@@ -228,13 +285,16 @@ def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trus
     config = folder.config
     workers = None if folder.finished else workers_to_resume(folder, trust=trust, **on_workers)
     with only_json(as_json), run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
-        result = continue_run(run, listener=listener, stop=stop, workers=workers, sync=sync, trust=trust)
+        result = continue_run(
+            run, listener=listener, stop=stop, workers=workers, sync=sync, trust=trust
+        )
     echo(json.dumps(result)) if as_json else summary(run, result)
 
 
 @contextmanager
 def graceful_stop() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C lets the generation finish; the second stops at once. Yields "was it pressed?"."""
+    """The first Ctrl-C lets the generation finish; the second stops at once. Yields "was it
+    pressed?"."""
     pressed = False
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:

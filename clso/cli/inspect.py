@@ -17,7 +17,9 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 
 @click.command(short_help="Measure a finished run's winner from disk.")
 @_RUN
-@click.option("--data", help="Another text, cut with the run's own tokenizer (default: the run's text).")
+@click.option(
+    "--data", help="Another text, cut with the run's own tokenizer (default: the run's text)."
+)
 @click.option(
     "--split",
     type=click.Choice(["test", "valid", "fitness", "statistics", "train"]),
@@ -31,19 +33,31 @@ def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool
     from clso.run.finished import evaluate_run
 
     with only_json(as_json):
-        found = evaluate_run(run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True))
+        found = evaluate_run(
+            run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True)
+        )
     if as_json:
         echo(json.dumps(found))
     else:
-        echo(f"{found['loss']:.4f} nats per token on {found['n_tokens']:,} tokens of {found['split']}")
+        echo(
+            f"{found['loss']:.4f} nats per token on {found['n_tokens']:,} tokens of {found['split']}"
+        )
 
 
 @click.command(short_help="Write the winner for other tools.")
 @_RUN
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--format", "kind", type=click.Choice(["hf"]), default="hf", show_default=True, help="hf: transformers.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["hf"]),
+    default="hf",
+    show_default=True,
+    help="hf: transformers.",
+)
 def export(run: Path, folder: Path, kind: str) -> None:
-    """Write the winner of RUN to FOLDER; `transformers.GPT2LMHeadModel.from_pretrained(FOLDER)` loads it."""
+    """Write the winner of RUN to FOLDER; `transformers.GPT2LMHeadModel.from_pretrained(FOLDER)`
+    loads it."""
     from clso.run.finished import export_run
 
     export_run(run, folder)
@@ -55,7 +69,8 @@ def export(run: Path, folder: Path, kind: str) -> None:
 @click.argument("baselines", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
-    """Table and verdict of RUN against the BASELINE folders. Where energy was not measured, none is claimed."""
+    """Table and verdict of RUN against the BASELINE folders. Where energy was not measured, none is
+    claimed."""
     from clso.cli.view import comparison_table
     from clso.run.compare import compare_runs
 
@@ -66,9 +81,12 @@ def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
 @click.command(short_help="Show a run: table and pictures.")
 @_RUN
 @click.argument("baselines", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--html", type=click.Path(path_type=Path), help="Also write everything as one HTML file.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Also write everything as one HTML file."
+)
 def report(run: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
-    """Print the summary of RUN and draw its pictures into RUN/report. BASELINE folders join the joules picture."""
+    """Print the summary of RUN and draw its pictures into RUN/report. BASELINE folders join the
+    joules picture."""
     from clso.cli.view import summary
     from clso.report import draw_report
     from clso.run.folder import RunFolder

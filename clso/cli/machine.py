@@ -11,14 +11,18 @@ from clso.cli.output import echo
 
 __all__ = ["doctor", "list_plugins"]
 
-_KINDS = {"spaces": "search_spaces", **{kind: kind for kind in ("surrogates", "baselines", "models", "tasks")}}
+_KINDS = {
+    "spaces": "search_spaces",
+    **{kind: kind for kind in ("surrogates", "baselines", "models", "tasks")},
+}
 
 
 @click.command("list", short_help="List spaces, surrogates, baselines, models, tasks or crystals.")
 @click.argument("kind", type=click.Choice([*_KINDS, "crystals"]))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_plugins(kind: str, as_json: bool) -> None:
-    """List what can be named on the command line. Nothing is imported for it but the crystal families."""
+    """List what can be named on the command line. Nothing is imported for it but the crystal
+    families."""
     rows: list[dict[str, str]] = []
     if kind == "crystals":
         from clso.crystals import FAMILIES
@@ -79,7 +83,10 @@ def _examine() -> dict[str, dict[str, Any]]:
         "task metrics": ("rouge_score", "pip install 'clso[metrics]'"),
         "plugin tests": ("hypothesis", "pip install 'clso[testing]'"),
         "workers (ray)": ("ray", "pip install ray"),
-        "triton": ("triton", "comes with CUDA builds of torch; without it the head uses plain torch"),
+        "triton": (
+            "triton",
+            "comes with CUDA builds of torch; without it the head uses plain torch",
+        ),
     }
     return {
         "software": dict(describe_software()),

@@ -13,7 +13,9 @@ __all__ = ["new_space"]
 
 @click.command("new-space", short_help="Start a search space of your own.")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="The project's folder (default: NAME).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The project's folder (default: NAME)."
+)
 def new_space(name: str, out: Path | None) -> None:
     """Write a project folder with the search space NAME, its entry point, and tests that pass."""
     from clso.cli.scaffold import new_space as write

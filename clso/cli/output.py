@@ -1,8 +1,9 @@
-"""What the command line writes: text of users, files and plugins is shown as it is, and never obeyed.
+"""What the command line writes: text of users, files and plugins is shown as it is, and never
+obeyed.
 
-All output goes through `echo`, or through `clso.cli.console` for tables. Control characters and bytes that are no text are
-shown as escapes, so that none reaches the terminal. Progress that cannot be written (a full disk) stops no run.
-"""
+All output goes through `echo`, or through `clso.cli.console` for tables. Control characters and
+bytes that are no text are shown as escapes, so that none reaches the terminal. Progress that cannot
+be written (a full disk) stops no run."""
 
 from __future__ import annotations
 
@@ -17,12 +18,16 @@ from typing import Any, TextIO
 
 __all__ = ["Forgiving", "echo", "log_to_stderr", "only_json", "plain"]
 
-# C0 and C1 controls but the line end, separators of lines, marks that turn the direction of writing, lone surrogates.
-_UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 and C1 controls but the line end, separators of lines, marks that turn the direction of
+# writing, lone surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def plain(text: str) -> str:
-    """`text` with each character that a terminal would obey, or could not write, as its escape. Tabs become spaces."""
+    """`text` with each character that a terminal would obey, or could not write, as its escape.
+    Tabs become spaces."""
     return _UNSAFE.sub(_escaped, text)
 
 
@@ -64,7 +69,8 @@ class Forgiving(io.TextIOBase):
 
     def _drop(self) -> None:
         with suppress(OSError, ValueError, AttributeError):
-            # What was not taken is still in the buffer, and would fail once more when the process ends.
+            # What was not taken is still in the buffer, and would fail once more when the process
+            # ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # type: ignore[union-attr]
         self._stream = None
 
@@ -95,7 +101,8 @@ def log_to_stderr() -> None:
 
 @contextmanager
 def only_json(active: bool) -> Iterator[None]:
-    """With `--json` stdout is for the result alone: what plugins print while they work goes to stderr."""
+    """With `--json` stdout is for the result alone: what plugins print while they work goes to
+    stderr."""
     if not active or sys.stdout is None:
         yield
         return

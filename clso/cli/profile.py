@@ -44,19 +44,55 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(short_help="Measure parameters, FLOPs, time, memory and energy of models by length.")
 @click.argument("models", nargs=-1, metavar="MODEL...")
-@click.option("--lengths", type=_Lengths(), default="1024,2048,4096", show_default=True, help="Tokens of a sequence.")
+@click.option(
+    "--lengths",
+    type=_Lengths(),
+    default="1024,2048,4096",
+    show_default=True,
+    help="Tokens of a sequence.",
+)
 @click.option("--batch", type=int, default=1, show_default=True, help="Sequences of a batch.")
 @click.option("--d-model", type=int, default=64, show_default=True, help="Width.")
 @click.option("--n-layers", type=int, default=2, show_default=True)
 @click.option("--n-heads", type=int, default=4, show_default=True)
-@click.option("--vocab", "vocab_size", type=int, default=256, show_default=True, help="Size of the vocabulary.")
-@click.option("--classes", "n_classes", type=int, default=0, show_default=True, help="0: a language model.")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--equal-parameters", type=int, metavar="N", help="Search each d_model for N parameters within 5 %.")
-@click.option("--repeats", type=int, default=5, show_default=True, help="Least repetitions of a timing.")
-@click.option("--seconds", "min_time_s", type=float, default=1.0, show_default=True, help="Least seconds of a timing.")
 @click.option(
-    "--max-seconds", "max_time_s", type=float, default=60.0, show_default=True, help="What takes longer is skipped."
+    "--vocab",
+    "vocab_size",
+    type=int,
+    default=256,
+    show_default=True,
+    help="Size of the vocabulary.",
+)
+@click.option(
+    "--classes", "n_classes", type=int, default=0, show_default=True, help="0: a language model."
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True
+)
+@click.option(
+    "--equal-parameters",
+    type=int,
+    metavar="N",
+    help="Search each d_model for N parameters within 5 %.",
+)
+@click.option(
+    "--repeats", type=int, default=5, show_default=True, help="Least repetitions of a timing."
+)
+@click.option(
+    "--seconds",
+    "min_time_s",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Least seconds of a timing.",
+)
+@click.option(
+    "--max-seconds",
+    "max_time_s",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="What takes longer is skipped.",
 )
 @click.option(
     "--memory-budget-gb",
@@ -64,13 +100,22 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="CPU: what a cell may take before it counts as out of memory (default: 80 % of what is free).",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--energy", default="auto", show_default=True, help="auto, nvml, nvml-sampled, rapl or null.")
+@click.option(
+    "--energy", default="auto", show_default=True, help="auto, nvml, nvml-sampled, rapl or null."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and tokens.")
 @click.option("--claims", is_flag=True, help="Hold the published claims against the measurement.")
-@click.option("--from", "source", type=click.Path(path_type=Path), help="Measure nothing: read a --out folder.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Measure nothing: read a --out folder.",
+)
 @click.option("--csv", "csv_file", type=_FILE, help="Also write the rows here.")
 @click.option("--plot", type=_FILE, help="Also draw time and memory here (PNG).")
-@click.option("--out", type=click.Path(path_type=Path), help="Also write a new folder with everything.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write a new folder with everything."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
 def profile(
     models: tuple[str, ...],
@@ -85,16 +130,20 @@ def profile(
 ) -> None:
     """Measure MODELs (installed names, or FILE.py:CLASS) side by side, at every length.
 
-    FLOPs are counted and held against the model's own formula; times are of a warmed, synchronised forward and
-    backward pass; running out of memory is a row's status. Ctrl-C keeps what was measured, and --out is written cell by cell.
-    """
+    FLOPs are counted and held against the model's own formula; times are of a warmed, synchronised
+    forward and backward pass; running out of memory is a row's status. Ctrl-C keeps what was
+    measured, and --out is written cell by cell."""
     for file in (csv_file, plot):
         if file is not None and not file.parent.is_dir():
             raise ConfigError("a file is written into a folder that exists", got=str(file))
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise RunFolderError("a profile is written into a new folder", got=str(out), remedy="Give another --out.")
+        raise RunFolderError(
+            "a profile is written into a new folder", got=str(out), remedy="Give another --out."
+        )
     if (source is None) == (not models):
-        raise ConfigError("models are named, or a profile is read with --from", got=", ".join(models) or "neither")
+        raise ConfigError(
+            "models are named, or a profile is read with --from", got=", ".join(models) or "neither"
+        )
     if source is not None:
         from clso.profiling.folder import read_profile
 
@@ -117,11 +166,18 @@ def profile(
     if source is None and found.interrupted:
         raise _Stopped("stopped", remedy=f"{len(found.rows)} cells were measured, and are above.")
     if not any(row.status == "ok" for row in found.rows):
-        raise _Stopped("no cell could be measured", got=found.rows[0].reason if found.rows else "no cell")
+        raise _Stopped(
+            "no cell could be measured", got=found.rows[0].reason if found.rows else "no cell"
+        )
 
 
 def _show(
-    found: Profile, claims: bool, csv_file: Path | None, plot: Path | None, out: Path | None, as_json: bool
+    found: Profile,
+    claims: bool,
+    csv_file: Path | None,
+    plot: Path | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -189,7 +245,14 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     if not err_console.is_terminal:
         yield lambda done, total, text: echo(f"  {done}/{total} {text}", err=True)
         return
-    bar = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*bar, console=err_console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda done, total, text: progress.update(task, completed=done, total=total, description=plain(text))
+        yield lambda done, total, text: progress.update(
+            task, completed=done, total=total, description=plain(text)
+        )

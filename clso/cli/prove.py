@@ -28,8 +28,15 @@ class _Stopped(ClsoError):
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Paired seeds (default 8).")
 @click.option("--window-s", type=float, help="Least seconds of a window (default 60).")
-@click.option("--steps-grid", help="Lengths of AdamW's schedules, comma-separated (default 250,500,1000,2000).")
-@click.option("--quick", is_flag=True, help="A version of minutes; verdict and report say that it is no proof.")
+@click.option(
+    "--steps-grid",
+    help="Lengths of AdamW's schedules, comma-separated (default 250,500,1000,2000).",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A version of minutes; verdict and report say that it is no proof.",
+)
 @click.option("--data", help="python-stdlib (default), text:PATH, wikitext-103 or wikitext-2.")
 @click.option("--tokenizer", help="bpe:N (default bpe:4096), gpt2 or bytes.")
 @click.option("--device", help="auto (default), cpu, cuda or cuda:N.")
@@ -39,7 +46,9 @@ class _Stopped(ClsoError):
     type=click.Path(path_type=Path),
     help="The proof's folder (default: a new one in runs/local). An interrupted one goes on at its next window.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, and nothing else.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the verdict as JSON, and nothing else."
+)
 def prove(
     recipe: Path | None,
     seeds: int | None,
@@ -52,10 +61,10 @@ def prove(
 ) -> None:
     """Run CLSO and AdamW under one meter, window by window, and write verdict, report and pictures.
 
-    Against AdamW at the reference protocol and at the best that a sweep finds, with n-grams, random search and random
-    crystals as controls. Where energy cannot be measured, losses and times are compared and no energy claim is made.
-    Repeat the same command with the same --out after an interruption.
-    """
+    Against AdamW at the reference protocol and at the best that a sweep finds, with n-grams, random
+    search and random crystals as controls. Where energy cannot be measured, losses and times are
+    compared and no energy claim is made. Repeat the same command with the same --out after an
+    interruption."""
     from clso.cli.evolve import make_config, new_folder
     from clso.prove.config import ProveConfig
 
@@ -63,7 +72,9 @@ def prove(
     settings = ProveConfig() if recipe is None else ProveConfig.from_toml(recipe)
     if quick:
         settings = settings.shortened()
-    settings = settings.with_options(seeds=seeds, window_s=window_s, steps_grid=_numbers(steps_grid))
+    settings = settings.with_options(
+        seeds=seeds, window_s=window_s, steps_grid=_numbers(steps_grid)
+    )
     from clso.prove import prove as run
     from clso.prove.report import headline_table
 
@@ -73,7 +84,8 @@ def prove(
             verdict = run(config, settings, folder, progress=progress)
         except KeyboardInterrupt:
             raise _Stopped(
-                "stopped", remedy=f"The same command with --out {folder} goes on at the next window."
+                "stopped",
+                remedy=f"The same command with --out {folder} goes on at the next window.",
             ) from None
     if as_json:
         echo(json.dumps(verdict))

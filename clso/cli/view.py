@@ -28,7 +28,8 @@ __all__ = ["baseline_summary", "comparison_table", "run_view", "summary"]
 
 
 class _LiveView(Listener):
-    """A progress bar over the generations and the figures that matter, redrawn at most four times a second."""
+    """A progress bar over the generations and the figures that matter, redrawn at most four times a
+    second."""
 
     def __init__(self, config: RunConfig, console: Console) -> None:
         self.progress = Progress(
@@ -63,7 +64,11 @@ class _LiveView(Listener):
             f"{counts['screened_out']:,}",
             ("   cached ", "dim"),
             f"{counts['cached']:,}",
-            *((("   tokens ", "dim"), f"{search.tokens_forward:,}") if _is_language(search) else ()),
+            *(
+                (("   tokens ", "dim"), f"{search.tokens_forward:,}")
+                if _is_language(search)
+                else ()
+            ),
             ("   joules ", "dim"),
             self._joules(),
         )
@@ -78,7 +83,10 @@ class _LiveView(Listener):
 
 
 def _is_language(search: Search) -> bool:
-    from clso.space.language import LanguageModelSpace  # with torch, which a finished run is shown without
+    # with torch, which a finished run is shown without
+    from clso.space.language import (
+        LanguageModelSpace,
+    )
 
     return isinstance(search.space, LanguageModelSpace)
 
@@ -130,7 +138,9 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
     best, counts = result["best"], result["counts"]
     table = Table(title="result", show_header=False, title_justify="left")
     if "test_loss" in best:
-        table.add_row("test loss", f"{best['test_loss']:.4f} nats per token (re-measured from disk)")
+        table.add_row(
+            "test loss", f"{best['test_loss']:.4f} nats per token (re-measured from disk)"
+        )
         table.add_row("valid loss", f"{best['valid_loss']:.4f} nats per token")
         table.add_row("log(vocabulary)", f"{result['log_vocabulary']:.4f} (knowing nothing)")
     else:
@@ -150,7 +160,9 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
     table.add_row("surrogate", _surrogate(result["surrogate"]))
     table.add_row("energy", _energy(result))
     times = result["time_s"]
-    table.add_row("time", ", ".join(f"{name} {t:.1f} s" for name, t in times.items() if name != "total"))
+    table.add_row(
+        "time", ", ".join(f"{name} {t:.1f} s" for name, t in times.items() if name != "total")
+    )
     out = console()
     out.print(table)
     out.print(f"run folder: {folder}", soft_wrap=True)
@@ -160,7 +172,12 @@ def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
     """The table at the end of a baseline."""
     named = {k: v for k, v in result.items() if isinstance(v, dict) and "test_loss" in v}
     shown = [key for key in _SHOWN if any(key in value for value in named.values())]
-    table = Table("model", *(key.replace("_", " ") for key in shown), title=f"baseline {name}", title_justify="left")
+    table = Table(
+        "model",
+        *(key.replace("_", " ") for key in shown),
+        title=f"baseline {name}",
+        title_justify="left",
+    )
     for key, value in named.items():
         table.add_row(key, *(f"{value[column]:.4f}" if column in value else "" for column in shown))
     out = console()
@@ -215,7 +232,10 @@ def _front(result: dict[str, Any]) -> str:
     """Its size, and its member with the least of each objective."""
     front, names = [member["values"] for member in result["front"]], result["objectives"]
     ends = {name: min(front, key=lambda values: values[name]) for name in names}
-    lines = [f"least {name}: {', '.join(f'{k} {v:.6g}' for k, v in values.items())}" for name, values in ends.items()]
+    lines = [
+        f"least {name}: {', '.join(f'{k} {v:.6g}' for k, v in values.items())}"
+        for name, values in ends.items()
+    ]
     volume = result["hypervolume"]
     size = "beyond a float's range" if volume is None else f"{volume:.4g}"
     return "\n".join([f"{len(front):,} genomes, hypervolume {size}", *lines])

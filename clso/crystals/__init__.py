@@ -1,4 +1,5 @@
-"""Crystals: structured matrices with one contract, families by name, and the library to pick from."""
+"""Crystals: structured matrices with one contract, families by name, and the library to pick
+from."""
 
 from __future__ import annotations
 

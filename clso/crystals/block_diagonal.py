@@ -17,7 +17,8 @@ __all__ = ["BlockDiagonal", "split_points"]
 
 
 def split_points(size: int, n_parts: int) -> list[int]:
-    """Boundaries 0 = p_0 < ... < p_n = size of `n_parts` parts whose lengths differ by at most 1."""
+    """Boundaries 0 = p_0 < ... < p_n = size of `n_parts` parts whose lengths differ by at most
+    1."""
     return [i * size // n_parts for i in range(n_parts + 1)]
 
 
@@ -25,9 +26,8 @@ def split_points(size: int, n_parts: int) -> list[int]:
 class BlockDiagonal(Crystal):
     """`blocks` Gaussian blocks along the diagonal, rectangular when W is.
 
-    Dimensions that `blocks` does not divide give uneven blocks; a dimension below `blocks` lowers their
-    number. Stored: `values`, the blocks one after the other, row by row.
-    """
+    Dimensions that `blocks` does not divide give uneven blocks; a dimension below `blocks` lowers
+    their number. Stored: `values`, the blocks one after the other, row by row."""
 
     defaults: ClassVar[Params] = {"blocks": 4}
 
@@ -81,5 +81,7 @@ class BlockDiagonal(Crystal):
         return 2 * self.n_params
 
     def traits(self) -> Traits:
-        n_diagonal = sum(max(0, min(r.stop, c.stop) - max(r.start, c.start)) for r, c in self._parts())
+        n_diagonal = sum(
+            max(0, min(r.stop, c.stop) - max(r.start, c.start)) for r, c in self._parts()
+        )
         return self.gaussian_traits(self._sizes(), n_diagonal)

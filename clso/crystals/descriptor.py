@@ -1,4 +1,5 @@
-"""What a surrogate sees of a crystal: a short vector of structural traits, cheap even at 50257 x 128."""
+"""What a surrogate sees of a crystal: a short vector of structural traits, cheap even at 50257 x
+128."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ _GAUSSIAN_ABS = math.sqrt(2 / math.pi)  # E|g| of a standard normal
 
 @dataclass(frozen=True)
 class Traits:
-    """Structure of one matrix W (d_out, d_in); exact or expected over seeds, as each family documents."""
+    """Structure of one matrix W (d_out, d_in); exact or expected over seeds, as each family
+    documents."""
 
     rank: int
     density: float
@@ -47,7 +49,9 @@ class Traits:
     diagonal_mass: float
 
 
-def descriptor_vector(traits: Traits, shape: tuple[int, int], n_params: int, token_flops: int) -> NDArray[np.float32]:
+def descriptor_vector(
+    traits: Traits, shape: tuple[int, int], n_params: int, token_flops: int
+) -> NDArray[np.float32]:
     """`traits` and costs as float32 of length `len(DESCRIPTOR_NAMES)`, in that order."""
     d_out, d_in = shape
     return np.array(
@@ -66,14 +70,18 @@ def descriptor_vector(traits: Traits, shape: tuple[int, int], n_params: int, tok
 
 
 def power_iteration(
-    product: Callable[[Vector], Vector], transposed: Callable[[Vector], Vector], d_in: int, n_iter: int = 24
+    product: Callable[[Vector], Vector],
+    transposed: Callable[[Vector], Vector],
+    d_in: int,
+    n_iter: int = 24,
 ) -> float:
     """Largest singular value of W from `product` (v -> W v) and `transposed` (u -> W^T u).
 
-    A lower bound that is within a few per cent after 24 iterations from a fixed start (Golub & Van Loan,
-    7.3.1).
-    """
-    vector: Vector = np.random.Generator(np.random.Philox(0)).standard_normal(d_in, dtype=np.float32)
+    A lower bound that is within a few per cent after 24 iterations from a fixed start (Golub & Van
+    Loan, 7.3.1)."""
+    vector: Vector = np.random.Generator(np.random.Philox(0)).standard_normal(
+        d_in, dtype=np.float32
+    )
     sigma = 0.0
     for _ in range(n_iter):
         norm = float(np.linalg.norm(vector))
@@ -111,7 +119,8 @@ def gaussian_block_traits(
     frobenius: float,
     abs_over_rms: float = _GAUSSIAN_ABS,
 ) -> Traits:
-    """Expected traits of a matrix that is block diagonal, up to a permutation, with centred i.i.d. entries.
+    """Expected traits of a matrix that is block diagonal, up to a permutation, with centred i.i.d.
+    entries.
 
     Args:
         shape: (d_out, d_in).
@@ -120,9 +129,8 @@ def gaussian_block_traits(
         frobenius: the exact Frobenius norm.
         abs_over_rms: E|w| / sqrt(E w^2) of one entry; sqrt(2/pi) for a Gaussian.
 
-    The spectral norm is s (sqrt(m) + sqrt(n)) for an m x n block of standard deviation s (Davidson & Szarek
-    2001).
-    """
+    The spectral norm is s (sqrt(m) + sqrt(n)) for an m x n block of standard deviation s (Davidson
+    & Szarek 2001)."""
     nnz = sum(m * n for m, n in blocks)
     n_total = shape[0] * shape[1]
     rms = frobenius / math.sqrt(nnz)

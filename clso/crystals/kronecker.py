@@ -21,7 +21,8 @@ def nearest_divisor(size: int, target: float) -> int:
     """The divisor of `size` nearest to `target` in ratio, the smaller of two equally near."""
     small = [d for d in range(1, math.isqrt(size) + 1) if size % d == 0]
     divisors = sorted({*small, *(size // d for d in small)})
-    # Rounded, since 1 and a prime are equally near to its square root only up to the last bit of a logarithm.
+    # Rounded, since 1 and a prime are equally near to its square root only up to the last bit of a
+    # logarithm.
     return min(divisors, key=lambda d: (round(abs(math.log(d / target)), 9), d))
 
 
@@ -29,10 +30,9 @@ def nearest_divisor(size: int, target: float) -> int:
 class Kronecker(Crystal):
     """W = A (x) B with A (a, c) and B (b, d), d_out = a b, d_in = c d.
 
-    a and c are the divisors of d_out and d_in nearest to `coarse`, or to the square root when it is 0. A
-    dimension with no divisor near takes the nearest it has: a prime one gives the factor pair (1, size), and
-    two prime ones a dense B. Stored: `coarse` (a, c) and `fine` (b, d).
-    """
+    a and c are the divisors of d_out and d_in nearest to `coarse`, or to the square root when it is
+    0. A dimension with no divisor near takes the nearest it has: a prime one gives the factor pair
+    (1, size), and two prime ones a dense B. Stored: `coarse` (a, c) and `fine` (b, d)."""
 
     defaults: ClassVar[Params] = {"coarse": 0}
 
@@ -91,7 +91,9 @@ class Kronecker(Crystal):
     def traits(self) -> Traits:
         _, b, _, d = self.factors
         coarse, fine = self.array("coarse"), self.array("fine")
-        energy = float(np.sum(np.square(coarse, dtype=np.float64)) * np.sum(np.square(fine, dtype=np.float64)))
+        energy = float(
+            np.sum(np.square(coarse, dtype=np.float64)) * np.sum(np.square(fine, dtype=np.float64))
+        )
         i = np.arange(min(self.shape))
         diagonal = coarse[i // b, i // d] * fine[i % b, i % d]
         return Traits(

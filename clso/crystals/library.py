@@ -20,8 +20,8 @@ __all__ = ["CrystalLibrary", "Recipe", "default_recipe"]
 
 Recipe = tuple[str, dict[str, ParamValue]]
 
-# Fixed here, not derived from the registry: registering a family must not change the crystals of recorded
-# runs.
+# Fixed here, not derived from the registry: registering a family must not change the crystals of
+# recorded runs.
 _SEEDED: tuple[tuple[str, tuple[dict[str, ParamValue], ...]], ...] = (
     ("block_diagonal", tuple({"blocks": n} for n in (4, 2, 8, 3, 6))),
     ("low_rank", tuple({"rank": r} for r in (8, 32, 2, 16, 64, 4))),
@@ -43,11 +43,11 @@ _MAX_SIZE = 1 << 20
 
 
 def default_recipe(index: int) -> Recipe:
-    """(family, params) of crystal `index`: families in turn, and within each its parameters in turn.
+    """(family, params) of crystal `index`: families in turn, and within each its parameters in
+    turn.
 
-    Indices 0-11 are the seeded families, 12 identity, 13 zero; from 14 on the seeded families go round again.
-    Any prefix is balanced, and 14 crystals hold every family.
-    """
+    Indices 0-11 are the seeded families, 12 identity, 13 zero; from 14 on the seeded families go
+    round again. Any prefix is balanced, and 14 crystals hold every family."""
     n_families = len(_SEEDED)
     if n_families <= index < n_families + len(_SINGLE):
         return _SINGLE[index - n_families], {}
@@ -57,10 +57,11 @@ def default_recipe(index: int) -> Recipe:
 
 
 class CrystalLibrary:
-    """`size` crystals per shape, built when asked for; (seed, shape, index) names one crystal anywhere.
+    """`size` crystals per shape, built when asked for; (seed, shape, index) names one crystal
+    anywhere.
 
-    Pickling sends the settings, not the caches. Tensors handed out are shared: do not write to them.
-    """
+    Pickling sends the settings, not the caches. Tensors handed out are shared: do not write to
+    them."""
 
     def __init__(
         self,
@@ -75,25 +76,41 @@ class CrystalLibrary:
         `cache_bytes` bounds what `dense` keeps.
 
         Raises:
-            ConfigError: a size outside 1 ... 2^20, a negative seed or cache, empty recipes, an unknown
-            family.
+            ConfigError: a size outside 1 ... 2^20, a negative seed or cache, empty recipes, an
+            unknown family.
         """
         self.size, self.seed, self.cache_bytes = int(size), int(seed), int(cache_bytes)
-        require(1 <= self.size <= _MAX_SIZE, "a library holds 1 to 2^20 crystals", got=size, remedy="Give 64.")
+        require(
+            1 <= self.size <= _MAX_SIZE,
+            "a library holds 1 to 2^20 crystals",
+            got=size,
+            remedy="Give 64.",
+        )
         require(self.seed >= 0, "a library's seed is at least 0", got=seed, remedy="Give 0.")
-        require(self.cache_bytes >= 0, "a cache has at least 0 bytes", got=cache_bytes, remedy="Give 2**30.")
+        require(
+            self.cache_bytes >= 0,
+            "a cache has at least 0 bytes",
+            got=cache_bytes,
+            remedy="Give 2**30.",
+        )
         require(
             recipes is None or len(recipes) > 0,
             "a library has at least one recipe",
             got=recipes,
             remedy="Give (family, params) pairs, or None for the default ones.",
         )
-        self.recipes = None if recipes is None else tuple((family, dict(p)) for family, p in recipes)
+        self.recipes = (
+            None if recipes is None else tuple((family, dict(p)) for family, p in recipes)
+        )
         for family, _ in self.recipes or ():
             family_class(family)
-        self._crystals: WeakValueDictionary[tuple[tuple[int, int], int], Crystal] = WeakValueDictionary()
+        self._crystals: WeakValueDictionary[tuple[tuple[int, int], int], Crystal] = (
+            WeakValueDictionary()
+        )
         self._banks: dict[tuple[tuple[int, int], str, torch.dtype], Tensor] = {}
-        self._dense: OrderedDict[tuple[tuple[int, int], int, str, torch.dtype], Tensor] = OrderedDict()
+        self._dense: OrderedDict[tuple[tuple[int, int], int, str, torch.dtype], Tensor] = (
+            OrderedDict()
+        )
         self._dense_bytes = 0
         self._descriptors: dict[tuple[int, int], NDArray[np.float32]] = {}
 
@@ -130,7 +147,8 @@ class CrystalLibrary:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """All crystals of `shape`, dense: (size, d_out, d_in). Cached per device and dtype until `clear`."""
+        """All crystals of `shape`, dense: (size, d_out, d_in). Cached per device and dtype until
+        `clear`."""
         key = check_shape(shape), _device_name(device), dtype
         if key not in self._banks:
             bank = torch.empty((self.size, *key[0]), dtype=dtype, device=device)
@@ -146,7 +164,8 @@ class CrystalLibrary:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """One crystal, dense: (d_out, d_in). Kept in a least-recently-used cache of at most `cache_bytes`."""
+        """One crystal, dense: (d_out, d_in). Kept in a least-recently-used cache of at most
+        `cache_bytes`."""
         key = check_shape(shape), int(index), _device_name(device), dtype
         bank = self._banks.get((key[0], key[2], dtype))
         if bank is not None and 0 <= key[1] < self.size:
@@ -170,10 +189,13 @@ class CrystalLibrary:
         return self._dense_bytes
 
     def descriptors(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """(size, len(DESCRIPTOR_NAMES)), from the structure: no default family builds a dense matrix."""
+        """(size, len(DESCRIPTOR_NAMES)), from the structure: no default family builds a dense
+        matrix."""
         key = check_shape(shape)
         if key not in self._descriptors:
-            self._descriptors[key] = np.stack([self.crystal(key, index).descriptor() for index in range(self.size)])
+            self._descriptors[key] = np.stack(
+                [self.crystal(key, index).descriptor() for index in range(self.size)]
+            )
         return self._descriptors[key].copy()
 
     def clear(self) -> None:
@@ -189,7 +211,9 @@ class CrystalLibrary:
         return _rebuild, (self.size, self.seed, self.recipes, self.cache_bytes)
 
 
-def _rebuild(size: int, seed: int, recipes: Sequence[Recipe] | None, cache_bytes: int) -> CrystalLibrary:
+def _rebuild(
+    size: int, seed: int, recipes: Sequence[Recipe] | None, cache_bytes: int
+) -> CrystalLibrary:
     return CrystalLibrary(size, seed, recipes=recipes, cache_bytes=cache_bytes)
 
 

@@ -24,10 +24,9 @@ _N_DRAWS = 20
 class LowRank(Crystal):
     """W = scale U V^T with U (d_out, rank) and V (d_in, rank) in {-1, 0, 1}.
 
-    `density` is the share of non-zero factor entries (2/3: the three values equally likely). `rank` is
-    lowered to min(d_out, d_in). Stored: `left` and `right` (int8), `scale` (float32). Density and mean |w| in
-    `traits` are expectations; the rest is exact, the spectral norm estimated.
-    """
+    `density` is the share of non-zero factor entries (2/3: the three values equally likely). `rank`
+    is lowered to min(d_out, d_in). Stored: `left` and `right` (int8), `scale` (float32). Density
+    and mean |w| in `traits` are expectations; the rest is exact, the spectral norm estimated."""
 
     defaults: ClassVar[Params] = {"rank": 8, "density": 2 / 3}
 
@@ -81,7 +80,9 @@ class LowRank(Crystal):
         return (hidden * self.values("scale", x)) @ self.values("left", x).T
 
     def dense(self, dtype: torch.dtype) -> Tensor:
-        return (self.values("left", dtype) @ self.values("right", dtype).T) * self.values("scale", dtype)
+        return (self.values("left", dtype) @ self.values("right", dtype).T) * self.values(
+            "scale", dtype
+        )
 
     def token_flops(self) -> int:
         return 2 * self.rank_bound * (self.d_out + self.d_in)
@@ -101,7 +102,10 @@ class LowRank(Crystal):
             rank=self.rank_bound,
             density=1.0 - float(law[self.rank_bound]),
             frobenius=scale * math.sqrt(energy),
-            spectral=scale * power_iteration(lambda v: left @ (right.T @ v), lambda u: right @ (left.T @ u), self.d_in),
+            spectral=scale
+            * power_iteration(
+                lambda v: left @ (right.T @ v), lambda u: right @ (left.T @ u), self.d_in
+            ),
             mean_abs=scale * float(law @ magnitude),
             diagonal_mass=float(diagonal @ diagonal) / energy if energy else 0.0,
         )

@@ -22,13 +22,12 @@ __all__ = ["Monarch"]
 class Monarch(Crystal):
     """W = P L P^T R (Dao et al. 2022, arXiv:2204.00595), for any shape.
 
-    x is padded with zeros to k groups of p = ceil(d_in / k); R has k blocks (q, p); P transposes the (k, q)
-    grid; L has q blocks (s, k), s = ceil(d_out / q); the output, read as an (s, q) grid, is cropped to d_out.
-    Then W[i, j] = L[i % q, i // q, j // p] R[j // p, i % q, j % p], each entry one product. `blocks` sets k =
-    q, lowered to a dimension below it; 0 means ceil(sqrt(min(d_out, d_in))), the fewest that allow full rank
-    (the paper's choice when d_out = d_in is a square). Stored with the padding, which is zero: `first` (k, q,
-    p) and `second` (q, s, k).
-    """
+    x is padded with zeros to k groups of p = ceil(d_in / k); R has k blocks (q, p); P transposes
+    the (k, q) grid; L has q blocks (s, k), s = ceil(d_out / q); the output, read as an (s, q) grid,
+    is cropped to d_out. Then W[i, j] = L[i % q, i // q, j // p] R[j // p, i % q, j % p], each entry
+    one product. `blocks` sets k = q, lowered to a dimension below it; 0 means ceil(sqrt(min(d_out,
+    d_in))), the fewest that allow full rank (the paper's choice when d_out = d_in is a square).
+    Stored with the padding, which is zero: `first` (k, q, p) and `second` (q, s, k)."""
 
     defaults: ClassVar[Params] = {"blocks": 0}
 
@@ -67,7 +66,10 @@ class Monarch(Crystal):
         first, second = first * inputs, second * outputs
         # One product per entry, so energy separates over the (k, q) grid.
         energy = float(np.sum(_power_sum(first, 2, 2) * _power_sum(second, 2, 1).T))
-        return {"first": first, "second": second * np.float32(self.frobenius_target / math.sqrt(energy))}
+        return {
+            "first": first,
+            "second": second * np.float32(self.frobenius_target / math.sqrt(energy)),
+        }
 
     def apply(self, x: Tensor) -> Tensor:
         k, p, q, s = self.grid
@@ -78,7 +80,9 @@ class Monarch(Crystal):
 
     def dense(self, dtype: torch.dtype) -> Tensor:
         k, p, q, s = self.grid
-        grid = torch.einsum("kqp,qsk->sqkp", self.values("first", dtype), self.values("second", dtype))
+        grid = torch.einsum(
+            "kqp,qsk->sqkp", self.values("first", dtype), self.values("second", dtype)
+        )
         return grid.reshape(s * q, k * p)[: self.d_out, : self.d_in].contiguous()
 
     def token_flops(self) -> int:

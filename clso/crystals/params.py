@@ -1,4 +1,5 @@
-"""Family parameters: defaults filled in, types checked, one canonical form that seeds are keyed by."""
+"""Family parameters: defaults filled in, types checked, one canonical form that seeds are keyed
+by."""
 
 from __future__ import annotations
 
@@ -81,5 +82,9 @@ def _as_type_of(default: ParamValue, value: object, where: str) -> ParamValue:
             pass
     elif type(value) is wanted:
         return value
-    kind = {float: "a finite number", int: "an integer", bool: "true or false", str: "a string"}[wanted]
-    raise ConfigError(f"crystal parameter {where} is {kind}", got=value, remedy=f"The default is {default!r}.")
+    kind = {float: "a finite number", int: "an integer", bool: "true or false", str: "a string"}[
+        wanted
+    ]
+    raise ConfigError(
+        f"crystal parameter {where} is {kind}", got=value, remedy=f"The default is {default!r}."
+    )

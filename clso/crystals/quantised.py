@@ -16,8 +16,8 @@ from clso.crystals.registry import register_family
 
 __all__ = ["Quantised"]
 
-# Step of the uniform quantiser with least mean square error on a standard normal, by bits (Max 1960, table
-# II; the 8-bit step is that of the same criterion).
+# Step of the uniform quantiser with least mean square error on a standard normal, by bits (Max
+# 1960, table II; the 8-bit step is that of the same criterion).
 MAX_STEP = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 
 
@@ -25,9 +25,8 @@ MAX_STEP = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 class Quantised(Crystal):
     """Gaussian weights on 2^bits even levels, none at zero: w = scale (2 code - 2^bits + 1).
 
-    Stored: `codes` (uint8, 8 / bits weights a byte, first weight in the low bits, row-major) and `scale`
-    (float32).
-    """
+    Stored: `codes` (uint8, 8 / bits weights a byte, first weight in the low bits, row-major) and
+    `scale` (float32)."""
 
     defaults: ClassVar[Params] = {"bits": 4}
 
@@ -51,7 +50,9 @@ class Quantised(Crystal):
     def build(self, rng: np.random.Generator) -> Arrays:
         n_weights, n_levels, per_byte = self.d_out * self.d_in, 2**self.bits, 8 // self.bits
         normal = rng.standard_normal(n_weights, dtype=np.float32)
-        code = np.clip(np.floor(normal / np.float32(MAX_STEP[self.bits])) + n_levels // 2, 0, n_levels - 1)
+        code = np.clip(
+            np.floor(normal / np.float32(MAX_STEP[self.bits])) + n_levels // 2, 0, n_levels - 1
+        )
         level = 2 * code - (n_levels - 1)
         energy = float(np.sum(np.square(level, dtype=np.float64)))
         padded = np.zeros((-(-n_weights // per_byte), per_byte), dtype=np.uint8)

@@ -25,8 +25,13 @@ def register_family(name: str) -> Callable[[_C], _C]:
     def register(cls: _C) -> _C:
         taken = FAMILIES.get(name)
         # A module reloaded in a notebook defines the same class again: that one may replace itself.
-        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ConfigError("a crystal family's name is used once", got=name, remedy="Choose another name.")
+        if taken is not None and (taken.__module__, taken.__qualname__) != (
+            cls.__module__,
+            cls.__qualname__,
+        ):
+            raise ConfigError(
+                "a crystal family's name is used once", got=name, remedy="Choose another name."
+            )
         cls.family = name
         FAMILIES[name] = cls
         return cls
@@ -41,11 +46,15 @@ def family_class(name: str) -> type[Crystal]:
         ConfigError: there is none; the message names the nearest.
     """
     if name not in FAMILIES:
-        raise ConfigError("unknown crystal family", got=name, remedy=near_names(str(name), FAMILIES))
+        raise ConfigError(
+            "unknown crystal family", got=name, remedy=near_names(str(name), FAMILIES)
+        )
     return FAMILIES[name]
 
 
-def make_crystal(family: str, shape: tuple[int, int], seed: int = 0, params: Params | None = None) -> Crystal:
+def make_crystal(
+    family: str, shape: tuple[int, int], seed: int = 0, params: Params | None = None
+) -> Crystal:
     """The crystal of (family, shape (d_out, d_in), seed, params): the same bits in every process.
 
     Raises:

@@ -19,9 +19,9 @@ __all__ = ["Identity", "Permutation", "Zero"]
 class Permutation(Crystal):
     """A random permutation times `gain`; a partial one when W is rectangular.
 
-    min(d_out, d_in) random rows each read a different random input; the other rows are zero. Entries are
-    `gain`, not rescaled. Stored: `source` (d_out,), the input read by each output or -1.
-    """
+    min(d_out, d_in) random rows each read a different random input; the other rows are zero.
+    Entries are `gain`, not rescaled. Stored: `source` (d_out,), the input read by each output or
+    -1."""
 
     @property
     def n_params(self) -> int:
@@ -56,7 +56,8 @@ class Permutation(Crystal):
 
 @register_family("identity")
 class Identity(Crystal):
-    """`gain` on the main diagonal: the input, cropped or zero-padded. Stores nothing; ignores the seed."""
+    """`gain` on the main diagonal: the input, cropped or zero-padded. Stores nothing; ignores the
+    seed."""
 
     @property
     def n_params(self) -> int:
@@ -81,7 +82,8 @@ class Identity(Crystal):
 
 @register_family("zero")
 class Zero(Crystal):
-    """The zero matrix: the allele that switches a slot off. Stores nothing; ignores the seed and the gain."""
+    """The zero matrix: the allele that switches a slot off. Stores nothing; ignores the seed and
+    the gain."""
 
     @property
     def n_params(self) -> int:

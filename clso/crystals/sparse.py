@@ -1,4 +1,5 @@
-"""Structured sparsity: whole rows, whole columns, a checkerboard, or a random mask of constant fan-in."""
+"""Structured sparsity: whole rows, whole columns, a checkerboard, or a random mask of constant
+fan-in."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ __all__ = ["Checkerboard", "SparseColumns", "SparseRandom", "SparseRows"]
 
 
 class _Masked(Crystal):
-    """Gaussian entries, a share `density` of them kept; at least one row, column or entry per row."""
+    """Gaussian entries, a share `density` of them kept; at least one row, column or entry per
+    row."""
 
     defaults: ClassVar[Params] = {"density": 0.5}
 
@@ -52,7 +54,8 @@ def _choose(rng: np.random.Generator, size: int, n_kept: int) -> NDArray[np.int3
 
 @register_family("sparse_rows")
 class SparseRows(_Masked):
-    """Only a random share of the outputs is fed. Stored: `kept` (k,) row indices, `values` (k, d_in)."""
+    """Only a random share of the outputs is fed. Stored: `kept` (k,) row indices, `values` (k,
+    d_in)."""
 
     @property
     def n_params(self) -> int:
@@ -87,7 +90,8 @@ class SparseRows(_Masked):
 
 @register_family("sparse_columns")
 class SparseColumns(_Masked):
-    """Only a random share of the inputs is read. Stored: `kept` (k,) column indices, `values` (d_out, k)."""
+    """Only a random share of the inputs is read. Stored: `kept` (k,) column indices, `values`
+    (d_out, k)."""
 
     @property
     def n_params(self) -> int:
@@ -123,10 +127,9 @@ class SparseColumns(_Masked):
 class SparseRandom(_Masked):
     """A random mask of constant fan-in: every output reads the same number k of random inputs.
 
-    Constant fan-in (Lasby et al. 2024, "Dynamic sparse training with structured sparsity") stores as two
-    rectangular arrays and multiplies as a weighted bag of input columns. Stored: `kept` (d_out, k) column
-    indices, increasing in each row, and `values` (d_out, k).
-    """
+    Constant fan-in (Lasby et al. 2024, "Dynamic sparse training with structured sparsity") stores
+    as two rectangular arrays and multiplies as a weighted bag of input columns. Stored: `kept`
+    (d_out, k) column indices, increasing in each row, and `values` (d_out, k)."""
 
     @property
     def fan_in(self) -> int:
@@ -138,15 +141,21 @@ class SparseRandom(_Masked):
         return self.d_out * self.fan_in
 
     def build(self, rng: np.random.Generator) -> Arrays:
-        # float64 keys: ties, which a partition breaks differently from one CPU to the next, do not occur.
+        # float64 keys: ties, which a partition breaks differently from one CPU to the next, do not
+        # occur.
         keys = rng.random(self.shape)
         kept = np.sort(np.argpartition(keys, self.fan_in - 1, axis=1)[:, : self.fan_in], axis=1)
-        return {"kept": kept.astype(np.int32), "values": self._gaussian(rng, (self.d_out, self.fan_in))}
+        return {
+            "kept": kept.astype(np.int32),
+            "values": self._gaussian(rng, (self.d_out, self.fan_in)),
+        }
 
     def apply(self, x: Tensor) -> Tensor:
         columns = x.T.contiguous()
         weights = self.values("values", x)
-        return embedding_bag(self._index(x.device), columns, mode="sum", per_sample_weights=weights).T
+        return embedding_bag(
+            self._index(x.device), columns, mode="sum", per_sample_weights=weights
+        ).T
 
     def dense(self, dtype: torch.dtype) -> Tensor:
         values = self.values("values", dtype)
@@ -155,8 +164,8 @@ class SparseRandom(_Masked):
     def traits(self) -> Traits:
         if self.seed is None:
             return super().traits()
-        # The mask leaves entries i.i.d. in the limit: the law of one block of the whole shape, with smaller
-        # entries.
+        # The mask leaves entries i.i.d. in the limit: the law of one block of the whole shape, with
+        # smaller entries.
         full = self.gaussian_traits([self.shape], min(self.shape))
         density = self.fan_in / self.d_in
         return Traits(
@@ -173,7 +182,8 @@ class SparseRandom(_Masked):
 class Checkerboard(Crystal):
     """Gaussian entries where (i // cell + j // cell) is even, zero elsewhere.
 
-    Even stripes of inputs feed even stripes of outputs and odd feed odd: two dense products of half size.
+    Even stripes of inputs feed even stripes of outputs and odd feed odd: two dense products of half
+    size.
     Stored: `even` and `odd`, the two halves. A dimension within one cell leaves `odd` empty.
     """
 
@@ -193,7 +203,10 @@ class Checkerboard(Crystal):
         return np.flatnonzero((positions // int(self.params["cell"])) % 2 == parity)
 
     def _sizes(self) -> list[tuple[int, int]]:
-        return [(len(self._stripes(self.d_out, parity)), len(self._stripes(self.d_in, parity))) for parity in (0, 1)]
+        return [
+            (len(self._stripes(self.d_out, parity)), len(self._stripes(self.d_in, parity)))
+            for parity in (0, 1)
+        ]
 
     @property
     def n_params(self) -> int:
@@ -204,7 +217,9 @@ class Checkerboard(Crystal):
         return sum(min(size) for size in self._sizes())
 
     def build(self, rng: np.random.Generator) -> Arrays:
-        values = unit_energy(rng.standard_normal(self.n_params, dtype=np.float32), self.frobenius_target)
+        values = unit_energy(
+            rng.standard_normal(self.n_params, dtype=np.float32), self.frobenius_target
+        )
         even, odd = self._sizes()
         cut = even[0] * even[1]
         return {"even": values[:cut].reshape(even), "odd": values[cut:].reshape(odd)}
@@ -212,7 +227,9 @@ class Checkerboard(Crystal):
     def _halves(self, device: torch.device) -> list[tuple[str, Tensor, Tensor]]:
         halves = []
         for parity, name in enumerate(("even", "odd")):
-            rows, columns = (torch.from_numpy(self._stripes(size, parity)).to(device) for size in self.shape)
+            rows, columns = (
+                torch.from_numpy(self._stripes(size, parity)).to(device) for size in self.shape
+            )
             halves.append((name, rows, columns))
         return halves
 

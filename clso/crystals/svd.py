@@ -16,7 +16,8 @@ __all__ = ["Svd", "cut", "cuts"]
 
 @register_family("svd")
 class Svd(Crystal):
-    """W = U V with `u` (d_out, rank) and `v` (rank, d_in), float32: made from tensors, by `cut`, and from no seed.
+    """W = U V with `u` (d_out, rank) and `v` (rank, d_in), float32: made from tensors, by `cut`,
+    and from no seed.
 
     The scale is that of the matrix it was cut from: `gain` changes nothing.
     """
@@ -39,8 +40,8 @@ def cut(matrix: Tensor, rank: int) -> Svd:
     """The best approximation of `matrix` (d_out, d_in) that has `rank`, on the matrix's device.
 
     With singular values s_1 >= s_2 >= ..., no matrix of that rank is nearer: the Frobenius error is
-    sqrt(sum of s_i^2 over i > rank), the spectral one s_{rank + 1} (Eckart & Young 1936; Mirsky 1960). The singular
-    values are in `u`; the rows of `v` are orthonormal.
+    sqrt(sum of s_i^2 over i > rank), the spectral one s_{rank + 1} (Eckart & Young 1936; Mirsky
+    1960). The singular values are in `u`; the rows of `v` are orthonormal.
 
     Raises:
         ConfigError: a rank outside 1 ... min(d_out, d_in), or a matrix that is empty or not finite.
@@ -49,7 +50,8 @@ def cut(matrix: Tensor, rank: int) -> Svd:
 
 
 def cuts(matrix: Tensor, ranks: Sequence[int]) -> list[Svd]:
-    """`cut` at each of the ranks, by one decomposition (in float64, so that the full rank loses next to nothing)."""
+    """`cut` at each of the ranks, by one decomposition (in float64, so that the full rank loses
+    next to nothing)."""
     shape = check_shape(tuple(matrix.shape))
     for rank in ranks:
         require(
@@ -68,6 +70,12 @@ def cuts(matrix: Tensor, ranks: Sequence[int]) -> list[Svd]:
     u, v = (left * singular).float(), right.float()
     # Copies: a slice would keep the whole factors in memory.
     return [
-        Svd(shape, tensors={"u": u[:, :r].clone(memory_format=torch.contiguous_format), "v": v[:r].clone()})
+        Svd(
+            shape,
+            tensors={
+                "u": u[:, :r].clone(memory_format=torch.contiguous_format),
+                "v": v[:r].clone(),
+            },
+        )
         for r in ranks
     ]

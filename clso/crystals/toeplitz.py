@@ -16,15 +16,17 @@ from clso.crystals.registry import register_family
 
 __all__ = ["Circulant", "Toeplitz"]
 
-# Measured on one CPU core, float32: at 128 x 128 gathering the diagonals into a dense matrix is 4 times
-# quicker than the FFT (1024 rows), at 512 x 512 they are even, at 2048 x 2048 the FFT is 6 times quicker. A
-# dense FLOP is that much cheaper than an FFT's, so the FFT has to need this many times fewer.
+# Measured on one CPU core, float32: at 128 x 128 gathering the diagonals into a dense matrix is 4
+# times quicker than the FFT (1024 rows), at 512 x 512 they are even, at 2048 x 2048 the FFT is 6
+# times quicker. A dense FLOP is that much cheaper than an FFT's, so the FFT has to need this many
+# times fewer.
 DENSE_FLOP_ADVANTAGE = 10
 
 
 @register_family("toeplitz")
 class Toeplitz(Crystal):
-    """W[i, j] = t[i - j + d_in - 1]. Stored: `diagonals`, t (d_out + d_in - 1,), lower-left corner last."""
+    """W[i, j] = t[i - j + d_in - 1]. Stored: `diagonals`, t (d_out + d_in - 1,), lower-left corner
+    last."""
 
     @property
     def n_params(self) -> int:
@@ -41,7 +43,9 @@ class Toeplitz(Crystal):
 
     def build(self, rng: np.random.Generator) -> Arrays:
         values = rng.standard_normal(self.n_params, dtype=np.float32)
-        energy = float(np.sum(self._counts() * np.square(values[self._stored_index()], dtype=np.float64)))
+        energy = float(
+            np.sum(self._counts() * np.square(values[self._stored_index()], dtype=np.float64))
+        )
         return {"diagonals": values * np.float32(self.frobenius_target / math.sqrt(energy))}
 
     def _diagonals(self, like: Tensor | torch.dtype) -> Tensor:
@@ -54,8 +58,8 @@ class Toeplitz(Crystal):
         return 1 << (self.d_out + self.d_in - 2).bit_length()
 
     def _fft_flops(self) -> int:
-        # Two real transforms at 2.5 N log2 N each and N / 2 + 1 complex products at 6; the kernel's is
-        # shared.
+        # Two real transforms at 2.5 N log2 N each and N / 2 + 1 complex products at 6; the kernel's
+        # is shared.
         length = self._fft_length
         return round(5 * length * math.log2(max(length, 2))) + 6 * (length // 2 + 1)
 
@@ -88,7 +92,9 @@ class Toeplitz(Crystal):
         kernel = np.fft.rfft(t, length)
 
         def product(v: NDArray[Any]) -> NDArray[Any]:
-            return np.fft.irfft(kernel * np.fft.rfft(v, length), length)[d_in - 1 : d_in - 1 + d_out]
+            return np.fft.irfft(kernel * np.fft.rfft(v, length), length)[
+                d_in - 1 : d_in - 1 + d_out
+            ]
 
         def transposed(u: NDArray[Any]) -> NDArray[Any]:
             placed = np.zeros(length)
@@ -107,7 +113,8 @@ class Toeplitz(Crystal):
 
 @register_family("circulant")
 class Circulant(Toeplitz):
-    """W[i, j] = c[(i - j) mod N], N = max(d_out, d_in): a square circulant matrix cropped to the shape.
+    """W[i, j] = c[(i - j) mod N], N = max(d_out, d_in): a square circulant matrix cropped to the
+    shape.
 
     Stored: `diagonals`, c (N,), the first column of the square matrix.
     """

@@ -1,4 +1,5 @@
-"""Texts as packed token files: sources, documents, splits disjoint by document, tokenizers, cache."""
+"""Texts as packed token files: sources, documents, splits disjoint by document, tokenizers,
+cache."""
 
 from __future__ import annotations
 

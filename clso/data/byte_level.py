@@ -1,4 +1,5 @@
-"""A byte-level vocabulary in the form that the `tokenizers` library reads, with the merges found from the tokens' ranks."""
+"""A byte-level vocabulary in the form that the `tokenizers` library reads, with the merges found
+from the tokens' ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ __all__ = ["byte_level_json"]
 
 
 def byte_level_json(tokens: Sequence[bytes]) -> str:
-    """The `tokenizers` library's JSON of a byte-level BPE with these tokens, which rank in the order of their ids."""
+    """The `tokenizers` library's JSON of a byte-level BPE with these tokens, which rank in the
+    order of their ids."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     ranks = {token: i for i, token in enumerate(tokens)}
@@ -19,7 +21,9 @@ def byte_level_json(tokens: Sequence[bytes]) -> str:
     )
     tokenizer = Tokenizer(model)
     # Bytes that never merge need no words, and keep a text's runs of white space as they are.
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=bool(merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=bool(merges)
+    )
     tokenizer.decoder = decoders.ByteLevel()
     return str(tokenizer.to_str())
 
@@ -35,7 +39,8 @@ def _last_merge(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
 
 
 def _alphabet() -> list[str]:
-    """GPT-2's character for each byte: itself if it is printable and no space, else the next above 255."""
+    """GPT-2's character for each byte: itself if it is printable and no space, else the next above
+    255."""
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)}
     others = iter(range(256, 512))
     return [chr(b) if b in printable else chr(next(others)) for b in range(256)]

@@ -1,4 +1,5 @@
-"""The folder of cached token files: one sub-folder a corpus, valid only with its sidecar `corpus.json`."""
+"""The folder of cached token files: one sub-folder a corpus, valid only with its sidecar
+`corpus.json`."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What `corpus.json` holds. It is written last, so that its presence means a finished corpus."""
+    """What `corpus.json` holds. It is written last, so that its presence means a finished
+    corpus."""
 
     vocab_size: int
     content_hash: str
@@ -52,7 +54,8 @@ def cache_folder(cache_dir: str | Path | None, key: str) -> Path:
 
 
 def read_sidecar(folder: Path) -> Sidecar | None:
-    """The sidecar of a whole corpus, or None if there is none, or, with a warning, if anything is not as it was written."""
+    """The sidecar of a whole corpus, or None if there is none, or, with a warning, if anything is
+    not as it was written."""
     path = folder / _SIDECAR
     try:
         fields = parse_json(read_regular(path))
@@ -75,7 +78,10 @@ def read_sidecar(folder: Path) -> Sidecar | None:
 def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
     """Write `sidecar` atomically; every file it names must be in place."""
     fields = asdict(sidecar)
-    write_bytes(folder / _SIDECAR, json.dumps({**fields, "sha256": _digest(fields)}, indent=1, sort_keys=True).encode())
+    write_bytes(
+        folder / _SIDECAR,
+        json.dumps({**fields, "sha256": _digest(fields)}, indent=1, sort_keys=True).encode(),
+    )
 
 
 def _digest(fields: dict[str, Any]) -> str:
@@ -84,7 +90,9 @@ def _digest(fields: dict[str, Any]) -> str:
 
 def warn_of_damage(path: Path) -> None:
     """Say in one line that a cached file is not used as it is."""
-    _log.warning("the cached file %s is damaged, or of another version of CLSO: it is made anew", path)
+    _log.warning(
+        "the cached file %s is damaged, or of another version of CLSO: it is made anew", path
+    )
 
 
 @contextmanager

@@ -46,10 +46,11 @@ class Corpus:
 
     Attributes:
         vocab_size: number of token ids (for `bpe:N` at most N).
-        n_documents: documents by split. A document lies in one of statistics, fitness, valid and test.
+        n_documents: documents by split. A document lies in one of statistics, fitness, valid and
+        test.
         content_hash: SHA-256 (hex) of the tokens of every split and the tokenizer's identity.
-        spec: data, tokenizer, hash, vocabulary, tokens and documents by split, files read and left out (by the reason);
-            JSON-able, for a manifest.
+        spec: data, tokenizer, hash, vocabulary, tokens and documents by split, files read and left
+            out (by the reason); JSON-able, for a manifest.
         tokenizer_path: the trained tokenizer's JSON (`bpe:N`), else None.
     """
 
@@ -62,7 +63,8 @@ class Corpus:
     _tokenizer: TextTokenizer = field(repr=False)
 
     def tokens(self, split: str) -> Tokens:
-        """Ids of a split of `SPLITS`: 1-D, read-only memory map, uint16 if every id fits, else uint32.
+        """Ids of a split of `SPLITS`: 1-D, read-only memory map, uint16 if every id fits, else
+        uint32.
 
         "train" is statistics and fitness together, in the order of the text.
 
@@ -95,7 +97,8 @@ def load_corpus(
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Read a text, split it (see `clso.data.splits`), tokenize it, and cache the tokens by content hash.
+    """Read a text, split it (see `clso.data.splits`), tokenize it, and cache the tokens by content
+    hash.
 
     Args:
         data: `python-stdlib`, `text:PATH`, `wikitext-103` or `wikitext-2`.
@@ -112,8 +115,11 @@ def load_corpus(
     return _load(read_source(data, report), data, tokenizer, wanted, cache_dir, report)
 
 
-def load_text_tokens(corpus: Corpus, data_spec: str, progress: Progress | None = None) -> dict[str, Tokens]:
-    """Tokens of another text under `corpus`'s tokenizer, for every split of `SPLITS`; cached beside `corpus`.
+def load_text_tokens(
+    corpus: Corpus, data_spec: str, progress: Progress | None = None
+) -> dict[str, Tokens]:
+    """Tokens of another text under `corpus`'s tokenizer, for every split of `SPLITS`; cached beside
+    `corpus`.
 
     `progress` receives one line a step, among them what was left out of the text.
 
@@ -139,7 +145,9 @@ def _load(
     cache_dir: str | Path | None,
     report: Progress,
 ) -> Corpus:
-    key = _cache_key(source, tokenizer_name if isinstance(wanted, TokenizerSpec) else wanted.identity)
+    key = _cache_key(
+        source, tokenizer_name if isinstance(wanted, TokenizerSpec) else wanted.identity
+    )
     folder = cache_folder(cache_dir, key)
     sidecar = read_sidecar(folder)
     if sidecar is None:
@@ -174,7 +182,9 @@ def _load(
 
 
 def _cache_key(source: Source, tokenizer_name: str) -> str:
-    digest = hashlib.sha256(f"{SPLITTER_VERSION} {tokenizer_name} {source.layout} {source.whole_files}".encode())
+    digest = hashlib.sha256(
+        f"{SPLITTER_VERSION} {tokenizer_name} {source.layout} {source.whole_files}".encode()
+    )
     for file in source.files:
         digest.update(f"\0{file.role} {len(file.data)} ".encode())
         digest.update(file.data)
@@ -185,7 +195,9 @@ def fixed_tokenizer(spec: TokenizerSpec) -> TextTokenizer:
     return Gpt2Tokenizer() if spec.kind == "gpt2" else BytesTokenizer()
 
 
-def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, report: Progress) -> Sidecar:
+def _build(
+    source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, report: Progress
+) -> Sidecar:
     splits = split_source(source, report)
     tokenizer = _make_tokenizer(splits["train"], wanted, report)
     dtype = token_dtype(tokenizer.vocab_size)
@@ -200,7 +212,11 @@ def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, 
             files[f"{split}.bin"] = write_tokens(folder / f"{split}.bin", batches, dtype)
         chosen = choose_fitness(sizes["train"], fitness_share(sum(sizes["train"])))
         for split, flag in (("statistics", False), ("fitness", True)):
-            sizes[split] = [n for n, is_fitness in zip(sizes["train"], chosen, strict=True) if is_fitness is flag]
+            sizes[split] = [
+                n
+                for n, is_fitness in zip(sizes["train"], chosen, strict=True)
+                if is_fitness is flag
+            ]
         n_tokens = {split: sum(sizes[split]) for split in SPLITS}
         _require_enough(n_tokens, given=source.layout == "splits")
         train = map_tokens(folder / "train.bin", dtype)
@@ -208,7 +224,9 @@ def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, 
             parts = _runs(train, sizes["train"], chosen, flag)
             files[f"{split}.bin"] = write_tokens(folder / f"{split}.bin", parts, dtype)
         if isinstance(wanted, TokenizerSpec) and isinstance(tokenizer, BpeTokenizer):
-            files["tokenizer.json"] = write_bytes(folder / "tokenizer.json", tokenizer.json_text.encode())
+            files["tokenizer.json"] = write_bytes(
+                folder / "tokenizer.json", tokenizer.json_text.encode()
+            )
         sidecar = Sidecar(
             vocab_size=tokenizer.vocab_size,
             content_hash=_content_hash(tokenizer, files),
@@ -220,7 +238,9 @@ def _build(source: Source, folder: Path, wanted: TokenizerSpec | TextTokenizer, 
     return sidecar
 
 
-def _make_tokenizer(train: list[Document], wanted: TokenizerSpec | TextTokenizer, report: Progress) -> TextTokenizer:
+def _make_tokenizer(
+    train: list[Document], wanted: TokenizerSpec | TextTokenizer, report: Progress
+) -> TextTokenizer:
     if not isinstance(wanted, TokenizerSpec):
         return wanted
     if wanted.kind != "bpe":
@@ -230,7 +250,8 @@ def _make_tokenizer(train: list[Document], wanted: TokenizerSpec | TextTokenizer
 
 
 def _texts(documents: list[Document]) -> Iterator[str]:
-    """Texts to be packed: a line end is added only where a document is followed by another and lacks it."""
+    """Texts to be packed: a line end is added only where a document is followed by another and
+    lacks it."""
     for i, document in enumerate(documents):
         text = document.text
         yield text if i == len(documents) - 1 or text.endswith("\n") else text + "\n"
@@ -245,17 +266,21 @@ def _runs(tokens: Tokens, sizes: list[int], chosen: list[bool], flag: bool) -> I
 
 
 def _require_enough(n_tokens: dict[str, int], *, given: bool) -> None:
-    """`given`: valid and test are files of their own, so that more text elsewhere helps them nothing."""
+    """`given`: valid and test are files of their own, so that more text elsewhere helps them
+    nothing."""
     short = [split for split in SPLITS if n_tokens[split] < MIN_SPLIT_TOKENS]
     if not short:
         return
     counts = ", ".join(f"{split} {n_tokens[split]}" for split in SPLITS if split != "train")
     total = n_tokens["train"] + n_tokens["valid"] + n_tokens["test"]
     if given:
-        named = " and ".join(split for split in ("train", "valid", "test") if split in short) or "train"
+        named = (
+            " and ".join(split for split in ("train", "valid", "test") if split in short) or "train"
+        )
         remedy = f"Give a longer {named} text: no text of another split counts"
     else:
-        # As much more as the shortest split lacks, and a tenth for the documents that cuts do not divide.
+        # As much more as the shortest split lacks, and a tenth for the documents that cuts do not
+        # divide.
         shortest = max(1, min(n_tokens.values()))
         grown = min(total * MIN_SPLIT_TOKENS // shortest, 4 * total)
         bound = max(20 * MIN_SPLIT_TOKENS, grown) * 11 // 10
@@ -269,5 +294,9 @@ def _require_enough(n_tokens: dict[str, int], *, given: bool) -> None:
 
 def _content_hash(tokenizer: TextTokenizer, files: dict[str, FileCheck]) -> str:
     tokens = {split: files[f"{split}.bin"].sha256 for split in SPLITS}
-    identity = {"tokenizer": tokenizer.identity, "vocab_size": tokenizer.vocab_size, "tokens": tokens}
+    identity = {
+        "tokenizer": tokenizer.identity,
+        "vocab_size": tokenizer.vocab_size,
+        "tokens": tokens,
+    }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

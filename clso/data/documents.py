@@ -1,8 +1,8 @@
 """Documents: the pieces of text that splits never divide between them.
 
-Each file of a folder is a document. Inside one file, WikiText's level-1 headings (` = Title = `) start
-documents where there are any; otherwise documents are runs of paragraphs of at least `MIN_RUN_BYTES`.
-"""
+Each file of a folder is a document. Inside one file, WikiText's level-1 headings (` = Title = `)
+start documents where there are any; otherwise documents are runs of paragraphs of at least
+`MIN_RUN_BYTES`."""
 
 from __future__ import annotations
 
@@ -79,16 +79,20 @@ def split_file(file: TextFile) -> list[Document]:
     data = file.data
     starts = [match.start() for match in _HEADING.finditer(data)]
     if starts:
-        # White space before the first heading belongs to it; anything else there is a document of its own.
+        # White space before the first heading belongs to it; anything else there is a document of
+        # its own.
         if not data[: starts[0]].strip():
             starts[0] = 0
     else:
-        # GPT-2's pre-tokenizer, which byte-level BPE shares, divides "\n\nFoo" before the last line end and
-        # "\n\n Foo" before the space: cut there, the tokens are those of the text encoded whole. Only lines
-        # of spaces may make a difference, for a document should end with its line.
+        # GPT-2's pre-tokenizer, which byte-level BPE shares, divides "\n\nFoo" before the last line
+        # end and "\n\n Foo" before the space: cut there, the tokens are those of the text encoded
+        # whole. Only lines of spaces may make a difference, for a document should end with its
+        # line.
         ends = [match.end() for match in _BLANK_LINES.finditer(data)]
         before = [data[end - 2 : end] == b"\n\n" and data[end : end + 1] != b" " for end in ends]
-        starts = _run_starts([end - is_before for end, is_before in zip(ends, before, strict=True)], len(data))
+        starts = _run_starts(
+            [end - is_before for end, is_before in zip(ends, before, strict=True)], len(data)
+        )
     if not starts or starts[0] != 0:
         starts.insert(0, 0)
     view = memoryview(data)
@@ -115,10 +119,13 @@ def unique(documents: Iterable[Document], seen: set[bytes]) -> list[Document]:
     return kept
 
 
-def divide(documents: list[Document], position: float, tolerance: float) -> tuple[list[Document], list[Document]]:
+def divide(
+    documents: list[Document], position: float, tolerance: float
+) -> tuple[list[Document], list[Document]]:
     """Cut a sequence of documents in two near byte `position`.
 
-    The cut falls between documents where such a place lies within `tolerance` bytes, else inside the document
+    The cut falls between documents where such a place lies within `tolerance` bytes, else inside
+    the document
     there: at a line's start, else between words, else between characters.
     """
     boundaries = [0]
@@ -139,13 +146,17 @@ def divide(documents: list[Document], position: float, tolerance: float) -> tupl
 def split_into_pieces(document: Document, piece_bytes: int) -> list[Document]:
     """Contiguous pieces of about `piece_bytes`, cut as `divide` cuts."""
     n_pieces = max(1, -(-len(document) // max(1, piece_bytes)))
-    cuts = [_snap(document.data, len(document) * i // n_pieces, piece_bytes // 2) for i in range(1, n_pieces)]
+    cuts = [
+        _snap(document.data, len(document) * i // n_pieces, piece_bytes // 2)
+        for i in range(1, n_pieces)
+    ]
     edges = [0, *cuts, len(document)]
     return [Document(document.data[a:b]) for a, b in pairwise(edges) if b > a]
 
 
 def _snap(data: memoryview, offset: int, tolerance: int) -> int:
-    """The line start nearest to `offset` within `tolerance` bytes, else a word's end, else a character's."""
+    """The line start nearest to `offset` within `tolerance` bytes, else a word's end, else a
+    character's."""
     low = max(0, offset - tolerance)
     window = bytes(data[low : offset + tolerance])
     for pattern in (rb"\n(?=[^\n])", rb"[^\s](?=\s)"):

@@ -1,8 +1,7 @@
 """WikiText from the Hugging Face hub: parquet files -> text (optional extra `hub`).
 
-The word-level configurations (`wikitext-*-v1`, with `<unk>` and ` @-@ `) are read: they are what the
-published word-level figures and this project's reference figures were measured on.
-"""
+The word-level configurations (`wikitext-*-v1`, with `<unk>` and ` @-@ `) are read: they are what
+the published word-level figures and this project's reference figures were measured on."""
 
 from __future__ import annotations
 
@@ -24,7 +23,8 @@ def read_hub(name: str) -> dict[str, bytes]:
 
     Raises:
         MissingDependencyError: huggingface_hub or pyarrow is not installed.
-        DataError: the hub cannot be reached and holds no local copy, or its files are not as expected.
+        DataError: the hub cannot be reached and holds no local copy, or its files are not as
+        expected.
     """
     try:
         import pyarrow.parquet  # noqa: F401  (a missing reader must show before a long download)
@@ -35,8 +35,11 @@ def read_hub(name: str) -> dict[str, bytes]:
         ) from error
     config = HUB_CONFIGS[name]
     try:
-        folder = snapshot_download(_REPOSITORY, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"])
-    except Exception as error:  # the hub's client lets through its own, the HTTP library's and the system's errors
+        folder = snapshot_download(
+            _REPOSITORY, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"]
+        )
+    # the hub's client lets through its own, the HTTP library's and the system's errors
+    except Exception as error:
         raise DataError(
             f"{name} cannot be had from the Hugging Face hub",
             got=type(error).__name__,
@@ -50,7 +53,8 @@ def read_hub(name: str) -> dict[str, bytes]:
 
 
 def read_parquet_text(paths: Iterable[Path]) -> bytes:
-    """The `text` column of parquet files in the order given, as UTF-8; every non-empty row is a line.
+    """The `text` column of parquet files in the order given, as UTF-8; every non-empty row is a
+    line.
 
     Raises:
         DataError: no files, a damaged file, or no `text` column.
@@ -65,7 +69,9 @@ def read_parquet_text(paths: Iterable[Path]) -> bytes:
                 if not row.endswith("\n"):
                     out.write(b"\n")
     if n_files == 0:
-        raise DataError("a split has no parquet file", remedy="Use --data text:PATH with a copy of the text")
+        raise DataError(
+            "a split has no parquet file", remedy="Use --data text:PATH with a copy of the text"
+        )
     return out.getvalue()
 
 
@@ -80,4 +86,6 @@ def _rows(path: Path) -> Iterator[str | None]:
             for batch in file.iter_batches(columns=["text"]):
                 yield from batch.column(0).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError("the parquet file cannot be read", got=str(path), remedy=str(error).split("\n")[0]) from error
+        raise DataError(
+            "the parquet file cannot be read", got=str(path), remedy=str(error).split("\n")[0]
+        ) from error

@@ -1,9 +1,10 @@
-"""Text that one split shares with another, found whatever the documents and files that it is cut into.
+"""Text that one split shares with another, found whatever the documents and files that it is cut
+into.
 
-Equal documents are not enough: a file that is a document of its own here is cut into runs of paragraphs there, a copy
-inside a longer file begins elsewhere in its runs, and another system's ends of lines make other bytes. So passages are
-compared: paragraphs with their white space evened out, or the lines of long ones (of a text without blank lines, say).
-"""
+Equal documents are not enough: a file that is a document of its own here is cut into runs of
+paragraphs there, a copy inside a longer file begins elsewhere in its runs, and another system's
+ends of lines make other bytes. So passages are compared: paragraphs with their white space evened
+out, or the lines of long ones (of a text without blank lines, say)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _BLANK_LINES = re.compile(_LINE_END + rb"(?:[ \t]*" + _LINE_END + rb")+")
 
 @dataclass(frozen=True)
 class _Passage:
-    """A document's bytes from `start` to `end`; the digest is None if they are too few to tell anything."""
+    """A document's bytes from `start` to `end`; the digest is None if they are too few to tell
+    anything."""
 
     start: int
     end: int
@@ -41,8 +43,8 @@ def passage_digests(document: Document) -> Iterator[bytes]:
 def without_shared_text(documents: Iterable[Document], held: set[bytes]) -> list[Document]:
     """The documents without what other splits hold, whose passages' digests are in `held`.
 
-    A stretch of such passages goes if it is as long as a document is at least (`MIN_RUN_BYTES`), or all of its document;
-    a quotation stays. A document that loses a stretch becomes those around it.
+    A stretch of such passages goes if it is as long as a document is at least (`MIN_RUN_BYTES`), or
+    all of its document; a quotation stays. A document that loses a stretch becomes those around it.
     """
     kept: list[Document] = []
     for document in documents:
@@ -61,7 +63,9 @@ def without_shared_text(documents: Iterable[Document], held: set[bytes]) -> list
 def _stretches(document: Document, held: set[bytes]) -> list[tuple[int, int]]:
     """Where a document repeats other splits, from byte to byte."""
     found: list[tuple[int, int]] = []
-    start = end = 0  # of the stretch so far; passages too short to tell belong to it if more of it follows
+    start = end = (
+        0  # of the stretch so far; passages too short to tell belong to it if more of it follows
+    )
     others = 0  # passages that are the document's own
     for passage in _passages(document):
         if passage.digest in held:
@@ -88,7 +92,9 @@ def _passages(document: Document) -> Iterator[_Passage]:
                 yield _passage(data, line_start, line_end)
 
 
-def _spans(separator: re.Pattern[bytes], data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _spans(
+    separator: re.Pattern[bytes], data: bytes, start: int, end: int
+) -> Iterator[tuple[int, int]]:
     """Parts that cover data[start:end], each with the separator after it."""
     for match in separator.finditer(data, start, end):
         yield start, match.end()

@@ -1,4 +1,5 @@
-"""Reading files that may be anything: pipes, devices, damaged or hostile archives, more than memory holds, no text.
+"""Reading files that may be anything: pipes, devices, damaged or hostile archives, more than memory
+holds, no text.
 
 Only regular files are opened, no more is held than a stated limit, and every refusal is one line.
 """
@@ -37,7 +38,8 @@ _MARKS = (
 def read_file(path: Path, limit: int | None = None) -> bytes:
     """The bytes of a regular file; those of a `.gz` unpacked.
 
-    A `.gz` that could exceed the limit is unpacked once only to be counted, so that memory stays below the limit.
+    A `.gz` that could exceed the limit is unpacked once only to be counted, so that memory stays
+    below the limit.
 
     Raises:
         DataError: not a regular file, unreadable, damaged gzip data, or more than `limit` bytes.
@@ -57,9 +59,13 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
             with gzip.open(stream) as unpacked:
                 return _read(unpacked, path, limit)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError("a .gz file must hold whole gzip data", got=str(path), remedy=f"It is not ({error})") from error
+        raise DataError(
+            "a .gz file must hold whole gzip data", got=str(path), remedy=f"It is not ({error})"
+        ) from error
     except OSError as error:
-        raise DataError("the file cannot be read", got=str(path), remedy=error.strerror or str(error)) from error
+        raise DataError(
+            "the file cannot be read", got=str(path), remedy=error.strerror or str(error)
+        ) from error
 
 
 def too_large(path: Path, limit: int) -> DataError:
@@ -72,7 +78,8 @@ def too_large(path: Path, limit: int) -> DataError:
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file, without waiting for a pipe's writer; what is open is looked at, not what the name meant.
+    """Open a regular file, without waiting for a pipe's writer; what is open is looked at, not what
+    the name meant.
 
     Raises:
         DataError: a pipe, a device or a folder.
@@ -86,7 +93,8 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def _read(stream: IO[bytes] | gzip.GzipFile, path: Path, limit: int | None) -> bytes:
-    # Never trusts a stated size: special files state 0 and go on, and others grow while they are read.
+    # Never trusts a stated size: special files state 0 and go on, and others grow while they are
+    # read.
     chunks = []
     n_bytes = 0
     while chunk := stream.read(_CHUNK):
@@ -141,7 +149,8 @@ def decode(raw: bytes) -> Decoded:
 
 
 def _is_utf8(raw: bytes) -> bool:
-    """Whether `raw` decodes, looked at piece by piece so that the decoded text is never held whole."""
+    """Whether `raw` decodes, looked at piece by piece so that the decoded text is never held
+    whole."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     step = 1 << 24
     try:

@@ -26,8 +26,9 @@ _PROGRAMS = frozenset(_PROGRAM_SUFFIXES.split())
 def role_of(name: str) -> str | None:
     """The split that a relative POSIX path names: "train", "valid" or "test", else None.
 
-    A folder that is called exactly so decides (`train/a.txt`), then the file's own name, in which the role is the first
-    or the last word (`train-00000-of-00001.txt`, `wiki.train.tokens`, `corpus-train.txt`), then a folder's words.
+    A folder that is called exactly so decides (`train/a.txt`), then the file's own name, in which
+    the role is the first or the last word (`train-00000-of-00001.txt`, `wiki.train.tokens`,
+    `corpus-train.txt`), then a folder's words.
 
     >>> role_of("Train/a.txt"), role_of("sub/dev_1.csv"), role_of("test_model.py"), role_of("retrain.txt")
     ('train', 'valid', None, None)
@@ -41,7 +42,12 @@ def role_of(name: str) -> str | None:
 def _stem(file: str) -> str:
     """The name without what tells a type or a language: `wiki.train.raw` -> `wiki.train`."""
     parts = file.split(".")
-    while len(parts) > 1 and parts[-1].isalnum() and len(parts[-1]) <= _MAX_SUFFIX and parts[-1] not in _ROLES:
+    while (
+        len(parts) > 1
+        and parts[-1].isalnum()
+        and len(parts[-1]) <= _MAX_SUFFIX
+        and parts[-1] not in _ROLES
+    ):
         parts.pop()
     return ".".join(parts)
 

@@ -1,4 +1,5 @@
-"""A corpus for other processes: its tokens lie in shared memory, not in files, and it has no test text."""
+"""A corpus for other processes: its tokens lie in shared memory, not in files, and it has no test
+text."""
 
 from __future__ import annotations
 
@@ -32,7 +33,15 @@ class CorpusParts:
         else:
             tokenizer = BpeTokenizer(self.tokenizer_json)
         return SharedCorpus(
-            self.vocab_size, self.n_documents, self.content_hash, self.spec, None, Path(), tokenizer, self.splits, get
+            self.vocab_size,
+            self.n_documents,
+            self.content_hash,
+            self.spec,
+            None,
+            Path(),
+            tokenizer,
+            self.splits,
+            get,
         )
 
 
@@ -44,7 +53,8 @@ class SharedCorpus(Corpus):
     get: Callable[[Any], Tokens]
 
     def tokens(self, split: str) -> Tokens:
-        """As `Corpus.tokens`. Raises `DataError` for "test", too: nothing that a worker does may depend on it."""
+        """As `Corpus.tokens`. Raises `DataError` for "test", too: nothing that a worker does may
+        depend on it."""
         if split == "test":
             raise DataError("the test text stays with the driver", got=split)
         if split not in self.handles:
@@ -60,5 +70,7 @@ def share(corpus: Corpus, put: Callable[[Tokens], Any]) -> CorpusParts:
         corpus.n_documents,
         corpus.content_hash,
         corpus.spec,
-        None if corpus.tokenizer_path is None else corpus.tokenizer_path.read_text(encoding="utf-8"),
+        None
+        if corpus.tokenizer_path is None
+        else corpus.tokenizer_path.read_text(encoding="utf-8"),
     )

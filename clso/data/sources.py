@@ -27,16 +27,27 @@ Progress = Callable[[str], None]
 
 STDLIB_MAX_BYTES = 12_000_000
 
-# Tests and the IDE are left out: they are far from the rest in style, and distributions ship them or not.
+# Tests and the IDE are left out: they are far from the rest in style, and distributions ship them
+# or not.
 _STDLIB_SKIP = frozenset(
-    ["site-packages", "dist-packages", "test", "tests", "idle_test", "idlelib", "lib2to3", "__pycache__"]
+    [
+        "site-packages",
+        "dist-packages",
+        "test",
+        "tests",
+        "idle_test",
+        "idlelib",
+        "lib2to3",
+        "__pycache__",
+    ]
 )
 LeftOut = dict[str, list[str]]  # reason -> names
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """One file: its name within the source, its text as valid UTF-8 bytes, and its split if that is given."""
+    """One file: its name within the source, its text as valid UTF-8 bytes, and its split if that is
+    given."""
 
     name: str
     data: bytes
@@ -66,23 +77,32 @@ def read_source(spec: str, progress: Progress) -> Source:
     """Read every file that `spec` names.
 
     Raises:
-        DataError: unknown SPEC, missing or unreadable path, empty or binary text, broken .gz, no hub.
+        DataError: unknown SPEC, missing or unreadable path, empty or binary text, broken .gz, no
+        hub.
         MissingDependencyError: a hub data set without the optional extra.
     """
     if spec == "python-stdlib":
         source = _python_stdlib(Path(sysconfig.get_path("stdlib")))
     elif spec.startswith("text:"):
         if spec == "text:":
-            raise DataError("text:PATH needs a path", got=spec, remedy="Name a file or folder after 'text:'")
+            raise DataError(
+                "text:PATH needs a path", got=spec, remedy="Name a file or folder after 'text:'"
+            )
         source = _text(Path(spec.removeprefix("text:")))
     elif spec in HUB_CONFIGS:
         progress(f"{spec}: reading from the Hugging Face hub")
         files = tuple(TextFile(role, data, role) for role, data in read_hub(spec).items())
         source = Source("splits", files, spec)
     else:
-        raise DataError("data is python-stdlib, text:PATH, wikitext-103 or wikitext-2", got=spec, remedy=_nearest(spec))
+        raise DataError(
+            "data is python-stdlib, text:PATH, wikitext-103 or wikitext-2",
+            got=spec,
+            remedy=_nearest(spec),
+        )
     if not any(file.data.strip() for file in source.files):
-        raise DataError("the text is empty", got=spec, remedy="Name a file or folder that holds text")
+        raise DataError(
+            "the text is empty", got=spec, remedy="Name a file or folder that holds text"
+        )
     n_bytes = sum(len(file.data) for file in source.files)
     if source.left_out:
         progress(_listed(source.left_out))
@@ -101,14 +121,16 @@ def _nearest(spec: str) -> str:
 
 
 def _python_stdlib(root: Path) -> Source:
-    """The .py files of the standard library at `root` by sorted path, until `STDLIB_MAX_BYTES` are taken."""
+    """The .py files of the standard library at `root` by sorted path, until `STDLIB_MAX_BYTES` are
+    taken."""
     files: list[TextFile] = []
     room = STDLIB_MAX_BYTES
     for name in _walk(root, _STDLIB_SKIP)[0]:
         if not name.endswith(".py"):
             continue
         raw = read_file(root / name)
-        # A declared other encoding is as good as undecodable here: such files are a handful of code tables.
+        # A declared other encoding is as good as undecodable here: such files are a handful of code
+        # tables.
         if not raw or len(raw) > room or decode(raw).data != raw.removeprefix(codecs.BOM_UTF8):
             continue
         room -= len(raw)
@@ -119,7 +141,8 @@ def _python_stdlib(root: Path) -> Source:
             got=str(root),
             remedy="This Python ships without them: use --data text:PATH",
         )
-    # Its tables of codecs share passages (2 % of the text). They stay: the published figures are of this text.
+    # Its tables of codecs share passages (2 % of the text). They stay: the published figures are of
+    # this text.
     description = f"python-stdlib ({root}, without tests, idlelib and lib2to3)"
     return Source("folder", tuple(files), description, whole_files=True)
 
@@ -130,7 +153,9 @@ def _text(path: Path) -> Source:
         kind = path.stat().st_mode
     except (OSError, ValueError, RuntimeError) as error:  # a NUL character; a user who is not known
         raise DataError(
-            "no such file or folder", got=str(path), remedy=f"Check the path after 'text:' ({_cause(error)})"
+            "no such file or folder",
+            got=str(path),
+            remedy=f"Check the path after 'text:' ({_cause(error)})",
         ) from error
     if stat.S_ISDIR(kind):
         return _folder(path)
@@ -138,7 +163,9 @@ def _text(path: Path) -> Source:
         raise DataError("text:PATH is a regular file or a folder, no pipe or device", got=str(path))
     text = decode(read_file(path, MAX_TEXT_BYTES))
     if text.refused:
-        raise DataError(f"the file is no text: {text.refused}", got=str(path), remedy="Convert it to UTF-8 text")
+        raise DataError(
+            f"the file is no text: {text.refused}", got=str(path), remedy="Convert it to UTF-8 text"
+        )
     notes = _replaced_note(path.name, text.n_replaced)
     return Source("file", (TextFile(path.name, text.data),), f"text:{path}", notes=notes)
 
@@ -188,7 +215,8 @@ def _folder(root: Path) -> Source:
 def _text_files(
     root: Path, names: Iterable[str], roles: dict[str, str], left_out: LeftOut, notes: list[str]
 ) -> Iterator[TextFile]:
-    """The files among `names` that hold text. What else there is, is added to `left_out`, what was changed to `notes`."""
+    """The files among `names` that hold text. What else there is, is added to `left_out`, what was
+    changed to `notes`."""
     room = MAX_TEXT_BYTES
     for name in names:
         text = decode(read_file(root / name, room))
@@ -201,7 +229,9 @@ def _text_files(
 
 
 def _replaced_note(name: str, n_replaced: int) -> tuple[str, ...]:
-    return (f"{_shown([name])}: {n_replaced} undecodable places became U+FFFD",) if n_replaced else ()
+    return (
+        (f"{_shown([name])}: {n_replaced} undecodable places became U+FFFD",) if n_replaced else ()
+    )
 
 
 def _listed(left_out: Mapping[str, Sequence[str]]) -> str:
@@ -210,7 +240,8 @@ def _listed(left_out: Mapping[str, Sequence[str]]) -> str:
 
 
 def _shown(names: Sequence[str]) -> str:
-    """The first names, so that a terminal cannot be told anything by them, and how many more there are."""
+    """The first names, so that a terminal cannot be told anything by them, and how many more there
+    are."""
     first = ", ".join("".join(c if c.isprintable() else "?" for c in name) for name in names[:3])
     return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
 
@@ -220,7 +251,8 @@ def _frozen(left_out: LeftOut) -> dict[str, tuple[str, ...]]:
 
 
 def _walk(root: Path, skip: frozenset[str]) -> tuple[list[str], LeftOut]:
-    """Relative POSIX paths of regular files under `root` in sorted order, hidden ones left out; and what is no file.
+    """Relative POSIX paths of regular files under `root` in sorted order, hidden ones left out; and
+    what is no file.
 
     Links to folders are not followed: they may lead back.
     """
@@ -233,11 +265,15 @@ def _walk(root: Path, skip: frozenset[str]) -> tuple[list[str], LeftOut]:
     def unreadable(error: OSError) -> None:
         path = Path(error.filename or root)
         if path == root:
-            raise DataError("the folder cannot be read", got=str(root), remedy=_cause(error)) from error
+            raise DataError(
+                "the folder cannot be read", got=str(root), remedy=_cause(error)
+            ) from error
         leave(path, f"cannot be read ({_cause(error)})")
 
     for folder, folders, files in os.walk(root, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if name not in skip and not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if name not in skip and not name.startswith(".")
+        )
         for name in folders:
             if Path(folder, name).is_symlink():
                 leave(Path(folder, name), "a link to a folder")

@@ -1,16 +1,16 @@
 """Splits disjoint by document: train / valid / test, and the fitness text cut from train.
 
-* Duplicates go first: of documents that are equal but for their ends of lines one stays, in test before valid before
-  train. Then passages that test holds leave valid and train, and those of valid leave train (`clso.data.overlap`),
-  whatever documents they are in.
+* Duplicates go first: of documents that are equal but for their ends of lines one stays, in test
+  before valid before train. Then passages that test holds leave valid and train, and those of valid
+  leave train (`clso.data.overlap`), whatever documents they are in.
 * Given train/valid/test files keep their roles.
-* A folder: documents in the order of their SHA-256 fill test, then valid (5 % of the bytes each); the rest is
-  train.
-* One file, or a folder with too few or too large documents for that: 90/5/5 contiguously, at document
-  boundaries where one is near, else at line boundaries.
-* Fitness: about 10 % of train's tokens, at most 500,000, as up to eight groups of neighbouring documents, one
-  from the middle of each eighth of train. Where train's documents are too large for that, they are first cut
-  at line boundaries.
+* A folder: documents in the order of their SHA-256 fill test, then valid (5 % of the bytes each);
+  the rest is train.
+* One file, or a folder with too few or too large documents for that: 90/5/5 contiguously, at
+  document boundaries where one is near, else at line boundaries.
+* Fitness: about 10 % of train's tokens, at most 500,000, as up to eight groups of neighbouring
+  documents, one from the middle of each eighth of train. Where train's documents are too large for
+  that, they are first cut at line boundaries.
 
 Every split keeps the order of the source.
 """
@@ -60,7 +60,8 @@ def split_source(source: Source, progress: Progress = lambda _: None) -> Splits:
 
 
 def fitness_share(n_train_tokens: int) -> float:
-    """The share of train's tokens that fitness aims at: 10 %, less where that is over 500,000 tokens."""
+    """The share of train's tokens that fitness aims at: 10 %, less where that is over 500,000
+    tokens."""
     return min(FITNESS_SHARE, MAX_FITNESS_TOKENS / max(1, n_train_tokens))
 
 
@@ -69,10 +70,12 @@ def choose_fitness(sizes: Sequence[int], share: float) -> list[bool]:
 
     Args:
         sizes: tokens of each document, in order.
-        share: largest share of their sum to take; met to within a document where documents are small.
+        share: largest share of their sum to take; met to within a document where documents are
+        small.
 
     Returns:
-        One flag a document. The flagged ones form up to `MAX_SLICES` groups of neighbours, spread evenly.
+        One flag a document. The flagged ones form up to `MAX_SLICES` groups of neighbours, spread
+        evenly.
     """
     starts = [0, *accumulate(sizes)]
     total = starts[-1]
@@ -96,7 +99,11 @@ def choose_fitness(sizes: Sequence[int], share: float) -> list[bool]:
 
 def _documents_of_role(source: Source, role: str) -> list[Document]:
     files = [file for file in source.files if file.role == role]
-    return split_file(files[0]) if len(files) == 1 else [Document(memoryview(file.data)) for file in files]
+    return (
+        split_file(files[0])
+        if len(files) == 1
+        else [Document(memoryview(file.data)) for file in files]
+    )
 
 
 def _without_duplicates(splits: Splits) -> Splits:
@@ -149,12 +156,16 @@ def _contiguous(documents: list[Document]) -> Splits:
 def _fine_enough(train: list[Document]) -> list[Document]:
     """Train with documents small enough to cut fitness from; unchanged if they are so already.
 
-    Bytes stand in for tokens here: the documents must not depend on the tokenizer that is trained on them.
-    """
+    Bytes stand in for tokens here: the documents must not depend on the tokenizer that is trained
+    on them."""
     sizes = [len(document) for document in train]
     target = fitness_share(sum(sizes)) * sum(sizes)
     got = sum(
-        size for size, chosen in zip(sizes, choose_fitness(sizes, fitness_share(sum(sizes))), strict=True) if chosen
+        size
+        for size, chosen in zip(
+            sizes, choose_fitness(sizes, fitness_share(sum(sizes))), strict=True
+        )
+        if chosen
     )
     if 0.5 * target <= got <= 1.5 * target:
         return train
@@ -162,5 +173,7 @@ def _fine_enough(train: list[Document]) -> list[Document]:
     return [
         piece
         for document in train
-        for piece in (split_into_pieces(document, piece_bytes) if len(document) > piece_bytes else [document])
+        for piece in (
+            split_into_pieces(document, piece_bytes) if len(document) > piece_bytes else [document]
+        )
     ]

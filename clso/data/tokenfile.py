@@ -15,7 +15,9 @@ __all__ = ["map_tokens", "write_tokens"]
 
 
 def write_tokens(
-    path: Path, batches: Iterable[npt.NDArray[np.unsignedinteger]], dtype: np.dtype[np.unsignedinteger]
+    path: Path,
+    batches: Iterable[npt.NDArray[np.unsignedinteger]],
+    dtype: np.dtype[np.unsignedinteger],
 ) -> FileCheck:
     """Write 1-D batches of ids one after the other as raw `dtype`; memory is that of one batch."""
     digest = hashlib.sha256()

@@ -1,8 +1,7 @@
 """Tokenizers: `bpe:N` (byte-level BPE trained on the corpus), `gpt2` (tiktoken) and `bytes`.
 
-Byte-level BPE is that of Radford et al. (2019), "Language Models are Unsupervised Multitask Learners",
-section 2.2. All three encode any text and none inserts special tokens.
-"""
+Byte-level BPE is that of Radford et al. (2019), "Language Models are Unsupervised Multitask
+Learners", section 2.2. All three encode any text and none inserts special tokens."""
 
 from __future__ import annotations
 
@@ -43,7 +42,8 @@ MAX_BPE_VOCAB = 1_000_000
 _CHUNK_CHARS = 1 << 12  # short chunks keep both cores busy and halve the time of long ones
 _BATCH_CHARS = 1 << 20
 
-# Places where GPT-2's pre-tokenizer always divides: before " word", and after a lone line end before a word.
+# Places where GPT-2's pre-tokenizer always divides: before " word", and after a lone line end
+# before a word.
 _SAFE_CUT = re.compile(r"(?<=\S)(?= \S)|(?<=\S\n)(?=\S)")
 
 
@@ -91,7 +91,8 @@ def parse_tokenizer(spec: str) -> TokenizerSpec:
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
-    """uint16 where it holds every id, else uint32; little-endian, so that token files are portable."""
+    """uint16 where it holds every id, else uint32; little-endian, so that token files are
+    portable."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
@@ -119,7 +120,8 @@ class Gpt2Tokenizer:
     """OpenAI's GPT-2 BPE; the text `<|endoftext|>` is text, never the special token.
 
     Raises:
-        DataError: at first use, if tiktoken's vocabulary file is neither cached nor to be downloaded.
+        DataError: at first use, if tiktoken's vocabulary file is neither cached nor to be
+        downloaded.
     """
 
     identity = "gpt2"
@@ -131,7 +133,8 @@ class Gpt2Tokenizer:
 
         try:
             return tiktoken.get_encoding("gpt2")
-        except Exception as error:  # tiktoken lets its HTTP library's and the system's errors through
+        # tiktoken lets its HTTP library's and the system's errors through
+        except Exception as error:
             raise DataError(
                 "the gpt2 tokenizer's vocabulary cannot be had",
                 got=type(error).__name__,
@@ -141,20 +144,25 @@ class Gpt2Tokenizer:
     @property
     def json_text(self) -> str:
         # All but <|endoftext|>, the last.
-        return byte_level_json([self._encoding.decode_single_token_bytes(i) for i in range(self._encoding.eot_token)])
+        return byte_level_json(
+            [self._encoding.decode_single_token_bytes(i) for i in range(self._encoding.eot_token)]
+        )
 
     def encode(self, text: str) -> list[int]:
         return self._encoding.encode_ordinary(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
-        return [np.asarray(ids, np.uint16) for ids in self._encoding.encode_ordinary_batch(list(texts))]
+        return [
+            np.asarray(ids, np.uint16) for ids in self._encoding.encode_ordinary_batch(list(texts))
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._encoding.decode(ids)
 
 
 class BpeTokenizer:
-    """A byte-level BPE held as the JSON text of the `tokenizers` library, which is loaded at first use."""
+    """A byte-level BPE held as the JSON text of the `tokenizers` library, which is loaded at first
+    use."""
 
     def __init__(self, json_text: str) -> None:
         self.json_text = json_text
@@ -184,8 +192,8 @@ class BpeTokenizer:
 def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     """Train byte-level BPE with at most `vocab_size` tokens; pairs seen once are never merged.
 
-    Deterministic: the same texts give the same JSON whatever the number of threads or PYTHONHASHSEED.
-    """
+    Deterministic: the same texts give the same JSON whatever the number of threads or
+    PYTHONHASHSEED."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -202,7 +210,9 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     return BpeTokenizer(str(tokenizer.to_str()))
 
 
-def encode_documents(tokenizer: TextTokenizer, texts: Iterable[str], n_tokens: list[int]) -> Iterator[Ids]:
+def encode_documents(
+    tokenizer: TextTokenizer, texts: Iterable[str], n_tokens: list[int]
+) -> Iterator[Ids]:
     """Tokens of `texts` in order, in batches of about a megabyte so that memory stays bounded.
 
     `n_tokens` receives the number of tokens of each text.
@@ -223,7 +233,9 @@ def encode_documents(tokenizer: TextTokenizer, texts: Iterable[str], n_tokens: l
         yield _encode_batch(tokenizer, batch, owners, n_tokens)
 
 
-def _encode_batch(tokenizer: TextTokenizer, batch: list[str], owners: list[int], n_tokens: list[int]) -> Ids:
+def _encode_batch(
+    tokenizer: TextTokenizer, batch: list[str], owners: list[int], n_tokens: list[int]
+) -> Ids:
     encoded = tokenizer.encode_batch(batch)
     for owner, ids in zip(owners, encoded, strict=True):
         n_tokens[owner] += len(ids)
@@ -231,8 +243,9 @@ def _encode_batch(tokenizer: TextTokenizer, batch: list[str], owners: list[int],
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """Cut a long text where the cut changes no token; text without any such place is cut hard, rather than
-    handed whole to tokenizers whose time and stack grow with the length of an unbroken run."""
+    """Cut a long text where the cut changes no token; text without any such place is cut hard,
+    rather than handed whole to tokenizers whose time and stack grow with the length of an unbroken
+    run."""
     start = 0
     while len(text) - start > 2 * _CHUNK_CHARS:
         cut = _SAFE_CUT.search(text, start + _CHUNK_CHARS, start + 2 * _CHUNK_CHARS)

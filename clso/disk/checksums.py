@@ -1,8 +1,8 @@
-"""`SHA256SUMS`: what ties the files of a finished folder to the run that wrote them. `sha256sum -c SHA256SUMS` reads it, too.
+"""`SHA256SUMS`: what ties the files of a finished folder to the run that wrote them. `sha256sum -c
+SHA256SUMS` reads it, too.
 
-It is written before `result.json`, whose hash it holds, so that a finished folder has it. Folders of versions before it
-have none, and are read as they are.
-"""
+It is written before `result.json`, whose hash it holds, so that a finished folder has it. Folders
+of versions before it have none, and are read as they are."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from clso.errors import RunFolderError
 __all__ = ["SUMS", "is_sealed", "require_written", "seal"]
 
 SUMS = "SHA256SUMS"
-_CHANGING = ("checkpoint.json", "report", SUMS)  # the first has a hash of its own, the second is drawn anew
+# the first has a hash of its own, the second is drawn anew
+_CHANGING = (
+    "checkpoint.json",
+    "report",
+    SUMS,
+)
 _ESCAPED = {"n": "\n", "r": "\r"}
 _log = logging.getLogger(__name__)
 
 
 def seal(folder: Path, result: bytes) -> None:
-    """Write the hashes of all files in `folder`, and of the `result` that will be its result.json."""
+    """Write the hashes of all files in `folder`, and of the `result` that will be its
+    result.json."""
     sums = {"result.json": hashlib.sha256(result).hexdigest()}
     for name in _names(folder):
         check = check_file(folder / name)
@@ -35,10 +41,11 @@ def seal(folder: Path, result: bytes) -> None:
 
 
 def require_written(folder: Path, *names: str) -> None:
-    """Nothing if these files are what the run wrote. A name that ends in `/` is a whole sub-folder, with no other file.
+    """Nothing if these files are what the run wrote. A name that ends in `/` is a whole sub-folder,
+    with no other file.
 
-    Raises `RunFolderError` naming the file that is not. A folder without checksums passes, with one line that says so.
-    """
+    Raises `RunFolderError` naming the file that is not. A folder without checksums passes, with one
+    line that says so."""
     sums = _read(folder)
     if sums is None:
         _say_unsealed(folder)
@@ -90,19 +97,26 @@ def _read(folder: Path) -> dict[str, str] | None:
 
 
 def _line(name: str, digest: str) -> bytes:
-    """As coreutils writes it; a name with a line end or a backslash is escaped, and its line begins with a backslash."""
+    """As coreutils writes it; a name with a line end or a backslash is escaped, and its line begins
+    with a backslash."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n".encode(errors="surrogateescape")
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n".encode(
+        errors="surrogateescape"
+    )
 
 
 def _names(folder: Path) -> list[str]:
-    """Files in `folder` and below, relative; no hidden ones (locks, half-written files), and none that may change."""
+    """Files in `folder` and below, relative; no hidden ones (locks, half-written files), and none
+    that may change."""
     relative = (p.relative_to(folder) for p in folder.rglob("*") if not p.is_dir())
-    return [p.as_posix() for p in relative if p.parts[0] not in _CHANGING and not p.name.startswith(".")]
+    return [
+        p.as_posix() for p in relative if p.parts[0] not in _CHANGING and not p.name.startswith(".")
+    ]
 
 
 @cache
 def _say_unsealed(folder: Path) -> None:
     _log.warning(
-        "%s carries no checksums (an earlier version of CLSO wrote it): its files are read as they are", folder
+        "%s carries no checksums (an earlier version of CLSO wrote it): its files are read as they are",
+        folder,
     )

@@ -1,7 +1,8 @@
-"""Files on disk: written whole or not at all, kept through a power cut, and checked against their hash when they are read.
+"""Files on disk: written whole or not at all, kept through a power cut, and checked against their
+hash when they are read.
 
-Only regular files are opened: a FIFO that lies where a file is expected would otherwise be waited for without end.
-"""
+Only regular files are opened: a FIFO that lies where a file is expected would otherwise be waited
+for without end."""
 
 from __future__ import annotations
 
@@ -16,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["FileCheck", "atomic_file", "check_file", "open_regular", "read_regular", "sync_file", "write_bytes"]
+__all__ = [
+    "FileCheck",
+    "atomic_file",
+    "check_file",
+    "open_regular",
+    "read_regular",
+    "sync_file",
+    "write_bytes",
+]
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class FileCheck:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open for reading. Raises `OSError` if it cannot be read, or is no regular file (a FIFO, a device, a folder)."""
+    """Open for reading. Raises `OSError` if it cannot be read, or is no regular file (a FIFO, a
+    device, a folder)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -57,7 +67,8 @@ def check_file(path: Path) -> FileCheck | None:
 
 
 def sync_file(path: Path) -> None:
-    """Return when a file's bytes, or a folder's entries, are on the disk, so that a power cut leaves them there."""
+    """Return when a file's bytes, or a folder's entries, are on the disk, so that a power cut
+    leaves them there."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -70,12 +81,13 @@ def sync_file(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """The path of a new, empty file that becomes `path` when the block ends, and nothing if it raises.
+    """The path of a new, empty file that becomes `path` when the block ends, and nothing if it
+    raises.
 
-    The temporary name is unique, so several processes may write the same file at once: the last one wins. It has the
-    mode that the user's umask gives to new files, whatever the block replaced it with. `durable`: the bytes are on the
-    disk before the name is, so that a power cut leaves the old file or the new one.
-    """
+    The temporary name is unique, so several processes may write the same file at once: the last one
+    wins. It has the mode that the user's umask gives to new files, whatever the block replaced it
+    with. `durable`: the bytes are on the disk before the name is, so that a power cut leaves the
+    old file or the new one."""
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as stream:

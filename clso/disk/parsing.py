@@ -1,4 +1,5 @@
-"""JSON and TOML that a user, or anybody, may have written: what cannot be read is a `ValueError`, whatever it is."""
+"""JSON and TOML that a user, or anybody, may have written: what cannot be read is a `ValueError`,
+whatever it is."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _TOO_DEEP = f"it is nested more than {_MAX_DEPTH} levels deep"
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value. Raises `ValueError` for what is no JSON, no UTF-8, nested too deeply or has a number without end."""
+    """The value. Raises `ValueError` for what is no JSON, no UTF-8, nested too deeply or has a
+    number without end."""
     try:
         return _shallow(json.loads(text))
     except RecursionError:
@@ -26,7 +28,8 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The table. Raises `ValueError` for what is no TOML, nested too deeply or has a number without end."""
+    """The table. Raises `ValueError` for what is no TOML, nested too deeply or has a number without
+    end."""
     try:
         values: dict[str, Any] = _shallow(tomllib.loads(text))
     except RecursionError:
@@ -40,7 +43,13 @@ def _shallow(value: Any) -> Any:
         level = [
             inner
             for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            for inner in (
+                outer.values()
+                if isinstance(outer, dict)
+                else outer
+                if isinstance(outer, list)
+                else ()
+            )
             if isinstance(inner, (dict, list))
         ]
         if not level:

@@ -1,12 +1,13 @@
-"""Measured energy: windows over a device's own counters, where "not measured" is `None` with a reason.
+"""Measured energy: windows over a device's own counters, where "not measured" is `None` with a
+reason.
 
     meter = open_meter("auto", device="cuda")
     with meter.window("search") as window:
         ...
     window.energy_j, window.energy_net_j, window.reason
 
-Sources: the NVML total-energy counter, NVML sampled power, RAPL, none (with a reason), and recorded readings.
-"""
+Sources: the NVML total-energy counter, NVML sampled power, RAPL, none (with a reason), and recorded
+readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What an energy source is: it is told when a window begins and says how many joules passed when it ends."""
+"""What an energy source is: it is told when a window begins and says how many joules passed when it
+ends."""
 
 from __future__ import annotations
 
@@ -17,11 +18,11 @@ class ReadingFault(Exception):
 
 
 class Backend(Protocol):
-    """An energy source. `begin` and `end` may raise anything: the meter turns it into `None` with a reason.
+    """An energy source. `begin` and `end` may raise anything: the meter turns it into `None` with a
+    reason.
 
-    `reason` says why nothing is ever measured (`None` for a working source); `resolution_s` is how far apart
-    the source's own updates are; `n_units` is how many cards or packages are summed.
-    """
+    `reason` says why nothing is ever measured (`None` for a working source); `resolution_s` is how
+    far apart the source's own updates are; `n_units` is how many cards or packages are summed."""
 
     @property
     def source(self) -> str: ...
@@ -46,14 +47,16 @@ class Backend(Protocol):
 
 
 def checked_reading(value: float, unit: str, at_most: float = math.inf) -> float:
-    """Return a reading in `unit` ("J" or "W") as it is; raise `ReadingFault` unless it is from 0 to `at_most` and finite."""
+    """Return a reading in `unit` ("J" or "W") as it is; raise `ReadingFault` unless it is from 0 to
+    `at_most` and finite."""
     if not (math.isfinite(value) and 0 <= value <= at_most):
         raise ReadingFault(f"the energy source read {value} {unit}, which cannot be")
     return value
 
 
 def describe(error: BaseException) -> str:
-    """Return the reason that an exception stands for; never raises, even where the error's own `str` does."""
+    """Return the reason that an exception stands for; never raises, even where the error's own
+    `str` does."""
     try:
         text = str(error)
     except Exception:

@@ -27,10 +27,13 @@ class Cards:
 
     def energy_j(self) -> list[float]:
         """Return each card's energy since its driver was loaded, in joules."""
-        return [self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3 for handle in self._handles]
+        return [
+            self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3 for handle in self._handles
+        ]
 
     def power_w(self) -> list[float]:
-        """Return each card's power, in watts (an average over up to 1 s, by the card's generation)."""
+        """Return each card's power, in watts (an average over up to 1 s, by the card's
+        generation)."""
         return [self._nvml.nvmlDeviceGetPowerUsage(handle) / 1e3 for handle in self._handles]
 
     def close(self) -> None:
@@ -38,8 +41,11 @@ class Cards:
         self._nvml.nvmlShutdown()
 
 
-def open_cards(indices: Sequence[int], nvml: Any = None, environ: Mapping[str, str] | None = None) -> Cards:
-    """Open the cards behind CUDA device `indices`, as CUDA_VISIBLE_DEVICES numbers them; each counts once.
+def open_cards(
+    indices: Sequence[int], nvml: Any = None, environ: Mapping[str, str] | None = None
+) -> Cards:
+    """Open the cards behind CUDA device `indices`, as CUDA_VISIBLE_DEVICES numbers them; each
+    counts once.
 
     Args:
         indices: torch's device indices.
@@ -47,20 +53,23 @@ def open_cards(indices: Sequence[int], nvml: Any = None, environ: Mapping[str, s
         environ: the environment; the process's own by default.
 
     Raises:
-        EnergyError: no driver, no such device, a MIG slice (energy is counted for whole cards only), or an
-            order of the cards that cannot be told.
+        EnergyError: no driver, no such device, a MIG slice (energy is counted for whole cards
+            only), or an order of the cards that cannot be told.
     """
     if nvml is None:
         try:
             import pynvml
         except ImportError as error:
-            raise EnergyError("NVML needs the package nvidia-ml-py", remedy="pip install nvidia-ml-py") from error
+            raise EnergyError(
+                "NVML needs the package nvidia-ml-py", remedy="pip install nvidia-ml-py"
+            ) from error
         nvml = pynvml
     try:
         nvml.nvmlInit()
     except Exception as error:
         raise EnergyError(
-            f"NVML cannot be started ({describe(error)})", remedy="It needs an NVIDIA GPU and its driver"
+            f"NVML cannot be started ({describe(error)})",
+            remedy="It needs an NVIDIA GPU and its driver",
         ) from error
     try:
         return Cards(nvml, _handles(indices, nvml, os.environ if environ is None else environ))
@@ -73,15 +82,16 @@ def open_cards(indices: Sequence[int], nvml: Any = None, environ: Mapping[str, s
 
 
 def visible_ordinals(visible: str | None, uuids: Sequence[str]) -> list[int]:
-    """Return, for each CUDA device in order, its place in `uuids`, by CUDA's rules for CUDA_VISIBLE_DEVICES.
+    """Return, for each CUDA device in order, its place in `uuids`, by CUDA's rules for
+    CUDA_VISIBLE_DEVICES.
 
-    Entries are ordinals (of which CUDA reads the leading digits) or (starts of) UUIDs; the first that fits no card, or
-    several, ends the list, and a card given twice empties it. Source: CUDA C++ Programming Guide, "CUDA Environment
-    Variables".
+    Entries are ordinals (of which CUDA reads the leading digits) or (starts of) UUIDs; the first
+    that fits no card, or several, ends the list, and a card given twice empties it. Source: CUDA
+    C++ Programming Guide, "CUDA Environment Variables".
 
     Raises:
-        EnergyError: an entry is a MIG slice, or ordinals and UUIDs stand in one list: CUDA's documents do not say
-            what it makes of that, and its ordinals are not NVML's.
+        EnergyError: an entry is a MIG slice, or ordinals and UUIDs stand in one list: CUDA's
+            documents do not say what it makes of that, and its ordinals are not NVML's.
     """
     if visible is None:
         return list(range(len(uuids)))
@@ -119,7 +129,8 @@ def _handles(indices: Sequence[int], nvml: Any, environ: Mapping[str, str]) -> l
     every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     ordinals = visible_ordinals(visible, [nvml.nvmlDeviceGetUUID(handle) for handle in every])
-    # CUDA puts the fastest card first unless told otherwise, NVML goes by bus: only equal cards are safe.
+    # CUDA puts the fastest card first unless told otherwise, NVML goes by bus: only equal cards are
+    # safe.
     by_uuid = visible is not None and _is_uuid(visible.strip())
     by_bus = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     if not (by_uuid or by_bus) and len({nvml.nvmlDeviceGetName(handle) for handle in every}) > 1:

@@ -23,7 +23,8 @@ POLL_S = 0.05
 
 
 class Check(TypedDict):
-    """`ok` is `None` where the check does not apply; `value` was found, in the unit `detail` names."""
+    """`ok` is `None` where the check does not apply; `value` was found, in the unit `detail`
+    names."""
 
     ok: bool | None
     value: float | None
@@ -51,8 +52,8 @@ def self_test(
         meter: an open meter without an open window.
         seconds: how long to measure, after 1.5 s of settling.
         work: called over and over meanwhile, for a test under load; sleeps if not given.
-        reference: a second, sampled source to compare a counter with; NVML's power by default where the meter
-            reads NVML's counter.
+        reference: a second, sampled source to compare a counter with; NVML's power by default where
+            the meter reads NVML's counter.
 
     Returns:
         checks "counter_monotonic", "plausible_watts" (1 to 2000 W for each card or package) and
@@ -106,7 +107,9 @@ def self_test(
         "counter_monotonic": _monotonic(backend, readings, reading_fault),
         "plausible_watts": _plausible(window, backend.n_units),
         "counter_agrees_with_power": (
-            {"ok": None, "value": None, "detail": second_reason} if reference is None else _agreement(window, second)
+            {"ok": None, "value": None, "detail": second_reason}
+            if reference is None
+            else _agreement(window, second)
         ),
     }
     verdicts = [check["ok"] for check in checks.values() if check["ok"] is not None]
@@ -127,7 +130,9 @@ def _monotonic(backend: Backend, readings: list[list[float]], fault: str | None)
         return {"ok": None, "value": None, "detail": "fewer than two readings"}
     # A counter that wraps may step back once on its way; any other step back is a reset.
     allowed = 0 if backend.limits.ranges_j is None else 1
-    steps = [[after - before for before, after in pairwise(unit)] for unit in zip(*readings, strict=True)]
+    steps = [
+        [after - before for before, after in pairwise(unit)] for unit in zip(*readings, strict=True)
+    ]
     ok = all(sum(step < 0 for step in unit) <= allowed and any(unit) for unit in steps)
     value = min(min(unit) for unit in steps)
     return {

@@ -22,7 +22,8 @@ class CounterLimits:
     Attributes:
         resolution_s: time between the counter's own updates.
         max_w: no unit draws more than this; a faster counter is a reset or a glitch.
-        ranges_j: for each unit, the value at which its counter starts again from 0; `None` if it never does.
+        ranges_j: for each unit, the value at which its counter starts again from 0; `None` if it
+        never does.
         poll_s: read the counters this often inside a window too, so that no wrap or reset is
             missed; `None` for never.
     """
@@ -33,12 +34,17 @@ class CounterLimits:
     poll_s: float | None = None
 
 
-def step_j(before_j: float, after_j: float, elapsed_s: float, limits: CounterLimits, unit: int = 0) -> float:
-    """Return the joules between two readings of one counter; raise `ReadingFault` where they are in doubt."""
+def step_j(
+    before_j: float, after_j: float, elapsed_s: float, limits: CounterLimits, unit: int = 0
+) -> float:
+    """Return the joules between two readings of one counter; raise `ReadingFault` where they are in
+    doubt."""
     gained_j = after_j - before_j
     if limits.ranges_j is None:
         if gained_j < 0:
-            raise ReadingFault(f"the energy counter went backwards ({before_j:.3f} J to {after_j:.3f} J): it was reset")
+            raise ReadingFault(
+                f"the energy counter went backwards ({before_j:.3f} J to {after_j:.3f} J): it was reset"
+            )
     else:
         range_j = limits.ranges_j[unit]
         checked_reading(after_j, "J", range_j)
@@ -48,7 +54,8 @@ def step_j(before_j: float, after_j: float, elapsed_s: float, limits: CounterLim
             )
         if gained_j < 0:
             gained_j += range_j
-    # Either reading may be one update old, so a step may hold the energy of two updates more than its time.
+    # Either reading may be one update old, so a step may hold the energy of two updates more than
+    # its time.
     if gained_j > limits.max_w * (elapsed_s + 2 * limits.resolution_s):
         raise ReadingFault(
             f"the energy counter jumped by {gained_j:.1f} J in {elapsed_s:.3f} s "
@@ -62,15 +69,21 @@ class CounterBackend:
 
     Args:
         source: the name that windows carry.
-        read_j: returns every unit's counter, in joules and in the same order each time. It is read once here,
-            so that a source which cannot be read is found before any work starts.
+        read_j: returns every unit's counter, in joules and in the same order each time. It is read
+            once here, so that a source which cannot be read is found before any work starts.
         limits: see `CounterLimits`.
         clock: monotonic seconds.
     """
 
     reason: str | None = None
 
-    def __init__(self, source: str, read_j: Callable[[], Sequence[float]], limits: CounterLimits, clock: Clock) -> None:
+    def __init__(
+        self,
+        source: str,
+        read_j: Callable[[], Sequence[float]],
+        limits: CounterLimits,
+        clock: Clock,
+    ) -> None:
         self.source, self.limits, self._read_j, self._clock = source, limits, read_j, clock
         self.resolution_s = limits.resolution_s
         self.n_units = len(self.read_j())
@@ -81,7 +94,8 @@ class CounterBackend:
         self._gained_j: list[float] = []
 
     def read_j(self) -> list[float]:
-        """Return every unit's counter. Raises `ReadingFault` for a value that no counter has, and the source's own errors."""
+        """Return every unit's counter. Raises `ReadingFault` for a value that no counter has, and
+        the source's own errors."""
         return [checked_reading(value, "J") for value in self._read_j()]
 
     def begin(self) -> None:
@@ -93,7 +107,8 @@ class CounterBackend:
             self._poller.start()
 
     def so_far(self) -> float:
-        """Return the joules of all units since `begin`, and go on counting. Raises `ReadingFault` as `end` does."""
+        """Return the joules of all units since `begin`, and go on counting. Raises `ReadingFault`
+        as `end` does."""
         self._step()
         return sum(self._gained_j)
 
@@ -121,5 +136,7 @@ class CounterBackend:
             if len(after_j) != self.n_units:
                 raise ReadingFault(f"{len(after_j)} of {self.n_units} energy counters are left")
             for unit, (before, after) in enumerate(zip(self._last_j, after_j, strict=True)):
-                self._gained_j[unit] += step_j(before, after, now_s - self._last_s, self.limits, unit)
+                self._gained_j[unit] += step_j(
+                    before, after, now_s - self._last_s, self.limits, unit
+                )
             self._last_j, self._last_s = after_j, now_s

@@ -12,18 +12,21 @@ __all__ = ["CpuTime", "read_cpu_time"]
 
 @dataclass(frozen=True)
 class CpuTime:
-    """User and system seconds: `own_s` of this process and its ended children, `tree_s` with the living."""
+    """User and system seconds: `own_s` of this process and its ended children, `tree_s` with the
+    living."""
 
     own_s: float
     tree_s: float
 
     def since(self, start: CpuTime) -> float:
-        """Return the CPU seconds since `start`, never fewer than own: a descendant may leave the tree."""
+        """Return the CPU seconds since `start`, never fewer than own: a descendant may leave the
+        tree."""
         return max(self.own_s - start.own_s, self.tree_s - start.tree_s)
 
 
 def read_cpu_time() -> CpuTime:
-    """Read the CPU seconds so far. Where there are children it costs milliseconds: the process table is walked."""
+    """Read the CPU seconds so far. Where there are children it costs milliseconds: the process
+    table is walked."""
     living_s = _living_descendants_s() if _has_children() else 0.0
     own_s = time.process_time() + sum(os.times()[2:4])
     return CpuTime(own_s, own_s + living_s)

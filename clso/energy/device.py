@@ -14,7 +14,8 @@ NAME = re.compile(r"(?P<kind>[a-z]+)(?::(?P<index>\d+))?")
 
 
 def cuda_indices(devices: Sequence[str]) -> list[int]:
-    """Return the CUDA indices among torch-style names; a bare "cuda" is torch's current device, else 0.
+    """Return the CUDA indices among torch-style names; a bare "cuda" is torch's current device,
+    else 0.
 
     Raises:
         EnergyError: a name is not "kind" or "kind:index".
@@ -32,9 +33,8 @@ def cuda_indices(devices: Sequence[str]) -> list[int]:
 def synchronise(indices: Sequence[int]) -> None:
     """Wait until the work queued on CUDA devices `indices` is done.
 
-    Does nothing before torch has started CUDA: there is no work then, and starting it would cost the energy
-    of a context.
-    """
+    Does nothing before torch has started CUDA: there is no work then, and starting it would cost
+    the energy of a context."""
     torch = sys.modules.get("torch")
     if indices and torch is not None and torch.cuda.is_initialized():
         for index in indices:

@@ -20,7 +20,8 @@ __all__ = ["EnergyMeter"]
 class EnergyMeter:
     """Measures named windows, one at a time; `open_meter` makes one.
 
-    Whatever the source does inside a window, the work goes on: a failed reading is `None` with a reason.
+    Whatever the source does inside a window, the work goes on: a failed reading is `None` with a
+    reason.
 
     Attributes:
         source: name of the source.
@@ -69,11 +70,14 @@ class EnergyMeter:
             try:
                 yield window
             finally:
-                # The device is waited for before the clock is read: queued work belongs to the window.
+                # The device is waited for before the clock is read: queued work belongs to the
+                # window.
                 fault = fault or self._attempt(self.synchronise)
                 window.time_s = self.clock() - start_s
                 energy_j: list[float] = []
-                end_fault = self._attempt(lambda: energy_j.append(checked_reading(self.backend.end(), "J")))
+                end_fault = self._attempt(
+                    lambda: energy_j.append(checked_reading(self.backend.end(), "J"))
+                )
                 window.fault = fault or end_fault
                 window.read_j = None if window.fault else energy_j[0]
                 window.idle_w = self.idle_w
@@ -86,8 +90,8 @@ class EnergyMeter:
     def measure_idle(self, seconds: float) -> float | None:
         """Do nothing for `seconds`; return the mean power in watts, or `None` (see `idle_reason`).
 
-        Becomes `idle_w` for the windows that follow and for earlier ones that have none yet. Let the device
-        settle first, and give it at least ten times the source's resolution.
+        Becomes `idle_w` for the windows that follow and for earlier ones that have none yet. Let
+        the device settle first, and give it at least ten times the source's resolution.
 
         Raises:
             EnergyError: `seconds` is not positive, a window is open, or the meter is closed.
@@ -130,7 +134,10 @@ class EnergyMeter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -1,4 +1,5 @@
-"""NVML's total-energy counter (Volta and later): millijoules since the driver was loaded, for whole cards."""
+"""NVML's total-energy counter (Volta and later): millijoules since the driver was loaded, for whole
+cards."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from clso.energy.backend import Clock, ReadingFault
+import math
+
+from clso.energy.backend import Clock, ReadingFault, checked_reading
 from clso.energy.cards import MAX_CARD_W, Cards
 from clso.energy.sampler import PeriodicSampler
 
@@ -11,7 +13,8 @@ __all__ = ["MAX_GAP_S", "NvmlSampled", "PowerIntegral"]
 PERIOD_S = 0.04
 
 
-# NVML's power is an average over up to 1 s on recent cards, so samples further apart leave time nobody saw.
+# NVML's power is an average over up to 1 s on recent cards, so samples further apart leave time
+# nobody saw.
 MAX_GAP_S = 1.0
 
 
@@ -28,14 +31,17 @@ class PowerIntegral:
         """Add one sample.
 
         Raises:
-            ReadingFault: more than `max_gap_s` passed since the last one, or it is negative, above `max_w` or no number.
+            ReadingFault: more than `max_gap_s` passed since the last one, or it is negative, above
+            `max_w` or no number.
         """
         checked_reading(power_w, "W", self._max_w)
         if self._last is not None:
             last_s, last_w = self._last
             gap_s = time_s - last_s
             if gap_s > self._max_gap_s:
-                raise ReadingFault(f"no power sample for {gap_s:.2f} s (at most {self._max_gap_s:.2f} s is allowed)")
+                raise ReadingFault(
+                    f"no power sample for {gap_s:.2f} s (at most {self._max_gap_s:.2f} s is allowed)"
+                )
             self.energy_j += 0.5 * (last_w + power_w) * gap_s
         self._last = (time_s, power_w)
 
@@ -45,7 +51,8 @@ class NvmlSampled:
 
     source = "nvml-sampled"
     reason: str | None = None
-    # From Ampere on the power reading is an average over the last second, so a shorter window sees its past.
+    # From Ampere on the power reading is an average over the last second, so a shorter window sees
+    # its past.
     resolution_s = 1.0
 
     def __init__(self, cards: Cards, clock: Clock, period_s: float = PERIOD_S) -> None:

@@ -32,17 +32,18 @@ def open_meter(
     """Open an energy source.
 
     Args:
-        source: one of `SOURCES`. "auto" takes the NVML counter, else NVML's sampled power, for CUDA devices,
-            and RAPL for the CPU; where that cannot be read it measures nothing and says why.
-        device: the torch-style device that works ("cpu", "cuda", "cuda:1"), or several, whose cards are
-            summed.
+        source: one of `SOURCES`. "auto" takes the NVML counter, else NVML's sampled power, for CUDA
+            devices, and RAPL for the CPU; where that cannot be read it measures nothing and says
+            why.
+        device: the torch-style device that works ("cpu", "cuda", "cuda:1"), or several, whose cards
+            are summed.
         clock: monotonic seconds.
         nvml: the `pynvml` module, or one that answers like it.
         rapl_root: the powercap tree.
 
     Raises:
-        EnergyError: the source is unknown, or was asked for by name and cannot be read; or a device name is
-            malformed.
+        EnergyError: the source is unknown, or was asked for by name and cannot be read; or a device
+            name is malformed.
     """
     if source not in SOURCES:
         raise EnergyError(f"An energy source is one of {', '.join(SOURCES)}", got=source)
@@ -51,7 +52,9 @@ def open_meter(
 
     openers: dict[str, Callable[[], Backend]] = {
         "nvml": lambda: _on_cards("NVML's energy counter", NvmlCounter, indices, nvml, clock),
-        "nvml-sampled": lambda: _on_cards("NVML's power reading", NvmlSampled, indices, nvml, clock),
+        "nvml-sampled": lambda: _on_cards(
+            "NVML's power reading", NvmlSampled, indices, nvml, clock
+        ),
         "rapl": lambda: open_rapl(clock, rapl_root),
         "null": lambda: NullBackend("energy measurement was switched off"),
     }
@@ -69,7 +72,9 @@ def open_meter(
         if not isinstance(backend, str):
             return EnergyMeter(backend, indices, clock=clock)
         reasons.append(backend)
-    reason = "; ".join(dict.fromkeys(reasons)) or f"no energy source is known for {', '.join(devices)}"
+    reason = (
+        "; ".join(dict.fromkeys(reasons)) or f"no energy source is known for {', '.join(devices)}"
+    )
     return EnergyMeter(NullBackend(reason), indices, clock=clock)
 
 
@@ -81,10 +86,17 @@ def _backend_or_reason(opener: Callable[[], Backend]) -> Backend | str:
 
 
 def _on_cards(
-    what: str, make: Callable[[Cards, Clock], Backend], indices: Sequence[int], nvml: Any, clock: Clock
+    what: str,
+    make: Callable[[Cards, Clock], Backend],
+    indices: Sequence[int],
+    nvml: Any,
+    clock: Clock,
 ) -> Backend:
     if not indices:
-        raise EnergyError("NVML measures CUDA devices and none was named", remedy='Give device="cuda", or use RAPL')
+        raise EnergyError(
+            "NVML measures CUDA devices and none was named",
+            remedy='Give device="cuda", or use RAPL',
+        )
     cards = open_cards(indices, nvml)
     try:
         return make(cards, clock)

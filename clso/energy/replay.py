@@ -1,4 +1,5 @@
-"""Recorded readings played back, so that resets, gaps and lost drivers can be tested without the hardware."""
+"""Recorded readings played back, so that resets, gaps and lost drivers can be tested without the
+hardware."""
 
 from __future__ import annotations
 
@@ -38,13 +39,18 @@ def _latest(recording: Recording, now_s: float) -> float:
     return past[-1]
 
 
-def replay_counter(recordings: Sequence[Recording], clock: ReplayClock, limits: CounterLimits) -> CounterBackend:
+def replay_counter(
+    recordings: Sequence[Recording], clock: ReplayClock, limits: CounterLimits
+) -> CounterBackend:
     """Return a counter source over one recording of joules for each unit."""
-    return CounterBackend("replay", lambda: [_latest(r, clock.now_s) for r in recordings], limits, clock)
+    return CounterBackend(
+        "replay", lambda: [_latest(r, clock.now_s) for r in recordings], limits, clock
+    )
 
 
 class ReplayPower:
-    """A sampled source over a recording of watts: the samples inside the window and the ones at its ends."""
+    """A sampled source over a recording of watts: the samples inside the window and the ones at its
+    ends."""
 
     source = "replay"
     reason: str | None = None

@@ -14,7 +14,8 @@ STOP_TIMEOUT_S = 5.0
 
 
 class PeriodicSampler:
-    """Calls `sample` every `period_s` seconds on a daemon thread until `stop`, or until `sample` raises."""
+    """Calls `sample` every `period_s` seconds on a daemon thread until `stop`, or until `sample`
+    raises."""
 
     def __init__(self, sample: Callable[[], None], period_s: float) -> None:
         self._sample, self._period_s = sample, period_s
@@ -30,7 +31,8 @@ class PeriodicSampler:
         """Stop sampling.
 
         Raises:
-            ReadingFault: a sample failed (the first failure's reason), or the thread does not answer.
+            ReadingFault: a sample failed (the first failure's reason), or the thread does not
+            answer.
         """
         self._stopping.set()
         self._thread.join(STOP_TIMEOUT_S)

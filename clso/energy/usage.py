@@ -30,7 +30,8 @@ NOTHING = Usage()
 
 @dataclass(frozen=True)
 class Report:
-    """What one worker spent since its birth. `unit` names what its source measures: a card, or a machine."""
+    """What one worker spent since its birth. `unit` names what its source measures: a card, or a
+    machine."""
 
     unit: str
     usage: Usage
@@ -39,9 +40,9 @@ class Report:
 class Accounts:
     """Sums the latest reports of all workers, dead ones included.
 
-    A unit is counted once: for workers that share a machine's counter, by its first one. Units in `known` are the driver's
-    own meter's, and not counted here. Joules that a worker took into its grave make the sum None.
-    """
+    A unit is counted once: for workers that share a machine's counter, by its first one. Units in
+    `known` are the driver's own meter's, and not counted here. Joules that a worker took into its
+    grave make the sum None."""
 
     def __init__(self, known: Collection[str] = ()) -> None:
         self._known = known
@@ -57,7 +58,8 @@ class Accounts:
         self._latest[worker] = usage
 
     def died(self, worker: int) -> None:
-        """Note a worker's death. What it spent last on a unit that it alone counted is not known; the next one counts on."""
+        """Note a worker's death. What it spent last on a unit that it alone counted is not known;
+        the next one counts on."""
         units = [unit for unit, counter in self._counted_by.items() if counter == worker]
         if worker not in self._latest or (units and self._latest[worker].energy_j is not None):
             self._lost = "a worker died with the account of its energy"
@@ -70,5 +72,9 @@ class Accounts:
         reasons = dict.fromkeys(u.reason for u in self._latest.values() if u.reason)
         energy_j = sum_optional(u.energy_j for u in self._latest.values())
         if self._lost or energy_j is None:
-            return Usage(None, cpu_time_s, "; ".join([*reasons, *([self._lost] if self._lost else [])]) or None)
+            return Usage(
+                None,
+                cpu_time_s,
+                "; ".join([*reasons, *([self._lost] if self._lost else [])]) or None,
+            )
         return Usage(energy_j, cpu_time_s)

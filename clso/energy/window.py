@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-__all__ = ["MIN_UPDATES", "PhaseTotals", "Window", "add_totals", "sum_optional", "sum_windows", "unmeasured"]
+__all__ = [
+    "MIN_UPDATES",
+    "PhaseTotals",
+    "Window",
+    "add_totals",
+    "sum_optional",
+    "sum_windows",
+    "unmeasured",
+]
 
 # Each end of a window may be one counter update off; over this many updates that is under 20 %.
 MIN_UPDATES = 10
@@ -23,8 +31,9 @@ class Window:
         resolution_s: time between the source's updates.
         time_s: wall-clock seconds.
         cpu_time_s: user and system seconds of this process and its descendants.
-        read_j: what the source's readings differ by, in joules, or `None` if they failed. It is only for adding up: a
-            window between two updates reads 0.0 J or a whole update's joules, whatever was spent in it.
+        read_j: what the source's readings differ by, in joules, or `None` if they failed. It is
+            only for adding up: a window between two updates reads 0.0 J or a whole update's joules,
+            whatever was spent in it.
         idle_w: the idle power to subtract, or `None` before it was measured.
         fault: why `read_j` is `None`.
     """
@@ -45,7 +54,8 @@ class Window:
 
     @property
     def energy_net_j(self) -> float | None:
-        """Joules above idle, `energy_j - idle_w * time_s` (may be negative); `None` unless both are known."""
+        """Joules above idle, `energy_j - idle_w * time_s` (may be negative); `None` unless both are
+        known."""
         return self.read_net_j if self.reason is None else None
 
     @property
@@ -62,16 +72,17 @@ class Window:
 
     @property
     def short(self) -> bool:
-        """Whether the joules, if there are any, may be more than a tenth off at either end: no saving is claimed from it."""
+        """Whether the joules, if there are any, may be more than a tenth off at either end: no
+        saving is claimed from it."""
         return self.time_s < MIN_UPDATES * self.resolution_s
 
 
 class PhaseTotals(TypedDict):
-    """Sums over windows. `reason` says why `energy_j` is `None`; a net of `None` alone: idle was not measured.
+    """Sums over windows. `reason` says why `energy_j` is `None`; a net of `None` alone: idle was
+    not measured.
 
-    `read_j`, `read_net_j` and `resolution_s` (the sum of the windows') are only for adding up further: windows that are
-    too short one by one can be long enough together.
-    """
+    `read_j`, `read_net_j` and `resolution_s` (the sum of the windows') are only for adding up
+    further: windows that are too short one by one can be long enough together."""
 
     energy_j: float | None
     energy_net_j: float | None
@@ -84,12 +95,16 @@ class PhaseTotals(TypedDict):
 
 
 def sum_windows(windows: Sequence[Window]) -> PhaseTotals:
-    """Sum windows; one that could not be read makes the sum `None`, and so does having none at all."""
+    """Sum windows; one that could not be read makes the sum `None`, and so does having none at
+    all."""
     return add_totals([_of(w) for w in windows], nothing="no window was measured")
 
 
-def add_totals(parts: Sequence[PhaseTotals], *, nothing: str = "nothing was measured") -> PhaseTotals:
-    """Sum sums. A part that could not be read makes the sum `None`; `nothing` is the reason if there is no part."""
+def add_totals(
+    parts: Sequence[PhaseTotals], *, nothing: str = "nothing was measured"
+) -> PhaseTotals:
+    """Sum sums. A part that could not be read makes the sum `None`; `nothing` is the reason if
+    there is no part."""
     faults = dict.fromkeys(p["reason"] for p in parts if p["read_j"] is None and p["reason"])
     read_j = sum_optional(p["read_j"] for p in parts) if parts else None
     time_s = math.fsum(p["time_s"] for p in parts)
@@ -113,7 +128,13 @@ def add_totals(parts: Sequence[PhaseTotals], *, nothing: str = "nothing was meas
 def unmeasured(totals: PhaseTotals | None, reason: str) -> PhaseTotals:
     """`totals` (None: of nothing) without its joules, for `reason`."""
     spent = totals or add_totals([])
-    lost: PhaseTotals = {**spent, "energy_j": None, "energy_net_j": None, "read_j": None, "read_net_j": None}
+    lost: PhaseTotals = {
+        **spent,
+        "energy_j": None,
+        "energy_net_j": None,
+        "read_j": None,
+        "read_net_j": None,
+    }
     return {**lost, "reason": reason}
 
 

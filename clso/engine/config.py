@@ -22,13 +22,16 @@ class EngineConfig:
     mutation: float | None = None
     """None: one over the number of genes that have a choice."""
     local_search: float = 0.8
-    """Share of the children that are made from the best genome alone, by changing one gene or, more rarely, more."""
+    """Share of the children that are made from the best genome alone, by changing one gene or, more
+    rarely, more."""
     restart_after: float = 3.0
-    """Evaluations without one at least as good as the population's best, over the number of one-gene neighbours of a
-    genome, until the search begins again elsewhere; 0: never. The best genome and the cache are kept."""
+    """Evaluations without one at least as good as the population's best, over the number of
+    one-gene neighbours of a genome, until the search begins again elsewhere; 0: never. The best
+    genome and the cache are kept."""
     revisit: bool = False
-    """What becomes of a child that was measured before. False: it is varied until it is new. True: it competes again with
-    the value it had, unmeasured, as the theory of evolutionary algorithms has it; `n_cached` counts such children."""
+    """What becomes of a child that was measured before. False: it is varied until it is new. True:
+    it competes again with the value it had, unmeasured, as the theory of evolutionary algorithms
+    has it; `n_cached` counts such children."""
 
     def __post_init__(self) -> None:
         for name in ("pop_size", "tournament"):
@@ -47,5 +50,11 @@ class EngineConfig:
         Its evaluations in theory are `n_evaluated + n_cached`.
         """
         return cls(
-            pop_size=1, tournament=1, elitism=1.0, crossover=0.0, local_search=0.0, restart_after=0.0, revisit=True
+            pop_size=1,
+            tournament=1,
+            elitism=1.0,
+            crossover=0.0,
+            local_search=0.0,
+            restart_after=0.0,
+            revisit=True,
         )

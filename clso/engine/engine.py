@@ -5,14 +5,14 @@
         genomes = engine.ask(32)                      # distinct, never measured before
         engine.tell([evaluate(g) for g in genomes])   # true evaluations only
 
-Most children are the best genome with a change or a few (heavy-tailed local search); the others come from tournaments,
-uniform crossover and mutation. When nothing as good has come for long, the search begins again elsewhere.
+Most children are the best genome with a change or a few (heavy-tailed local search); the others
+come from tournaments, uniform crossover and mutation. When nothing as good has come for long, the
+search begins again elsewhere.
 
-Survival is "elite plus recent": the best tenth is kept, the rest of the population are the newest evaluations. When
-every child is evaluated that is the classic generational algorithm with elitism; when a surrogate lets only a few
-through, or evaluations arrive one by one, it becomes the ageing of regularized evolution (Real et al. 2019,
-arXiv:1802.01548), with no second code path.
-"""
+Survival is "elite plus recent": the best tenth is kept, the rest of the population are the newest
+evaluations. When every child is evaluated that is the classic generational algorithm with elitism;
+when a surrogate lets only a few through, or evaluations arrive one by one, it becomes the ageing of
+regularized evolution (Real et al. 2019, arXiv:1802.01548), with no second code path."""
 
 from __future__ import annotations
 
@@ -35,13 +35,17 @@ from clso.space.results import Evaluation
 __all__ = ["Engine"]
 
 _TRIES = 32  # attempts at turning a seen child into an unseen one before a random genome is drawn
-_GIVE_UP = 100  # random genomes in a row, each varied _TRIES times, without a new one: the space counts as exhausted
+# random genomes in a row, each varied _TRIES times, without a new one: the space counts as
+# exhausted
+_GIVE_UP = 100
 
 
 class Engine:
-    """The search state: population, best so far, the set of measured genomes, and one random stream.
+    """The search state: population, best so far, the set of measured genomes, and one random
+    stream.
 
-    `seeds` are genomes to try first (a hand-set default, say). `limits` are constraints besides the space's own, of the same
+    `seeds` are genomes to try first (a hand-set default, say). `limits` are constraints besides the
+    space's own, of the same
     form: feasible if all are <= 0. Only `tell` changes what is known of fitness.
     """
 
@@ -65,19 +69,24 @@ class Engine:
         self.n_cached = 0
         """How often the search proposed a genome that had been measured already."""
         self.best: Evaluation | None = None
-        self.population: list[Individual] = []  # elites first (best first), then from oldest to newest
+        # elites first (best first), then from oldest to newest
+        self.population: list[Individual] = []
         self.shortfall: Shortfall | None = None
         """Why the last `ask` gave fewer genomes than were wanted; None if it did not."""
         self._n_choices = list(self._checked.sizes)
         self._space_size = math.prod(self._n_choices)
         self._rng = random.Random(as_seed(seed))
         self._cache: dict[Genome, Evaluation] = {}
-        self._n_elite = min(max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size)
+        self._n_elite = min(
+            max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size
+        )
         self._patience = self.config.restart_after * sum(c - 1 for c in self._n_choices) or math.inf
         self._stale = 0  # evaluations since one was at least as good as the population's best
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
-        self.toolbox = make_toolbox(self._n_choices, tournament=self.config.tournament, mutation=rate, rng=self._rng)
+        self.toolbox = make_toolbox(
+            self._n_choices, tournament=self.config.tournament, mutation=rate, rng=self._rng
+        )
         self._feasible_search = FeasibleSearch(
             self._n_choices,
             sample=self._sample,
@@ -101,12 +110,17 @@ class Engine:
         return self._cache.get(genome)
 
     def ask(self, n: int | None = None, *, pending: Collection[Genome] = ()) -> list[Genome]:
-        """Up to `n` (default: the population size) distinct, feasible, never measured genomes; the seeds come first.
+        """Up to `n` (default: the population size) distinct, feasible, never measured genomes; the
+        seeds come first.
 
-        Those in `pending` are out being measured, and are not proposed either. Fewer come back only if the space has no more
-        of them, or none that many draws could find: then `shortfall` says which.
-        """
-        wanted = self.config.pop_size if n is None else as_index(n, "how many genomes to ask for", least=1)
+        Those in `pending` are out being measured, and are not proposed either. Fewer come back only
+        if the space has no more of them, or none that many draws could find: then `shortfall` says
+        which."""
+        wanted = (
+            self.config.pop_size
+            if n is None
+            else as_index(n, "how many genomes to ask for", least=1)
+        )
         n = min(wanted, self._space_size - len(self._cache) - len(pending))
         self.shortfall = None
         batch: dict[Genome, None] = {}
@@ -128,11 +142,14 @@ class Engine:
         if len(batch) < n:
             self._search_for_feasible(n, batch, pending)
         elif n < wanted:
-            self.shortfall = Shortfall(f"all {self._space_size:,} genomes are measured", is_proven=True)
+            self.shortfall = Shortfall(
+                f"all {self._space_size:,} genomes are measured", is_proven=True
+            )
         return list(batch)
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
-        """Take in measured candidates. A genome measured before is refused: nothing is counted twice.
+        """Take in measured candidates. A genome measured before is refused: nothing is counted
+        twice.
 
         Raises:
             ValueError: a genome was measured before.
@@ -153,7 +170,8 @@ class Engine:
         self.generation += 1
 
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
-        """JSON-able state. Without the cache it is small; then give the measured ones back to `load_state_dict`."""
+        """JSON-able state. Without the cache it is small; then give the measured ones back to
+        `load_state_dict`."""
         state: dict[str, Any] = {
             "generation": self.generation,
             "n_cached": self.n_cached,
@@ -166,12 +184,18 @@ class Engine:
             state["cache"] = [e.to_json() for e in self._cache.values()]
         return state
 
-    def load_state_dict(self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None) -> None:
+    def load_state_dict(
+        self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None
+    ) -> None:
         """Continue from `state_dict()`. `evaluations` stand in for a cache that was left out.
 
-        Raises `GenomeError` for genomes of another space; KeyError, TypeError or ValueError for a damaged state.
-        """
-        known = [Evaluation.from_json(r) for r in state["cache"]] if evaluations is None else list(evaluations)
+        Raises `GenomeError` for genomes of another space; KeyError, TypeError or ValueError for a
+        damaged state."""
+        known = (
+            [Evaluation.from_json(r) for r in state["cache"]]
+            if evaluations is None
+            else list(evaluations)
+        )
         self._cache.clear()
         self.best = None
         for evaluation in known:
@@ -181,7 +205,9 @@ class Engine:
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
         self._n_seeds_asked, self._stale = int(state["n_seeds_asked"]), int(state["stale"])
-        self.population = [Individual(self.space.validate(g), float(value)) for g, value in state["population"]]
+        self.population = [
+            Individual(self.space.validate(g), float(value)) for g, value in state["population"]
+        ]
         unpack_random(state["rng"], self._rng)
 
     def _remember(self, evaluation: Evaluation) -> None:
@@ -205,7 +231,9 @@ class Engine:
                 toolbox.mutate(child)
                 yield self._repaired(tuple(child))
 
-    def _breed_with_revisits(self, n: int, batch: dict[Genome, None], pending: Collection[Genome]) -> None:
+    def _breed_with_revisits(
+        self, n: int, batch: dict[Genome, None], pending: Collection[Genome]
+    ) -> None:
         for _ in range(_GIVE_UP * _TRIES):
             if len(batch) >= n:
                 return
@@ -237,7 +265,9 @@ class Engine:
 
     def _check_length(self, evaluation: Evaluation) -> None:
         if evaluation.ok and len(evaluation.values) != self.n_values:
-            raise EvaluationError(f"{self.n_values} values are minimised, {len(evaluation.values)} were measured")
+            raise EvaluationError(
+                f"{self.n_values} values are minimised, {len(evaluation.values)} were measured"
+            )
 
     def _constraints(self, genome: Genome) -> tuple[float, ...]:
         """The space's own, and the limits."""
@@ -252,8 +282,11 @@ class Engine:
         broken = [value for value in self._constraints(genome) if not value <= 0]
         return math.inf if any(map(math.isnan, broken)) else sum(broken)
 
-    def _search_for_feasible(self, n: int, batch: dict[Genome, None], pending: Collection[Genome]) -> None:
-        """Fill `batch` up to `n` where random draws find nothing new, or say why that cannot be done."""
+    def _search_for_feasible(
+        self, n: int, batch: dict[Genome, None], pending: Collection[Genome]
+    ) -> None:
+        """Fill `batch` up to `n` where random draws find nothing new, or say why that cannot be
+        done."""
 
         def is_new(genome: Genome) -> bool:
             return genome not in self._cache and genome not in batch and genome not in pending
@@ -265,7 +298,10 @@ class Engine:
             return chosen.genome
 
         search = self._feasible_search
-        while len(batch) < n and (found := search.walk(parent if self.population else None, is_new)) is not None:
+        while (
+            len(batch) < n
+            and (found := search.walk(parent if self.population else None, is_new)) is not None
+        ):
             batch[found] = None
         if len(batch) < n and search.can_list:
             batch.update(dict.fromkeys(search.listed(n - len(batch), is_new)))
@@ -273,12 +309,19 @@ class Engine:
                 reason = f"no other of all {self._space_size:,} genomes meets the constraints"
                 self.shortfall = Shortfall(reason, is_proven=True)
         elif len(batch) < n:
-            kind = "genome" if self._checked.is_free and self._limits is None else "genome that meets the constraints"
+            kind = (
+                "genome"
+                if self._checked.is_free and self._limits is None
+                else "genome that meets the constraints"
+            )
             reason = f"none of {search.n_draws:,} draws gave another {kind}"
             self.shortfall = Shortfall(reason, is_proven=False)
 
-    def _add_unseen(self, genome: Genome, batch: dict[Genome, None], pending: Collection[Genome]) -> bool:
-        """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False: none was found."""
+    def _add_unseen(
+        self, genome: Genome, batch: dict[Genome, None], pending: Collection[Genome]
+    ) -> bool:
+        """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False:
+        none was found."""
         for _ in range(_TRIES):
             if genome in self._cache:
                 self.n_cached += 1

@@ -1,10 +1,11 @@
-"""New feasible genomes, if random ones are hardly ever feasible: walks down the values of the constraints.
+"""New feasible genomes, if random ones are hardly ever feasible: walks down the values of the
+constraints.
 
-A walk begins at a parent, as children do, or at a random genome. A step changes one gene or swaps two, and counts if it
-breaks the constraints no more than before (Deb 2000's order among infeasible ones, doi:10.1016/S0045-7825(99)00389-8). On
-the feasible side that is a local search: swaps keep sums and permutations as they are. A small space is listed whole in the
-end, so that nothing is left over.
-"""
+A walk begins at a parent, as children do, or at a random genome. A step changes one gene or swaps
+two, and counts if it breaks the constraints no more than before (Deb 2000's order among infeasible
+ones, doi:10.1016/S0045-7825(99)00389-8). On the feasible side that is a local search: swaps keep
+sums and permutations as they are. A small space is listed whole in the end, so that nothing is left
+over."""
 
 from __future__ import annotations
 
@@ -19,9 +20,17 @@ from clso.space import Genome
 __all__ = ["FeasibleSearch", "Shortfall"]
 
 _LISTED = 65_536  # genomes of a space that is listed whole
-_LEAST_DRAWS, _MOST_DRAWS = 16_384, 131_072  # of a search; in between, _DRAWS for each neighbour of a genome
+# of a search; in between, _DRAWS for each neighbour of a genome
+_LEAST_DRAWS, _MOST_DRAWS = (
+    16_384,
+    131_072,
+)
 _DRAWS = 128
-_LEAST_PATIENCE, _MOST_PATIENCE = 64, 2048  # steps of a walk that change nothing; in between, two for each neighbour
+# steps of a walk that change nothing; in between, two for each neighbour
+_LEAST_PATIENCE, _MOST_PATIENCE = (
+    64,
+    2048,
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,11 @@ class FeasibleSearch:
         """Whether the space is small enough to be listed whole."""
         return math.prod(self._sizes) <= _LISTED
 
-    def walk(self, parent: Callable[[], Genome] | None, is_new: Callable[[Genome], bool]) -> Genome | None:
-        """A new feasible genome, from a `parent` or, every other time, from anywhere; None after `n_draws` draws."""
+    def walk(
+        self, parent: Callable[[], Genome] | None, is_new: Callable[[Genome], bool]
+    ) -> Genome | None:
+        """A new feasible genome, from a `parent` or, every other time, from anywhere; None after
+        `n_draws` draws."""
         left, from_parent = self.n_draws, parent is not None
         while left > 0:
             at = parent() if parent is not None and from_parent else self._sample()
@@ -78,7 +90,9 @@ class FeasibleSearch:
             left -= spent
         return None
 
-    def _walk(self, at: Genome, is_new: Callable[[Genome], bool], n: int) -> tuple[Genome | None, int]:
+    def _walk(
+        self, at: Genome, is_new: Callable[[Genome], bool], n: int
+    ) -> tuple[Genome | None, int]:
         """One walk of at most `n` draws: what it found, and how many it took."""
         level, unchanged = self._violation(at), 0
         for spent in range(1, n + 1):
@@ -94,7 +108,8 @@ class FeasibleSearch:
         return None, n
 
     def _swapped(self, genome: Genome) -> Genome:
-        """`genome` with two genes' alleles exchanged, where both take the other's and that changes something."""
+        """`genome` with two genes' alleles exchanged, where both take the other's and that changes
+        something."""
         i, j = (int(self._rng.random() * len(genome)) for _ in range(2))
         if genome[i] == genome[j] or genome[i] >= self._sizes[j] or genome[j] >= self._sizes[i]:
             return self._flip(genome)

@@ -1,10 +1,10 @@
 """Variation and selection on plain genomes, in the form of a DEAP toolbox.
 
-DEAP's own `selTournament`, `cxUniform` and `mutUniformInt` take most of an engine's time: they draw one random number a
-gene, compare `Fitness` objects, and may "mutate" an allele into itself. The functions here draw from the same
-distributions (mutation: among the other alleles only) in C loops and a few random numbers, from an explicit generator.
-DEAP's operators can be registered in their place under `borrowed_random`, which lends them the engine's generator.
-"""
+DEAP's own `selTournament`, `cxUniform` and `mutUniformInt` take most of an engine's time: they draw
+one random number a gene, compare `Fitness` objects, and may "mutate" an allele into itself. The
+functions here draw from the same distributions (mutation: among the other alleles only) in C loops
+and a few random numbers, from an explicit generator. DEAP's operators can be registered in their
+place under `borrowed_random`, which lends them the engine's generator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from deap import base
 
 from clso.space import Genome
 
-__all__ = ["Individual", "borrowed_random", "flip", "jump", "make_toolbox", "mutate", "select", "uniform_crossover"]
+__all__ = [
+    "Individual",
+    "borrowed_random",
+    "flip",
+    "jump",
+    "make_toolbox",
+    "mutate",
+    "select",
+    "uniform_crossover",
+]
 
 
 class MinimisedFitness(base.Fitness):  # type: ignore[misc]
@@ -39,7 +48,8 @@ class Individual(list[int]):
 
     @cached_property
     def fitness(self) -> Any:
-        """What DEAP's operators compare. Ours do without, and making one takes as long as breeding half a child."""
+        """What DEAP's operators compare. Ours do without, and making one takes as long as breeding
+        half a child."""
         return MinimisedFitness((self.value,))
 
     @property
@@ -59,9 +69,11 @@ def borrowed_random(rng: random.Random) -> Iterator[None]:
         random.setstate(outer)
 
 
-def make_toolbox(n_choices: Sequence[int], *, tournament: int, mutation: float, rng: random.Random) -> base.Toolbox:
-    """DEAP's toolbox with `select(population) -> parent`, `mate(a, b)`, `mutate(child)`, `jump(child)` and
-    `flip(child)`, in place.
+def make_toolbox(
+    n_choices: Sequence[int], *, tournament: int, mutation: float, rng: random.Random
+) -> base.Toolbox:
+    """DEAP's toolbox with `select(population) -> parent`, `mate(a, b)`, `mutate(child)`,
+    `jump(child)` and `flip(child)`, in place.
 
     `n_choices` holds the number of alleles of each gene. Register another function to replace one.
     """
@@ -96,11 +108,13 @@ def uniform_crossover(a: list[int], b: list[int], rng: random.Random) -> None:
         bits >>= 1
 
 
-def mutate(child: list[int], n_choices: Sequence[int], free: Sequence[int], rate: float, rng: random.Random) -> None:
+def mutate(
+    child: list[int], n_choices: Sequence[int], free: Sequence[int], rate: float, rng: random.Random
+) -> None:
     """Each free gene changes to another allele with probability `rate`, in place.
 
-    The gaps between changed genes are drawn (they are geometric), so that the cost grows with the changes, not the genes.
-    """
+    The gaps between changed genes are drawn (they are geometric), so that the cost grows with the
+    changes, not the genes."""
     if rate <= 0:
         return
     draw, n = rng.random, len(free)
@@ -111,14 +125,19 @@ def mutate(child: list[int], n_choices: Sequence[int], free: Sequence[int], rate
         at += 1 + int(log1p(-draw()) * scale)
 
 
-def flip(child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random) -> None:
+def flip(
+    child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random
+) -> None:
     """Exactly one free gene changes to another allele, in place."""
     if free:
         _change(child, free[int(rng.random() * len(free))], n_choices, rng.random())
 
 
-def jump(child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random) -> None:
-    """k random changes, in place, with P(k >= m) = 1/m^2: mostly one, at times many, as far as all genes.
+def jump(
+    child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random
+) -> None:
+    """k random changes, in place, with P(k >= m) = 1/m^2: mostly one, at times many, as far as all
+    genes.
 
     A heavy tail leaves local optima without a rate to tune (Doerr et al. 2017, arXiv:1703.03334).
     """

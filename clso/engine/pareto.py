@@ -1,10 +1,11 @@
-"""Several objectives: NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017) on the engine's ask and tell.
+"""Several objectives: NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017) on the engine's ask and
+tell.
 
-Survival and mating go by non-domination rank, then by crowding distance. What breaks a measured limit ranks behind
-everything that keeps them all, by how far it breaks them (constrained dominance, ibid. section VI). On discrete problems
-many genomes share their values, so the crowding distance is taken over distinct ones, and a repetition gets none (Fortin &
-Parizeau 2013, doi:10.1145/2463372.2463456).
-"""
+Survival and mating go by non-domination rank, then by crowding distance. What breaks a measured
+limit ranks behind everything that keeps them all, by how far it breaks them (constrained dominance,
+ibid. section VI). On discrete problems many genomes share their values, so the crowding distance is
+taken over distinct ones, and a repetition gets none (Fortin & Parizeau 2013,
+doi:10.1145/2463372.2463456)."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ __all__ = ["ParetoEngine", "crowded_order"]
 
 _DECIMALS = 12  # of a crowding distance, which is a share of the objectives' ranges
 _ROUNDING = 1e-12  # of a value: far above its last bit
-_MARGIN = 0.1  # by which the reference point lies behind the first generation's worst, as a share of its range
+# by which the reference point lies behind the first generation's worst, as a share of its range
+_MARGIN = 0.1
 
 
 @dataclass
@@ -48,8 +50,8 @@ class _Standing:
 class ParetoEngine(Engine):
     """An engine whose evaluations have several values, all minimised.
 
-    `best` is the best by the first one. `upper` holds an upper bound for each value, infinite where there is none.
-    """
+    `best` is the best by the first one. `upper` holds an upper bound for each value, infinite where
+    there is none."""
 
     def __init__(
         self,
@@ -61,18 +63,22 @@ class ParetoEngine(Engine):
         seeds: Sequence[Genome] = (),
         limits: Callable[[Genome], tuple[float, ...]] | None = None,
     ) -> None:
-        super().__init__(space, config or EngineConfig(tournament=2), seed=seed, seeds=seeds, limits=limits)
+        super().__init__(
+            space, config or EngineConfig(tournament=2), seed=seed, seeds=seeds, limits=limits
+        )
         self.toolbox.register("select", _select, size=self.config.tournament, rng=self._rng)
         self.upper = tuple(upper)
         self.n_values = len(self.upper)
         self.reference: tuple[float, ...] | None = None
-        """The hypervolume's reference point: the first measured generation's worst values and a margin."""
+        """The hypervolume's reference point: the first measured generation's worst values and a
+        margin."""
         self._front: dict[tuple[float, ...], Evaluation] = {}
         self._front_is_clean = True
 
     @property
     def front(self) -> list[Evaluation]:
-        """The non-dominated evaluations that keep all limits, by rising first value; of equal ones the first measured."""
+        """The non-dominated evaluations that keep all limits, by rising first value; of equal ones
+        the first measured."""
         if not self._front_is_clean:
             points = list(self._front)
             kept = np.flatnonzero(moocore.is_nondominated(np.array(points)))
@@ -87,15 +93,19 @@ class ParetoEngine(Engine):
 
     @property
     def counting(self) -> list[tuple[float, ...]]:
-        """Values of the front that lie before `reference`: the hypervolume grows if and only if they change.
+        """Values of the front that lie before `reference`: the hypervolume grows if and only if
+        they change.
 
-        What lies before it by rounding alone does not count, so that the units of the objectives decide nothing.
-        """
+        What lies before it by rounding alone does not count, so that the units of the objectives
+        decide nothing."""
         reference = self.reference or ()
         return [
             e.values
             for e in self.front
-            if all(r - v > _ROUNDING * abs(r) + _ROUNDING * abs(v) for v, r in zip(e.values, reference, strict=True))
+            if all(
+                r - v > _ROUNDING * abs(r) + _ROUNDING * abs(v)
+                for v, r in zip(e.values, reference, strict=True)
+            )
         ]
 
     @property
@@ -107,10 +117,13 @@ class ParetoEngine(Engine):
         points = self.counting
         if not points:
             return 0.0
-        # In units near each objective's range. They are powers of two, so that nothing is rounded by them.
+        # In units near each objective's range. They are powers of two, so that nothing is rounded
+        # by them.
         reference = np.array(self.reference)
         exponents = np.frexp(reference - np.min(points, axis=0))[1]
-        volume = float(moocore.hypervolume(np.ldexp(points, -exponents), ref=np.ldexp(reference, -exponents)))
+        volume = float(
+            moocore.hypervolume(np.ldexp(points, -exponents), ref=np.ldexp(reference, -exponents))
+        )
         try:
             volume = math.ldexp(volume, int(exponents.sum()))
         except OverflowError:
@@ -125,12 +138,19 @@ class ParetoEngine(Engine):
             self.reference = _reference(measured)
 
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
-        return {**super().state_dict(with_cache=with_cache), "reference": self.reference and list(self.reference)}
+        return {
+            **super().state_dict(with_cache=with_cache),
+            "reference": self.reference and list(self.reference),
+        }
 
-    def load_state_dict(self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None) -> None:
+    def load_state_dict(
+        self, state: dict[str, Any], evaluations: Iterable[Evaluation] | None = None
+    ) -> None:
         self._front, self._front_is_clean = {}, True
         super().load_state_dict(state, evaluations)
-        self.reference = None if state["reference"] is None else tuple(map(float, state["reference"]))
+        self.reference = (
+            None if state["reference"] is None else tuple(map(float, state["reference"]))
+        )
         self._place(self.population)
 
     def _remember(self, evaluation: Evaluation) -> None:
@@ -139,7 +159,10 @@ class ParetoEngine(Engine):
             return
         violation = self._violation(evaluation.values)
         best = self.best
-        if best is None or (violation, evaluation.value) < (self._violation(best.values), best.value):
+        if best is None or (violation, evaluation.value) < (
+            self._violation(best.values),
+            best.value,
+        ):
             self.best = evaluation
         if violation == 0 and evaluation.values not in self._front:
             self._front[evaluation.values] = evaluation
@@ -154,7 +177,8 @@ class ParetoEngine(Engine):
         self._place(pool)
         pool.sort(key=lambda member: member.fitness, reverse=True)
         self.population = pool[: self.config.pop_size]
-        self._place(self.population)  # from the population alone, so that a resumed run finds the same
+        # from the population alone, so that a resumed run finds the same
+        self._place(self.population)
 
     def _place(self, members: Sequence[Individual]) -> None:
         values = [self._cache[member.genome].values for member in members]
@@ -163,25 +187,33 @@ class ParetoEngine(Engine):
     def _violation(self, values: Sequence[float]) -> float:
         """By how much the limits are broken, each as a share of itself."""
         return math.fsum(
-            (v - u) / (abs(u) or 1.0) for v, u in zip(values, self.upper, strict=True) if v > u and u < math.inf
+            (v - u) / (abs(u) or 1.0)
+            for v, u in zip(values, self.upper, strict=True)
+            if v > u and u < math.inf
         )
 
 
 def _select(population: Sequence[Individual], size: int, rng: random.Random) -> Individual:
-    """The best by standing of `size` members drawn with replacement; of equal ones, the first drawn."""
+    """The best by standing of `size` members drawn with replacement; of equal ones, the first
+    drawn."""
     drawn = (population[int(rng.random() * len(population))] for _ in range(size))
     return max(drawn, key=attrgetter("fitness"))
 
 
 def crowded_order(values: npt.NDArray[np.float64]) -> list[int]:
-    """Indices of points (n, objectives), best first: by non-domination rank, then by falling crowding distance."""
+    """Indices of points (n, objectives), best first: by non-domination rank, then by falling
+    crowding distance."""
     points = [tuple(row) for row in values.tolist()]
     members = [Individual((i,), point[0]) for i, point in enumerate(points)]
     _place(members, points, [0.0] * len(points))
-    return [member[0] for member in sorted(members, key=lambda member: member.fitness, reverse=True)]
+    return [
+        member[0] for member in sorted(members, key=lambda member: member.fitness, reverse=True)
+    ]
 
 
-def _place(members: Sequence[Individual], values: Sequence[tuple[float, ...]], violations: Sequence[float]) -> None:
+def _place(
+    members: Sequence[Individual], values: Sequence[tuple[float, ...]], violations: Sequence[float]
+) -> None:
     """Give each member its standing among all of them."""
     for member, v in zip(members, values, strict=True):
         member.fitness = _Standing(v)

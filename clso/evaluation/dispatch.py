@@ -1,12 +1,16 @@
-"""Which worker measures what, and what becomes of a worker's candidates when it dies. No Ray and no clock in here.
+"""Which worker measures what, and what becomes of a worker's candidates when it dies. No Ray and no
+clock in here.
 
-The caller sends the batches, waits for answers, and tells what happened and when; a simulation drives it as a cluster does.
+The caller sends the batches, waits for answers, and tells what happened and when; a simulation
+drives it as a cluster does.
 
-1. The queue is cut into batches. Each worker has at most two: one that it works on, and one at hand for when it is done.
-2. A worker that dies or hangs loses both. Only the first was running: each of its candidates is measured alone from then on,
-   so that the one that kills workers is found. Nothing is held against the others.
-3. A candidate over which alone `attempts` workers died is a failed evaluation, with what they died of.
-"""
+1. The queue is cut into batches. Each worker has at most two: one that it works on, and one at hand
+   for when it is done.
+2. A worker that dies or hangs loses both. Only the first was running: each of its candidates is
+   measured alone from then on, so that the one that kills workers is found. Nothing is held against
+   the others.
+3. A candidate over which alone `attempts` workers died is a failed evaluation, with what they died
+of."""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ from clso.space.results import Evaluation
 
 __all__ = ["Dispatcher", "Task"]
 
-_STEPS = 16  # a worker's share of a submission is cut no finer, for each batch costs the driver a millisecond
+# a worker's share of a submission is cut no finer, for each batch costs the driver a millisecond
+_STEPS = 16
 _DEPTH = 2  # batches of a worker: with the next at hand, it need not wait for the driver
 
 
@@ -41,22 +46,28 @@ class _Candidate:
 
 
 class Dispatcher:
-    """Batches for workers, which are known by numbers. Times are seconds on any clock that does not go back.
+    """Batches for workers, which are known by numbers. Times are seconds on any clock that does not
+    go back.
 
     Args:
         attempts: how many workers may die over a candidate that is alone.
         timeout_s: how long a worker may take over a batch.
-        batch: candidates of a batch. None: the queue is cut into two for each worker, and what is left then into two for
-            each again, so that the last ones are small and all end at about the same time (guided self-scheduling,
-            Polychronopoulos & Kuck 1987, doi:10.1109/TC.1987.5009495).
-        even: with `batch` None, one equal share for each worker: for devices that take many as fast as a few.
+        batch: candidates of a batch. None: the queue is cut into two for each worker, and what is
+            left then into two for each again, so that the last ones are small and all end at about
+            the same time (guided self-scheduling, Polychronopoulos & Kuck 1987,
+            doi:10.1109/TC.1987.5009495).
+        even: with `batch` None, one equal share for each worker: for devices that take many as fast
+        as a few.
     """
 
-    def __init__(self, *, attempts: int, timeout_s: float, batch: int | None = None, even: bool = False) -> None:
+    def __init__(
+        self, *, attempts: int, timeout_s: float, batch: int | None = None, even: bool = False
+    ) -> None:
         self._attempts, self._timeout_s, self._batch, self._even = attempts, timeout_s, batch, even
         self._queue: deque[_Candidate] = deque()
         self._sent: dict[int, deque[tuple[Task, list[_Candidate]]]] = {}
-        self._with: tuple[dict[int, None], ...] = tuple({} for _ in range(_DEPTH + 1))  # workers by number of tasks
+        # workers by number of tasks
+        self._with: tuple[dict[int, None], ...] = tuple({} for _ in range(_DEPTH + 1))
         self._since: dict[int, float] = {}  # when the worker began its first task
         self._n_tasks = 0
         self._share = 1
@@ -86,7 +97,9 @@ class Dispatcher:
                     break  # who has work waits: better a whole batch later
                 candidates = self._take()
                 self._n_tasks += 1
-                task = Task(self._n_tasks, tuple(c.genome for c in candidates), candidates[0].fidelity)
+                task = Task(
+                    self._n_tasks, tuple(c.genome for c in candidates), candidates[0].fidelity
+                )
                 if not n_tasks:
                     self._since[worker] = now_s
                 self._sent[worker].append((task, candidates))
@@ -121,7 +134,8 @@ class Dispatcher:
         self._since[worker] = now_s
 
     def lost(self, worker: int, reason: str) -> list[Evaluation]:
-        """The worker is gone. Returns the candidates that are given up; the others are queued again, in front."""
+        """The worker is gone. Returns the candidates that are given up; the others are queued
+        again, in front."""
         failed: list[Evaluation] = []
         back: list[_Candidate] = []
         tasks = self._sent.pop(worker, deque())
@@ -132,7 +146,9 @@ class Dispatcher:
                     c.deaths = (*c.deaths, reason)
                     c.n_alone += len(candidates) == 1
                 if c.n_alone >= self._attempts:
-                    failed.append(Evaluation(c.genome, c.fidelity, (), "failed", 0, _death_note(c.deaths)))
+                    failed.append(
+                        Evaluation(c.genome, c.fidelity, (), "failed", 0, _death_note(c.deaths))
+                    )
                 else:
                     back.append(c)
         self._since.pop(worker, None)
@@ -141,7 +157,11 @@ class Dispatcher:
 
     def overdue(self, now_s: float) -> list[int]:
         """Workers that have been at one batch for too long."""
-        return [w for w, tasks in self._sent.items() if tasks and now_s - self._since[w] > self._timeout_s]
+        return [
+            w
+            for w, tasks in self._sent.items()
+            if tasks and now_s - self._since[w] > self._timeout_s
+        ]
 
 
 def _death_note(deaths: Iterable[str]) -> str:

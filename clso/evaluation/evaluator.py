@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from clso.conversion import as_index
 from clso.energy.usage import NOTHING, Usage
 from clso.errors import EvaluationError
-from clso.plugins import as_plugin_error
 from clso.space import Genome, Objective
 from clso.space.base import Startable
+from clso.space.measuring import answered, begin, measure, rungs
 from clso.space.results import Evaluation
 
-__all__ = ["Evaluator", "LocalEvaluator", "measure", "rungs"]
-
-_RAISES_NOTHING = "an objective reports a failure as a status, and raises nothing"
+__all__ = ["Evaluator", "LocalEvaluator"]
 
 
 class Evaluator(ABC):
@@ -32,15 +28,18 @@ class Evaluator(ABC):
 
     @abstractmethod
     def completed(self) -> list[Evaluation]:
-        """What has finished since the last call; waits for something, and is empty only when nothing is queued."""
+        """What has finished since the last call; waits for something, and is empty only when
+        nothing is queued."""
 
     def start(self) -> None:
-        """Set to work on what is queued, where that needs no waiting. `completed` does what is left."""
+        """Set to work on what is queued, where that needs no waiting. `completed` does what is
+        left."""
 
     def evaluate(
         self, genomes: Sequence[Genome], fidelity: int, meanwhile: Callable[[], None] = lambda: None
     ) -> list[Evaluation]:
-        """Submit, and wait for all; the evaluations come in the order of `genomes`. `meanwhile` is called before the wait.
+        """Submit, and wait for all; the evaluations come in the order of `genomes`. `meanwhile` is
+        called before the wait.
 
         Raises `EvaluationError` where nothing more comes and some genome has no answer.
         """
@@ -53,7 +52,9 @@ class Evaluator(ABC):
         while missing:
             finished = self.completed()
             if not finished:
-                raise EvaluationError("every genome is answered with an evaluation", got=f"none for {list(missing)}")
+                raise EvaluationError(
+                    "every genome is answered with an evaluation", got=f"none for {list(missing)}"
+                )
             for evaluation in finished:
                 done[evaluation.genome] = evaluation
                 missing.pop(evaluation.genome, None)
@@ -82,13 +83,12 @@ class LocalEvaluator(Evaluator):
     def start(self) -> None:
         if self._queue and isinstance(self._objective, Startable):
             genomes, fidelity = self._batch()
-            with as_plugin_error(_RAISES_NOTHING, EvaluationError):
-                self._started.append((self._objective.begin(genomes, fidelity), genomes))
+            self._started.append((begin(self._objective, genomes, fidelity), genomes))
 
     def completed(self) -> list[Evaluation]:
         if self._started:
             finish, genomes = self._started.pop(0)
-            return _answered(finish, genomes)
+            return answered(finish, genomes)
         return measure(self._objective, *self._batch()) if self._queue else []
 
     def _batch(self) -> tuple[list[Genome], int]:
@@ -97,27 +97,3 @@ class LocalEvaluator(Evaluator):
         while self._queue and self._queue[0][1] == fidelity:
             genomes += self._queue.pop(0)[0]
         return genomes, fidelity
-
-
-def rungs(objective: Objective) -> tuple[int, ...]:
-    """The cost of each rung of `objective`. Raises `EvaluationError` where one is no number."""
-    return tuple(as_index(cost, "the cost of a rung", EvaluationError) for cost in objective.fidelities)
-
-
-def measure(objective: Objective, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-    """What `objective` says of `genomes`, here or in a worker: the one place that calls it and waits.
-
-    Raises `EvaluationError` where it raises, or answers something else than was asked.
-    """
-    return _answered(lambda: objective.evaluate(genomes, fidelity), genomes)
-
-
-def _answered(ask: Callable[[], list[Evaluation]], genomes: Sequence[Genome]) -> list[Evaluation]:
-    with as_plugin_error(_RAISES_NOTHING, EvaluationError):
-        answer: Any = ask()
-        found = None if answer is None else list(answer)
-    strange = [e for e in found or () if not isinstance(e, Evaluation)]
-    if found is None or strange or [e.genome for e in found] != list(genomes):
-        got = answer if found is None else strange[0] if strange else f"{len(found)} for {len(genomes)}, or others"
-        raise EvaluationError("every genome is answered with an Evaluation, in the order of asking", got=got)
-    return found

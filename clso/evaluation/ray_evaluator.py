@@ -1,7 +1,8 @@
-"""The driver's side: sends batches to Ray actors, takes the answers as they come, replaces workers that die.
+"""The driver's side: sends batches to Ray actors, takes the answers as they come, replaces workers
+that die.
 
-`ray.util.ActorPool` loses the work of an actor that dies, so the dispatcher decides, on what `ray.wait` reports.
-"""
+`ray.util.ActorPool` loses the work of an actor that dies, so the dispatcher decides, on what
+`ray.wait` reports."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -20,25 +21,50 @@ from clso.energy.usage import Accounts, Report, Usage
 from clso.errors import ClsoError, ConfigError, EvaluationError
 from clso.evaluation.dispatch import Dispatcher, Task
 from clso.evaluation.evaluator import Evaluator
-from clso.evaluation.ray_worker import Worker, WorkerReady, WorkerSpec, card_units, host_unit, thread_counts
+from clso.evaluation.ray_worker import (
+    Worker,
+    WorkerReady,
+    WorkerSpec,
+    card_units,
+    host_unit,
+    thread_counts,
+)
 from clso.space import Genome
 from clso.space.language import LanguageModelSpace
 from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
     from clso.config import RunConfig
-    from clso.evaluation.ray_session import RayBackend
+    from clso.evaluation.workers import Workers
     from clso.space.objectives import Objectives
 
 __all__ = ["RayEvaluator"]
 
 _TICK_S = 1.0  # how often hung workers and a lost head node are looked for
-_POLL_S = 0.01  # for each worker, between two rounds of asking all for their accounts: one takes a millisecond of it
+# for each worker, between two rounds of asking all for their accounts: one takes a millisecond of
+# it
+_POLL_S = 0.01
 _REPORT_S = 10.0  # an idle worker answers at once, or it has no news
 
 
+class Cluster(Protocol):
+    """What an evaluator asks of the Ray that it works in; `clso.evaluation.ray_session` has it."""
+
+    workers: Workers
+    n: int
+    gpus: float
+    worker_device: str
+    devices: tuple[str, ...]
+    is_private: bool
+    keeps_logs: bool
+
+    def check_alive(self) -> None:
+        """Raises `EvaluationError` if the cluster no longer answers."""
+
+
 class RayEvaluator(Evaluator):
-    """Measures in the workers of `place`. On CPUs its evaluations equal `LocalEvaluator`'s to the last bit.
+    """Measures in the workers of `place`. On CPUs its evaluations equal `LocalEvaluator`'s to the
+    last bit.
 
     Waits until the first worker is ready; the others join in as they come.
 
@@ -47,9 +73,11 @@ class RayEvaluator(Evaluator):
         EvaluationError: no worker can be started.
     """
 
-    def __init__(self, place: RayBackend, config: RunConfig, objectives: Objectives) -> None:
+    def __init__(self, place: Cluster, config: RunConfig, objectives: Objectives) -> None:
         self._place, self._limits = place, place.workers
-        in_flight = place.workers.in_flight or max(4, -(-config.pop // place.n) if place.gpus else 0)
+        in_flight = place.workers.in_flight or max(
+            4, -(-config.pop // place.n) if place.gpus else 0
+        )
         self._dispatcher = Dispatcher(
             attempts=place.workers.attempts,
             timeout_s=place.workers.timeout_s,
@@ -65,10 +93,14 @@ class RayEvaluator(Evaluator):
         self._n_born = self._n_failed_starts = 0
         self._polled_s, self._looked_s = 0.0, time.monotonic()
         self._waiting_since_s = self._looked_s  # for a first worker
-        self._accounts = Accounts({host_unit(), *card_units()} if place.devices[0] != "cpu" else {host_unit()})
+        self._accounts = Accounts(
+            {host_unit(), *card_units()} if place.devices[0] != "cpu" else {host_unit()}
+        )
         self._node_id = ray.get_runtime_context().get_node_id()
         self.threads = thread_counts()
-        order = WorkerSpec(asdict(config), place.worker_device, self.threads, self._share(objectives))
+        order = WorkerSpec(
+            asdict(config), place.worker_device, self.threads, self._share(objectives)
+        )
         self._order = ray.put(order)
         self._remote = ray.remote(Worker)
         try:
@@ -108,13 +140,18 @@ class RayEvaluator(Evaluator):
 
     def usage(self) -> Usage:
         if self._place.is_private:
-            return Usage()  # the driver's meter sees this machine, and its CPU time includes its descendants'
+            # the driver's meter sees this machine, and its CPU time includes its descendants'
+            return Usage()
         now_s = time.monotonic()
         if now_s - self._polled_s < _POLL_S * len(self._actors):
             return self._accounts.total()
         self._polled_s = now_s
-        asked = {self._actors[w].report.remote(): w for w in self._actors if self._dispatcher.is_idle(w)}
-        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_REPORT_S) if asked else ([], [])
+        asked = {
+            self._actors[w].report.remote(): w for w in self._actors if self._dispatcher.is_idle(w)
+        }
+        ready, _ = (
+            ray.wait(list(asked), num_returns=len(asked), timeout=_REPORT_S) if asked else ([], [])
+        )
         for reference in ready:
             with suppress(RayError):  # its next batch will show that it is dead
                 self._accounts.update(asked[reference], ray.get(reference))
@@ -146,7 +183,8 @@ class RayEvaluator(Evaluator):
     def _wait(self) -> None:
         """Wait for news, at most a tick, and act on all of it."""
         references = [*self._running, *self._starting]
-        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)  # a busy driver asks once for many
+        # a busy driver asks once for many
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
         if not ready:
             ready, _ = ray.wait(references, timeout=_TICK_S)
         for reference in ready:
@@ -170,7 +208,8 @@ class RayEvaluator(Evaluator):
                 rows, report = answer
                 self._dispatcher.finished(worker, time.monotonic())
                 self._done += [
-                    Evaluation(genome, task.fidelity, *row) for genome, row in zip(task.genomes, rows, strict=True)
+                    Evaluation(genome, task.fidelity, *row)
+                    for genome, row in zip(task.genomes, rows, strict=True)
                 ]
                 self._account(worker, report)
 
@@ -182,9 +221,15 @@ class RayEvaluator(Evaluator):
             cause = error.cause
             if isinstance(cause, (ClsoError, OSError)):
                 raise cause from error
-            rule = "a worker can build the space" if starting else "an objective reports a failure as a status"
+            rule = (
+                "a worker can build the space"
+                if starting
+                else "an objective reports a failure as a status"
+            )
             remedy = "Set CLSO_TRACEBACK=1 to see the traceback."
-            raise EvaluationError(rule, got=f"{type(cause).__name__}: {cause}", remedy=remedy) from error
+            raise EvaluationError(
+                rule, got=f"{type(cause).__name__}: {cause}", remedy=remedy
+            ) from error
         except RayError as error:
             self._replace_worker(worker, f"{type(error).__name__}: {error}", starting=starting)
             return None
@@ -193,7 +238,9 @@ class RayEvaluator(Evaluator):
         if not hasattr(self, "fidelities"):
             self.fidelities = ready.fidelities
         if ready.fidelities != self.fidelities:
-            raise EvaluationError(f"all workers have the rungs {self.fidelities}", got=ready.fidelities)
+            raise EvaluationError(
+                f"all workers have the rungs {self.fidelities}", got=ready.fidelities
+            )
         self._n_failed_starts = 0
         if ready.node_id == self._node_id:
             self._pids[worker] = ready.pid
@@ -210,7 +257,9 @@ class RayEvaluator(Evaluator):
         self._done += self._dispatcher.lost(worker, reason)
         self._n_failed_starts += starting
         if self._n_failed_starts >= self._limits.attempts * self._place.n:
-            raise EvaluationError("workers live long enough to start", got=" ".join(reason.split())[:500])
+            raise EvaluationError(
+                "workers live long enough to start", got=" ".join(reason.split())[:500]
+            )
         self._spawn()
 
     def _dismiss(self, worker: int) -> None:
@@ -223,7 +272,8 @@ class RayEvaluator(Evaluator):
         for worker in self._dispatcher.overdue(now_s):
             if worker in self._pids:
                 with suppress(ProcessLookupError):
-                    os.kill(self._pids[worker], signal.SIGKILL)  # a process that is stopped does not hear Ray
+                    # a process that is stopped does not hear Ray
+                    os.kill(self._pids[worker], signal.SIGKILL)
             self._replace_worker(worker, f"no answer within {self._limits.timeout_s:g} s")
         self._place.check_alive()
         if len(self._starting) < len(self._actors):

@@ -1,4 +1,5 @@
-"""The folder of a private Ray: its sockets, logs and spilled objects. Only its user can look in, and it goes with the run."""
+"""The folder of a private Ray: its sockets, logs and spilled objects. Only its user can look in,
+and it goes with the run."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from pathlib import Path
 __all__ = ["SessionFolder"]
 
 _LONGEST = 24  # letters of the folder that it lies in: a socket's whole path has at most 107
-# Waits for the end of its stdin, which the death of this process brings, however it dies; Ray's processes follow.
+# Waits for the end of its stdin, which the death of this process brings, however it dies; Ray's
+# processes follow.
 _SWEEP = """
 read -r word; [ "$word" = keep ] && exit
 for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1"; sleep 1; [ -e "$1" ] || exit; done
@@ -23,7 +25,9 @@ class SessionFolder:
 
     def __init__(self) -> None:
         base = tempfile.gettempdir()
-        self.path = Path(tempfile.mkdtemp(prefix="clso-", dir=base if len(base) <= _LONGEST else "/tmp"))
+        self.path = Path(
+            tempfile.mkdtemp(prefix="clso-", dir=base if len(base) <= _LONGEST else "/tmp")
+        )
         self._sweeper = subprocess.Popen(
             ["/bin/sh", "-c", _SWEEP, "sh", str(self.path)],
             stdin=subprocess.PIPE,

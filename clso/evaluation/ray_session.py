@@ -1,8 +1,7 @@
 """Ray for a run: a private one on this machine, or a cluster that is joined.
 
-The private one listens on 127.0.0.1 only, has no dashboard, keeps its files to its user, and ends with the run. This module
-imports Ray when it is used, not before.
-"""
+The private one listens on 127.0.0.1 only, has no dashboard, keeps its files to its user, and ends
+with the run. This module imports Ray when it is used, not before."""
 
 from __future__ import annotations
 
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clso.errors import ConfigError, EvaluationError
+from clso.evaluation.execution import ExecutionBackend
 from clso.evaluation.ray_folder import SessionFolder
 from clso.evaluation.raylet import Raylet
 from clso.evaluation.workers import Workers
-from clso.evaluation.workplace import ExecutionBackend
 from clso.space.objectives import ENERGY
 
 if TYPE_CHECKING:
@@ -34,11 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["RayBackend"]
 
 _SHUTDOWN_S = 20.0
-_GONE_S = 15.0  # without an answer from the head node; Ray itself waits for a minute and then ends this process
+# without an answer from the head node; Ray itself waits for a minute and then ends this process
+_GONE_S = 15.0
 _PROBE_TIMEOUT_S = 2.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning about the next release's GPU environment
+    # no warning about the next release's GPU environment
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
@@ -75,7 +76,10 @@ class RayBackend(ExecutionBackend):
             context = _join(workers.ray)
             self.gpus = (workers.gpus or 1.0) if on_gpus else 0.0
         self._address = context.address_info["address"]
-        self._raylet = Raylet(context.address_info["raylet_socket_name"], f"{context.address_info['session_dir']}/logs")
+        self._raylet = Raylet(
+            context.address_info["raylet_socket_name"],
+            f"{context.address_info['session_dir']}/logs",
+        )
         _silence()
         self.n = workers.n or self._room()
         self.devices = tuple(dict.fromkeys((device, *(f"cuda:{i}" for i in range(n_gpus)))))
@@ -89,7 +93,9 @@ class RayBackend(ExecutionBackend):
         if n < 1:
             self.close()
             raise ConfigError(
-                "the Ray cluster has room for a worker", got=total, remedy="Give --workers N, or add nodes."
+                "the Ray cluster has room for a worker",
+                got=total,
+                remedy="Give --workers N, or add nodes.",
             )
         return n
 
@@ -113,7 +119,8 @@ class RayBackend(ExecutionBackend):
         return RayEvaluator(self, config, objectives)
 
     def check_alive(self) -> None:
-        """Raises `EvaluationError` if the raylet is dead, or the head node has not answered for some time.
+        """Raises `EvaluationError` if the raylet is dead, or the head node has not answered for
+        some time.
 
         To be asked every second or so.
         """
@@ -123,7 +130,9 @@ class RayBackend(ExecutionBackend):
         self._raylet.check()
         host, _, port = self._address.rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S).close()
+            socket.create_connection(
+                (host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S
+            ).close()
             self._silent_since_s = None
         except OSError as error:
             now_s = time.monotonic()
@@ -148,13 +157,18 @@ class RayBackend(ExecutionBackend):
 
 
 def _share(workers: Workers, n_gpus: int) -> float:
-    """GPUs of each worker, so that all are used evenly. Ray fills one GPU before it takes the next."""
+    """GPUs of each worker, so that all are used evenly. Ray fills one GPU before it takes the
+    next."""
     n = workers.n
     if n_gpus == 0:
-        raise ConfigError("workers on GPUs need some", got="none on this machine", remedy="Use --device cpu.")
+        raise ConfigError(
+            "workers on GPUs need some", got="none on this machine", remedy="Use --device cpu."
+        )
     if workers.gpus >= 1:
         if n * workers.gpus > n_gpus:
-            raise ConfigError(f"{n} workers with {workers.gpus:g} GPUs each fit on this machine's", got=n_gpus)
+            raise ConfigError(
+                f"{n} workers with {workers.gpus:g} GPUs each fit on this machine's", got=n_gpus
+            )
         return workers.gpus
     if n > n_gpus and n % n_gpus:
         raise ConfigError(
@@ -164,7 +178,9 @@ def _share(workers: Workers, n_gpus: int) -> float:
         )
     share = 1.0 if n <= n_gpus else n_gpus / n
     if workers.gpus > share:
-        raise ConfigError(f"{n} workers with {workers.gpus:g} of a GPU each fit on this machine's", got=n_gpus)
+        raise ConfigError(
+            f"{n} workers with {workers.gpus:g} of a GPU each fit on this machine's", got=n_gpus
+        )
     return share
 
 
@@ -172,8 +188,8 @@ def _share(workers: Workers, n_gpus: int) -> float:
 def _token() -> dict[str, str]:
     """A secret of this process and those that it starts; one that is set is kept.
 
-    Ray's own would lie in the user's home, to be read by all who use the machine. Ray takes one in a process's life.
-    """
+    Ray's own would lie in the user's home, to be read by all who use the machine. Ray takes one in
+    a process's life."""
     if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -195,7 +211,8 @@ def _start(workers: Workers, n_gpus: int, folder: SessionFolder) -> Any:
                 log_to_driver=False,
                 logging_level="error",
             )
-        except Exception as error:  # of its processes or of this machine, in any form: limits, full disks, long paths
+        # of its processes or of this machine, in any form: limits, full disks, long paths
+        except Exception as error:
             with suppress(Exception):
                 ray.shutdown()  # of the processes that did start
             raise EvaluationError(
@@ -224,7 +241,9 @@ def _join(address: str) -> Any:
     with _environment(_QUIET), _on_loopback() if is_loopback else nullcontext():
         try:
             if address != "auto":  # Ray itself would try for minutes
-                socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S).close()
+                socket.create_connection(
+                    (host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S
+                ).close()
             import ray
 
             _require_unconnected(ray)
@@ -244,21 +263,23 @@ def _join(address: str) -> Any:
 def _on_loopback() -> Iterator[None]:
     """Ray takes 127.0.0.1 for this machine's address: its servers bind to that and to nothing else.
 
-    Ray does so by itself on Windows and macOS only. (`_node_ip_address="127.0.0.1"` is turned back into a public address.)
-    """
+    Ray does so by itself on Windows and macOS only. (`_node_ip_address="127.0.0.1"` is turned back
+    into a public address.)"""
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):  # for the processes that Ray starts
+        # for the processes that Ray starts
+        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _silence() -> None:
-    """Ray prints the deaths of workers to stdout, where a script reads our JSON, whatever `log_to_driver` says."""
+    """Ray prints the deaths of workers to stdout, where a script reads our JSON, whatever
+    `log_to_driver` says."""
     from ray._private import worker
 
     worker._worker_logs_enabled = False
@@ -266,7 +287,9 @@ def _silence() -> None:
 
 def _require_unconnected(ray: Any) -> None:
     if ray.is_initialized():
-        raise ConfigError("one run at a time uses Ray in a process", remedy="Call ray.shutdown() first.")
+        raise ConfigError(
+            "one run at a time uses Ray in a process", remedy="Call ray.shutdown() first."
+        )
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""The worker: a Ray actor that holds space, library and token blocks, and measures batches of genomes.
+"""The worker: a Ray actor that holds space, library and token blocks, and measures batches of
+genomes.
 
 It is built from names and settings as the driver's own space is, and never from pickled code.
 """
@@ -16,8 +17,8 @@ from typing import Any
 import ray
 
 from clso.energy.usage import Report, Usage
-from clso.evaluation.evaluator import measure, rungs
 from clso.space import Genome
+from clso.space.measuring import measure, rungs
 from clso.space.results import Status
 from clso.threads import wait_passively
 
@@ -26,12 +27,15 @@ __all__ = ["Worker", "WorkerReady", "WorkerSpec", "card_units", "host_unit", "th
 Row = tuple[tuple[float, ...], Status, int, str | None]
 """An evaluation on its way: the driver knows its genome and rung."""
 
-_ROLL_S = 1.0  # between two readings of a worker's energy: a counter's own resolution is a tenth of that
+_ROLL_S = (
+    1.0  # between two readings of a worker's energy: a counter's own resolution is a tenth of that
+)
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is built from. `corpus` are `clso.data.shared.CorpusParts`, where the space reads one."""
+    """What a worker is built from. `corpus` are `clso.data.shared.CorpusParts`, where the space
+    reads one."""
 
     config: dict[str, Any]
     device: str
@@ -49,14 +53,16 @@ class WorkerReady:
 
 
 class Worker:
-    """Lives in a process of its own. `ready` builds everything; `evaluate` is called one batch after the other."""
+    """Lives in a process of its own. `ready` builds everything; `evaluate` is called one batch
+    after the other."""
 
     def __init__(self, order: WorkerSpec) -> None:
         wait_passively()  # a cluster that was joined has not inherited it
         self._order = order
 
     def ready(self) -> WorkerReady:
-        """Build the space, its library and the objective. Raises what the driver would raise, too."""
+        """Build the space, its library and the objective. Raises what the driver would raise,
+        too."""
         from clso import plugins
         from clso.config import RunConfig
         from clso.device import warm_up_cpu
@@ -82,7 +88,8 @@ class Worker:
         return WorkerReady(os.getpid(), ray.get_runtime_context().get_node_id(), fidelities)
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> tuple[list[Row], Report]:
-        """Measure a batch: for each genome what `Evaluation` says of it, and what was spent since birth."""
+        """Measure a batch: for each genome what `Evaluation` says of it, and what was spent since
+        birth."""
         evaluations = measure(self._objective, genomes, fidelity)
         rows = [(e.values, e.status, e.n_tokens, e.error) for e in evaluations]
         return rows, self._account.report(fresh=False)
@@ -93,13 +100,18 @@ class Worker:
 
 
 class _Account:
-    """What this process spends: its source's joules without a gap from birth on, and its CPU seconds."""
+    """What this process spends: its source's joules without a gap from birth on, and its CPU
+    seconds."""
 
     def __init__(self, source: str, device: str) -> None:
         from clso.energy import open_meter
 
         self._backend = open_meter(source, device).backend
-        self._usage = Usage(0.0, 0.0, None) if self._backend.reason is None else Usage(None, 0.0, self._backend.reason)
+        self._usage = (
+            Usage(0.0, 0.0, None)
+            if self._backend.reason is None
+            else Usage(None, 0.0, self._backend.reason)
+        )
         self._unit = _card_unit() if device.startswith("cuda") else host_unit()
         self._read_s = time.monotonic()
         self._begin()
@@ -120,7 +132,8 @@ class _Account:
             if energy_j is not None:
                 try:
                     energy_j += checked_reading(self._backend.end(), "J")
-                except Exception as error:  # a source may raise anything: then nothing is known from here on
+                # a source may raise anything: then nothing is known from here on
+                except Exception as error:
                     energy_j, reason = None, str(error) or type(error).__name__
             self._usage = Usage(energy_j, read_cpu_time().own_s, reason)
             self._begin()
@@ -139,7 +152,10 @@ def _card_unit() -> str:
     import torch
 
     properties = torch.cuda.get_device_properties(0)
-    return str(getattr(properties, "uuid", None) or f"{host_unit()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+    return str(
+        getattr(properties, "uuid", None)
+        or f"{host_unit()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
+    )
 
 
 def card_units() -> list[str]:
@@ -160,7 +176,8 @@ def thread_counts() -> dict[str, int]:
 
 
 def set_threads(counts: dict[str, int]) -> None:
-    """Compute with as many threads as the driver does, so that the results are the same to the last bit."""
+    """Compute with as many threads as the driver does, so that the results are the same to the last
+    bit."""
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -1,4 +1,5 @@
-"""Ray's process on this machine, the raylet, watched: without it Ray ends the driver within seconds and says nothing."""
+"""Ray's process on this machine, the raylet, watched: without it Ray ends the driver within seconds
+and says nothing."""
 
 from __future__ import annotations
 
@@ -21,9 +22,8 @@ _GRACE_S = 4.0
 class Raylet:
     """The raylet that listens on a socket; nothing is known of one that cannot be seen.
 
-    `check` raises once it is dead. If nobody asks in time, because this process computes by itself for long, the error's
-    line is at least written to stderr before Ray ends the process.
-    """
+    `check` raises once it is dead. If nobody asks in time, because this process computes by itself
+    for long, the error's line is at least written to stderr before Ray ends the process."""
 
     def __init__(self, socket_name: str, logs: str) -> None:
         self._process, self._logs = _find(socket_name), logs
@@ -73,6 +73,8 @@ def _find(socket_name: str) -> Process | None:
 
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.name() == "raylet" and any(a.endswith(socket_name) for a in process.cmdline()):
+            if process.name() == "raylet" and any(
+                a.endswith(socket_name) for a in process.cmdline()
+            ):
                 return process
     return None

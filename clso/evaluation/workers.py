@@ -1,7 +1,8 @@
-"""Where a run's candidates are measured: in this process, or by workers of a Ray that is private or shared.
+"""Where a run's candidates are measured: in this process, or by workers of a Ray that is private or
+shared.
 
-Nothing here changes what a run on CPUs computes. So it is no part of `RunConfig`, and a run may go on with other workers.
-"""
+Nothing here changes what a run on CPUs computes. So it is no part of `RunConfig`, and a run may go
+on with other workers."""
 
 from __future__ import annotations
 
@@ -30,16 +31,19 @@ class Workers:
     ray: str = ""
     """Cluster to join: "auto" or HOST:PORT. Empty: a private Ray on this machine."""
     gpus: float = 0.0
-    """GPUs of a worker. 0: one, or an equal share where this machine has fewer GPUs than workers."""
+    """GPUs of a worker. 0: one, or an equal share where this machine has fewer GPUs than
+    workers."""
     in_flight: int = 0
-    """Candidates that a worker has at a time in an asynchronous search, half of them as its next batch. 0: four, and on GPUs,
-    which take many as fast as a few, so many that all workers have a population."""
+    """Candidates that a worker has at a time in an asynchronous search, half of them as its next
+    batch. 0: four, and on GPUs, which take many as fast as a few, so many that all workers have a
+    population."""
     timeout_s: float = 1800.0
     """A batch that takes longer counts as hung: its worker is killed and replaced."""
     start_timeout_s: float = 600.0
     """For the first worker to be ready; a cluster may have to start machines."""
     attempts: int = 3
-    """A candidate over which so many workers died, with no other in their batch, is recorded as failed."""
+    """A candidate over which so many workers died, with no other in their batch, is recorded as
+    failed."""
     object_store_mb: int = 256
     """Memory of a private Ray's object store. What does not fit is spilled to disk."""
 
@@ -49,7 +53,9 @@ class Workers:
                 raise ConfigError(f"workers.{name} is at least {low}", got=getattr(self, name))
         for name in ("timeout_s", "start_timeout_s"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"workers.{name} is a positive number of seconds", got=getattr(self, name))
+                raise ConfigError(
+                    f"workers.{name} is a positive number of seconds", got=getattr(self, name)
+                )
         if self.gpus < 0 or (self.gpus > 1 and self.gpus % 1):
             raise ConfigError("a worker has a share of one GPU, or whole ones", got=self.gpus)
 
@@ -69,7 +75,9 @@ class Workers:
             raise ConfigError("workers is a table", got=values)
         return cls(**values)
 
-    def with_options(self, *, n: int | None, ray: str | None, gpus: float | None, timeout_s: float | None) -> Workers:
+    def with_options(
+        self, *, n: int | None, ray: str | None, gpus: float | None, timeout_s: float | None
+    ) -> Workers:
         """A copy with what a command line gives. Either of `n` and `ray` replaces both."""
         given: dict[str, Any] = {"gpus": gpus, "timeout_s": timeout_s}
         if n is not None or ray is not None:

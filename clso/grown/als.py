@@ -3,14 +3,15 @@
 Minimises   sum_seen c_ij (a_i . b_j - S_ij)^2 + sum_ij r_i w_j (a_i . b_j)^2 + ridge (sum_i r_i |a_i|^2 + sum_j w_j |b_j|^2)
 over A, B (V, k)
 
-after Hu, Koren & Volinsky (ICDM 2008): seen pairs pull towards their target with the confidence of their count, unseen
-pairs towards 0 with a small weight. Then logits = A[x_t] B^T + log p_cont is the bigram model.
+after Hu, Koren & Volinsky (ICDM 2008): seen pairs pull towards their target with the confidence of
+their count, unseen pairs towards 0 with a small weight. Then logits = A[x_t] B^T + log p_cont is
+the bigram model.
 
-With B fixed, every row i has a k x k system. A change of basis makes the part that all rows share the identity, and what
-remains of row i is  (r_i I + sum_j c_ij b_j b_j^T) a_i = sum_j c_ij S_ij b_j : identity plus rank m, where m is the
-number of pairs seen in the row. Conjugate gradients solve that exactly in m + 1 steps (most rows have a handful of
-pairs) and nearly so in 3, warm-started; no k x k matrix is ever formed for a row, and rows never seen stay zero.
-"""
+With B fixed, every row i has a k x k system. A change of basis makes the part that all rows share
+the identity, and what remains of row i is  (r_i I + sum_j c_ij b_j b_j^T) a_i = sum_j c_ij S_ij b_j
+: identity plus rank m, where m is the number of pairs seen in the row. Conjugate gradients solve
+that exactly in m + 1 steps (most rows have a handful of pairs) and nearly so in 3, warm-started; no
+k x k matrix is ever formed for a row, and rows never seen stay zero."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from clso.grown.statistics import BigramStatistics, sparse_rows
 
 __all__ = ["AlsConfig", "SeenRows", "factorise", "half_step", "hash_noise"]
 
-_RIDGE = 1e-4  # of the mean eigenvalue of the shared Gram matrix: directions that no data supports stay small
+# of the mean eigenvalue of the shared Gram matrix: directions that no data supports stay small
+_RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,12 @@ class AlsConfig:
 
 
 class SeenRows:
-    """Seen pairs in compressed rows; only rows with a pair are kept: `rows` (R,) are their tokens."""
+    """Seen pairs in compressed rows; only rows with a pair are kept: `rows` (R,) are their
+    tokens."""
 
-    def __init__(self, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int) -> None:
+    def __init__(
+        self, i: Tensor, j: Tensor, count: Tensor, target: Tensor, vocab_size: int
+    ) -> None:
         """From pairs that are sorted by row `i`."""
         self.rows, n = torch.unique_consecutive(i, return_counts=True)
         self.offset = torch.cat([n.new_zeros(1), n.cumsum(0)])
@@ -89,11 +94,15 @@ class SeenRows:
             if step + 1 < steps:
                 residual = residual - length * image
                 new_norm = (residual * residual).sum(1, keepdim=True)
-                direction, norm = residual + (new_norm / norm.clamp(min=1e-20)) * direction, new_norm
+                direction, norm = (
+                    residual + (new_norm / norm.clamp(min=1e-20)) * direction,
+                    new_norm,
+                )
         return x
 
     def target_side(self, other: Tensor) -> Tensor:
-        """sum_j c_ij S_ij other_j for each kept row: (R, k). The platform's sparse kernels hold no code for each pair."""
+        """sum_j c_ij S_ij other_j for each kept row: (R, k). The platform's sparse kernels hold no
+        code for each pair."""
         return self._targets @ other
 
     def seen_part(self, x: Tensor, other: Tensor) -> Tensor:
@@ -128,13 +137,13 @@ def half_step(
     steps: int,
     ridge: float,
 ) -> Tensor:
-    """The side (V, k) that fits `other` (V, k), by conjugate gradients from `start`; rows without a pair are zero."""
+    """The side (V, k) that fits `other` (V, k), by conjugate gradients from `start`; rows without a
+    pair are zero."""
     gram = (other * column_weight[:, None]).T @ other
     k = gram.shape[0]
     gram.diagonal().add_(_RIDGE * gram.diagonal().mean() + ridge)
-    factor, _ = torch.linalg.cholesky_ex(
-        gram
-    )  # other = basis @ factor^T, and the basis has the identity as its Gram matrix
+    # other = basis @ factor^T, and the basis has the identity as its Gram matrix
+    factor, _ = torch.linalg.cholesky_ex(gram)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
     x = gram.new_zeros(len(seen.rows), k) if start is None else start[seen.rows] @ factor
     x = seen.solve(other @ inverse.T, row_weight[seen.rows], x, steps)
@@ -144,7 +153,8 @@ def half_step(
 
 
 def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, Tensor]:
-    """Codes of contexts and of targets, A and B (V, rank) float32, so that A[i] . B[j] is about S_ij."""
+    """Codes of contexts and of targets, A and B (V, rank) float32, so that A[i] . B[j] is about
+    S_ij."""
     pairs, target = statistics.pairs, statistics.target
     v = pairs.vocab_size
     by_row = SeenRows(pairs.i, pairs.j, pairs.count, target, v)
@@ -165,11 +175,11 @@ def factorise(statistics: BigramStatistics, config: AlsConfig) -> tuple[Tensor, 
 
 
 def hash_noise(rows: int, columns: int, device: torch.device, seed: int = 0) -> Tensor:
-    """Reproducible noise of unit variance, the same on every device: (rows, columns) float32, uniform.
+    """Reproducible noise of unit variance, the same on every device: (rows, columns) float32,
+    uniform.
 
-    An integer hash (the finaliser of MurmurHash3, Appleby 2011) of the index, since torch's generators differ between
-    CPU and CUDA.
-    """
+    An integer hash (the finaliser of MurmurHash3, Appleby 2011) of the index, since torch's
+    generators differ between CPU and CUDA."""
     index = torch.arange(rows * columns, device=device, dtype=torch.long) + (seed + 1) * 0x9E3779B1
     mask = 0xFFFFFFFF
     h = index & mask

@@ -1,4 +1,5 @@
-"""Embedding and head codes: bigram factorisations of a text under several smoothings, ranks and methods."""
+"""Embedding and head codes: bigram factorisations of a text under several smoothings, ranks and
+methods."""
 
 from __future__ import annotations
 
@@ -18,16 +19,17 @@ __all__ = ["CodeFamily", "Codes", "grow_codes"]
 class CodeFamily:
     """Family parameters of an embedding/head pair.
 
-    `method` is "als" (implicit-feedback least squares on Kneser-Ney log-ratios) or "svd" (truncated singular value
-    decomposition of the positive pointwise mutual information, Levy & Goldberg 2014).
-    """
+    `method` is "als" (implicit-feedback least squares on Kneser-Ney log-ratios) or "svd" (truncated
+    singular value decomposition of the positive pointwise mutual information, Levy & Goldberg
+    2014)."""
 
     rank: int
     method: str = "als"
     smoothing: float = 1.0
     discount: float = 0.7
     unseen_weight: float = 0.005
-    """w0 over the square root of a token's mean occurrences: the more is known of a token, the more an unseen pair tells."""
+    """w0 over the square root of a token's mean occurrences: the more is known of a token, the more
+    an unseen pair tells."""
     exponent: float = 0.5
     iterations: int = 8
 
@@ -43,7 +45,8 @@ class CodeFamily:
 
 @dataclass(frozen=True)
 class Codes:
-    """Context codes `a` and target codes `b` (V, rank), with log p_cont (V,) as the bias of the logits."""
+    """Context codes `a` and target codes `b` (V, rank), with log p_cont (V,) as the bias of the
+    logits."""
 
     a: Tensor
     b: Tensor
@@ -52,7 +55,8 @@ class Codes:
 
 
 def grow_codes(pairs: PairCounts, family: CodeFamily) -> Codes:
-    """Codes of one family from bigram counts, so that A[x_t] . B[j] + log p_cont(j) are the bigram's logits."""
+    """Codes of one family from bigram counts, so that A[x_t] . B[j] + log p_cont(j) are the
+    bigram's logits."""
     statistics = kneser_ney(pairs, discount=family.discount, smoothing=family.smoothing)
     if family.method == "als":
         config = AlsConfig(
@@ -70,9 +74,15 @@ def grow_codes(pairs: PairCounts, family: CodeFamily) -> Codes:
 def _svd(statistics: BigramStatistics, rank: int) -> tuple[Tensor, Tensor]:
     pairs = statistics.pairs
     v = pairs.vocab_size
-    pmi = torch.log(pairs.count * pairs.count.sum() / (statistics.row[pairs.i] * statistics.column[pairs.j]))
+    pmi = torch.log(
+        pairs.count * pairs.count.sum() / (statistics.row[pairs.i] * statistics.column[pairs.j])
+    )
     matrix = torch.sparse_coo_tensor(
-        torch.stack([pairs.i, pairs.j]), pmi.clamp(min=0), (v, v), is_coalesced=True, check_invariants=False
+        torch.stack([pairs.i, pairs.j]),
+        pmi.clamp(min=0),
+        (v, v),
+        is_coalesced=True,
+        check_invariants=False,
     )
     # svd_lowrank draws its sketch from the global generator; the caller's stream is put back.
     devices = [matrix.device] if matrix.is_cuda else []

@@ -1,15 +1,17 @@
-"""Value maps: what a head that averages codes of earlier tokens should add to the bigram code, by least squares.
+"""Value maps: what a head that averages codes of earlier tokens should add to the bigram code, by
+least squares.
 
-The bigram part explains the next token's code given the current token. What is left to explain, and what the context can
-say beyond the current token, are both taken within each current token (a fixed-effects regression: subtract from the
-target code b_y and from the context features f their means over the occurrences of x_t). With Sigma the covariance of
-what is left, one Fisher-scoring step of the log-linear model is the ridge regression
+The bigram part explains the next token's code given the current token. What is left to explain, and
+what the context can say beyond the current token, are both taken within each current token (a
+fixed-effects regression: subtract from the target code b_y and from the context features f their
+means over the occurrences of x_t). With Sigma the covariance of what is left, one Fisher-scoring
+step of the log-linear model is the ridge regression
 
     M = (F~^T F~ + ridge)^-1 F~^T R~ Sigma^-1,       F~ = f - mean(f | x_t),  R~ = b_y - mean(b_y | x_t),
 
-and the hidden code becomes A[x_t] + gain (f - mean(f | x_t)) M. Demeaning is what makes it work on the very text that was
-counted: the bigram code has seen every pair of it, and an ordinary residual would be biased towards zero.
-"""
+and the hidden code becomes A[x_t] + gain (f - mean(f | x_t)) M. Demeaning is what makes it work on
+the very text that was counted: the bigram code has seen every pair of it, and an ordinary residual
+would be biased towards zero."""
 
 from __future__ import annotations
 
@@ -24,27 +26,37 @@ from clso.grown.statistics import sparse_rows
 __all__ = ["Regression", "ValueMap", "fit_map", "fit_value_maps"]
 
 _ROWS = 1 << 18  # tokens whose features are held at once
-_SHRINK = 2.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
+_SHRINK = (
+    2.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
+)
 
 Regression = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From tokens (T + 1, n), a column a block, to C sets of features (C, T, n, q) and what each is to explain (T, n, k)."""
+"""From tokens (T + 1, n), a column a block, to C sets of features (C, T, n, q) and what each is to
+explain (T, n, k)."""
 
 
 @dataclass(frozen=True)
 class ValueMap:
-    """`matrix` (C, q, k): from features to what is added. `expected` (C, V, k): mean(f | x_t) @ matrix, to subtract."""
+    """`matrix` (C, q, k): from features to what is added. `expected` (C, V, k): mean(f | x_t) @
+    matrix, to subtract."""
 
     matrix: Tensor
     expected: Tensor
 
 
 def fit_value_maps(
-    blocks: Tensor, attentions: Tensor, a: Tensor, b: Tensor, *, ridge: float = 0.3, damping: float = 1.0
+    blocks: Tensor,
+    attentions: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    ridge: float = 0.3,
+    damping: float = 1.0,
 ) -> ValueMap:
     """Fit one map for each attention pattern, each as if it were the only one.
 
-    `blocks` (n, T + 1) are the statistics text, `attentions` (C, T, T) the patterns' weights, `a`, `b` (V, k) the codes.
-    """
+    `blocks` (n, T + 1) are the statistics text, `attentions` (C, T, T) the patterns' weights, `a`,
+    `b` (V, k) the codes."""
     attentions = attentions.to(a.device)
 
     def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,9 +78,9 @@ def fit_map(
 ) -> ValueMap:
     """The ridge regression above, for any features of the context.
 
-    `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted. `between` is the price of
-    `expected`: 0 where it will be subtracted, 1 for ordinary least squares on features as they are, where it will not.
-    """
+    `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted.
+    `between` is the price of `expected`: 0 where it will be subtracted, 1 for ordinary least
+    squares on features as they are, where it will not."""
     n = torch.zeros(vocab_size, device=blocks.device)
     sums: list[Tensor] = []
     for part in torch.split(blocks, max(1, _ROWS // (blocks.shape[1] - 1))):
@@ -76,7 +88,8 @@ def fit_map(
         f, r = regression(tokens)
         by_token = _SumsByToken(tokens[:-1].flatten(), vocab_size)
         n += by_token.row_lengths
-        # Products of one position each, then their sum: one product over all would have a few programs do the work.
+        # Products of one position each, then their sum: one product over all would have a few
+        # programs do the work.
         new = [(f.mT @ f).sum(1), (f.mT @ r).sum(1), (r.mT @ r).sum(0)]
         new += [torch.stack([by_token(one) for one in f.flatten(1, 2)]), by_token(r.flatten(0, 1))]
         sums = [x + y for x, y in zip(sums, new, strict=True)] if sums else new
@@ -94,7 +107,8 @@ def fit_map(
 
 
 class _SumsByToken:
-    """Sums the rows of (N, q) by their tokens (N,): (V, q). A sparse product, since atomic additions queue up for "the"."""
+    """Sums the rows of (N, q) by their tokens (N,): (V, q). A sparse product, since atomic
+    additions queue up for "the"."""
 
     def __init__(self, tokens: Tensor, vocab_size: int) -> None:
         lengths = torch.bincount(tokens, minlength=vocab_size)
@@ -116,6 +130,9 @@ def _solve(positive: Tensor, right: Tensor) -> Tensor:
 
 
 def _damped(matrix: Tensor, share: float) -> Tensor:
-    """Symmetric matrices (..., q, q) with a share of their mean diagonal element added to the diagonal."""
+    """Symmetric matrices (..., q, q) with a share of their mean diagonal element added to the
+    diagonal."""
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-    return matrix + torch.diag_embed((share * diagonal.mean(-1, keepdim=True) + 1e-9).expand_as(diagonal))
+    return matrix + torch.diag_embed(
+        (share * diagonal.mean(-1, keepdim=True) + 1e-9).expand_as(diagonal)
+    )

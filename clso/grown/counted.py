@@ -1,7 +1,7 @@
 """Bigram counts kept on disk, by the hash of corpus and tokenizer, so that a text is counted once.
 
-The run that counts pays for it; later ones read. Only a CPU's counts are kept: a GPU counts in less time than a disk reads.
-"""
+The run that counts pays for it; later ones read. Only a CPU's counts are kept: a GPU counts in less
+time than a disk reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from clso.data.cache import cache_root, warn_of_damage
+from clso.disk.tensors import load_checked, write_checked
 from clso.grown.statistics import PairCounts, count_pairs
-from clso.models.tensors import load_checked, write_checked
 
 if TYPE_CHECKING:
     from clso.data import Corpus
@@ -24,11 +24,17 @@ __all__ = ["bigram_counts"]
 _VERSION = 2  # of what is counted and of the file
 
 
-def bigram_counts(corpus: Corpus, split: str, device: torch.device, cache_dir: Path | None = None) -> PairCounts:
+def bigram_counts(
+    corpus: Corpus, split: str, device: torch.device, cache_dir: Path | None = None
+) -> PairCounts:
     """Pair counts of a split at lag 1, on `device`."""
     path = None
     if device.type == "cpu":
-        path = cache_root(cache_dir) / "statistics" / f"{corpus.content_hash[:32]}-{split}-v{_VERSION}.safetensors"
+        path = (
+            cache_root(cache_dir)
+            / "statistics"
+            / f"{corpus.content_hash[:32]}-{split}-v{_VERSION}.safetensors"
+        )
         if (found := _read(path, corpus.vocab_size)) is not None:
             return found
     tokens = torch.from_numpy(np.asarray(corpus.tokens(split)).astype(np.int64)).to(device)
@@ -39,7 +45,8 @@ def bigram_counts(corpus: Corpus, split: str, device: torch.device, cache_dir: P
 
 
 def _read(path: Path, vocab_size: int) -> PairCounts | None:
-    """The counts in a file; None if there is none or, with a warning, a damaged one. It is then written anew."""
+    """The counts in a file; None if there is none or, with a warning, a damaged one. It is then
+    written anew."""
     try:
         tensors = load_checked(path)
     except FileNotFoundError:
@@ -52,7 +59,10 @@ def _read(path: Path, vocab_size: int) -> PairCounts | None:
 
 
 def _write(path: Path, pairs: PairCounts) -> None:
-    """Write atomically; several processes may do so at once. A cache that cannot be written is done without."""
+    """Write atomically; several processes may do so at once. A cache that cannot be written is done
+    without."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_checked({"keys": pairs.i * pairs.vocab_size + pairs.j, "count": pairs.count.int()}, path)
+        write_checked(
+            {"keys": pairs.i * pairs.vocab_size + pairs.j, "count": pairs.count.int()}, path
+        )

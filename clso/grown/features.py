@@ -1,11 +1,12 @@
-"""MLP crystals: a hidden layer of random structured features, whose output matrix is fitted in closed form.
+"""MLP crystals: a hidden layer of random structured features, whose output matrix is fitted in
+closed form.
 
-Features phi(h) = GELU(W h / s + c) of the code h that the context head leaves, with W a random crystal, c random biases
-and s the size of codes (random features after Rahimi & Recht 2007; a layer so trained is an extreme learning machine,
-Huang et al. 2006). The output matrix is the regression of `clso.grown.context` with one difference. Most of phi
-is the current token's doing, and to subtract its mean given the token would move the embedded code, which both layers
-read, by more than its own length. So nothing is subtracted, and the regression is of phi as it is.
-"""
+Features phi(h) = GELU(W h / s + c) of the code h that the context head leaves, with W a random
+crystal, c random biases and s the size of codes (random features after Rahimi & Recht 2007; a layer
+so trained is an extreme learning machine, Huang et al. 2006). The output matrix is the regression
+of `clso.grown.context` with one difference. Most of phi is the current token's doing, and to
+subtract its mean given the token would move the embedded code, which both layers read, by more than
+its own length. So nothing is subtracted, and the regression is of phi as it is."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ class RandomFeatures:
 def random_features(family: str, n_units: int, a: Tensor, count: Tensor) -> RandomFeatures:
     """`n_units` features of codes like `a` (V, k), whose tokens occur `count` (V,) times.
 
-    Inputs of a unit have unit mean square on isotropic codes; biases are uniform with unit variance.
-    """
+    Inputs of a unit have unit mean square on isotropic codes; biases are uniform with unit
+    variance."""
     crystal, params = FEATURE_FAMILIES[family]
     k = a.shape[1]
     weight = make_crystal(crystal, (n_units, k), 0, params).to_dense(device=a.device)
@@ -65,7 +66,8 @@ def fit_features(
     ridge: float = 0.01,
     damping: float = 1.0,
 ) -> Tensor:
-    """The output map (H, k) of `features` behind a context head with `context`, one map, fitted for `attention` (T, T)."""
+    """The output map (H, k) of `features` behind a context head with `context`, one map, fitted for
+    `attention` (T, T)."""
     attention = attention.to(a.device)
 
     def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:

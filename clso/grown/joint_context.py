@@ -1,8 +1,8 @@
 """Value maps of several attention patterns at once, cut to the rank that their heads can carry.
 
-The regression of `clso.grown.context`, with the patterns' averaged codes side by side as features: heads that
-look at overlapping stretches of the context must share what they explain, or it is added twice.
-"""
+The regression of `clso.grown.context`, with the patterns' averaged codes side by side as features:
+heads that look at overlapping stretches of the context must share what they explain, or it is added
+twice."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from torch import Tensor
 __all__ = ["JointMaps", "fit_joint_maps"]
 
 _ROWS = 1 << 17  # tokens whose features are held at once: 100 MB for two patterns at rank 96
-_SHRINK = 1.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
+_SHRINK = (
+    1.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
+)
 
 
 @dataclass(frozen=True)
 class JointMaps:
     """`down` (h, k, r) and `up` (h, r, k): pattern i adds f_i @ down_i @ up_i.
 
-    `expected` (V, k) is the mean of their sum over the occurrences of each token, to be subtracted from its code.
-    """
+    `expected` (V, k) is the mean of their sum over the occurrences of each token, to be subtracted
+    from its code."""
 
     down: Tensor
     up: Tensor
@@ -41,11 +43,11 @@ def fit_joint_maps(
 ) -> JointMaps:
     """Fit one map for each pattern, jointly.
 
-    `blocks` (n, T + 1) are the statistics text, `attentions` (h, T, T) the patterns' weights, `a`, `b` (V, k) the codes;
-    `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted. Each map M (k, k) is
-    cut to `rank` by the singular values of L^T M, with L L^T the covariance of its demeaned features: the cut that loses
-    least of what the head adds.
-    """
+    `blocks` (n, T + 1) are the statistics text, `attentions` (h, T, T) the patterns' weights, `a`,
+    `b` (V, k) the codes; `ridge` and `damping` are shares of the mean eigenvalue of the two
+    matrices that are inverted. Each map M (k, k) is cut to `rank` by the singular values of L^T M,
+    with L L^T the covariance of its demeaned features: the cut that loses least of what the head
+    adds."""
     v, k = a.shape
     h, t, _ = attentions.shape
     attentions = attentions.to(a.device)
@@ -73,7 +75,9 @@ def fit_joint_maps(
     u, s, w = torch.linalg.svd(root.transpose(1, 2) @ m)
     r_kept = min(rank, k)
     strength = s[:, :r_kept].sqrt()
-    down = torch.linalg.solve_triangular(root.transpose(1, 2), u[:, :, :r_kept] * strength[:, None, :], upper=True)
+    down = torch.linalg.solve_triangular(
+        root.transpose(1, 2), u[:, :, :r_kept] * strength[:, None, :], upper=True
+    )
     up = strength[:, :, None] * w[:, :r_kept]
     average = sum_f.sum(0) / n.sum().clamp(min=1)
     mean_f = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)

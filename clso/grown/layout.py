@@ -4,12 +4,12 @@ In logical coordinates a residual vector holds
 
     one | ballast | position 4 | start | rarity | code K | identity D | match S
 
-`one` is the direction that LayerNorm removes, so that a LayerNorm bias along it is a constant feature (it carries
-log p_cont). `ballast` fills every token's vector up to one norm, so that LayerNorm's division is a constant. `start` marks
-position 0, `rarity` tells rare tokens from common ones. `code` holds the bigram code and what context adds to it,
-`identity` a faint near-orthogonal name of the token and the names that the copy head brings, `match` the previous token's
-name. `rotation` leads from logical to physical coordinates.
-"""
+`one` is the direction that LayerNorm removes, so that a LayerNorm bias along it is a constant
+feature (it carries log p_cont). `ballast` fills every token's vector up to one norm, so that
+LayerNorm's division is a constant. `start` marks position 0, `rarity` tells rare tokens from common
+ones. `code` holds the bigram code and what context adds to it, `identity` a faint near-orthogonal
+name of the token and the names that the copy head brings, `match` the previous token's name.
+`rotation` leads from logical to physical coordinates."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class Layout:
 def rotation(d_model: int, device: torch.device) -> Tensor:
     """The orthogonal matrix Q (d, d) with physical = Q @ logical; d is 4 at least.
 
-    Q takes `one` to LayerNorm's mean direction (1, ..., 1)/sqrt(d), and `ballast` to (1, -1, 0, ..., 0)/sqrt(2).
-    Only the last logical axis shares these two coordinates: were the ballast, which is large, in all of them, then
-    float32 would round everything small in units of its size.
+    Q takes `one` to LayerNorm's mean direction (1, ..., 1)/sqrt(d), and `ballast` to (1, -1, 0,
+    ..., 0)/sqrt(2). Only the last logical axis shares these two coordinates: were the ballast,
+    which is large, in all of them, then float32 would round everything small in units of its size.
     """
     n = d_model - 2  # coordinates without ballast
     v = torch.full((n,), -1 / math.sqrt(n), dtype=torch.float64)

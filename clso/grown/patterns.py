@@ -1,11 +1,11 @@
 """Position patterns: where a head looks, written into true GPT-2 position, query and key weights.
 
-Two circles of position codes, a slow one (half a turn over the context) and a fast one (16 positions a turn), make every
-score  amp_slow cos(w_slow (t - s) + phase_slow) + amp_fast cos(w_fast (t - s) + phase_fast)  a query-key product. Aligned
-on a distance k they are sharply peaked there (a previous-token head); the slow circle alone, turned by a phase, falls
-with the distance (a decaying average). The fast circle keeps the amplitudes near 160, where the slow one alone would need
-40,000 to tell neighbours apart, so that patterns survive low-precision arithmetic.
-"""
+Two circles of position codes, a slow one (half a turn over the context) and a fast one (16
+positions a turn), make every score  amp_slow cos(w_slow (t - s) + phase_slow) + amp_fast cos(w_fast
+(t - s) + phase_fast)  a query-key product. Aligned on a distance k they are sharply peaked there (a
+previous-token head); the slow circle alone, turned by a phase, falls with the distance (a decaying
+average). The fast circle keeps the amplitudes near 160, where the slow one alone would need 40,000
+to tell neighbours apart, so that patterns survive low-precision arithmetic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def position_codes(n_positions: int) -> Tensor:
     """Unit codes on both circles: (n_positions, 4)."""
     t = torch.arange(n_positions, dtype=torch.float64)
     slow, fast = _speeds(n_positions)
-    return torch.stack([torch.cos(slow * t), torch.sin(slow * t), torch.cos(fast * t), torch.sin(fast * t)], 1)
+    return torch.stack(
+        [torch.cos(slow * t), torch.sin(slow * t), torch.cos(fast * t), torch.sin(fast * t)], 1
+    )
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,15 @@ class PositionPattern:
     n_positions: int
 
     def query(self) -> Tensor:
-        """Matrix (4, 4) that turns a position code into the query whose product with a key's code is the score."""
+        """Matrix (4, 4) that turns a position code into the query whose product with a key's code
+        is the score."""
         out = torch.zeros(4, 4, dtype=torch.float64)
         for c, (amp, phase) in enumerate(zip(self.amps, self.phases, strict=True)):
             cos, sin = amp * math.cos(phase), amp * math.sin(phase)
             # cos(a + phase) cos b + sin(a + phase) sin b, from the code (cos a, sin a)
-            out[2 * c : 2 * c + 2, 2 * c : 2 * c + 2] = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+            out[2 * c : 2 * c + 2, 2 * c : 2 * c + 2] = torch.tensor(
+                [[cos, -sin], [sin, cos]], dtype=torch.float64
+            )
         return out
 
     def weights(self, n: int | None = None) -> Tensor:
@@ -67,13 +72,17 @@ class PositionPattern:
 def lag(k: int, n_positions: int) -> PositionPattern:
     """Attend to the token `k` back. The first `k` positions attend to whatever is nearest."""
     slow, fast = _speeds(n_positions)
-    # Rivals: the neighbours, told apart by the fast circle, and the fast circle's next turn, told apart by the slow one.
+    # Rivals: the neighbours, told apart by the fast circle, and the fast circle's next turn, told
+    # apart by the slow one.
     fast_amp = _PEAK / (1 - math.cos(fast))
     slow_amp = _PEAK / (1 - math.cos(slow * _FAST_TURN))
     return PositionPattern(f"lag-{k}", (slow_amp, fast_amp), (-slow * k, -fast * k), n_positions)
 
 
 def decaying(tau: float, n_positions: int) -> PositionPattern:
-    """A decaying average: weights fall by e over `tau` positions near the current one, which is included."""
+    """A decaying average: weights fall by e over `tau` positions near the current one, which is
+    included."""
     slow, _ = _speeds(n_positions)
-    return PositionPattern(f"decay-{tau:g}", (1 / (tau * slow * math.sin(_PHASE)), 0.0), (_PHASE, 0.0), n_positions)
+    return PositionPattern(
+        f"decay-{tau:g}", (1 / (tau * slow * math.sin(_PHASE)), 0.0), (_PHASE, 0.0), n_positions
+    )

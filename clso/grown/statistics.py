@@ -1,7 +1,7 @@
 """Counting: token pairs at a lag, and Kneser-Ney statistics of them.
 
-Everything works on CPU and CUDA tensors alike and in bounded memory: a text of any length is counted in chunks, so that
-the peak is a chunk's sort plus the distinct pairs found (24 bytes each).
+Everything works on CPU and CUDA tensors alike and in bounded memory: a text of any length is
+counted in chunks, so that the peak is a chunk's sort plus the distinct pairs found (24 bytes each).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _CHUNK = 1 << 24  # tokens counted at once; sorting them takes about 0.5 GB
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Distinct pairs (row i, column j), sorted by row and then column, and how often each was seen (float32)."""
+    """Distinct pairs (row i, column j), sorted by row and then column, and how often each was seen
+    (float32)."""
 
     i: Tensor
     j: Tensor
@@ -57,18 +58,20 @@ def count_pairs(tokens: Tensor, vocab_size: int, lag: int = 1) -> PairCounts:
 def sparse_rows(offset: Tensor, column: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
     """A sparse matrix of compressed rows."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")  # torch calls its CSR kernels beta, on stderr
+        # torch calls its CSR kernels beta, on stderr
+        warnings.filterwarnings("ignore", "Sparse (CSR|invariant)")
         return torch.sparse_csr_tensor(offset, column, values, size=size, check_invariants=False)
 
 
 @dataclass(frozen=True)
 class BigramStatistics:
-    """Interpolated Kneser-Ney (Chen & Goodman 1998) seen as a log-linear correction of the continuation distribution.
+    """Interpolated Kneser-Ney (Chen & Goodman 1998) seen as a log-linear correction of the
+    continuation distribution.
 
-    `target` holds, for each seen pair, S_ij = log(p_KN(j|i) / (lambda_i p_cont(j))); for unseen pairs S is 0, since there
-    p_KN(j|i) = lambda_i p_cont(j). `p_cont` (V,) is smoothed, so that no token is impossible; `row`, `column` (V,) are
-    occurrences as context and as target, and `back_off` (V,) is lambda_i, 1 for contexts that were never seen.
-    """
+    `target` holds, for each seen pair, S_ij = log(p_KN(j|i) / (lambda_i p_cont(j))); for unseen
+    pairs S is 0, since there p_KN(j|i) = lambda_i p_cont(j). `p_cont` (V,) is smoothed, so that no
+    token is impossible; `row`, `column` (V,) are occurrences as context and as target, and
+    `back_off` (V,) is lambda_i, 1 for contexts that were never seen."""
 
     pairs: PairCounts
     target: Tensor
@@ -78,8 +81,11 @@ class BigramStatistics:
     back_off: Tensor
 
 
-def kneser_ney(pairs: PairCounts, *, discount: float = 0.7, smoothing: float = 1.0) -> BigramStatistics:
-    """Kneser-Ney statistics of bigram counts. `smoothing` is added to each token's number of distinct left contexts."""
+def kneser_ney(
+    pairs: PairCounts, *, discount: float = 0.7, smoothing: float = 1.0
+) -> BigramStatistics:
+    """Kneser-Ney statistics of bigram counts. `smoothing` is added to each token's number of
+    distinct left contexts."""
     v, i, j, count = pairs.vocab_size, pairs.i, pairs.j, pairs.count
     row, column = pairs.row_sums(), _sums(j, count, v)
     one = torch.ones_like(count)

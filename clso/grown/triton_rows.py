@@ -1,9 +1,9 @@
 """Conjugate gradients of every row of a least-squares half-step in one Triton kernel.
 
-Written with the platform's sparse products, a half-step is some eighty short kernels that wait for their longest row. Here
-each program takes one row through all of its steps, and its vectors never leave the registers. A text's rows are as uneven
-as its words, so the few long ones get wide programs and the many short ones narrow programs.
-"""
+Written with the platform's sparse products, a half-step is some eighty short kernels that wait for
+their longest row. Here each program takes one row through all of its steps, and its vectors never
+leave the registers. A text's rows are as uneven as its words, so the few long ones get wide
+programs and the many short ones narrow programs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _kernel(  # type: ignore[no-untyped-def]
         w = tl.load(weight + pair, mask=inside, other=0.0)
         target = tl.load(weighted_target + pair, mask=inside, other=0.0)
         j = tl.load(column + pair, mask=inside, other=0)
-        code = tl.load(other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0)
+        code = tl.load(
+            other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0
+        )
         residual += tl.sum((target - w * tl.sum(code * x[None, :], 1))[:, None] * code, 0)
     direction = residual
     norm = tl.sum(residual * residual, 0)
@@ -51,7 +53,9 @@ def _kernel(  # type: ignore[no-untyped-def]
             inside = pair < end
             w = tl.load(weight + pair, mask=inside, other=0.0)
             j = tl.load(column + pair, mask=inside, other=0)
-            code = tl.load(other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0)
+            code = tl.load(
+                other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0
+            )
             image += tl.sum((w * tl.sum(code * direction[None, :], 1))[:, None] * code, 0)
         length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
         x += length * direction
@@ -79,11 +83,12 @@ def solve_rows(
     start: Tensor,
     steps: int,
 ) -> Tensor:
-    """For each row i, `steps` steps towards (own_i I + sum_j w_ij b_j b_j^T) x_i = sum_j t_ij b_j: (R, k) float32.
+    """For each row i, `steps` steps towards (own_i I + sum_j w_ij b_j b_j^T) x_i = sum_j t_ij b_j:
+    (R, k) float32.
 
-    `rows` are those of `by_length(offset)`; `offset` (R + 1,) and `column` (n,) are compressed rows of pairs, `weight` and
-    `weighted_target` (n,) their w and t; `other` (V, k) holds b, `row_weight` (R,) own, `start` (R, k) the first x.
-    """
+    `rows` are those of `by_length(offset)`; `offset` (R + 1,) and `column` (n,) are compressed rows
+    of pairs, `weight` and `weighted_target` (n,) their w and t; `other` (V, k) holds b,
+    `row_weight` (R,) own, `start` (R, k) the first x."""
     k = other.shape[1]
     out = torch.empty(len(offset) - 1, k, device=other.device)
     operands = (offset, column, weight, weighted_target, other, row_weight, start)

@@ -1,10 +1,10 @@
-"""GPT-2 (Radford et al. 2019), exactly: pre-LayerNorm, learned positions, tanh-GELU, causal attention, no head bias.
+"""GPT-2 (Radford et al. 2019), exactly: pre-LayerNorm, learned positions, tanh-GELU, causal
+attention, no head bias.
 
-One module serves the AdamW baseline (it trains) and the re-measuring of winners (it loads grown or evolved weights),
-so both sides of every comparison run the same forward pass. Parameter names are `wte.weight`, `wpe.weight`,
-`h.{i}.ln_1.*`, `h.{i}.attn.qkv.*`, `h.{i}.attn.o.*`, `h.{i}.ln_2.*`, `h.{i}.mlp.fc.*`, `h.{i}.mlp.proj.*`, `ln_f.*`
-and `head.weight`; every matrix is (out, in).
-"""
+One module serves the AdamW baseline (it trains) and the re-measuring of winners (it loads grown or
+evolved weights), so both sides of every comparison run the same forward pass. Parameter names are
+`wte.weight`, `wpe.weight`, `h.{i}.ln_1.*`, `h.{i}.attn.qkv.*`, `h.{i}.attn.o.*`, `h.{i}.ln_2.*`,
+`h.{i}.mlp.fc.*`, `h.{i}.mlp.proj.*`, `ln_f.*` and `head.weight`; every matrix is (out, in)."""
 
 from __future__ import annotations
 
@@ -45,9 +45,12 @@ class GPT2Config:
         return 4 * self.d_model
 
     def forward_flops(self, n_tokens: int) -> int:
-        """Multiply-adds times two of one forward pass over blocks of `n_positions`, LayerNorm and GELU left out."""
+        """Multiply-adds times two of one forward pass over blocks of `n_positions`, LayerNorm and
+        GELU left out."""
         d = self.d_model
-        per_token = self.n_layers * (24 * d * d + 4 * self.n_positions * d) + 2 * d * self.vocab_size
+        per_token = (
+            self.n_layers * (24 * d * d + 4 * self.n_positions * d) + 2 * d * self.vocab_size
+        )
         return per_token * n_tokens
 
 
@@ -65,7 +68,8 @@ class Sizes(Protocol):
 
 
 class LanguageModel(nn.Module):
-    """What can be measured on token blocks: a GPT-2, a model around one, or a `clso.models.sequence.SequenceModel`."""
+    """What can be measured on token blocks: a GPT-2, a model around one, or a
+    `clso.models.sequence.SequenceModel`."""
 
     config: Sizes
 
@@ -120,7 +124,8 @@ class GPT2(LanguageModel):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.config: GPT2Config = config
-        # Given a weight, an embedding draws none; on the meta device that would import torch's compiler (2 s).
+        # Given a weight, an embedding draws none; on the meta device that would import torch's
+        # compiler (2 s).
         v, t, d = config.vocab_size, config.n_positions, config.d_model
         self.wte = nn.Embedding(v, d, _weight=torch.empty(v, d))
         self.wpe = nn.Embedding(t, d, _weight=torch.empty(t, d))
@@ -132,13 +137,18 @@ class GPT2(LanguageModel):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> GPT2:
-        """Normal(0, 0.02), residual projections scaled by 1/sqrt(2 n_layers), zero biases (GPT-2's initialisation)."""
+        """Normal(0, 0.02), residual projections scaled by 1/sqrt(2 n_layers), zero biases (GPT-2's
+        initialisation)."""
         for name, p in self.named_parameters():
             if p.dim() < 2:
                 p.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
                 continue
             residual = name.endswith(("attn.o.weight", "mlp.proj.weight"))
-            p.normal_(0.0, 0.02 / math.sqrt(2 * self.config.n_layers) if residual else 0.02, generator=generator)
+            p.normal_(
+                0.0,
+                0.02 / math.sqrt(2 * self.config.n_layers) if residual else 0.02,
+                generator=generator,
+            )
         return self
 
     def hidden(self, tokens: Tensor) -> Tensor:
@@ -164,7 +174,8 @@ class GPT2(LanguageModel):
 
 @torch.no_grad()
 def text_loss(model: LanguageModel, blocks: Tensor, *, block_batch: int | None = None) -> float:
-    """Mean loss in nats per token over blocks (n, T + 1), summed in float64, `block_batch` blocks at a time."""
+    """Mean loss in nats per token over blocks (n, T + 1), summed in float64, `block_batch` blocks
+    at a time."""
     device = next(model.parameters()).device
     if block_batch is None:
         block_batch = 128 if device.type == "cuda" else 16

@@ -1,8 +1,9 @@
-"""Cross-entropy under a vocabulary-sized head, for a whole population, without ever holding all the logits.
+"""Cross-entropy under a vocabulary-sized head, for a whole population, without ever holding all the
+logits.
 
-At d = 128 the head is 94 % of a GPT-2's arithmetic, so this is the hot loop of a search. Hidden states are visited in
-tiles of rows; each tile's logits live just long enough to be reduced to a log-sum-exp.
-"""
+At d = 128 the head is 94 % of a GPT-2's arithmetic, so this is the hot loop of a search. Hidden
+states are visited in tiles of rows; each tile's logits live just long enough to be reduced to a
+log-sum-exp."""
 
 from __future__ import annotations
 
@@ -16,16 +17,17 @@ from clso.models.tables import Heads
 
 __all__ = ["fused_kernel_fits", "population_head_loss", "row_losses"]
 
-_CPU_TILE_ELEMENTS = 1 << 20  # logits in flight on a CPU: 4 MB, so that the three passes over them stay in cache
+# logits in flight on a CPU: 4 MB, so that the three passes over them stay in cache
+_CPU_TILE_ELEMENTS = 1 << 20
 _CUDA_MEMORY_SHARE = 0.25  # of the free memory; logits, their exponentials and a margin
 
 
 def _rows_per_tile(n_rows: int, vocab_size: int, device: torch.device) -> int:
     """Rows whose logits are computed together.
 
-    On a CPU the tile divides a candidate's rows, so that a candidate's arithmetic, and therefore its loss to the last
-    bit, does not depend on who shares the batch. On a GPU it is what a share of the free memory holds.
-    """
+    On a CPU the tile divides a candidate's rows, so that a candidate's arithmetic, and therefore
+    its loss to the last bit, does not depend on who shares the batch. On a GPU it is what a share
+    of the free memory holds."""
     if device.type == "cuda":
         return max(128, _cuda_logits(device) // vocab_size)
     limit = max(32, _CPU_TILE_ELEMENTS // vocab_size)
@@ -34,7 +36,8 @@ def _rows_per_tile(n_rows: int, vocab_size: int, device: torch.device) -> int:
 
 @cache
 def _cuda_logits(device: torch.device) -> int:
-    """Logits that a share of a GPU's free memory holds, as there was when it was first asked for."""
+    """Logits that a share of a GPU's free memory holds, as there was when it was first asked
+    for."""
     free, _ = torch.cuda.mem_get_info(device)
     return int(free * _CUDA_MEMORY_SHARE) // 12
 
@@ -42,9 +45,9 @@ def _cuda_logits(device: torch.device) -> int:
 def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
     """Summed negative log-likelihood of `targets` for each candidate, in nats, float64 (P,).
 
-    `hidden` is (P, N, d), `targets` (N,). On CUDA, with Triton, operands are float16 and sums float32; elsewhere everything
-    is float32 and candidates that share a head are one matrix product.
-    """
+    `hidden` is (P, N, d), `targets` (N,). On CUDA, with Triton, operands are float16 and sums
+    float32; elsewhere everything is float32 and candidates that share a head are one matrix
+    product."""
     if heads.basis is not None:
         hidden = hidden @ heads.basis
     n_candidates, n_rows, _ = hidden.shape
@@ -84,7 +87,8 @@ def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
 
 
 def row_losses(rows: Tensor, weight: Tensor, targets: Tensor, tile: int | None = None) -> Tensor:
-    """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d), a tile at a time."""
+    """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d), a
+    tile at a time."""
     if tile is None and fused_kernel_fits(rows.device, len(rows), rows.shape[1], rows.dtype):
         return _fused_row_losses(rows, weight, targets)
     tile = _rows_per_tile(len(rows), weight.shape[0], rows.device) if tile is None else tile
@@ -96,7 +100,8 @@ def row_losses(rows: Tensor, weight: Tensor, targets: Tensor, tile: int | None =
 
 
 def _fused_row_losses(rows: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """`row_losses` by the Triton kernel on float32 operands, each product in three TF32 ones: errors near 1e-6."""
+    """`row_losses` by the Triton kernel on float32 operands, each product in three TF32 ones:
+    errors near 1e-6."""
     from clso.models.triton_head import ROW_TILE, log_sum_exp
 
     rows = rows.contiguous()

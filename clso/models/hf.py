@@ -1,4 +1,5 @@
-"""GPT-2 weights in the layout that `transformers.GPT2LMHeadModel.from_pretrained` reads, and back."""
+"""GPT-2 weights in the layout that `transformers.GPT2LMHeadModel.from_pretrained` reads, and
+back."""
 
 from __future__ import annotations
 
@@ -11,19 +12,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from clso.disk.tensors import write_tensors
 from clso.errors import RunFolderError
 from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
-from clso.models.tensors import write_tensors
 
 __all__ = ["load_hf", "save_hf", "save_hf_tokenizer"]
 
-# Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence the transposes.
-_BLOCK = {"attn.qkv": "attn.c_attn", "attn.o": "attn.c_proj", "mlp.fc": "mlp.c_fc", "mlp.proj": "mlp.c_proj"}
+# Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence
+# the transposes.
+_BLOCK = {
+    "attn.qkv": "attn.c_attn",
+    "attn.o": "attn.c_proj",
+    "mlp.fc": "mlp.c_fc",
+    "mlp.proj": "mlp.c_proj",
+}
 _WEIGHTS, _CONFIG, _PICKLE = "model.safetensors", "config.json", "pytorch_model.bin"
 _PREFIX = "transformer."
 _HEADS = ("lm_head.weight", "lm_head.bias")
-_MASK = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # causal masks, which old versions saved
+# causal masks, which old versions saved
+_MASK = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)")
 
 
 def _hf_name(name: str) -> tuple[str, bool]:
@@ -52,9 +60,8 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
 def save_hf_tokenizer(json_text: str, folder: Path) -> None:
     """Write a tokenizer beside a model, as `transformers.AutoTokenizer` reads it.
 
-    The configuration names the plain class: without it, `transformers` takes a GPT-2's tokenizer to be OpenAI's and adds
-    `<|endoftext|>`, for which the model has no row.
-    """
+    The configuration names the plain class: without it, `transformers` takes a GPT-2's tokenizer to
+    be OpenAI's and adds `<|endoftext|>`, for which the model has no row."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
@@ -69,7 +76,8 @@ def save_hf_tokenizer(json_text: str, folder: Path) -> None:
 def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
     """The GPT-2 in `folder`, float32: as `save_hf`, `save_pretrained` or the hub writes it.
 
-    Tensors in one `model.safetensors` or in shards with an index, with or without the prefix `transformer.`.
+    Tensors in one `model.safetensors` or in shards with an index, with or without the prefix
+    `transformer.`.
 
     Raises:
         RunFolderError: missing, damaged, not a GPT-2, or with tensors that a GPT-2 has not.
@@ -81,7 +89,15 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
@@ -117,7 +133,10 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 def _state(tensors: dict[str, Tensor], config: HFConfig) -> dict[str, Tensor]:
     """The module's state; whatever of the checkpoint it has no place for is refused."""
     # The base model is saved without the prefix, and so are the hub's first GPT-2s.
-    found = {name if name in _HEADS else _PREFIX + name.removeprefix(_PREFIX): t for name, t in tensors.items()}
+    found = {
+        name if name in _HEADS else _PREFIX + name.removeprefix(_PREFIX): t
+        for name, t in tensors.items()
+    }
     if len(found) != len(tensors):
         raise ValueError(f"tensors are named with {_PREFIX} or without, not both")
     for name, value in found.items():

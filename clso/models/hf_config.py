@@ -1,8 +1,9 @@
-"""What a `config.json` of `transformers` asks for: read key by key, so that no setting of a checkpoint is passed over.
+"""What a `config.json` of `transformers` asks for: read key by key, so that no setting of a
+checkpoint is passed over.
 
-Every key is one of three: part of the sizes, a setting that changes what the model computes (only values that `GPT2`
-computes are taken), or one that is known to change nothing in a forward pass without dropout. Any other is refused.
-"""
+Every key is one of three: part of the sizes, a setting that changes what the model computes (only
+values that `GPT2` computes are taken), or one that is known to change nothing in a forward pass
+without dropout. Any other is refused."""
 
 from __future__ import annotations
 
@@ -37,8 +38,9 @@ _REQUIRED: Mapping[str, tuple[Any, ...]] = {
 }
 _FLAGS = ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings")
 
-# These change training, generation, other heads or memory, not the logits; `reorder_and_upcast_attn` changes the
-# precision of float16 attention alone, and here all is float32.
+# These change training, generation, other heads or memory, not the logits;
+# `reorder_and_upcast_attn` changes the precision of float16 attention alone, and here all is
+# float32.
 _NO_EFFECT_KEYS = """
     _name_or_path _attn_implementation_autoset architectures transformers_version dtype
     torch_dtype attn_pdrop embd_pdrop resid_pdrop initializer_range gradient_checkpointing
@@ -61,16 +63,19 @@ _NO_EFFECT = frozenset(_NO_EFFECT_KEYS.split())
 class HFConfig:
     """A GPT-2's sizes, and how its attention scores are scaled.
 
-    `scale_attn_weights`: by the head size's square root; `scale_attn_by_inverse_layer_idx`: also by 1 / (layer + 1).
-    """
+    `scale_attn_weights`: by the head size's square root; `scale_attn_by_inverse_layer_idx`: also by
+    1 / (layer + 1)."""
 
     sizes: GPT2Config
     scale_attn_weights: bool = True
     scale_attn_by_inverse_layer_idx: bool = False
 
     def query_factor(self, layer: int) -> float:
-        """What a layer's queries are multiplied by, for a model that only divides by the head size's square root."""
-        factor = 1.0 if self.scale_attn_weights else math.sqrt(self.sizes.d_model // self.sizes.n_heads)
+        """What a layer's queries are multiplied by, for a model that only divides by the head
+        size's square root."""
+        factor = (
+            1.0 if self.scale_attn_weights else math.sqrt(self.sizes.d_model // self.sizes.n_heads)
+        )
         return factor / (layer + 1) if self.scale_attn_by_inverse_layer_idx else factor
 
 
@@ -79,7 +84,8 @@ def read_config(path: Path) -> HFConfig:
 
     Raises:
         ConfigError: a setting that `GPT2` does not compute, by its name; impossible sizes.
-        OSError, ValueError, KeyError, TypeError, RecursionError: no file, no JSON object, a size missing.
+        OSError, ValueError, KeyError, TypeError, RecursionError: no file, no JSON object, a size
+        missing.
     """
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
@@ -88,15 +94,21 @@ def read_config(path: Path) -> HFConfig:
     required = {**_REQUIRED, "n_inner": (None, 4 * sizes["n_embd"])}
     for key, allowed in required.items():
         # By type as well: 1 == True, but a flag that is a number is no flag.
-        if key in values and not any(type(values[key]) is type(a) and values[key] == a for a in allowed):
-            raise _refused(path, key, values[key], f"{key} is {' or '.join(map(json.dumps, allowed))}")
+        if key in values and not any(
+            type(values[key]) is type(a) and values[key] == a for a in allowed
+        ):
+            raise _refused(
+                path, key, values[key], f"{key} is {' or '.join(map(json.dumps, allowed))}"
+            )
     flags = {key: values[key] for key in _FLAGS if key in values}
     for key, value in flags.items():
         if not isinstance(value, bool):
             raise _refused(path, key, value, f"{key} is true or false")
     for key in sorted(set(values) - {*_SIZES, *required, *_FLAGS, *_NO_EFFECT}):
         if values[key] is not None:
-            raise _refused(path, key, values[key], f"every setting of a GPT-2 is known, and {key} is not")
+            raise _refused(
+                path, key, values[key], f"every setting of a GPT-2 is known, and {key} is not"
+            )
     return HFConfig(
         GPT2Config(
             vocab_size=sizes["vocab_size"],

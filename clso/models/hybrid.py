@@ -17,7 +17,8 @@ __all__ = ["AdvancedHybrid", "HybridConfig", "SequentialHybrid"]
 
 @dataclass(frozen=True)
 class HybridConfig(SequenceConfig):
-    """`d_state` states a channel of the state space; `n_slots` memory vectors, addressed once in `chunk` tokens."""
+    """`d_state` states a channel of the state space; `n_slots` memory vectors, addressed once in
+    `chunk` tokens."""
 
     d_state: int = 16
     n_slots: int = 16
@@ -30,7 +31,8 @@ class HybridConfig(SequenceConfig):
 
 
 class Stages(Layer):
-    """Attention, state space, memory, LSTM, each on the norm of the one before; `residual` adds each to its input."""
+    """Attention, state space, memory, LSTM, each on the norm of the one before; `residual` adds
+    each to its input."""
 
     def __init__(self, config: HybridConfig, *, residual: bool, lstm_layers: int) -> None:
         super().__init__()
@@ -65,7 +67,8 @@ class Stages(Layer):
 
 
 class AdvancedHybrid(SequenceModel):
-    """Embedding, causal attention, selective state space, Turing memory, LSTM of `n_layers`, output: one of each, in a row.
+    """Embedding, causal attention, selective state space, Turing memory, LSTM of `n_layers`,
+    output: one of each, in a row.
 
     Its attention makes it quadratic in time; memory is linear.
     """
@@ -87,12 +90,14 @@ class AdvancedHybrid(SequenceModel):
 
     @torch.no_grad()
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:
-        """The memory's addresses: `reading` and `routing` (where a token is written), (1, B, 1, T, n_slots)."""
+        """The memory's addresses: `reading` and `routing` (where a token is written), (1, B, 1, T,
+        n_slots)."""
         return _addresses([self.stages], self.embed(tokens))
 
 
 class SequentialHybrid(StackedModel):
-    """`n_layers` times attention, state space, memory and a one-layer LSTM, each added to its input."""
+    """`n_layers` times attention, state space, memory and a one-layer LSTM, each added to its
+    input."""
 
     name = "sequential-hybrid"
     Config = HybridConfig
@@ -103,7 +108,8 @@ class SequentialHybrid(StackedModel):
 
     @torch.no_grad()
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:
-        """The memories' addresses: `reading` and `routing` (where a token is written), (n_layers, B, 1, T, n_slots)."""
+        """The memories' addresses: `reading` and `routing` (where a token is written), (n_layers,
+        B, 1, T, n_slots)."""
         return _addresses(list(self.blocks), self.embed(tokens))
 
 
@@ -114,4 +120,7 @@ def _addresses(stacks: list[nn.Module], x: Tensor) -> dict[str, Tensor]:
         x, read, written = stack.run(x)
         reading.append(read)
         writing.append(written)
-    return {"reading": torch.stack(reading)[:, :, None], "routing": torch.stack(writing)[:, :, None]}
+    return {
+        "reading": torch.stack(reading)[:, :, None],
+        "routing": torch.stack(writing)[:, :, None],
+    }

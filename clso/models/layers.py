@@ -1,4 +1,5 @@
-"""Layers that several families share: residual blocks, sinusoidal positions, the common random start."""
+"""Layers that several families share: residual blocks, sinusoidal positions, the common random
+start."""
 
 from __future__ import annotations
 
@@ -30,12 +31,14 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def init_own(self, generator: torch.Generator) -> None:
-        """Draw from `generator`, in place, what `init_weights` draws no better; without gradients."""
+        """Draw from `generator`, in place, what `init_weights` draws no better; without
+        gradients."""
 
 
 @torch.no_grad()
 def init_weights(model: nn.Module, generator: torch.Generator) -> None:
-    """Embeddings normal(0, 1), matrices normal(0, 1 / sqrt(fan-in)), norms one, biases zero; then each layer's own rule.
+    """Embeddings normal(0, 1), matrices normal(0, 1 / sqrt(fan-in)), norms one, biases zero; then
+    each layer's own rule.
 
     Forget biases of LSTMs are 1 (Jozefowicz et al. 2015).
     """
@@ -48,15 +51,22 @@ def init_weights(model: nn.Module, generator: torch.Generator) -> None:
             elif isinstance(module, (nn.LSTM, nn.LSTMCell)) and name.startswith("bias_ih"):
                 p.zero_()[len(p) // 4 : len(p) // 2] = 1.0
             else:
-                p.fill_(1.0 if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and name == "weight" else 0.0)
+                p.fill_(
+                    1.0
+                    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and name == "weight"
+                    else 0.0
+                )
     for module in model.modules():
         if isinstance(module, Layer):
             module.init_own(generator)
 
 
 def sinusoids(n_positions: int, d_model: int, like: Tensor) -> Tensor:
-    """Sinusoidal positions (n_positions, d_model) of Vaswani et al. 2017, section 3.5, of `like`'s type and device."""
-    rates = torch.exp(torch.arange(0, d_model, 2, device=like.device) * (-math.log(10_000.0) / d_model))
+    """Sinusoidal positions (n_positions, d_model) of Vaswani et al. 2017, section 3.5, of `like`'s
+    type and device."""
+    rates = torch.exp(
+        torch.arange(0, d_model, 2, device=like.device) * (-math.log(10_000.0) / d_model)
+    )
     angles = torch.arange(n_positions, device=like.device)[:, None] * rates
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1).to(like.dtype)
 
@@ -72,7 +82,8 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def pad_to_multiple(x: Tensor, size: int) -> Tensor:
-    """(B, T, d) with zeros after the last row, so that `size` divides T: causal layers do not see them."""
+    """(B, T, d) with zeros after the last row, so that `size` divides T: causal layers do not see
+    them."""
     return F.pad(x, (0, 0, 0, -x.shape[1] % size))
 
 
@@ -83,7 +94,8 @@ def in_chunks(x: Tensor, size: int) -> Tensor:
 
 
 class ResidualBlock(Layer):
-    """Pre-norm: x + mixer(norm(x)), then x + mlp(norm(x)) with a GELU layer of four times the width."""
+    """Pre-norm: x + mixer(norm(x)), then x + mlp(norm(x)) with a GELU layer of four times the
+    width."""
 
     def __init__(self, d_model: int, mixer: Layer) -> None:
         super().__init__()
@@ -92,7 +104,9 @@ class ResidualBlock(Layer):
         self.mixer = mixer
         self.ln_2 = nn.LayerNorm(d_model)
         self.mlp = nn.Sequential(
-            nn.Linear(d_model, 4 * d_model), nn.GELU(approximate="tanh"), nn.Linear(4 * d_model, d_model)
+            nn.Linear(d_model, 4 * d_model),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(4 * d_model, d_model),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,7 +119,8 @@ class ResidualBlock(Layer):
 
 
 class CausalAttention(Layer):
-    """Multi-head causal attention by `scaled_dot_product_attention`: quadratic time; linear memory where it is fused."""
+    """Multi-head causal attention by `scaled_dot_product_attention`: quadratic time; linear memory
+    where it is fused."""
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
@@ -123,7 +138,8 @@ class CausalAttention(Layer):
 
 
 class LSTMLayer(Layer):
-    """`torch.nn.LSTM`; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the formula counts them."""
+    """`torch.nn.LSTM`; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the
+    formula counts them."""
 
     def __init__(self, d_model: int, n_layers: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""SimpleNSM: a stack of Neural State Machine layers (`clso.models.nsm_mixer`), linear in time, with constant state."""
+"""SimpleNSM: a stack of Neural State Machine layers (`clso.models.nsm_mixer`), linear in time, with
+constant state."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ __all__ = ["NSMConfig", "SimpleNSM"]
 
 @dataclass(frozen=True)
 class NSMConfig(SequenceConfig):
-    """`n_states` states a layer, a `gate` each, updated once in `chunk` tokens; `top_k` 0 routes a token to every state."""
+    """`n_states` states a layer, a `gate` each, updated once in `chunk` tokens; `top_k` 0 routes a
+    token to every state."""
 
     n_states: int = 16
     gate: GateKind = "gru"
@@ -35,7 +37,8 @@ class NSMConfig(SequenceConfig):
 
 
 class SimpleNSM(StackedModel):
-    """`n_layers` blocks of routed, gated, talking states and a GELU layer. `clso.models.nsm_states` adds and drops states."""
+    """`n_layers` blocks of routed, gated, talking states and a GELU layer. `clso.models.nsm_states`
+    adds and drops states."""
 
     name = "simple-nsm"
     Config = NSMConfig
@@ -43,7 +46,9 @@ class SimpleNSM(StackedModel):
 
     def block(self, layer: int) -> Layer:
         c = self.config
-        mixer = StateMixer(c.d_model, c.n_heads, c.n_states, gate=c.gate, top_k=c.top_k, chunk=c.chunk)
+        mixer = StateMixer(
+            c.d_model, c.n_heads, c.n_states, gate=c.gate, top_k=c.top_k, chunk=c.chunk
+        )
         return ResidualBlock(c.d_model, mixer)
 
     def mixers(self) -> list[StateMixer]:
@@ -52,14 +57,21 @@ class SimpleNSM(StackedModel):
 
     @torch.no_grad()
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:
-        """By layer (L first): `routing` and `reading` (L, B, heads, T, S), `states` (L, B, chunks + 1, S, d_model) and
-        `importance` (L, S), as in `Passage`. `clso.models.nsm_trace.summary` puts them into numbers."""
+        """By layer (L first): `routing` and `reading` (L, B, heads, T, S), `states` (L, B, chunks +
+        1, S, d_model) and `importance` (L, S), as in `Passage`. `clso.models.nsm_trace.summary`
+        puts them into numbers."""
         passages: list[Passage] = []
-        hooks = [m.register_forward_pre_hook(lambda m, x: passages.append(m.run(*x))) for m in self.mixers()]
+        hooks = [
+            m.register_forward_pre_hook(lambda m, x: passages.append(m.run(*x)))
+            for m in self.mixers()
+        ]
         try:
             self.body(self.embed(tokens))
         finally:
             for hook in hooks:
                 hook.remove()
-        found = {name: torch.stack([getattr(p, name) for p in passages]) for name in ("routing", "reading", "states")}
+        found = {
+            name: torch.stack([getattr(p, name) for p in passages])
+            for name in ("routing", "reading", "states")
+        }
         return {**found, "importance": torch.stack([m.weights_of_states() for m in self.mixers()])}

@@ -14,16 +14,18 @@ _NEGLIGIBLE = 0.01  # of a token's weight: a target below it counts as not used 
 
 
 def summary(trace: dict[str, Tensor]) -> dict[str, Any]:
-    """JSON-able summary of `SequenceModel.trace`, a list with one entry a layer under each name; empty for an empty trace.
+    """JSON-able summary of `SequenceModel.trace`, a list with one entry a layer under each name;
+    empty for an empty trace.
 
-    routing_entropy: mean entropy of a token's routing over S targets, as a share of log S: 0 is one target, 1 is all alike.
+    routing_entropy: mean entropy of a token's routing over S targets, as a share of log S: 0 is one
+    target, 1 is all alike.
     routing_sparsity: share of routing weights under 0.01.
     utilisation: share of all routed weight by target, (S,); sums to 1.
     targets_used: exp(entropy of utilisation), the effective number of targets, from 1 to S.
     state_reading: mean share of what a token reads that comes from states or slots.
     importance: learned importance by state.
-    state_change: by chunk, RMS change of the states over the chunk as a share of their RMS; state_rms: by chunk.
-    """
+    state_change: by chunk, RMS change of the states over the chunk as a share of their RMS;
+    state_rms: by chunk."""
     if "routing" not in trace:
         return {}
     routing = trace["routing"].float()
@@ -45,7 +47,9 @@ def summary(trace: dict[str, Tensor]) -> dict[str, Any]:
         rms = states.square().mean(dim=(1, 3, 4)).sqrt()
         change = states.diff(dim=2).square().mean(dim=(1, 3, 4)).sqrt()
         found |= {"state_rms": rms, "state_change": change / rms[:, :-1].clamp_min(1e-12)}
-    return {name: [round_values(layer) for layer in values.tolist()] for name, values in found.items()}
+    return {
+        name: [round_values(layer) for layer in values.tolist()] for name, values in found.items()
+    }
 
 
 def round_values(value: Any) -> Any:

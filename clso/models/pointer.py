@@ -1,7 +1,8 @@
 """A pointer over the block's own tokens, mixed with a language model in probability space.
 
-Pointer sentinel mixture (Merity et al. 2017, arXiv:1609.07843): one softmax over a sink and the positions s <= t of the
-block. The sink's share goes to the language model, a position's share to the token that stands there:
+Pointer sentinel mixture (Merity et al. 2017, arXiv:1609.07843): one softmax over a sink and the
+positions s <= t of the block. The sink's share goes to the language model, a position's share to
+the token that stands there:
 
     p(y | t) = a_sink p_LM(y | t) + sum_{s <= t} a_s [x_s = y],        a = softmax([sink_t, score_t0, ..., score_tt])
 
@@ -11,9 +12,8 @@ block. The sink's share goes to the language model, a position's share to the to
              + match_two                           where x_{s-2} x_{s-1} = x_{t-1} x_t
     sink_t   = sink + sink_position log(1 + t)
 
-r(v) <= 0 is a token's rarity, 0 for a token never seen. Comparing hidden states is the continuous cache of Grave et al.
-(2017, arXiv:1612.04426). Everything at t depends on tokens up to t alone.
-"""
+r(v) <= 0 is a token's rarity, 0 for a token never seen. Comparing hidden states is the continuous
+cache of Grave et al. (2017, arXiv:1612.04426). Everything at t depends on tokens up to t alone."""
 
 from __future__ import annotations
 
@@ -42,22 +42,24 @@ SCALARS = (
 )
 """The pointer's numbers, one of each a model."""
 
-_SCORE_ELEMENTS = 1 << 22  # scores of the blocks that are looked at together: 16 MB, and a few copies of them
+# scores of the blocks that are looked at together: 16 MB, and a few copies of them
+_SCORE_ELEMENTS = 1 << 22
 
 
 def unit_codes(hidden: Tensor, projection: Tensor) -> Tensor:
-    """Hidden states (..., d) as unit codes (..., k); `projection` is (d, k) or a stack that broadcasts."""
+    """Hidden states (..., d) as unit codes (..., k); `projection` is (d, k) or a stack that
+    broadcasts."""
     return F.normalize(hidden @ projection, dim=-1)
 
 
 def pointer_scores(
     scalars: Mapping[str, Tensor], tokens: Tensor, log_p: Tensor, rarity: Tensor, codes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scores (P, B, T, T) of the positions s <= t, -inf for later ones, and of the sink (P, 1, T), for P pointers.
+    """Scores (P, B, T, T) of the positions s <= t, -inf for later ones, and of the sink (P, 1, T),
+    for P pointers.
 
-    `scalars` holds (P,) each, `tokens` is (B, T) and shared, `log_p` (P, B, T, T) is log p_LM(x_s | t), `rarity`
-    (P, B, T), `codes` (P, B, T, k) of unit length.
-    """
+    `scalars` holds (P,) each, `tokens` is (B, T) and shared, `log_p` (P, B, T, T) is log p_LM(x_s |
+    t), `rarity` (P, B, T), `codes` (P, B, T, k) of unit length."""
     t = tokens.shape[1]
     number = {name: value[:, None, None, None] for name, value in scalars.items()}
     same = tokens[:, :, None] == tokens[:, None, :]
@@ -76,8 +78,11 @@ def pointer_scores(
     return scores.masked_fill_(future, -torch.inf), sink
 
 
-def mixture_losses(scores: Tensor, sink: Tensor, tokens: Tensor, targets: Tensor, lm_losses: Tensor) -> Tensor:
-    """Negative log-likelihood (P, B, T) of targets (B, T) from the scores and from the model's own losses (P, B, T)."""
+def mixture_losses(
+    scores: Tensor, sink: Tensor, tokens: Tensor, targets: Tensor, lm_losses: Tensor
+) -> Tensor:
+    """Negative log-likelihood (P, B, T) of targets (B, T) from the scores and from the model's own
+    losses (P, B, T)."""
     total = torch.logaddexp(scores.logsumexp(3), sink)
     elsewhere = tokens[:, None, :] != targets[:, :, None]
     copied = scores.masked_fill(elsewhere, -torch.inf).logsumexp(3)
@@ -85,7 +90,8 @@ def mixture_losses(scores: Tensor, sink: Tensor, tokens: Tensor, targets: Tensor
 
 
 class PointerGPT2(LanguageModel):
-    """A GPT-2 and its pointer. `rarity` is (V,), `projection` (d_model, k), `scalars` has a number for each of `SCALARS`.
+    """A GPT-2 and its pointer. `rarity` is (V,), `projection` (d_model, k), `scalars` has a number
+    for each of `SCALARS`.
 
     Raises `ConfigError` where these do not belong together.
     """
@@ -93,14 +99,20 @@ class PointerGPT2(LanguageModel):
     rarity: Tensor
     projection: Tensor
 
-    def __init__(self, lm: GPT2, rarity: Tensor, projection: Tensor, scalars: Mapping[str, float]) -> None:
+    def __init__(
+        self, lm: GPT2, rarity: Tensor, projection: Tensor, scalars: Mapping[str, float]
+    ) -> None:
         super().__init__()
         if set(scalars) != set(SCALARS):
-            raise ConfigError(f"a pointer has the numbers {', '.join(SCALARS)}", got=sorted(scalars))
+            raise ConfigError(
+                f"a pointer has the numbers {', '.join(SCALARS)}", got=sorted(scalars)
+            )
         if rarity.shape != (lm.config.vocab_size,):
             raise ConfigError(f"rarity is ({lm.config.vocab_size},)", got=tuple(rarity.shape))
         if projection.dim() != 2 or projection.shape[0] != lm.config.d_model:
-            raise ConfigError(f"projection is ({lm.config.d_model}, k)", got=tuple(projection.shape))
+            raise ConfigError(
+                f"projection is ({lm.config.d_model}, k)", got=tuple(projection.shape)
+            )
         self.config = lm.config
         self.lm = lm
         self.scalars = {name: float(scalars[name]) for name in SCALARS}
@@ -135,7 +147,12 @@ class PointerGPT2(LanguageModel):
 
     def _scores(self, tokens: Tensor, hidden: Tensor, log_p: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (batch, T, T) and sink (1, T)."""
-        scalars = {name: torch.tensor([value], device=tokens.device) for name, value in self.scalars.items()}
+        scalars = {
+            name: torch.tensor([value], device=tokens.device)
+            for name, value in self.scalars.items()
+        }
         codes = unit_codes(hidden, self.projection)
-        scores, sink = pointer_scores(scalars, tokens, log_p[None], self.rarity[tokens][None], codes[None])
+        scores, sink = pointer_scores(
+            scalars, tokens, log_p[None], self.rarity[tokens][None], codes[None]
+        )
         return scores[0], sink[0]

@@ -30,7 +30,8 @@ def _bytes_per_block(config: GPT2Config) -> int:
 
 
 def _blocks_per_pass(n_candidates: int, config: GPT2Config, device: torch.device) -> int:
-    """On a CPU a fixed number, for then a candidate's loss is the same to the last bit in any company."""
+    """On a CPU a fixed number, for then a candidate's loss is the same to the last bit in any
+    company."""
     if device.type != "cuda":
         return _CPU_BLOCKS
     free, _ = torch.cuda.mem_get_info(device)
@@ -49,8 +50,8 @@ def pointer_candidates_per_pass(config: GPT2Config, device: torch.device) -> int
 class PopulationPointer:
     """Weights of P candidates.
 
-    `lm` holds the GPT-2s, `rarity` (P, V), `projection` (P, d_model, k), and `scalars` (P,) for each of `SCALARS`.
-    """
+    `lm` holds the GPT-2s, `rarity` (P, V), `projection` (P, d_model, k), and `scalars` (P,) for
+    each of `SCALARS`."""
 
     lm: PopulationGPT2
     rarity: Tensor
@@ -92,17 +93,21 @@ class PopulationPointer:
         """One candidate as an ordinary float32 module on the CPU."""
         scalars = {name: value[candidate].item() for name, value in self.scalars.items()}
         projection = self.projection[candidate]
-        used = projection[:, (projection != 0).any(0)]  # stacked projections are padded to one width
-        model = PointerGPT2(self.lm.single(candidate), self.rarity[candidate].cpu(), used.cpu(), scalars)
+        # stacked projections are padded to one width
+        used = projection[:, (projection != 0).any(0)]
+        model = PointerGPT2(
+            self.lm.single(candidate), self.rarity[candidate].cpu(), used.cpu(), scalars
+        )
         return model.eval()
 
 
 def log_normalisers(rows: Tensor, tables: Tensor, index: Tensor) -> Tensor:
-    """log sum_v exp(rows . table_v) for each candidate's rows (P, N, d) under its table: (P, N) float32.
+    """log sum_v exp(rows . table_v) for each candidate's rows (P, N, d) under its table: (P, N)
+    float32.
 
-    `tables` is (E, V, d), `index` (P,), on the CPU, says which is whose. Half-precision tables on CUDA take the Triton
-    kernel; float32 ones are gone through a tile of rows at a time, and candidates that share a table together.
-    """
+    `tables` is (E, V, d), `index` (P,), on the CPU, says which is whose. Half-precision tables on
+    CUDA take the Triton kernel; float32 ones are gone through a tile of rows at a time, and
+    candidates that share a table together."""
     p, n, _ = rows.shape
     if tables.dtype == torch.float16:
         from clso.models.triton_head import ROW_TILE, log_sum_exp
@@ -127,4 +132,9 @@ def _has_triton() -> bool:
 
 
 def _fused_kernel_fits(rows: Tensor) -> bool:
-    return rows.is_cuda and _has_triton() and rows.shape[2] in _FUSED_WIDTHS and rows.shape[1] % 128 == 0
+    return (
+        rows.is_cuda
+        and _has_triton()
+        and rows.shape[2] in _FUSED_WIDTHS
+        and rows.shape[1] % 128 == 0
+    )

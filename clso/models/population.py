@@ -1,8 +1,9 @@
-"""A population of GPT-2s in one batched forward pass: every matrix product is a `bmm` over the candidates.
+"""A population of GPT-2s in one batched forward pass: every matrix product is a `bmm` over the
+candidates.
 
-All candidates read the same token blocks, so a comparison between them is paired. A parameter that no candidate sets
-keeps GPT-2's neutral value (zero biases, unit LayerNorm gains), and a sub-layer that none of them uses is not computed.
-"""
+All candidates read the same token blocks, so a comparison between them is paired. A parameter that
+no candidate sets keeps GPT-2's neutral value (zero biases, unit LayerNorm gains), and a sub-layer
+that none of them uses is not computed."""
 
 from __future__ import annotations
 
@@ -28,16 +29,19 @@ _MEMORY_SHARE = 0.25  # of a GPU's free memory
 def blocks_per_pass(n_candidates: int, config: GPT2Config, device: torch.device) -> int:
     """Token blocks of one pass, so that memory stays bounded on a text of any length.
 
-    On a CPU it is a fixed number, for then a candidate's loss is the same to the last bit in any company.
-    """
+    On a CPU it is a fixed number, for then a candidate's loss is the same to the last bit in any
+    company."""
     if device.type != "cuda":
         return _CPU_BLOCKS
-    bytes_per_block = 4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions * n_candidates
+    bytes_per_block = (
+        4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions * n_candidates
+    )
     return max(1, _cuda_bytes(device) // bytes_per_block)
 
 
 def candidates_per_pass(config: GPT2Config, device: torch.device) -> int:
-    """Candidates of one pass, so that memory stays bounded at any population: their tables, and one block's activations."""
+    """Candidates of one pass, so that memory stays bounded at any population: their tables, and one
+    block's activations."""
     tables = 2 * 4 * config.vocab_size * config.d_model
     activations = 4 * (3 * config.d_mlp + 8 * config.d_model) * config.n_positions
     if device.type == "cuda":
@@ -47,13 +51,15 @@ def candidates_per_pass(config: GPT2Config, device: torch.device) -> int:
 
 @cache
 def _cuda_bytes(device: torch.device) -> int:
-    """What one pass may take of a GPU's memory. Asked once: the driver takes as long to answer as ten kernels run."""
+    """What one pass may take of a GPU's memory. Asked once: the driver takes as long to answer as
+    ten kernels run."""
     free, _ = torch.cuda.mem_get_info(device)
     return int(free * _MEMORY_SHARE)
 
 
 def _on_cpu(table: Tensor) -> Tensor:
-    """A large tensor in host memory; through pinned memory, which the allocator keeps, it comes several times as fast."""
+    """A large tensor in host memory; through pinned memory, which the allocator keeps, it comes
+    several times as fast."""
     if not table.is_cuda:
         return table
     out = torch.empty(table.shape, dtype=table.dtype, pin_memory=True)
@@ -62,7 +68,8 @@ def _on_cpu(table: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PopulationGPT2:
-    """Weights of P candidates. `params` maps a name of `GPT2.state_dict()` to a stack (P, *shape) on one device.
+    """Weights of P candidates. `params` maps a name of `GPT2.state_dict()` to a stack (P, *shape)
+    on one device.
 
     An MLP may be narrower than GPT-2's: the units that are left out are zero.
     """
@@ -92,7 +99,9 @@ class PopulationGPT2:
         """Mean loss of each candidate over blocks (B, T + 1), in nats per token: (P,) float64."""
         total = torch.zeros(len(self), dtype=torch.float64, device=blocks.device)
         for part in torch.split(blocks, blocks_per_pass(len(self), self.config, blocks.device)):
-            total += population_head_loss(self.hidden(part[:, :-1]), self.heads, part[:, 1:].flatten())
+            total += population_head_loss(
+                self.hidden(part[:, :-1]), self.heads, part[:, 1:].flatten()
+            )
         return total / blocks[:, 1:].numel()
 
     @torch.no_grad()
@@ -125,7 +134,8 @@ class PopulationGPT2:
     def _norm(self, x: Tensor, name: str) -> Tensor:
         gain, bias = self.params.get(f"{name}.weight"), self.params.get(f"{name}.bias")
         shared = [s for s in (gain, bias) if s is not None and s.stride(0) == 0]
-        if x.is_cuda and len(shared) == sum(s is not None for s in (gain, bias)):  # the same for all: one fused kernel
+        # the same for all: one fused kernel
+        if x.is_cuda and len(shared) == sum(s is not None for s in (gain, bias)):
             g, b = (None if s is None else s[0] for s in (gain, bias))
             return F.layer_norm(x, (x.shape[-1],), g, b)
         y = F.layer_norm(x, (x.shape[-1],))
@@ -151,5 +161,7 @@ class PopulationGPT2:
     def _mlp(self, x: Tensor, layer: str) -> Tensor:
         if f"{layer}.mlp.proj.weight" not in self.params:
             return x
-        y = F.gelu(self._linear(self._norm(x, f"{layer}.ln_2"), f"{layer}.mlp.fc"), approximate="tanh")
+        y = F.gelu(
+            self._linear(self._norm(x, f"{layer}.ln_2"), f"{layer}.mlp.fc"), approximate="tanh"
+        )
         return x + self._linear(y, f"{layer}.mlp.proj")

@@ -1,8 +1,7 @@
 """Scoring of a population as CUDA graphs: a search asks for the same shapes again and again.
 
-A small population's forward pass is a hundred short kernels, and launching them one by one takes the host longer than they
-run. A graph is launched at once.
-"""
+A small population's forward pass is a hundred short kernels, and launching them one by one takes
+the host longer than they run. A graph is launched at once."""
 
 from __future__ import annotations
 
@@ -19,18 +18,22 @@ from clso.models.head_loss import fused_kernel_fits
 __all__ = ["Replays"]
 
 _MOST_GRAPHS = 4  # each keeps its own activations
-_BEFORE_CAPTURE = 2  # calls with a shape that are run as they are: a capture costs as much as some of them
+_BEFORE_CAPTURE = (
+    2  # calls with a shape that are run as they are: a capture costs as much as some of them
+)
 
 
 class Replays:
-    """`score(values, blocks)` on the device of `blocks`; on CUDA, shapes that come again are captured and replayed.
+    """`score(values, blocks)` on the device of `blocks`; on CUDA, shapes that come again are
+    captured and replayed.
 
-    `score` takes values (P, n) and token blocks, waits for nothing on the host, and gives (P,) losses.
-    """
+    `score` takes values (P, n) and token blocks, waits for nothing on the host, and gives (P,)
+    losses."""
 
     def __init__(self, score: Callable[[Tensor, Tensor], Tensor], d_model: int) -> None:
         self._score, self._d_model = score, d_model
-        self._seen: dict[tuple[int, int], tuple[int, Tensor]] = {}  # how often; blocks, so that no others get their id
+        # how often; blocks, so that no others get their id
+        self._seen: dict[tuple[int, int], tuple[int, Tensor]] = {}
         self._graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, values: np.ndarray[Any, Any], blocks: Tensor) -> Tensor:
@@ -38,7 +41,11 @@ class Replays:
         if key not in self._graphs:
             seen = self._seen.get(key, (0, blocks))[0]
             self._seen[key] = seen + 1, blocks
-            if seen < _BEFORE_CAPTURE or len(self._graphs) == _MOST_GRAPHS or not self._capturable(blocks):
+            if (
+                seen < _BEFORE_CAPTURE
+                or len(self._graphs) == _MOST_GRAPHS
+                or not self._capturable(blocks)
+            ):
                 return self._score(rows.to(blocks.device), blocks)
             self._graphs[key] = self._captured(rows.to(blocks.device), blocks)
         graph, inputs, out = self._graphs[key]
@@ -50,10 +57,13 @@ class Replays:
         # The head's other way asks the host which candidates share a table.
         return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._d_model, torch.float16)
 
-    def _captured(self, inputs: Tensor, blocks: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    def _captured(
+        self, inputs: Tensor, blocks: Tensor
+    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         """The graph, its input and its output; each replay fills the output anew."""
-        # torch.cuda.graph would collect garbage and empty the allocator's cache first: more than a graph saves. It is enough
-        # that nothing is collected meanwhile: an older graph that is freed during a capture would end it.
+        # torch.cuda.graph would collect garbage and empty the allocator's cache first: more than a
+        # graph saves. It is enough that nothing is collected meanwhile: an older graph that is
+        # freed during a capture would end it.
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -62,7 +72,9 @@ class Replays:
             if collecting:
                 gc.enable()
 
-    def _capture(self, inputs: Tensor, blocks: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    def _capture(
+        self, inputs: Tensor, blocks: Tensor
+    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(blocks.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(blocks.device))
         with torch.cuda.stream(stream):

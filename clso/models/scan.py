@@ -1,8 +1,8 @@
-"""Linear recurrences h_t = a_t h_{t-1} + b_t over time, exact, in linear time and memory, in plain torch.
+"""Linear recurrences h_t = a_t h_{t-1} + b_t over time, exact, in linear time and memory, in plain
+torch.
 
-A scan of T steps is cut into about sqrt(T) chunks that are scanned side by side, then joined: 2 sqrt(T) steps in Python
-instead of T, and no division by vanishing products.
-"""
+A scan of T steps is cut into about sqrt(T) chunks that are scanned side by side, then joined: 2
+sqrt(T) steps in Python instead of T, and no division by vanishing products."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["in_segments", "linear_scan"]
 def linear_scan(decay: Tensor, inputs: Tensor, initial: Tensor | None = None) -> Tensor:
     """All h_t = decay_t * h_{t-1} + inputs_t along dim 1: (B, T, ...) twice -> (B, T, ...).
 
-    `initial` (B, ...) is h before the first step, zero when left out. Differentiable once: the gradient is the same
-    recurrence backwards, so that only `decay` and the result are kept for it.
+    `initial` (B, ...) is h before the first step, zero when left out. Differentiable once: the
+    gradient is the same recurrence backwards, so that only `decay` and the result are kept for it.
     """
     start = torch.zeros_like(inputs[:, 0]) if initial is None else initial
     out: Tensor = _LinearScan.apply(decay, inputs, start)  # type: ignore[no-untyped-call]
@@ -31,14 +31,17 @@ def linear_scan(decay: Tensor, inputs: Tensor, initial: Tensor | None = None) ->
 def in_segments(
     step: Callable[..., tuple[Tensor, Tensor]], state: Tensor, inputs: Sequence[Tensor], size: int
 ) -> tuple[Tensor, Tensor]:
-    """Run `step(state, *parts) -> (state, outputs)` over `size` tokens (dim 1) at a time: (last state, all outputs).
+    """Run `step(state, *parts) -> (state, outputs)` over `size` tokens (dim 1) at a time: (last
+    state, all outputs).
 
     Between segments only the state is kept: what a step expands is computed again for its gradient.
     """
     outputs = []
     for parts in zip(*(torch.split(x, size, dim=1) for x in inputs), strict=True):
         if torch.is_grad_enabled():
-            state, out = checkpoint(step, state, *parts, use_reentrant=False, preserve_rng_state=False)
+            state, out = checkpoint(
+                step, state, *parts, use_reentrant=False, preserve_rng_state=False
+            )
         else:
             state, out = step(state, *parts)
         outputs.append(out)
@@ -49,8 +52,11 @@ def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     n_steps = inputs.shape[1]
     size = math.isqrt(n_steps - 1) + 1
     padding = (0, 0) * (inputs.dim() - 2) + (0, -n_steps % size)
-    h, carried = (F.pad(x, padding).reshape(len(x), -1, size, *x.shape[2:]).clone() for x in (inputs, decay))
-    for i in range(1, size):  # every chunk from zero; `carried` becomes the product of its decays so far
+    h, carried = (
+        F.pad(x, padding).reshape(len(x), -1, size, *x.shape[2:]).clone() for x in (inputs, decay)
+    )
+    # every chunk from zero; `carried` becomes the product of its decays so far
+    for i in range(1, size):
         h[:, :, i].addcmul_(carried[:, :, i], h[:, :, i - 1])
         carried[:, :, i] *= carried[:, :, i - 1]
     for j in range(h.shape[1]):
@@ -61,14 +67,18 @@ def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
 
 class _LinearScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, decay: Tensor, inputs: Tensor, initial: Tensor
+    ) -> Tensor:
         h = _scan(decay, inputs, initial)
         ctx.save_for_backward(decay, h, initial)
         return h
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         decay, h, initial = ctx.saved_tensors  # type: ignore[attr-defined]
         later = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), dim=1)
         total = _scan(later.flip(1), grad.flip(1), torch.zeros_like(initial)).flip(1)

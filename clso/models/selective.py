@@ -1,4 +1,5 @@
-"""Selective state spaces, S6 (Gu and Dao 2023, arXiv 2312.00752): diagonal, with steps that depend on the input."""
+"""Selective state spaces, S6 (Gu and Dao 2023, arXiv 2312.00752): diagonal, with steps that depend
+on the input."""
 
 from __future__ import annotations
 
@@ -19,28 +20,37 @@ _STEP_RANGE = (1e-3, 1e-1)  # of the step sizes that training starts with
 
 
 def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """y_t = C_t h_t with h_t = exp(step_t A) h_{t-1} + step_t B_t x_t (equation 2, discretised as in section 3.6).
+    """y_t = C_t h_t with h_t = exp(step_t A) h_{t-1} + step_t B_t x_t (equation 2, discretised as
+    in section 3.6).
 
-    x, step (B, T, E); a (E, N), negative; b, c (B, T, N) -> (B, T, E). Linear time; the states (T, E, N) are never held
-    together, the gradient computes them again, as the paper's kernel does (section 3.3.2).
-    """
+    x, step (B, T, E); a (E, N), negative; b, c (B, T, N) -> (B, T, E). Linear time; the states (T,
+    E, N) are never held together, the gradient computes them again, as the paper's kernel does
+    (section 3.3.2)."""
 
     def segment(h: Tensor, x: Tensor, step: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        states = linear_scan(torch.exp(step[..., None] * a), (step * x)[..., None] * b[:, :, None], h)
+        states = linear_scan(
+            torch.exp(step[..., None] * a), (step * x)[..., None] * b[:, :, None], h
+        )
         return states[:, -1].clone(), (states @ c[..., None])[..., 0]
 
     return in_segments(segment, x.new_zeros(len(x), *a.shape), (x, step, b, c), _SEGMENT)[1]
 
 
 class SelectiveSSM(Layer):
-    """The Mamba layer: a gated short convolution and a selective scan of width 2 d_model with `d_state` states a channel.
+    """The Mamba layer: a gated short convolution and a selective scan of width 2 d_model with
+    `d_state` states a channel.
 
-    Parameters are named as in `transformers.models.mamba`, so that weights of one load into the other.
-    """
+    Parameters are named as in `transformers.models.mamba`, so that weights of one load into the
+    other."""
 
     def __init__(self, d_model: int, d_state: int = 16) -> None:
         super().__init__()
-        self.d_model, self.d_state, self.d_inner, self.rank = d_model, d_state, 2 * d_model, math.ceil(d_model / 16)
+        self.d_model, self.d_state, self.d_inner, self.rank = (
+            d_model,
+            d_state,
+            2 * d_model,
+            math.ceil(d_model / 16),
+        )
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
         self.conv1d = nn.Conv1d(self.d_inner, self.d_inner, _CONV, groups=self.d_inner)
         self.x_proj = nn.Linear(self.d_inner, self.rank + 2 * d_state, bias=False)
@@ -50,7 +60,8 @@ class SelectiveSSM(Layer):
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
 
     def init_own(self, generator: torch.Generator) -> None:
-        """S4D-real states 1..N, skips of 1, step sizes log-uniform in 0.001 to 0.1 (section 3.6)."""
+        """S4D-real states 1..N, skips of 1, step sizes log-uniform in 0.001 to 0.1 (section
+        3.6)."""
         self.A_log.copy_(torch.arange(1, self.d_state + 1).log().expand_as(self.A_log))
         self.D.fill_(1.0)
         bias = self.dt_proj.bias

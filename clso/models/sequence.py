@@ -1,11 +1,12 @@
-"""Sequence models: what every family of the `models` plugin group is, as a language model or as a classifier.
+"""Sequence models: what every family of the `models` plugin group is, as a language model or as a
+classifier.
 
-A family subclasses `SequenceModel` and gives the part between the embedding and the head: `body`, which is causal, and
-`body_flops`. Conventions of the FLOP formulas: multiply-adds times two of every matrix product of one forward pass over
-ONE sequence, as the code executes it (a causal attention counts its full square, a chunked form its padding), which is what
-`torch.utils.flop_counter` counts. Left out, as the counter leaves it out: everything elementwise (norms, activations,
-softmax, gates, the scans of recurrences) and look-ups in tables.
-"""
+A family subclasses `SequenceModel` and gives the part between the embedding and the head: `body`,
+which is causal, and `body_flops`. Conventions of the FLOP formulas: multiply-adds times two of
+every matrix product of one forward pass over ONE sequence, as the code executes it (a causal
+attention counts its full square, a chunked form its padding), which is what
+`torch.utils.flop_counter` counts. Left out, as the counter leaves it out: everything elementwise
+(norms, activations, softmax, gates, the scans of recurrences) and look-ups in tables."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ __all__ = ["SequenceConfig", "SequenceModel", "StackedModel"]
 class SequenceConfig:
     """Sizes that every family has; a family's own fields, in a subclass, have defaults.
 
-    `n_positions` is the longest sequence taken. `n_classes` 0 is a language model, otherwise a classifier of sequences.
-    """
+    `n_positions` is the longest sequence taken. `n_classes` 0 is a language model, otherwise a
+    classifier of sequences."""
 
     vocab_size: int
     d_model: int = 64
@@ -43,7 +44,9 @@ class SequenceConfig:
             self.require_at_least(1, name)
         self.require_at_least(0, "n_classes")
         if self.d_model % (2 * self.n_heads):
-            raise ConfigError("d_model is a multiple of twice n_heads", got=(self.d_model, self.n_heads))
+            raise ConfigError(
+                "d_model is a multiple of twice n_heads", got=(self.d_model, self.n_heads)
+            )
 
     def require_at_least(self, low: int, name: str) -> None:
         """Raises `ConfigError` where the field `name` is below `low`."""
@@ -58,9 +61,9 @@ class SequenceConfig:
 class SequenceModel(LanguageModel):
     """Embedding, a family's causal `body`, layer norm and a linear head without bias.
 
-    `name` is the family's name as a plugin, `Config` its configuration, `positions` whether sinusoids (Vaswani et al. 2017)
-    are added to the embeddings; a recurrence knows the order of its tokens by itself.
-    """
+    `name` is the family's name as a plugin, `Config` its configuration, `positions` whether
+    sinusoids (Vaswani et al. 2017) are added to the embeddings; a recurrence knows the order of its
+    tokens by itself."""
 
     name: ClassVar[str]
     Config: ClassVar[type[SequenceConfig]] = SequenceConfig
@@ -69,7 +72,9 @@ class SequenceModel(LanguageModel):
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         if not isinstance(config, self.Config):
-            raise ConfigError(f"{self.name} is configured by {self.Config.__name__}", got=type(config).__name__)
+            raise ConfigError(
+                f"{self.name} is configured by {self.Config.__name__}", got=type(config).__name__
+            )
         self.config: SequenceConfig = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.norm = nn.LayerNorm(config.d_model)
@@ -84,10 +89,15 @@ class SequenceModel(LanguageModel):
         raise NotImplementedError
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """What `body` reads: (B, T) -> (B, T, d_model). Raises `ConfigError` where T is over `n_positions`."""
+        """What `body` reads: (B, T) -> (B, T, d_model). Raises `ConfigError` where T is over
+        `n_positions`."""
         n_tokens = tokens.shape[1]
         if n_tokens > self.config.n_positions:
-            raise ConfigError(f"at most {self.config.n_positions} positions", got=n_tokens, remedy="Raise n_positions.")
+            raise ConfigError(
+                f"at most {self.config.n_positions} positions",
+                got=n_tokens,
+                remedy="Raise n_positions.",
+            )
         x: Tensor = self.embedding(tokens)
         return x + sinusoids(n_tokens, self.config.d_model, x) if self.positions else x
 
@@ -99,10 +109,9 @@ class SequenceModel(LanguageModel):
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits: (B, T) -> (B, T, vocab_size) of a language model, (B, n_classes) of a classifier.
 
-        A classifier reads the mean of the hidden states over time, over the tokens where `mask` (B, T) is true. Padding
-        stands after a sequence's tokens: causal models cannot see it there, so that it changes nothing. A language model has
-        no use for a mask.
-        """
+        A classifier reads the mean of the hidden states over time, over the tokens where `mask` (B,
+        T) is true. Padding stands after a sequence's tokens: causal models cannot see it there, so
+        that it changes nothing. A language model has no use for a mask."""
         x = self.hidden(tokens)
         if self.config.n_classes:
             weights = torch.ones_like(x[..., :1]) if mask is None else mask[..., None].to(x.dtype)
@@ -111,15 +120,16 @@ class SequenceModel(LanguageModel):
         return out
 
     def token_losses(self, blocks: Tensor) -> Tensor:
-        """Negative log-likelihood of each target in nats, blocks (n, T + 1) -> (n, T); differentiable."""
+        """Negative log-likelihood of each target in nats, blocks (n, T + 1) -> (n, T);
+        differentiable."""
         if self.config.n_classes:
             raise ConfigError(
-                "a language model predicts tokens", got=f"a classifier of {self.config.n_classes} classes"
+                "a language model predicts tokens",
+                got=f"a classifier of {self.config.n_classes} classes",
             )
         rows, targets = self.hidden(blocks[:, :-1]).flatten(0, 1), blocks[:, 1:].flatten()
-        if (
-            torch.is_grad_enabled()
-        ):  # the tiles' fused kernel has no backward pass, and tiles save nothing under autograd
+        # the tiles' fused kernel has no backward pass, and tiles save nothing under autograd
+        if torch.is_grad_enabled():
             losses = F.cross_entropy((rows @ self.head.weight.T).float(), targets, reduction="none")
         else:
             losses = row_losses(rows, self.head.weight, targets)
@@ -127,19 +137,22 @@ class SequenceModel(LanguageModel):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> SequenceModel:
-        """The start of training, drawn from `generator` alone (`clso.models.layers.init_weights`). Returns self."""
+        """The start of training, drawn from `generator` alone (`clso.models.layers.init_weights`).
+        Returns self."""
         init_weights(self, generator)
         self.head.weight.normal_(0.0, 0.02, generator=generator)  # a first guess near uniform
         return self
 
     def forward_flops(self, n_tokens: int) -> int:
-        """FLOPs of one forward pass over one sequence of `n_tokens`, head included (the module's conventions)."""
+        """FLOPs of one forward pass over one sequence of `n_tokens`, head included (the module's
+        conventions)."""
         c = self.config
         head = 2 * c.d_model * (c.n_classes or c.vocab_size * n_tokens)
         return self.body_flops(n_tokens) + head
 
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:
-        """What happens inside, for interpretability: names and tensors, none where a family has nothing to show."""
+        """What happens inside, for interpretability: names and tensors, none where a family has
+        nothing to show."""
         return {}
 
 

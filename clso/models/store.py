@@ -1,9 +1,9 @@
-"""Models on disk: a folder that `transformers` reads, and beside it what a model has that GPT-2 has not.
+"""Models on disk: a folder that `transformers` reads, and beside it what a model has that GPT-2 has
+not.
 
-A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json` (its numbers) and
-`pointer.safetensors` (rarity, projection). A SimpleNSM has a `config.json` of its own kind.
-What kind of model a folder holds is told by what is in it.
-"""
+A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json`
+(its numbers) and `pointer.safetensors` (rarity, projection). A SimpleNSM has a `config.json` of its
+own kind. What kind of model a folder holds is told by what is in it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
+from clso.disk.tensors import write_tensors
 from clso.errors import ClsoError, RunFolderError
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import load_hf, save_hf
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
-from clso.models.tensors import write_tensors
 
 __all__ = ["load_model", "save_model"]
 
@@ -31,14 +31,17 @@ _NUMBERS, _TENSORS = "pointer.json", "pointer.safetensors"
 
 
 def save_model(model: LanguageModel, folder: Path) -> None:
-    """Write `model`, float32; the folder is made, and files of another kind of model in it are removed.
+    """Write `model`, float32; the folder is made, and files of another kind of model in it are
+    removed.
 
     Raises `RunFolderError` for a model of a kind that has no form on disk.
     """
     if isinstance(model, PointerGPT2):
         save_hf(model.lm, folder)
         tensors = {"rarity": model.rarity, "projection": model.projection}
-        write_tensors({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / _TENSORS)
+        write_tensors(
+            {name: value.cpu().contiguous() for name, value in tensors.items()}, folder / _TENSORS
+        )
         numbers = {"kind": "pointer-sentinel", "scalars": model.scalars}
         (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n")
     elif isinstance(model, (GPT2, SimpleNSM)):
@@ -47,7 +50,8 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         _save_nsm(model, folder) if isinstance(model, SimpleNSM) else save_hf(model, folder)
     else:
         raise RunFolderError(
-            "a model that is written is a GPT2, a PointerGPT2 or a SimpleNSM", got=type(model).__name__
+            "a model that is written is a GPT2, a PointerGPT2 or a SimpleNSM",
+            got=type(model).__name__,
         )
 
 
@@ -83,9 +87,13 @@ def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
 def _save_nsm(model: SimpleNSM, folder: Path) -> None:
     """Write `model`; the folder is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     write_tensors(tensors, folder / _WEIGHTS)
-    (folder / _CONFIG).write_text(json.dumps({"model_type": model.name, **asdict(model.config)}, indent=2) + "\n")
+    (folder / _CONFIG).write_text(
+        json.dumps({"model_type": model.name, **asdict(model.config)}, indent=2) + "\n"
+    )
 
 
 def _holds_nsm(folder: Path) -> bool:
@@ -105,7 +113,15 @@ def _load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
         with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
             model = SimpleNSM(NSMConfig(**values))
         model.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ClsoError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        SafetensorError,
+        ClsoError,
+    ) as error:
         raise RunFolderError(
             f"{folder} holds a SimpleNSM ({_CONFIG} and {_WEIGHTS})",
             got=f"{type(error).__name__}: {error}",

@@ -1,4 +1,5 @@
-"""Vocabulary-sized tables of a population: embeddings and heads, which are too large to copy for every candidate."""
+"""Vocabulary-sized tables of a population: embeddings and heads, which are too large to copy for
+every candidate."""
 
 from __future__ import annotations
 
@@ -25,10 +26,9 @@ class Embeddings(ABC):
 class Heads(ABC):
     """Head tables of P candidates.
 
-    `index` (P,) says which of the distinct tables a candidate uses. Tables may be given in an orthogonal basis
-    of the hidden space: then `basis` (d, d) takes hidden states there, and candidate p's logits are
-    hidden @ basis @ table[index[p]]^T.
-    """
+    `index` (P,) says which of the distinct tables a candidate uses. Tables may be given in an
+    orthogonal basis of the hidden space: then `basis` (d, d) takes hidden states there, and
+    candidate p's logits are hidden @ basis @ table[index[p]]^T."""
 
     index: Tensor
     basis: Tensor | None = None
@@ -43,7 +43,9 @@ class BankedTables(Embeddings, Heads):
 
     def __init__(self, bank: Tensor, index: Tensor) -> None:
         if bank.dim() != 3 or index.dim() != 1:
-            raise ValueError(f"a bank (E, V, d) and an index (P,), not {tuple(bank.shape)} and {tuple(index.shape)}")
+            raise ValueError(
+                f"a bank (E, V, d) and an index (P,), not {tuple(bank.shape)} and {tuple(index.shape)}"
+            )
         self.bank, self.index = bank, index.cpu()
 
     def __len__(self) -> int:

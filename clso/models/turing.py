@@ -1,4 +1,5 @@
-"""Neural Turing memory (Graves et al. 2014, arXiv 1410.5401): content addressing, erase and add, in chunks of tokens."""
+"""Neural Turing memory (Graves et al. 2014, arXiv 1410.5401): content addressing, erase and add, in
+chunks of tokens."""
 
 from __future__ import annotations
 
@@ -15,19 +16,21 @@ _SEGMENT_CHUNKS = 16  # chunks whose expanded writes are held at once
 
 
 class TuringMemory(Layer):
-    """One read head and one write head on `n_slots` vectors of width d_model; linear time, constant state.
+    """One read head and one write head on `n_slots` vectors of width d_model; linear time, constant
+    state.
 
-    Addresses are softmax(strength * cosine(key, slot)) (equation 5). Those of a chunk are taken from the memory as it stood
-    when the chunk began, and its tokens read that memory, so that a chunk is a handful of matrix products; its writes, erase
-    then add (equations 3 and 4), are applied token by token in order. With chunk 1 this is the recurrence of the paper,
-    reading before writing. Location-based addressing is left out.
-    """
+    Addresses are softmax(strength * cosine(key, slot)) (equation 5). Those of a chunk are taken
+    from the memory as it stood when the chunk began, and its tokens read that memory, so that a
+    chunk is a handful of matrix products; its writes, erase then add (equations 3 and 4), are
+    applied token by token in order. With chunk 1 this is the recurrence of the paper, reading
+    before writing. Location-based addressing is left out."""
 
     def __init__(self, d_model: int, n_slots: int, chunk: int) -> None:
         super().__init__()
         self.d_model, self.n_slots, self.chunk = d_model, n_slots, chunk
         self.initial = nn.Parameter(torch.zeros(n_slots, d_model))
-        self.heads = nn.Linear(d_model, 4 * d_model + 2)  # read key, write key, erase, add, two strengths
+        # read key, write key, erase, add, two strengths
+        self.heads = nn.Linear(d_model, 4 * d_model + 2)
         self.out = nn.Linear(2 * d_model, d_model)
 
     def init_own(self, generator: torch.Generator) -> None:
@@ -47,11 +50,19 @@ class TuringMemory(Layer):
         inputs = (read_key, write_key, erase.sigmoid(), add, 1 + F.softplus(strengths))
         memory = self.initial.expand(len(x), -1, -1)
         _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
-        read, reading, writing = torch.split(found[:, :n_tokens], [d, self.n_slots, self.n_slots], dim=-1)
+        read, reading, writing = torch.split(
+            found[:, :n_tokens], [d, self.n_slots, self.n_slots], dim=-1
+        )
         return self.out(torch.cat((x, read), dim=-1)), reading, writing
 
     def _segment(
-        self, memory: Tensor, read_key: Tensor, write_key: Tensor, erase: Tensor, add: Tensor, strengths: Tensor
+        self,
+        memory: Tensor,
+        read_key: Tensor,
+        write_key: Tensor,
+        erase: Tensor,
+        add: Tensor,
+        strengths: Tensor,
     ) -> tuple[Tensor, Tensor]:
         c = self.chunk
         # (B, chunks, 2 c, d): a chunk's read keys, then its write keys
@@ -61,13 +72,19 @@ class TuringMemory(Layer):
         erase, add = (x.reshape(n_batch, -1, c, 1, d) for x in (erase, add))
         reads, addresses = [], []
         for key, erased, added in zip(keys.unbind(1), erase.unbind(1), add.unbind(1), strict=True):
-            address = torch.softmax(torch.bmm(key, F.normalize(memory, dim=-1).transpose(1, 2)), dim=-1)
+            address = torch.softmax(
+                torch.bmm(key, F.normalize(memory, dim=-1).transpose(1, 2)), dim=-1
+            )
             reading, writing = torch.split(address, c, dim=1)
             reads.append(torch.bmm(reading, memory))
             addresses.append(address)
             memory = _written(memory, writing[..., None], erased, added)
         by_token = (
-            torch.stack(addresses, 1).view(n_batch, -1, 2, c, self.n_slots).transpose(2, 3).flatten(1, 2).flatten(2)
+            torch.stack(addresses, 1)
+            .view(n_batch, -1, 2, c, self.n_slots)
+            .transpose(2, 3)
+            .flatten(1, 2)
+            .flatten(2)
         )
         return memory, torch.cat((torch.cat(reads, dim=1), by_token), dim=-1)
 
@@ -78,8 +95,10 @@ class TuringMemory(Layer):
 
 
 def _written(memory: Tensor, address: Tensor, erase: Tensor, add: Tensor) -> Tensor:
-    """M <- M (1 - w e) + w a for each token in turn, closed: memory (B, N, W), the others broadcast to (B, c, N, W)."""
+    """M <- M (1 - w e) + w a for each token in turn, closed: memory (B, N, W), the others broadcast
+    to (B, c, N, W)."""
     kept = torch.log1p(-(address * erase).clamp_max(1 - 1e-6))
     total = kept.sum(1)
-    until_end = torch.exp(total[:, None] - kept.cumsum(1))  # what later tokens leave of each token's addition
+    # what later tokens leave of each token's addition
+    until_end = torch.exp(total[:, None] - kept.cumsum(1))
     return memory * total.exp() + (until_end * address * add).sum(1)

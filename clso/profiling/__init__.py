@@ -1,4 +1,5 @@
-"""What a sequence model costs: parameters, FLOPs, time, memory, gradient norm and energy, by length.
+"""What a sequence model costs: parameters, FLOPs, time, memory, gradient norm and energy, by
+length.
 
     record = run_profile(ProfileSettings(models=("lstm", "transformer"), lengths=(1024, 2048)))
 

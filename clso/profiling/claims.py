@@ -1,8 +1,8 @@
 """The published claims about Neural State Machines, each held against a measured profile.
 
-Only ratios and shapes are compared: neither sizes nor hardware of the published figures are known. A claim that names no
-length has to hold at every measured one. Times differ where their 95 % intervals say so.
-"""
+Only ratios and shapes are compared: neither sizes nor hardware of the published figures are known.
+A claim that names no length has to hold at every measured one. Times differ where their 95 %
+intervals say so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ LINEAR = 0.1
 """Memory is linear when its exponent is within this of 1."""
 
 Verdict = Literal["held", "did not hold", "cannot be tested"]
-_VERDICTS: dict[bool | None, Verdict] = {True: "held", False: "did not hold", None: "cannot be tested"}
+_VERDICTS: dict[bool | None, Verdict] = {
+    True: "held",
+    False: "did not hold",
+    None: "cannot be tested",
+}
 _NAMES = {
     "parameters": "parameters",
     "flops_forward": "FLOPs",
@@ -48,7 +52,8 @@ class Judgement:
 
 
 def judge(rows: Sequence[Row], *, equal_parameters: bool = False) -> list[Judgement]:
-    """Every claim, from the rows alone. Sizes that were searched for `equal_parameters` say nothing about parameters."""
+    """Every claim, from the rows alone. Sizes that were searched for `equal_parameters` say nothing
+    about parameters."""
     found = []
     for quantity in TABLE:
         known = [] if quantity == "parameters" and equal_parameters else rows
@@ -59,21 +64,36 @@ def judge(rows: Sequence[Row], *, equal_parameters: bool = False) -> list[Judgem
 
 
 def _ratios(rows: Sequence[Row], quantity: str) -> Judgement:
-    published = {m: v / TABLE[quantity]["transformer"] for m, v in TABLE[quantity].items() if m != "transformer"}
+    published = {
+        m: v / TABLE[quantity]["transformer"]
+        for m, v in TABLE[quantity].items()
+        if m != "transformer"
+    }
 
     def test(cells: _Cells) -> tuple[list[bool | None], str]:
-        ratios = {m: cells[m] / cells["transformer"] for m in published if m in cells and "transformer" in cells}
+        ratios = {
+            m: cells[m] / cells["transformer"]
+            for m in published
+            if m in cells and "transformer" in cells
+        }
         return [within(r, published[m], TOLERANCE) for m, r in ratios.items()], _list(ratios)
 
     claim = f"{_NAMES[quantity]}, as a multiple of the Transformer's"
     return _by_length(
-        rows, claim, _list({m: Measured(v) for m, v in published.items()}), quantity, TABLE[quantity], test
+        rows,
+        claim,
+        _list({m: Measured(v) for m, v in published.items()}),
+        quantity,
+        TABLE[quantity],
+        test,
     )
 
 
 def _order(rows: Sequence[Row], quantity: str) -> Judgement:
     order = sorted(TABLE[quantity], key=TABLE[quantity].__getitem__)
-    return _by_length(rows, f"order by {_NAMES[quantity]}", " < ".join(order), quantity, order, _in_order(order))
+    return _by_length(
+        rows, f"order by {_NAMES[quantity]}", " < ".join(order), quantity, order, _in_order(order)
+    )
 
 
 def _in_order(order: Sequence[str]) -> Callable[[_Cells], tuple[list[bool | None], str]]:
@@ -89,14 +109,20 @@ def _backward_twice(rows: Sequence[Row]) -> Judgement:
     models = list(TABLE["forward_time_s"])
     forward, backward = _cells(rows, "forward_time_s"), _cells(rows, "backward_time_s")
     ratios = {
-        n: {m: backward[n][m] / forward[n][m] for m in models if m in forward[n] and m in backward.get(n, {})}
+        n: {
+            m: backward[n][m] / forward[n][m]
+            for m in models
+            if m in forward[n] and m in backward.get(n, {})
+        }
         for n in forward
     }
 
     def test(cells: _Cells) -> tuple[list[bool | None], str]:
         return [within(r, 2, TOLERANCE) for r in cells.values()], _list(cells)
 
-    return _decide("backward takes twice as long as forward", "2.0 for all five", ratios, models, test)
+    return _decide(
+        "backward takes twice as long as forward", "2.0 for all five", ratios, models, test
+    )
 
 
 def _fastest(rows: Sequence[Row]) -> Judgement:
@@ -105,14 +131,17 @@ def _fastest(rows: Sequence[Row]) -> Judgement:
     def test(cells: _Cells) -> tuple[list[bool | None], str]:
         there = [m for m in models if m in cells]
         pairs = [(a, b) for a, b in combinations(there, 2) if a in ("lstm", NSM)]
-        return [less(cells[a], cells[b]) for a, b in pairs], " < ".join(sorted(there, key=lambda m: cells[m].value))
+        return [less(cells[a], cells[b]) for a, b in pairs], " < ".join(
+            sorted(there, key=lambda m: cells[m].value)
+        )
 
     claim = "LSTM fastest, SimpleNSM second (forward and backward)"
     return _by_length(rows, claim, f"lstm < {NSM} < the rest", "time_s", models, test)
 
 
 def _faster_than_transformers(rows: Sequence[Row]) -> Judgement:
-    """Read in the weaker way: 1.66 times the speed. The stronger one, 66 % less time, asks for more."""
+    """Read in the weaker way: 1.66 times the speed. The stronger one, 66 % less time, asks for
+    more."""
     bound = Measured(1 / (1 + FASTER))
 
     def test(cells: _Cells) -> tuple[list[bool | None], str]:
@@ -123,15 +152,24 @@ def _faster_than_transformers(rows: Sequence[Row]) -> Judgement:
 
     published = f"at most {bound.value:.2f} of the Transformer's time (66 % less time would be {1 - FASTER:.2f})"
     return _by_length(
-        rows, "SimpleNSM trains 66 % faster than the Transformer", published, "time_s", [NSM, "transformer"], test
+        rows,
+        "SimpleNSM trains 66 % faster than the Transformer",
+        published,
+        "time_s",
+        [NSM, "transformer"],
+        test,
     )
 
 
 def _linear(rows: Sequence[Row]) -> Judgement:
     claim, published = "SimpleNSM's memory is linear in the length", f"exponent 1 (within {LINEAR})"
-    found = next((e for e in fit_all(rows) if (e.model, e.quantity) == (NSM, "activation_bytes")), None)
+    found = next(
+        (e for e in fit_all(rows) if (e.model, e.quantity) == (NSM, "activation_bytes")), None
+    )
     if found is None or found.exponent is None or found.standard_error is None:
-        return Judgement(claim, published, "-", _VERDICTS[None], "three lengths of simple-nsm are needed")
+        return Judgement(
+            claim, published, "-", _VERDICTS[None], "three lengths of simple-nsm are needed"
+        )
     answer = abs(found.exponent - 1) <= LINEAR
     measured = f"exponent {found.exponent:.2f} ± {found.standard_error:.2f}"
     reason = f"activations at {_lengths(found.lengths)} tokens; weights are left out, since they have no length"
@@ -143,7 +181,12 @@ def _growth(rows: Sequence[Row], model: str) -> Judgement:
     lengths = [n for n in MEMORY_GB[model] if model in cells.get(n, {})]
     claim = f"growth of {model}'s memory with the length"
     if len(lengths) < 2:
-        steps = _list({f"x{n // 1024}": Measured(v / MEMORY_GB[model][1024]) for n, v in MEMORY_GB[model].items()})
+        steps = _list(
+            {
+                f"x{n // 1024}": Measured(v / MEMORY_GB[model][1024])
+                for n, v in MEMORY_GB[model].items()
+            }
+        )
         reason = "two of the published lengths are needed"
         return Judgement(claim, steps, "-", _VERDICTS[None], reason)
     first, last = lengths[0], lengths[-1]
@@ -156,7 +199,14 @@ def _growth(rows: Sequence[Row], model: str) -> Judgement:
 
 def _memory_order(rows: Sequence[Row]) -> Judgement:
     order = sorted(MEMORY_GB, key=lambda m: MEMORY_GB[m][1024])
-    return _by_length(rows, "order by memory at every length", " < ".join(order), "peak_bytes", order, _in_order(order))
+    return _by_length(
+        rows,
+        "order by memory at every length",
+        " < ".join(order),
+        "peak_bytes",
+        order,
+        _in_order(order),
+    )
 
 
 def _least(rows: Sequence[Row]) -> Judgement:
@@ -167,7 +217,12 @@ def _least(rows: Sequence[Row]) -> Judgement:
         return [less(cells[NSM], cells[m]) for m in others], _list(others) + f" times {NSM}"
 
     return _by_length(
-        rows, "NSM takes the least memory of all", f"{NSM} < every peer", "peak_bytes", [NSM, *PEERS], test
+        rows,
+        "NSM takes the least memory of all",
+        f"{NSM} < every peer",
+        "peak_bytes",
+        [NSM, *PEERS],
+        test,
     )
 
 
@@ -180,7 +235,10 @@ def _by_length(
     test: Callable[[_Cells], tuple[list[bool | None], str]],
 ) -> Judgement:
     wanted = list(models)
-    cells = {n: {m: v for m, v in found.items() if m in wanted} for n, found in _cells(rows, quantity).items()}
+    cells = {
+        n: {m: v for m, v in found.items() if m in wanted}
+        for n, found in _cells(rows, quantity).items()
+    }
     if quantity == "parameters":  # the same at every length
         cells = dict(list(cells.items())[:1])
     return _decide(claim, published, cells, wanted, test)
@@ -193,7 +251,8 @@ def _decide(
     models: Sequence[str],
     test: Callable[[_Cells], tuple[list[bool | None], str]],
 ) -> Judgement:
-    """The claim at every length: one refuted comparison refutes it, but only all models together can hold it."""
+    """The claim at every length: one refuted comparison refutes it, but only all models together
+    can hold it."""
     answers: dict[int, bool | None] = {}
     shown: dict[int, str] = {}
     for n, found in cells.items():

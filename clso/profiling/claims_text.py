@@ -30,13 +30,20 @@ def claims_markdown(profile: Profile, judgements: Sequence[Judgement]) -> str:
         "| " + " | ".join(_HEAD) + " |",
         "|---" * len(_HEAD) + "|",
     ]
-    lines += [f"| {j.claim} | {j.published} | {j.measured} | **{j.verdict}** | {j.reason} |" for j in judgements]
+    lines += [
+        f"| {j.claim} | {j.published} | {j.measured} | **{j.verdict}** | {j.reason} |"
+        for j in judgements
+    ]
     return "\n".join(lines) + "\n\nThe rows behind it:\n\n" + markdown_rows(profile.rows)
 
 
 def _setting(profile: Profile) -> str:
     s, hardware = profile.settings, profile.manifest["hardware"]
-    where = hardware["gpu"]["name"] if "gpu" in hardware else f"{hardware['cpu']}, {hardware['torch_threads']} threads"
+    where = (
+        hardware["gpu"]["name"]
+        if "gpu" in hardware
+        else f"{hardware['cpu']}, {hardware['torch_threads']} threads"
+    )
     widths = sorted({m["d_model"] for m in profile.models})
     sizes = f"{s.n_layers} layers, {s.n_heads} heads, d_model {', '.join(map(str, widths))}, vocabulary {s.vocab_size}"
     kind = f"{s.n_classes} classes" if s.n_classes else "language models"

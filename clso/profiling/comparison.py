@@ -28,11 +28,14 @@ class Measured:
     def __truediv__(self, other: Measured) -> Measured:
         """The ratio; relative errors add in squares (first order, independent)."""
         ratio = self.value / other.value
-        return Measured(ratio, abs(ratio) * math.hypot(self.error / self.value, other.error / other.value))
+        return Measured(
+            ratio, abs(ratio) * math.hypot(self.error / self.value, other.error / other.value)
+        )
 
 
 def read(row: Row, quantity: str) -> Measured | None:
-    """A field of a row, or "time_s" for forward and backward together; None where it was not measured or is not positive."""
+    """A field of a row, or "time_s" for forward and backward together; None where it was not
+    measured or is not positive."""
     if quantity == "time_s":
         forward, backward = read(row, "forward_time_s"), read(row, "backward_time_s")
         return None if forward is None or backward is None else forward + backward
@@ -43,9 +46,13 @@ def read(row: Row, quantity: str) -> Measured | None:
         return Measured(float(value))
     std = getattr(row, quantity.replace("_s", "_std_s"))
     if std is None or row.n_repeats is None or row.n_repeats < 2:
-        return Measured(value, math.inf)  # one repetition says nothing about its spread: nothing is decided from it
+        # one repetition says nothing about its spread: nothing is decided from it
+        return Measured(value, math.inf)
     # Student's t, since a few repetitions know their own spread badly.
-    return Measured(value, float(t.ppf((1 + _CONFIDENCE) / 2, row.n_repeats - 1)) * std / math.sqrt(row.n_repeats))
+    return Measured(
+        value,
+        float(t.ppf((1 + _CONFIDENCE) / 2, row.n_repeats - 1)) * std / math.sqrt(row.n_repeats),
+    )
 
 
 def less(a: Measured, b: Measured) -> bool | None:
@@ -57,7 +64,8 @@ def less(a: Measured, b: Measured) -> bool | None:
 
 
 def within(measured: Measured, wanted: float, share: float) -> bool | None:
-    """Whether a figure is within a share of `wanted`; None where its interval is neither inside that range nor outside."""
+    """Whether a figure is within a share of `wanted`; None where its interval is neither inside
+    that range nor outside."""
     low, high = measured.value - measured.error, measured.value + measured.error
     least, most = wanted * (1 - share), wanted * (1 + share)
     if least <= low and high <= most:

@@ -1,12 +1,13 @@
 """torch's formulas of FLOPs, and formulas for the fused kernels that it does not know.
 
-The convention of `torch.utils.flop_counter`: a product of (m, k) and (k, n) is 2 m k n, element-wise work is free, and
-attention counts every pair of positions, causal or not. torch has no formula for, and so counts as nothing: products with a
-vector (`mv`, `dot`, `addmv`), `addbmm`, `bilinear`, products in place, on a CPU the whole of `nn.LSTM` and
-`scaled_dot_product_attention`, on CUDA the whole of a cuDNN recurrence. Its formula for the way back through a convolution
-pairs all channels, also those of different groups. What has no formula here either (a Fourier transform, a solver, a kernel
-of a third party) is found by `is_uncounted`, so that it is named and not taken for nothing.
-"""
+The convention of `torch.utils.flop_counter`: a product of (m, k) and (k, n) is 2 m k n,
+element-wise work is free, and attention counts every pair of positions, causal or not. torch has no
+formula for, and so counts as nothing: products with a vector (`mv`, `dot`, `addmv`), `addbmm`,
+`bilinear`, products in place, on a CPU the whole of `nn.LSTM` and `scaled_dot_product_attention`,
+on CUDA the whole of a cuDNN recurrence. Its formula for the way back through a convolution pairs
+all channels, also those of different groups. What has no formula here either (a Fourier transform,
+a solver, a kernel of a third party) is found by `is_uncounted`, so that it is named and not taken
+for nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _PRODUCTS = re.compile(
     r"mm(?=_|\d|$)|(^|_|add)mv_?$|(^|_|v)dot$|dot_product|matmul|gemm|conv|linear|rnn|gru|lstm|attention|encoder"
     r"|(^|_)fft|linalg|(^|_|sp)solve|cholesky|inverse|(^|_)svd|(^|_)qr|geqrf|orgqr|ormqr|(^|_)lu(_|$)|matrix_exp|cdist|pdist"
 )
-"""Names of torch's operators that hold products of matrices or vectors, or more than that, and of some that do not:"""
+"""Names of torch's operators that hold products of matrices or vectors, or more than that, and of
+some that do not:"""
 _FREE = re.compile(
     r"upsample|convert|pack|quantize|reorder|flatten_weight|plan_cache|check_errors|vector_norm|cross|diagonal|powsum"
     r"|unpack|slice_inverse|_(gru|lstm)_cell|search"
@@ -58,11 +60,11 @@ def flop_formulas() -> dict[Any, Callable[..., int]]:
 
 
 def is_uncounted(operator: Any) -> bool:
-    """Whether an operator (an overload packet) that has no formula may hold products, so that its FLOPs are missing.
+    """Whether an operator (an overload packet) that has no formula may hold products, so that its
+    FLOPs are missing.
 
-    Any kernel of a third party may; of torch's own those whose names say so. A product written as an element-wise one and
-    a sum is element-wise work, and free by the convention.
-    """
+    Any kernel of a third party may; of torch's own those whose names say so. A product written as
+    an element-wise one and a sum is element-wise work, and free by the convention."""
     namespace, _, name = str(operator).partition(".")
     if namespace != "aten":
         return namespace not in ("prim", "prims", "profiler", "c10d", "_c10d_functional")
@@ -74,8 +76,11 @@ def _product(a: _Shape, b: _Shape, *rest: Any, out_shape: Any = None, **named: A
     return 2 * _size(a) * _size(b[1:])
 
 
-def _added_product(bias: _Shape, a: _Shape, b: _Shape, *rest: Any, out_shape: Any = None, **named: Any) -> int:
-    """`_product` of the matrix and the vector, or of each pair in two batches of matrices, (b, m, k) by (b, k, n)."""
+def _added_product(
+    bias: _Shape, a: _Shape, b: _Shape, *rest: Any, out_shape: Any = None, **named: Any
+) -> int:
+    """`_product` of the matrix and the vector, or of each pair in two batches of matrices, (b, m,
+    k) by (b, k, n)."""
     return 2 * _size(a) * _size(b[2:])
 
 
@@ -91,13 +96,18 @@ def _trilinear(
     out_shape: Any = None,
     **named: Any,
 ) -> int:
-    """Two products, as torch computes it: a with b over the summed axes that c has not, then with c over the others."""
+    """Two products, as torch computes it: a with b over the summed axes that c has not, then with c
+    over the others."""
     shapes = [_expanded(s, axes) for s, axes in ((a, expand_a), (b, expand_b), (c, expand_c))]
     first_axes = [axis for axis in summed if axis in expand_c]
     pair = [max(x, y) for x, y in zip(shapes[0], shapes[1], strict=True)]
     first = 2 * _size(pair) if first_axes else 0
     left = [1 if axis in first_axes else n for axis, n in enumerate(pair)]
-    last = 2 * _size([max(x, y) for x, y in zip(left, shapes[2], strict=True)]) if len(first_axes) < len(summed) else 0
+    last = (
+        2 * _size([max(x, y) for x, y in zip(left, shapes[2], strict=True)])
+        if len(first_axes) < len(summed)
+        else 0
+    )
     return first + last
 
 
@@ -109,12 +119,20 @@ def _expanded(shape: _Shape, axes: Sequence[int]) -> list[int]:
     return out
 
 
-def _attention(query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any) -> int:
+def _attention(
+    query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any
+) -> int:
     return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
 
 def _attention_backward(
-    grad: _Shape, query: _Shape, key: _Shape, value: _Shape, *rest: Any, out_shape: Any = None, **named: Any
+    grad: _Shape,
+    query: _Shape,
+    key: _Shape,
+    value: _Shape,
+    *rest: Any,
+    out_shape: Any = None,
+    **named: Any,
 ) -> int:
     return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
 
@@ -138,19 +156,27 @@ def _convolution_backward(
 
 
 def _onednn_layer(
-    tokens: _Shape, weight_in: _Shape, weight_hidden: _Shape, *rest: Any, out_shape: Any = None, **named: Any
+    tokens: _Shape,
+    weight_in: _Shape,
+    weight_hidden: _Shape,
+    *rest: Any,
+    out_shape: Any = None,
+    **named: Any,
 ) -> int:
     """One layer over (length, batch, d_in): every token meets both matrices."""
     return 2 * tokens[0] * tokens[1] * (_size(weight_in) + _size(weight_hidden))
 
 
-def _cudnn(tokens: _Shape, weights: Sequence[_Shape], *rest: Any, out_shape: Any = None, **named: Any) -> int:
+def _cudnn(
+    tokens: _Shape, weights: Sequence[_Shape], *rest: Any, out_shape: Any = None, **named: Any
+) -> int:
     """All layers and directions at once; biases, which have one axis, are element-wise work."""
     return 2 * tokens[0] * tokens[1] * sum(_size(w) for w in weights if len(w) == 2)
 
 
 def _twice(forward: Callable[..., int]) -> Callable[..., int]:
-    """A backward pass has two products, for the input and for the weight, where the forward pass has one."""
+    """A backward pass has two products, for the input and for the weight, where the forward pass
+    has one."""
 
     def backward(*shapes: Any, out_shape: Any = None, **named: Any) -> int:
         return 2 * forward(*shapes)

@@ -24,7 +24,8 @@ __all__ = ["read_profile", "write_profile", "write_rows"]
 
 
 def write_rows(path: Path, profile: Profile, document: dict[str, Any]) -> None:
-    """Create the folder, or replace what it holds of the profile so far; `document` is what profile.json holds."""
+    """Create the folder, or replace what it holds of the profile so far; `document` is what
+    profile.json holds."""
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_json("manifest.json", profile.manifest)
@@ -33,7 +34,11 @@ def write_rows(path: Path, profile: Profile, document: dict[str, Any]) -> None:
 
 
 def write_profile(
-    path: Path, profile: Profile, document: dict[str, Any], picture: bytes | None, claims: str | None
+    path: Path,
+    profile: Profile,
+    document: dict[str, Any],
+    picture: bytes | None,
+    claims: str | None,
 ) -> None:
     """The whole folder, with the picture and the verdicts where there are any."""
     write_rows(path, profile, document)
@@ -44,15 +49,26 @@ def write_profile(
 
 
 def read_profile(path: Path) -> Profile:
-    """The profile in a profile.json, or in the folder of one. Raises `RunFolderError` for anything else."""
+    """The profile in a profile.json, or in the folder of one. Raises `RunFolderError` for anything
+    else."""
     file = path / "profile.json" if path.is_dir() else path
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         settings = {**found["settings"], "models": tuple(found["settings"]["models"])}
         settings["lengths"] = tuple(settings["lengths"])
         rows = [Row(**row) for row in found["rows"]]
-        return Profile(ProfileSettings(**settings), found["models"], rows, found["manifest"], found["interrupted"])
+        return Profile(
+            ProfileSettings(**settings),
+            found["models"],
+            rows,
+            found["manifest"],
+            found["interrupted"],
+        )
     except OSError as error:
-        raise RunFolderError("a profile is read from its folder or profile.json", got=str(error)) from error
+        raise RunFolderError(
+            "a profile is read from its folder or profile.json", got=str(error)
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{file} is a profile", got=f"{type(error).__name__}: {error}") from error
+        raise RunFolderError(
+            f"{file} is a profile", got=f"{type(error).__name__}: {error}"
+        ) from error

@@ -30,19 +30,24 @@ _MOST_REPEATS = 10_000
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one model at one length. A figure that was not is None, and `notes` says why.
+    """What was measured of one model at one length. A figure that was not is None, and `notes` says
+    why.
 
     Attributes:
-        status: "ok", or why the figures end: "out-of-memory", "failed" (the model raised), "skipped" (it took too long,
-            or a shorter length did, or did not fit).
+        status: "ok", or why the figures end: "out-of-memory", "failed" (the model raised),
+            "skipped" (it took too long, or a shorter length did, or did not fit).
         reason: of a status other than "ok".
-        flops_forward: of the batch's forward pass, counted; `flops_backward` likewise. If operators ran that have no
-            formula, it is a lower bound, and `notes` names them.
-        flops_forward_formula: the model's own, for the batch; `flops_difference` is counted / formula - 1.
-        watched_time_s: of the pass in which FLOPs (and bytes, on a CPU) were counted, which slows it down.
+        flops_forward: of the batch's forward pass, counted; `flops_backward` likewise. If operators
+            ran that have no formula, it is a lower bound, and `notes` names them.
+        flops_forward_formula: the model's own, for the batch; `flops_difference` is counted /
+        formula - 1.
+        watched_time_s: of the pass in which FLOPs (and bytes, on a CPU) were counted, which slows
+        it down.
         forward_time_s, backward_time_s: means over `n_repeats`, with sample standard deviations.
-        peak_bytes: most memory alive during a forward and backward pass, weights and gradients included.
-        activation_bytes: what the forward pass leaves behind for the backward pass, weights not included.
+        peak_bytes: most memory alive during a forward and backward pass, weights and gradients
+        included.
+        activation_bytes: what the forward pass leaves behind for the backward pass, weights not
+        included.
         gradient_norm: L2 norm of all gradients of the mean loss at initialisation.
         energy_j, energy_net_j: of one forward and backward pass, gross and above idle.
     """
@@ -74,19 +79,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model on its device with one fixed batch: tokens (batch, length), targets as `loss` takes them."""
+    """A model on its device with one fixed batch: tokens (batch, length), targets as `loss` takes
+    them."""
 
     model: nn.Module
     tokens: torch.Tensor
     targets: torch.Tensor
 
     @classmethod
-    def draw(cls, model: nn.Module, batch: int, length: int, vocab_size: int, n_classes: int, seed: int) -> Subject:
-        """Uniform tokens from `seed`, on the model's device; a language model's targets are the tokens that follow."""
+    def draw(
+        cls, model: nn.Module, batch: int, length: int, vocab_size: int, n_classes: int, seed: int
+    ) -> Subject:
+        """Uniform tokens from `seed`, on the model's device; a language model's targets are the
+        tokens that follow."""
         device = next(model.parameters()).device
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(vocab_size, (batch, length + 1), generator=generator)
-        targets = torch.randint(n_classes, (batch,), generator=generator) if n_classes else tokens[:, 1:].contiguous()
+        targets = (
+            torch.randint(n_classes, (batch,), generator=generator)
+            if n_classes
+            else tokens[:, 1:].contiguous()
+        )
         return cls(model, tokens[:, :-1].contiguous().to(device), targets.to(device))
 
     @property
@@ -118,12 +131,13 @@ def measure(
     meter: EnergyMeter,
     watched_s: float = 0.0,
 ) -> Row:
-    """`base` with every figure that can be had; what fails ends the cell, keeps its figures, and is a status.
+    """`base` with every figure that can be had; what fails ends the cell, keeps its figures, and is
+    a status.
 
-    `make` builds the subject, inside the budget. Only `KeyboardInterrupt` and its like come out. No pass begins, and no
-    watched one goes on, `max_time_s` after the start. Counting slows a pass of many small operators down tenfold. A card's
-    memory is known without it, so there it comes last, and only if the `watched_s` that it may take are left.
-    """
+    `make` builds the subject, inside the budget. Only `KeyboardInterrupt` and its like come out. No
+    pass begins, and no watched one goes on, `max_time_s` after the start. Counting slows a pass of
+    many small operators down tenfold. A card's memory is known without it, so there it comes last,
+    and only if the `watched_s` that it may take are left."""
     values: dict[str, Any] = {}
     notes: dict[str, str] = {}
     status: dict[str, str] = {}
@@ -159,17 +173,22 @@ def measure(
     subject = None  # before the next cell is built
     gc.collect()
     if device.type == "cuda":
-        if "peak_bytes" in values:  # what outlives the model are workspaces of libraries, allocated on first use
+        # what outlives the model are workspaces of libraries, allocated on first use
+        if "peak_bytes" in values:
             values["peak_bytes"] -= torch.cuda.memory_allocated(device)
         torch.cuda.empty_cache()
     return Row(**{**vars(base), **values, **status, "notes": notes})
 
 
-def _count(subject: Subject, budget_bytes: int | None, deadline_s: float, notes: dict[str, str]) -> dict[str, Any]:
+def _count(
+    subject: Subject, budget_bytes: int | None, deadline_s: float, notes: dict[str, str]
+) -> dict[str, Any]:
     """One forward and backward pass under the counters of FLOPs and, on a CPU, of live bytes."""
     on_cpu = subject.device.type == "cpu"
     start_s = time.perf_counter()
-    with Watch(subject.held() if on_cpu else [], budget_bytes if on_cpu else None, deadline_s) as watch:
+    with Watch(
+        subject.held() if on_cpu else [], budget_bytes if on_cpu else None, deadline_s
+    ) as watch:
         loss = subject.loss()
         forward, activation_bytes = watch.flops, watch.live_bytes - watch.held_bytes
         uncounted_forward = watch.uncounted.copy()
@@ -192,7 +211,9 @@ def _note_uncounted(figure: str, operators: Counter[str], notes: dict[str, str])
         notes[figure] = f"without {names}, for which there is no formula"
 
 
-def _counted_last(subject: Subject, watched_s: float, deadline_s: float, notes: dict[str, str]) -> dict[str, Any]:
+def _counted_last(
+    subject: Subject, watched_s: float, deadline_s: float, notes: dict[str, str]
+) -> dict[str, Any]:
     """`_count` where there is time for it; otherwise only what the model states."""
     try:
         if time.perf_counter() + watched_s > deadline_s:
@@ -244,7 +265,10 @@ def _formula(subject: Subject, counted: int | None, notes: dict[str, str]) -> di
     if "flops_forward" in notes:
         notes["flops_difference"] = notes["flops_forward"]
         counted = None
-    return {"flops_forward_formula": stated, "flops_difference": None if counted is None else counted / stated - 1}
+    return {
+        "flops_forward_formula": stated,
+        "flops_difference": None if counted is None else counted / stated - 1,
+    }
 
 
 def _time(
@@ -255,7 +279,8 @@ def _time(
     meter: EnergyMeter,
     notes: dict[str, str],
 ) -> dict[str, Any]:
-    """Seconds and joules of the same passes: as many as `repeats`, `min_time_s` and the source's resolution ask for."""
+    """Seconds and joules of the same passes: as many as `repeats`, `min_time_s` and the source's
+    resolution ask for."""
     once = _cuda_times if subject.device.type == "cuda" else _cpu_times
     least_s = min_time_s if meter.reason else max(min_time_s, 12 * meter.backend.resolution_s)
     pairs: list[tuple[float, float]] = []

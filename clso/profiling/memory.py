@@ -1,9 +1,8 @@
 """Peak memory of a pass, exactly, and what happens when it does not fit.
 
-On CUDA the allocator's own peak is read. On a CPU every storage that an operator returns is counted from its birth until
-its last reference goes, so the peak does not depend on the allocator or on what ran before. What a kernel
-allocates and frees within one operator is not in it.
-"""
+On CUDA the allocator's own peak is read. On a CPU every storage that an operator returns is counted
+from its birth until its last reference goes, so the peak does not depend on the allocator or on
+what ran before. What a kernel allocates and frees within one operator is not in it."""
 
 from __future__ import annotations
 
@@ -20,9 +19,22 @@ from torch.utils._pytree import tree_leaves
 
 from clso.errors import ConfigError
 
-__all__ = ["LiveBytes", "OverBudget", "describe_out_of_memory", "is_out_of_memory", "limited", "resolve_budget"]
+__all__ = [
+    "LiveBytes",
+    "OverBudget",
+    "describe_out_of_memory",
+    "is_out_of_memory",
+    "limited",
+    "resolve_budget",
+]
 
-_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+_MESSAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+)
 
 
 class OverBudget(MemoryError):
@@ -33,7 +45,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the CPU storages that are alive while it is entered.
 
     Attributes:
-        held_bytes: what `held` (weights, tokens) weighs: alive throughout, and counted in both figures below.
+        held_bytes: what `held` (weights, tokens) weighs: alive throughout, and counted in both
+        figures below.
         live_bytes: alive now.
         peak_bytes: the most that was alive at once.
     """
@@ -51,7 +64,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Else torch imports its compiler for a mode's first operator, and goes through it at every one: half the time."""
+        """Else torch imports its compiler for a mode's first operator, and goes through it at every
+        one: half the time."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -82,13 +96,16 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def resolve_budget(budget_bytes: int | None, device: str) -> int | None:
-    """The budget of a cell on `device` in bytes: on a CPU 80 % of the free memory unless given, on CUDA None.
+    """The budget of a cell on `device` in bytes: on a CPU 80 % of the free memory unless given, on
+    CUDA None.
 
     Raises `ConfigError` for a budget on CUDA, where the card's own memory is the limit.
     """
     if device != "cpu":
         if budget_bytes is not None:
-            raise ConfigError("a memory budget is for the CPU; a card's own memory is the limit", got=device)
+            raise ConfigError(
+                "a memory budget is for the CPU; a card's own memory is the limit", got=device
+            )
         return None
     if budget_bytes is None:
         import psutil
@@ -99,11 +116,12 @@ def resolve_budget(budget_bytes: int | None, device: str) -> int | None:
 
 @contextmanager
 def limited(budget_bytes: int | None) -> Iterator[None]:
-    """Have the kernel refuse what would outgrow the budget by far, so that no other process pays for it.
+    """Have the kernel refuse what would outgrow the budget by far, so that no other process pays
+    for it.
 
-    `LiveBytes` sees a tensor when it is there already, and one can be larger than the machine. On Linux the process's
-    private memory (RLIMIT_DATA) is bounded by what it holds now, the budget and a quarter more; elsewhere nothing is.
-    """
+    `LiveBytes` sees a tensor when it is there already, and one can be larger than the machine. On
+    Linux the process's private memory (RLIMIT_DATA) is bounded by what it holds now, the budget and
+    a quarter more; elsewhere nothing is."""
     if budget_bytes is None or not sys.platform.startswith("linux"):
         yield
         return
@@ -120,14 +138,17 @@ def limited(budget_bytes: int | None) -> Iterator[None]:
 
 
 def _private_bytes() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+    for line in (
+        Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    ):
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is the failure of an allocation: CUDA's, the CPU allocator's, Python's or the budget's."""
+    """Whether this is the failure of an allocation: CUDA's, the CPU allocator's, Python's or the
+    budget's."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(message in str(error) for message in _MESSAGES)

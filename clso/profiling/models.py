@@ -1,4 +1,5 @@
-"""The models that are profiled: found as plugins, built at the settings' sizes, and sized to equal parameters."""
+"""The models that are profiled: found as plugins, built at the settings' sizes, and sized to equal
+parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _WIDEST = 1 << 16
 
 @dataclass(frozen=True)
 class ProfiledModel:
-    """A model class at fixed sizes. `name` is what tables call it: the class's own `name`, else its plugin's."""
+    """A model class at fixed sizes. `name` is what tables call it: the class's own `name`, else its
+    plugin's."""
 
     name: str
     plugin: Plugin
@@ -62,14 +64,18 @@ def find_models(settings: ProfileSettings) -> list[ProfiledModel]:
     """The settings' models, with equal parameters where that is asked for.
 
     Raises:
-        PluginError: a model cannot be found, imported or built, or is no `nn.Module` with a dataclass `Config`.
-        ConfigError: two have one name, or no width gives the parameters asked for within `TOLERANCE`.
+        PluginError: a model cannot be found, imported or built, or is no `nn.Module` with a
+        dataclass `Config`.
+        ConfigError: two have one name, or no width gives the parameters asked for within
+        `TOLERANCE`.
     """
     found = [_load(spec, settings) for spec in settings.models]
     names = [model.name for model in found]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError("models are told apart by name", got=name, remedy="Give the class another `name`.")
+            raise ConfigError(
+                "models are told apart by name", got=name, remedy="Give the class another `name`."
+            )
     if settings.equal_parameters is None:
         return found
     return [_sized(model, settings.equal_parameters) for model in found]
@@ -78,19 +84,28 @@ def find_models(settings: ProfileSettings) -> list[ProfiledModel]:
 def _load(spec: str, settings: ProfileSettings) -> ProfiledModel:
     plugin = plugins.load("models", spec)
     kind = plugin.value
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module) and is_dataclass(getattr(kind, "Config", None))):
-        raise PluginError(f"{spec!r} is a torch.nn.Module class with a dataclass Config", got=repr(kind))
+    if not (
+        isinstance(kind, type)
+        and issubclass(kind, nn.Module)
+        and is_dataclass(getattr(kind, "Config", None))
+    ):
+        raise PluginError(
+            f"{spec!r} is a torch.nn.Module class with a dataclass Config", got=repr(kind)
+        )
     name = getattr(kind, "name", None)
     return ProfiledModel(
-        name if isinstance(name, str) and name else spec.rpartition(":")[2], plugin, settings, settings.d_model
+        name if isinstance(name, str) and name else spec.rpartition(":")[2],
+        plugin,
+        settings,
+        settings.d_model,
     )
 
 
 def _sized(model: ProfiledModel, wanted: int) -> ProfiledModel:
     """The width whose parameters are nearest to `wanted`, by bisection: they grow with the width.
 
-    Widths are multiples of twice n_heads, since rotary and sinusoidal positions pair a head's dimensions.
-    """
+    Widths are multiples of twice n_heads, since rotary and sinusoidal positions pair a head's
+    dimensions."""
     step = 2 * model.settings.n_heads
 
     def at(k: int) -> tuple[int, int]:

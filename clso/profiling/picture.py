@@ -44,14 +44,23 @@ def draw(profile: Profile) -> bytes | None:
         figure, head = new_figure(_WIDTH, _HEIGHT, "What a pass costs by length", [note])
         half = _WIDTH / 2
         drawn = [
-            _panel(profile, figure, Margins(0.8 + i * half, 0.6, 1.6 + (1 - i) * half, head + 0.1), *panel)
+            _panel(
+                profile,
+                figure,
+                Margins(0.8 + i * half, 0.6, 1.6 + (1 - i) * half, head + 0.1),
+                *panel,
+            )
             for i, panel in enumerate(_PANELS)
         ]
         return to_png(figure) if any(drawn) else None
 
 
 def _panel(
-    profile: Profile, figure: Figure, margins: Margins, title: str, value: Callable[[Row], float | None]
+    profile: Profile,
+    figure: Figure,
+    margins: Margins,
+    title: str,
+    value: Callable[[Row], float | None],
 ) -> bool:
     axes = add_axes(figure, margins)
     axes.set_xscale("log")
@@ -76,7 +85,9 @@ def _ticks(axes: Axes, lengths: tuple[int, ...]) -> None:
     axes.set_xlim(lengths[0] / 1.15, lengths[-1] * 1.15)
     axes.xaxis.set_major_locator(FixedLocator(list(lengths)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n / 1024:g}k" if n >= 1024 else f"{n:g}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda n, _: f"{n / 1024:g}k" if n >= 1024 else f"{n:g}")
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -1,8 +1,7 @@
 """Figures that were published for Neural State Machines without a reproducible measurement.
 
-Neither code, nor sizes, nor length, batch or hardware came with them. They are kept here only so that a measured
-profile can be held against them; nothing else reads them.
-"""
+Neither code, nor sizes, nor length, batch or hardware came with them. They are kept here only so
+that a measured profile can be held against them; nothing else reads them."""
 
 from __future__ import annotations
 

@@ -64,10 +64,12 @@ def run_profile(
     progress: Progress = lambda done, total, text: None,
     keep: Callable[[Profile], None] = lambda profile: None,
 ) -> Profile:
-    """Measure every cell, the short lengths first and the models side by side at each, so that drift hits all alike.
+    """Measure every cell, the short lengths first and the models side by side at each, so that
+    drift hits all alike.
 
-    Where a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile and keeps its rows.
-    `keep` gets the profile so far after every cell, as an interrupted one, so that what is on disk outlives a kill.
+    Where a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile
+    and keeps its rows. `keep` gets the profile so far after every cell, as an interrupted one, so
+    that what is on disk outlives a kill.
 
     Raises:
         PluginError, ConfigError, DeviceError, EnergyError: before anything is measured.
@@ -111,7 +113,10 @@ def _describe(model: ProfiledModel) -> dict[str, Any]:
 
 
 def _measure_all(
-    models: Sequence[ProfiledModel], settings: ProfileSettings, meter: EnergyMeter, progress: Progress
+    models: Sequence[ProfiledModel],
+    settings: ProfileSettings,
+    meter: EnergyMeter,
+    progress: Progress,
 ) -> Iterator[Row]:
     _warm_up_process(settings)
     cells = [(length, model) for length in settings.lengths for model in models]
@@ -121,7 +126,9 @@ def _measure_all(
         base, before = Row(model.name, length, settings.batch), last.get(model.name)
         reason = None if before is None else _foregone(before, length, settings)
         if reason is not None:
-            yield replace(base, status="skipped", reason=reason, parameters=last[model.name].parameters)
+            yield replace(
+                base, status="skipped", reason=reason, parameters=last[model.name].parameters
+            )
             continue
         last[model.name] = row = measure(
             partial(_subject, model, length, settings),
@@ -131,21 +138,25 @@ def _measure_all(
             max_time_s=settings.max_time_s,
             budget_bytes=settings.memory_budget_bytes,
             meter=meter,
-            watched_s=0.0 if before is None else (before.watched_time_s or math.inf) * length / before.length,
+            watched_s=0.0
+            if before is None
+            else (before.watched_time_s or math.inf) * length / before.length,
         )
         yield row
     progress(len(cells), len(cells), "done")
 
 
 def _warm_up_process(settings: ProfileSettings) -> None:
-    """What a process pays for once (CUDA's context, imports on first use), so that the first cell does not."""
+    """What a process pays for once (CUDA's context, imports on first use), so that the first cell
+    does not."""
     layer = torch.nn.Linear(8, 8).to(settings.device)
     with Watch([], None):
         torch.autograd.backward(layer(torch.zeros(4, 8, device=settings.device)).sum())
 
 
 def _foregone(before: Row, length: int, settings: ProfileSettings) -> str | None:
-    """Why a model is not measured at `length`, going by the last shorter one that was; costs grow linearly at least."""
+    """Why a model is not measured at `length`, going by the last shorter one that was; costs grow
+    linearly at least."""
     at = f"at {before.length:,} tokens"
     if before.status == "out-of-memory":
         return f"out of memory {at}"
@@ -160,4 +171,6 @@ def _foregone(before: Row, length: int, settings: ProfileSettings) -> str | None
 
 def _subject(model: ProfiledModel, length: int, settings: ProfileSettings) -> Subject:
     built = model.build().to(settings.device, getattr(torch, settings.dtype))
-    return Subject.draw(built, settings.batch, length, settings.vocab_size, settings.n_classes, settings.seed)
+    return Subject.draw(
+        built, settings.batch, length, settings.vocab_size, settings.n_classes, settings.seed
+    )

@@ -10,16 +10,23 @@ from clso.profiling.measure import Row
 
 __all__ = ["QUANTITIES", "Exponent", "fit", "fit_all"]
 
-QUANTITIES = ("forward_time_s", "backward_time_s", "activation_bytes", "peak_bytes", "flops_forward")
+QUANTITIES = (
+    "forward_time_s",
+    "backward_time_s",
+    "activation_bytes",
+    "peak_bytes",
+    "flops_forward",
+)
 
 
 @dataclass(frozen=True)
 class Exponent:
-    """The exponent b of one model's quantity with its standard error, over the lengths that were measured.
+    """The exponent b of one model's quantity with its standard error, over the lengths that were
+    measured.
 
-    Over a finite range it is a mean slope: a constant part (weights, launches) lowers it. `exponent` is None with
-    fewer than two lengths, `standard_error` with fewer than three; `reason` says so.
-    """
+    Over a finite range it is a mean slope: a constant part (weights, launches) lowers it.
+    `exponent` is None with fewer than two lengths, `standard_error` with fewer than three; `reason`
+    says so."""
 
     model: str
     quantity: str
@@ -30,7 +37,8 @@ class Exponent:
 
 
 def fit(lengths: Sequence[float], values: Sequence[float]) -> tuple[float, float | None]:
-    """The exponent over at least two different lengths, and its standard error where there are three or more."""
+    """The exponent over at least two different lengths, and its standard error where there are
+    three or more."""
     x, y = [math.log(n) for n in lengths], [math.log(v) for v in values]
     mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
     spread = math.fsum((a - mean_x) ** 2 for a in x)
@@ -43,7 +51,11 @@ def fit(lengths: Sequence[float], values: Sequence[float]) -> tuple[float, float
 
 def fit_all(rows: Sequence[Row]) -> list[Exponent]:
     """One `Exponent` for each model and each of `QUANTITIES`, in order."""
-    return [_fit_one(rows, model, q) for model in dict.fromkeys(r.model for r in rows) for q in QUANTITIES]
+    return [
+        _fit_one(rows, model, q)
+        for model in dict.fromkeys(r.model for r in rows)
+        for q in QUANTITIES
+    ]
 
 
 def _fit_one(rows: Sequence[Row], model: str, quantity: str) -> Exponent:
@@ -51,7 +63,9 @@ def _fit_one(rows: Sequence[Row], model: str, quantity: str) -> Exponent:
     points = [(n, value) for n, value in points if value is not None and value > 0]
     lengths = tuple(n for n, _ in points)
     if len(points) < 2:
-        return Exponent(model, quantity, None, None, lengths, "fewer than two lengths were measured")
+        return Exponent(
+            model, quantity, None, None, lengths, "fewer than two lengths were measured"
+        )
     slope, error = fit(lengths, [value for _, value in points])
     reason = "two points have no standard error" if error is None else None
     return Exponent(model, quantity, slope, error, lengths, reason)

@@ -20,14 +20,18 @@ class ProfileSettings:
         models: names of the entry-point group `clso.models`, or FILE.py:CLASS.
         lengths: tokens of a sequence; kept in rising order.
         batch: sequences of a batch.
-        d_model, n_layers, n_heads, vocab_size, n_classes: the models' sizes (n_classes 0: a language model).
+        d_model, n_layers, n_heads, vocab_size, n_classes: the models' sizes (n_classes 0: a
+        language model).
         dtype: of weights and activations.
-        equal_parameters: search each model's d_model so that it has this many parameters; None: d_model as given.
+        equal_parameters: search each model's d_model so that it has this many parameters; None:
+        d_model as given.
         repeats: least repetitions of a timing.
         min_time_s: a cell is repeated until at least this many seconds have gone by.
-        max_time_s: no pass of a cell begins after so many seconds; a cell that cannot be timed within them is skipped.
-        memory_budget_bytes: on a CPU, what one cell may hold above what the process already holds; None: 80 % of
-            the memory that is free at the start. A CUDA device has its own memory as the limit.
+        max_time_s: no pass of a cell begins after so many seconds; a cell that cannot be timed
+        within them is skipped.
+        memory_budget_bytes: on a CPU, what one cell may hold above what the process already holds;
+            None: 80 % of the memory that is free at the start. A CUDA device has its own memory as
+            the limit.
         device, energy, seed: as in a run.
     """
 
@@ -51,12 +55,16 @@ class ProfileSettings:
 
     def __post_init__(self) -> None:
         if not self.models:
-            raise ConfigError("at least one model is profiled", remedy="Name models, or FILE.py:CLASS.")
+            raise ConfigError(
+                "at least one model is profiled", remedy="Name models, or FILE.py:CLASS."
+            )
         if len(set(self.models)) < len(self.models):
             raise ConfigError("each model is named once", got=", ".join(self.models))
         if not self.lengths or min(self.lengths) < 2:
             # The loss is that of the next token, so a sequence needs one.
-            raise ConfigError("lengths are whole numbers of at least 2 tokens", got=list(self.lengths))
+            raise ConfigError(
+                "lengths are whole numbers of at least 2 tokens", got=list(self.lengths)
+            )
         object.__setattr__(self, "lengths", tuple(sorted(set(self.lengths))))
         for name in ("batch", "d_model", "n_layers", "n_heads", "repeats"):
             if getattr(self, name) < 1:
@@ -66,9 +74,13 @@ class ProfileSettings:
         if self.n_classes < 0 or self.n_classes == 1:
             raise ConfigError("n_classes is 0 (a language model) or at least 2", got=self.n_classes)
         if not 0 <= self.min_time_s < float("inf"):
-            raise ConfigError("the seconds of a cell are a number of at least 0", got=self.min_time_s)
+            raise ConfigError(
+                "the seconds of a cell are a number of at least 0", got=self.min_time_s
+            )
         if not self.max_time_s > 0:
-            raise ConfigError("the most seconds of a cell are a number above 0", got=self.max_time_s)
+            raise ConfigError(
+                "the most seconds of a cell are a number above 0", got=self.max_time_s
+            )
         if self.dtype not in get_args(Dtype):
             raise ConfigError(f"dtype is {' or '.join(get_args(Dtype))}", got=self.dtype)
         for name in ("equal_parameters", "memory_budget_bytes"):

@@ -41,10 +41,15 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 
 
 def rows_table(profile: Profile) -> Table:
-    """Every cell. "formula" is how far the counted FLOPs lie from the model's own, "-" what was not measured, ">" a count
-    without the operators that have no formula."""
+    """Every cell. "formula" is how far the counted FLOPs lie from the model's own, "-" what was not
+    measured, ">" a count without the operators that have no formula."""
     s = profile.settings
-    table = Table(title=f"batch {s.batch}, {s.dtype}, {s.device}", title_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(
+        title=f"batch {s.batch}, {s.dtype}, {s.device}",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+    )
     for i, (head, _) in enumerate(_COLUMNS):
         table.add_column(head, justify="right" if i else "left", no_wrap=True)
     for i, row in enumerate(profile.rows):
@@ -66,7 +71,8 @@ def scaling_table(exponents: Sequence[Exponent]) -> Table:
 
 
 def to_csv(rows: Iterable[Row]) -> str:
-    """One line a cell with the fields of `Row`; what was not measured is empty, `notes` is a JSON object."""
+    """One line a cell with the fields of `Row`; what was not measured is empty, `notes` is a JSON
+    object."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [f.name for f in fields(Row)], lineterminator="\n")
     writer.writeheader()

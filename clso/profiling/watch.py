@@ -1,4 +1,5 @@
-"""One pass, watched operator by operator: its FLOPs, the bytes that are alive, and the time it has left."""
+"""One pass, watched operator by operator: its FLOPs, the bytes that are alive, and the time it has
+left."""
 
 from __future__ import annotations
 
@@ -22,9 +23,11 @@ class OverTime(Exception):
 
 
 class Watch(LiveBytes):  # type: ignore[no-untyped-call]
-    """To be entered around the work, outside of inference mode; one mode, because each costs as much as a small operator.
+    """To be entered around the work, outside of inference mode; one mode, because each costs as
+    much as a small operator.
 
-    `torch.utils.flop_counter.FlopCounterMode` gives the same counts (a test holds it), by module, three times as slowly.
+    `torch.utils.flop_counter.FlopCounterMode` gives the same counts (a test holds it), by module,
+    three times as slowly.
 
     Attributes:
         flops: counted so far, by `flop_formulas`.
@@ -35,7 +38,9 @@ class Watch(LiveBytes):  # type: ignore[no-untyped-call]
         OverBudget: as `LiveBytes`.
     """
 
-    def __init__(self, held: list[torch.Tensor], budget_bytes: int | None, deadline_s: float = float("inf")) -> None:
+    def __init__(
+        self, held: list[torch.Tensor], budget_bytes: int | None, deadline_s: float = float("inf")
+    ) -> None:
         super().__init__(held, budget_bytes)
         self.flops = 0
         self.uncounted: Counter[str] = Counter()

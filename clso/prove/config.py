@@ -33,8 +33,9 @@ class ProveConfig:
     steps_grid: tuple[int, ...] = (250, 500, 1000, 2000)
     """Lengths of AdamW's schedules."""
     variants: tuple[dict[str, Any], ...] = ({},)
-    """AdamW's other settings, each a table of those that differ from the baseline's own (batch, tied_head, warmup, betas,
-    weight_decay, grad_clip, ...): every rate, schedule and length is tried with each."""
+    """AdamW's other settings, each a table of those that differ from the baseline's own (batch,
+    tied_head, warmup, betas, weight_decay, grad_clip, ...): every rate, schedule and length is
+    tried with each."""
     score_every: int = 50
     """Steps between two scorings of the sweep, which find where to stop."""
     reference_lr: float = 5e-4
@@ -46,7 +47,8 @@ class ProveConfig:
     control_seeds: int = 3
     """Seeds of the controls, at most `seeds`."""
     quick: bool = False
-    """A version of minutes that tries the machinery out; its verdict says that it does not meet the protocol."""
+    """A version of minutes that tries the machinery out; its verdict says that it does not meet the
+    protocol."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "score_every", "reference_steps", "control_seeds"):
@@ -62,7 +64,10 @@ class ProveConfig:
             if not values or min(values) <= 0 or list(values) != sorted(set(values)):
                 raise ConfigError(f"{name} are positive and rising", got=list(values))
         if not self.variants or any(v in self.variants[:i] for i, v in enumerate(self.variants)):
-            raise ConfigError("variants are distinct, and the empty one is AdamW as it comes", got=list(self.variants))
+            raise ConfigError(
+                "variants are distinct, and the empty one is AdamW as it comes",
+                got=list(self.variants),
+            )
         if not self.schedules or not set(self.schedules) <= {"constant", "cosine"}:
             raise ConfigError("schedules are constant, cosine or both", got=list(self.schedules))
 
@@ -76,11 +81,15 @@ class ProveConfig:
         """Where these settings ask for less than the protocol; empty: nowhere."""
         found = []
         if self.window_s < 60:
-            found.append(f"windows of {self.window_s:g} s, where the protocol asks for at least 60 s")
+            found.append(
+                f"windows of {self.window_s:g} s, where the protocol asks for at least 60 s"
+            )
         if self.seeds < 8:
             found.append(f"{self.seeds} paired seeds, where the protocol asks for at least 8")
         if len(self.rates) < 5 or min(self.rates) > 3e-4 or max(self.rates) < 1e-2:
-            found.append("the sweep does not cover learning rates from 3e-4 to 1e-2 with at least five")
+            found.append(
+                "the sweep does not cover learning rates from 3e-4 to 1e-2 with at least five"
+            )
         if set(self.schedules) != {"constant", "cosine"}:
             found.append("the sweep has not both schedules, constant and cosine")
         if min(self.steps_grid) > 250 or max(self.steps_grid) < 2000:
@@ -111,7 +120,8 @@ class ProveConfig:
         )
 
     def with_options(self, **options: Any) -> ProveConfig:
-        """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong type."""
+        """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong
+        type."""
         return replace(self, **{k: v for k, v in options.items() if v is not None})
 
     def to_json(self) -> dict[str, Any]:

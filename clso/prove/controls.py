@@ -17,7 +17,9 @@ from clso.space.context import SpaceContext
 __all__ = ["baseline_row", "make_job"]
 
 
-def make_job(config: RunConfig, corpus: Corpus, device: str, folder: Path, meter: EnergyMeter) -> BaselineJob:
+def make_job(
+    config: RunConfig, corpus: Corpus, device: str, folder: Path, meter: EnergyMeter
+) -> BaselineJob:
     """What a baseline works on, here."""
     context = SpaceContext.of(config, device, lambda: corpus)
     return BaselineJob(config, context, device, folder, Ledger(meter), lambda _: None)
@@ -38,14 +40,19 @@ def baseline_row(
         job = make_job(config, corpus, device, folder, meter)
         result = kind(kind.Settings(**settings)).run(job)
         account = job.ledger.summary()
-    named = {k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and "test_loss" in v}
+    named = {
+        k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and "test_loss" in v
+    }
     models = named or {name: result["best"]}
     energy = account["energy_j"]
     return {
         "type": "control",
         "name": name,
         "seed": config.seed,
-        "models": {k: {"valid_loss": v["valid_loss"], "test_loss": v["test_loss"]} for k, v in models.items()},
+        "models": {
+            k: {"valid_loss": v["valid_loss"], "test_loss": v["test_loss"]}
+            for k, v in models.items()
+        },
         "counts": result.get("counts"),
         "energy_j": energy["gross"]["total"] if energy else None,
         "energy_reason": account["energy_reason"],

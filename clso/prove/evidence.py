@@ -1,4 +1,5 @@
-"""The folder of a proof: settings, manifest and one row for every finished piece of work, found again by its key.
+"""The folder of a proof: settings, manifest and one row for every finished piece of work, found
+again by its key.
 
 config.toml      the recipe: a run's settings and the table [prove]
 manifest.json    versions, device, plugins, corpus
@@ -38,9 +39,8 @@ class Evidence:
     def start(cls, path: Path, config: RunConfig, settings: ProveConfig) -> Evidence:
         """Begin in a new folder, or go on in one of the same settings.
 
-        Raises `RunFolderError` for a folder with something else in it, other settings, a damaged record, or one
-        that another process writes to.
-        """
+        Raises `RunFolderError` for a folder with something else in it, other settings, a damaged
+        record, or one that another process writes to."""
         text = config.to_toml() + "\n" + tomli_w.dumps({"prove": settings.to_json()})
         self = cls(path)
         exists = (path / "config.toml").exists()
@@ -59,16 +59,23 @@ class Evidence:
                 self._folder.write_text("config.toml", text)
         except OSError as error:
             raise RunFolderError(
-                f"a proof's folder can be written ({error.strerror})", got=str(path), remedy="Choose another --out."
+                f"a proof's folder can be written ({error.strerror})",
+                got=str(path),
+                remedy="Choose another --out.",
             ) from error
         self._load()
         return self
 
     @classmethod
     def read(cls, path: Path) -> Evidence:
-        """A proof that was made, to write its report anew. Raises `RunFolderError` where there is none."""
-        if not all((path / name).is_file() for name in ("config.toml", "manifest.json", "records.jsonl")):
-            raise RunFolderError("a proof's folder holds config.toml, manifest.json and records.jsonl", got=str(path))
+        """A proof that was made, to write its report anew. Raises `RunFolderError` where there is
+        none."""
+        if not all(
+            (path / name).is_file() for name in ("config.toml", "manifest.json", "records.jsonl")
+        ):
+            raise RunFolderError(
+                "a proof's folder holds config.toml, manifest.json and records.jsonl", got=str(path)
+            )
         self = cls(path)
         self._load()
         return self
@@ -84,10 +91,13 @@ class Evidence:
             rows = [json.loads(line) for line in whole.splitlines()]
             self.rows = {row["key"]: row for row in rows}
         except (ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{record} is whole", got=f"{type(error).__name__}: {error}") from error
+            raise RunFolderError(
+                f"{record} is whole", got=f"{type(error).__name__}: {error}"
+            ) from error
 
     def manifest(self, manifest: dict[str, Any]) -> None:
-        """Write the manifest, or hold this process against the one that began. Raises `RunFolderError`."""
+        """Write the manifest, or hold this process against the one that began. Raises
+        `RunFolderError`."""
         if not (self.path / "manifest.json").exists():
             self.write_json("manifest.json", manifest)
             return
@@ -108,7 +118,8 @@ class Evidence:
 
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Keep a row, on disk before this returns."""
-        whole = json.loads(json.dumps({"key": key, **row}, allow_nan=False))  # as a resumed process reads it
+        # as a resumed process reads it
+        whole = json.loads(json.dumps({"key": key, **row}, allow_nan=False))
         self._folder.append([whole])
         self.rows[key] = whole
 

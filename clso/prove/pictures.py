@@ -13,7 +13,18 @@ from clso.prove.evidence import Evidence
 from clso.prove.verdict import cost_key, points_of
 from clso.report.cost import joules, seconds
 from clso.report.placing import place_labels
-from clso.report.style import COLOURS, GREY, OWN, RULE, TEST, Margins, add_axes, new_figure, styled, to_png
+from clso.report.style import (
+    COLOURS,
+    GREY,
+    OWN,
+    RULE,
+    TEST,
+    Margins,
+    add_axes,
+    new_figure,
+    styled,
+    to_png,
+)
 
 __all__ = ["draw"]
 
@@ -45,12 +56,20 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     key = cost_key(verdict)
     noun = "Joules" if key == "energy_j" else "Seconds"
     note = "Each point is a whole run, the mean of repeated ones. Small: shorter ones. Dotted: n-grams, on the CPU."
-    figure, head = new_figure(_WIDTH, _HEIGHT, f"{noun} against loss on valid", _notes(verdict, note))
+    figure, head = new_figure(
+        _WIDTH, _HEIGHT, f"{noun} against loss on valid", _notes(verdict, note)
+    )
     axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.15))
     marks = [(s, verdict[s][key], verdict[s]["valid_loss"], _SHORT[s]) for s in _SHORT]
-    marks += [("", c[key], c["valid_loss"], c["name"]) for c in verdict["controls"] if c[key] and c["shared_by"] == 1]
+    marks += [
+        ("", c[key], c["valid_loss"], c["name"])
+        for c in verdict["controls"]
+        if c[key] and c["shared_by"] == 1
+    ]
     lines = [(c["name"], c["valid_loss"]) for c in verdict["controls"] if c["shared_by"] > 1]
-    curves = {side: sorted(points) for side, points in points_of(evidence, verdict).items() if points}
+    curves = {
+        side: sorted(points) for side, points in points_of(evidence, verdict).items() if points
+    }
     costs = [cost for _, cost, _, _ in marks] + [p[0] for points in curves.values() for p in points]
     losses = (
         [loss for _, _, loss, _ in marks]
@@ -63,7 +82,8 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     _cost_axis(axes, key, "x")
     fixed = []
     for name, loss in lines:
-        crowded = any(0 < other - loss < pad for _, other in lines)  # then the label goes below its line
+        # then the label goes below its line
+        crowded = any(0 < other - loss < pad for _, other in lines)
         axes.axhline(loss, color=GREY, lw=1.0, ls=(0, (1, 1.5)))
         where = axes.get_yaxis_transform()
         fixed.append(
@@ -78,10 +98,24 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
             )
         )
     for side, points in curves.items():
-        axes.plot([p[0] for p in points], [p[1] for p in points], color=_COLOUR[side], lw=1.2, marker="o", ms=3.5)
+        axes.plot(
+            [p[0] for p in points],
+            [p[1] for p in points],
+            color=_COLOUR[side],
+            lw=1.2,
+            marker="o",
+            ms=3.5,
+        )
     for side, cost, loss, _ in marks:
         star, colour = side == "clso", _COLOUR.get(side, GREY)
-        axes.scatter([cost], [loss], marker="*" if star else "D", s=330 if star else 70, color=colour, zorder=3)
+        axes.scatter(
+            [cost],
+            [loss],
+            marker="*" if star else "D",
+            s=330 if star else 70,
+            color=colour,
+            zorder=3,
+        )
     axes.set_ylabel("loss on valid (nats per token)")
     axes.grid(which="major", color=RULE, lw=0.7)
     unit = joules if key == "energy_j" else seconds
@@ -94,16 +128,20 @@ def _targets(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     """For every loss, the least that reached it: a step function, which ends where nothing did."""
     key = cost_key(verdict)
     noun = "Joules" if key == "energy_j" else "Seconds"
-    note = (
-        "The cheapest whole run that reached the loss or a lower one. Where a line ends, the side never got (infinite)."
-    )
+    note = "The cheapest whole run that reached the loss or a lower one. Where a line ends, the side never got (infinite)."
     figure, head = new_figure(_WIDTH, _HEIGHT, f"{noun} to reach a loss", _notes(verdict, note))
     axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.4))
-    points = {side: [(loss, cost) for cost, loss, _ in rows] for side, rows in points_of(evidence, verdict).items()}
+    points = {
+        side: [(loss, cost) for cost, loss, _ in rows]
+        for side, rows in points_of(evidence, verdict).items()
+    }
     for name, side in (("clso", "clso"), ("adamw_best", "adamw"), ("adamw_reference", "adamw")):
         points[side].append((verdict[name]["valid_loss"], verdict[name][key]))
     highest = max(loss for rows in points.values() for loss, _ in rows)
-    for side, label in (("clso", "CLSO"), ("adamw", "AdamW, the best rate, schedule and length of the sweep")):
+    for side, label in (
+        ("clso", "CLSO"),
+        ("adamw", "AdamW, the best rate, schedule and length of the sweep"),
+    ):
         xs, ys = [highest + 0.05], [min(cost for _, cost in points[side])]
         for loss in sorted({loss for loss, _ in points[side]}, reverse=True):
             least = min(cost for reached, cost in points[side] if reached <= loss)
@@ -124,7 +162,9 @@ def _power(evidence: Evidence) -> Figure | None:
     windows = [row for row in evidence.of_type("window") if row["power_w"]]
     if not windows:
         return None
-    note = "Window after window; the gaps between them are left out. Dotted: idle, before and after."
+    note = (
+        "Window after window; the gaps between them are left out. Dotted: idle, before and after."
+    )
     figure, head = new_figure(_WIDTH, 4.2, "Power during the windows", [note])
     axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.15))
     offset, seen = 0.0, set[str]()

@@ -1,9 +1,11 @@
-"""The protocol from end to end. Every piece of work has a key, and one that has its row is not done again.
+"""The protocol from end to end. Every piece of work has a key, and one that has its row is not done
+again.
 
-    self-test - idle - sweep of AdamW - models (test losses) - windows A B C C B A - curves - controls - idle - verdict
+    self-test - idle - sweep of AdamW - models (test losses) - windows A B C C B A - curves -
+    controls - idle - verdict
 
-A is CLSO, B the reference AdamW, C the strongest one: against either, CLSO's windows are in the order A B B A.
-"""
+A is CLSO, B the reference AdamW, C the strongest one: against either, CLSO's windows are in the
+order A B B A."""
 
 from __future__ import annotations
 
@@ -63,8 +65,8 @@ def prove(
         make_meter: opens an energy source for (source, device).
 
     Raises:
-        ClsoError: bad settings or data, a space that is no language model's, another machine than the one that the
-            proof was begun on.
+        ClsoError: bad settings or data, a space that is no language model's, another machine than
+            the one that the proof was begun on.
     """
     device = resolve_device(config.device)
     space = plugins.load("search_spaces", config.space)
@@ -75,14 +77,19 @@ def prove(
         say = _clocked(progress)
         say("reading the text")
         corpus = load_corpus(config.data, config.tokenizer, cache_dir)
-        with make_meter(config.energy, device) as meter, tempfile.TemporaryDirectory(prefix="clso-prove-") as work:
+        with (
+            make_meter(config.energy, device) as meter,
+            tempfile.TemporaryDirectory(prefix="clso-prove-") as work,
+        ):
             host = HostCorpus.of(corpus)
             kind: type[Baseline] = adamw.subclass_of(Baseline)
             job = make_job(config, host, device, Path(work) / "adamw", meter)
             training = kind(kind.Settings()).timed(job, settings.max_steps)
             for plan in plans(settings):
                 training.check(plan)
-            evidence.manifest(_manifest(config, corpus, device, meter, {"space": space, "baseline": adamw}))
+            evidence.manifest(
+                _manifest(config, corpus, device, meter, {"space": space, "baseline": adamw})
+            )
             clso = ClsoSide(config, host, corpus, device, Path(work))
             bench = _Bench(
                 config, settings, evidence, corpus, device, meter, Path(work), training, clso,
@@ -117,7 +124,9 @@ class _Bench:
         if "idle/after" in self.evidence.rows:
             return
         settings = self.settings
-        reference = TrainingPlan(settings.reference_lr, "constant", settings.reference_steps, settings.reference_steps)
+        reference = TrainingPlan(
+            settings.reference_lr, "constant", settings.reference_steps, settings.reference_steps
+        )
         self._warm_up(reference)
         self._self_test(reference)
         self._idle("before")
@@ -135,7 +144,8 @@ class _Bench:
         self._idle("after")
 
     def _warm_up(self, reference: TrainingPlan) -> None:
-        """Compile and load everything, on both sides, in every process (a session); nothing of it is measured."""
+        """Compile and load everything, on both sides, in every process (a session); nothing of it
+        is measured."""
         begin = time.perf_counter()
         self.say("warming up AdamW (compiling)")
         self.training.prepare()
@@ -169,11 +179,19 @@ class _Bench:
         self.evidence.once("self-test", work)
 
     def _idle(self, when: str) -> None:
-        """Idle power with this process's context on the device. A resumed process measures its own "before", too."""
+        """Idle power with this process's context on the device. A resumed process measures its own
+        "before", too."""
         s, again = self.settings, sum(r["when"] == when for r in self.evidence.of_type("idle"))
-        row: dict[str, Any] = {"type": "idle", "when": when, "idle_w": None, "reason": self.meter.reason}
+        row: dict[str, Any] = {
+            "type": "idle",
+            "when": when,
+            "idle_w": None,
+            "reason": self.meter.reason,
+        }
         if self.meter.reason is None:
-            self.say(f"idle power, {when} (settling for {s.settle_s:g} s, measuring for {s.idle_s:g} s)")
+            self.say(
+                f"idle power, {when} (settling for {s.settle_s:g} s, measuring for {s.idle_s:g} s)"
+            )
             self.meter.sleep(s.settle_s)
             row |= {"idle_w": self.meter.measure_idle(s.idle_s), "reason": self.meter.idle_reason}
         self.evidence.add(f"idle/{when}" + (f"/{again + 1}" if again else ""), row)
@@ -186,7 +204,11 @@ class _Bench:
             key = sweep_key(plan)
             if key not in self.evidence.rows:
                 self.say(f"sweep: AdamW {plan}")
-            rows.append(self.evidence.once(key, partial(sweep_row, self.meter, self.training, plan, seed, every)))
+            rows.append(
+                self.evidence.once(
+                    key, partial(sweep_row, self.meter, self.training, plan, seed, every)
+                )
+            )
         best, loss = best_within(rows)
         self.say(f"the strongest AdamW: {best}, valid loss {loss:.4f}")
         return best
@@ -198,7 +220,10 @@ class _Bench:
         for seed in self.seeds:
             self._keep(f"model/clso/{seed}", partial(self.clso.model, "clso", seed))
             for name, plan in (("adamw_reference", reference), ("adamw_best", best)):
-                self._keep(f"model/{name}/{seed}", partial(adamw_model, name, self.training, plan, seed, *where))
+                self._keep(
+                    f"model/{name}/{seed}",
+                    partial(adamw_model, name, self.training, plan, seed, *where),
+                )
 
     def _keep(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if key not in self.evidence.rows:
@@ -227,7 +252,9 @@ class _Bench:
                 plan = TrainingPlan(s.reference_lr, "constant", steps, steps)
             if plan not in done:
                 done.add(plan)
-                self._point(f"curve/adamw/{steps}", adamw_arm("adamw", self.training, plan), steps, plan)
+                self._point(
+                    f"curve/adamw/{steps}", adamw_arm("adamw", self.training, plan), steps, plan
+                )
         for gens in (n for n in s.curve_gens if n <= self.config.gens):
             self._point(f"curve/clso/{gens}", self.clso.arm("clso", gens=gens), gens, None)
 
@@ -235,14 +262,19 @@ class _Bench:
         def work() -> dict[str, Any]:
             arm.run(self.seeds[0])
             least_s = self.settings.curve_window_s
-            row = measure_window(self.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve")
-            # The runs scored a sample of valid; the point is the last one's model (AdamW's), or one seed's, on all of it.
+            row = measure_window(
+                self.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve"
+            )
+            # The runs scored a sample of valid; the point is the last one's model (AdamW's), or one
+            # seed's, on all of it.
             if plan is None:
                 loss = self.clso.valid_loss(self.seeds[0], gens=length)
             else:
                 out = self.work / "point"
                 self.training.save(out)
-                loss = losses_from_disk(out, self.corpus, self.device, self.config.n_positions, "valid")["valid_loss"]
+                loss = losses_from_disk(
+                    out, self.corpus, self.device, self.config.n_positions, "valid"
+                )["valid_loss"]
             return {**row, "length": length, "plan": plan and str(plan), "valid_loss": loss}
 
         if key not in self.evidence.rows:
@@ -253,13 +285,17 @@ class _Bench:
         seeds = self.seeds[: self.settings.control_seeds]
         own = {row["seed"]: row for row in self.evidence.of_type("model") if row["arm"] == "clso"}
         jobs: list[tuple[str, dict[str, Any], int]] = [("ngram", {}, seeds[0])]
-        jobs += [("random-search", {"evaluations": own[s]["counts"]["evaluated"]}, s) for s in seeds]
+        jobs += [
+            ("random-search", {"evaluations": own[s]["counts"]["evaluated"]}, s) for s in seeds
+        ]
         for name, settings, seed in jobs:
             key = f"control/{name}/{seed}"
             if key not in self.evidence.rows:
                 self.say(key)
                 config, folder = self.config.with_options(seed=seed), self.work / f"{name}-{seed}"
-                row = baseline_row(name, settings, config, self.corpus, self.device, folder, self.open_meter)
+                row = baseline_row(
+                    name, settings, config, self.corpus, self.device, folder, self.open_meter
+                )
                 self.evidence.add(key, row)
         try:
             for seed in seeds:
@@ -275,7 +311,9 @@ class _Bench:
 
 def _per_run(row: dict[str, Any]) -> str:
     time_s = f"{row['time_s'] / row['n_runs']:.3f} s"
-    return time_s if row["energy_j"] is None else f"{row['energy_j'] / row['n_runs']:.1f} J, {time_s}"
+    return (
+        time_s if row["energy_j"] is None else f"{row['energy_j'] / row['n_runs']:.1f} J, {time_s}"
+    )
 
 
 def _clocked(progress: Say) -> Say:
@@ -284,7 +322,11 @@ def _clocked(progress: Say) -> Say:
 
 
 def _manifest(
-    config: RunConfig, corpus: Corpus, device: str, meter: EnergyMeter, loaded: dict[str, plugins.Plugin]
+    config: RunConfig,
+    corpus: Corpus,
+    device: str,
+    meter: EnergyMeter,
+    loaded: dict[str, plugins.Plugin],
 ) -> dict[str, Any]:
     hardware, software = describe_device(device), describe_software()
     name = (hardware.get("gpu") or {}).get("name") or hardware["cpu"]

@@ -34,14 +34,16 @@ def write_report(evidence: Evidence, verdict: dict[str, Any]) -> dict[str, Any]:
 
 
 def rewrite_report(path: Path) -> dict[str, Any]:
-    """Verdict, report and pictures of a proof that was made, from its record alone; return the verdict.
+    """Verdict, report and pictures of a proof that was made, from its record alone; return the
+    verdict.
 
     Raises `RunFolderError` where `path` holds no proof.
     """
     evidence = Evidence.read(path)
     settings = path / "config.toml"
     return write_report(
-        evidence, make_verdict(evidence, RunConfig.from_toml(settings), ProveConfig.from_toml(settings))
+        evidence,
+        make_verdict(evidence, RunConfig.from_toml(settings), ProveConfig.from_toml(settings)),
     )
 
 
@@ -138,16 +140,37 @@ def _tests(verdict: dict[str, Any]) -> str:
         for what, t in verdict["against"][o]["tests"].items():
             span = f"{t['median_difference']:.4g} ({t['low']:.4g} to {t['high']:.4g})"
             wins = f"{t['own_lower']} of {t['n']}"
-            rows.append((f"{what} against {_NAMES[o]}", span, wins, f"{t['sign_p']:.4g}", f"{t['wilcoxon_p']:.4g}"))
-    head = ("CLSO minus AdamW", "median difference (95 %)", "CLSO lower", "sign test p", "Wilcoxon p")
+            rows.append(
+                (
+                    f"{what} against {_NAMES[o]}",
+                    span,
+                    wins,
+                    f"{t['sign_p']:.4g}",
+                    f"{t['wilcoxon_p']:.4g}",
+                )
+            )
+    head = (
+        "CLSO minus AdamW",
+        "median difference (95 %)",
+        "CLSO lower",
+        "sign test p",
+        "Wilcoxon p",
+    )
     least = verdict["against"]["adamw_best"]["tests"]["test_loss"]["smallest_p"]
-    return _table(head, rows) + f"\nTwo-sided; {verdict['seeds']} pairs give p = {least:.4g} at best."
+    return (
+        _table(head, rows) + f"\nTwo-sided; {verdict['seeds']} pairs give p = {least:.4g} at best."
+    )
 
 
 def _targets(verdict: dict[str, Any]) -> str:
     unit = "joules" if cost_key(verdict) == "energy_j" else "seconds"
     rows = [
-        (f"{t['target']}'s", f"{t['valid_loss']:.4f}", _reached(t["clso"], unit), _reached(t["adamw"], unit))
+        (
+            f"{t['target']}'s",
+            f"{t['valid_loss']:.4f}",
+            _reached(t["clso"], unit),
+            _reached(t["adamw"], unit),
+        )
         for t in verdict["targets"]
     ]
     text = "The least that a whole run cost which reached it, among everything measured; a miss is infinite.\n\n"
@@ -171,11 +194,22 @@ def _controls(verdict: dict[str, Any]) -> str:
         )
         for c in verdict["controls"]
     ]
-    head = ("", "seeds", "valid loss", "test loss", "joules of the device, gross", "seconds", "CPU seconds")
+    head = (
+        "",
+        "seeds",
+        "valid loss",
+        "test loss",
+        "joules of the device, gross",
+        "seconds",
+        "CPU seconds",
+    )
     text = _table(head, rows)
     if any(c["shared_by"] > 1 for c in verdict["controls"]):
         text += "\n\\* The cost of all n-grams together; they run on the CPU, whose joules are not in the device's."
-    return text + "\nControls were run once a seed, not in windows by repetition: their joules are rough."
+    return (
+        text
+        + "\nControls were run once a seed, not in windows by repetition: their joules are rough."
+    )
 
 
 def _sweep(evidence: Evidence, verdict: dict[str, Any]) -> str:
@@ -185,7 +219,14 @@ def _sweep(evidence: Evidence, verdict: dict[str, Any]) -> str:
         loss, step = min(known, default=(None, None))
         found = ("diverged", "-") if loss is None else (f"{loss:.4f}", str(step))
         own = ", ".join(f"{name} {value}" for name, value in row.get("variant", {}).items())
-        rows.append((f"{row['lr']:g}", row["schedule"] + (f" ({own})" if own else ""), f"{row['steps']:,}", *found))
+        rows.append(
+            (
+                f"{row['lr']:g}",
+                row["schedule"] + (f" ({own})" if own else ""),
+                f"{row['steps']:,}",
+                *found,
+            )
+        )
     cost = verdict["sweep"]
     energy = "energy not measured" if cost["energy_j"] is None else f"{cost['energy_j']:,.0f} J"
     text = (
@@ -205,10 +246,20 @@ def _windows(evidence: Evidence, verdict: dict[str, Any]) -> str:
         if energy is not None:
             per_run = (f"{energy / n:,.1f}", f"{energy / row['time_s']:,.0f}", f"{energy:,.0f}")
         name, time_s, cpu_s = row["key"].removeprefix("window/"), row["time_s"], row["cpu_time_s"]
-        rows.append((name, str(n), f"{time_s:.1f}", f"{time_s / n:.3f}", f"{cpu_s / n:.3f}", *per_run))
+        rows.append(
+            (name, str(n), f"{time_s:.1f}", f"{time_s / n:.3f}", f"{cpu_s / n:.3f}", *per_run)
+        )
     head = ("window", "runs", "seconds", "s a run", "CPU s a run", "J a run", "mean W", "joules")
-    idle = [f"{r['when']} {r['idle_w']:.1f} W" for r in evidence.of_type("idle") if r["idle_w"] is not None]
-    text = f"\nIdle: {', '.join(idle)}; net joules use their mean." if idle else "\nIdle power was not measured."
+    idle = [
+        f"{r['when']} {r['idle_w']:.1f} W"
+        for r in evidence.of_type("idle")
+        if r["idle_w"] is not None
+    ]
+    text = (
+        f"\nIdle: {', '.join(idle)}; net joules use their mean."
+        if idle
+        else "\nIdle power was not measured."
+    )
     spread = _spread(evidence)
     return _table(head, rows) + text + (f"\n{spread}" if spread else "")
 
@@ -224,16 +275,25 @@ def _spread(evidence: Evidence) -> str:
     for (arm, _), losses in found.items():
         worst[arm] = max(worst.get(arm, 0.0), max(losses) - min(losses))
     text = ", ".join(f"{arm} {value:.2g}" for arm, value in worst.items())
-    return f"Largest difference in valid loss between repetitions of one seed: {text}." if text else ""
+    return (
+        f"Largest difference in valid loss between repetitions of one seed: {text}." if text else ""
+    )
 
 
 def _meter(evidence: Evidence, verdict: dict[str, Any]) -> str:
     test = verdict["self_test"]
     rows = [
-        (name, {True: "passed", False: "**failed**", None: "does not apply"}[c["ok"]], _number(c["value"]), c["detail"])
+        (
+            name,
+            {True: "passed", False: "**failed**", None: "does not apply"}[c["ok"]],
+            _number(c["value"]),
+            c["detail"],
+        )
         for name, c in test["checks"].items()
     ]
-    text = f"Source: {test['source']}.\n\n" + _table(("self-test, under load", "", "found", "what"), rows)
+    text = f"Source: {test['source']}.\n\n" + _table(
+        ("self-test, under load", "", "found", "what"), rows
+    )
     traced = sum(bool(row["power_w"]) for row in evidence.of_type("window"))
     return text + f"\nPower traces: {traced} of {len(evidence.of_type('window'))} windows."
 
@@ -243,7 +303,11 @@ def _method(evidence: Evidence) -> str:
     warm = sessions[0]
     made = ", ".join(f"{k} {v}" for k, v in warm["adamw"].items() if v is not None)
     cards = len({s["card"] for s in sessions})
-    breaks = "one session" if len(sessions) == 1 else f"{len(sessions)} sessions, on {cards} different device(s)"
+    breaks = (
+        "one session"
+        if len(sessions) == 1
+        else f"{len(sessions)} sessions, on {cards} different device(s)"
+    )
     first_s = f"AdamW {warm['adamw_warm_up_s']:.1f} s, CLSO {warm['clso_warm_up_s']:.1f} s"
     return (
         "A window starts with token arrays in host memory and repeats whole runs, round-robin over the seeds in whole "

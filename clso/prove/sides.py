@@ -1,4 +1,5 @@
-"""The two sides: whole CLSO runs, and AdamW by plan. Both start with token arrays in host memory."""
+"""The two sides: whole CLSO runs, and AdamW by plan. Both start with token arrays in host
+memory."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ __all__ = ["ClsoSide", "HostCorpus", "adamw_arm", "adamw_model", "losses_from_di
 
 @dataclass(frozen=True)
 class HostCorpus(Corpus):
-    """A corpus whose tokens lie in host memory. It has no `test`: no run inside a window can read it."""
+    """A corpus whose tokens lie in host memory. It has no `test`: no run inside a window can read
+    it."""
 
     arrays: dict[str, Tokens] = field(default_factory=dict, repr=False)
 
@@ -43,26 +45,43 @@ class HostCorpus(Corpus):
         return self.arrays[split]
 
 
-def losses_from_disk(folder: Path, corpus: Corpus, device: str, n_positions: int, *splits: str) -> dict[str, float]:
-    """`{split}_loss` in nats per token of the model in `folder`, in float32, over all blocks of each split."""
+def losses_from_disk(
+    folder: Path, corpus: Corpus, device: str, n_positions: int, *splits: str
+) -> dict[str, float]:
+    """`{split}_loss` in nats per token of the model in `folder`, in float32, over all blocks of
+    each split."""
     model = load_model(folder, device=device)
-    return {f"{s}_loss": text_loss(model, token_blocks(corpus.tokens(s), n_positions).to(device)) for s in splits}
+    return {
+        f"{s}_loss": text_loss(model, token_blocks(corpus.tokens(s), n_positions).to(device))
+        for s in splits
+    }
 
 
 class ClsoSide:
-    """Whole runs of one config, each in a new folder under `work` that goes when the run is over."""
+    """Whole runs of one config, each in a new folder under `work` that goes when the run is
+    over."""
 
-    def __init__(self, config: RunConfig, host: HostCorpus, corpus: Corpus, device: str, work: Path) -> None:
-        self.config, self._host, self._corpus, self._device, self._work = config, host, corpus, device, work
+    def __init__(
+        self, config: RunConfig, host: HostCorpus, corpus: Corpus, device: str, work: Path
+    ) -> None:
+        self.config, self._host, self._corpus, self._device, self._work = (
+            config,
+            host,
+            corpus,
+            device,
+            work,
+        )
         self._numbers = itertools.count()
-        self._plugins = load_plugins(config)  # as AdamW's are: importing code is no part of a training
+        # as AdamW's are: importing code is no part of a training
+        self._plugins = load_plugins(config)
 
     def arm(self, name: str, **options: Any) -> Arm:
         """An arm of runs with these settings changed."""
         return Arm(name, lambda seed: self._run(replace(self.config, **options), seed)[0])
 
     def model(self, name: str, seed: int, **options: Any) -> dict[str, Any]:
-        """One run outside every window, with its winner read from disk on `valid` and, this once, on `test`."""
+        """One run outside every window, with its winner read from disk on `valid` and, this once,
+        on `test`."""
         _, row = self._run(replace(self.config, **options), seed, "valid", "test")
         return {"type": "model", "arm": name, "seed": seed, **row}
 
@@ -73,10 +92,14 @@ class ClsoSide:
 
     def _run(self, config: RunConfig, seed: int, *splits: str) -> tuple[float, dict[str, Any]]:
         out = self._work / f"run-{next(self._numbers)}"
-        trained = train_on(self._host, replace(config, seed=seed, energy="null"), self._device, out, self._plugins)
+        trained = train_on(
+            self._host, replace(config, seed=seed, energy="null"), self._device, out, self._plugins
+        )
         row: dict[str, Any] = {}
         if splits:
-            row = losses_from_disk(out / "best", self._corpus, self._device, config.n_positions, *splits)
+            row = losses_from_disk(
+                out / "best", self._corpus, self._device, config.n_positions, *splits
+            )
             row |= _account(trained, out)
         shutil.rmtree(out)
         return float(trained.winner.best["valid_loss"]), row
@@ -110,7 +133,8 @@ def adamw_model(
     n_positions: int,
     work: Path,
 ) -> dict[str, Any]:
-    """One training outside every window, its model written to disk and read on `valid` and, this once, on `test`."""
+    """One training outside every window, its model written to disk and read on `valid` and, this
+    once, on `test`."""
     training.run(seed, plan)
     out = work / "adamw"
     training.save(out)

@@ -17,16 +17,17 @@ Matrix = npt.NDArray[np.float64]
 
 
 def median_run(values: Matrix) -> float:
-    """Median over seeds of the mean over windows; values (n_windows, n_seeds), each a mean over a seed's whole runs."""
+    """Median over seeds of the mean over windows; values (n_windows, n_seeds), each a mean over a
+    seed's whole runs."""
     return float(np.median(values.mean(axis=0)))
 
 
 def interval_of_ratio(own: Matrix, other: Matrix, *, seed: int = 0) -> dict[str, Any]:
-    """`median_run(own) / median_run(other)` with a percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
+    """`median_run(own) / median_run(other)` with a percentile bootstrap interval (Efron &
+    Tibshirani 1993, ch. 13).
 
-    Both are (n_windows, n_seeds) over the same seeds. Seeds are drawn in pairs, windows for each side by itself, so
-    that both kinds of chance are in the interval.
-    """
+    Both are (n_windows, n_seeds) over the same seeds. Seeds are drawn in pairs, windows for each
+    side by itself, so that both kinds of chance are in the interval."""
     rng = np.random.default_rng(seed)
     n_seeds = own.shape[1]
     seeds = rng.integers(n_seeds, size=(_RESAMPLES, 1, n_seeds))
@@ -43,14 +44,17 @@ def interval_of_ratio(own: Matrix, other: Matrix, *, seed: int = 0) -> dict[str,
 
 
 def paired_tests(own: Sequence[float], other: Sequence[float], *, seed: int = 0) -> dict[str, Any]:
-    """Two-sided sign and Wilcoxon signed-rank tests (Wilcoxon 1945) of own - other, and its median with an interval.
+    """Two-sided sign and Wilcoxon signed-rank tests (Wilcoxon 1945) of own - other, and its median
+    with an interval.
 
     `smallest_p` is what as many pairs can give at best.
     """
     difference = np.asarray(own, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     moved = difference[difference != 0]
     rng = np.random.default_rng(seed)
-    drawn = np.median(difference[rng.integers(len(difference), size=(_RESAMPLES, len(difference)))], axis=1)
+    drawn = np.median(
+        difference[rng.integers(len(difference), size=(_RESAMPLES, len(difference)))], axis=1
+    )
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, (tail, 1 - tail))
     lower = int((moved < 0).sum())

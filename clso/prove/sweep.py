@@ -1,4 +1,5 @@
-"""The search for the strongest AdamW: every rate, schedule and length, stopped where valid is best."""
+"""The search for the strongest AdamW: every rate, schedule and length, stopped where valid is
+best."""
 
 from __future__ import annotations
 
@@ -15,13 +16,16 @@ __all__ = ["best_within", "plans", "sweep_key", "sweep_row"]
 
 
 def plans(settings: ProveConfig) -> list[TrainingPlan]:
-    """What is tried. A constant schedule's shorter lengths are prefixes of its longest, so one training tells all."""
+    """What is tried. A constant schedule's shorter lengths are prefixes of its longest, so one
+    training tells all."""
     out = []
     for table in settings.variants:
         variant = _variant(table)
         for schedule in settings.schedules:
             lengths = settings.steps_grid if schedule == "cosine" else settings.steps_grid[-1:]
-            out += [TrainingPlan(lr, schedule, n, n, variant) for lr in settings.rates for n in lengths]
+            out += [
+                TrainingPlan(lr, schedule, n, n, variant) for lr in settings.rates for n in lengths
+            ]
     return out
 
 
@@ -36,7 +40,9 @@ def _variant(table: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(table.items()))
 
 
-def sweep_row(meter: EnergyMeter, training: TimedTraining, plan: TrainingPlan, seed: int, every: int) -> dict[str, Any]:
+def sweep_row(
+    meter: EnergyMeter, training: TimedTraining, plan: TrainingPlan, seed: int, every: int
+) -> dict[str, Any]:
     """Train by one plan, scoring all along; its cost is the sweep's own and no side's."""
     training.prepare(plan)
     with meter.window("sweep", record=False) as window:
@@ -55,8 +61,11 @@ def sweep_row(meter: EnergyMeter, training: TimedTraining, plan: TrainingPlan, s
     }
 
 
-def best_within(rows: Sequence[dict[str, Any]], steps: float = math.inf) -> tuple[TrainingPlan, float]:
-    """The plan with the lowest loss on valid in at most `steps` steps, stopped exactly there, and that loss.
+def best_within(
+    rows: Sequence[dict[str, Any]], steps: float = math.inf
+) -> tuple[TrainingPlan, float]:
+    """The plan with the lowest loss on valid in at most `steps` steps, stopped exactly there, and
+    that loss.
 
     Raises `EvaluationError` where everything diverged.
     """
@@ -67,6 +76,8 @@ def best_within(rows: Sequence[dict[str, Any]], steps: float = math.inf) -> tupl
         if step <= steps and loss is not None
     ]
     if not found:
-        raise EvaluationError("at least one AdamW of the sweep has a finite loss", got=f"{len(rows)} trainings")
+        raise EvaluationError(
+            "at least one AdamW of the sweep has a finite loss", got=f"{len(rows)} trainings"
+        )
     loss, step, lr, schedule, length, variant = min(found, key=lambda item: item[:5])
     return TrainingPlan(lr, schedule, length, step, variant), loss

@@ -1,4 +1,5 @@
-"""From the rows of a proof to its verdict: only what was measured, and no claim where something was not."""
+"""From the rows of a proof to its verdict: only what was measured, and no claim where something was
+not."""
 
 from __future__ import annotations
 
@@ -43,19 +44,27 @@ def make_verdict(evidence: Evidence, config: RunConfig, settings: ProveConfig) -
         "device": manifest["agree"]["device"],
         "seeds": len(seeds),
         "quick": settings.quick,
-        "deviations": settings.deviations + ([] if no_claim is None else [f"no energy claim: {no_claim}"]),
+        "deviations": settings.deviations
+        + ([] if no_claim is None else [f"no energy claim: {no_claim}"]),
         "idle_w": _mean([idle[row["key"]] for row in evidence.of_type("window")]),
         "clso": {**own.summary(), "space": config.space, "generations": config.gens},
-        "adamw_best": {**sides["adamw_best"].summary(), "plan": str(best), "sweep_valid_loss": sweep_loss},
+        "adamw_best": {
+            **sides["adamw_best"].summary(),
+            "plan": str(best),
+            "sweep_valid_loss": sweep_loss,
+        },
         "adamw_reference": sides["adamw_reference"].summary(),
     }
     out["protocol_met"] = not out["deviations"]
     ratios = {name: _ratios(own, sides[name]) for name in OPPONENTS}
     out["energy_ratio"] = ratios["adamw_best"]["energy_ratio"] if no_claim is None else None
     out["against"] = {
-        name: {**ratios[name], "criteria": _criteria(ratios[name], claim=no_claim is None)} for name in OPPONENTS
+        name: {**ratios[name], "criteria": _criteria(ratios[name], claim=no_claim is None)}
+        for name in OPPONENTS
     }
-    out["criteria"] = [name for name, met in out["against"]["adamw_best"]["criteria"].items() if met]
+    out["criteria"] = [
+        name for name, met in out["against"]["adamw_best"]["criteria"].items() if met
+    ]
     out["sweep"] = _sweep_cost(evidence.of_type("sweep"))
     out["controls"] = _controls(evidence)
     out["targets"] = targets(evidence, out)
@@ -64,9 +73,12 @@ def make_verdict(evidence: Evidence, config: RunConfig, settings: ProveConfig) -
 
 
 class _Side:
-    """One side's figures as matrices (n_windows, n_seeds), each entry a mean over a seed's whole runs in a window."""
+    """One side's figures as matrices (n_windows, n_seeds), each entry a mean over a seed's whole
+    runs in a window."""
 
-    def __init__(self, name: str, evidence: Evidence, seeds: Sequence[int], idle: Mapping[str, float | None]) -> None:
+    def __init__(
+        self, name: str, evidence: Evidence, seeds: Sequence[int], idle: Mapping[str, float | None]
+    ) -> None:
         """`idle` has the idle watts of each window by its key."""
         self.windows = [row for row in evidence.of_type("window") if row["arm"] == name]
         models = {row["seed"]: row for row in evidence.of_type("model") if row["arm"] == name}
@@ -78,7 +90,10 @@ class _Side:
         if all(measured(w["energy_j"]) for w in self.windows):
             self.energy = np.array(
                 [
-                    [_seed_mean(w, s, 2) if self.by_seed else w["energy_j"] / w["n_runs"] for s in seeds]
+                    [
+                        _seed_mean(w, s, 2) if self.by_seed else w["energy_j"] / w["n_runs"]
+                        for s in seeds
+                    ]
                     for w in self.windows
                 ]
             )
@@ -102,17 +117,22 @@ class _Side:
                     "n_runs": w["n_runs"],
                     "time_s": w["time_s"],
                     "energy_j": w["energy_j"],
-                    "energy_per_run_j": None if w["energy_j"] is None else w["energy_j"] / w["n_runs"],
+                    "energy_per_run_j": None
+                    if w["energy_j"] is None
+                    else w["energy_j"] / w["n_runs"],
                 }
                 for w in self.windows
             ],
             "test_loss_by_seed": self.test,
-            "energy_by_seed_j": self.energy.mean(axis=0).tolist() if self.energy is not None and self.by_seed else None,
+            "energy_by_seed_j": self.energy.mean(axis=0).tolist()
+            if self.energy is not None and self.by_seed
+            else None,
         }
 
 
 def _idle(evidence: Evidence) -> dict[str, float | None]:
-    """Idle watts by the keys of windows: the mean of the readings on the window's own card, None where there is none."""
+    """Idle watts by the keys of windows: the mean of the readings on the window's own card, None
+    where there is none."""
     cards = evidence.cards()
     rows = evidence.of_type("idle")
     return {
@@ -127,7 +147,10 @@ def _seed_mean(window: dict[str, Any], seed: int, column: int) -> float:
 
 def _ratios(own: _Side, other: _Side) -> dict[str, Any]:
     energy = net = None
-    tests = {"test_loss": paired_tests(own.test, other.test), "time_s": _paired(own.time, other.time)}
+    tests = {
+        "test_loss": paired_tests(own.test, other.test),
+        "time_s": _paired(own.time, other.time),
+    }
     if own.energy is not None and other.energy is not None:
         energy = interval_of_ratio(own.energy, other.energy)
         if own.by_seed and other.by_seed:
@@ -195,7 +218,10 @@ def _controls(evidence: Evidence) -> list[dict[str, Any]]:
     random = evidence.rows.get("control/random-crystals")
     for row in evidence.of_type("model"):
         if row["arm"] == "random-crystals" and random:
-            one = {k: random[k] and random[k] / random["n_runs"] for k in ("energy_j", "time_s", "cpu_time_s")}
+            one = {
+                k: random[k] and random[k] / random["n_runs"]
+                for k in ("energy_j", "time_s", "cpu_time_s")
+            }
             groups.setdefault("random-crystals", []).append({**row, **one, "shared_by": 1})
     out = []
     for name, rows in groups.items():
@@ -209,10 +235,16 @@ def _controls(evidence: Evidence) -> list[dict[str, Any]]:
 
 def cost_key(verdict: dict[str, Any]) -> str:
     """What costs are compared in: joules, or seconds where there is no energy."""
-    return "energy_j" if all(verdict[s]["energy_j"] is not None for s in ("clso", *OPPONENTS)) else "time_s"
+    return (
+        "energy_j"
+        if all(verdict[s]["energy_j"] is not None for s in ("clso", *OPPONENTS))
+        else "time_s"
+    )
 
 
-def points_of(evidence: Evidence, verdict: dict[str, Any]) -> dict[str, list[tuple[float, float, int]]]:
+def points_of(
+    evidence: Evidence, verdict: dict[str, Any]
+) -> dict[str, list[tuple[float, float, int]]]:
     """By side, (cost of a run, loss on valid, steps or generations): the curves' points."""
     key = cost_key(verdict)
     out: dict[str, list[tuple[float, float, int]]] = {"clso": [], "adamw": []}
@@ -224,9 +256,13 @@ def points_of(evidence: Evidence, verdict: dict[str, Any]) -> dict[str, list[tup
 
 
 def targets(evidence: Evidence, verdict: dict[str, Any]) -> list[dict[str, Any]]:
-    """The least that either side spent on a whole run which reached a loss on valid; None: it never did (infinite)."""
+    """The least that either side spent on a whole run which reached a loss on valid; None: it never
+    did (infinite)."""
     key = cost_key(verdict)
-    points = {side: [(cost, loss) for cost, loss, _ in rows] for side, rows in points_of(evidence, verdict).items()}
+    points = {
+        side: [(cost, loss) for cost, loss, _ in rows]
+        for side, rows in points_of(evidence, verdict).items()
+    }
     for name, side in (("clso", "clso"), ("adamw_best", "adamw"), ("adamw_reference", "adamw")):
         points[side].append((verdict[name][key], verdict[name]["valid_loss"]))
     marks = {
@@ -237,7 +273,8 @@ def targets(evidence: Evidence, verdict: dict[str, Any]) -> list[dict[str, Any]]
     out = []
     for name, target in sorted(marks.items(), key=lambda item: -item[1]):
         reached = {
-            side: min((cost for cost, loss in rows if loss <= target), default=None) for side, rows in points.items()
+            side: min((cost for cost, loss in rows if loss <= target), default=None)
+            for side, rows in points.items()
         }
         out.append({"target": name, "valid_loss": target, "unit": key, **reached})
     return out

@@ -1,4 +1,5 @@
-"""One window: whole runs repeated until it is long enough, each with its own joules and seconds, and a power trace."""
+"""One window: whole runs repeated until it is long enough, each with its own joules and seconds,
+and a power trace."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ TRACE_POINTS = 200
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison. `run(seed)` is a whole run, from tokens in host memory to the returned loss on valid."""
+    """One side of a comparison. `run(seed)` is a whole run, from tokens in host memory to the
+    returned loss on valid."""
 
     name: str
     run: Callable[[int], float]
@@ -37,12 +39,14 @@ def measure_window(
     whole_cycles: bool = True,
     kind: str = "window",
 ) -> dict[str, Any]:
-    """Run `arm` round-robin over `seeds` for at least `window_s` seconds, in whole cycles unless told otherwise.
+    """Run `arm` round-robin over `seeds` for at least `window_s` seconds, in whole cycles unless
+    told otherwise.
 
-    Returns a row of type `kind`. `runs` are [seed, time_s, energy_j, valid_loss]; their seconds and joules add up to
-    the window's, energies being None if the source cannot be read in between, or a run is over before its next update.
-    """
-    marks: list[tuple[int, float, float | None, float]] = []  # seed, seconds and joules since the start, loss
+    Returns a row of type `kind`. `runs` are [seed, time_s, energy_j, valid_loss]; their seconds and
+    joules add up to the window's, energies being None if the source cannot be read in between, or a
+    run is over before its next update."""
+    # seed, seconds and joules since the start, loss
+    marks: list[tuple[int, float, float | None, float]] = []
     trace = PowerTrace(meter)
     with meter.window(arm.name, record=False) as window:
         trace.start()
@@ -63,7 +67,8 @@ def measure_window(
         last = i == len(marks) - 1
         at_s, at_j = (window.time_s, window.energy_j) if last else (at_s, at_j)
         gained = None if before_j is None or at_j is None else at_j - before_j
-        if at_s - before_s < window.resolution_s:  # between two updates a run has nothing, or a whole update's joules
+        # between two updates a run has nothing, or a whole update's joules
+        if at_s - before_s < window.resolution_s:
             gained = None
         runs.append([seed, at_s - before_s, gained, loss if math.isfinite(loss) else None])
         before_s, before_j = at_s, at_j
@@ -92,7 +97,8 @@ def _so_far(meter: EnergyMeter) -> float | None:
 
 
 class PowerTrace:
-    """Watts while a window is open: the card's own power reading, or what the counter gained between two looks."""
+    """Watts while a window is open: the card's own power reading, or what the counter gained
+    between two looks."""
 
     def __init__(self, meter: EnergyMeter) -> None:
         self._meter, self._samples = meter, list[tuple[float, float]]()

@@ -1,4 +1,5 @@
-"""Pictures of a finished run, drawn from its folder alone, and one HTML page that holds everything."""
+"""Pictures of a finished run, drawn from its folder alone, and one HTML page that holds
+everything."""
 
 from clso.report.draw import draw_report
 

@@ -16,7 +16,8 @@ from clso.screening.ranks import rank_correlation
 __all__ = ["draw_audits"]
 
 _WIDTH, _HEIGHT = 10.5, 5.3
-_FAR = 1.0  # predictions further outside the true range than this many times its width are drawn at the edge
+# predictions further outside the true range than this many times its width are drawn at the edge
+_FAR = 1.0
 
 
 def draw_audits(data: RunData) -> Figure:
@@ -46,8 +47,17 @@ def _scatter(axes: Axes, data: RunData) -> None:
     pad = 0.05 * (high - low or width)
     outside = (predicted < low) | (predicted > high)
     shown = np.clip(predicted, low, high)
-    palette = LinearSegmentedColormap.from_list("", matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 64)))
-    axes.plot([low - pad, high + pad], [low - pad, high + pad], color=GREY, lw=1.2, ls=(0, (5, 3)), zorder=1)
+    palette = LinearSegmentedColormap.from_list(
+        "", matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 64))
+    )
+    axes.plot(
+        [low - pad, high + pad],
+        [low - pad, high + pad],
+        color=GREY,
+        lw=1.2,
+        ls=(0, (5, 3)),
+        zorder=1,
+    )
     size = 42 if len(true) <= 200 else 18
     first, last = float(data.generations[0]), float(data.generations[-1])
     points = axes.scatter(
@@ -66,8 +76,21 @@ def _scatter(axes: Axes, data: RunData) -> None:
     if outside.any():
         for at, marker in ((low, "<"), (high, ">")):
             mask = outside & (shown == at)
-            axes.scatter(shown[mask], true[mask], marker=marker, s=size + 20, color=TEST, clip_on=False, zorder=3)
-        axes.set_title(f"beyond the edges: {outside.sum():,} of {len(true):,}", loc="right", fontsize=9.5, color=TEST)
+            axes.scatter(
+                shown[mask],
+                true[mask],
+                marker=marker,
+                s=size + 20,
+                color=TEST,
+                clip_on=False,
+                zorder=3,
+            )
+        axes.set_title(
+            f"beyond the edges: {outside.sum():,} of {len(true):,}",
+            loc="right",
+            fontsize=9.5,
+            color=TEST,
+        )
     axes.text(
         high + pad,
         high + pad,
@@ -103,23 +126,41 @@ def _scatter(axes: Axes, data: RunData) -> None:
 def _history(axes: Axes, data: RunData) -> None:
     audits = data.audits
     x = data.generations
-    last = int(audits.pairs[-1, 0])  # after its last audit a surrogate that was switched off keeps its correlation
+    # after its last audit a surrogate that was switched off keeps its correlation
+    last = int(audits.pairs[-1, 0])
     known = x <= last
-    axes.plot(x[known], audits.correlation[known], color=OWN, lw=2, marker="o" if last <= 30 else None, ms=3.5)
+    axes.plot(
+        x[known],
+        audits.correlation[known],
+        color=OWN,
+        lw=2,
+        marker="o" if last <= 30 else None,
+        ms=3.5,
+    )
     axes.axhline(0, color=GREY, lw=0.8)
     axes.set_ylim(-1.02, 1.02)
     axes.set_xlim(x[0] - 0.5, x[-1] + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=ROUND, min_n_ticks=1))
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.fill_between(
-        x, -1.02, 1.02, where=list(audits.trusted), step="mid", color=OWN, alpha=0.1, lw=0, label="trusted: it screens"
+        x,
+        -1.02,
+        1.02,
+        where=list(audits.trusted),
+        step="mid",
+        color=OWN,
+        alpha=0.1,
+        lw=0,
+        label="trusted: it screens",
     )
     if data.result["surrogate"]["audit"]["disabled"]:
         axes.axvline(last, color=TEST, lw=1.6, label=f"switched off in generation {last}")
     axes.set_xlabel("generation")
     axes.set_ylabel("rank correlation, last audits")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False, borderaxespad=0.1)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False, borderaxespad=0.1
+        )
 
 
 def _verdict(data: RunData) -> str:
@@ -130,14 +171,18 @@ def _verdict(data: RunData) -> str:
     pooled = rank_correlation([(p, t) for _, p, t in data.audits.pairs])
     figures = []
     if audit["rank_correlation"] is not None:
-        figures.append(f"{audit['rank_correlation']:.2f} within generations (last audits; decides on trust)")
+        figures.append(
+            f"{audit['rank_correlation']:.2f} within generations (last audits; decides on trust)"
+        )
     if pooled is not None:
         figures.append(f"{pooled:.2f} over all")
-    ranks = f"Rank correlation {', '.join(figures)}." if figures else "Too few audits for a rank correlation."
+    ranks = (
+        f"Rank correlation {', '.join(figures)}."
+        if figures
+        else "Too few audits for a rank correlation."
+    )
     if audit["disabled"]:
-        return (
-            f"Surrogate {name}: SWITCHED OFF ({audit['reason']}); from there on every candidate was measured. {ranks}"
-        )
+        return f"Surrogate {name}: SWITCHED OFF ({audit['reason']}); from there on every candidate was measured. {ranks}"
     return f"Surrogate {name}: {'trusted' if surrogate['trusted'] else 'not (yet) trusted'} at the end. {ranks}"
 
 

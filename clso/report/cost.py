@@ -1,4 +1,5 @@
-"""Joules against loss, with the baselines; seconds, and no claim, where joules were not measured."""
+"""Joules against loss, with the baselines; seconds, and no claim, where joules were not
+measured."""
 
 from __future__ import annotations
 
@@ -57,12 +58,18 @@ def draw_cost(data: RunData) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: unit(value)))
     narrow = axes.get_xlim()[1] / axes.get_xlim()[0] < 10**3.2
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5) if narrow else range(2, 10), numticks=99))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: unit(value)) if narrow else NullFormatter())
+    axes.xaxis.set_minor_formatter(
+        FuncFormatter(lambda value, _: unit(value)) if narrow else NullFormatter()
+    )
     axes.tick_params(axis="x", which="minor", pad=5)  # labels of both kinds on one line
     axes.set_xlabel("joules, gross (log scale)" if measured else "seconds (log scale)")
-    axes.set_ylabel("test loss (nats per token)" if data.is_language else "fitness (less is better)")
+    axes.set_ylabel(
+        "test loss (nats per token)" if data.is_language else "fitness (less is better)"
+    )
     axes.grid(which="major", color=RULE, lw=0.7)
-    fixed: list[Text] = [axes.text(0.012, 0.02, "↙ better", transform=axes.transAxes, fontsize=10, color=GREY)]
+    fixed: list[Text] = [
+        axes.text(0.012, 0.02, "↙ better", transform=axes.transAxes, fontsize=10, color=GREY)
+    ]
     if data.log_vocabulary is not None:
         axes.axhline(data.log_vocabulary, color=GREY, lw=1.2, ls=(0, (1, 1.5)))
         note = axes.annotate(
@@ -93,7 +100,10 @@ def missing_energy(entries: Sequence[Entry]) -> str | None:
 
 def no_claim(entries: Sequence[Entry]) -> str | None:
     """Why costs of these folders say nothing about each other; None where they do."""
-    for what, values in (("devices", [e.device for e in entries]), ("sources", [e.energy_source for e in entries])):
+    for what, values in (
+        ("devices", [e.device for e in entries]),
+        ("sources", [e.energy_source for e in entries]),
+    ):
         named = list(dict.fromkeys(v for v in values if v is not None))
         if len(named) > 1:
             return f"measured on different {what} ({', '.join(named)}): no claim"
@@ -130,20 +140,29 @@ def _points(data: RunData, measured: bool) -> list[_Point]:
 
     points = []
     for i, e in enumerate((data.own, *data.baselines)):
-        colour, marker = (OWN, "*") if i == 0 else (COLOURS[(i - 1) % len(COLOURS)], _MARKERS[(i - 1) % len(_MARKERS)])
+        colour, marker = (
+            (OWN, "*")
+            if i == 0
+            else (COLOURS[(i - 1) % len(COLOURS)], _MARKERS[(i - 1) % len(_MARKERS)])
+        )
         alone = cost(e.alone_j, e.alone_s)
         best = min(e.models, key=lambda name: e.models[name], default=None)
         name = f"{e.name}, best: {best}" if best else e.name
         if alone is not None:
-            points.append(_Point(f"{e.name}, best setting alone", alone, e.score, colour, marker, hollow=True))
+            points.append(
+                _Point(f"{e.name}, best setting alone", alone, e.score, colour, marker, hollow=True)
+            )
             name = f"{e.name}, whole sweep"
         whole = cost(e.energy_j, e.time_s)
-        assert whole is not None  # no folder lacks seconds, and joules are drawn only where all have them
+        # no folder lacks seconds, and joules are drawn only where all have them
+        assert whole is not None
         points.append(_Point(name, whole, e.score, colour, marker))
     return points
 
 
-def _draw(axes: Axes, points: list[_Point], unit: Callable[[float], str], fixed: Sequence[Text]) -> None:
+def _draw(
+    axes: Axes, points: list[_Point], unit: Callable[[float], str], fixed: Sequence[Text]
+) -> None:
     for p in points:
         axes.scatter(
             [p.cost],
@@ -157,16 +176,29 @@ def _draw(axes: Axes, points: list[_Point], unit: Callable[[float], str], fixed:
             label=p.name,
         )
     for hollow in (p for p in points if p.hollow):
-        whole = next(p for p in points if p.colour == hollow.colour and p.marker == hollow.marker and not p.hollow)
-        axes.plot([hollow.cost, whole.cost], [hollow.score, whole.score], color=hollow.colour, lw=1.2, zorder=2)
+        whole = next(
+            p
+            for p in points
+            if p.colour == hollow.colour and p.marker == hollow.marker and not p.hollow
+        )
+        axes.plot(
+            [hollow.cost, whole.cost],
+            [hollow.score, whole.score],
+            color=hollow.colour,
+            lw=1.2,
+            zorder=2,
+        )
     texts = [f"{shorten(p.name, 40)}\n{p.score:.3f} at {unit(p.cost)}" for p in points]
-    place_labels(axes, [(p.cost, p.score) for p in points], texts, [p.marker == "*" for p in points], fixed)
+    place_labels(
+        axes, [(p.cost, p.score) for p in points], texts, [p.marker == "*" for p in points], fixed
+    )
 
 
 def _limits(axes: Axes, points: list[_Point], log_vocabulary: float | None) -> None:
     costs = [math.log10(p.cost) for p in points] or [0.0]
     low, high = min(costs), max(costs)
-    pad = max(0.25 * (high - low), 0.7)  # room for labels, and more than a decade however close the costs are
+    # room for labels, and more than a decade however close the costs are
+    pad = max(0.25 * (high - low), 0.7)
     axes.set_xlim(10 ** (low - pad), 10 ** (high + pad))
     scores = [p.score for p in points] + ([log_vocabulary] if log_vocabulary is not None else [])
     low, high = min(scores, default=0.0), max(scores, default=1.0)

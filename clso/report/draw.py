@@ -16,13 +16,13 @@ __all__ = ["draw_figures", "draw_report"]
 
 
 def draw_report(run: Path, baselines: list[Path], html: Path | None) -> list[Path]:
-    """Draw the pictures of `run` into `run/report`, with `baselines` beside it; return the PNG files.
+    """Draw the pictures of `run` into `run/report`, with `baselines` beside it; return the PNG
+    files.
 
-    Each figure is a file of its own: loss.png, audits.png, energy.png, genome.png and, for several objectives,
-    pareto.png; for a winner with states, states.png. `html` names a page to write as
-    well, whole in one file. Raises `RunFolderError` where a folder is unfinished, damaged or foreign, where a baseline
-    is over another text, or where `html` is a folder.
-    """
+    Each figure is a file of its own: loss.png, audits.png, energy.png, genome.png and, for several
+    objectives, pareto.png; for a winner with states, states.png. `html` names a page to write as
+    well, whole in one file. Raises `RunFolderError` where a folder is unfinished, damaged or
+    foreign, where a baseline is over another text, or where `html` is a folder."""
     if html is not None and html.is_dir():
         raise RunFolderError("the page is a file", got=str(html), remedy="Give --html a file name.")
     data = read_run(run, baselines)
@@ -44,7 +44,8 @@ def draw_report(run: Path, baselines: list[Path], html: Path | None) -> list[Pat
 
 
 def draw_figures(data: RunData) -> Mapping[str, Figure]:
-    """The figures by name, in reading order. matplotlib is imported here, not with the command line."""
+    """The figures by name, in reading order. matplotlib is imported here, not with the command
+    line."""
     from clso.report.audits import draw_audits
     from clso.report.cost import draw_cost
     from clso.report.genome import draw_genome

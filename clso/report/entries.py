@@ -1,4 +1,5 @@
-"""A finished folder, run or baseline, reduced to what a comparison shows: name, loss, joules, seconds, device."""
+"""A finished folder, run or baseline, reduced to what a comparison shows: name, loss, joules,
+seconds, device."""
 
 from __future__ import annotations
 
@@ -16,11 +17,12 @@ __all__ = ["Entry", "finite", "read_baseline", "read_entry", "text_of", "with_di
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a comparison. `score` is the test loss in nats per token, or the fitness of other spaces.
+    """One row of a comparison. `score` is the test loss in nats per token, or the fitness of other
+    spaces.
 
-    `models` are the scores by name of a folder that holds several models (`ngram`); empty otherwise. `alone_j` and
-    `alone_s` are what the winner of a sweep of settings cost by itself, None where there was no sweep.
-    """
+    `models` are the scores by name of a folder that holds several models (`ngram`); empty
+    otherwise. `alone_j` and `alone_s` are what the winner of a sweep of settings cost by itself,
+    None where there was no sweep."""
 
     path: Path
     name: str
@@ -38,12 +40,17 @@ class Entry:
 
 
 def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> Entry:
-    """Check and reduce. Raises `RunFolderError` where something that every finished folder holds is not there."""
+    """Check and reduce. Raises `RunFolderError` where something that every finished folder holds is
+    not there."""
     try:
         best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
         key = "test_loss" if "test_loss" in best else "fitness"
-        parts = {k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and key in v}
-        library = f" ({result['library']})" if key == "test_loss" and "baseline" not in result else ""
+        parts = {
+            k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and key in v
+        }
+        library = (
+            f" ({result['library']})" if key == "test_loss" and "baseline" not in result else ""
+        )
         name = result.get("baseline") or f"clso {result['space']}{library}"
         swept = len(result.get("by_lr") or ()) > 1
         return Entry(
@@ -70,7 +77,8 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
 
 
 def read_baseline(path: Path, *, like: Entry, text_hash: str | None) -> Entry:
-    """A baseline's entry. Raises `RunFolderError` where it cannot stand beside `like` on one axis."""
+    """A baseline's entry. Raises `RunFolderError` where it cannot stand beside `like` on one
+    axis."""
     folder = RunFolder.open(path)
     result, manifest = folder.read_result(), folder.read_manifest()
     entry = read_entry(path, result, manifest)
@@ -93,7 +101,10 @@ def text_of(manifest: dict[str, Any]) -> str | None:
 def with_distinct_names(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """Entries whose names repeat get their folder's name added."""
     names = [e.name for e in entries]
-    return tuple(replace(e, name=f"{e.name} {e.path.name}") if names.count(e.name) > 1 else e for e in entries)
+    return tuple(
+        replace(e, name=f"{e.name} {e.path.name}") if names.count(e.name) > 1 else e
+        for e in entries
+    )
 
 
 def finite(value: Any) -> float:

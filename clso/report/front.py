@@ -17,10 +17,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Front:
-    """True evaluations only. `points` (n, objectives) are the front's values, by rising first one; `genomes` are theirs.
+    """True evaluations only. `points` (n, objectives) are the front's values, by rising first one;
+    `genomes` are theirs.
 
-    `everything` (evaluations, objectives) is all that was measured, `hypervolume` (generations,) grew around `reference`.
-    """
+    `everything` (evaluations, objectives) is all that was measured, `hypervolume` (generations,)
+    grew around `reference`."""
 
     objectives: tuple[str, ...]
     points: Floats
@@ -30,18 +31,23 @@ class Front:
     reference: Floats
 
 
-def read_front(result: dict[str, Any], everything: list[list[float]], hypervolume: list[float]) -> Front | None:
-    """The front in result.json; None for a run of one objective. `everything` and `hypervolume` come from the record.
+def read_front(
+    result: dict[str, Any], everything: list[list[float]], hypervolume: list[float]
+) -> Front | None:
+    """The front in result.json; None for a run of one objective. `everything` and `hypervolume`
+    come from the record.
 
-    Raises `KeyError`, `TypeError` or `ValueError` where something is missing, or does not fit together.
-    """
+    Raises `KeyError`, `TypeError` or `ValueError` where something is missing, or does not fit
+    together."""
     if "front" not in result:
         return None
     names = tuple(map(str, result["objectives"]))
     points = [[finite(member["values"][name]) for name in names] for member in result["front"]]
     measured = np.array(everything, dtype=np.float64)
     if not points or len(names) < 2 or measured.shape[1:] != (len(names),):
-        raise ValueError(f"a front of {len(points)} genomes with {len(names)} objectives, {measured.shape} measured")
+        raise ValueError(
+            f"a front of {len(points)} genomes with {len(names)} objectives, {measured.shape} measured"
+        )
     return Front(
         names,
         np.array(points),

@@ -11,22 +11,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from clso.report.reading import RunData
-from clso.report.style import GREY, OWN, ROUND, RULE, TEST, Label, Margins, add_axes, label_right, new_figure, shorten
+from clso.report.style import (
+    GREY,
+    OWN,
+    ROUND,
+    RULE,
+    TEST,
+    Label,
+    Margins,
+    add_axes,
+    label_right,
+    new_figure,
+    shorten,
+)
 
 __all__ = ["adopted", "draw_genome"]
 
 _STRIP = 0.95  # inches of the panel above the map
 _CHARACTER = 0.083  # inches of a character at 9 points
-_MAX_ROWS = 200  # more genes are drawn in groups: nobody reads thousands of lines, and each costs its labels
+# more genes are drawn in groups: nobody reads thousands of lines, and each costs its labels
+_MAX_ROWS = 200
 
 
 @dataclass(frozen=True)
 class _Rows:
     """What the map shows: a row is a gene, or `size` genes that follow each other.
 
-    `held` (rows, generations) is the mean share of the population, and `best_holds` says whether the best genome has the
-    winner's alleles, all of a row.
-    """
+    `held` (rows, generations) is the mean share of the population, and `best_holds` says whether
+    the best genome has the winner's alleles, all of a row."""
 
     names: list[str]
     labels: list[str]
@@ -40,16 +52,29 @@ def _rows(data: RunData) -> _Rows:
     size = 1 if n <= _MAX_ROWS else -(-n // (_MAX_ROWS // 2))
     if size == 1:
         names = [shorten(name, 26) for name in data.alleles]
-        return _Rows(names, [shorten(label, 40) for label in data.alleles.values()], data.held, data.best_holds, 1)
+        return _Rows(
+            names,
+            [shorten(label, 40) for label in data.alleles.values()],
+            data.held,
+            data.best_holds,
+            1,
+        )
     begins = np.arange(0, n, size)
     ends = np.minimum(begins + size, n)
     held = np.add.reduceat(data.held, begins, axis=0) / (ends - begins)[:, None]
     names = [f"genes {begin + 1:,}–{end:,}" for begin, end in zip(begins, ends, strict=True)]
-    return _Rows(names, [""] * len(names), held, np.logical_and.reduceat(data.best_holds, begins, axis=0), size)
+    return _Rows(
+        names,
+        [""] * len(names),
+        held,
+        np.logical_and.reduceat(data.best_holds, begins, axis=0),
+        size,
+    )
 
 
 def draw_genome(data: RunData) -> Figure:
-    """Genes by generations, coloured by the share of the population that holds the winner's allele."""
+    """Genes by generations, coloured by the share of the population that holds the winner's
+    allele."""
     shown = _rows(data)
     genes, labels = shown.names, shown.labels
     row = 0.3 if len(genes) <= 24 else 0.22 if len(genes) <= 60 else 0.13
@@ -64,8 +89,12 @@ def draw_genome(data: RunData) -> Figure:
         "another allele than the search's best.",
     ]
     if shown.size > 1:
-        notes.append(f"A row is the mean of {shown.size} genes; its dot: the best genome holds all of their alleles.")
-    figure, head = new_figure(width, body + _STRIP + 2.0, "Convergence on the winner's alleles", notes)
+        notes.append(
+            f"A row is the mean of {shown.size} genes; its dot: the best genome holds all of their alleles."
+        )
+    figure, head = new_figure(
+        width, body + _STRIP + 2.0, "Convergence on the winner's alleles", notes
+    )
     top = head + 0.15
     strip = add_axes(figure, Margins(left, body + 1.62, right, top))
     heat = add_axes(figure, Margins(left, 1.4, right, top + _STRIP + 0.4))
@@ -136,7 +165,8 @@ def draw_genome(data: RunData) -> Figure:
 
 
 def adopted(best_holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Per gene, the index of the generation from which on the best genome held the winner's allele; -1: never.
+    """Per gene, the index of the generation from which on the best genome held the winner's allele;
+    -1: never.
 
     `best_holds` is (genes, generations).
     """

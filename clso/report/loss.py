@@ -1,4 +1,5 @@
-"""Loss by generation: the best so far, the population around it, and what a reader should hold it against."""
+"""Loss by generation: the best so far, the population around it, and what a reader should hold it
+against."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from clso.report.style import (
 __all__ = ["draw_loss", "reference_lines"]
 
 _WIDTH, _RIGHT, _MAX_LABEL = 10.5, 2.75, 27
-_TWO_PANELS = 2.5  # references this many times as far apart as the search's own values get a panel of their own
+# references this many times as far apart as the search's own values get a panel of their own
+_TWO_PANELS = 2.5
 _SHOWN = 0.75  # of the generations have their whole band in the picture, at least
 _LOG_FROM = 30.0  # values further apart than this factor are drawn on a log axis
 
@@ -34,9 +36,13 @@ _LOG_FROM = 30.0  # values further apart than this factor are drawn on a log axi
 def draw_loss(data: RunData) -> Figure:
     """One panel, or two where references lie so far away that the search would be a flat line."""
     references = reference_lines(data)
-    # A restart draws candidates anew, and for a generation the worst of them would take all of the picture.
+    # A restart draws candidates anew, and for a generation the worst of them would take all of the
+    # picture.
     _, median, high = data.spread
-    own = (float(data.best.min()), float(max(data.best.max(), median.max(), np.quantile(high, _SHOWN))))
+    own = (
+        float(data.best.min()),
+        float(max(data.best.max(), median.max(), np.quantile(high, _SHOWN))),
+    )
     span = own[1] - own[0] or 1.0
     near = [r for r in references if own[0] - 0.6 * span <= r.y <= own[1] + 0.6 * span]
     zoom = _range(own, near)
@@ -59,16 +65,21 @@ def draw_loss(data: RunData) -> Figure:
 
 
 def reference_lines(data: RunData) -> list[Label]:
-    """Horizontal lines: knowing nothing, or the optimum; the winner re-measured, and each baseline's models."""
+    """Horizontal lines: knowing nothing, or the optimum; the winner re-measured, and each
+    baseline's models."""
     lines = []
     if data.log_vocabulary is not None:
-        lines.append(Label(data.log_vocabulary, f"{data.log_vocabulary:.3f}  log(vocabulary)", GREY))
+        lines.append(
+            Label(data.log_vocabulary, f"{data.log_vocabulary:.3f}  log(vocabulary)", GREY)
+        )
     if data.optimum is not None:
         lines.append(Label(data.optimum, f"{_number(data.optimum)}  optimum", GREY))
     kind = "winner, test text" if data.is_language else "winner, top rung"
     lines.append(Label(data.own.score, f"{_number(data.own.score)}  {kind}", TEST, bold=True))
     for i, entry in enumerate(data.baselines):
-        models = {f"{entry.name} {name}": score for name, score in entry.models.items()} or {entry.name: entry.score}
+        models = {f"{entry.name} {name}": score for name, score in entry.models.items()} or {
+            entry.name: entry.score
+        }
         for name, score in models.items():
             text = f"{_number(score)}  {shorten(name, _MAX_LABEL)}"
             lines.append(Label(score, text, COLOURS[i % len(COLOURS)]))
@@ -76,7 +87,12 @@ def reference_lines(data: RunData) -> list[Label]:
 
 
 def _panel(
-    axes: Axes, data: RunData, references: list[Label], limits: tuple[float, float], *, whole: bool = False
+    axes: Axes,
+    data: RunData,
+    references: list[Label],
+    limits: tuple[float, float],
+    *,
+    whole: bool = False,
 ) -> None:
     n = len(data.generations)
     x, best, spread = data.generations, data.best, data.spread
@@ -107,9 +123,16 @@ def _panel(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, steps=ROUND, min_n_ticks=1))
     axes.set_ylabel("loss (nats per token)" if data.is_language else "fitness (less is better)")
     axes.grid(axis="y", color=RULE, lw=0.7)
-    labels = [Label(float(data.best[-1]), f"{_number(float(data.best[-1]))}  best so far", OWN, bold=True), *references]
+    labels = [
+        Label(
+            float(data.best[-1]), f"{_number(float(data.best[-1]))}  best so far", OWN, bold=True
+        ),
+        *references,
+    ]
     if not whole:
-        labels.append(Label(float(median[-1]), f"{_number(float(median[-1]))}  population, median", OWN))
+        labels.append(
+            Label(float(median[-1]), f"{_number(float(median[-1]))}  population, median", OWN)
+        )
     label_right(axes, labels)
     if not whole:
         axes.legend(
@@ -124,7 +147,10 @@ def _panel(
 
 
 def _range(own: tuple[float, float], references: list[Label]) -> tuple[float, float]:
-    low, high = min(own[0], *(r.y for r in references), own[0]), max(own[1], *(r.y for r in references), own[1])
+    low, high = (
+        min(own[0], *(r.y for r in references), own[0]),
+        max(own[1], *(r.y for r in references), own[1]),
+    )
     if low > 0 and high / low > _LOG_FROM:
         return low / 1.3, high * 1.3
     pad = 0.06 * (high - low) or max(abs(low) * 0.05, 0.1)
@@ -135,12 +161,16 @@ def _title(data: RunData) -> str:
     noun = "Loss" if data.is_language else "Fitness"
     n = len(data.generations)
     generations = f"{n} generation{'s' if n > 1 else ''}"
-    return f"{noun} by generation: {data.config.space}, {generations} of {data.config.pop} candidates"
+    return (
+        f"{noun} by generation: {data.config.space}, {generations} of {data.config.pop} candidates"
+    )
 
 
 def _notes(data: RunData) -> list[str]:
     if not data.is_language:
-        return ["Best so far, median and band were measured on the first rung. Every value was measured."]
+        return [
+            "Best so far, median and band were measured on the first rung. Every value was measured."
+        ]
     tokens = data.config.fitness_tokens[0]
     return [
         f"Best so far, median and band: the search's own text (fitness, first rung, {tokens:,} tokens). Winner and "

@@ -1,4 +1,5 @@
-"""One HTML file with everything: pictures, outcome, comparison, the winner in words, settings. It loads nothing."""
+"""One HTML file with everything: pictures, outcome, comparison, the winner in words, settings. It
+loads nothing."""
 
 from __future__ import annotations
 
@@ -55,10 +56,21 @@ def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
         body.append(_front(data.front))
     body.append(_table(("gene", "allele"), data.alleles.items(), "The winner, in words"))
     if data.finalists:
-        rows = [(str(i), _loss(loss), " ".join(map(str, g))) for i, (g, loss) in enumerate(data.finalists, 1)]
+        rows = [
+            (str(i), _loss(loss), " ".join(map(str, g)))
+            for i, (g, loss) in enumerate(data.finalists, 1)
+        ]
         body.append(_table(("", "loss on valid", "genome"), rows, "Finalists"))
-    body.append(_table(("phase", "seconds", "joules, gross", "joules, net"), _phases(data), "Time and energy by phase"))
-    body.append(_folded("Settings (config.toml)", ((k, str(v)) for k, v in asdict(data.config).items())))
+    body.append(
+        _table(
+            ("phase", "seconds", "joules, gross", "joules, net"),
+            _phases(data),
+            "Time and energy by phase",
+        )
+    )
+    body.append(
+        _folded("Settings (config.toml)", ((k, str(v)) for k, v in asdict(data.config).items()))
+    )
     body.append(_folded("Made with (manifest.json)", _flat(data.manifest)))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -73,7 +85,10 @@ def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
 
 def _lead(data: RunData) -> str:
     config = data.config
-    parts = [f"Space {config.space}", *(f"{k} {v}" for k, v in data.manifest.get("options", {}).items())]
+    parts = [
+        f"Space {config.space}",
+        *(f"{k} {v}" for k, v in data.manifest.get("options", {}).items()),
+    ]
     if data.is_language:
         parts.append(f"library {config.library}")
     parts.append(f"seed {config.seed}")
@@ -86,16 +101,25 @@ def _outcome(data: RunData) -> list[tuple[str, str]]:
     result, own = data.result, data.own
     rows = []
     if data.is_language:
-        rows.append(("test loss", f"{own.score:.4f} nats per token (the winner, read from disk; no selection saw it)"))
+        rows.append(
+            (
+                "test loss",
+                f"{own.score:.4f} nats per token (the winner, read from disk; no selection saw it)",
+            )
+        )
         rows.append(("valid loss", f"{own.valid_loss:.4f} nats per token (chose the winner)"))
     else:
         rows.append(("best fitness", f"{own.score:.6g} (less is better)"))
     if data.optimum is not None:
         rows.append(("optimum", f"{data.optimum:.6g}"))
     if data.log_vocabulary is not None:
-        rows.append(("log(vocabulary)", f"{data.log_vocabulary:.4f} nats per token (knowing nothing)"))
+        rows.append(
+            ("log(vocabulary)", f"{data.log_vocabulary:.4f} nats per token (knowing nothing)")
+        )
     counts = result["counts"]
-    rows.append(("candidates", ", ".join(f"{_count(v)} {k.replace('_', ' ')}" for k, v in counts.items())))
+    rows.append(
+        ("candidates", ", ".join(f"{_count(v)} {k.replace('_', ' ')}" for k, v in counts.items()))
+    )
     if data.is_language and "tokens_forward" in result:
         rows.append(("tokens forward", _count(result["tokens_forward"])))
     rows.append(("energy", _energy(data)))
@@ -131,7 +155,8 @@ def _comparison(data: RunData) -> str:
         return table
     verdicts = compare_runs(data.path, [e.path for e in data.baselines])["verdicts"]
     return table + "".join(
-        f"<p>{escape(_verdict(e.name, v))}</p>" for e, v in zip(data.baselines, verdicts, strict=True)
+        f"<p>{escape(_verdict(e.name, v))}</p>"
+        for e, v in zip(data.baselines, verdicts, strict=True)
     )
 
 
@@ -149,9 +174,13 @@ def _verdict(name: str, verdict: Mapping[str, Any]) -> str:
 def _front(front: Front) -> str:
     rows = [
         (str(i), *(f"{v:,.6g}" for v in values), " ".join(map(str, genome)))
-        for i, (values, genome) in enumerate(zip(front.points.tolist(), front.genomes, strict=True), 1)
+        for i, (values, genome) in enumerate(
+            zip(front.points.tolist(), front.genomes, strict=True), 1
+        )
     ]
-    return _table(("", *(name.replace("_", " ") for name in front.objectives), "genome"), rows, "The front")
+    return _table(
+        ("", *(name.replace("_", " ") for name in front.objectives), "genome"), rows, "The front"
+    )
 
 
 def _phases(data: RunData) -> list[tuple[str, ...]]:
@@ -164,7 +193,9 @@ def _phases(data: RunData) -> list[tuple[str, ...]]:
         reason = energy.get("reasons", {}).get(phase) if energy else None
         return f"not measured ({reason})" if reason else "not measured"
 
-    return [(n, f"{t:,.2f}", of("gross", n), of("net", n)) for n, t in data.result["time_s"].items()]
+    return [
+        (n, f"{t:,.2f}", of("gross", n), of("net", n)) for n, t in data.result["time_s"].items()
+    ]
 
 
 def _title(data: RunData, name: str) -> str:
@@ -199,9 +230,13 @@ def _folded(title: str, rows: Iterable[tuple[str, ...]]) -> str:
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, ...]]:
     """Nested JSON as (dotted name, text) rows."""
     if isinstance(value, dict) and value:
-        return [row for k, v in value.items() for row in _flat(v, f"{prefix}.{k}" if prefix else str(k))]
+        return [
+            row for k, v in value.items() for row in _flat(v, f"{prefix}.{k}" if prefix else str(k))
+        ]
     if isinstance(value, list):
-        value = "; ".join(", ".join(map(str, v.values())) if isinstance(v, dict) else str(v) for v in value)
+        value = "; ".join(
+            ", ".join(map(str, v.values())) if isinstance(v, dict) else str(v) for v in value
+        )
     return [(prefix, "-" if value is None else str(value))]
 
 

@@ -1,4 +1,5 @@
-"""The Pareto picture: the first objective against each of the others, and the hypervolume by generation."""
+"""The Pareto picture: the first objective against each of the others, and the hypervolume by
+generation."""
 
 from __future__ import annotations
 
@@ -31,7 +32,10 @@ def draw_pareto(data: RunData, front: Front) -> Figure:
         row, column = divmod(i, _COLUMNS)
         width, below = _WIDTH / _COLUMNS, (n_rows - 1 - row) * _ROW
         margins = Margins(
-            column * width + 0.9, below + 0.75, _WIDTH - (column + 1) * width + 0.3, head + row * _ROW + 0.3
+            column * width + 0.9,
+            below + 0.75,
+            _WIDTH - (column + 1) * width + 0.3,
+            head + row * _ROW + 0.3,
         )
         return add_axes(figure, margins)
 
@@ -47,10 +51,26 @@ def _panel(axes: Axes, front: Front, column: int) -> None:
     points = front.points[np.argsort(front.points[:, column], kind="stable")]
     if front.points.shape[1] == 2:
         axes.step(points[:, column], points[:, 0], where="post", color=OWN, lw=1.6, zorder=2)
-    axes.scatter(points[:, column], points[:, 0], s=46, color=OWN, edgecolor="white", lw=0.7, zorder=3, label="front")
+    axes.scatter(
+        points[:, column],
+        points[:, 0],
+        s=46,
+        color=OWN,
+        edgecolor="white",
+        lw=0.7,
+        zorder=3,
+        label="front",
+    )
     best = front.points[0]
     axes.scatter(
-        [best[column]], [best[0]], s=150, facecolor="none", edgecolor=TEST, lw=1.8, zorder=4, label="least loss"
+        [best[column]],
+        [best[0]],
+        s=150,
+        facecolor="none",
+        edgecolor=TEST,
+        lw=1.8,
+        zorder=4,
+        label="least loss",
     )
     axes.set_xlabel(_label(front.objectives[column]))
     axes.set_ylabel(_label(front.objectives[0]))
@@ -60,7 +80,14 @@ def _panel(axes: Axes, front: Front, column: int) -> None:
     if float(np.abs(cost).max()) >= 1e4:
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.grid(color=RULE, lw=0.7)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=3, frameon=False, fontsize=9, borderaxespad=0.1)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.01, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0.1,
+    )
 
 
 def _growth(axes: Axes, data: RunData, front: Front) -> None:
@@ -79,7 +106,8 @@ def _growth(axes: Axes, data: RunData, front: Front) -> None:
 
 
 def _range(values: Floats, front: Floats) -> tuple[float, float]:
-    """The front, and the rest up to its 95th percentile: a few disastrous candidates must not take the picture."""
+    """The front, and the rest up to its 95th percentile: a few disastrous candidates must not take
+    the picture."""
     low, high = float(values.min()), max(float(np.percentile(values, 95)), float(front.max()))
     pad = 0.06 * (high - low) or max(abs(low) * 0.05, 0.1)
     return low - pad, high + pad
@@ -90,8 +118,13 @@ def _notes(data: RunData, front: Front) -> list[str]:
     if data.is_language:
         tokens = data.config.fitness_tokens[0]
         text += f" Losses are the search's own (fitness text, first rung, {tokens:,} tokens), not the winner's on test."
-    at = ", ".join(f"{name} {value:.4g}" for name, value in zip(front.objectives, front.reference, strict=True))
-    return [text, f"Hypervolume against the reference point {at}, fixed after the first generation."]
+    at = ", ".join(
+        f"{name} {value:.4g}" for name, value in zip(front.objectives, front.reference, strict=True)
+    )
+    return [
+        text,
+        f"Hypervolume against the reference point {at}, fixed after the first generation.",
+    ]
 
 
 def _label(name: str) -> str:

@@ -22,20 +22,27 @@ _MARK = 9.0  # half a marker's width, in points
 
 
 def place_labels(
-    axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], bold: Sequence[bool], fixed: Sequence[Text]
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    bold: Sequence[bool],
+    fixed: Sequence[Text],
 ) -> None:
-    """Write each text near its point (data units), trying the sides in turn; far ones get a thin line.
+    """Write each text near its point (data units), trying the sides in turn; far ones get a thin
+    line.
 
-    Texts that are there already (`fixed`) are kept clear. Call it when limits and scale are final. Greedy: the first
-    side with the least overlap is taken.
-    """
+    Texts that are there already (`fixed`) are kept clear. Call it when limits and scale are final.
+    Greedy: the first side with the least overlap is taken."""
     figure = axes.figure  # Axes.get_figure(root=True) needs matplotlib 3.10
     assert isinstance(figure, Figure)
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     scale = figure.dpi / 72
     inside = axes.get_window_extent(renderer).padded(-3 * scale)
     centres = [axes.transData.transform(p) for p in points]
-    taken = [Bbox.from_bounds(x - _MARK * scale, y - _MARK * scale, *[2 * _MARK * scale] * 2) for x, y in centres]
+    taken = [
+        Bbox.from_bounds(x - _MARK * scale, y - _MARK * scale, *[2 * _MARK * scale] * 2)
+        for x, y in centres
+    ]
     taken += [_text_box(text, renderer) for text in fixed]
     for i, (point, text) in enumerate(zip(points, texts, strict=True)):
         best: tuple[float, Annotation, list[Bbox]] | None = None
@@ -44,7 +51,9 @@ def place_labels(
             note.update_positions(renderer)
             box = _text_box(note, renderer)
             line = _line_boxes(centres[i], box, scale) if _is_far(dx, dy) else []
-            cost = _outside(box, inside) + sum(_overlap(b, other) for b in (box, *line) for other in taken)
+            cost = _outside(box, inside) + sum(
+                _overlap(b, other) for b in (box, *line) for other in taken
+            )
             if best is None or cost < best[0]:
                 if best is not None:
                     best[1].remove()
@@ -58,11 +67,28 @@ def place_labels(
 
 
 def _offsets() -> list[tuple[float, float]]:
-    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1), (2, 1), (2, -1), (-2, 1), (-2, -1)]
-    return [(dx * reach, dy * reach) for reach in (_NEAR, _FAR, 2 * _FAR, 3 * _FAR) for dx, dy in sides]
+    sides = [
+        (1, 0),
+        (-1, 0),
+        (0, 1),
+        (0, -1),
+        (1, 1),
+        (1, -1),
+        (-1, 1),
+        (-1, -1),
+        (2, 1),
+        (2, -1),
+        (-2, 1),
+        (-2, -1),
+    ]
+    return [
+        (dx * reach, dy * reach) for reach in (_NEAR, _FAR, 2 * _FAR, 3 * _FAR) for dx, dy in sides
+    ]
 
 
-def _annotate(axes: Axes, point: tuple[float, float], text: str, dx: float, dy: float, bold: bool) -> Annotation:
+def _annotate(
+    axes: Axes, point: tuple[float, float], text: str, dx: float, dy: float, bold: bool
+) -> Annotation:
     return axes.annotate(
         text,
         point,

@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from clso.config import RunConfig
 from clso.errors import ConfigError, RunFolderError
-from clso.report.entries import Entry, finite, read_baseline, read_entry, text_of, with_distinct_names
+from clso.report.entries import (
+    Entry,
+    finite,
+    read_baseline,
+    read_entry,
+    text_of,
+    with_distinct_names,
+)
 from clso.report.front import Front, read_front
 from clso.report.traced import States, read_states
 from clso.run.folder import RunFolder
@@ -25,7 +32,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Audits:
-    """The surrogate's report card. `pairs` (n, 3): generation, predicted and measured value of each audit.
+    """The surrogate's report card. `pairs` (n, 3): generation, predicted and measured value of each
+    audit.
 
     `correlation` and `trusted` are by generation; a correlation that was not known yet is NaN.
     """
@@ -39,10 +47,10 @@ class Audits:
 class RunData:
     """A finished run. Arrays are by generation; all losses were measured.
 
-    `spread` (3, generations) holds the population's 10th, 50th and 90th percentile. `held` (genes, generations) is the
-    share of the population with the winner's allele and `best_holds` says whether the best genome so far has it.
-    `finalists` are (genome, loss on valid or None where it was not finite).
-    """
+    `spread` (3, generations) holds the population's 10th, 50th and 90th percentile. `held` (genes,
+    generations) is the share of the population with the winner's allele and `best_holds` says
+    whether the best genome so far has it. `finalists` are (genome, loss on valid or None where it
+    was not finite)."""
 
     path: Path
     config: RunConfig
@@ -80,16 +88,21 @@ class RunData:
 
 
 def read_run(run: Path, baselines: list[Path]) -> RunData:
-    """Read and check. Raises `RunFolderError` where a folder is unfinished, damaged, foreign or over another text."""
+    """Read and check. Raises `RunFolderError` where a folder is unfinished, damaged, foreign or
+    over another text."""
     folder = RunFolder.open(run)
     if not folder.finished:
         raise RunFolderError(
-            "a report needs a finished run", got=str(run), remedy=f"Finish it with `clso resume {run}`."
+            "a report needs a finished run",
+            got=str(run),
+            remedy=f"Finish it with `clso resume {run}`.",
         )
     try:
         config = folder.config
     except ConfigError as error:
-        raise RunFolderError(f"{run / 'config.toml'} is a run's configuration", got=str(error)) from error
+        raise RunFolderError(
+            f"{run / 'config.toml'} is a run's configuration", got=str(error)
+        ) from error
     result, manifest = folder.read_result(), folder.read_manifest()
     if "baseline" in result:
         raise RunFolderError(
@@ -151,7 +164,8 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
 
 
 def _winner(run: Path, result: dict[str, Any]) -> tuple[tuple[int, ...], dict[str, str]]:
-    """The winner's genome, and its alleles in words by gene. Checks what else pictures need of the result."""
+    """The winner's genome, and its alleles in words by gene. Checks what else pictures need of the
+    result."""
     try:
         winner = _genome(result["best"]["genome"])
         alleles = {str(k): str(v) for k, v in result["best"]["alleles"].items()}
@@ -176,9 +190,8 @@ def _winner(run: Path, result: dict[str, Any]) -> tuple[tuple[int, ...], dict[st
 class _Record:
     """Takes in the rows of a record in their order, and keeps only what is drawn.
 
-    A generation's row names its population by values; the genomes behind a value are those measured so far that have
-    it. Where several do, each counts in proportion.
-    """
+    A generation's row names its population by values; the genomes behind a value are those measured
+    so far that have it. Where several do, each counts in proportion."""
 
     def __init__(self, winner: tuple[int, ...]) -> None:
         self._winner = np.array(winner)
@@ -231,7 +244,9 @@ class _Record:
         self.generations.append(number)
         self.best.append(best)
         self.spread.append(np.percentile(population, (10, 50, 90)))
-        self.audits += [(float(number), finite(predicted), finite(true)) for predicted, true in row["audits"]]
+        self.audits += [
+            (float(number), finite(predicted), finite(true)) for predicted, true in row["audits"]
+        ]
         rho = row["audit_correlation"]
         self.correlation.append(np.nan if rho is None else finite(rho))
         self.trusted.append(bool(row["surrogate_trusted"]))

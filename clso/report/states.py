@@ -1,4 +1,5 @@
-"""The states of a Neural State Machine that won: which of them are used, and how much they move along a text."""
+"""The states of a Neural State Machine that won: which of them are used, and how much they move
+along a text."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ _COLOURS = (OWN, TEST, *COLOURS)
 
 
 def draw_states(states: States) -> Figure:
-    """Left, the share of all routed weight by state; right, by chunk, the states' change as a share of their size."""
+    """Left, the share of all routed weight by state; right, by chunk, the states' change as a share
+    of their size."""
     layers = [
         f"Layer {i}: routing entropy {entropy:.2f} of 1; {sparsity:.0%} of routing weights under 0.01; {used:.1f} states in "
         f"effect; states are {reading:.0%} of reading."
@@ -31,7 +33,15 @@ def draw_states(states: States) -> Figure:
     for i, (share, change) in enumerate(zip(states.utilisation, states.change, strict=True)):
         colour = _COLOURS[i % len(_COLOURS)]
         bars.bar(np.arange(n_states) + (i - (n_layers - 1) / 2) * width, share, width, color=colour)
-        lines.plot(np.arange(1, len(change) + 1), change, color=colour, lw=1.8, marker="o", ms=3, label=f"layer {i}")
+        lines.plot(
+            np.arange(1, len(change) + 1),
+            change,
+            color=colour,
+            lw=1.8,
+            marker="o",
+            ms=3,
+            label=f"layer {i}",
+        )
     bars.axhline(1 / n_states, color=GREY, lw=1, ls=":")
     bars.set_xlabel("state (dotted: all alike)")
     bars.set_ylabel("share of routed weight")

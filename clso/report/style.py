@@ -1,7 +1,8 @@
-"""The look that all figures share: fonts, colours that colour-blind readers tell apart, labels that never overlap.
+"""The look that all figures share: fonts, colours that colour-blind readers tell apart, labels that
+never overlap.
 
-Figures are `Figure` objects with sizes in inches; pyplot, and with it a display or global state, is never touched.
-"""
+Figures are `Figure` objects with sizes in inches; pyplot, and with it a display or global state, is
+never touched."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": "white",
 }
 _DPI = 160
-_HEAD = 0.32  # inches from the top edge to the title's baseline, and from there to the first line below it
+# inches from the top edge to the title's baseline, and from there to the first line below it
+_HEAD = 0.32
 
 
 @dataclass(frozen=True)
@@ -96,29 +98,39 @@ class Label:
 def styled() -> Iterator[None]:
     """Draw with our settings, whatever a user's matplotlibrc says, and leave none behind."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that our font lacks is no fault
+        # a name in a script that our font lacks is no fault
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
 
 
-def new_figure(width: float, height: float, title: str, notes: Sequence[str]) -> tuple[Figure, float]:
+def new_figure(
+    width: float, height: float, title: str, notes: Sequence[str]
+) -> tuple[Figure, float]:
     """A figure of this width with a title and notes under it; `height` inches stay below them.
 
     Returns it with the inches that its head takes.
     """
-    lines = [line for note in notes for line in textwrap.wrap(note, int(width * 13), max_lines=4, placeholder=" …")]
+    lines = [
+        line
+        for note in notes
+        for line in textwrap.wrap(note, int(width * 13), max_lines=4, placeholder=" …")
+    ]
     head = _HEAD + 0.2 * len(lines) + 0.18
     figure = Figure(figsize=(width, height + head))
     total = height + head
     figure.text(0.2 / width, 1 - _HEAD / total, title, fontsize=14, fontweight="bold")
     for i, line in enumerate(lines):
-        figure.text(0.2 / width, 1 - (_HEAD + 0.24 + 0.2 * i) / total, line, fontsize=9.5, color=GREY)
+        figure.text(
+            0.2 / width, 1 - (_HEAD + 0.24 + 0.2 * i) / total, line, fontsize=9.5, color=GREY
+        )
     return figure, head
 
 
 def add_axes(figure: Figure, margins: Margins) -> Axes:
-    """Axes with fixed margins in inches, so that labels placed in points stay where they were put."""
+    """Axes with fixed margins in inches, so that labels placed in points stay where they were
+    put."""
     width, height = figure.get_size_inches()
     box = (
         margins.left / width,
@@ -138,7 +150,9 @@ def label_right(axes: Axes, labels: Sequence[Label], *, size: float = 9.5) -> No
     assert isinstance(figure, Figure)
     height = axes.get_position().height * figure.get_size_inches()[1] * 72
     to_axes = axes.transData + axes.transAxes.inverted()
-    wanted = [float(to_axes.transform((axes.get_xlim()[0], label.y))[1]) * height for label in labels]
+    wanted = [
+        float(to_axes.transform((axes.get_xlim()[0], label.y))[1]) * height for label in labels
+    ]
     for label, at, y in zip(labels, wanted, spread(wanted, size * 1.35, height), strict=True):
         axes.annotate(
             label.text,
@@ -162,11 +176,11 @@ def label_right(axes: Axes, labels: Sequence[Label], *, size: float = 9.5) -> No
 
 
 def spread(wanted: Sequence[float], gap: float, height: float) -> list[float]:
-    """Positions nearest to the wanted ones (least squares) with at least `gap` between them, inside 0 to `height`.
+    """Positions nearest to the wanted ones (least squares) with at least `gap` between them, inside
+    0 to `height`.
 
-    With z_i = y_(i) - i gap this is isotonic regression, solved by pooling adjacent violators. Where they do not fit
-    inside, they overflow evenly.
-    """
+    With z_i = y_(i) - i gap this is isotonic regression, solved by pooling adjacent violators.
+    Where they do not fit inside, they overflow evenly."""
     order = np.argsort(np.array(wanted, dtype=np.float64), kind="stable")
     pools: list[list[float]] = []  # [mean, size]
     for rank, i in enumerate(order):

@@ -14,8 +14,9 @@ __all__ = ["States", "read_states"]
 
 @dataclass(frozen=True)
 class States:
-    """By layer, as `clso.models.nsm_trace.summary` says: `utilisation` (layers, states), `change` (layers, chunks), and
-    routing entropy, routing sparsity, states in effect and the share of reading, (layers,) each."""
+    """By layer, as `clso.models.nsm_trace.summary` says: `utilisation` (layers, states), `change`
+    (layers, chunks), and routing entropy, routing sparsity, states in effect and the share of
+    reading, (layers,) each."""
 
     utilisation: Floats
     change: Floats
@@ -26,12 +27,24 @@ class States:
 
 
 def read_states(result: dict[str, Any]) -> States | None:
-    """The states in result.json; None for a winner without. Raises `KeyError`, `TypeError` or `ValueError` where damaged."""
+    """The states in result.json; None for a winner without. Raises `KeyError`, `TypeError` or
+    `ValueError` where damaged."""
     if "states" not in result:
         return None
-    names = ("utilisation", "state_change", "routing_entropy", "routing_sparsity", "targets_used", "state_reading")
+    names = (
+        "utilisation",
+        "state_change",
+        "routing_entropy",
+        "routing_sparsity",
+        "targets_used",
+        "state_reading",
+    )
     found = [np.array(result["states"][name], dtype=np.float64) for name in names]
     n_layers = len(found[0])
-    if [a.ndim for a in found] != [2, 2, 1, 1, 1, 1] or any(len(a) != n_layers for a in found) or not found[0].size:
+    if (
+        [a.ndim for a in found] != [2, 2, 1, 1, 1, 1]
+        or any(len(a) != n_layers for a in found)
+        or not found[0].size
+    ):
         raise ValueError(f"states of {n_layers} layers, of shapes {[a.shape for a in found]}")
     return States(*found)

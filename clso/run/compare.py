@@ -1,4 +1,5 @@
-"""A run against baselines: ratios of losses and joules, and a verdict that claims only what was measured."""
+"""A run against baselines: ratios of losses and joules, and a verdict that claims only what was
+measured."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from clso.run.folder import RunFolder
 __all__ = ["CRITERIA", "compare_runs", "measured"]
 
 CRITERIA = (
-    # name, CLSO's loss over the baseline's is at most, energy saved is more than, speed-up is at least
+    # name, CLSO's loss over the baseline's is at most, energy saved is more than, speed-up is at
+    # least
     ("minimum", 1.20, 0.50, None),
     ("expected", 1.10, 0.60, 4.0),
     ("exceptional", 1.00, 0.70, 5.0),
@@ -48,7 +50,9 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         return _row(path, result, manifest), manifest["corpus"]["hash"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError("a compared folder holds a language model's losses", got=str(path)) from error
+        raise RunFolderError(
+            "a compared folder holds a language model's losses", got=str(path)
+        ) from error
 
 
 def _row(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +68,8 @@ def _row(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> dict[s
         "energy_reason": result.get("energy_reason"),
         "energy_resolution_s": energy.get("resolution_s") if energy else None,
         "time_s": result["time_s"]["total"],
-        "device": (manifest["hardware"].get("gpu") or {}).get("name") or manifest["hardware"]["device"],
+        "device": (manifest["hardware"].get("gpu") or {}).get("name")
+        or manifest["hardware"]["device"],
     }
 
 

@@ -1,9 +1,9 @@
 """Which plugin files this user has agreed to run.
 
-A run folder names its search space and surrogate, and may name a file of its own. Whoever continues a folder that came from
-others would run that file. So a user's own runs record the files that they use, by path and SHA-256, outside all run
-folders (`$XDG_STATE_HOME/clso/plugin-files`, by default in ~/.local/state), and `resume` runs no others unasked.
-"""
+A run folder names its search space and surrogate, and may name a file of its own. Whoever continues
+a folder that came from others would run that file. So a user's own runs record the files that they
+use, by path and SHA-256, outside all run folders (`$XDG_STATE_HOME/clso/plugin-files`, by default
+in ~/.local/state), and `resume` runs no others unasked."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ __all__ = ["remember", "require_agreed"]
 
 
 def remember(path: Path, sha256: str) -> None:
-    """From now on this file, as it is, runs unasked. Without a place to record that in it will be asked about."""
+    """From now on this file, as it is, runs unasked. Without a place to record that in it will be
+    asked about."""
     with suppress(OSError, RuntimeError):  # RuntimeError: no home folder is known
         record = _record()
         if (str(path), sha256) in _agreed(record):
             return
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(
+            record, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
+        )
         with open(descriptor, "ab", buffering=0) as file:
             file.write(json.dumps({"path": str(path), "sha256": sha256}).encode() + b"\n")
 
 
 def require_agreed(path: Path, sha256: str) -> None:
-    """Raises `RunFolderError` unless a run of this user's recorded the file at `path`, with these bytes."""
+    """Raises `RunFolderError` unless a run of this user's recorded the file at `path`, with these
+    bytes."""
     try:
         agreed = _agreed(_record())
     except RuntimeError:
@@ -45,7 +49,11 @@ def require_agreed(path: Path, sha256: str) -> None:
 
 
 def _record() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "clso" / "plugin-files"
+    return (
+        Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+        / "clso"
+        / "plugin-files"
+    )
 
 
 def _agreed(record: Path) -> set[tuple[str, str]]:

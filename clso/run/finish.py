@@ -1,4 +1,5 @@
-"""The end of a run: choose the winner on `valid`, write it to disk, read it back, and only then state its loss."""
+"""The end of a run: choose the winner on `valid`, write it to disk, read it back, and only then
+state its loss."""
 
 from __future__ import annotations
 
@@ -23,17 +24,29 @@ from clso.space.language import LanguageModelSpace
 from clso.space.objectives import LOSS, Objectives
 from clso.space.results import Evaluation
 
-__all__ = ["Choice", "Winner", "choose_winner", "finish", "pick_winner", "remeasure", "states_of", "successive_halving"]
+__all__ = [
+    "Choice",
+    "Winner",
+    "choose_winner",
+    "finish",
+    "pick_winner",
+    "remeasure",
+    "states_of",
+    "successive_halving",
+]
 
 _TRACED = 16  # blocks that a winner's states are looked at on
 _KEPT = 4  # one candidate in four goes on to the next rung
 
 
-def successive_halving(evaluator: Evaluator, measured: Sequence[Evaluation], finalists: int) -> list[list[Evaluation]]:
-    """Measure the best candidates on the higher rungs: each rung's evaluations, best first, `measured` not included.
+def successive_halving(
+    evaluator: Evaluator, measured: Sequence[Evaluation], finalists: int
+) -> list[list[Evaluation]]:
+    """Measure the best candidates on the higher rungs: each rung's evaluations, best first,
+    `measured` not included.
 
-    Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943); the last rung leaves at least `finalists`.
-    """
+    Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943); the last rung leaves at least
+    `finalists`."""
     best = sorted((e for e in measured if e.ok), key=lambda e: e.value)
     n_rungs = len(evaluator.fidelities)
     rungs = []
@@ -47,7 +60,8 @@ def successive_halving(evaluator: Evaluator, measured: Sequence[Evaluation], fin
 
 @dataclass(frozen=True)
 class Choice:
-    """The winner, chosen among finalists on tokens of `valid`, and its loss on them, read from disk.
+    """The winner, chosen among finalists on tokens of `valid`, and its loss on them, read from
+    disk.
 
     `losses` are the finalists' batched ones, in their order.
     """
@@ -58,15 +72,21 @@ class Choice:
     n_tokens: int
 
 
-def choose_winner(space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path, n_tokens: int) -> Choice:
-    """Choose by one batched pass over `n_tokens` of `valid`, write the model to `folder`, re-measure it from there.
+def choose_winner(
+    space: LanguageModelSpace, finalists: Sequence[Genome], folder: Path, n_tokens: int
+) -> Choice:
+    """Choose by one batched pass over `n_tokens` of `valid`, write the model to `folder`,
+    re-measure it from there.
 
-    The stated loss is the float32 model's, whatever precision the batched pass used. Raises `EvaluationError` where no
-    finalist has a finite loss.
-    """
+    The stated loss is the float32 model's, whatever precision the batched pass used. Raises
+    `EvaluationError` where no finalist has a finite loss."""
     sample = space.blocks("valid", n_tokens)
     losses = space.losses(finalists, sample).tolist()
-    finite = [(loss, genome) for loss, genome in zip(losses, finalists, strict=True) if math.isfinite(loss)]
+    finite = [
+        (loss, genome)
+        for loss, genome in zip(losses, finalists, strict=True)
+        if math.isfinite(loss)
+    ]
     if not finite:
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
@@ -85,7 +105,8 @@ def remeasure(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
 
 
 def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
-    """What goes on in the states of the model in `folder`, on some blocks of `valid` (`clso.models.nsm_trace.summary`).
+    """What goes on in the states of the model in `folder`, on some blocks of `valid`
+    (`clso.models.nsm_trace.summary`).
 
     Empty for a model that has none.
     """
@@ -97,7 +118,8 @@ def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Winner:
-    """The outcome of a search. `best` is {"valid_loss": ...} on `valid_tokens`, or {"fitness": ...} of other spaces."""
+    """The outcome of a search. `best` is {"valid_loss": ...} on `valid_tokens`, or {"fitness": ...}
+    of other spaces."""
 
     genome: Genome
     best: dict[str, Any]
@@ -112,11 +134,17 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     listener.phase("measuring the finalists")
     with ledger.phase("validate"):
         rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
-        last = sorted((e for e in (rungs or [search.contenders])[-1] if e.ok), key=lambda e: e.value)
+        last = sorted(
+            (e for e in (rungs or [search.contenders])[-1] if e.ok), key=lambda e: e.value
+        )
         if not last:
-            raise EvaluationError("at least one candidate can be measured on the highest rung", got=0)
+            raise EvaluationError(
+                "at least one candidate can be measured on the highest rung", got=0
+            )
         rows: list[dict[str, Any]] = [
-            {"type": "evaluation", "generation": None, **e.to_json()} for rung in rungs for e in rung
+            {"type": "evaluation", "generation": None, **e.to_json()}
+            for rung in rungs
+            for e in rung
         ]
         tokens_forward += sum(e.n_tokens for rung in rungs for e in rung)
         if isinstance(space, LanguageModelSpace):
@@ -124,7 +152,11 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
             choice = choose_winner(space, finalists, folder.path / "best", config.valid_tokens)
             tokens_forward += choice.n_tokens
             rows += [
-                {"type": "finalist", "genome": list(g), "valid_loss": v if math.isfinite(v) else None}
+                {
+                    "type": "finalist",
+                    "genome": list(g),
+                    "valid_loss": v if math.isfinite(v) else None,
+                }
                 for g, v in zip(finalists, choice.losses, strict=True)
             ]
             winner = choice.genome
@@ -136,7 +168,9 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     return Winner(winner, best, tokens_forward)
 
 
-def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener) -> dict[str, Any]:
+def finish(
+    folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, listener: Listener
+) -> dict[str, Any]:
     """Re-measure the winner on all of `valid` and `test`, write and return result.json."""
     space, config, best = search.space, search.config, winner.best
     more: dict[str, Any]
@@ -150,7 +184,11 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
             more = search.objectives.checked.conclude(winner.genome, folder.path / "best")
             best = best | more.pop("best", {})
     result = {
-        "best": {"genome": list(winner.genome), "alleles": search.objectives.checked.describe(winner.genome), **best},
+        "best": {
+            "genome": list(winner.genome),
+            "alleles": search.objectives.checked.describe(winner.genome),
+            **best,
+        },
         "counts": search.counts,
         "tokens_forward": winner.tokens_forward,
         **ledger.summary(),
@@ -161,7 +199,8 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
         **more,
     }
     if search.pareto is not None:
-        # A language model's is the loss on the fitness text's first rung: the search's own, and no result of a model.
+        # A language model's is the loss on the fitness text's first rung: the search's own, and no
+        # result of a model.
         loss_name = "fitness_loss" if isinstance(space, LanguageModelSpace) else "fitness"
         result |= front_summary(search.pareto, search.objectives, loss_name)
     if isinstance(space, LanguageModelSpace):
@@ -172,7 +211,8 @@ def finish(folder: RunFolder, search: Search, winner: Winner, ledger: Ledger, li
 
 
 def front_summary(engine: ParetoEngine, objectives: Objectives, loss_name: str) -> dict[str, Any]:
-    """For result.json: the front's genomes with their values, true evaluations all. `loss_name` says what the loss is of."""
+    """For result.json: the front's genomes with their values, true evaluations all. `loss_name`
+    says what the loss is of."""
     names = [loss_name if name == LOSS else name for name in objectives.names]
     front = [
         {

@@ -32,32 +32,41 @@ def evaluate_run(
     cache_dir: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """`loss` (nats per token), `n_tokens` and `split` of a run's winner, on its own text or on another.
+    """`loss` (nats per token), `n_tokens` and `split` of a run's winner, on its own text or on
+    another.
 
-    `progress` receives a line a step of reading another text. `recorded_loss` is what the run stated for that split, if it
-    did; a warning says if the two differ by more than 1e-4. Raises `RunFolderError` for a run without a winner, or whose
-    files are not what it wrote; `DataError` for a text that cannot be used.
-    """
+    `progress` receives a line a step of reading another text. `recorded_loss` is what the run
+    stated for that split, if it did; a warning says if the two differ by more than 1e-4. Raises
+    `RunFolderError` for a run without a winner, or whose files are not what it wrote; `DataError`
+    for a text that cannot be used."""
     where = resolve_device(device)
     folder = RunFolder.open(path)
     model = load_model(_winner(folder), device=where)
     corpus = _corpus(folder, cache_dir)
-    tokens = corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]
+    tokens = (
+        corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]
+    )
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
     found = {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
     recorded = folder.read_result()["best"].get(f"{split}_loss") if data is None else None
     if recorded is None:
         return found
     if not abs(found["loss"] - recorded) <= _TOLERANCE:
-        _log.warning("the loss that %s recorded on %s is %.4f, not %.4f", path, split, recorded, found["loss"])
+        _log.warning(
+            "the loss that %s recorded on %s is %.4f, not %.4f",
+            path,
+            split,
+            recorded,
+            found["loss"],
+        )
     return {**found, "recorded_loss": recorded}
 
 
 def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     """Write the winner as a folder that `transformers` loads, with its tokenizer.
 
-    Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or where `out` holds anything already.
-    """
+    Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or where
+    `out` holds anything already."""
     folder = RunFolder.open(path)
     model = load_model(_winner(folder))
     if not isinstance(model, GPT2):
@@ -72,14 +81,17 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
             ),
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError("an export needs a new folder", got=str(out), remedy="Choose another one.")
+        raise RunFolderError(
+            "an export needs a new folder", got=str(out), remedy="Choose another one."
+        )
     tokenizer = _corpus(folder, cache_dir).tokenizer_json
     save_hf(model, out)
     save_hf_tokenizer(tokenizer, out)
 
 
 def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:
-    """The run's own text. Where it has changed, a tokenizer that is trained on it has, too, and its ids mean other things."""
+    """The run's own text. Where it has changed, a tokenizer that is trained on it has, too, and its
+    ids mean other things."""
     config = folder.config
     corpus = load_corpus(config.data, config.tokenizer, cache_dir)
     recorded = folder.read_manifest().get("corpus")

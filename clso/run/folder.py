@@ -1,5 +1,5 @@
-"""The run folder: what a run leaves on disk, written so that a kill at any moment loses one generation, or a tenth of a
-second of short ones.
+"""The run folder: what a run leaves on disk, written so that a kill at any moment loses one
+generation, or a tenth of a second of short ones.
 
     config.toml      the settings
     manifest.json    versions, devices, plugin distributions, corpus and seeds
@@ -35,7 +35,7 @@ from clso.run.schema import check_manifest, check_result
 
 __all__ = ["FORMAT", "RunFolder"]
 
-FORMAT = 2
+FORMAT = 1
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
 _ROWS = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _LEFT_BY_A_KILL = re.compile(r"\.lock|\..*\.tmp")  # in a folder whose run never began
@@ -50,12 +50,14 @@ class RunFolder:
         self._lock: int | None = None
         self._n_bytes = 0  # of records.jsonl, and their digest
         self._digest = hashlib.sha256()
-        self._has_tail = False  # whether rows that no checkpoint knows lie behind those; the next row takes their place
+        # whether rows that no checkpoint knows lie behind those; the next row takes their place
+        self._has_tail = False
         self.on_checkpoint: Callable[[], None] = lambda: None
 
     @staticmethod
     def require_new(path: Path) -> None:
-        """Raises `RunFolderError` where `path` holds anything already, cannot be looked at, or is a URL."""
+        """Raises `RunFolderError` where `path` holds anything already, cannot be looked at, or is a
+        URL."""
         if _URL.match(str(path)):
             raise RunFolderError(
                 "a run folder lies on a file system",
@@ -64,10 +66,13 @@ class RunFolder:
             )
         try:
             taken = path.exists() and (
-                not path.is_dir() or any(not _LEFT_BY_A_KILL.fullmatch(p.name) for p in path.iterdir())
+                not path.is_dir()
+                or any(not _LEFT_BY_A_KILL.fullmatch(p.name) for p in path.iterdir())
             )
         except OSError as error:
-            raise RunFolderError(f"a run folder can be made ({error.strerror})", got=str(path)) from error
+            raise RunFolderError(
+                f"a run folder can be made ({error.strerror})", got=str(path)
+            ) from error
         if taken:
             raise RunFolderError(
                 "a new run needs a new folder",
@@ -77,7 +82,8 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> RunFolder:
-        """Make a new folder. Raises `RunFolderError` where it holds anything already, or cannot be written."""
+        """Make a new folder. Raises `RunFolderError` where it holds anything already, or cannot be
+        written."""
         cls.require_new(path)
         run = cls(path)
         try:
@@ -88,12 +94,15 @@ class RunFolder:
         except OSError as error:
             run.discard()
             raise RunFolderError(
-                f"a run folder can be written ({error.strerror})", got=str(path), remedy="Choose another --out."
+                f"a run folder can be written ({error.strerror})",
+                got=str(path),
+                remedy="Choose another --out.",
             ) from error
         return run
 
     def discard(self) -> None:
-        """Remove what a run leaves before its first checkpoint, so that the same command can be repeated."""
+        """Remove what a run leaves before its first checkpoint, so that the same command can be
+        repeated."""
         # Best effort: it runs on the way out of an error, which is the one to be shown.
         with suppress(OSError):
             for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
@@ -104,12 +113,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run's folder, for reading. Raises `RunFolderError` if there is no run, or no regular file."""
+        """An existing run's folder, for reading. Raises `RunFolderError` if there is no run, or no
+        regular file."""
         if not os.path.lexists(path / "config.toml"):
-            raise RunFolderError("a run folder holds config.toml", got=str(path), remedy="Check the path.")
+            raise RunFolderError(
+                "a run folder holds config.toml", got=str(path), remedy="Check the path."
+            )
         for name in _NAMES:
             if os.path.lexists(path / name) and not (path / name).is_file():
-                raise RunFolderError(f"{name} of a run folder is a regular file", got=str(path / name))
+                raise RunFolderError(
+                    f"{name} of a run folder is a regular file", got=str(path / name)
+                )
         return cls(path)
 
     def lock(self) -> None:
@@ -153,7 +167,8 @@ class RunFolder:
         return (self.path / "result.json").is_file()
 
     def write_text(self, name: str, text: str) -> None:
-        """Replace a file atomically: a reader, or a resumed run, sees the old text or the new one."""
+        """Replace a file atomically: a reader, or a resumed run, sees the old text or the new
+        one."""
         write_bytes(self.path / name, text.encode())
 
     def write_json(self, name: str, value: Any, *, indent: int | None = 2) -> None:
@@ -171,14 +186,19 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} is whole", got=str(error)) from error
         if not isinstance(value, dict):
-            raise RunFolderError(f"{self.path / name} holds a JSON object", got=type(value).__name__)
+            raise RunFolderError(
+                f"{self.path / name} holds a JSON object", got=type(value).__name__
+            )
         return value
 
     def read_result(self) -> dict[str, Any]:
-        """What result.json holds, as the run wrote it (`require_written`) and with the types that readers count on."""
+        """What result.json holds, as the run wrote it (`require_written`) and with the types that
+        readers count on."""
         result = self.read_json("result.json")
         if result.get("checksums") == SUMS and not is_sealed(self.path):
-            raise RunFolderError(f"a finished run has {SUMS}", got=str(self.path), remedy="It was removed; run anew.")
+            raise RunFolderError(
+                f"a finished run has {SUMS}", got=str(self.path), remedy="It was removed; run anew."
+            )
         self.require_written("config.toml", "result.json")
         return check_result(result, self.path / "result.json")
 
@@ -188,7 +208,8 @@ class RunFolder:
         return check_manifest(self.read_json("manifest.json"), self.path / "manifest.json")
 
     def require_written(self, *names: str) -> None:
-        """Raises `RunFolderError` naming the file of a finished run that is not what the run wrote."""
+        """Raises `RunFolderError` naming the file of a finished run that is not what the run
+        wrote."""
         require_written(self.path, *names)
 
     def write_result(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +221,8 @@ class RunFolder:
         return result
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Add rows to records.jsonl. They are on the disk with the next checkpoint, or the result."""
+        """Add rows to records.jsonl. They are on the disk with the next checkpoint, or the
+        result."""
         if self._has_tail:
             os.truncate(self.path / "records.jsonl", self._n_bytes)
             self._has_tail = False
@@ -217,7 +239,8 @@ class RunFolder:
         return _sha256(self.config.to_toml())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Store the state after a whole generation, tied to the settings and to the record so far."""
+        """Store the state after a whole generation, tied to the settings and to the record so
+        far."""
         text = json.dumps(state, allow_nan=False)
         head = {
             "format": FORMAT,
@@ -226,13 +249,16 @@ class RunFolder:
             "record_sha256": self._digest.hexdigest(),
             "state_sha256": _sha256(text),
         }
-        sync_file(self.path / "records.jsonl")  # a power cut must not leave a checkpoint without its record
+        # a power cut must not leave a checkpoint without its record
+        sync_file(self.path / "records.jsonl")
         self.write_text("checkpoint.json", f'{json.dumps(head)[:-1]}, "state": {text}}}\n')
         self.on_checkpoint()
 
     def heads(self) -> dict[str, bytes]:
         """The small files that a resumed run replaces before its first row, for `put_back`."""
-        names = [name for name in ("checkpoint.json", "manifest.json") if (self.path / name).exists()]
+        names = [
+            name for name in ("checkpoint.json", "manifest.json") if (self.path / name).exists()
+        ]
         return {name: read_regular(self.path / name) for name in names}
 
     def put_back(self, heads: dict[str, bytes]) -> None:
@@ -246,11 +272,11 @@ class RunFolder:
                 write_bytes(self.path / name, heads[name])
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None if the run was stopped before its first. The next row replaces the record behind it.
+        """The last checkpoint, or None if the run was stopped before its first. The next row
+        replaces the record behind it.
 
-        Raises `RunFolderError` for a checkpoint that is damaged, of another format or of another run, and for a record
-        that is not the one that it was saved with. Nothing is changed.
-        """
+        Raises `RunFolderError` for a checkpoint that is damaged, of another format or of another
+        run, and for a record that is not the one that it was saved with. Nothing is changed."""
         record = self.path / "records.jsonl"
         if not (self.path / "checkpoint.json").exists():
             self._has_tail = True
@@ -264,7 +290,10 @@ class RunFolder:
             )
         state, size = saved.get("state"), saved["record_bytes"]
         if not isinstance(state, dict) or _sha256(json.dumps(state)) != saved.get("state_sha256"):
-            raise RunFolderError(f"{self.path / 'checkpoint.json'} is whole", remedy="It was changed; start a new run.")
+            raise RunFolderError(
+                f"{self.path / 'checkpoint.json'} is whole",
+                remedy="It was changed; start a new run.",
+            )
         if saved.get("config_sha256") != self._config_sha256:
             raise RunFolderError(
                 "a checkpoint belongs to the config.toml beside it",
@@ -286,8 +315,8 @@ class RunFolder:
     def records(self) -> Iterator[dict[str, Any]]:
         """The rows of records.jsonl, after `load_checkpoint` those that it knows.
 
-        A last line without its newline (a kill in mid-write) is left out. Raises `RunFolderError` for a damaged one.
-        """
+        A last line without its newline (a kill in mid-write) is left out. Raises `RunFolderError`
+        for a damaged one."""
         number = n_bytes = 0
         try:
             with open_regular(self.path / "records.jsonl") as file:
@@ -300,7 +329,9 @@ class RunFolder:
                         raise ValueError("it is no JSON object")
                     yield row
         except (OSError, ValueError, RecursionError) as error:
-            raise RunFolderError(f"{self.path / 'records.jsonl'} is whole", got=f"line {number}: {error}") from error
+            raise RunFolderError(
+                f"{self.path / 'records.jsonl'} is whole", got=f"line {number}: {error}"
+            ) from error
 
 
 def _sha256(text: str) -> str:

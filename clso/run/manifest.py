@@ -1,4 +1,5 @@
-"""What a run was made with: versions, devices, plugins, corpus and seeds. A reader repeats a run from this."""
+"""What a run was made with: versions, devices, plugins, corpus and seeds. A reader repeats a run
+from this."""
 
 from __future__ import annotations
 

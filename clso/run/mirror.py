@@ -1,9 +1,10 @@
-"""A copy of a run folder in object storage, kept up to date while the run goes on: `--sync s3://bucket/run`.
+"""A copy of a run folder in object storage, kept up to date while the run goes on: `--sync
+s3://bucket/run`.
 
-The run itself writes to a local folder, where appending and renaming are what they should be. Every `_EVERY_S` seconds,
-after a checkpoint, what has changed is copied; a checkpoint follows the record that it belongs to, so that the copy can be
-resumed from at any moment. Any URL of fsspec will do (s3://, gs://, az://, file://).
-"""
+The run itself writes to a local folder, where appending and renaming are what they should be. Every
+`_EVERY_S` seconds, after a checkpoint, what has changed is copied; a checkpoint follows the record
+that it belongs to, so that the copy can be resumed from at any moment. Any URL of fsspec will do
+(s3://, gs://, az://, file://)."""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ from clso.run.folder import RunFolder
 __all__ = ["Mirror", "fetch", "mirrored"]
 
 _EVERY_S = 30.0
-_LAST = ("checkpoint.json", "result.json")  # they vouch for the other files, so they are copied after them
+# they vouch for the other files, so they are copied after them
+_LAST = (
+    "checkpoint.json",
+    "result.json",
+)
 
 
 class Mirror:
@@ -38,9 +43,13 @@ class Mirror:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError as error:
-            raise MissingDependencyError(f"{url.partition(':')[0]}:// needs its package", remedy=str(error)) from error
+            raise MissingDependencyError(
+                f"{url.partition(':')[0]}:// needs its package", remedy=str(error)
+            ) from error
         except ValueError as error:
-            raise ConfigError("--sync is a URL that fsspec knows", got=url, remedy=str(error)) from error
+            raise ConfigError(
+                "--sync is a URL that fsspec knows", got=url, remedy=str(error)
+            ) from error
         self._copied: dict[str, tuple[int, int]] = {}  # name -> size and time of change
         self._begun_s = -_EVERY_S
 
@@ -54,7 +63,8 @@ class Mirror:
             )
 
     def tick(self) -> None:
-        """Copy what has changed, at most every `_EVERY_S` seconds. What fails is tried again at the next time."""
+        """Copy what has changed, at most every `_EVERY_S` seconds. What fails is tried again at the
+        next time."""
         now_s = time.monotonic()
         if now_s - self._begun_s >= _EVERY_S:
             self._begun_s = now_s
@@ -63,7 +73,9 @@ class Mirror:
 
     def push(self) -> None:
         """Copy what has changed. Raises `RunFolderError` where the storage refuses it."""
-        names = [p.relative_to(self._folder).as_posix() for p in self._folder.rglob("*") if p.is_file()]
+        names = [
+            p.relative_to(self._folder).as_posix() for p in self._folder.rglob("*") if p.is_file()
+        ]
         for name in sorted(names, key=lambda n: (_LAST.index(n) + 1 if n in _LAST else 0, n)):
             if _is_hidden(name):
                 continue
@@ -76,7 +88,9 @@ class Mirror:
         """Make the folder from the copy. Raises `RunFolderError` where there is none."""
         root = self._root.rstrip("/") + "/"
         keys = [str(key) for key in self._do(lambda: self._files.find(self._root)) or ()]
-        found = {key.removeprefix(root): key for key in keys if not _is_hidden(key.removeprefix(root))}
+        found = {
+            key.removeprefix(root): key for key in keys if not _is_hidden(key.removeprefix(root))
+        }
         if "config.toml" not in found:
             raise RunFolderError("the URL holds a run", got=self._url, remedy="Check it.")
         targets = {name: self._target(name) for name in found}
@@ -86,7 +100,8 @@ class Mirror:
             self._do(partial(self._files.get_file, found[name], str(targets[name])))
 
     def _target(self, name: str) -> Path:
-        """Where a key of the storage is written to: whoever writes there must not write anywhere else here."""
+        """Where a key of the storage is written to: whoever writes there must not write anywhere
+        else here."""
         parts = name.split("/")
         target = self._folder.joinpath(*parts)
         is_plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
@@ -116,7 +131,9 @@ class Mirror:
 
 def _is_hidden(name: str) -> bool:
     """Locks, half-written files, and the markers of folders that some storages list."""
-    return name.endswith("/") or any(part.startswith(".") and part.strip(".") for part in name.split("/"))
+    return name.endswith("/") or any(
+        part.startswith(".") and part.strip(".") for part in name.split("/")
+    )
 
 
 def fetch(url: str, folder: Path) -> None:
@@ -127,7 +144,8 @@ def fetch(url: str, folder: Path) -> None:
 
 @contextmanager
 def mirrored(folder: RunFolder, url: str) -> Iterator[None]:
-    """Keep a copy of the folder at `url` during the body and after it; with an empty URL, nothing."""
+    """Keep a copy of the folder at `url` during the body and after it; with an empty URL,
+    nothing."""
     if not url:
         yield
         return

@@ -1,10 +1,10 @@
-"""The straight line: config -> corpus -> library -> search -> winner, re-measured from disk -> result.json.
+"""The straight line: config -> corpus -> library -> search -> winner, re-measured from disk ->
+result.json.
 
     result = evolve(RunConfig(gens=50), Path("runs/local/demo"))
 
-`evolve` starts a run, `resume` continues one; both go through the same code, so that an interrupted run ends like an
-uninterrupted one.
-"""
+`evolve` starts a run, `resume` continues one; both go through the same code, so that an interrupted
+run ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.energy.ledger import Ledger
 from clso.errors import ClsoError, RunFolderError
+from clso.evaluation.execution import ExecutionBackend
+from clso.evaluation.opening import open_execution
 from clso.evaluation.workers import Workers
-from clso.evaluation.workplace import ExecutionBackend, open_execution
 from clso.run.consent import remember, require_agreed
 from clso.run.finish import Winner, finish, pick_winner
 from clso.run.folder import RunFolder
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Trained", "evolve", "resume", "train_on", "workers_to_resume"]
 
 _WINDOW_S = 1.0
-_SAVE_EVERY_S = 0.1  # a checkpoint takes about as long as a small generation, and what a kill loses is computed again
+# a checkpoint takes about as long as a small generation, and what a kill loses is computed again
+_SAVE_EVERY_S = 0.1
 _SAVE_SHARE = 0.1  # of the time goes into checkpoints at most, however slow the disk is
 
 
@@ -56,10 +58,9 @@ def evolve(
 ) -> dict[str, Any]:
     """Run a search in the new folder `out`; return what result.json holds.
 
-    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted` is raised. A copy of the
-    folder is kept at the URL `sync` (see `clso.run.mirror`).
-    Raises `ClsoError` subclasses for bad settings, data or an existing folder.
-    """
+    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted`
+    is raised. A copy of the folder is kept at the URL `sync` (see `clso.run.mirror`). Raises
+    `ClsoError` subclasses for bad settings, data or an existing folder."""
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
     with plugins.files_pass(remember):
@@ -70,7 +71,15 @@ def evolve(
     try:
         with mirrored(folder, sync):
             return _execute(
-                folder, config, device, None, False, listener or Listener(), stop, cache_dir, workers or Workers()
+                folder,
+                config,
+                device,
+                None,
+                False,
+                listener or Listener(),
+                stop,
+                cache_dir,
+                workers or Workers(),
             )
     except BaseException:
         if not (out / "checkpoint.json").exists():
@@ -90,16 +99,20 @@ def resume(
     sync: str = "",
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Continue an interrupted run, with other `workers` if they are given. A finished run is returned as it is.
+    """Continue an interrupted run, with other `workers` if they are given. A finished run is
+    returned as it is.
 
-    A folder that came from others runs nothing of its own and joins no cluster, unless you `trust` it: of plugin files
-    only those run that a run of yours has recorded (`clso.run.consent`).
-    Raises `RunFolderError` for a folder that holds no evolved run, a damaged or foreign checkpoint, or something that it
-    is not trusted with. The folder is then as it was.
-    """
+    A folder that came from others runs nothing of its own and joins no cluster, unless you `trust`
+    it: of plugin files only those run that a run of yours has recorded (`clso.run.consent`). Raises
+    `RunFolderError` for a folder that holds no evolved run, a damaged or foreign checkpoint, or
+    something that it is not trusted with. The folder is then as it was."""
     folder = RunFolder.open(out)
-    if (out / "manifest.json").exists() and "baseline" in folder.read_json("manifest.json").get("plugins", ()):
-        raise RunFolderError("only evolved runs are resumed", got=str(out), remedy="Run the baseline again.")
+    if (out / "manifest.json").exists() and "baseline" in folder.read_json("manifest.json").get(
+        "plugins", ()
+    ):
+        raise RunFolderError(
+            "only evolved runs are resumed", got=str(out), remedy="Run the baseline again."
+        )
     if folder.finished:
         return folder.read_result()
     config = folder.config
@@ -111,7 +124,17 @@ def resume(
         workers = workers_to_resume(folder, trust=trust) if workers is None else workers
         with plugins.files_pass(remember if trust else require_agreed), mirrored(folder, sync):
             try:
-                return _execute(folder, config, device, state, True, listener or Listener(), stop, cache_dir, workers)
+                return _execute(
+                    folder,
+                    config,
+                    device,
+                    state,
+                    True,
+                    listener or Listener(),
+                    stop,
+                    cache_dir,
+                    workers,
+                )
             except ClsoError as error:
                 if error.exit_code == 2:  # it was refused, and has measured nothing
                     folder.put_back(before)
@@ -123,8 +146,8 @@ def resume(
 def workers_to_resume(folder: RunFolder, *, trust: bool = False, **given: Any) -> Workers:
     """The workers that a run had, with what is `given` (see `Workers.with_options`).
 
-    Raises `RunFolderError` for a cluster that only the folder names: whoever wrote it would get the run.
-    """
+    Raises `RunFolderError` for a cluster that only the folder names: whoever wrote it would get the
+    run."""
     workers = folder.workers
     if workers.ray and not trust and given.get("n") is None and given.get("ray") is None:
         raise RunFolderError(
@@ -132,12 +155,15 @@ def workers_to_resume(folder: RunFolder, *, trust: bool = False, **given: Any) -
             got=workers.ray,
             remedy="Add --ray ADDRESS to join it, --workers N for workers of this machine, or --workers 0 for none.",
         )
-    return workers.with_options(**{"n": None, "ray": None, "gpus": None, "timeout_s": None, **given})
+    return workers.with_options(
+        **{"n": None, "ray": None, "gpus": None, "timeout_s": None, **given}
+    )
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What one run of `train_on` did. `best` has `valid_loss`; `account` is the time by phase, as in result.json."""
+    """What one run of `train_on` did. `best` has `valid_loss`; `account` is the time by phase, as
+    in result.json."""
 
     winner: Winner
     counts: dict[str, int]
@@ -151,11 +177,12 @@ def train_on(
     out: Path,
     loaded: tuple[plugins.Plugin, plugins.Plugin | None] | None = None,
 ) -> Trained:
-    """One whole run in the new folder `out`, from tokens to the winner scored on `valid`; `test` stays unread.
+    """One whole run in the new folder `out`, from tokens to the winner scored on `valid`; `test`
+    stays unread.
 
-    Nothing is loaded or tokenized and no energy is read here: `clso prove` repeats it inside windows of its own. It is
-    the same line as `evolve`, bookkeeping included. `loaded` are the config's plugins, where they are at hand.
-    """
+    Nothing is loaded or tokenized and no energy is read here: `clso prove` repeats it inside
+    windows of its own. It is the same line as `evolve`, bookkeeping included. `loaded` are the
+    config's plugins, where they are at hand."""
     space_plugin, surrogate_plugin = loaded or load_plugins(config)
     with open_meter("null", device) as meter:
         ledger = Ledger(meter)
@@ -164,7 +191,9 @@ def train_on(
             space = build_space(space_plugin, config, device, corpus=corpus)
             objectives = Objectives.of(config, space, meter)
             with host_threads(device):
-                search, winner = _train(folder, config, objectives, space_plugin, surrogate_plugin, ledger)
+                search, winner = _train(
+                    folder, config, objectives, space_plugin, surrogate_plugin, ledger
+                )
         finally:
             folder.close()
         return Trained(winner, search.counts, ledger.summary())
@@ -194,7 +223,8 @@ def _execute(
     space_plugin, surrogate_plugin = load_plugins(config)
     if state:
         _require_same_plugins(folder, describe_plugins(space_plugin, surrogate_plugin))
-    # The run's meter has its window open while candidates are measured, so they have one of their own.
+    # The run's meter has its window open while candidates are measured, so they have one of their
+    # own.
     candidates = config.energy if ENERGY in config.objective else "null"
     with (
         open_execution(workers, device) as place,
@@ -215,7 +245,8 @@ def _execute(
             if isinstance(space, LanguageModelSpace):
                 listener.phase("reading the text")
                 for split in ("fitness", "valid", "test"):
-                    space.blocks(split, 1)  # a text that is too short shows now, not after the search
+                    # a text that is too short shows now, not after the search
+                    space.blocks(split, 1)
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         with space_plugin.as_plugin_error("say what its genes are"):
@@ -223,7 +254,16 @@ def _execute(
         folder.write_json("manifest.json", {**manifest, "workers": workers.to_json()})
         with host_threads(device):
             search, winner = _train(
-                folder, config, objectives, space_plugin, surrogate_plugin, ledger, state, listener, stop, place
+                folder,
+                config,
+                objectives,
+                space_plugin,
+                surrogate_plugin,
+                ledger,
+                state,
+                listener,
+                stop,
+                place,
             )
         return finish(folder, search, winner, ledger, listener)
 
@@ -243,7 +283,9 @@ def _train(
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
     listener, space = listener or Listener(), objectives.space
     place = place or ExecutionBackend("")
-    listener.phase("building the library" if isinstance(space, LanguageModelSpace) else "preparing the space")
+    listener.phase(
+        "building the library" if isinstance(space, LanguageModelSpace) else "preparing the space"
+    )
     with ledger.phase("library"), plugin.as_plugin_error("be prepared"):
         space.prepare()
         objectives.check()
@@ -251,7 +293,9 @@ def _train(
         ledger.include(evaluator.usage)
     with plugin.as_plugin_error("be searched"):
         kind = SteadySearch if config.asynchronous else Search
-        search = kind(space, evaluator, surrogate.value if surrogate else None, config, listener, objectives)
+        search = kind(
+            space, evaluator, surrogate.value if surrogate else None, config, listener, objectives
+        )
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")
@@ -260,8 +304,9 @@ def _train(
 
 
 def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[], bool]) -> None:
-    """Generations until the end, saved as they come. A window is closed about once a second, so that a kill loses little of
-    the energy account and no joules drown in the counter's resolution."""
+    """Generations until the end, saved as they come. A window is closed about once a second, so
+    that a kill loses little of the energy account and no joules drown in the counter's
+    resolution."""
     clock = ledger.meter.clock
 
     def save(*, clean: bool) -> float:

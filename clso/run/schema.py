@@ -1,7 +1,8 @@
-"""What readers count on in the files of a finished folder, stated once. Keys that nobody reads may hold anything.
+"""What readers count on in the files of a finished folder, stated once. Keys that nobody reads may
+hold anything.
 
-A check is a function of a value and its place, which raises `ValueError` if the value is of another kind.
-"""
+A check is a function of a value and its place, which raises `ValueError` if the value is of another
+kind."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ def _kind(name: str, test: Callable[[Any], bool]) -> Check:
     def check(value: Any, at: str) -> None:
         if not test(value):
             shown = repr(value)
-            raise ValueError(f"{at} is {name}, not {shown if len(shown) <= 60 else shown[:57] + '...'}")
+            raise ValueError(
+                f"{at} is {name}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
+            )
 
     return check
 
@@ -32,13 +35,23 @@ def _is_number(value: Any) -> bool:
 
 
 _number = _kind("a finite number", _is_number)
-_count = _kind("a whole number that is not negative", lambda value: type(value) is int and 0 <= value < 2**63)
+_count = _kind(
+    "a whole number that is not negative", lambda value: type(value) is int and 0 <= value < 2**63
+)
 _text = _kind("a text", lambda value: type(value) is str)
 _flag = _kind("true or false", lambda value: type(value) is bool)
-_plain = _kind("a text or a number", lambda value: type(value) in (str, bool) or value is None or _is_number(value))
+_plain = _kind(
+    "a text or a number",
+    lambda value: type(value) in (str, bool) or value is None or _is_number(value),
+)
 _genome = _kind(
     "a genome",
-    lambda value: type(value) is list and set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 2**63,
+    lambda value: (
+        type(value) is list
+        and set(map(type, value)) == {int}
+        and min(value) >= 0
+        and max(value) < 2**63
+    ),
 )
 _sized = _kind("a list or a table", lambda value: type(value) in (list, dict))
 
@@ -81,11 +94,15 @@ def _table(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
     return each
 
 
-_number_or_list = _kind("a number or a list", lambda value: type(value) is list or _is_number(value))
+_number_or_list = _kind(
+    "a number or a list", lambda value: type(value) is list or _is_number(value)
+)
 _PHASES = _by_name(_or_none(_number), "total")
 _ENERGY = _table({"source": _text, "gross": _PHASES, "net": _PHASES}, {"idle_w": _or_none(_number)})
 _SCORES = {
-    **dict.fromkeys(("valid_loss", "test_loss", "fitness", "valid_accuracy", "test_accuracy", "chance"), _number),
+    **dict.fromkeys(
+        ("valid_loss", "test_loss", "fitness", "valid_accuracy", "test_accuracy", "chance"), _number
+    ),
     "n_test_tokens": _count,
 }
 _COMMON: dict[str, Check] = {
@@ -95,8 +112,22 @@ _COMMON: dict[str, Check] = {
     "time_s": _by_name(_number, "total"),
     "seed": _count,
 }
-_AUDIT = _table({"rank_correlation": _or_none(_number), "n": _count, "disabled": _flag, "reason": _or_none(_text)})
-_STATES = ("utilisation", "state_change", "routing_entropy", "routing_sparsity", "targets_used", "state_reading")
+_AUDIT = _table(
+    {
+        "rank_correlation": _or_none(_number),
+        "n": _count,
+        "disabled": _flag,
+        "reason": _or_none(_text),
+    }
+)
+_STATES = (
+    "utilisation",
+    "state_change",
+    "routing_entropy",
+    "routing_sparsity",
+    "targets_used",
+    "state_reading",
+)
 _RUN = _table(
     {
         **_COMMON,
@@ -119,7 +150,10 @@ _RUN = _table(
 )
 _BASELINE = _table(
     {**_COMMON, "baseline": _text},
-    {"by_lr": _or_none(_sized), **dict.fromkeys(("energy_of_winner_j", "time_of_winner_s"), _or_none(_number))},
+    {
+        "by_lr": _or_none(_sized),
+        **dict.fromkeys(("energy_of_winner_j", "time_of_winner_s"), _or_none(_number)),
+    },
 )
 _MANIFEST = _table(
     {"hardware": _table({"device": _text}, {"gpu": _or_none(_table({"name": _text}))})},
@@ -135,7 +169,9 @@ _ROWS: dict[str, Check] = {
             "generation": _or_none(_count),
             "genome": _genome,
             "values": _list(_number),
-            "status": _kind("ok, non_finite or failed", lambda v: v in ("ok", "non_finite", "failed")),
+            "status": _kind(
+                "ok, non_finite or failed", lambda v: v in ("ok", "non_finite", "failed")
+            ),
             "n_tokens": _count,
         }
     ),
@@ -155,7 +191,8 @@ _ROWS: dict[str, Check] = {
 
 
 def check_result(value: dict[str, Any], path: Path) -> dict[str, Any]:
-    """`value`, the result of a run or of a baseline read from `path`. Raises `RunFolderError` naming the value at fault."""
+    """`value`, the result of a run or of a baseline read from `path`. Raises `RunFolderError`
+    naming the value at fault."""
     is_baseline = "baseline" in value
     with _of(path):
         (_BASELINE if is_baseline else _RUN)(value, "it")

@@ -1,1 +1,2 @@
-"""Screening: a surrogate says which candidates are worth a measurement, and is audited all the time."""
+"""Screening: a surrogate says which candidates are worth a measurement, and is audited all the
+time."""

@@ -20,28 +20,36 @@ _MAX_COLUMNS = 4096  # of one gene's alleles
 class Encoder:
     """Genomes to features: per gene, the one-hot allele and the allele's descriptor.
 
-    A gene of more than 4,096 choices (a seed, a row's number) has as many columns, for equal ranges of its alleles: a column
-    for each would take gigabytes, and see one row each.
+    A gene of more than 4,096 choices (a seed, a row's number) has as many columns, for equal ranges
+    of its alleles: a column for each would take gigabytes, and see one row each.
 
-    Descriptors are standardised over the alleles of their gene (a constant one becomes 0), so that units
-    such as ranks and norms do not decide how strongly an estimator regularises them.
-    """
+    Descriptors are standardised over the alleles of their gene (a constant one becomes 0), so that
+    units such as ranks and norms do not decide how strongly an estimator regularises them."""
 
-    def __init__(self, n_choices: Sequence[int], descriptors: Sequence[npt.NDArray[Any] | None] | None = None) -> None:
+    def __init__(
+        self, n_choices: Sequence[int], descriptors: Sequence[npt.NDArray[Any] | None] | None = None
+    ) -> None:
         """`descriptors[g]` has shape (n_choices[g], k_g), or is None for a gene without any.
 
         Raises:
-            ConfigError: no gene, a gene without choices, or descriptors of another shape or not finite.
+            ConfigError: no gene, a gene without choices, or descriptors of another shape or not
+            finite.
         """
         self.n_choices = tuple(int(n) for n in n_choices)
         if not self.n_choices or min(self.n_choices) < 1:
-            raise ConfigError("a space has at least one gene, each with at least one choice", got=self.n_choices)
+            raise ConfigError(
+                "a space has at least one gene, each with at least one choice", got=self.n_choices
+            )
         given = [None] * len(self.n_choices) if descriptors is None else list(descriptors)
         if len(given) != len(self.n_choices):
-            raise ConfigError(f"{len(self.n_choices)} genes need as many descriptors", got=len(given))
+            raise ConfigError(
+                f"{len(self.n_choices)} genes need as many descriptors", got=len(given)
+            )
         tables = [_standardised(n, d) for n, d in zip(self.n_choices, given, strict=True)]
         n_columns = [min(n, _MAX_COLUMNS) for n in self.n_choices]
-        starts = np.cumsum([0, *(n + table.shape[1] for n, table in zip(n_columns, tables, strict=True))])
+        starts = np.cumsum(
+            [0, *(n + table.shape[1] for n, table in zip(n_columns, tables, strict=True))]
+        )
         self.n_features = int(starts[-1])
         self._limits = np.array(self.n_choices)
         self._n_columns = np.array(n_columns)
@@ -56,7 +64,8 @@ class Encoder:
         ]
 
     def encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
-        """Features of `genomes`, shape (n, n_features). Raises GenomeError on a genome of another space."""
+        """Features of `genomes`, shape (n, n_features). Raises GenomeError on a genome of another
+        space."""
         if any(len(genome) != len(self.n_choices) for genome in genomes):
             raise GenomeError(f"a genome of this space has {len(self.n_choices)} genes")
         g: npt.NDArray[Any]
@@ -64,7 +73,9 @@ class Encoder:
             try:
                 g = np.frombuffer(b"".join(map(bytes, genomes)), np.uint8).astype(np.int64)
             except (TypeError, ValueError) as error:
-                raise GenomeError("an allele is a whole number, at least 0 and below its gene's choices") from error
+                raise GenomeError(
+                    "an allele is a whole number, at least 0 and below its gene's choices"
+                ) from error
         else:
             g = np.array(genomes, dtype=np.int64)
         g = g.reshape(len(genomes), len(self.n_choices))
@@ -79,7 +90,8 @@ class Encoder:
 
 
 def _standardised(n_choices: int, descriptor: npt.NDArray[Any] | None) -> npt.NDArray[np.float32]:
-    """The descriptors of one gene's alleles (n_choices, k), standardised; k is 0 if there are none."""
+    """The descriptors of one gene's alleles (n_choices, k), standardised; k is 0 if there are
+    none."""
     if descriptor is None:
         return np.empty((n_choices, 0), np.float32)
     d = np.asarray(descriptor, dtype=np.float64)

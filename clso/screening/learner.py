@@ -1,4 +1,5 @@
-"""A surrogate estimator and the measured candidates that it learns from. Lower values are better."""
+"""A surrogate estimator and the measured candidates that it learns from. Lower values are
+better."""
 
 from __future__ import annotations
 
@@ -8,20 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clso.conversion import random_state
 from clso.screening.encoding import Encoder
 from clso.screening.packing import pack_rows, unpack_rows
 from clso.space import Genome
 
-__all__ = ["Estimator", "Learner", "random_state"]
+__all__ = ["Estimator", "Learner"]
 
 Floats = npt.NDArray[np.float64]
 
 _MAX_FIT_ROWS = 512  # the latest observations; bounds the time of a fit in long runs
-
-
-def random_state(seed: int) -> int:
-    """A seed of any size as one that scikit-learn takes: itself below 2^32, a hash of it otherwise."""
-    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 class Estimator(Protocol):
@@ -32,15 +29,26 @@ class Estimator(Protocol):
 
 
 class Learner:
-    """Fits an estimator anew at every `refit_every`-th prediction, on the latest rows. What it raises goes through."""
+    """Fits an estimator anew at every `refit_every`-th prediction, on the latest rows. What it
+    raises goes through."""
 
     def __init__(
-        self, make_estimator: Callable[[int], Estimator], encoder: Encoder, *, seed: int, refit_every: int
+        self,
+        make_estimator: Callable[[int], Estimator],
+        encoder: Encoder,
+        *,
+        seed: int,
+        refit_every: int,
     ) -> None:
-        self._make_estimator, self._encoder, self._random_state = make_estimator, encoder, random_state(seed)
+        self._make_estimator, self._encoder, self._random_state = (
+            make_estimator,
+            encoder,
+            random_state(seed),
+        )
         self._refit_every = refit_every
         self._estimator: Estimator | None = None
-        self._rows: list[tuple[Genome, float]] = []  # the rows of the last fit, then those learnt since
+        # the rows of the last fit, then those learnt since
+        self._rows: list[tuple[Genome, float]] = []
         self._features = encoder.encode([])  # of the first rows; those of the last fit
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # predictions since
@@ -93,18 +101,24 @@ class Learner:
         self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
-        """In JSON types. Without the rows it is small; then give `load_state_dict` all that was learnt, in its order."""
+        """In JSON types. Without the rows it is small; then give `load_state_dict` all that was
+        learnt, in its order."""
         rows = pack_rows(self._rows) if with_rows else len(self._rows)
         return {"rows": rows, "n_fit": self._n_fit, "since_fit": self._since_fit}
 
-    def load_state_dict(self, state: dict[str, Any], learnt: Sequence[tuple[Genome, float]] | None = None) -> None:
-        """Raises KeyError, TypeError, ValueError or `GenomeError` for a damaged state. The fit in force is made again."""
+    def load_state_dict(
+        self, state: dict[str, Any], learnt: Sequence[tuple[Genome, float]] | None = None
+    ) -> None:
+        """Raises KeyError, TypeError, ValueError or `GenomeError` for a damaged state. The fit in
+        force is made again."""
         if learnt is None:
             self._rows = unpack_rows(state["rows"], len(self._encoder.n_choices))
         else:  # the last of them
             self._rows = list(learnt[len(learnt) - int(state["rows"]) :])
             if len(self._rows) != state["rows"]:
-                raise ValueError(f"{state['rows']} observed rows are needed, there are {len(learnt)}")
+                raise ValueError(
+                    f"{state['rows']} observed rows are needed, there are {len(learnt)}"
+                )
         self._encoder.encode([genome for genome, _ in self._rows])
         self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
         self._estimator, self._features = None, self._features[:0]
@@ -113,8 +127,8 @@ class Learner:
 def _winsorised(values: Sequence[float]) -> Floats:
     """Values with the worst cut off as far above the median as the best lies below it.
 
-    Screening has to tell good from better; a few disastrous candidates must not take the fit for themselves.
-    """
+    Screening has to tell good from better; a few disastrous candidates must not take the fit for
+    themselves."""
     v = np.array(values, dtype=np.float64)
     median = np.median(v)
     cut: Floats = np.minimum(v, median + (median - v.min()) + 1e-12)

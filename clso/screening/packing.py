@@ -1,4 +1,5 @@
-"""Numbers in a checkpoint: base64 of little-endian arrays, exact, and cheap enough to be written every generation."""
+"""Numbers in a checkpoint: base64 of little-endian arrays, exact, and cheap enough to be written
+every generation."""
 
 from __future__ import annotations
 
@@ -27,11 +28,17 @@ def unpack(packed: str, kind: str) -> npt.NDArray[Any]:
 def pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
     """Genomes with their values."""
     pairs = list(rows)
-    return {"genomes": pack((g for g, _ in pairs), "<i4"), "values": pack((v for _, v in pairs), "<f8")}
+    return {
+        "genomes": pack((g for g, _ in pairs), "<i4"),
+        "values": pack((v for _, v in pairs), "<f8"),
+    }
 
 
 def unpack_rows(packed: dict[str, str], n_genes: int) -> list[tuple[Genome, float]]:
     """What `pack_rows` packed. Raises KeyError, TypeError or ValueError for damaged text."""
     values = unpack(packed["values"], "<f8")
     genomes = unpack(packed["genomes"], "<i4").reshape(len(values), n_genes)
-    return [(tuple(genome), value) for genome, value in zip(genomes.tolist(), values.tolist(), strict=True)]
+    return [
+        (tuple(genome), value)
+        for genome, value in zip(genomes.tolist(), values.tolist(), strict=True)
+    ]

@@ -14,9 +14,8 @@ __all__ = ["rank_correlation"]
 def rank_correlation(pairs: Iterable[tuple[float, float]]) -> float | None:
     """Spearman correlation of (predicted, true) pairs, ties at their mean rank.
 
-    None for fewer than 3 pairs or equal true values, which tell nothing; 0 for equal predictions, which
-    rank nothing.
-    """
+    None for fewer than 3 pairs or equal true values, which tell nothing; 0 for equal predictions,
+    which rank nothing."""
     values = np.array(list(pairs), dtype=np.float64)
     if len(values) < 3:
         return None
@@ -30,7 +29,10 @@ def rank_correlation(pairs: Iterable[tuple[float, float]]) -> float | None:
 
 
 def _centred_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks less their mean, ties at their mean rank: how many values are below minus how many are above, halved."""
+    """Ranks less their mean, ties at their mean rank: how many values are below minus how many are
+    above, halved."""
     ordered = np.sort(values)
-    ranks: npt.NDArray[np.float64] = ordered.searchsorted(values) + ordered.searchsorted(values, side="right") * 1.0
+    ranks: npt.NDArray[np.float64] = (
+        ordered.searchsorted(values) + ordered.searchsorted(values, side="right") * 1.0
+    )
     return (ranks - len(values)) / 2

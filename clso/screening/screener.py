@@ -1,11 +1,10 @@
 """Surrogate screening: which candidates are worth a true evaluation.
 
-A prediction is never a result. Predictions leave this module only as `Prediction`, which has no loss and no
-fitness, and enter no record of values; `Screener.observe` takes numbers that were measured. Whether the
-predictions rank candidates is checked all the time on audits, candidates that were evaluated without having
-been picked for a good prediction, and a surrogate that ranks no better than `trust_threshold` is switched
-off for good.
-"""
+A prediction is never a result. Predictions leave this module only as `Prediction`, which has no
+loss and no fitness, and enter no record of values; `Screener.observe` takes numbers that were
+measured. Whether the predictions rank candidates is checked all the time on audits, candidates that
+were evaluated without having been picked for a good prediction, and a surrogate that ranks no
+better than `trust_threshold` is switched off for good."""
 
 from __future__ import annotations
 
@@ -40,7 +39,8 @@ _MAX_OPEN = 256  # screenings whose evaluations may be awaited; of older ones wh
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a surrogate expects of a genome. Not a result: it has no loss and no fitness, on purpose."""
+    """What a surrogate expects of a genome. Not a result: it has no loss and no fitness, on
+    purpose."""
 
     genome: Genome
     value: float
@@ -59,10 +59,12 @@ class Screening:
 class _Batch:
     """One screening between `screen` and the arrival of its evaluations."""
 
-    predicted: dict[Genome, float]  # of the chosen, in candidate order; NaN where nothing was predicted
+    # of the chosen, in candidate order; NaN where nothing was predicted
+    predicted: dict[Genome, float]
     strategies: dict[
         Genome, int
-    ]  # how each of them was picked (`clso.screening.allocation`); empty where nothing was predicted
+        # how each of them was picked (`clso.screening.allocation`); empty where nothing was predicted
+    ]
     arrived: dict[Genome, float] = field(default_factory=dict)
 
 
@@ -70,11 +72,12 @@ class Screener:
     """Screens candidates with a surrogate for as long as audits show that it ranks them.
 
     1. Until `min_observations` true values are known, everything is chosen and nothing predicted.
-    2. Then everything is predicted and still chosen: all evaluations are audits, until the surrogate becomes trusted
-       or is switched off by the rules of `clso.screening.trust.Trust`.
-    3. Trusted, `evaluate_share` of the candidates are chosen, in the three strategies of `clso.screening.allocation.Allocation`:
-       the best predictions, good ones at random, and audits, uniformly among the rest. A surrogate that raises or
-       predicts a value that is not finite is switched off, too.
+    2. Then everything is predicted and still chosen: all evaluations are audits, until the
+       surrogate becomes trusted or is switched off by the rules of `clso.screening.trust.Trust`.
+    3. Trusted, `evaluate_share` of the candidates are chosen, in the three strategies of
+       `clso.screening.allocation.Allocation`:
+       the best predictions, good ones at random, and audits, uniformly among the rest. A surrogate
+       that raises or predicts a value that is not finite is switched off, too.
     4. Switched off, or without an estimator, everything is chosen.
 
     Lower values are better. The order in which a batch's evaluations arrive changes nothing.
@@ -93,10 +96,12 @@ class Screener:
         min_audits: int = 8,
         refit_every: int = 1,
     ) -> None:
-        """`make_estimator(seed)` makes one unfitted estimator; `refit_every` counts calls of `screen`.
+        """`make_estimator(seed)` makes one unfitted estimator; `refit_every` counts calls of
+        `screen`.
 
         Raises:
-            ConfigError: a share outside (0, 1], a threshold outside [-1, 1], or a count below its minimum.
+            ConfigError: a share outside (0, 1], a threshold outside [-1, 1], or a count below its
+            minimum.
         """
         if not 0 < evaluate_share <= 1:
             raise ConfigError("evaluate_share lies in (0, 1]", got=evaluate_share)
@@ -108,8 +113,16 @@ class Screener:
                 got=(min_observations, min_audits, audit_window, refit_every),
             )
         seed = as_seed(seed)
-        self._encoder, self._evaluate_share, self._min_observations = encoder, evaluate_share, min_observations
-        self._learner = Learner(make_estimator, encoder, seed=seed, refit_every=refit_every) if make_estimator else None
+        self._encoder, self._evaluate_share, self._min_observations = (
+            encoder,
+            evaluate_share,
+            min_observations,
+        )
+        self._learner = (
+            Learner(make_estimator, encoder, seed=seed, refit_every=refit_every)
+            if make_estimator
+            else None
+        )
         self._trust = Trust(threshold=trust_threshold, window=audit_window, min_audits=min_audits)
         self._rng = np.random.default_rng(seed)
         self._allocation = Allocation(self._rng)
@@ -134,7 +147,8 @@ class Screener:
 
     @property
     def audit_correlation(self) -> float | None:
-        """Spearman correlation of predicted and true over the audit window; None before 3 audits."""
+        """Spearman correlation of predicted and true over the audit window; None before 3
+        audits."""
         return self._trust.correlation
 
     @property
@@ -161,11 +175,15 @@ class Screener:
         if len(genomes) != len(values):
             raise EvaluationError("every genome has one value", got=(len(genomes), len(values)))
         if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
-            raise EvaluationError("only true, finite evaluations are observed", remedy="Leave failures out")
+            raise EvaluationError(
+                "only true, finite evaluations are observed", remedy="Leave failures out"
+            )
         genomes = list(map(tuple, genomes))
         if self._learner is None or self.disabled:
             return
-        owners = [next((b for b in self._open if genome in b.predicted), None) for genome in genomes]
+        owners = [
+            next((b for b in self._open if genome in b.predicted), None) for genome in genomes
+        ]
         others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
         if others:
             self._encoder.encode(others)  # raises for genomes of another space
@@ -189,24 +207,29 @@ class Screener:
         rank: Rank | None = None,
         out: Collection[Genome] = (),
     ) -> Screening:
-        """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as many.
+        """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as
+        many.
 
-        The lowest predictions are the best unless `rank` says otherwise. What earlier calls chose and was neither observed
-        nor is `out` being measured counts as failed.
-        """
+        The lowest predictions are the best unless `rank` says otherwise. What earlier calls chose
+        and was neither observed nor is `out` being measured counts as failed."""
         everything = Screening(list(range(len(candidates))), [], [])
         self._close_done(out)
         if not candidates or self._learner is None or self.disabled:
             return everything
         genomes = [tuple(candidate) for candidate in candidates]
-        if not self._learner.knows(self._min_observations):  # what stragglers hold back does not count
+        # what stragglers hold back does not count
+        if not self._learner.knows(self._min_observations):
             self._open.append(_Batch(dict.fromkeys(genomes, math.nan), {}))
             return everything
         ranked = self._predict(self._learner, genomes, rank)
         if ranked is None:
             return everything
         values, order = ranked
-        n_chosen = max(minimum, 2, round(self._evaluate_share * len(genomes))) if self.trusted else len(genomes)
+        n_chosen = (
+            max(minimum, 2, round(self._evaluate_share * len(genomes)))
+            if self.trusted
+            else len(genomes)
+        )
         if n_chosen < len(genomes):
             strategies = self._allocation.choose(order, n_chosen)
         else:
@@ -223,19 +246,26 @@ class Screener:
         return Screening(list(strategies), audits, list(map(Prediction, genomes, predicted)))
 
     def refit(self) -> None:
-        """Fit now what the next `screen` would fit, while a batch is being measured: on all that is known but that."""
+        """Fit now what the next `screen` would fit, while a batch is being measured: on all that is
+        known but that."""
         if self._learner is not None:
             self._guarded(self._learner.refit)
 
-    def _predict(self, learner: Learner, genomes: list[Genome], rank: Rank | None) -> tuple[Floats, list[int]] | None:
+    def _predict(
+        self, learner: Learner, genomes: list[Genome], rank: Rank | None
+    ) -> tuple[Floats, list[int]] | None:
         """Predicted values, shape (n,), and their order; None after switching off."""
 
         def predict() -> tuple[Floats, list[int]] | None:
             values = learner.predict(genomes)
             if values.shape != (len(genomes),) or not np.isfinite(values).all():
-                self._disable(f"the surrogate predicted values that are not {len(genomes)} finite numbers")
+                self._disable(
+                    f"the surrogate predicted values that are not {len(genomes)} finite numbers"
+                )
                 return None
-            return values, (np.argsort(values, kind="stable").tolist() if rank is None else rank(values))
+            return values, (
+                np.argsort(values, kind="stable").tolist() if rank is None else rank(values)
+            )
 
         return self._guarded(predict)
 
@@ -244,11 +274,14 @@ class Screener:
         begin = time.perf_counter()
         try:
             return work()
-        except (KeyboardInterrupt, PluginError):  # the user's wish; or the space's fault, whose costs rank candidates
-            raise
+        # the user's wish; or the space's fault, whose costs rank candidates
         except (
-            BaseException
-        ) as error:  # a plugin's estimator may raise anything, SystemExit too; the run goes on without
+            KeyboardInterrupt,
+            PluginError,
+        ):
+            raise
+        # a plugin's estimator may raise anything, SystemExit too; the run goes on without
+        except BaseException as error:
             self._disable(f"the surrogate raised {type(error).__name__}: {error}")
             return None
         finally:
@@ -265,15 +298,21 @@ class Screener:
 
     def _close(self, batch: _Batch) -> None:
         assert self._learner is not None
-        arrived = [(genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived]
+        arrived = [
+            (genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived
+        ]
         self._learner.learn(arrived)
         best_before = self._lowest
         self._lowest = min([best_before, *(value for _, value in arrived)])
         if any(strategy != AUDIT for strategy in batch.strategies.values()):
-            self._allocation.credit([(batch.strategies[genome], value < best_before) for genome, value in arrived])
+            self._allocation.credit(
+                [(batch.strategies[genome], value < best_before) for genome, value in arrived]
+            )
         audited = [batch.strategies.get(genome) == AUDIT for genome, _ in arrived]
         if any(audited):
-            self._trust.audit([(batch.predicted[genome], value) for genome, value in arrived], audited)
+            self._trust.audit(
+                [(batch.predicted[genome], value) for genome, value in arrived], audited
+            )
         if self._trust.off_reason is not None:
             self._disable(self._trust.off_reason)
 
@@ -284,10 +323,11 @@ class Screener:
             self._learner.forget()
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
-        """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between equal runs.
+        """All that later screenings depend on, in JSON types. Only `fit_time_s` varies between
+        equal runs.
 
-        Without the rows it is small; then give `load_state_dict` all that was observed, in order of screening.
-        """
+        Without the rows it is small; then give `load_state_dict` all that was observed, in order of
+        screening."""
         return {
             "rng": self._rng.bit_generator.state,
             **(self._learner.state_dict(with_rows=with_rows) if self._learner else {}),
@@ -306,11 +346,13 @@ class Screener:
             "fit_time_s": self._fit_time_s,
         }
 
-    def load_state_dict(self, state: dict[str, Any], observed: Sequence[tuple[Genome, float]] | None = None) -> None:
+    def load_state_dict(
+        self, state: dict[str, Any], observed: Sequence[tuple[Genome, float]] | None = None
+    ) -> None:
         """Continue from the `state_dict()` of a screener built with the same arguments.
 
-        The estimator is not stored: the fit in force is made again from its rows. `observed` stands in for rows that
-        were left out.
+        The estimator is not stored: the fit in force is made again from its rows. `observed` stands
+        in for rows that were left out.
 
         Raises:
             RunFolderError: the state is damaged; this screener is then not to be used.
@@ -321,13 +363,19 @@ class Screener:
             self._open.clear()
             for batch in state["open"]:
                 predicted = dict(unpack_rows(batch["predicted"], n_genes))
-                strategies = dict(zip(predicted, map(int, batch["strategies"]), strict=bool(batch["strategies"])))
-                self._open.append(_Batch(predicted, strategies, dict(unpack_rows(batch["arrived"], n_genes))))
+                strategies = dict(
+                    zip(predicted, map(int, batch["strategies"]), strict=bool(batch["strategies"]))
+                )
+                self._open.append(
+                    _Batch(predicted, strategies, dict(unpack_rows(batch["arrived"], n_genes)))
+                )
             self._allocation.load_state_dict(state["allocation"])
             self._lowest = math.inf if state["lowest"] is None else float(state["lowest"])
             if self._learner is not None:
                 n_held = sum(len(batch.arrived) for batch in self._open)  # by open screenings
-                self._learner.load_state_dict(state, observed and observed[: len(observed) - n_held])
+                self._learner.load_state_dict(
+                    state, observed and observed[: len(observed) - n_held]
+                )
             self._trust.load_state_dict(state)
             self._n_screened_out = int(state["n_screened_out"])
             self._fit_time_s = float(state["fit_time_s"])

@@ -1,4 +1,5 @@
-"""Whether a surrogate's predictions rank: kept by audits, candidates that were measured to see that."""
+"""Whether a surrogate's predictions rank: kept by audits, candidates that were measured to see
+that."""
 
 from __future__ import annotations
 
@@ -20,13 +21,14 @@ _PATIENCE = 2  # audit windows that a surrogate has in which to become trusted
 class Trust:
     """The rules by which a surrogate is trusted, and by which it is switched off for good.
 
-    It becomes trusted once at least `min_audits` audits give a Spearman correlation of `threshold` or more that chance gives
-    in under 5 % of cases (rho sqrt(n - 1) >= 1.645). It is switched off when that has not come within two windows, or when,
-    trusted, the correlation over the last `window` audits falls below `threshold`.
+    It becomes trusted once at least `min_audits` audits give a Spearman correlation of `threshold`
+    or more that chance gives in under 5 % of cases (rho sqrt(n - 1) >= 1.645). It is switched off
+    when that has not come within two windows, or when, trusted, the correlation over the last
+    `window` audits falls below `threshold`.
 
-    Audits are compared after subtracting the medians of their batch, predicted and true: what is tested is the ranking inside
-    a batch, which screening uses, and not the drift of a search that improves, which any constant guess follows.
-    """
+    Audits are compared after subtracting the medians of their batch, predicted and true: what is
+    tested is the ranking inside a batch, which screening uses, and not the drift of a search that
+    improves, which any constant guess follows."""
 
     def __init__(self, *, threshold: float, window: int, min_audits: int) -> None:
         self._threshold, self._min_audits = threshold, min_audits
@@ -58,7 +60,9 @@ class Trust:
             return
         if self.in_force:
             if rho < self._threshold:
-                self.switch_off(f"rank correlation {rho:.3f} on the last {n} audits, below {self._threshold}")
+                self.switch_off(
+                    f"rank correlation {rho:.3f} on the last {n} audits, below {self._threshold}"
+                )
         elif rho >= self._threshold and rho * math.sqrt(n - 1) >= _SIGNIFICANT:
             self.in_force = True
         elif self.n_audits >= _PATIENCE * (self._audits.maxlen or 0):

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.config import RunConfig
+from clso.conversion import random_state
 from clso.energy.ledger import Ledger
 from clso.engine import Engine, EngineConfig, ParetoEngine
 from clso.errors import ClsoError, EvaluationError, RunFolderError
 from clso.evaluation.evaluator import Evaluator
-from clso.screening.learner import random_state
 from clso.screening.screener import Encoder, Estimator, Rank, Screening
 from clso.search.optimizer import Optimizer
 from clso.search.ranking import predict_energy, predicted_order
@@ -26,7 +26,9 @@ __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
 _POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
-_REFIT_EVERY = 3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
+_REFIT_EVERY = (
+    3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
+)
 
 
 class Interrupted(ClsoError):
@@ -35,7 +37,10 @@ class Interrupted(ClsoError):
     exit_code = 1
 
     def __init__(self, folder: str) -> None:
-        super().__init__("the run was interrupted after a whole generation", remedy=f"Go on: clso resume {folder}")
+        super().__init__(
+            "the run was interrupted after a whole generation",
+            remedy=f"Go on: clso resume {folder}",
+        )
 
 
 class Listener:
@@ -53,7 +58,8 @@ class Listener:
 
 @dataclass(frozen=True)
 class Round:
-    """What a generation measured of `n_candidates` that were proposed; `audits` are pairs of predicted and true."""
+    """What a generation measured of `n_candidates` that were proposed; `audits` are pairs of
+    predicted and true."""
 
     evaluations: list[Evaluation]
     n_candidates: int
@@ -61,7 +67,8 @@ class Round:
 
 
 class Search:
-    """Runs generations: ask, screen, evaluate, tell. True evaluations are the only numbers that reach the engine."""
+    """Runs generations: ask, screen, evaluate, tell. True evaluations are the only numbers that
+    reach the engine."""
 
     def __init__(
         self,
@@ -80,7 +87,12 @@ class Search:
         if objectives.is_multi_objective:
             settings = EngineConfig(pop_size=config.pop, tournament=2)  # as in Deb et al. 2002
             self.pareto = ParetoEngine(
-                space, settings, upper=objectives.upper, seed=config.seed, seeds=seeds, limits=limits
+                space,
+                settings,
+                upper=objectives.upper,
+                seed=config.seed,
+                seeds=seeds,
+                limits=limits,
             )
         self.engine = self.pareto or Engine(
             space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, limits=limits
@@ -118,7 +130,13 @@ class Search:
         measured = self._measure_some()
         if measured is None:
             self._exhausted = True
-            return [{"type": "exhausted", "generation": self.n_generations, "reason": self._exhaustion()}]
+            return [
+                {
+                    "type": "exhausted",
+                    "generation": self.n_generations,
+                    "reason": self._exhaustion(),
+                }
+            ]
         evaluations = measured.evaluations
         self._stale = 0 if self._so_far != best_before else self._stale + 1
         self.evaluations += evaluations
@@ -141,11 +159,14 @@ class Search:
         if self.pareto is not None:
             row["hypervolume"] = self.pareto.hypervolume
         self.listener.generation(self, row)
-        return [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations] + [row]
+        return [
+            {"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations
+        ] + [row]
 
     def _measure_some(self) -> Round | None:
-        """A generation's measurements. The first goes on for as long as none of its candidates could be measured, up to
-        `_FIRST_LOOK` candidates and the end of the run. Raises `EvaluationError` if there is none then."""
+        """A generation's measurements. The first goes on for as long as none of its candidates
+        could be measured, up to `_FIRST_LOOK` candidates and the end of the run. Raises
+        `EvaluationError` if there is none then."""
         measured = self._measure()
         while (
             measured is not None
@@ -154,10 +175,16 @@ class Search:
             and self.n_generations < self.config.gens
             and (more := self._measure()) is not None
         ):
-            measured = Round(measured.evaluations + more.evaluations, measured.n_candidates + more.n_candidates, [])
+            measured = Round(
+                measured.evaluations + more.evaluations,
+                measured.n_candidates + more.n_candidates,
+                [],
+            )
         if measured is not None and self.engine.best is None:
             found = measured.evaluations
-            first = next((e.error for e in found if e.error), "every loss was infinite or not a number")
+            first = next(
+                (e.error for e in found if e.error), "every loss was infinite or not a number"
+            )
             raise EvaluationError(
                 "at least one candidate of the first generations can be measured",
                 got=f"none of {len(found)}: {first.strip()}",
@@ -167,7 +194,11 @@ class Search:
     def _exhaustion(self) -> str:
         """Why there are no more candidates. Raises `ConfigError` if there never was one."""
         if not self.engine.n_evaluated:
-            raise self.objectives.nothing_within() if self.objectives.limits else self.optimizer.nothing_feasible()
+            raise (
+                self.objectives.nothing_within()
+                if self.objectives.limits
+                else self.optimizer.nothing_feasible()
+            )
         self.optimizer.warn_of_early_end()
         shortfall = self.engine.shortfall
         return shortfall.reason if shortfall else "no more candidates"
@@ -208,11 +239,14 @@ class Search:
 
     @property
     def contenders(self) -> list[Evaluation]:
-        """Evaluations among which the winner is. Raises `EvaluationError` where none keeps the limits."""
+        """Evaluations among which the winner is. Raises `EvaluationError` where none keeps the
+        limits."""
         if self.pareto is None:
             return self.evaluations
         if not self.pareto.front:
-            raise EvaluationError("some candidate keeps the limits", got=self.config.limits, remedy="Raise them.")
+            raise EvaluationError(
+                "some candidate keeps the limits", got=self.config.limits, remedy="Raise them."
+            )
         return self.pareto.front
 
     @property
@@ -250,7 +284,9 @@ class Search:
         Raises `RunFolderError` where they belong to another space, or to another version of CLSO.
         """
         try:
-            self.evaluations = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
+            self.evaluations = [
+                Evaluation.from_json(r) for r in records if r["type"] == "evaluation"
+            ]
             self._load(state)
         except (KeyError, TypeError, ValueError, OverflowError, ClsoError) as error:
             raise RunFolderError(

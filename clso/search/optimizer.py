@@ -40,9 +40,11 @@ class _Without(Enum):
 
 
 class Optimizer:
-    """The engine with its surrogate: proposes genomes worth measuring, none of them twice. Lower values are better.
+    """The engine with its surrogate: proposes genomes worth measuring, none of them twice. Lower
+    values are better.
 
-    Only what is told counts: predictions choose what to measure and enter no result (`best` was measured).
+    Only what is told counts: predictions choose what to measure and enter no result (`best` was
+    measured).
 
     Attributes:
         space, engine, screener: the parts; their own pages say more.
@@ -65,7 +67,8 @@ class Optimizer:
         """
         Args:
             space: a space; name -> values to choose from; or each gene's number of alleles.
-            surrogate: the name of an installed surrogate, make(random_state) -> estimator, or None to evolve without.
+            surrogate: the name of an installed surrogate, make(random_state) -> estimator, or None
+            to evolve without.
             config: settings of the evolutionary search.
             engine: one that is made already; then `config` and `seeds` are its own.
             seed: decides everything: equal seeds and equal values give equal runs.
@@ -73,10 +76,12 @@ class Optimizer:
             batch: how many candidates `ask` picks at a time.
             pool: children bred, once the surrogate is trusted, for each one that is measured.
             refit_every: proposals between two fits of the surrogate.
-            rank: how predicted values order given candidates; by themselves without it, or where it returns None.
+            rank: how predicted values order given candidates; by themselves without it, or where it
+            returns None.
 
         Raises:
-            ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an unknown surrogate.
+            ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an
+            unknown surrogate.
         """
         batch, pool = as_index(batch, "batch", least=1), as_index(pool, "pool", least=1)
         seed = as_seed(seed)
@@ -118,10 +123,12 @@ class Optimizer:
         return self.space.decode(genome)
 
     def ask(self, n: int = 1) -> list[Genome]:
-        """`n` genomes to measure, distinct and never handed out before; fewer only if the space is exhausted, or, with a
-        `SearchWarning`, if thousands of draws found no more that meet its constraints.
+        """`n` genomes to measure, distinct and never handed out before; fewer only if the space is
+        exhausted, or, with a `SearchWarning`, if thousands of draws found no more that meet its
+        constraints.
 
-        Several may be out at a time, and be told in any order; one whose measurement was lost is not asked again.
+        Several may be out at a time, and be told in any order; one whose measurement was lost is
+        not asked again.
 
         Raises:
             ConfigError: no genome meets the constraints, or none was found.
@@ -140,7 +147,8 @@ class Optimizer:
         return asked
 
     def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
-        """`n` new candidates and the surrogate's choice among them: all while it is not trusted, then a share of them."""
+        """`n` new candidates and the surrogate's choice among them: all while it is not trusted,
+        then a share of them."""
         candidates = self.engine.ask(n, pending=self._pending)
         rank = self._rank and self._rank(candidates)
         screening = self.screener.screen(candidates, minimum=at_least, rank=rank, out=self._pending)
@@ -157,20 +165,25 @@ class Optimizer:
         )
 
     def warn_of_early_end(self) -> None:
-        """Give a `SearchWarning` if the last proposal fell short although the space may have more."""
+        """Give a `SearchWarning` if the last proposal fell short although the space may have
+        more."""
         shortfall = self.engine.shortfall
         if shortfall is not None and not shortfall.is_proven:
             warnings.warn(f"the search ends early: {shortfall.reason}", SearchWarning, stacklevel=3)
 
     def tell(
-        self, measured: Evaluation | Iterable[Evaluation] | Genome, value: float | _Without = _Without.VALUE
+        self,
+        measured: Evaluation | Iterable[Evaluation] | Genome,
+        value: float | _Without = _Without.VALUE,
     ) -> None:
-        """Take in one evaluation, several, or a genome with its value; NaN and infinity count as failures.
+        """Take in one evaluation, several, or a genome with its value; NaN and infinity count as
+        failures.
 
         Raises:
             ValueError: a genome was told before.
             GenomeError: a genome of another space.
-            EvaluationError: a value that is no number, as many as are not minimised, or what is no evaluation.
+            EvaluationError: a value that is no number, as many as are not minimised, or what is no
+            evaluation.
         """
         if not isinstance(value, _Without):
             number = as_float(value, "the value of a genome", EvaluationError)
@@ -179,9 +192,12 @@ class Optimizer:
             evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
         for evaluation in evaluations:
             if not isinstance(evaluation, Evaluation):
-                raise EvaluationError("evaluations are told, or a genome with its value", got=evaluation)
+                raise EvaluationError(
+                    "evaluations are told, or a genome with its value", got=evaluation
+                )
         for evaluation in evaluations:
-            if evaluation.genome not in self._pending:  # what was asked is known to be of this space
+            # what was asked is known to be of this space
+            if evaluation.genome not in self._pending:
                 self._checked.validate(evaluation.genome)
         self.engine.tell(evaluations)
         for evaluation in evaluations:
@@ -192,8 +208,8 @@ class Optimizer:
     def state_dict(self, *, with_evaluations: bool = True) -> dict[str, Any]:
         """All that later proposals depend on, in JSON types.
 
-        Without the evaluations it is small; then give them back to `load_state_dict`, in the order of asking.
-        """
+        Without the evaluations it is small; then give them back to `load_state_dict`, in the order
+        of asking."""
         return {
             "engine": self.engine.state_dict(with_cache=with_evaluations),
             "screener": self.screener.state_dict(with_rows=with_evaluations),
@@ -201,8 +217,11 @@ class Optimizer:
             "pending": [list(genome) for genome in self._pending],
         }
 
-    def load_state_dict(self, state: dict[str, Any], evaluations: Sequence[Evaluation] | None = None) -> None:
-        """Continue from the `state_dict()` of an optimizer built with the same arguments, bit for bit.
+    def load_state_dict(
+        self, state: dict[str, Any], evaluations: Sequence[Evaluation] | None = None
+    ) -> None:
+        """Continue from the `state_dict()` of an optimizer built with the same arguments, bit for
+        bit.
 
         Raises:
             GenomeError, RunFolderError: the state is damaged or of another space.
@@ -216,12 +235,14 @@ class Optimizer:
 
 
 Callback = Callable[[Optimizer, Evaluation], Any]
-"""Called after every evaluation; returning True (numpy's, too) ends the search, and anything else does not."""
+"""Called after every evaluation; returning True (numpy's, too) ends the search, and anything else
+does not."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome of `minimize`: the best measured choices `x`, their `value`, and every evaluation in order."""
+    """Outcome of `minimize`: the best measured choices `x`, their `value`, and every evaluation in
+    order."""
 
     x: Any
     value: float
@@ -238,18 +259,20 @@ def minimize(
     seed: int = 0,
     callback: Callback | None = None,
 ) -> Result:
-    """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of them a repetition.
+    """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of
+    them a repetition.
 
-    A value that is NaN or infinite counts as a failure; what the function raises is passed on. If thousands of draws find no
-    more genomes that meet the space's constraints, the search ends early, with a `SearchWarning`.
+    A value that is NaN or infinite counts as a failure; what the function raises is passed on. If
+    thousands of draws find no more genomes that meet the space's constraints, the search ends
+    early, with a `SearchWarning`.
 
     >>> best = minimize(lambda x: (x["a"] - 3) ** 2 + (x["b"] != "yes"), {"a": range(10), "b": ["no", "yes"]}, 20)
     >>> best.x, best.value
     ({'a': 3, 'b': 'yes'}, 0.0)
 
     Raises:
-        ConfigError: bad settings, a function that returns no number, no genome that meets the constraints, or no call that
-            gave a finite value.
+        ConfigError: bad settings, a function that returns no number, no genome that meets the
+            constraints, or no call that gave a finite value.
     """
     n_evaluations = as_index(n_evaluations, "n_evaluations", least=1)
     returned = f"what {getattr(function, '__name__', 'the function')} returns"
@@ -263,5 +286,7 @@ def minimize(
         done.append(evaluation)
         stop = callback is not None and plain(callback(optimizer, evaluation)) is True
     if optimizer.best is None:
-        raise ConfigError("the function gives a finite value somewhere", got=f"none in {len(done)} calls")
+        raise ConfigError(
+            "the function gives a finite value somewhere", got=f"none in {len(done)} calls"
+        )
     return Result(optimizer.decode(optimizer.best.genome), optimizer.best.value, tuple(done))

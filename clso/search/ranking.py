@@ -1,4 +1,5 @@
-"""Several objectives in a search: how a surrogate's predictions rank candidates, and what a run says of its front."""
+"""Several objectives in a search: how a surrogate's predictions rank candidates, and what a run
+says of its front."""
 
 from __future__ import annotations
 
@@ -29,22 +30,34 @@ def predicted_order(
     predicted: Floats,
     energy: Floats | None = None,
 ) -> list[int]:
-    """Indices of `candidates`, best first, by NSGA-II's order of their predicted losses and their known costs.
+    """Indices of `candidates`, best first, by NSGA-II's order of their predicted losses and their
+    known costs.
 
     `energy` are predicted joules; they are needed where energy_j is an objective.
     """
     costs = [objectives.costs(genome) for genome in candidates]
     columns = [
-        predicted if name == LOSS else energy if name == ENERGY else np.array([c[name] for c in costs])
+        predicted
+        if name == LOSS
+        else energy
+        if name == ENERGY
+        else np.array([c[name] for c in costs])
         for name in objectives.names
     ]
     return crowded_order(np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1))
 
 
 def predict_energy(
-    estimator: Estimator, encoder: Encoder, engine: ParetoEngine, column: int, candidates: Sequence[Genome]
+    estimator: Estimator,
+    encoder: Encoder,
+    engine: ParetoEngine,
+    column: int,
+    candidates: Sequence[Genome],
 ) -> Floats:
-    """Joules of `candidates` as `estimator` learns them from the latest evaluations, whose `column` holds theirs."""
+    """Joules of `candidates` as `estimator` learns them from the latest evaluations, whose `column`
+    holds theirs."""
     rows = engine.measured[-_MAX_FIT_ROWS:]
-    estimator.fit(encoder.encode([e.genome for e in rows]), np.array([e.values[column] for e in rows]))
+    estimator.fit(
+        encoder.encode([e.genome for e in rows]), np.array([e.values[column] for e in rows])
+    )
     return np.asarray(estimator.predict(encoder.encode(candidates)), dtype=np.float64)

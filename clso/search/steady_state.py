@@ -1,13 +1,14 @@
-"""The asynchronous search: another candidate takes the place of every evaluation that comes, bred from all that came before.
+"""The asynchronous search: another candidate takes the place of every evaluation that comes, bred
+from all that came before.
 
-Nobody waits for the slowest. Candidates are bred `pop` at a time, and evaluations told when that is due, together: telling
-one costs as much as telling many. A generation is as many evaluations as one proposal of `pop` candidates had chosen, so that
-a run of `gens` generations measures as many as a generational one, and its record reads the same.
+Nobody waits for the slowest. Candidates are bred `pop` at a time, and evaluations told when that is
+due, together: telling one costs as much as telling many. A generation is as many evaluations as one
+proposal of `pop` candidates had chosen, so that a run of `gens` generations measures as many as a
+generational one, and its record reads the same.
 
-What it promises: with one worker, or none, evaluations come in the order of submission, so that equal seeds give equal
-runs, interrupted or not. With several, the order in which they finish decides what is bred next: two runs differ, by the
-same rules.
-"""
+What it promises: with one worker, or none, evaluations come in the order of submission, so that
+equal seeds give equal runs, interrupted or not. With several, the order in which they finish
+decides what is bred next: two runs differ, by the same rules."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class SteadySearch(Search):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._proposals: deque[tuple[int, int]] = deque()  # of candidates and of those chosen, in the order of asking
+        # of candidates and of those chosen, in the order of asking
+        self._proposals: deque[tuple[int, int]] = deque()
         self._waiting: deque[Genome] = deque()  # chosen and not yet submitted
         self._arrived: deque[Evaluation] = deque()  # and not yet counted
         self._untold: list[Evaluation] = []
@@ -49,7 +51,10 @@ class SteadySearch(Search):
             self._tell()
             self.evaluations += rest
             self.tokens_forward += sum(e.n_tokens for e in rest)
-            rows += [{"type": "evaluation", "generation": self.n_generations, **e.to_json()} for e in rest]
+            rows += [
+                {"type": "evaluation", "generation": self.n_generations, **e.to_json()}
+                for e in rest
+            ]
         return rows
 
     def _measure(self) -> Round | None:
@@ -96,7 +101,9 @@ class SteadySearch(Search):
         if not self._arrived:
             self._arrived += self.evaluator.completed()
         if not self._arrived:
-            raise EvaluationError("every genome is answered with an evaluation", got=f"{self._n_out} are missing")
+            raise EvaluationError(
+                "every genome is answered with an evaluation", got=f"{self._n_out} are missing"
+            )
         evaluation = self._arrived.popleft()
         self._untold.append(evaluation)
         self._n_out -= 1
@@ -122,5 +129,8 @@ class SteadySearch(Search):
         steady = state["steady"]
         self._n_generations, self._dry = int(steady["n"]), bool(steady["dry"])
         self._proposals.extend((int(n), int(chosen)) for n, chosen in steady["proposals"])
-        self._predicted = {self.space.validate(genome): float(value) for genome, value in steady["predicted"]}
-        self._waiting.extend(self.optimizer.pending)  # those that were out are measured again: nobody was told of them
+        self._predicted = {
+            self.space.validate(genome): float(value) for genome, value in steady["predicted"]
+        }
+        # those that were out are measured again: nobody was told of them
+        self._waiting.extend(self.optimizer.pending)

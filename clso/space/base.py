@@ -1,9 +1,9 @@
 """Search spaces: what a genome may be, and what it means.
 
-A genome is a tuple of allele indices, one for each gene. A space says which alleles there are (`genes`), what
-they build (`decode`) and how a built candidate is measured (`objective`). Spaces live outside `clso` and are found
-through the entry-point group `clso.search_spaces`; `clso.testing` ships the suite that each of them passes.
-"""
+A genome is a tuple of allele indices, one for each gene. A space says which alleles there are
+(`genes`), what they build (`decode`) and how a built candidate is measured (`objective`). Spaces
+live outside `clso` and are found through the entry-point group `clso.search_spaces`; `clso.testing`
+ships the suite that each of them passes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ __all__ = ["Objective", "SearchSpace", "Startable"]
 class Objective(Protocol):
     """Measures genomes where the work runs (this process, or a worker's).
 
-    `fidelities` lists the cost of each rung in rising order (tokens for a language model, 1 for a plain function).
-    """
+    `fidelities` lists the cost of each rung in rising order (tokens for a language model, 1 for a
+    plain function)."""
 
     fidelities: tuple[int, ...]
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-        """One `Evaluation` a genome, in order; a candidate's failure is a status, never an exception."""
+        """One `Evaluation` a genome, in order; a candidate's failure is a status, never an
+        exception."""
         ...
 
 
@@ -45,7 +46,8 @@ class Startable(Protocol):
     """What an objective may offer besides, where a device works while this process goes on."""
 
     def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
-        """Set the device to work on `evaluate(genomes, fidelity)`; what is returned waits for its answer."""
+        """Set the device to work on `evaluate(genomes, fidelity)`; what is returned waits for its
+        answer."""
         ...
 
 
@@ -58,12 +60,14 @@ class SearchSpace(ABC):
     takes_tasks: ClassVar[bool] = False
     """Whether `from_context` builds a space for a sequence task where `context.task` names one."""
     Options: ClassVar[type] = NoOptions
-    """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have defaults. A space that
-    declares one is built with `make_options(cls.Options, context.options)`."""
+    """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have
+    defaults. A space that declares one is built with `make_options(cls.Options,
+    context.options)`."""
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> SearchSpace:
-        """Build the space for a run. A space that needs nothing of the context keeps this default."""
+        """Build the space for a run. A space that needs nothing of the context keeps this
+        default."""
         return cls()
 
     @property
@@ -73,14 +77,16 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def decode(self, genome: Genome) -> Any:
-        """What `genome` stands for (a model specification, a bit string, ...). Raises `GenomeError`."""
+        """What `genome` stands for (a model specification, a bit string, ...). Raises
+        `GenomeError`."""
 
     @abstractmethod
     def objective(self) -> Objective:
         """The object that measures genomes of this space."""
 
     def costs(self, genome: Genome) -> dict[str, float]:
-        """The value of each of `cost_names`, finite; less is better. The search asks for it often."""
+        """The value of each of `cost_names`, finite; less is better. The search asks for it
+        often."""
         return {}
 
     def sample(self, rng: random.Random) -> Genome:
@@ -89,7 +95,9 @@ class SearchSpace(ABC):
         bits, alleles = rng.getrandbits, []
         for n in map(len, self.genes):
             if n == 0:
-                raise GenomeError("every gene has an allele", got=[g.name for g in self.genes if not len(g)])
+                raise GenomeError(
+                    "every gene has an allele", got=[g.name for g in self.genes if not len(g)]
+                )
             k = n.bit_length()
             allele = bits(k)
             while allele >= n:
@@ -110,20 +118,25 @@ class SearchSpace(ABC):
         """Do the costly set-up (build the library); its time and energy are charged to the run."""
 
     def conclude(self, genome: Genome, folder: Path) -> dict[str, Any]:
-        """What result.json says of the winner besides, for a space that is no language model; its key `best` joins the
-        result's own. A model is written to the new folder `folder` and measured from there, on data that no selection saw.
-        """
+        """What result.json says of the winner besides, for a space that is no language model; its
+        key `best` joins the result's own. A model is written to the new folder `folder` and
+        measured from there, on data that no selection saw."""
         return {}
 
     def validate(self, genome: Sequence[int]) -> Genome:
-        """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the space."""
+        """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the
+        space."""
         genes = self.genes
         try:
             alleles = tuple(genome)
         except TypeError as error:
-            raise GenomeError(f"a genome of space {self.name!r} is a sequence", got=genome) from error
+            raise GenomeError(
+                f"a genome of space {self.name!r} is a sequence", got=genome
+            ) from error
         if len(alleles) != len(genes):
-            raise GenomeError(f"a genome of space {self.name!r} has {len(genes)} genes", got=len(alleles))
+            raise GenomeError(
+                f"a genome of space {self.name!r} has {len(genes)} genes", got=len(alleles)
+            )
         out = []
         for gene, allele in zip(genes, alleles, strict=True):
             try:
@@ -138,8 +151,8 @@ class SearchSpace(ABC):
     def constraints(self, genome: Genome) -> tuple[float, ...]:
         """Constraint values, feasible if all are <= 0. None by default.
 
-        If feasible genomes are rare, a search walks down the sum of those above 0: let them say by how much.
-        """
+        If feasible genomes are rare, a search walks down the sum of those above 0: let them say by
+        how much."""
         return ()
 
     def repair(self, genome: Genome, rng: random.Random) -> Genome:
@@ -147,9 +160,12 @@ class SearchSpace(ABC):
         return genome
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None] | None:
-        """For each gene an array (n_choices, n_features) that tells a surrogate about its alleles, or None."""
+        """For each gene an array (n_choices, n_features) that tells a surrogate about its alleles,
+        or None."""
         return None
 
     def describe(self, genome: Genome) -> dict[str, str]:
         """Gene name -> label of the allele picked: the genome in words."""
-        return {g.name: g.choices[a] for g, a in zip(self.genes, self.validate(genome), strict=True)}
+        return {
+            g.name: g.choices[a] for g, a in zip(self.genes, self.validate(genome), strict=True)
+        }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clso import plugins
 from clso.config import RunConfig
+from clso.conversion import random_state
 from clso.errors import ConfigError, PluginError
 from clso.space.base import SearchSpace
 from clso.space.context import SpaceContext
@@ -26,7 +27,8 @@ def build_space(
     *,
     corpus: Corpus | None = None,
 ) -> SearchSpace:
-    """The search space of a config. Unless given, the corpus is loaded when the space first asks for it."""
+    """The search space of a config. Unless given, the corpus is loaded when the space first asks
+    for it."""
 
     def load_corpus() -> Corpus:
         from clso.data import load_corpus
@@ -38,7 +40,9 @@ def build_space(
     with plugin.as_plugin_error("be built"):
         space = kind.from_context(context)
     if not isinstance(space, SearchSpace):
-        raise PluginError(f"from_context of {plugin.name!r} returns a search space", got=repr(space))
+        raise PluginError(
+            f"from_context of {plugin.name!r} returns a search space", got=repr(space)
+        )
     return space
 
 
@@ -47,7 +51,9 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
     surrogate = None if config.surrogate == "none" else plugins.load("surrogates", config.surrogate)
     if surrogate is not None:
         if not callable(surrogate.value):
-            raise PluginError("a surrogate is make(random_state) -> estimator", got=repr(surrogate.value))
+            raise PluginError(
+                "a surrogate is make(random_state) -> estimator", got=repr(surrogate.value)
+            )
         with surrogate.as_plugin_error("make an estimator"):
             estimator = surrogate.value(random_state(config.seed))
         if not all(callable(getattr(estimator, method, None)) for method in ("fit", "predict")):
@@ -55,19 +61,21 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
     space = plugins.load("search_spaces", config.space)
     kind = space.subclass_of(SearchSpace)
     if config.task and not kind.takes_tasks:
-        raise ConfigError(f"space {config.space!r} is searched on a text", got=config.task, remedy="Use --space nsm.")
-    make_options(options_type(config), config.options, of="this task" if config.task else "this search space")
+        raise ConfigError(
+            f"space {config.space!r} is searched on a text",
+            got=config.task,
+            remedy="Use --space nsm.",
+        )
+    make_options(
+        options_type(config), config.options, of="this task" if config.task else "this search space"
+    )
     return space, surrogate
 
 
 def options_type(config: RunConfig) -> type:
-    """What a config's options are options of: its task where it has one, else its space. Raises `PluginError`."""
-    from clso.space import SearchSpace
-    from clso.tasks.base import Task
-
-    kind: type[SearchSpace] | type[Task]
+    """What a config's options are options of: its task if it has one, else its space. Raises
+    `PluginError`."""
     if config.task:
-        kind = plugins.load("tasks", config.task).subclass_of(Task)
-    else:
-        kind = plugins.load("search_spaces", config.space).subclass_of(SearchSpace)
-    return kind.Options
+        return plugins.load("tasks", config.task).options
+    space: type[SearchSpace] = plugins.load("search_spaces", config.space).subclass_of(SearchSpace)
+    return space.Options

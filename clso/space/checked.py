@@ -1,4 +1,5 @@
-"""A search space as the search sees it: what it raises is named, what it returns is checked and plain.
+"""A search space as the search sees it: what it raises is named, what it returns is checked and
+plain.
 
 A space is a user's code. Whatever part of the search calls it, calls it through here.
 """
@@ -25,8 +26,8 @@ _INT = frozenset((int,))
 class CheckedSpace:
     """Calls a space's functions for the search.
 
-    Each raises `PluginError` where the space's own raises (`sys.exit` included) or returns something else than its contract
-    says; a `ClsoError` of its own passes.
+    Each raises `PluginError` where the space's own raises (`sys.exit` included) or returns
+    something else than its contract says; a `ClsoError` of its own passes.
 
     Attributes:
         space: the space itself.
@@ -40,11 +41,15 @@ class CheckedSpace:
         with self._calling("genes"):
             genes = in_order(space.genes, "the genes of a space")
         if not genes or not all(isinstance(gene, Gene) for gene in genes):
-            raise PluginError(f"the genes of space {space.name!r} are a tuple of one Gene or more", got=genes)
+            raise PluginError(
+                f"the genes of space {space.name!r} are a tuple of one Gene or more", got=genes
+            )
         names = [gene.name for gene in genes]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise PluginError(f"the genes of space {space.name!r} have names of their own", got=f"{twice!r} twice")
+            raise PluginError(
+                f"the genes of space {space.name!r} have names of their own", got=f"{twice!r} twice"
+            )
         self.sizes = tuple(len(gene) for gene in genes)
         if not all(self.sizes):
             raise PluginError("every gene has an allele", got=names[self.sizes.index(0)])
@@ -83,7 +88,10 @@ class CheckedSpace:
         if not isinstance(costs, Mapping):
             raise PluginError(f"costs of space {self.space.name!r} are a dict, by name", got=costs)
         named = f"costs of space {self.space.name!r}"
-        found = {name: as_float(costs.get(name, math.nan), named, PluginError) for name in self.space.cost_names}
+        found = {
+            name: as_float(costs.get(name, math.nan), named, PluginError)
+            for name in self.space.cost_names
+        }
         for name, value in found.items():
             if not math.isfinite(value):
                 raise PluginError(f"{named} have a finite {name}", got=costs.get(name))
@@ -110,7 +118,11 @@ class CheckedSpace:
         """The least value of any genome, where it is known."""
         with self._calling("optimum"):
             found = self.space.optimum
-        return None if found is None else as_float(found, f"the optimum of space {self.space.name!r}", PluginError)
+        return (
+            None
+            if found is None
+            else as_float(found, f"the optimum of space {self.space.name!r}", PluginError)
+        )
 
     def conclude(self, genome: Genome, folder: Any) -> dict[str, Any]:
         """What the space adds to result.json, in JSON's types."""
@@ -119,7 +131,8 @@ class CheckedSpace:
         more = as_json(found, f"what `conclude` of space {self.space.name!r} returns", PluginError)
         if not isinstance(more, dict) or not isinstance(more.get("best", {}), dict):
             raise PluginError(
-                f"`conclude` of space {self.space.name!r} returns a dict, and so is its `best`", got=found
+                f"`conclude` of space {self.space.name!r} returns a dict, and so is its `best`",
+                got=found,
             )
         return more
 
@@ -127,8 +140,13 @@ class CheckedSpace:
         return as_plugin_error(f"`{function}` of space {self.space.name!r} can be called")
 
     def validate(self, genome: Sequence[int]) -> Genome:
-        """`genome` as a tuple of plain ints, as the space's `validate` gives it. Raises `GenomeError`."""
-        is_plain = type(genome) is tuple and len(genome) == len(self.sizes) and _INT.issuperset(map(type, genome))
+        """`genome` as a tuple of plain ints, as the space's `validate` gives it. Raises
+        `GenomeError`."""
+        is_plain = (
+            type(genome) is tuple
+            and len(genome) == len(self.sizes)
+            and _INT.issuperset(map(type, genome))
+        )
         if is_plain and min(genome) >= 0 and all(map(lt, genome, self.sizes)):  # as most are
             return tuple(genome)
         return self.space.validate(genome)
@@ -143,5 +161,6 @@ class CheckedSpace:
 
 
 def _is_default(space: SearchSpace, function: str) -> bool:
-    """Whether `space` leaves a function as the base class has it; an instance may have one of its own, too."""
+    """Whether `space` leaves a function as the base class has it; an instance may have one of its
+    own, too."""
     return getattr(getattr(space, function), "__func__", None) is getattr(SearchSpace, function)

@@ -23,9 +23,8 @@ class Choices(SearchSpace):
     >>> Choices([2, 2, 3]).decode((1, 0, 2))
     (1, 0, 2)
 
-    Names may be any keys of a dict. A choice that is compared by value (a list, an array) is given out as a copy: what a
-    function does to it is seen by no other call.
-    """
+    Names may be any keys of a dict. A choice that is compared by value (a list, an array) is given
+    out as a copy: what a function does to it is seen by no other call."""
 
     name = "choices"
 
@@ -38,8 +37,8 @@ class Choices(SearchSpace):
         """`function` takes what `decode` returns; `objective` measures it, lower is better.
 
         Raises:
-            ConfigError: no gene, a gene without choices or with equal ones, choices without an order of their own (a set), or
-                neither names with values nor numbers.
+            ConfigError: no gene, a gene without choices or with equal ones, choices without an
+                order of their own (a set), or neither names with values nor numbers.
         """
         self._named = isinstance(choices, Mapping)
         named: Mapping[Any, Any]
@@ -47,12 +46,18 @@ class Choices(SearchSpace):
             named = choices
         else:
             what = "the number of choices of a gene"
-            counts = [as_index(n, what, least=0) for n in in_order(choices, "the numbers of choices")]
+            counts = [
+                as_index(n, what, least=0) for n in in_order(choices, "the numbers of choices")
+            ]
             named = {f"g{i}": range(n) for i, n in enumerate(counts)}
         self._names = tuple(named)
-        self._values = [in_order(values, f"the choices of {name!r}") for name, values in named.items()]
+        self._values = [
+            in_order(values, f"the choices of {name!r}") for name, values in named.items()
+        ]
         if not self._values or not all(self._values):
-            raise ConfigError("a space has at least one gene, each with at least one choice", got=choices)
+            raise ConfigError(
+                "a space has at least one gene, each with at least one choice", got=choices
+            )
         for name, given, values in zip(named, named.values(), self._values, strict=True):
             if not isinstance(given, range):
                 _require_distinct(values, name)
@@ -60,7 +65,8 @@ class Choices(SearchSpace):
         if len(set(labels)) < len(labels):  # 1 and "1"
             labels = list(map(repr, self._names))
         self._genes = tuple(
-            Gene(label, tuple(map(_label, values))) for label, values in zip(labels, self._values, strict=True)
+            Gene(label, tuple(map(_label, values)))
+            for label, values in zip(labels, self._values, strict=True)
         )
         self._is_shared = [all(map(_can_be_shared, values)) for values in self._values]
         self._function, self._seeds = function, list(seeds)
@@ -79,17 +85,24 @@ class Choices(SearchSpace):
             return genome
         return {
             name: values[allele] if is_shared else _copied(values[allele])
-            for name, values, is_shared, allele in zip(self._names, self._values, self._is_shared, genome, strict=True)
+            for name, values, is_shared, allele in zip(
+                self._names, self._values, self._is_shared, genome, strict=True
+            )
         }
 
     def objective(self) -> _FunctionObjective:
         if self._function is None:
-            raise ConfigError("a space without a function only proposes", got=self.name, remedy="Give it a function.")
+            raise ConfigError(
+                "a space without a function only proposes",
+                got=self.name,
+                remedy="Give it a function.",
+            )
         return _FunctionObjective(self, self._function)
 
 
 class _FunctionObjective:
-    """One call a genome, on the decoded choices. What the function raises is the caller's to see."""
+    """One call a genome, on the decoded choices. What the function raises is the caller's to
+    see."""
 
     fidelities: tuple[int, ...] = (1,)
 
@@ -103,12 +116,15 @@ class _FunctionObjective:
 
 
 def _require_distinct(values: Sequence[Any], name: Any) -> None:
-    """Equal choices would be measured more than once. Those of different types, such as 1 and True, are not equal here."""
+    """Equal choices would be measured more than once. Those of different types, such as 1 and True,
+    are not equal here."""
     seen = set()
     for value in values:
         key = _identity(value)
         if key in seen:
-            raise ConfigError(f"the choices of {name!r} are distinct", got=value, remedy="Name each of them once.")
+            raise ConfigError(
+                f"the choices of {name!r} are distinct", got=value, remedy="Name each of them once."
+            )
         seen.add(key)
 
 
@@ -133,7 +149,8 @@ def _label(value: Any) -> str:
 
 
 def _can_be_shared(value: Any) -> bool:
-    """Whether calls may be given the same object: it cannot change, or it is its own identity that counts."""
+    """Whether calls may be given the same object: it cannot change, or it is its own identity that
+    counts."""
     if isinstance(value, (int, float, complex, str, bytes, type(None))):
         return True
     return _inherits(value, "__eq__")

@@ -27,7 +27,8 @@ class SpaceContext:
     """Whether grown GPT-2s have genes for hidden units of an MLP."""
     seed: int = 0
     fitness_tokens: tuple[int, ...] = (2048,)
-    """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the next."""
+    """Tokens of the rungs, rising: every candidate is measured on the first, promising ones on the
+    next."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Overrides of `GPT2Config` (n_layers, d_model, n_heads, n_positions)."""
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""Objectives over batches of genomes. A failure is a status with its traceback, and only the culprit's."""
+"""Objectives over batches of genomes. A failure is a status with its traceback, and only the
+culprit's."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ __all__ = ["FunctionObjective", "measure_batch"]
 
 
 class FunctionObjective:
-    """A plain function to be minimised: `function` takes n genomes and returns n values, shape (n,)."""
+    """A plain function to be minimised: `function` takes n genomes and returns n values, shape
+    (n,)."""
 
     fidelities: tuple[int, ...] = (1,)
 
@@ -32,30 +34,44 @@ class FunctionObjective:
     def _values(self, genomes: Sequence[Genome]) -> list[float]:
         values = np.asarray(self.function(genomes), dtype=np.float64)
         if values.shape != (len(genomes),):
-            raise ValueError(f"{len(genomes)} genomes have values of shape ({len(genomes)},), not {values.shape}")
+            raise ValueError(
+                f"{len(genomes)} genomes have values of shape ({len(genomes)},), not {values.shape}"
+            )
         return [float(v) for v in values]
 
 
 def measure_batch(
-    function: Callable[[Sequence[Genome]], Sequence[float]], genomes: Sequence[Genome], fidelity: int, *, n_tokens: int
+    function: Callable[[Sequence[Genome]], Sequence[float]],
+    genomes: Sequence[Genome],
+    fidelity: int,
+    *,
+    n_tokens: int,
 ) -> list[Evaluation]:
-    """All of `genomes` in one call; if that raises, one by one. `n_tokens` is what one genome costs.
+    """All of `genomes` in one call; if that raises, one by one. `n_tokens` is what one genome
+    costs.
 
-    What is no number counts as raised, and so does `sys.exit`; only Ctrl-C ends more than a candidate.
-    """
+    What is no number counts as raised, and so does `sys.exit`; only Ctrl-C ends more than a
+    candidate."""
     if not genomes:
         return []
     values: Sequence[float] | None = None
     try:
         values = as_floats(function(genomes), "the values of genomes", EvaluationError)
         if len(values) != len(genomes):
-            raise EvaluationError(f"{len(genomes)} genomes have {len(genomes)} values", got=len(values))
+            raise EvaluationError(
+                f"{len(genomes)} genomes have {len(genomes)} values", got=len(values)
+            )
     except KeyboardInterrupt:
         raise
     except BaseException:
         values = None
         if len(genomes) == 1:
-            return [Evaluation(genomes[0], fidelity, (), "failed", n_tokens, traceback.format_exc())]
+            return [
+                Evaluation(genomes[0], fidelity, (), "failed", n_tokens, traceback.format_exc())
+            ]
     if values is None:  # out of the handler, so that a traceback does not tell of the batch's
         return [measure_batch(function, [g], fidelity, n_tokens=n_tokens)[0] for g in genomes]
-    return [Evaluation.measured(g, fidelity, (v,), n_tokens) for g, v in zip(genomes, values, strict=True)]
+    return [
+        Evaluation.measured(g, fidelity, (v,), n_tokens)
+        for g, v in zip(genomes, values, strict=True)
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clso.conversion import in_order
+
 __all__ = ["Gene", "Genome"]
 
 
@@ -18,7 +20,8 @@ class Gene:
     choices: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Labels become text, whatever they were. Raises `ConfigError` where their order is not their own."""
+        """Labels become text, whatever they were. Raises `ConfigError` where their order is not
+        their own."""
         if type(self.choices) is not tuple or not {str}.issuperset(map(type, self.choices)):
             labels = tuple(map(str, in_order(self.choices, f"the choices of gene {self.name!r}")))
             object.__setattr__(self, "choices", labels)

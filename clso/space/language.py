@@ -1,8 +1,8 @@
 """Language-model search spaces: the part that all of them share.
 
-A space of this kind turns genomes into models over one corpus. It says what a batch of genomes loses on given token
-blocks (`losses`, the search's hot path) and builds one genome as a module (`model`, for re-measuring and export).
-"""
+A space of this kind turns genomes into models over one corpus. It says what a batch of genomes
+loses on given token blocks (`losses`, the search's hot path) and builds one genome as a module
+(`model`, for re-measuring and export)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["LanguageModelObjective", "LanguageModelSpace", "token_blocks"]
 
 
-def token_blocks(tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int | None = None) -> Tensor:
-    """Cut a text into blocks (n, n_positions + 1) that share one token with the next: every target is scored once.
+def token_blocks(
+    tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int | None = None
+) -> Tensor:
+    """Cut a text into blocks (n, n_positions + 1) that share one token with the next: every target
+    is scored once.
 
-    With `n_blocks` fewer than there are, the blocks are spread evenly over the text. Raises `DataError` where the text
-    holds no whole block.
-    """
+    With `n_blocks` fewer than there are, the blocks are spread evenly over the text. Raises
+    `DataError` where the text holds no whole block."""
     available = (len(tokens) - 1) // n_positions
     if available < 1:
-        raise DataError(f"a text has at least {n_positions + 1} tokens", got=len(tokens), remedy="Give a longer text.")
+        raise DataError(
+            f"a text has at least {n_positions + 1} tokens",
+            got=len(tokens),
+            remedy="Give a longer text.",
+        )
     n = available if n_blocks is None else min(n_blocks, available)
     starts = (np.arange(n) * available // n) * n_positions
     cut = np.lib.stride_tricks.sliding_window_view(tokens, n_positions + 1)[starts]
@@ -64,14 +70,16 @@ class LanguageModelSpace(SearchSpace):
 
     @abstractmethod
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        """Mean loss of each genome on shared blocks (B, T + 1) on the device: (P,) float64, nats per token."""
+        """Mean loss of each genome on shared blocks (B, T + 1) on the device: (P,) float64, nats
+        per token."""
 
     @abstractmethod
     def model(self, genome: Genome) -> LanguageModel:
         """One genome as a float32 module on the CPU."""
 
     def final_model(self, genome: Genome) -> LanguageModel:
-        """The winner as it is published: by default `model`; a space may regrow it on statistics and fitness text."""
+        """The winner as it is published: by default `model`; a space may regrow it on statistics
+        and fitness text."""
         return self.model(genome)
 
     def blocks(self, split: str, n_tokens: int | None = None) -> Tensor:
@@ -93,7 +101,8 @@ class LanguageModelObjective:
         self.fidelities = tuple(r.shape[0] * (r.shape[1] - 1) for r in self._rungs)
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-        """All of `genomes` in batched forward passes; if that fails, one by one, so that only the culprit fails."""
+        """All of `genomes` in batched forward passes; if that fails, one by one, so that only the
+        culprit fails."""
         return self.begin(genomes, fidelity)()
 
     def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:

@@ -2,10 +2,10 @@
 
     --objective loss,flops,energy_j --limit n_bytes=2e6
 
-A space names costs that it knows of a genome without measuring it (`SearchSpace.costs`): they are exact, a limit on one is
-kept by every genome that is ever evaluated. `energy_j` is measured for each candidate where it is evaluated, so a limit on it
-can only be broken and regretted: such candidates survive behind all others, and never reach the front.
-"""
+A space names costs that it knows of a genome without measuring it (`SearchSpace.costs`): they are
+exact, a limit on one is kept by every genome that is ever evaluated. `energy_j` is measured for
+each candidate where it is evaluated, so a limit on it can only be broken and regretted: such
+candidates survive behind all others, and never reach the front."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from clso.energy.window import MIN_UPDATES
 from clso.errors import ConfigError, EvaluationError
-from clso.evaluation.evaluator import measure
 from clso.space import Genome, Objective, SearchSpace
 from clso.space.checked import CheckedSpace
+from clso.space.measuring import measure
 from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ _MIN_WINDOW_S = 0.01  # of energy measured for one candidate, however fine the s
 
 @dataclass(frozen=True)
 class Objectives:
-    """`names` are minimised, the loss first. `limits` are upper bounds by name. `meter` is for single candidates: the run's
-    own has its window open while they are measured."""
+    """`names` are minimised, the loss first. `limits` are upper bounds by name. `meter` is for
+    single candidates: the run's own has its window open while they are measured."""
 
     space: SearchSpace
     names: tuple[str, ...]
@@ -47,23 +47,33 @@ class Objectives:
     meter: EnergyMeter | None = None
 
     @classmethod
-    def of(cls, config: RunConfig, space: SearchSpace, meter: EnergyMeter | None = None) -> Objectives:
+    def of(
+        cls, config: RunConfig, space: SearchSpace, meter: EnergyMeter | None = None
+    ) -> Objectives:
         """Read and check what a config asks of a space. Raises `ConfigError`."""
         known = (LOSS, *space.cost_names, ENERGY)
         names = [_known(name, known, "objective", space) for name in config.objective]
         if names[:1] != [LOSS]:
-            raise ConfigError("the first objective is the loss", got=",".join(names), remedy="Use --objective loss,...")
+            raise ConfigError(
+                "the first objective is the loss",
+                got=",".join(names),
+                remedy="Use --objective loss,...",
+            )
         if len(set(names)) < len(names):
             raise ConfigError("an objective is named once", got=",".join(names))
         if ENERGY in names and (meter is None or meter.reason is not None):
             reason = meter.reason if meter else "no meter"
-            raise ConfigError("objective energy_j needs an energy source", got=reason, remedy="Leave it out.")
+            raise ConfigError(
+                "objective energy_j needs an energy source", got=reason, remedy="Leave it out."
+            )
         limits: dict[str, float] = {}
         for text in config.limits:
             name, _, number = text.partition("=")
             name, value = _known(name, known[1:], "limit", space), _number(text, number)
             if name == ENERGY and ENERGY not in names:
-                raise ConfigError("a limit on energy_j needs it measured", remedy="Use --objective loss,energy_j.")
+                raise ConfigError(
+                    "a limit on energy_j needs it measured", remedy="Use --objective loss,energy_j."
+                )
             if name in limits:
                 raise ConfigError("a limit is named once", got=name)
             limits[name] = value
@@ -79,7 +89,8 @@ class Objectives:
         return tuple(self.limits.get(name, math.inf) for name in self.names)
 
     def excess(self, genome: Genome) -> tuple[float, ...]:
-        """By how much each known cost of `genome` is above its limit, as a constraint: kept if it is <= 0."""
+        """By how much each known cost of `genome` is above its limit, as a constraint: kept if it
+        is <= 0."""
         if not self.limits.keys() - {ENERGY}:
             return ()
         costs = self.costs(genome)
@@ -90,7 +101,8 @@ class Objectives:
         return all(value <= 0 for value in self.excess(genome))
 
     def costs(self, genome: Genome) -> dict[str, float]:
-        """The space's costs. Raises `PluginError` where one that it names is missing or not finite."""
+        """The space's costs. Raises `PluginError` where one that it names is missing or not
+        finite."""
         return self.checked.costs(genome)
 
     @cached_property
@@ -99,8 +111,11 @@ class Objectives:
         return CheckedSpace(self.space)
 
     def check(self) -> None:
-        """Raises `ConfigError` where a cost that is an objective seems to be the same for all genomes."""
-        seen: dict[str, set[float]] = {name: set() for name in self.names if name not in (LOSS, ENERGY)}
+        """Raises `ConfigError` where a cost that is an objective seems to be the same for all
+        genomes."""
+        seen: dict[str, set[float]] = {
+            name: set() for name in self.names if name not in (LOSS, ENERGY)
+        }
         for genome in self._draw():
             if all(len(values) > 1 for values in seen.values()):
                 return
@@ -137,10 +152,10 @@ class Objectives:
 class CompleteObjective:
     """A space's objective, with the other objectives' values behind the first.
 
-    Higher rungs stay as they are: they choose the winner by its loss alone. For the energy, the candidates are first
-    evaluated together (which also grows what they need), then one by one, each again and again until its window is long
-    enough for the source's resolution. Its joules, gross, are the window's over the number of evaluations.
-    """
+    Higher rungs stay as they are: they choose the winner by its loss alone. For the energy, the
+    candidates are first evaluated together (which also grows what they need), then one by one, each
+    again and again until its window is long enough for the source's resolution. Its joules, gross,
+    are the window's over the number of evaluations."""
 
     def __init__(self, objective: Objective, objectives: Objectives) -> None:
         self.fidelities = objective.fidelities
@@ -152,19 +167,24 @@ class CompleteObjective:
 
     def _complete(self, evaluation: Evaluation) -> Evaluation:
         if len(evaluation.values) != 1:
-            raise EvaluationError("an objective measures one value, the loss", got=evaluation.values)
+            raise EvaluationError(
+                "an objective measures one value, the loss", got=evaluation.values
+            )
         costs, names = dict(self._objectives.costs(evaluation.genome)), self._objectives.names
         costs[LOSS] = evaluation.value
         if ENERGY in names:
             energy_j, n = self._energy(evaluation)
             evaluation = replace(evaluation, n_tokens=(1 + n) * evaluation.n_tokens)
             if isinstance(energy_j, str):
-                return replace(evaluation, status="failed", error=f"energy_j was not measured: {energy_j}")
+                return replace(
+                    evaluation, status="failed", error=f"energy_j was not measured: {energy_j}"
+                )
             costs[ENERGY] = energy_j
         return replace(evaluation, values=tuple(float(costs[name]) for name in names))
 
     def _energy(self, evaluation: Evaluation) -> tuple[float | str, int]:
-        """Joules of one evaluation, or why they are not known, and how many evaluations that took."""
+        """Joules of one evaluation, or why they are not known, and how many evaluations that
+        took."""
         meter, n = self._objectives.meter, 0
         assert meter is not None
         enough_s = max(_MIN_WINDOW_S, MIN_UPDATES * meter.backend.resolution_s)
@@ -186,7 +206,9 @@ def _known(name: str, known: Iterable[str], kind: str, space: SearchSpace) -> st
         return _ALIASES[name]
     near = difflib.get_close_matches(name, offered, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"unknown {kind}", got=name, remedy=f"{hint}Space {space.name} offers {', '.join(offered)}.")
+    raise ConfigError(
+        f"unknown {kind}", got=name, remedy=f"{hint}Space {space.name} offers {', '.join(offered)}."
+    )
 
 
 def _number(text: str, number: str) -> float:

@@ -1,4 +1,5 @@
-"""Options of a space or task: a frozen dataclass whose fields have defaults, set by a recipe's `[options]` or `--option`."""
+"""Options of a space or task: a frozen dataclass whose fields have defaults, set by a recipe's
+`[options]` or `--option`."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class NoOptions:
 
 
 def make_options(kind: type, values: Mapping[str, Any], *, of: str = "this search space") -> Any:
-    """An instance of the dataclass `kind` with `values` set; `of` names whose options they are, for errors.
+    """An instance of the dataclass `kind` with `values` set; `of` names whose options they are, for
+    errors.
 
     Raises `ConfigError` for an unknown key or a wrong type.
     """
@@ -29,7 +31,9 @@ def make_options(kind: type, values: Mapping[str, Any], *, of: str = "this searc
     return kind(**checked(kind, dict(values)))
 
 
-def parse_options(kind: type, pairs: Iterable[str], *, of: str = "this search space") -> dict[str, Any]:
+def parse_options(
+    kind: type, pairs: Iterable[str], *, of: str = "this search space"
+) -> dict[str, Any]:
     """`KEY=VALUE` texts as values of the fields' types. Raises `ConfigError`."""
     texts: dict[str, str] = {}
     for pair in pairs:
@@ -57,4 +61,6 @@ def _check_keys(kind: type, keys: Iterable[str], of: str) -> None:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"unknown option of {of}", got=key, remedy=f"{hint}Known: {', '.join(known)}.")
+            raise ConfigError(
+                f"unknown option of {of}", got=key, remedy=f"{hint}Known: {', '.join(known)}."
+            )

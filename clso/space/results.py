@@ -1,4 +1,5 @@
-"""What a measurement returns. A prediction is another type, in `clso.screening.screener`, and has no way in here."""
+"""What a measurement returns. A prediction is another type, in `clso.screening.screener`, and has
+no way in here."""
 
 from __future__ import annotations
 
@@ -22,13 +23,16 @@ _INT, _FLOAT = frozenset((int,)), frozenset((float,))
 class Evaluation:
     """One genome, measured at one fidelity.
 
-    `values` are the objectives, all minimised (for a language model the first is the loss in nats per token). There are
-    some, all finite, exactly where `status` is "ok": a NaN can never become best. `error` is a failure's traceback.
+    `values` are the objectives, all minimised (for a language model the first is the loss in nats
+    per token). There are some, all finite, exactly where `status` is "ok": a NaN can never become
+    best. `error` is a failure's traceback.
 
-    Numbers of any library are taken, and kept as Python's own; an exception as `error` is kept as its traceback.
+    Numbers of any library are taken, and kept as Python's own; an exception as `error` is kept as
+    its traceback.
 
     Raises:
-        EvaluationError: an allele or a count that is not whole, a value that is no number, another status.
+        EvaluationError: an allele or a count that is not whole, a value that is no number, another
+        status.
     """
 
     genome: tuple[int, ...]
@@ -49,22 +53,45 @@ class Evaluation:
         # Nearly all are plain already, and there are many.
         put = object.__setattr__
         if type(self.genome) is not tuple or not _INT.issuperset(map(type, self.genome)):
-            alleles = [as_index(allele, "an allele of an evaluated genome", EvaluationError) for allele in self.genome]
+            alleles = [
+                as_index(allele, "an allele of an evaluated genome", EvaluationError)
+                for allele in self.genome
+            ]
             put(self, "genome", tuple(alleles))
         if type(self.values) is not tuple or not _FLOAT.issuperset(map(type, self.values)):
-            put(self, "values", as_floats(self.values, "the values of an evaluation", EvaluationError))
+            put(
+                self,
+                "values",
+                as_floats(self.values, "the values of an evaluation", EvaluationError),
+            )
         if type(self.fidelity) is not int or type(self.n_tokens) is not int:
-            put(self, "fidelity", as_index(self.fidelity, "the rung of an evaluation", EvaluationError))
-            put(self, "n_tokens", as_index(self.n_tokens, "the tokens of an evaluation", EvaluationError))
+            put(
+                self,
+                "fidelity",
+                as_index(self.fidelity, "the rung of an evaluation", EvaluationError),
+            )
+            put(
+                self,
+                "n_tokens",
+                as_index(self.n_tokens, "the tokens of an evaluation", EvaluationError),
+            )
         if self.status not in _STATUSES:
-            raise EvaluationError(f"the status of an evaluation is one of {', '.join(_STATUSES)}", got=self.status)
+            raise EvaluationError(
+                f"the status of an evaluation is one of {', '.join(_STATUSES)}", got=self.status
+            )
         if self.error is not None and type(self.error) is not str:
             error: object = self.error
-            text = traceback.format_exception(error) if isinstance(error, BaseException) else [str(error)]
+            text = (
+                traceback.format_exception(error)
+                if isinstance(error, BaseException)
+                else [str(error)]
+            )
             put(self, "error", "".join(text))
 
     @classmethod
-    def measured(cls, genome: tuple[int, ...], fidelity: int, values: tuple[float, ...], n_tokens: int) -> Evaluation:
+    def measured(
+        cls, genome: tuple[int, ...], fidelity: int, values: tuple[float, ...], n_tokens: int
+    ) -> Evaluation:
         """An evaluation whose status follows from its values."""
         return cls(genome, fidelity, values, n_tokens=n_tokens)
 
@@ -74,7 +101,8 @@ class Evaluation:
 
     @property
     def value(self) -> float:
-        """The first objective; infinite where the evaluation failed, so that it never wins a comparison."""
+        """The first objective; infinite where the evaluation failed, so that it never wins a
+        comparison."""
         return self.values[0] if self.ok else math.inf
 
     def to_json(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Sequence tasks: token sequences with exact answers, in splits that share no sequence.
 
-A task classifies whole sequences (`n_classes` > 0), or is a language model's (`n_classes` = 0): then it asks for the token
-that follows at some positions, which may be all of them. Tasks are found through the entry-point group `clso.tasks`. Only
-numpy is needed here; `clso.tasks.train` turns examples into tensors.
-"""
+A task classifies whole sequences (`n_classes` > 0), or is a language model's (`n_classes` = 0):
+then it asks for the token that follows at some positions, which may be all of them. Tasks are found
+through the entry-point group `clso.tasks`. Only numpy is needed here; `clso.tasks.train` turns
+examples into tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from clso import plugins
 from clso.errors import ConfigError, DataError
 from clso.space.options import NoOptions, make_options
 
-__all__ = ["PADDING", "SPLITS", "Examples", "ShuffledLabels", "Task", "load_task", "pad", "row_keys"]
+__all__ = [
+    "PADDING",
+    "SPLITS",
+    "Examples",
+    "ShuffledLabels",
+    "Task",
+    "load_task",
+    "pad",
+    "row_keys",
+]
 
 PADDING = 0
 SPLITS = ("train", "valid", "test")
@@ -37,7 +46,8 @@ class Examples:
 
     Attributes:
         tokens: (n, T).
-        targets: (n,) classes, or (n, T): the token that comes after each position where it is asked for, 0 elsewhere.
+        targets: (n,) classes, or (n, T): the token that comes after each position where it is asked
+        for, 0 elsewhere.
     """
 
     tokens: Tokens
@@ -65,9 +75,11 @@ class Task(ABC):
 
     name: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
-    """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have defaults."""
+    """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have
+    defaults."""
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
-    """What is reported; by the first (accuracy, or perplexity) a trainer chooses the best weights on valid."""
+    """What is reported; by the first (accuracy, or perplexity) a trainer chooses the best weights
+    on valid."""
     n_classes: ClassVar[int] = 0
     """Classes of a sequence; 0: a language model answers, with tokens."""
 
@@ -87,10 +99,12 @@ class Task(ABC):
 
     @abstractmethod
     def _load(self) -> dict[str, Examples]:
-        """Train, valid and test, the same for equal options and seed. Raises `ConfigError` or `DataError`."""
+        """Train, valid and test, the same for equal options and seed. Raises `ConfigError` or
+        `DataError`."""
 
     def split(self, name: str) -> Examples:
-        """The examples of "train", "valid" or "test"; or of "statistics" and "fitness", which train is cut into.
+        """The examples of "train", "valid" or "test"; or of "statistics" and "fitness", which train
+        is cut into.
 
         Raises `ConfigError` for another name, and what loading raises.
         """
@@ -99,7 +113,9 @@ class Task(ABC):
             cut = len(train) - max(1, int(_FITNESS_SHARE * len(train)))
             return train[:cut] if name == "statistics" else train[cut:]
         if name not in SPLITS:
-            raise ConfigError(f"a split is one of {', '.join(SPLITS)}, statistics or fitness", got=name)
+            raise ConfigError(
+                f"a split is one of {', '.join(SPLITS)}, statistics or fitness", got=name
+            )
         return self._splits[name]
 
     @cached_property
@@ -132,8 +148,8 @@ class Task(ABC):
 class ShuffledLabels(Task):
     """The control: a classification task whose training labels are permuted.
 
-    Nothing but their frequencies can be learnt, so accuracy on test falls to chance; what stays above it is a leak.
-    """
+    Nothing but their frequencies can be learnt, so accuracy on test falls to chance; what stays
+    above it is a leak."""
 
     def __init__(self, task: Task) -> None:
         """Raises `ConfigError` for a task without classes."""
@@ -155,7 +171,10 @@ class ShuffledLabels(Task):
     def _load(self) -> dict[str, Examples]:
         train = self.task.split("train")
         targets = np.random.default_rng(self.seed).permutation(train.targets)
-        return {**{name: self.task.split(name) for name in SPLITS}, "train": Examples(train.tokens, targets)}
+        return {
+            **{name: self.task.split(name) for name in SPLITS},
+            "train": Examples(train.tokens, targets),
+        }
 
 
 def load_task(name: str, options: Mapping[str, Any] | None = None, seed: int = 0) -> Task:
@@ -192,17 +211,29 @@ def _check(task: Task, splits: dict[str, Examples]) -> None:
         tokens, targets = splits[name].tokens, splits[name].targets
         n, width = tokens.shape
         if targets.shape != ((n,) if task.n_classes else (n, width)):
-            raise DataError("targets are one class or one row a sequence", got=(tokens.shape, targets.shape))
+            raise DataError(
+                "targets are one class or one row a sequence", got=(tokens.shape, targets.shape)
+            )
         if width > task.n_positions:
             raise DataError(f"sequences have at most {task.n_positions} tokens", got=width)
         if int(tokens.max()) >= len(task.vocab):
-            raise DataError(f"tokens lie below the vocabulary's size, {len(task.vocab)}", got=int(tokens.max()))
+            raise DataError(
+                f"tokens lie below the vocabulary's size, {len(task.vocab)}", got=int(tokens.max())
+            )
         if targets.min() < 0 or targets.max() >= (task.n_classes or len(task.vocab)):
-            raise DataError("targets are classes or tokens", got=f"{targets.min()}..{targets.max()}")
+            raise DataError(
+                "targets are classes or tokens", got=f"{targets.min()}..{targets.max()}"
+            )
         holes = (tokens[:, :-1] == PADDING) & (tokens[:, 1:] != PADDING)
         if holes.any() or not tokens[:, :1].all():
-            raise DataError("sequences are padded at their ends only, and none is empty", got=f"{task.name} {name}")
+            raise DataError(
+                "sequences are padded at their ends only, and none is empty",
+                got=f"{task.name} {name}",
+            )
         keys = set(row_keys(tokens))
         if keys & seen:
-            raise DataError("splits share no sequence", got=f"{len(keys & seen)} of {name} are in an earlier split")
+            raise DataError(
+                "splits share no sequence",
+                got=f"{len(keys & seen)} of {name} are in an earlier split",
+            )
         seen |= keys

@@ -1,8 +1,9 @@
-"""PG-19 (Rae et al. 2019, arXiv:1911.05507): books before 1919, as a byte-level language model's text.
+"""PG-19 (Rae et al. 2019, arXiv:1911.05507): books before 1919, as a byte-level language model's
+text.
 
-The folder holds `train/`, `validation/` and `test/` with one `ID.txt` a book, and `metadata.csv` without a header: id, short
-title, year, and a link. The published figure is a word-level perplexity; ours is per byte.
-"""
+The folder holds `train/`, `validation/` and `test/` with one `ID.txt` a book, and `metadata.csv`
+without a header: id, short title, year, and a link. The published figure is a word-level
+perplexity; ours is per byte."""
 
 from __future__ import annotations
 
@@ -52,14 +53,20 @@ class PG19(Task):
         return self.options.block
 
     def _load(self) -> dict[str, Examples]:
-        folder = files.the_folder(self.options, "PG-19's folder, with train, validation, test and metadata.csv")
+        folder = files.the_folder(
+            self.options, "PG-19's folder, with train, validation, test and metadata.csv"
+        )
         known = _ids(folder / "metadata.csv")
         seen: set[bytes] = set()
-        parts = {name: self._books(folder / _FOLDERS[name], known, seen) for name in ("test", "valid", "train")}
+        parts = {
+            name: self._books(folder / _FOLDERS[name], known, seen)
+            for name in ("test", "valid", "train")
+        }
         return files.without_duplicates(parts)
 
     def _books(self, folder: Path, known: set[str], seen: set[bytes]) -> Examples:
-        """The blocks of a split's books that are not in `seen`, which grows by theirs: a book is in one split only."""
+        """The blocks of a split's books that are not in `seen`, which grows by theirs: a book is in
+        one split only."""
         paths = sorted(folder.glob("*.txt"))[: self.options.max_books or None]
         if not paths:
             raise DataError("a split of PG-19 holds books as ID.txt", got=str(folder))

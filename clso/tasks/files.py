@@ -1,4 +1,5 @@
-"""What the loaders share: reading files that may be missing or damaged, bytes as tokens, splits without duplicates."""
+"""What the loaders share: reading files that may be missing or damaged, bytes as tokens, splits
+without duplicates."""
 
 from __future__ import annotations
 
@@ -65,14 +66,19 @@ def the_folder(options: FileOptions, what: str) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises `DataError` if it is missing, unreadable, empty or no regular file."""
+    """The file's bytes. Raises `DataError` if it is missing, unreadable, empty or no regular
+    file."""
     try:
         with open_regular(path) as stream:
             data = stream.read()
     except OSError as error:
-        raise DataError("a file of the data set can be read", got=f"{path}: {error.strerror}") from error
+        raise DataError(
+            "a file of the data set can be read", got=f"{path}: {error.strerror}"
+        ) from error
     if not data:
-        raise DataError("a file of the data set is not empty", got=str(path), remedy="Unpack it again.")
+        raise DataError(
+            "a file of the data set is not empty", got=str(path), remedy="Unpack it again."
+        )
     return data
 
 
@@ -86,7 +92,9 @@ def text_of(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError("a file of the data set is UTF-8", got=f"{name}, byte {error.start}") from error
+        raise DataError(
+            "a file of the data set is UTF-8", got=f"{name}, byte {error.start}"
+        ) from error
 
 
 def csv_rows(text: str, name: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
@@ -94,13 +102,16 @@ def csv_rows(text: str, name: str, delimiter: str = ",") -> list[tuple[int, list
 
     Raises `DataError` for what is no CSV.
     """
-    # The module's limit of 131,072 characters a field guards streams; this text is in memory already.
+    # The module's limit of 131,072 characters a field guards streams; this text is in memory
+    # already.
     before = csv.field_size_limit(max(len(text), 1))
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         return [(rows.line_num, row) for row in rows]
     except csv.Error as error:
-        raise DataError("a file of the data set is CSV", got=f"{name}: {error}", remedy="Unpack it again.") from error
+        raise DataError(
+            "a file of the data set is CSV", got=f"{name}: {error}", remedy="Unpack it again."
+        ) from error
     finally:
         csv.field_size_limit(before)
 
@@ -118,8 +129,11 @@ def pad_arrays(rows: Sequence[Tokens]) -> Tokens:
     return out
 
 
-def carve(examples: Examples, share: float, seed: int, groups: Sequence[bytes] | None = None) -> dict[str, Examples]:
-    """Train and valid, cut at random; sequences of one group (by default: of equal tokens) stay together."""
+def carve(
+    examples: Examples, share: float, seed: int, groups: Sequence[bytes] | None = None
+) -> dict[str, Examples]:
+    """Train and valid, cut at random; sequences of one group (by default: of equal tokens) stay
+    together."""
     keys = list(groups or row_keys(examples.tokens))
     names = sorted(set(keys))
     if len(names) < 2:
@@ -139,7 +153,8 @@ def text_keys(tokens: Tokens) -> list[bytes]:
 def without_duplicates(
     splits: Mapping[str, Examples], key: Callable[[Tokens], list[bytes]] = row_keys
 ) -> dict[str, Examples]:
-    """Published splits overlap now and then: what test holds leaves valid and train, and what valid holds leaves train.
+    """Published splits overlap now and then: what test holds leaves valid and train, and what valid
+    holds leaves train.
 
     Rows of equal `key` count as equal.
     """

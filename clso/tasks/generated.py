@@ -1,4 +1,5 @@
-"""Tasks that are drawn by a generator: as many distinct examples as wanted, the same for equal seeds."""
+"""Tasks that are drawn by a generator: as many distinct examples as wanted, the same for equal
+seeds."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class GeneratedOptions:
 
 
 class GeneratedTask(Task):
-    """Subclasses draw one example. Test is drawn first: it does not change with the size of train."""
+    """Subclasses draw one example. Test is drawn first: it does not change with the size of
+    train."""
 
     Options: ClassVar[type] = GeneratedOptions
 
@@ -70,10 +72,13 @@ class GeneratedTask(Task):
             seen.add(key)
             rows.append(tokens)
             targets.append(target)
-        return Examples(pad(rows), np.asarray(targets, np.int64) if self.n_classes else pad(targets))
+        return Examples(
+            pad(rows), np.asarray(targets, np.int64) if self.n_classes else pad(targets)
+        )
 
 
 def ask(sequence: Sequence[int], start: int) -> tuple[list[int], list[int]]:
-    """What a language model sees of `sequence`, and its targets: the tokens from index `start` on."""
+    """What a language model sees of `sequence`, and its targets: the tokens from index `start`
+    on."""
     targets = [token if i >= start else 0 for i, token in enumerate(sequence)]
     return list(sequence[:-1]), targets[1:]

@@ -34,8 +34,11 @@ class TextTask(Protocol):
 
 
 @torch.no_grad()
-def generate(model: nn.Module, prompt: Tokens, *, end: int, n_tokens: int, device: str = "cpu") -> Tokens:
-    """The likeliest next token, again and again, until `end` (left out) or `n_tokens` of them; padding is never picked.
+def generate(
+    model: nn.Module, prompt: Tokens, *, end: int, n_tokens: int, device: str = "cpu"
+) -> Tokens:
+    """The likeliest next token, again and again, until `end` (left out) or `n_tokens` of them;
+    padding is never picked.
 
     Every token costs a pass over all before it: the interface of sequence models has no cache.
     """
@@ -60,7 +63,9 @@ def score_texts(
     """
     questions = task.questions(split)[:n_questions]
     texts = [
-        task.answer_text(generate(model, q.prompt, end=task.END, n_tokens=task.n_answer_tokens, device=device))
+        task.answer_text(
+            generate(model, q.prompt, end=task.END, n_tokens=task.n_answer_tokens, device=device)
+        )
         for q in questions
     ]
     references = [q.references for q in questions]

@@ -1,12 +1,13 @@
-"""ListOps (Nangia & Bowman 2018, arXiv:1804.06028) in the Long Range Arena's grammar (Tay et al. 2020, arXiv:2011.04006).
+"""ListOps (Nangia & Bowman 2018, arXiv:1804.06028) in the Long Range Arena's grammar (Tay et al.
+2020, arXiv:2011.04006).
 
     [MAX 2 9 [MIN 4 7 ] 0 ]  ->  9
 
-A node above the greatest depth is an operator with probability 1/4, else a digit; an operator (MAX, MIN, MED, SM: equally
-likely) has 2 to `max_args` arguments. A sequence is kept where its length lies strictly between the limits. MED is the
-median, the mean of the middle two rounded down; SM is the sum modulo 10. Brackets are tokens; the parentheses of the
-Arena's files only group arguments by twos, and are left out as its own reader leaves them out.
-"""
+A node above the greatest depth is an operator with probability 1/4, else a digit; an operator (MAX,
+MIN, MED, SM: equally likely) has 2 to `max_args` arguments. A sequence is kept where its length
+lies strictly between the limits. MED is the median, the mean of the middle two rounded down; SM is
+the sum modulo 10. Brackets are tokens; the parentheses of the Arena's files only group arguments by
+twos, and are left out as its own reader leaves them out."""
 
 from __future__ import annotations
 
@@ -84,7 +85,9 @@ class ListOps(GeneratedTask):
             value = _grow(rng, 1, o, tokens)
             if o.min_length < len(tokens) < o.max_length:
                 return tokens, value
-        raise ConfigError("the grammar makes sequences between the limits of length", got=o, remedy="Widen them.")
+        raise ConfigError(
+            "the grammar makes sequences between the limits of length", got=o, remedy="Widen them."
+        )
 
 
 class ListOpsLRA(ListOps):
@@ -95,7 +98,8 @@ class ListOpsLRA(ListOps):
 
 
 def _grow(rng: random.Random, depth: int, options: ListOpsOptions, out: list[int]) -> int:
-    """Append a random subtree to `out`; its value. Stops early, with any value, where the sequence is too long anyway."""
+    """Append a random subtree to `out`; its value. Stops early, with any value, where the sequence
+    is too long anyway."""
     if depth >= options.max_depth or rng.random() >= _OPERATOR_SHARE:
         digit = rng.randrange(10)
         out.append(1 + digit)
@@ -135,9 +139,13 @@ def evaluate(tokens: Sequence[str]) -> int:
             operator, start = open_brackets.pop()
             values[start:] = [_apply(operator, values[start:])]
         else:
-            raise DataError("a ListOps expression holds digits, [MAX, [MIN, [MED, [SM and ]", got=token)
+            raise DataError(
+                "a ListOps expression holds digits, [MAX, [MIN, [MED, [SM and ]", got=token
+            )
     if open_brackets or len(values) != 1:
-        raise DataError("a ListOps expression is one value, every bracket closed", got=" ".join(tokens)[:80])
+        raise DataError(
+            "a ListOps expression is one value, every bracket closed", got=" ".join(tokens)[:80]
+        )
     return values[0]
 
 

@@ -1,6 +1,8 @@
-"""The Long Range Arena's tasks over files (Tay et al. 2020, arXiv:2011.04006), in the formats in which they are published.
+"""The Long Range Arena's tasks over files (Tay et al. 2020, arXiv:2011.04006), in the formats in
+which they are published.
 
-Text: byte-level sentiment of IMDb reviews. Retrieval: whether one paper of the ACL Anthology Network cites another. ListOps:
+Text: byte-level sentiment of IMDb reviews. Retrieval: whether one paper of the ACL Anthology
+Network cites another. ListOps:
 the Arena's own sequences. Image, the fourth, is in `clso.tasks.cifar`.
 """
 
@@ -32,11 +34,11 @@ class _TextOptions(files.FileOptions):
 
 
 class LRAText(Task):
-    """IMDb as unpacked (`train/pos/*.txt`, ...), or `*_train.tsv`, `*_val.tsv`, `*_test.tsv` with columns Source and Target.
+    """IMDb as unpacked (`train/pos/*.txt`, ...), or `*_train.tsv`, `*_val.tsv`, `*_test.tsv` with
+    columns Source and Target.
 
-    Reviews are cut after `max_length` bytes. The Arena validates on IMDb's test; here valid is a share of train, and
-    test is read once.
-    """
+    Reviews are cut after `max_length` bytes. The Arena validates on IMDb's test; here valid is a
+    share of train, and test is read once."""
 
     name = "lra-text"
     Options: ClassVar[type] = _TextOptions
@@ -52,7 +54,9 @@ class LRAText(Task):
         return self.options.max_length
 
     def _load(self) -> dict[str, Examples]:
-        folder = files.the_folder(self.options, "aclImdb, with train/pos, train/neg, test/pos and test/neg")
+        folder = files.the_folder(
+            self.options, "aclImdb, with train/pos, train/neg, test/pos and test/neg"
+        )
         if any(folder.glob("*_train.tsv")):
             parts = {name: self._examples(_source_target(folder, name)) for name in _LRA_SUFFIXES}
             return files.without_duplicates(parts, files.text_keys)
@@ -64,7 +68,9 @@ class LRAText(Task):
         tokens, labels = [], []
         for where, text, label in rows:
             if label not in ("0", "1") or not text:
-                raise DataError("a review has a text and the label 0 or 1", got=f"{where}: {label!r}")
+                raise DataError(
+                    "a review has a text and the label 0 or 1", got=f"{where}: {label!r}"
+                )
             tokens.append(files.byte_tokens(text[: self.options.max_length]))
             labels.append(int(label))
         return Examples(files.pad_arrays(tokens), np.array(labels, np.int64))
@@ -75,19 +81,24 @@ def _reviews(folder: Path) -> Iterator[tuple[str, bytes, str]]:
         paths = sorted((folder / name).glob("*.txt"))
         if not paths:
             raise DataError(
-                "IMDb's folders hold reviews as .txt", got=str(folder / name), remedy="Unpack aclImdb again."
+                "IMDb's folders hold reviews as .txt",
+                got=str(folder / name),
+                remedy="Unpack aclImdb again.",
             )
         for path in paths:
             yield str(path), files.read_bytes(path), label
 
 
 def _source_target(folder: Path, split: str) -> Iterator[tuple[str, bytes, str]]:
-    """Rows of the Arena's `*_SPLIT.tsv`: columns Source and Target with a header, by tabs or (for its text) by commas."""
+    """Rows of the Arena's `*_SPLIT.tsv`: columns Source and Target with a header, by tabs or (for
+    its text) by commas."""
     path = _only(folder, f"*_{_LRA_SUFFIXES[split]}.tsv")
     text = files.read_text(path)
     rows = files.csv_rows(text, str(path), "\t" if "\t" in text.partition("\n")[0] else ",")
     if (header := rows[0][1] if rows else []) != ["Source", "Target"]:
-        raise DataError("the Arena's files begin with the columns Source and Target", got=f"{path}: {header}")
+        raise DataError(
+            "the Arena's files begin with the columns Source and Target", got=f"{path}: {header}"
+        )
     for line, row in rows[1:]:
         where = f"{path}, line {line}"
         if len(row) != 2:
@@ -112,10 +123,11 @@ class _RetrievalOptions(files.FileOptions):
 
 
 class LRARetrieval(Task):
-    """`*.train.tsv`, `*.eval.tsv`, `*.test.tsv`: label, two ids and two texts by tabs, no header, no quoting.
+    """`*.train.tsv`, `*.eval.tsv`, `*.test.tsv`: label, two ids and two texts by tabs, no header,
+    no quoting.
 
-    One sequence holds both papers, `max_length` bytes of each, with a separator between them; the Arena encodes them apart.
-    """
+    One sequence holds both papers, `max_length` bytes of each, with a separator between them; the
+    Arena encodes them apart."""
 
     name = "lra-retrieval"
     Options: ClassVar[type] = _RetrievalOptions
@@ -131,7 +143,9 @@ class LRARetrieval(Task):
         return 2 * self.options.max_length + 1
 
     def _load(self) -> dict[str, Examples]:
-        folder = files.the_folder(self.options, "the folder with new_aan_pairs.train.tsv, .eval.tsv and .test.tsv")
+        folder = files.the_folder(
+            self.options, "the folder with new_aan_pairs.train.tsv, .eval.tsv and .test.tsv"
+        )
         suffixes = {"train": "train", "valid": "eval", "test": "test"}
         parts = {k: self._pairs(_only(folder, f"*.{v}.tsv")) for k, v in suffixes.items()}
         return files.without_duplicates(parts, files.text_keys)
@@ -153,7 +167,8 @@ class LRARetrieval(Task):
 
 
 class LRAListOps(Task):
-    """`basic_train.tsv`, `basic_val.tsv`, `basic_test.tsv` of the Arena: the published sequences of ListOps.
+    """`basic_train.tsv`, `basic_val.tsv`, `basic_test.tsv` of the Arena: the published sequences of
+    ListOps.
 
     Every value is checked by our own evaluator.
     """
@@ -172,7 +187,9 @@ class LRAListOps(Task):
 
     def _load(self) -> dict[str, Examples]:
         folder = files.the_folder(self.options, "the Arena's listops-1000, with basic_train.tsv")
-        return files.without_duplicates({name: self._examples(folder, name) for name in _LRA_SUFFIXES})
+        return files.without_duplicates(
+            {name: self._examples(folder, name) for name in _LRA_SUFFIXES}
+        )
 
     def _examples(self, folder: Path, split: str) -> Examples:
         ids = {token: i for i, token in enumerate(listops.TOKENS)}
@@ -182,9 +199,13 @@ class LRAListOps(Task):
             try:
                 value = listops.evaluate(tokens)
             except DataError as error:
-                raise DataError("a row is a ListOps expression and its value", got=f"{where}: {error}") from error
+                raise DataError(
+                    "a row is a ListOps expression and its value", got=f"{where}: {error}"
+                ) from error
             if target.strip() != str(value):
-                raise DataError(f"the value of the expression is {value}", got=f"{where}: {target[:20]}")
+                raise DataError(
+                    f"the value of the expression is {value}", got=f"{where}: {target[:20]}"
+                )
             rows.append([ids[t] for t in tokens])
             labels.append(value)
         return Examples(pad(rows), np.array(labels, np.int64))

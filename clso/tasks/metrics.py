@@ -1,4 +1,5 @@
-"""What answers are worth: accuracy, perplexity, mean reciprocal rank; and for texts exact match, F1, BLEU and ROUGE.
+"""What answers are worth: accuracy, perplexity, mean reciprocal rank; and for texts exact match,
+F1, BLEU and ROUGE.
 
 BLEU and ROUGE are `sacrebleu`'s and `rouge-score`'s (optional extra `metrics`).
 """
@@ -18,7 +19,15 @@ import numpy.typing as npt
 
 from clso.errors import DataError, MissingDependencyError
 
-__all__ = ["accuracy", "bleu", "exact_match", "mean_reciprocal_rank", "perplexity", "rouge", "token_f1"]
+__all__ = [
+    "accuracy",
+    "bleu",
+    "exact_match",
+    "mean_reciprocal_rank",
+    "perplexity",
+    "rouge",
+    "token_f1",
+]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -26,7 +35,8 @@ _ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
 def accuracy(predicted: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-    """Share of equal entries of two arrays of one shape. Raises `DataError` where they have none in common."""
+    """Share of equal entries of two arrays of one shape. Raises `DataError` where they have none in
+    common."""
     p, t = np.asarray(predicted), np.asarray(targets)
     if p.shape != t.shape or not p.size:
         raise DataError("predictions and targets have one shape, not empty", got=(p.shape, t.shape))
@@ -41,8 +51,8 @@ def perplexity(loss: float) -> float:
 def mean_reciprocal_rank(scores: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     """Mean of 1 / rank of the target: scores (n, C), targets (n,).
 
-    Equal scores share the mean of their ranks: a model that does not decide gets no credit for the order of classes.
-    """
+    Equal scores share the mean of their ranks: a model that does not decide gets no credit for the
+    order of classes."""
     s, t = np.asarray(scores, np.float64), np.asarray(targets)
     if s.ndim != 2 or t.shape != s.shape[:1] or not t.size:
         raise DataError("scores are (n, C) and targets (n,), not empty", got=(s.shape, t.shape))
@@ -51,48 +61,65 @@ def mean_reciprocal_rank(scores: npt.ArrayLike, targets: npt.ArrayLike) -> float
 
 
 def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Share of predictions that equal one of their references, both normalised as for `token_f1`."""
+    """Share of predictions that equal one of their references, both normalised as for
+    `token_f1`."""
     _check(predictions, references)
-    hits = [any(_words(p) == _words(r) for r in answers) for p, answers in zip(predictions, references, strict=True)]
+    hits = [
+        any(_words(p) == _words(r) for r in answers)
+        for p, answers in zip(predictions, references, strict=True)
+    ]
     return sum(hits) / len(hits)
 
 
 def token_f1(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean F1 of words, each prediction against its best reference (Rajpurkar et al. 2016; used so by SCROLLS).
+    """Mean F1 of words, each prediction against its best reference (Rajpurkar et al. 2016; used so
+    by SCROLLS).
 
     Texts are normalised: lower case, without punctuation and articles.
     """
     _check(predictions, references)
-    best = [max(_f1(_words(p), _words(r)) for r in answers) for p, answers in zip(predictions, references, strict=True)]
+    best = [
+        max(_f1(_words(p), _words(r)) for r in answers)
+        for p, answers in zip(predictions, references, strict=True)
+    ]
     return sum(best) / len(best)
 
 
 def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU, 0 to 100 (Papineni et al. 2002), with sacrebleu's defaults: 13a tokens, exponential smoothing.
+    """Corpus BLEU, 0 to 100 (Papineni et al. 2002), with sacrebleu's defaults: 13a tokens,
+    exponential smoothing.
 
     Raises `MissingDependencyError` without sacrebleu.
     """
     _check(predictions, references)
     most = max(map(len, references))
-    streams = [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
+    streams = [
+        [answers[i] if i < len(answers) else None for answers in references] for i in range(most)
+    ]
     return float(_import("sacrebleu").corpus_bleu(list(predictions), streams).score)
 
 
 def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Mean F-measures, 0 to 1, of ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004) against each best reference, without stemming.
+    """Mean F-measures, 0 to 1, of ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004) against each best
+    reference, without stemming.
 
-    `geometric_mean` is that of the three means, SCROLLS' figure. Raises `MissingDependencyError` without rouge-score.
-    """
+    `geometric_mean` is that of the three means, SCROLLS' figure. Raises `MissingDependencyError`
+    without rouge-score."""
     _check(predictions, references)
     scorer: Any = _import("rouge_score.rouge_scorer").RougeScorer(list(_ROUGE), use_stemmer=False)
-    scored = [scorer.score_multi(list(answers), p) for p, answers in zip(predictions, references, strict=True)]
+    scored = [
+        scorer.score_multi(list(answers), p)
+        for p, answers in zip(predictions, references, strict=True)
+    ]
     means = {name: sum(row[name].fmeasure for row in scored) / len(scored) for name in _ROUGE}
     return {**means, "geometric_mean": math.prod(means.values()) ** (1 / len(_ROUGE))}
 
 
 def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if not predictions or len(predictions) != len(references) or not all(references):
-        raise DataError("each prediction has at least one reference", got=(len(predictions), len(references)))
+        raise DataError(
+            "each prediction has at least one reference", got=(len(predictions), len(references))
+        )
 
 
 def _words(text: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""A task as what a search minimises: genomes, built into models, measured on the same fitness examples at rising numbers."""
+"""A task as what a search minimises: genomes, built into models, measured on the same fitness
+examples at rising numbers."""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ __all__ = ["TaskObjective"]
 
 
 class TaskObjective:
-    """Cross entropy (nats per answer), or the error rate, of genomes on the first `examples` of the fitness split.
+    """Cross entropy (nats per answer), or the error rate, of genomes on the first `examples` of the
+    fitness split.
 
-    `clso.space.Objective`: `fidelities` are the tokens of each rung, and a failure is the culprit's alone.
-    """
+    `clso.space.Objective`: `fidelities` are the tokens of each rung, and a failure is the culprit's
+    alone."""
 
     def __init__(
         self,
@@ -32,7 +34,8 @@ class TaskObjective:
         device: str = "cpu",
         batch: int = 64,
     ) -> None:
-        """`build` makes a genome's model, ready to answer. Raises `ConfigError` for bad rungs or measures."""
+        """`build` makes a genome's model, ready to answer. Raises `ConfigError` for bad rungs or
+        measures."""
         if list(examples) != sorted(set(examples)) or not examples or min(examples) < 1:
             raise ConfigError("numbers of examples are positive and rising", got=list(examples))
         if measure not in ("loss", "error"):
@@ -47,13 +50,19 @@ class TaskObjective:
         """One `Evaluation` a genome, in order."""
         n_tokens = self.fidelities[fidelity]
         return measure_batch(
-            lambda batch: [self._value(g, fidelity) for g in batch], genomes, fidelity, n_tokens=n_tokens
+            lambda batch: [self._value(g, fidelity) for g in batch],
+            genomes,
+            fidelity,
+            n_tokens=n_tokens,
         )
 
     def scores(self, models: Sequence[nn.Module], fidelity: int) -> list[Score]:
         """Everything that is known of each model on a rung's examples."""
         rung = self._rungs[fidelity]
-        return [score(model.to(self.device), rung, batch=self.batch, device=self.device) for model in models]
+        return [
+            score(model.to(self.device), rung, batch=self.batch, device=self.device)
+            for model in models
+        ]
 
     def _value(self, genome: Genome, fidelity: int) -> float:
         (found,) = self.scores([self.build(genome)], fidelity)

@@ -1,11 +1,11 @@
-"""Pathfinder-like images (Linsley et al. 2018, arXiv:1805.08315; 32x32 as in the Long Range Arena): do two dots lie on one
-dashed curve?
+"""Pathfinder-like images (Linsley et al. 2018, arXiv:1805.08315; 32x32 as in the Long Range Arena):
+do two dots lie on one dashed curve?
 
-Every image has two long curves, short distractors and two dots. The dots lie at both ends of one long curve (class 1) or
-at one end of each (class 0), so that the strokes say nothing about the class; and an image is kept only where two ends of
-different curves are about as far apart as the two of one, so that the distance between the dots says almost nothing.
-Curves keep clear of each other by more than a gap between dashes: the answer is exact.
-"""
+Every image has two long curves, short distractors and two dots. The dots lie at both ends of one
+long curve (class 1) or at one end of each (class 0), so that the strokes say nothing about the
+class; and an image is kept only where two ends of different curves are about as far apart as the
+two of one, so that the distance between the dots says almost nothing. Curves keep clear of each
+other by more than a gap between dashes: the answer is exact."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class _PathfinderOptions(GeneratedOptions):
         self.at_least("distractors", 0)
         self.at_least("levels", 2)
         if self.length > 40 or self.levels > 256:
-            raise ConfigError("length is at most 40, levels at most 256", got=(self.length, self.levels))
+            raise ConfigError(
+                "length is at most 40, levels at most 256", got=(self.length, self.levels)
+            )
         if not 0 <= self.curvature <= 1:
             raise ConfigError("curvature is from 0 to 1 (radians a pixel)", got=self.curvature)
 
@@ -78,7 +80,8 @@ class Pathfinder(GeneratedTask):
 
 
 def draw(rng: np.random.Generator, label: int, options: _PathfinderOptions) -> Floats:
-    """An image (32, 32) with values from 0 to 1. Raises `ConfigError` where the curves do not fit."""
+    """An image (32, 32) with values from 0 to 1. Raises `ConfigError` where the curves do not
+    fit."""
     for _ in range(_MOST_TRIES):
         pair = _long_pair(rng, options)
         if pair is None:
@@ -98,10 +101,14 @@ def draw(rng: np.random.Generator, label: int, options: _PathfinderOptions) -> F
             y, x = np.mgrid[:_SIZE, :_SIZE]
             image[np.hypot(y - dot[0], x - dot[1]) <= _DOT_RADIUS] = 1.0
         return image
-    raise ConfigError("two curves fit into the image", got=options, remedy="Make them shorter, or less curved.")
+    raise ConfigError(
+        "two curves fit into the image", got=options, remedy="Make them shorter, or less curved."
+    )
 
 
-def _long_pair(rng: np.random.Generator, options: _PathfinderOptions) -> tuple[Floats, Floats] | None:
+def _long_pair(
+    rng: np.random.Generator, options: _PathfinderOptions
+) -> tuple[Floats, Floats] | None:
     """Two clear curves; the first's start is about as far from its end as from the second's end."""
     curves = _curves(rng, options.length, options.curvature)
     if not curves:
@@ -116,7 +123,8 @@ def _long_pair(rng: np.random.Generator, options: _PathfinderOptions) -> tuple[F
 
 
 def _curves(rng: np.random.Generator, length: int, curvature: float) -> list[Floats]:
-    """Smooth curves (n_points, 2) of `length` pixels that stay inside and clear of themselves; as many as came out."""
+    """Smooth curves (n_points, 2) of `length` pixels that stay inside and clear of themselves; as
+    many as came out."""
     n = length + 1
     turns = rng.normal(0, curvature, (_CANDIDATES, n))
     turns[:, 0] = rng.uniform(0, 2 * np.pi, _CANDIDATES)

@@ -1,4 +1,5 @@
-"""Copying and associative recall: what a model can hold and find again. A language model answers with tokens."""
+"""Copying and associative recall: what a model can hold and find again. A language model answers
+with tokens."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ class Copy(GeneratedTask):
 
     def _draw(self, rng: random.Random) -> tuple[list[int], list[int]]:
         o = self.options
-        symbols = [rng.randint(1, o.n_symbols) for _ in range(rng.randint(o.min_length, o.max_length))]
+        symbols = [
+            rng.randint(1, o.n_symbols) for _ in range(rng.randint(o.min_length, o.max_length))
+        ]
         return ask([*symbols, o.n_symbols + 1, *symbols], len(symbols) + 1)
 
 
@@ -61,7 +64,8 @@ class _RecallOptions(GeneratedOptions):
 
 
 class AssociativeRecall(GeneratedTask):
-    """Pairs of a key and a value, then one of the keys: which value was its (Ba et al. 2016, arXiv:1610.06258)."""
+    """Pairs of a key and a value, then one of the keys: which value was its (Ba et al. 2016,
+    arXiv:1610.06258)."""
 
     name = "associative-recall"
     Options: ClassVar[type] = _RecallOptions

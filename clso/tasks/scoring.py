@@ -19,7 +19,8 @@ __all__ = ["Batch", "Score", "answers", "batches", "majority_accuracy", "make_ba
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens (B, T) int64, 0 = padding; mask (B, T) bool, true on tokens; targets (B,) or (B, T) int64."""
+    """tokens (B, T) int64, 0 = padding; mask (B, T) bool, true on tokens; targets (B,) or (B, T)
+    int64."""
 
     tokens: Tensor
     mask: Tensor
@@ -30,8 +31,8 @@ class Batch:
 class Score:
     """Of all targets: mean loss (nats), accuracy, and mean reciprocal rank.
 
-    `exact` is the share of sequences with no wrong answer. Where every sequence has one target it equals accuracy.
-    """
+    `exact` is the share of sequences with no wrong answer. Where every sequence has one target it
+    equals accuracy."""
 
     loss: float
     accuracy: float
@@ -44,7 +45,8 @@ class Score:
         return perplexity(self.loss)
 
     def value(self, metric: str) -> float:
-        """What a trainer maximises for the first of a task's metrics. Raises `ConfigError` for another metric."""
+        """What a trainer maximises for the first of a task's metrics. Raises `ConfigError` for
+        another metric."""
         if metric not in ("accuracy", "perplexity"):
             raise ConfigError("the first metric of a task is accuracy or perplexity", got=metric)
         return self.accuracy if metric == "accuracy" else -self.loss
@@ -60,7 +62,8 @@ def make_batch(examples: Examples, rows: Targets, device: str) -> Batch:
 
 
 def batches(examples: Examples, size: int, device: str = "cpu") -> Iterator[Batch]:
-    """All examples, sorted by length so that little is padding; the order of equal lengths is kept."""
+    """All examples, sorted by length so that little is padding; the order of equal lengths is
+    kept."""
     order = np.argsort((examples.tokens != 0).sum(1), kind="stable")
     for start in range(0, len(order), size):
         yield make_batch(examples, order[start : start + size], device)
@@ -77,7 +80,8 @@ def answers(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def score(model: nn.Module, examples: Examples, *, batch: int = 64, device: str = "cpu") -> Score:
-    """Measure a model, left in the mode (training or not) that it was in; the device is waited for once."""
+    """Measure a model, left in the mode (training or not) that it was in; the device is waited for
+    once."""
     was_training = model.training
     model.eval()
     sums = torch.zeros(5, dtype=torch.float64, device=device)
@@ -87,7 +91,11 @@ def score(model: nn.Module, examples: Examples, *, batch: int = 64, device: str 
         own = logits.gather(1, targets[:, None])
         above, ties = (logits > own).sum(1), (logits == own).sum(1) - 1
         right = logits.argmax(1) == targets
-        wrong = torch.ones_like(part.targets, dtype=torch.bool) if part.targets.dim() == 1 else part.targets != 0
+        wrong = (
+            torch.ones_like(part.targets, dtype=torch.bool)
+            if part.targets.dim() == 1
+            else part.targets != 0
+        )
         wrong[wrong.clone()] = ~right
         exact = ~wrong if wrong.dim() == 1 else ~wrong.any(1)
         losses = F.cross_entropy(logits, targets, reduction="none").double()
@@ -101,5 +109,7 @@ def score(model: nn.Module, examples: Examples, *, batch: int = 64, device: str 
 
 def majority_accuracy(train: Examples, test: Examples) -> float:
     """Chance: the accuracy of always answering what is asked for most often in train."""
-    seen, asked = (e.targets if e.targets.ndim == 1 else e.targets[e.targets != 0] for e in (train, test))
+    seen, asked = (
+        e.targets if e.targets.ndim == 1 else e.targets[e.targets != 0] for e in (train, test)
+    )
     return float((asked == np.bincount(seen).argmax()).mean())

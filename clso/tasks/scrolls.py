@@ -1,9 +1,9 @@
 """SCROLLS (Shaham et al. 2022, arXiv:2201.03533): an answer or a summary after a long input.
 
-One data set is `NAME.zip`, or its folder, with `train.jsonl`, `validation.jsonl` and `test.jsonl`; a line is an object with
-the strings id, pid, input and output. The published test has no outputs, so test here is `validation.jsonl`, and
-valid is a share of train, cut by document. Bytes are tokens.
-"""
+One data set is `NAME.zip`, or its folder, with `train.jsonl`, `validation.jsonl` and `test.jsonl`;
+a line is an object with the strings id, pid, input and output. The published test has no outputs,
+so test here is `validation.jsonl`, and valid is a share of train, cut by document. Bytes are
+tokens."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Question:
 
 
 class Scrolls(Task):
-    """The output's bytes after the input's first `max_input`, a separator between them and an end mark after them."""
+    """The output's bytes after the input's first `max_input`, a separator between them and an end
+    mark after them."""
 
     name = "scrolls"
     Options: ClassVar[type] = _ScrollsOptions
@@ -94,7 +95,9 @@ class Scrolls(Task):
         seen = set(groups["test"])
         fresh = np.array([i for i, key in enumerate(groups["train"]) if key not in seen], np.int64)
         train = parts["train"][fresh]
-        splits = files.carve(train, self.options.valid_share, self.seed, [groups["train"][i] for i in fresh])
+        splits = files.carve(
+            train, self.options.valid_share, self.seed, [groups["train"][i] for i in fresh]
+        )
         return files.without_duplicates({**splits, "test": parts["test"]})
 
     def _prompt(self, row: dict[str, Any]) -> Tokens:
@@ -102,7 +105,10 @@ class Scrolls(Task):
         return np.append(question, np.uint16(self.SEPARATOR))
 
     def _pair(self, row: dict[str, Any]) -> tuple[Tokens, Tokens]:
-        prompt, answer = self._prompt(row), files.byte_tokens(row["output"].encode()[: self.options.max_output])
+        prompt, answer = (
+            self._prompt(row),
+            files.byte_tokens(row["output"].encode()[: self.options.max_output]),
+        )
         whole = np.concatenate([prompt, answer, np.array([self.END], np.uint16)])
         targets = whole[1:].copy()
         targets[: len(prompt) - 1] = 0
@@ -110,20 +116,30 @@ class Scrolls(Task):
 
     def _rows(self, name: str) -> Iterator[dict[str, Any]]:
         where, text = self._file(name)
-        for number, line in enumerate(text.rstrip("\n").split("\n"), 1):  # strings may hold other ends of lines
+        # strings may hold other ends of lines
+        for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:  # too deeply nested
-                raise DataError("a line of SCROLLS is a JSON object", got=f"{where}, line {number}: {error}") from error
-            if not isinstance(row, dict) or any(not isinstance(row.get(f), str) or not row[f] for f in _FIELDS):
-                raise DataError("a line of SCROLLS has id, input and output", got=f"{where}, line {number}")
+                raise DataError(
+                    "a line of SCROLLS is a JSON object", got=f"{where}, line {number}: {error}"
+                ) from error
+            if not isinstance(row, dict) or any(
+                not isinstance(row.get(f), str) or not row[f] for f in _FIELDS
+            ):
+                raise DataError(
+                    "a line of SCROLLS has id, input and output", got=f"{where}, line {number}"
+                )
             yield row
 
     def _file(self, name: str) -> tuple[str, str]:
-        """Where a file of the data set is, and its text; out of a zip nothing is unpacked to disk."""
+        """Where a file of the data set is, and its text; out of a zip nothing is unpacked to
+        disk."""
         path = Path(self.options.folder)
         if path.suffix != ".zip":
-            folder = files.the_folder(self.options, "a data set of SCROLLS: its folder, or its .zip")
+            folder = files.the_folder(
+                self.options, "a data set of SCROLLS: its folder, or its .zip"
+            )
             return str(folder / name), files.read_text(folder / name)
         try:
             with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
@@ -141,7 +157,9 @@ class Scrolls(Task):
                     raise DataError(rule, got=f"{where}: {inside[0].file_size:,} bytes")
                 return where, files.text_of(archive.read(inside[0]), where)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError("the archive can be read", got=f"{path}: {error}", remedy="Download it again.") from error
+            raise DataError(
+                "the archive can be read", got=f"{path}: {error}", remedy="Download it again."
+            ) from error
 
 
 # QuALITY's question has four options, after a blank line of its own: " (A) ...".
@@ -149,7 +167,8 @@ _OPTIONS = re.compile(r"(?:[ \t]*\([A-Z]\)[^\n]*\n)+[ \t]*\n")
 
 
 def _document(text: str) -> bytes:
-    """What tells documents apart: the input without the question, and whatever its ends of lines and white space.
+    """What tells documents apart: the input without the question, and whatever its ends of lines
+    and white space.
 
     A question ends at the first blank line; options of answers after it are part of it.
     """

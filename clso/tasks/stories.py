@@ -1,5 +1,6 @@
-"""Stories that are answered from one, two or three of their sentences, after tasks 1 to 3 of bAbI (Weston et al. 2015,
-arXiv:1502.05698), in a world of our own: people walk between places, take things and drop them.
+"""Stories that are answered from one, two or three of their sentences, after tasks 1 to 3 of bAbI
+(Weston et al. 2015, arXiv:1502.05698), in a world of our own: people walk between places, take
+things and drop them.
 
     one    where is PERSON ?                          the person's last move
     two    where is the THING ?                       who took (or dropped) it, and that person's last move (before that)
@@ -44,7 +45,8 @@ class _StoryOptions(GeneratedOptions):
 
 @dataclass
 class _World:
-    """Where everybody is, who holds what, and every place that a thing has been in since it was first taken."""
+    """Where everybody is, who holds what, and every place that a thing has been in since it was
+    first taken."""
 
     place: dict[str, str] = field(default_factory=dict)
     holder: dict[str, str] = field(default_factory=dict)
@@ -93,7 +95,8 @@ class _World:
 
 
 class Stories(GeneratedTask):
-    """Where somebody or something is or was; the option `facts` says how many sentences the answer needs."""
+    """Where somebody or something is or was; the option `facts` says how many sentences the answer
+    needs."""
 
     name = "stories"
     Options: ClassVar[type] = _StoryOptions
@@ -112,8 +115,13 @@ class Stories(GeneratedTask):
         o = self.options
         while True:
             world = _World()
-            sentences = [world.step(rng, o.facts > 1) for _ in range(rng.randint(o.min_sentences, o.max_sentences))]
+            sentences = [
+                world.step(rng, o.facts > 1)
+                for _ in range(rng.randint(o.min_sentences, o.max_sentences))
+            ]
             asked = world.question(rng, o.facts)
             if asked is not None:
                 question, place = asked
-                return [_ID[word] for word in " ".join([*sentences, question]).split()], _PLACES.index(place)
+                return [
+                    _ID[word] for word in " ".join([*sentences, question]).split()
+                ], _PLACES.index(place)

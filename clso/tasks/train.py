@@ -1,4 +1,5 @@
-"""AdamW training of any sequence model on a task: deterministic by seed, the best weights by valid, test read once."""
+"""AdamW training of any sequence model on a task: deterministic by seed, the best weights by valid,
+test read once."""
 
 from __future__ import annotations
 
@@ -31,13 +32,22 @@ class TrainSettings:
     steps: int = field(default=1000, metadata={"help": "Optimizer steps."})
     batch: int = field(default=32, metadata={"help": "Sequences in a step."})
     schedule: str = field(default="cosine", metadata={"help": "constant, or cosine down to 10 %."})
-    warmup: int = field(default=100, metadata={"help": "Steps of linear warm-up; at most a tenth of all are used."})
-    weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay of the matrices."})
-    grad_clip: float = field(default=1.0, metadata={"help": "Largest gradient norm; 0: not clipped."})
-    eval_every: int = field(
-        default=100, metadata={"help": "Score valid every so many steps; the best weights are kept."}
+    warmup: int = field(
+        default=100, metadata={"help": "Steps of linear warm-up; at most a tenth of all are used."}
     )
-    stop_after: int = field(default=0, metadata={"help": "Stop after so many scorings without a better one; 0: never."})
+    weight_decay: float = field(
+        default=0.01, metadata={"help": "Decoupled weight decay of the matrices."}
+    )
+    grad_clip: float = field(
+        default=1.0, metadata={"help": "Largest gradient norm; 0: not clipped."}
+    )
+    eval_every: int = field(
+        default=100,
+        metadata={"help": "Score valid every so many steps; the best weights are kept."},
+    )
+    stop_after: int = field(
+        default=0, metadata={"help": "Stop after so many scorings without a better one; 0: never."}
+    )
 
     def __post_init__(self) -> None:
         lowest = {
@@ -105,9 +115,8 @@ def fit(
 ) -> Fit:
     """Train `model`, on `device` already, in place; the order of the examples is drawn from `seed`.
 
-    Stops where a loss is no longer finite. The gradient's sums can differ from GPU to GPU; on one CPU equal seeds
-    give equal weights.
-    """
+    Stops where a loss is no longer finite. The gradient's sums can differ from GPU to GPU; on one
+    CPU equal seeds give equal weights."""
     train, valid = task.split("train"), task.split("valid")
     optimizer = _optimizer(model, settings, lr)
     order = np.random.default_rng(seed)
@@ -149,7 +158,9 @@ def fit(
             score_s, since = score_s + time.perf_counter() - since, time.perf_counter()
             train_curve.append((step, train_loss))
             valid_curve.append((step, found.loss, found.accuracy))
-            progress(f"step {step}: train {train_loss:.4f}, valid {found.loss:.4f}, accuracy {found.accuracy:.4f}")
+            progress(
+                f"step {step}: train {train_loss:.4f}, valid {found.loss:.4f}, accuracy {found.accuracy:.4f}"
+            )
             if not (math.isfinite(train_loss) and math.isfinite(found.loss)):
                 break
             if best is None or found.value(task.metrics[0]) > best.value(task.metrics[0]):
@@ -161,7 +172,9 @@ def fit(
                 break
     model.load_state_dict(kept)
     model.eval()
-    return Fit(step, best_step, best, tuple(train_curve), tuple(valid_curve), train_s, score_s, n_tokens)
+    return Fit(
+        step, best_step, best, tuple(train_curve), tuple(valid_curve), train_s, score_s, n_tokens
+    )
 
 
 def train_on(
@@ -174,7 +187,8 @@ def train_on(
     device: str = "cpu",
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """`fit`, then the one reading of test: a record of JSON types. Raises `EvaluationError` where training diverged."""
+    """`fit`, then the one reading of test: a record of JSON types. Raises `EvaluationError` where
+    training diverged."""
     model.to(device)
     done = fit(model, task, settings, lr, seed=seed, device=device, progress=progress)
     if done.valid is None:
@@ -209,7 +223,10 @@ def learning_rate(settings: TrainSettings, lr: float, step: int) -> float:
 def _optimizer(model: nn.Module, settings: TrainSettings, lr: float) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr)
 
 

@@ -1,10 +1,11 @@
-"""Conformance kit for plugins: pytest classes that say whether a search space or a surrogate keeps its contract.
+"""Conformance kit for plugins: pytest classes that say whether a search space or a surrogate keeps
+its contract.
 
     class TestMySpace(SpaceConformance):
         def make_space(self): return MySpace()
 
-Properties are checked on examples that Hypothesis draws, the same ones in every run. Needs `pip install 'clso[testing]'`.
-"""
+Properties are checked on examples that Hypothesis draws, the same ones in every run. Needs `pip
+install 'clso[testing]'`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ try:
     import pytest
 except ImportError as error:
     raise MissingDependencyError(
-        "clso.testing needs pytest and hypothesis", got=error.name, remedy="pip install 'clso[testing]'"
+        "clso.testing needs pytest and hypothesis",
+        got=error.name,
+        remedy="pip install 'clso[testing]'",
     ) from error
 
 pytest.register_assert_rewrite("clso.testing.spaces", "clso.testing.surrogates")

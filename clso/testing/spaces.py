@@ -25,16 +25,19 @@ from clso.testing.properties import feasible, for_all, genomes, random_states, u
 
 __all__ = ["SpaceConformance"]
 
-_PROBE = "CLSO_TESTING_PROBE"  # set in the process that runs under another hash seed: the file for what it finds
+# set in the process that runs under another hash seed: the file for what it finds
+_PROBE = "CLSO_TESTING_PROBE"
 
 
 class SpaceConformance:
-    """Subclass as `class TestMySpace(SpaceConformance)` and give `make_space`; pytest runs the rest."""
+    """Subclass as `class TestMySpace(SpaceConformance)` and give `make_space`; pytest runs the
+    rest."""
 
     max_examples = 20
     """Examples a property."""
     tolerance = 0.0
-    """By how much a value may differ between equal measurements. 0 (exact) unless hardware forbids it."""
+    """By how much a value may differ between equal measurements. 0 (exact) unless hardware forbids
+    it."""
     other_process = True
     """Whether the space is also built under another PYTHONHASHSEED, in a process of its own."""
 
@@ -70,9 +73,12 @@ class SpaceConformance:
 
     def _same_results(self, first: Sequence[Evaluation], second: Sequence[Evaluation]) -> bool:
         def close(a: Evaluation, b: Evaluation) -> bool:
-            return (a.genome, a.fidelity, a.status, a.n_tokens) == (b.genome, b.fidelity, b.status, b.n_tokens) and all(
-                abs(x - y) <= self.tolerance for x, y in zip(a.values, b.values, strict=True)
-            )
+            return (a.genome, a.fidelity, a.status, a.n_tokens) == (
+                b.genome,
+                b.fidelity,
+                b.status,
+                b.n_tokens,
+            ) and all(abs(x - y) <= self.tolerance for x, y in zip(a.values, b.values, strict=True))
 
         return all(close(a, b) for a, b in zip(first, second, strict=True))
 
@@ -83,11 +89,15 @@ class SpaceConformance:
         assert self.space.name, "the space's name is empty; error messages show it"
         assert genes, "a space has at least one gene"
         assert all(isinstance(gene.name, str) and gene.name for gene in genes)
-        assert len({gene.name for gene in genes}) == len(genes), "the names of the genes are distinct"
+        assert len({gene.name for gene in genes}) == len(genes), (
+            "the names of the genes are distinct"
+        )
         for gene in genes:
             assert isinstance(gene.choices, tuple), gene.name
             assert gene.choices, f"gene {gene.name!r} has a choice"
-            assert all(isinstance(choice, str) for choice in gene.choices), f"labels of {gene.name!r} are text"
+            assert all(isinstance(choice, str) for choice in gene.choices), (
+                f"labels of {gene.name!r} are text"
+            )
         assert self.space.genes == genes, "the genes are the same at every look"
 
     def test_samples_belong_to_the_space_and_follow_the_generator(self) -> None:
@@ -99,18 +109,27 @@ class SpaceConformance:
             assert type(genome) is tuple
             assert all(type(allele) is int for allele in genome), "a genome holds plain ints"
             assert space.validate(genome) == genome
-            assert space.sample(random.Random(seed)) == genome, "equal generators give equal genomes"
+            assert space.sample(random.Random(seed)) == genome, (
+                "equal generators give equal genomes"
+            )
             assert set(space.describe(genome)) == {gene.name for gene in space.genes}
 
         for_all(self.max_examples, check, random_states)
         if math.prod(map(len, space.genes)) > 1:
-            assert len({space.sample(random.Random(seed)) for seed in range(64)}) > 1, "samples vary"
+            assert len({space.sample(random.Random(seed)) for seed in range(64)}) > 1, (
+                "samples vary"
+            )
 
     def test_validate_takes_integers_in_any_sequence(self) -> None:
         space = self.space
 
         def check(genome: Genome) -> None:
-            spellings: tuple[Any, ...] = (genome, list(genome), np.array(genome), tuple(map(np.int32, genome)))
+            spellings: tuple[Any, ...] = (
+                genome,
+                list(genome),
+                np.array(genome),
+                tuple(map(np.int32, genome)),
+            )
             for spelling in spellings:
                 found = space.validate(spelling)
                 assert found == genome
@@ -160,10 +179,14 @@ class SpaceConformance:
                 repaired = space.repair(genome, random.Random(seed))
             assert type(repaired) is tuple
             assert space.validate(repaired) == repaired
-            assert space.repair(genome, random.Random(seed)) == repaired, "equal generators give equal repairs"
+            assert space.repair(genome, random.Random(seed)) == repaired, (
+                "equal generators give equal repairs"
+            )
             if repairs:
                 assert feasible(space, repaired), "repair leaves a constraint above 0"
-                assert feasible(space, space.repair(repaired, random.Random(seed))), "repair spoils what is feasible"
+                assert feasible(space, space.repair(repaired, random.Random(seed))), (
+                    "repair spoils what is feasible"
+                )
 
         for_all(self.max_examples, check, random_states)
 
@@ -177,7 +200,8 @@ class SpaceConformance:
     def test_descriptors_are_finite_and_one_row_a_choice(self) -> None:
         descriptors = self.space.descriptors()
         sizes = [len(gene) for gene in self.space.genes]
-        encoder = Encoder(sizes, descriptors)  # raises where a shape is wrong or a number is not finite
+        # raises where a shape is wrong or a number is not finite
+        encoder = Encoder(sizes, descriptors)
         assert np.isfinite(encoder.encode([self.space.sample(random.Random(0))])).all()
 
     # Measuring
@@ -194,7 +218,9 @@ class SpaceConformance:
             assert [e.genome for e in found] == batch
             assert all(e.fidelity == fidelity and e.n_tokens >= 0 for e in found)
             assert len({len(e.values) for e in found if e.ok}) == 1 or not any(e.ok for e in found)
-            assert [Evaluation.from_json(json.loads(json.dumps(e.to_json()))) for e in found] == found
+            assert [
+                Evaluation.from_json(json.loads(json.dumps(e.to_json()))) for e in found
+            ] == found
 
         for_all(self.max_examples, check, self._batches(), self._rungs())
 
@@ -202,7 +228,9 @@ class SpaceConformance:
         def check(batch: list[Genome], fidelity: int) -> None:
             with untouched_randomness():
                 found = self.objective.evaluate(batch, fidelity)
-            assert self._same_results(self.objective.evaluate(batch[::-1], fidelity)[::-1], found), "order matters"
+            assert self._same_results(
+                self.objective.evaluate(batch[::-1], fidelity)[::-1], found
+            ), "order matters"
             alone = [self.objective.evaluate([genome], fidelity)[0] for genome in batch]
             assert self._same_results(alone, found), "company matters"
 
@@ -252,10 +280,15 @@ class SpaceConformance:
         assert again.fidelities == self.objective.fidelities
         for fidelity in range(len(again.fidelities)):
             found = self.objective.evaluate(batch, fidelity)
-            assert self._same_results(again.evaluate(batch, fidelity), found), "two equal spaces measure differently"
+            assert self._same_results(again.evaluate(batch, fidelity), found), (
+                "two equal spaces measure differently"
+            )
 
-    def test_another_hash_seed_changes_nothing(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-        """This test again, in a process with another PYTHONHASHSEED, which writes down what it found."""
+    def test_another_hash_seed_changes_nothing(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> None:
+        """This test again, in a process with another PYTHONHASHSEED, which writes down what it
+        found."""
         if not self.other_process:
             pytest.skip("other_process is off")
         found: dict[str, Any] = {
@@ -270,7 +303,17 @@ class SpaceConformance:
         path = tmp_path / "found.json"
         hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", request.node.nodeid],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-o",
+                "addopts=",
+                "-p",
+                "no:cacheprovider",
+                request.node.nodeid,
+            ],
             cwd=request.config.rootpath,
             env={**os.environ, "PYTHONHASHSEED": hash_seed, _PROBE: str(path)},
             capture_output=True,
@@ -280,7 +323,9 @@ class SpaceConformance:
         other = json.loads(path.read_text())
         for what in ("genes", "seeds", "genomes"):
             assert other[what] == found[what], f"{what} depend on PYTHONHASHSEED"
-        first, second = ([Evaluation.from_json(row) for row in side["evaluations"]] for side in (found, other))
+        first, second = (
+            [Evaluation.from_json(row) for row in side["evaluations"]] for side in (found, other)
+        )
         assert self._same_results(first, second), "evaluations depend on PYTHONHASHSEED"
 
     def _batches(self) -> st.SearchStrategy[list[Genome]]:
@@ -293,7 +338,11 @@ class SpaceConformance:
         """Some feasible genomes, without repetition: the seeds, and samples."""
         space = space or self.space
         drawn = [space.repair(space.sample(rng), rng) for rng in map(random.Random, range(16))]
-        return list(dict.fromkeys([*space.seeds(), *(genome for genome in drawn if feasible(space, genome))]))
+        return list(
+            dict.fromkeys(
+                [*space.seeds(), *(genome for genome in drawn if feasible(space, genome))]
+            )
+        )
 
 
 def _features(space: SearchSpace) -> Any:

@@ -19,18 +19,22 @@ Data = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
 
 @st.composite
 def _data(draw: st.DrawFn) -> Data:
-    """Rows as screening makes them, (n, p) float32, from two rows on, with targets (n,) that genes decide in part."""
+    """Rows as screening makes them, (n, p) float32, from two rows on, with targets (n,) that genes
+    decide in part."""
     n_choices = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
     n, scale = draw(st.integers(2, 24)), draw(st.sampled_from([1e-3, 1.0, 1e3]))
     rng = np.random.default_rng(draw(random_states))
     descriptors = [rng.normal(size=(k, 2)) if draw(st.booleans()) else None for k in n_choices]
     genomes = rng.integers(0, n_choices, (n, len(n_choices)))
     features = Encoder(n_choices, descriptors).encode([tuple(g) for g in genomes.tolist()])
-    return features, 5.0 + scale * (features @ rng.normal(size=features.shape[1]) + 0.1 * rng.normal(size=n))
+    return features, 5.0 + scale * (
+        features @ rng.normal(size=features.shape[1]) + 0.1 * rng.normal(size=n)
+    )
 
 
 class SurrogateConformance:
-    """Subclass as `class TestMySurrogate(SurrogateConformance)` and give `make_surrogate`; pytest runs the rest."""
+    """Subclass as `class TestMySurrogate(SurrogateConformance)` and give `make_surrogate`; pytest
+    runs the rest."""
 
     max_examples = 10
     """Examples a property."""
@@ -40,10 +44,14 @@ class SurrogateConformance:
         raise NotImplementedError("a subclass of SurrogateConformance gives make_surrogate")
 
     def _for_all(self, check: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
-        for_all(self.max_examples, check, *strategies, shrink=False)  # smaller data say no more, and fits are slow
+        # smaller data say no more, and fits are slow
+        for_all(self.max_examples, check, *strategies, shrink=False)
 
     def test_is_an_unfitted_estimator_that_can_be_cloned(self) -> None:
-        from sklearn.base import clone  # a second to import, which the tests of a space need not wait for
+        # a second to import, which the tests of a space need not wait for
+        from sklearn.base import (
+            clone,
+        )
 
         first = self.make_surrogate(3)
         assert first is not self.make_surrogate(3), "every call makes a new estimator"
@@ -53,7 +61,9 @@ class SurrogateConformance:
         assert copy.get_params().keys() == first.get_params().keys()
         assert repr(copy.get_params()) == repr(first.get_params())
         if "random_state" in first.get_params():
-            assert first.get_params()["random_state"] == 3, "the estimator has the random state that it was given"
+            assert first.get_params()["random_state"] == 3, (
+                "the estimator has the random state that it was given"
+            )
 
     def test_predicts_one_finite_number_a_row(self) -> None:
         def check(data: Data) -> None:
@@ -84,7 +94,9 @@ class SurrogateConformance:
         def check(data: Data) -> None:
             x, y = data
             again = self.make_surrogate(0).fit(x, -y).fit(x, y)
-            np.testing.assert_array_equal(again.predict(x), self.make_surrogate(0).fit(x, y).predict(x))
+            np.testing.assert_array_equal(
+                again.predict(x), self.make_surrogate(0).fit(x, y).predict(x)
+            )
 
         self._for_all(check, _data())
 

@@ -1,4 +1,5 @@
-"""From genes to weights of the grown `gpt2` space: a batch of candidates, any mix of alleles, in device arithmetic alone.
+"""From genes to weights of the grown `gpt2` space: a batch of candidates, any mix of alleles, in
+device arithmetic alone.
 
 Nothing here waits for the host, so that scoring a batch can be captured as a CUDA graph.
 """
@@ -29,7 +30,8 @@ Floats = npt.NDArray[np.float32]
 
 
 def values_of(genomes: Sequence[Genome], crystals: GrownCrystals) -> Floats:
-    """What an assembly needs of genomes: code family, context, the value of each gain gene, and the mean rarity."""
+    """What an assembly needs of genomes: code family, context, the value of each gain gene, and the
+    mean rarity."""
     picks = np.array(genomes)[:, : 2 + len(GAINS)]
     values = np.empty((len(picks), 3 + len(GAINS)), dtype=np.float32)
     values[:, :2], values[:, 2:-1] = picks[:, :2], _LADDERS[np.arange(len(GAINS)), picks[:, 2:]]
@@ -38,15 +40,20 @@ def values_of(genomes: Sequence[Genome], crystals: GrownCrystals) -> Floats:
 
 
 class Assembly(Embeddings, Heads):
-    """P candidates; tables in logical coordinates, of which `basis` is the way back to physical ones."""
+    """P candidates; tables in logical coordinates, of which `basis` is the way back to physical
+    ones."""
 
-    def __init__(self, crystals: GrownCrystals, template: Template, rotation: Tensor, values: Tensor) -> None:
+    def __init__(
+        self, crystals: GrownCrystals, template: Template, rotation: Tensor, values: Tensor
+    ) -> None:
         """`values` (P, 3 + number of gain genes) on the device, rows of `values_of`."""
         self.crystals, self.template, self._rotation = crystals, template, rotation
         self.basis = rotation
         self.family, self.context = values[:, 0].long(), values[:, 1].long()
         self.gain = dict(zip(GAINS, values[:, 2:-1].T, strict=True))
-        self.rarity = -torch.log1p(crystals.row / self.gain["rarity.half_count"][:, None]) - values[:, -1:]
+        self.rarity = (
+            -torch.log1p(crystals.row / self.gain["rarity.half_count"][:, None]) - values[:, -1:]
+        )
         self.index = torch.arange(len(values), device=values.device)
 
     def __len__(self) -> int:
@@ -80,7 +87,9 @@ class Assembly(Embeddings, Heads):
 
     def distinct(self, dtype: torch.dtype) -> Tensor:
         crystals, layout, gain = self.crystals, self.crystals.layout, self.gain
-        out = torch.zeros(*self.rarity.shape, layout.d_model, dtype=dtype, device=self.rarity.device)
+        out = torch.zeros(
+            *self.rarity.shape, layout.d_model, dtype=dtype, device=self.rarity.device
+        )
         out[:, :, layout.code_dims] = crystals.b.to(dtype)[self.family]
         boost = torch.exp(gain["copy.rare_boost"][:, None] * self.rarity).to(dtype)
         torch.mul(crystals.names.to(dtype), boost[..., None], out=out[:, :, layout.identity_dims])

@@ -1,10 +1,10 @@
-"""What a GPT-2 made of crystals costs, in its structured form: no slot at its dense size, no part that changes nothing.
+"""What a GPT-2 made of crystals costs, in its structured form: no slot at its dense size, no part
+that changes nothing.
 
-`flops`: two for every multiply-add of a forward pass, per token of a full block. Matrices count by their crystals' own
-algorithm, the head included, and attention as in `GPT2Config.forward_flops`. Look-ups, biases, LayerNorm and GELU count
-nothing. `n_params` and `n_bytes`: what is stored, a crystal in two slots once. An exported GPT-2 is dense, and costs the
-same whatever the genome.
-"""
+`flops`: two for every multiply-add of a forward pass, per token of a full block. Matrices count by
+their crystals' own algorithm, the head included, and attention as in `GPT2Config.forward_flops`.
+Look-ups, biases, LayerNorm and GELU count nothing. `n_params` and `n_bytes`: what is stored, a
+crystal in two slots once. An exported GPT-2 is dense, and costs the same whatever the genome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Stored:
-    """A crystal's costs: FLOPs for one row, numbers and bytes stored. `zero` marks a slot that is switched off."""
+    """A crystal's costs: FLOPs for one row, numbers and bytes stored. `zero` marks a slot that is
+    switched off."""
 
     flops: int
     n_params: int
@@ -37,12 +38,14 @@ def stored(crystal: Crystal) -> Stored:
     return Stored(crystal.flops(1), n_params, n_bytes, isinstance(crystal, Zero))
 
 
-def model_costs(config: GPT2Config, slots: Mapping[str, tuple[object, Stored]], *, trained: bool) -> dict[str, float]:
+def model_costs(
+    config: GPT2Config, slots: Mapping[str, tuple[object, Stored]], *, trained: bool
+) -> dict[str, float]:
     """Costs of a model whose slots hold crystals: an identity, and costs.
 
-    Attention without values or output, and an MLP without one of its halves, add a constant at most: then all of its
-    slots go. `trained`: with biases and LayerNorms; one d-vector of biases is left of a part that goes.
-    """
+    Attention without values or output, and an MLP without one of its halves, add a constant at
+    most: then all of its slots go. `trained`: with biases and LayerNorms; one d-vector of biases is
+    left of a part that goes."""
     d, live, vectors, attention = config.d_model, dict(slots), 0, 0
     for i in range(config.n_layers):
         for part, matrices, needed, biases in (
@@ -57,7 +60,9 @@ def model_costs(config: GPT2Config, slots: Mapping[str, tuple[object, Stored]], 
     vectors = vectors + 2 * d if trained else 0
     distinct = dict(live.values()).values()
     return {
-        "flops": float(attention + sum(s.flops for name, (_, s) in live.items() if name not in ("wte", "wpe"))),
+        "flops": float(
+            attention + sum(s.flops for name, (_, s) in live.items() if name not in ("wte", "wpe"))
+        ),
         "n_bytes": float(sum(s.n_bytes for s in distinct) + FLOAT_BYTES * vectors),
         "n_params": float(sum(s.n_params for s in distinct) + vectors),
     }

@@ -1,8 +1,8 @@
-"""What is grown for the `gpt2` space from one text: codes of each family, and a value map for each context behind them.
+"""What is grown for the `gpt2` space from one text: codes of each family, and a value map for each
+context behind them.
 
-Everything is grown when it is first asked for, into stacks that stay where they are, so that candidates pick from them by
-index, whatever mix of crystals a batch has.
-"""
+Everything is grown when it is first asked for, into stacks that stay where they are, so that
+candidates pick from them by index, whatever mix of crystals a batch has."""
 
 from __future__ import annotations
 
@@ -26,26 +26,34 @@ from clso.space.language import LanguageModelSpace, token_blocks
 
 __all__ = ["GrownCrystals"]
 
-_MAP_TOKENS = 1 << 18  # a value map has a few thousand entries: more tokens than this do not show in the loss
+# a value map has a few thousand entries: more tokens than this do not show in the loss
+_MAP_TOKENS = 1 << 18
 
 
 class GrownCrystals:
-    """Crystals from one split of a corpus, for E code families, C contexts, rank K and names of D dimensions.
+    """Crystals from one split of a corpus, for E code families, C contexts, rank K and names of D
+    dimensions.
 
-    `a`, `b` (E, V, K) are context and target codes, `log_p` (E, V) the biases that go with them, `row` (V,) the tokens'
-    occurrences, `names` (V, D); `maps` (E, C, K, K) say what an average code adds, `expected` (E, C, V, K) what of it a
-    token leads one to expect. What was not grown is zero.
-    """
+    `a`, `b` (E, V, K) are context and target codes, `log_p` (E, V) the biases that go with them,
+    `row` (V,) the tokens' occurrences, `names` (V, D); `maps` (E, C, K, K) say what an average code
+    adds, `expected` (E, C, V, K) what of it a token leads one to expect. What was not grown is
+    zero."""
 
-    def __init__(self, space: LanguageModelSpace, split: str, contexts: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, space: LanguageModelSpace, split: str, contexts: Sequence[int] | None = None
+    ) -> None:
         """`contexts` are the patterns to fit value maps for, all by default."""
         self._space, self._split = space, split
         config, device = space.config, torch.device(space.context.device)
         self.layout, self.families = layout_of(config), code_families(config)
         t, v, k = config.n_positions, config.vocab_size, self.layout.code
-        self.patterns = [lag(int(size), t) if kind == "lag" else decaying(size, t) for kind, size in CONTEXTS]
+        self.patterns = [
+            lag(int(size), t) if kind == "lag" else decaying(size, t) for kind, size in CONTEXTS
+        ]
         self._contexts = list(range(len(self.patterns)) if contexts is None else contexts)
-        self._attentions = torch.stack([self.patterns[c].weights() for c in self._contexts]).to(device)
+        self._attentions = torch.stack([self.patterns[c].weights() for c in self._contexts]).to(
+            device
+        )
         self._device = device
         e, c = len(self.families), len(self.patterns)
         self.a, self.b = (torch.zeros(e, v, k, device=device) for _ in "ab")
@@ -68,7 +76,8 @@ class GrownCrystals:
 
     @cached_property
     def mean_rarity(self) -> list[float]:
-        """The mean of -log(1 + count / knee) over the text's tokens, for each allele of the knee."""
+        """The mean of -log(1 + count / knee) over the text's tokens, for each allele of the
+        knee."""
         row = self.row.double()
         knee = torch.tensor(GAINS["rarity.half_count"], dtype=torch.float64, device=self._device)
         mean: list[float] = (-(torch.log1p(row / knee[:, None]) * row).sum(1) / row.sum()).tolist()
@@ -100,7 +109,8 @@ class GrownCrystals:
 
     @cached_property
     def _blocks(self) -> Tensor:
-        """Token blocks of the split for fitting value maps, on the device; a long text is sampled evenly."""
+        """Token blocks of the split for fitting value maps, on the device; a long text is sampled
+        evenly."""
         t = self._space.config.n_positions
         tokens: np.ndarray[Any, Any] = np.asarray(self._space.corpus.tokens(self._split))
         return token_blocks(tokens, t, max(1, _MAP_TOKENS // t)).to(self._device)

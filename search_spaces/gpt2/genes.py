@@ -1,8 +1,9 @@
-"""Genes of the grown `gpt2` space: which grown parts a model has, and how strongly each of them speaks.
+"""Genes of the grown `gpt2` space: which grown parts a model has, and how strongly each of them
+speaks.
 
-Structure genes pick crystals: the embedding/head codes, the pattern of the context head, the hidden units of the MLP. Gain
-genes pick a number from a short ladder. `default_genome` is the default genome: round numbers, not tuned.
-"""
+Structure genes pick crystals: the embedding/head codes, the pattern of the context head, the hidden
+units of the MLP. Gain genes pick a number from a short ladder. `default_genome` is the default
+genome: round numbers, not tuned."""
 
 from __future__ import annotations
 
@@ -46,15 +47,17 @@ GAINS: dict[str, tuple[float, ...]] = {
     "context.gain": (0.0, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4),
     # Scale of the bigram logits.
     "temperature": (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05),
-    # Occurrences from which a token counts as common: rarity = -log(1 + count / knee), less its mean over a text. What
-    # follows is therefore said of a typical token, and the strengths do not depend on the slopes.
+    # Occurrences from which a token counts as common: rarity = -log(1 + count / knee), less its
+    # mean over a text. What follows is therefore said of a typical token, and the strengths do not
+    # depend on the slopes.
     "rarity.half_count": (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
     # Rarity's power in the boost that a copied token gets, and in the strength of a copied name.
     "copy.rare_boost": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65),
     "copy.rare_value": (-0.1, 0.0, 0.05, 0.1, 0.15, 0.2),
     # Rarity's slope in the unigram bias.
     "bias.rarity": (-0.2, -0.15, -0.1, -0.05, 0.0, 0.05),
-    # Scores of the copy head: rarity of the token to copy, match of its predecessor with the current token, sink.
+    # Scores of the copy head: rarity of the token to copy, match of its predecessor with the
+    # current token, sink.
     "copy.salience": (0.0, 0.25, 0.5, 1.0, 1.5),
     "copy.match": (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0),
     "copy.sink": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
@@ -62,7 +65,12 @@ GAINS: dict[str, tuple[float, ...]] = {
     "copy.gain": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0),
 }
 
-MLPS: tuple[tuple[str, int], ...] = (("off", 0), ("random-feature", 64), ("block-sparse", 64), ("low-rank", 64))
+MLPS: tuple[tuple[str, int], ...] = (
+    ("off", 0),
+    ("random-feature", 64),
+    ("block-sparse", 64),
+    ("low-rank", 64),
+)
 """Families of `clso.grown.features` with their hidden units; allele 0 is off."""
 
 MLP_GAINS = (0.5, 1.0, 1.5, 2.0)
@@ -85,21 +93,30 @@ _HAND_SET = {
 
 
 def layout_of(config: GPT2Config) -> Layout:
-    """The split of a model's residual dimensions. All code families share it, so that any mix of them is one batch."""
-    return Layout.by_shares(config.d_model, config.d_model // config.n_heads, _CODE_SHARE, _IDENTITY_SHARE)
+    """The split of a model's residual dimensions. All code families share it, so that any mix of
+    them is one batch."""
+    return Layout.by_shares(
+        config.d_model, config.d_model // config.n_heads, _CODE_SHARE, _IDENTITY_SHARE
+    )
 
 
 def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
     """The families of codes that the first gene picks from."""
     rank = layout_of(config).code
-    return tuple(CodeFamily(rank, smoothing=s, discount=d, unseen_weight=u) for s, d, u in _FAMILIES)
+    return tuple(
+        CodeFamily(rank, smoothing=s, discount=d, unseen_weight=u) for s, d, u in _FAMILIES
+    )
 
 
 def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
     """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
     gains = (Gene(name, tuple(f"{g:g}" for g in ladder)) for name, ladder in GAINS.items())
-    genes = (Gene("codes", tuple(f.label for f in code_families(config))), Gene("context", contexts), *gains)
+    genes = (
+        Gene("codes", tuple(f.label for f in code_families(config))),
+        Gene("context", contexts),
+        *gains,
+    )
     if not mlp:
         return genes
     families = tuple(f"{family} {size}" if size else family for family, size in MLPS)
@@ -113,9 +130,14 @@ def genome_of(values: Mapping[str, float]) -> Genome:
     """
     gains = (ladder.index(values[name]) for name, ladder in GAINS.items())
     genome = (int(values["codes"]), int(values["context"]), *gains)
-    return (*genome, int(values["mlp"]), MLP_GAINS.index(values["mlp.gain"])) if "mlp" in values else genome
+    return (
+        (*genome, int(values["mlp"]), MLP_GAINS.index(values["mlp.gain"]))
+        if "mlp" in values
+        else genome
+    )
 
 
 def default_genome(mlp: bool = False) -> Genome:
-    """The default genome; with `mlp`, of the space that has the MLP's genes, which it leaves off."""
+    """The default genome; with `mlp`, of the space that has the MLP's genes, which it leaves
+    off."""
     return genome_of({**_HAND_SET, "mlp": 0, "mlp.gain": 1.0} if mlp else _HAND_SET)

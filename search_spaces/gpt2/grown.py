@@ -1,4 +1,5 @@
-"""Grown weights: genomes -> true GPT-2 weights out of closed-form parts, for a whole population at once."""
+"""Grown weights: genomes -> true GPT-2 weights out of closed-form parts, for a whole population at
+once."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ _TEMPERATURE, _MLP = 2 + list(GAINS).index("temperature"), 2 + len(GAINS)  # pla
 
 
 def _projection(layout: Layout) -> Tensor:
-    """From names to what is matched (D, S): orthonormal directions, scaled so that a name matches itself with about 1."""
+    """From names to what is matched (D, S): orthonormal directions, scaled so that a name matches
+    itself with about 1."""
     square = hash_noise(layout.identity, layout.identity, torch.device("cpu"), seed=2)
     directions = torch.linalg.qr(square.double())[0][:, : layout.match].float()
     scale = max(1.0, math.sqrt(layout.identity / layout.match))
@@ -42,7 +44,11 @@ class GrownWeights:
     """Crystals grown from one split of a corpus, and populations assembled from them."""
 
     def __init__(
-        self, space: LanguageModelSpace, split: str = "statistics", *, contexts: Sequence[int] | None = None
+        self,
+        space: LanguageModelSpace,
+        split: str = "statistics",
+        *,
+        contexts: Sequence[int] | None = None,
     ) -> None:
         """`contexts` are the context patterns that genomes may pick, all by default."""
         self.space, self.config = space, space.config
@@ -63,7 +69,9 @@ class GrownWeights:
     def template(self) -> Template:
         """The wiring, which all candidates share."""
         layout = self.crystals.layout
-        return Template(self.config, layout, _projection(layout), self.crystals.patterns, self.device)
+        return Template(
+            self.config, layout, _projection(layout), self.crystals.patterns, self.device
+        )
 
     @cached_property
     def rotation(self) -> Tensor:
@@ -131,10 +139,13 @@ class GrownWeights:
             proj.append(columns)
         index = torch.tensor([distinct.index(key) for key in keys], device=self.device)
         temperature, gain = (
-            torch.tensor([ladder[genomes[i][gene]] for i in having], device=self.device)[:, None, None]
+            torch.tensor([ladder[genomes[i][gene]] for i in having], device=self.device)[
+                :, None, None
+            ]
             for ladder, gene in ((GAINS["temperature"], _TEMPERATURE), (MLP_GAINS, _MLP + 1))
         )
-        # The stream holds codes times the temperature; the units read and were fitted on plain codes.
+        # The stream holds codes times the temperature; the units read and were fitted on plain
+        # codes.
         return HiddenUnits(
             torch.tensor(having, device=self.device),
             torch.stack(fc)[index] / temperature,

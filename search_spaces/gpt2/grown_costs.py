@@ -1,9 +1,9 @@
-"""What a grown GPT-2 costs: its non-zero weights, in the coordinates of its `Layout`, without parts that nobody reads.
+"""What a grown GPT-2 costs: its non-zero weights, in the coordinates of its `Layout`, without parts
+that nobody reads.
 
-Gains of 0 switch the context head or the copy head off. Without the copy head nobody reads previous tokens' names (layer 0,
-head 0) or rarity, which it reads where it has a salience. Without it and an MLP nobody reads position 0's swelling. A token's
-own name stays: the head reads it.
-"""
+Gains of 0 switch the context head or the copy head off. Without the copy head nobody reads previous
+tokens' names (layer 0, head 0) or rarity, which it reads where it has a salience. Without it and an
+MLP nobody reads position 0's swelling. A token's own name stays: the head reads it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ _MLP = 2 + len(GAINS)
 class GrownCosts:
     """Costs of grown genomes by name, in the sense of `clso.search_spaces.gpt2.costs`."""
 
-    def __init__(self, config: GPT2Config, layout: Layout, patterns: Sequence[PositionPattern]) -> None:
+    def __init__(
+        self, config: GPT2Config, layout: Layout, patterns: Sequence[PositionPattern]
+    ) -> None:
         self.config, self.layout = config, layout
-        # For each pattern: the weights of its query, and the dimensions of position codes that it looks at.
-        self._queries = [(_n_weights(q), int(q.any(dim=1).sum())) for q in (pattern.query() for pattern in patterns)]
+        # For each pattern: the weights of its query, and the dimensions of position codes that it
+        # looks at.
+        self._queries = [
+            (_n_weights(q), int(q.any(dim=1).sum()))
+            for q in (pattern.query() for pattern in patterns)
+        ]
         self._previous = _n_weights(lag(1, config.n_positions).query())
 
     def __call__(self, genome: Genome) -> dict[str, float]:
@@ -47,29 +53,36 @@ class GrownCosts:
         family, n_units = MLPS[genome[_MLP]] if len(genome) > _MLP else MLPS[0]
         swelling = copy or n_units > 0
         projection = names * min(names, match)
-        # Weights that multiply a token's vector; the widths of scores and averages over positions; biases.
+        # Weights that multiply a token's vector; the widths of scores and averages over positions;
+        # biases.
         weights = widths = biases = 0
         if context:
             query, width = self._queries[genome[1]]
             weights += query + width + code + code * code
             widths += width + code
         if copy:
-            weights += self._previous + where + projection + match  # layer 0 fetches the previous token's name,
+            # layer 0 fetches the previous token's name,
+            weights += self._previous + where + projection + match
             widths += where + match
-            weights += (
-                projection + match + 1 + rarity + 2 * names
-            )  # layer 1 looks for it and brings the name found there
+            # layer 1 looks for it and brings the name found there
+            weights += projection + match + 1 + rarity + 2 * names
             widths += match + 1 + names
             biases += 1
         if swelling:
-            weights += 2 * (2 + 2) + (_unit_weights(family, n_units, code) + code * n_units if n_units else 0)
+            weights += 2 * (2 + 2) + (
+                _unit_weights(family, n_units, code) + code * n_units if n_units else 0
+            )
             biases += 2 * 2 + n_units
         head = v * (code + names + 1)
         wte, wpe = v * (code + names + 1 + rarity), where * self.config.n_positions + 2 * swelling
         norms = d * ((context or copy) + copy + 2 * swelling + 2)
         n_params = weights + biases + norms + wte + wpe + head
         flops = 2 * (weights + head + self.config.n_positions * widths)
-        return {"flops": float(flops), "n_bytes": float(FLOAT_BYTES * n_params), "n_params": float(n_params)}
+        return {
+            "flops": float(flops),
+            "n_bytes": float(FLOAT_BYTES * n_params),
+            "n_params": float(n_params),
+        }
 
 
 @cache

@@ -1,8 +1,7 @@
 """The control library: every weight matrix of GPT-2 is one of M random crystals.
 
-This is the original idea of CLSO. It does not learn language (the loss stays near log(vocabulary)); it is kept so that
-the gain of grown crystals can be measured against it.
-"""
+This is the original idea of CLSO. It does not learn language (the loss stays near log(vocabulary));
+it is kept so that the gain of grown crystals can be measured against it."""
 
 from __future__ import annotations
 
@@ -45,7 +44,8 @@ class RandomWeights:
         self._costs: dict[tuple[tuple[int, int], int], Stored] = {}
 
     def prepare(self) -> None:
-        """Build the small crystals; the vocabulary-sized ones are built when a genome first picks them."""
+        """Build the small crystals; the vocabulary-sized ones are built when a genome first picks
+        them."""
         for shape in dict.fromkeys(s.shape for s in self.slots if not _is_table(s.name)):
             self._bank(shape)
 
@@ -56,10 +56,16 @@ class RandomWeights:
         return [self.library.descriptors(slot.shape) for slot in self.slots]
 
     def decode(self, genome: Genome) -> dict[str, Crystal]:
-        return {s.name: self.library.crystal(s.shape, a) for s, a in zip(self.slots, genome, strict=True)}
+        return {
+            s.name: self.library.crystal(s.shape, a)
+            for s, a in zip(self.slots, genome, strict=True)
+        }
 
     def costs(self, genome: Genome) -> dict[str, float]:
-        slots = {s.name: ((s.shape, a), self._cost(s.shape, a)) for s, a in zip(self.slots, genome, strict=True)}
+        slots = {
+            s.name: ((s.shape, a), self._cost(s.shape, a))
+            for s, a in zip(self.slots, genome, strict=True)
+        }
         return model_costs(self.config, slots, trained=False)
 
     def on_all_text(self, genome: Genome) -> RandomWeights:
@@ -73,11 +79,17 @@ class RandomWeights:
         picks = torch.tensor(genomes, dtype=torch.long).reshape(len(genomes), len(self.slots))
         column = {slot.name: picks[:, i] for i, slot in enumerate(self.slots)}
         shape = {slot.name: slot.shape for slot in self.slots}
-        stacked = {n: self._bank(shape[n])[i.to(self.device)] for n, i in column.items() if not _is_table(n)}
+        stacked = {
+            n: self._bank(shape[n])[i.to(self.device)]
+            for n, i in column.items()
+            if not _is_table(n)
+        }
         params = {"wpe.weight": stacked["wpe"]}
         for i in range(self.config.n_layers):
             h = f"h.{i}"
-            params[f"{h}.attn.qkv.weight"] = torch.cat([stacked[f"{h}.attn.{m}"] for m in "qkv"], dim=1)
+            params[f"{h}.attn.qkv.weight"] = torch.cat(
+                [stacked[f"{h}.attn.{m}"] for m in "qkv"], dim=1
+            )
             for name in ("attn.o", "mlp.fc", "mlp.proj"):
                 params[f"{h}.{name}.weight"] = stacked[f"{h}.{name}"]
         tables = {n: self._tables(shape[n], column[n]) for n in ("wte", "head")}
@@ -108,5 +120,8 @@ def _slots(config: GPT2Config) -> tuple[Slot, ...]:
     slots = [Slot("wte", (v, d)), Slot("wpe", (config.n_positions, d))]
     for i in range(config.n_layers):
         slots += [Slot(f"h.{i}.attn.{m}", (d, d)) for m in "qkvo"]
-        slots += [Slot(f"h.{i}.mlp.fc", (config.d_mlp, d)), Slot(f"h.{i}.mlp.proj", (d, config.d_mlp))]
+        slots += [
+            Slot(f"h.{i}.mlp.fc", (config.d_mlp, d)),
+            Slot(f"h.{i}.mlp.proj", (d, config.d_mlp)),
+        ]
     return (*slots, Slot("head", (v, d)))

@@ -1,4 +1,5 @@
-"""Language-model spaces whose genes are up to a library: a source says which there are, and turns genomes into weights."""
+"""Language-model spaces whose genes are up to a library: a source says which there are, and turns
+genomes into weights."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """`gpt2`: genomes are GPT-2s, exactly, so that every winner exports to `transformers`.
 
-What the alleles are is up to the library: `random` crystals in every slot (the control), crystals grown from the
-corpus, or crystals cut from a checkpoint (`warm`). A library says which genes there are and turns a batch of genomes
-into stacked weights; the space does the rest.
-"""
+What the alleles are is up to the library: `random` crystals in every slot (the control), crystals
+grown from the corpus, or crystals cut from a checkpoint (`warm`). A library says which genes there
+are and turns a batch of genomes into stacked weights; the space does the rest."""
 
 from __future__ import annotations
 
@@ -68,6 +67,7 @@ class GPT2Space(SourcedSpace):
         return self.source.population([self.validate(genome)]).single(0)
 
     def final_model(self, genome: Genome) -> GPT2:
-        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        """Regrown on the whole training text: the search is over, and its fitness text may be
+        counted as well."""
         genome = self.validate(genome)
         return self.source.on_all_text(genome).population([genome]).single(0)

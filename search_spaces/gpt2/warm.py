@@ -1,9 +1,8 @@
 """A warm start: the weights of an existing GPT-2, each matrix cut to a rank that evolution chooses.
 
-Every matrix of a layer has one gene: off, a low rank, or the full rank, which is the checkpoint's own matrix. Biases,
-LayerNorms, positions, embedding and head are the checkpoint's. What text the checkpoint has seen is not known here: a
-loss on text that it was trained on says little.
-"""
+Every matrix of a layer has one gene: off, a low rank, or the full rank, which is the checkpoint's
+own matrix. Biases, LayerNorms, positions, embedding and head are the checkpoint's. What text the
+checkpoint has seen is not known here: a loss on text that it was trained on says little."""
 
 from __future__ import annotations
 
@@ -34,14 +33,17 @@ RANKS = (0, 4, 8, 16, 32, 64)
 
 
 class WarmWeights:
-    """One gene a weight matrix, one allele a rank. The checkpoint is read when it is first needed."""
+    """One gene a weight matrix, one allele a rank. The checkpoint is read when it is first
+    needed."""
 
     def __init__(self, config: GPT2Config, context: SpaceContext) -> None:
         self.config, self.device = config, torch.device(context.device)
         self.folder = Path(context.checkpoint)
         self.slots = _slots(config)
         self.ranks = [(*(r for r in RANKS if r < min(s.shape)), min(s.shape)) for s in self.slots]
-        self.genes = tuple(Gene(s.name, _labels(r)) for s, r in zip(self.slots, self.ranks, strict=True))
+        self.genes = tuple(
+            Gene(s.name, _labels(r)) for s, r in zip(self.slots, self.ranks, strict=True)
+        )
 
     @cached_property
     def checkpoint(self) -> dict[str, Tensor]:
@@ -62,7 +64,9 @@ class WarmWeights:
         state = model.state_dict()
         for name, value in state.items():
             if not torch.isfinite(value).all():
-                raise RunFolderError(f"the weights in {self.folder} are finite", got=name, remedy="Train it again.")
+                raise RunFolderError(
+                    f"the weights in {self.folder} are finite", got=name, remedy="Train it again."
+                )
         return state
 
     def _check_sizes(self, found: GPT2Config) -> None:
@@ -74,7 +78,11 @@ class WarmWeights:
                     if name == "vocab_size"
                     else f"Set {name} = {its} in a recipe (--config)."
                 )
-                raise ConfigError(f"the checkpoint {self.folder} has the run's {name}, {ours}", got=its, remedy=remedy)
+                raise ConfigError(
+                    f"the checkpoint {self.folder} has the run's {name}, {ours}",
+                    got=its,
+                    remedy=remedy,
+                )
 
     @cached_property
     def crystals(self) -> list[list[Crystal]]:
@@ -82,7 +90,9 @@ class WarmWeights:
         out: list[list[Crystal]] = []
         for slot, ranks in zip(self.slots, self.ranks, strict=True):
             n_off = sum(r == 0 for r in ranks)
-            out.append([Zero(slot.shape, seed=0)] * n_off + [*cuts(self._matrix(slot.name), ranks[n_off:])])
+            out.append(
+                [Zero(slot.shape, seed=0)] * n_off + [*cuts(self._matrix(slot.name), ranks[n_off:])]
+            )
         return out
 
     @cached_property
@@ -111,7 +121,10 @@ class WarmWeights:
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Rank and log(1 + rank)."""
-        return [np.stack([r, np.log1p(r)], axis=1) for r in (np.array(ranks, dtype=float) for ranks in self.ranks)]
+        return [
+            np.stack([r, np.log1p(r)], axis=1)
+            for r in (np.array(ranks, dtype=float) for ranks in self.ranks)
+        ]
 
     def decode(self, genome: Genome) -> dict[str, Crystal]:
         return {s.name: c[a] for s, c, a in zip(self.slots, self.crystals, genome, strict=True)}
@@ -121,7 +134,9 @@ class WarmWeights:
         return [[stored(crystal) for crystal in crystals] for crystals in self.crystals]
 
     def costs(self, genome: Genome) -> dict[str, float]:
-        slots = {s.name: (s.name, c[a]) for s, c, a in zip(self.slots, self._costs, genome, strict=True)}
+        slots = {
+            s.name: (s.name, c[a]) for s, c, a in zip(self.slots, self._costs, genome, strict=True)
+        }
         for name in ("wte", "wpe", "head"):
             size = self.checkpoint[f"{name}.weight"].numel()
             slots[name] = (name, Stored(2 * size, size, 4 * size))
@@ -136,8 +151,13 @@ class WarmWeights:
 
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         n = len(genomes)
-        picks = torch.tensor(genomes, dtype=torch.long, device=self.device).reshape(n, len(self.slots))
-        stacked = {s.name: bank[picks[:, i]] for i, (s, bank) in enumerate(zip(self.slots, self._banks, strict=True))}
+        picks = torch.tensor(genomes, dtype=torch.long, device=self.device).reshape(
+            n, len(self.slots)
+        )
+        stacked = {
+            s.name: bank[picks[:, i]]
+            for i, (s, bank) in enumerate(zip(self.slots, self._banks, strict=True))
+        }
         params = {
             name: value.expand(n, *value.shape)
             for name, value in self._shared.items()
@@ -145,15 +165,20 @@ class WarmWeights:
         }
         for i in range(self.config.n_layers):
             h = f"h.{i}"
-            params[f"{h}.attn.qkv.weight"] = torch.cat([stacked[f"{h}.attn.{m}"] for m in "qkv"], dim=1)
+            params[f"{h}.attn.qkv.weight"] = torch.cat(
+                [stacked[f"{h}.attn.{m}"] for m in "qkv"], dim=1
+            )
             for name in ("attn.o", "mlp.fc", "mlp.proj"):
                 params[f"{h}.{name}.weight"] = stacked[f"{h}.{name}"]
         everyone = torch.zeros(n, dtype=torch.long)
-        wte, head = (BankedTables(self._shared[f"{t}.weight"][None], everyone) for t in ("wte", "head"))
+        wte, head = (
+            BankedTables(self._shared[f"{t}.weight"][None], everyone) for t in ("wte", "head")
+        )
         return PopulationGPT2(self.config, wte, head, params)
 
     def _matrix(self, name: str) -> Tensor:
-        """The checkpoint's matrix of a slot: `h.0.attn.q` is the first third of `h.0.attn.qkv.weight`."""
+        """The checkpoint's matrix of a slot: `h.0.attn.q` is the first third of
+        `h.0.attn.qkv.weight`."""
         layer, _, part = name.rpartition(".")
         if part in ("q", "k", "v"):
             return self.checkpoint[f"{layer}.qkv.weight"].chunk(3)["qkv".index(part)]
@@ -164,7 +189,10 @@ def _slots(config: GPT2Config) -> tuple[Slot, ...]:
     d, slots = config.d_model, []
     for i in range(config.n_layers):
         slots += [Slot(f"h.{i}.attn.{m}", (d, d)) for m in "qkvo"]
-        slots += [Slot(f"h.{i}.mlp.fc", (config.d_mlp, d)), Slot(f"h.{i}.mlp.proj", (d, config.d_mlp))]
+        slots += [
+            Slot(f"h.{i}.mlp.fc", (config.d_mlp, d)),
+            Slot(f"h.{i}.mlp.proj", (d, config.d_mlp)),
+        ]
     return tuple(slots)
 
 

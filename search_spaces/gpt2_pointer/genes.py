@@ -1,7 +1,8 @@
-"""Genes of `gpt2-pointer`: the codes, what the first layer's heads look at, and the pointer's numbers.
+"""Genes of `gpt2-pointer`: the codes, what the first layer's heads look at, and the pointer's
+numbers.
 
-`default_genome` is the default genome: round numbers near what a few hand trials on valid text gave.
-"""
+`default_genome` is the default genome: round numbers near what a few hand trials on valid text
+gave."""
 
 from __future__ import annotations
 
@@ -11,10 +12,18 @@ from clso.models.gpt2 import GPT2Config
 from clso.models.pointer import SCALARS
 from clso.space import Gene, Genome
 
-__all__ = ["CODE_START", "GAIN_VALUES", "code_families", "context_patterns", "default_genome", "pointer_genes"]
+__all__ = [
+    "CODE_START",
+    "GAIN_VALUES",
+    "code_families",
+    "context_patterns",
+    "default_genome",
+    "pointer_genes",
+]
 
 CODE_START = 2 + N_POSITION_DIMS
-"""Residual dimensions before the code: LayerNorm's mean direction, the ballast, the position codes."""
+"""Residual dimensions before the code: LayerNorm's mean direction, the ballast, the position
+codes."""
 
 _CODES = (
     # share of the dimensions that the code gets, smoothing, discount
@@ -77,7 +86,12 @@ def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
     """The code alleles for a model's sizes."""
     free = config.d_model - CODE_START
     return tuple(
-        CodeFamily(max(1, round(share * free)), smoothing=smoothing, discount=discount, iterations=_ITERATIONS)
+        CodeFamily(
+            max(1, round(share * free)),
+            smoothing=smoothing,
+            discount=discount,
+            iterations=_ITERATIONS,
+        )
         for share, smoothing, discount in _CODES
     )
 
@@ -85,7 +99,10 @@ def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
 def context_patterns(config: GPT2Config) -> tuple[tuple[PositionPattern, ...], ...]:
     """The context alleles: patterns of the heads of layer 0, at most one a head."""
     t = config.n_positions
-    alleles = [tuple(lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in c) for c in _CONTEXTS]
+    alleles = [
+        tuple(lag(int(s), t) if kind == "lag" else decaying(s, t) for kind, s in c)
+        for c in _CONTEXTS
+    ]
     return tuple(patterns for patterns in alleles if len(patterns) <= config.n_heads)
 
 
@@ -93,7 +110,11 @@ def pointer_genes(config: GPT2Config) -> tuple[Gene, ...]:
     """Codes, context patterns, then the ladders."""
     contexts = tuple(" + ".join(p.name for p in patterns) for patterns in context_patterns(config))
     ladders = (Gene(name, tuple(f"{x:g}" for x in ladder)) for name, ladder in GAIN_VALUES.items())
-    return (Gene("codes", tuple(f.label for f in code_families(config))), Gene("contexts", contexts), *ladders)
+    return (
+        Gene("codes", tuple(f.label for f in code_families(config))),
+        Gene("contexts", contexts),
+        *ladders,
+    )
 
 
 def default_genome() -> Genome:

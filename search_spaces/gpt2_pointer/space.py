@@ -1,8 +1,8 @@
-"""`gpt2-pointer`: a grown GPT-2, mixed in probability space with a pointer over the block's own tokens.
+"""`gpt2-pointer`: a grown GPT-2, mixed in probability space with a pointer over the block's own
+tokens.
 
-The GPT-2 part is exact, but the mixture is no GPT-2, and is reported apart. Freed from the copy head, nearly the whole
-residual stream carries the bigram code.
-"""
+The GPT-2 part is exact, but the mixture is no GPT-2, and is reported apart. Freed from the copy
+head, nearly the whole residual stream carries the bigram code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ __all__ = ["GPT2PointerSpace"]
 
 
 class GPT2PointerSpace(LanguageModelSpace):
-    """Search space of pointer GPT-2s grown from a corpus. Raises `ConfigError` for a library other than "grown"."""
+    """Search space of pointer GPT-2s grown from a corpus. Raises `ConfigError` for a library other
+    than "grown"."""
 
     name = "gpt2-pointer"
 
@@ -46,7 +47,8 @@ class GPT2PointerSpace(LanguageModelSpace):
         return [default_genome()]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        """Ladder genes tell the surrogate their value and its square; structure genes are one-hot only."""
+        """Ladder genes tell the surrogate their value and its square; structure genes are one-hot
+        only."""
         ladders = [np.array(ladder) for ladder in GAIN_VALUES.values()]
         return [None, None, *(np.stack([x, x**2], axis=1) for x in ladders)]
 
@@ -64,5 +66,6 @@ class GPT2PointerSpace(LanguageModelSpace):
         return self.source.population([self.validate(genome)]).single(0)
 
     def final_model(self, genome: Genome) -> LanguageModel:
-        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        """Regrown on the whole training text: the search is over, and its fitness text may be
+        counted as well."""
         return PointerWeights(self, "train").population([self.validate(genome)]).single(0)

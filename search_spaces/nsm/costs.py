@@ -1,8 +1,9 @@
-"""What a Neural State Machine costs: what it is stored and executed as, without layers that change nothing.
+"""What a Neural State Machine costs: what it is stored and executed as, without layers that change
+nothing.
 
-`flops`: of a forward pass, per token of a full block, head included, by the conventions of `clso.models.sequence`.
-`n_params`: numbers stored. All matrices are dense: crystals were multiplied into them.
-"""
+`flops`: of a forward pass, per token of a full block, head included, by the conventions of
+`clso.models.sequence`. `n_params`: numbers stored. All matrices are dense: crystals were multiplied
+into them."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def _parts(config: NSMConfig, mlp: bool) -> tuple[int, int, int, int]:
     parts = (block.ln_1, block.mixer, *((block.ln_2, block.mlp) if mlp else ()))
     layer = block if mlp else block.mixer
     t = config.n_positions
-    rest = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in model.blocks.parameters())
+    rest = sum(p.numel() for p in model.parameters()) - sum(
+        p.numel() for p in model.blocks.parameters()
+    )
     return (
         layer.flops(t),
         sum(p.numel() for part in parts for p in part.parameters()),

@@ -1,9 +1,10 @@
-"""Genes of the grown `nsm` space: sizes that all layers share, and for each layer the crystals in its slots.
+"""Genes of the grown `nsm` space: sizes that all layers share, and for each layer the crystals in
+its slots.
 
-`heads`, `states`, `gate`, `top_k` and `chunk` are `NSMConfig`'s. A layer's `router` says which states a token writes to and
-reads, `leak` how fast states forget, `talk` what states hear of each other, `read` where each head looks, and `gain` how
-much of what was fitted its read-out adds; 0 switches the layer off.
-"""
+`heads`, `states`, `gate`, `top_k` and `chunk` are `NSMConfig`'s. A layer's `router` says which
+states a token writes to and reads, `leak` how fast states forget, `talk` what states hear of each
+other, `read` where each head looks, and `gain` how much of what was fitted its read-out adds; 0
+switches the layer off."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ N_CRYSTALS = 6  # random crystals that a router or a communication slot picks fr
 
 @dataclass(frozen=True)
 class Head:
-    """What a head reads: tokens of the window by `pattern` and `size` (tokens), states for `states` of its attention."""
+    """What a head reads: tokens of the window by `pattern` and `size` (tokens), states for `states`
+    of its attention."""
 
     pattern: Literal["lag", "decay"]
     size: float
@@ -43,7 +45,9 @@ class Head:
     def label(self) -> str:
         if self.states == 1:
             return "states"
-        return f"{self.pattern} {self.size:g}" + (f" + {self.states:g} states" if self.states else "")
+        return f"{self.pattern} {self.size:g}" + (
+            f" + {self.states:g} states" if self.states else ""
+        )
 
 
 _STATES = Head("decay", 8, 1.0)
@@ -62,7 +66,15 @@ READS: tuple[tuple[Head, ...], ...] = (
     (_STATES,),
 )
 """Heads take their entry in turn."""
-LEAKS: tuple[tuple[float, float], ...] = ((8, 8), (16, 16), (32, 32), (64, 64), (4, 32), (8, 64), (8, 128))
+LEAKS: tuple[tuple[float, float], ...] = (
+    (8, 8),
+    (16, 16),
+    (32, 32),
+    (64, 64),
+    (4, 32),
+    (8, 64),
+    (8, 128),
+)
 """Time constants in tokens of the first and the last state; those between are geometric."""
 STATES, HEADS, TOP_K, CHUNKS = (4, 8, 16), (1, 2, 4), (0, 1, 2), (8, 16, 32)
 GAINS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
@@ -84,7 +96,8 @@ class Shape:
 
 @dataclass(frozen=True)
 class LayerPicks:
-    """Crystals of a layer; `router` and `talk` are 0 for none, else 1 + the index of a random crystal."""
+    """Crystals of a layer; `router` and `talk` are 0 for none, else 1 + the index of a random
+    crystal."""
 
     router: int
     leak: tuple[float, float]
@@ -98,7 +111,9 @@ def head_counts(d_model: int) -> tuple[int, ...]:
 
 
 def code_families(rank: int) -> tuple[CodeFamily, ...]:
-    return tuple(CodeFamily(rank, smoothing=s, discount=d, unseen_weight=u) for s, d, u in _FAMILIES)
+    return tuple(
+        CodeFamily(rank, smoothing=s, discount=d, unseen_weight=u) for s, d, u in _FAMILIES
+    )
 
 
 def grown_genes(config: GPT2Config, rank: int) -> tuple[Gene, ...]:
@@ -142,7 +157,8 @@ def layers_of(genome: Genome) -> list[tuple[LayerPicks, float]]:
 
 
 def default_genome(config: GPT2Config) -> list[Genome]:
-    """Default genomes: layer 0 reads near tokens and even states; later layers are off, or read states routed by content."""
+    """Default genomes: layer 0 reads near tokens and even states; later layers are off, or read
+    states routed by content."""
     heads = min(1, len(head_counts(config.d_model)) - 1)
     shared = (0, TEMPERATURES.index(1.0), 1, heads, 0, 0, 1)
     first, off, on = (0, 5, 0, 3, GAINS.index(0.8)), (0, 5, 0, 6, 0), (2, 5, 0, 6, GAINS.index(0.6))

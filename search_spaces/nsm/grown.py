@@ -1,8 +1,9 @@
-"""Grown Neural State Machines: bigram codes in embedding and head, and read-outs fitted in closed form.
+"""Grown Neural State Machines: bigram codes in embedding and head, and read-outs fitted in closed
+form.
 
-Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its read-out should add
-to the code is the within-token ridge regression of `clso.grown.context` on what the read-out would see. Layers are
-fitted in turn, each on what those before it leave unexplained.
+Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its
+read-out should add to the code is the within-token ridge regression of `clso.grown.context` on what
+the read-out would see. Layers are fitted in turn, each on what those before it leave unexplained.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from clso.space.language import LanguageModelSpace, token_blocks
 
 __all__ = ["GrownNSM"]
 
-_RIDGE_TOKENS = 1 << 15  # the ridge, as a share of the mean eigenvalue, is so many over those that are fitted on
+# the ridge, as a share of the mean eigenvalue, is so many over those that are fitted on
+_RIDGE_TOKENS = 1 << 15
 _DAMPING = 2.0  # share of the mean eigenvalue
 _PASS_TOKENS = 1 << 13  # that go through a mixer at once
 _KEPT = 64  # fitted read-outs in memory, 2 MB each at a vocabulary of 4096
@@ -50,8 +52,8 @@ _KEPT = 64  # fitted read-outs in memory, 2 MB each at a vocabulary of 4096
 
 @dataclass(frozen=True)
 class GrownCodes:
-    """Codes `a`, `b` (V, K) by falling variance of `a`, `log_p` (V,), the covariance (K, K) of codes over the text, and
-    that of the next token's code within each token."""
+    """Codes `a`, `b` (V, K) by falling variance of `a`, `log_p` (V,), the covariance (K, K) of
+    codes over the text, and that of the next token's code within each token."""
 
     a: Tensor
     b: Tensor
@@ -64,7 +66,12 @@ class GrownNSM:
     """Genomes -> NSMs, from one split of a corpus."""
 
     def __init__(
-        self, space: LanguageModelSpace, split: str = "statistics", *, n_tokens: int = 1 << 13, rounds: int = 1
+        self,
+        space: LanguageModelSpace,
+        split: str = "statistics",
+        *,
+        n_tokens: int = 1 << 13,
+        rounds: int = 1,
     ) -> None:
         """A read-out is fitted on `n_tokens`, in so many `rounds`."""
         self.space, self.config, self._split = space, space.config, split
@@ -83,7 +90,8 @@ class GrownNSM:
         return default_genome(self.config)
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        """Temperature and gains tell the surrogate their value and its square; the rest is one-hot only."""
+        """Temperature and gains tell the surrogate their value and its square; the rest is one-hot
+        only."""
         ladders = {"temperature": TEMPERATURES, "gain": GAINS}
         out: list[np.ndarray[Any, Any] | None] = []
         for gene in self.genes:
@@ -99,7 +107,11 @@ class GrownNSM:
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a module on the search's device."""
-        codes, shape, layers = self._codes(genome[0]), shape_of(self.config, genome), layers_of(genome)
+        codes, shape, layers = (
+            self._codes(genome[0]),
+            shape_of(self.config, genome),
+            layers_of(genome),
+        )
         model = self._empty(shape)
         code = codes.a
         picks: tuple[LayerPicks, ...] = ()
@@ -144,7 +156,12 @@ class GrownNSM:
         )
 
     def _wire(
-        self, mixer: StateMixer, shape: Shape, picks: LayerPicks, codes: GrownCodes, read_out: Tensor | None
+        self,
+        mixer: StateMixer,
+        shape: Shape,
+        picks: LayerPicks,
+        codes: GrownCodes,
+        read_out: Tensor | None,
     ) -> None:
         """Crystals into a layer, and a read-out (d_model, K); None: what it would see, as it is."""
         self._wiring.fill(mixer, shape, picks, codes.spread)
@@ -157,8 +174,8 @@ class GrownNSM:
     def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
         """The read-out of the last of these layers, the earlier ones at gain one.
 
-        What will be subtracted from a token's own code is read by its successors, too: a second round sees it subtracted.
-        """
+        What will be subtracted from a token's own code is read by its successors, too: a second
+        round sees it subtracted."""
         codes = self._codes(family)
         model = self._empty(shape)
         *before, (last, mixer) = _layers(model)[: len(picks)]
@@ -185,7 +202,9 @@ class GrownNSM:
         expected: Tensor | float = 0.0
         for _ in range(self._rounds):
             model.embedding.weight.copy_(self._wiring.embedding(code - expected))
-            found = fit_map(self._blocks, regression, self.config.vocab_size, ridge=ridge, damping=_DAMPING)
+            found = fit_map(
+                self._blocks, regression, self.config.vocab_size, ridge=ridge, damping=_DAMPING
+            )
             expected = found.expected[0]
         return found
 

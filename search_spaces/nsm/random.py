@@ -1,4 +1,5 @@
-"""The control library of `nsm`: every weight matrix is one of M random crystals, beside the same discrete genes."""
+"""The control library of `nsm`: every weight matrix is one of M random crystals, beside the same
+discrete genes."""
 
 from __future__ import annotations
 
@@ -21,14 +22,20 @@ __all__ = ["RandomNSM"]
 
 
 class RandomNSM:
-    """Genes of sizes, then one for each slot, one allele a crystal. Slots of one shape share the crystals.
+    """Genes of sizes, then one for each slot, one allele a crystal. Slots of one shape share the
+    crystals.
 
-    A gate's slots have an LSTM's four parts, of which a GRU takes the first three. Norms are one, biases zero. With
-    `n_classes` the model is a classifier and `head` is no slot where `fitted_head`: it is left zero.
-    """
+    A gate's slots have an LSTM's four parts, of which a GRU takes the first three. Norms are one,
+    biases zero. With `n_classes` the model is a classifier and `head` is no slot where
+    `fitted_head`: it is left zero."""
 
     def __init__(
-        self, config: GPT2Config, context: SpaceContext, *, n_classes: int = 0, fitted_head: bool = False
+        self,
+        config: GPT2Config,
+        context: SpaceContext,
+        *,
+        n_classes: int = 0,
+        fitted_head: bool = False,
     ) -> None:
         self.config, self.device, self._n_classes = config, torch.device(context.device), n_classes
         self.library = CrystalLibrary(context.library_size, seed=context.seed)
@@ -64,7 +71,9 @@ class RandomNSM:
         """One genome as a float32 module on the search's device."""
         model = plain_nsm(self._nsm_config(genome))
         parameters = dict(model.named_parameters())
-        for (slot, shape), pick in zip(self._slots.items(), genome[len(self._sizes) :], strict=True):
+        for (slot, shape), pick in zip(
+            self._slots.items(), genome[len(self._sizes) :], strict=True
+        ):
             p = parameters[_parameter(slot)]
             p.copy_(self.library.dense(shape, pick)[: p.shape[0], : p.shape[1]])
         return model.to(self.device).eval()
@@ -75,7 +84,9 @@ class RandomNSM:
 
     def _nsm_config(self, genome: Genome) -> NSMConfig:
         c, picks = self.config, genome[: len(self._sizes)]
-        n_states, heads, gate, top_k, chunk = (v[a] for v, a in zip(self._sizes.values(), picks, strict=True))
+        n_states, heads, gate, top_k, chunk = (
+            v[a] for v, a in zip(self._sizes.values(), picks, strict=True)
+        )
         return NSMConfig(
             c.vocab_size,
             c.d_model,
@@ -119,5 +130,7 @@ def _slots(config: GPT2Config, n_classes: int) -> dict[str, tuple[int, int]]:
         "mlp.in": (4 * d, d),
         "mlp.out": (d, 4 * d),
     }
-    layers = {f"{i}.{name}": shape for i in range(config.n_layers) for name, shape in shapes.items()}
+    layers = {
+        f"{i}.{name}": shape for i in range(config.n_layers) for name, shape in shapes.items()
+    }
     return {"embedding": (v, d), **layers, "head": (n_classes or v, d)}

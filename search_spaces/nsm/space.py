@@ -1,9 +1,9 @@
-"""`nsm`: genomes are Neural State Machines (`clso.models.nsm.SimpleNSM`), with crystals in every slot.
+"""`nsm`: genomes are Neural State Machines (`clso.models.nsm.SimpleNSM`), with crystals in every
+slot.
 
-The `grown` library has the corpus's bigram codes in embedding and head, leaky averages in the states, and read-outs fitted
-in closed form; the `random` one has random crystals everywhere, and is the control. Candidates are measured as the modules
-that a winner is saved as.
-"""
+The `grown` library has the corpus's bigram codes in embedding and head, leaky averages in the
+states, and read-outs fitted in closed form; the `random` one has random crystals everywhere, and is
+the control. Candidates are measured as the modules that a winner is saved as."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class NSMSource(Source, Protocol):
 
 
 class NSMSpace(SourcedSpace):
-    """Search space of Neural State Machines over a corpus. The number of heads is a gene, so `n_heads` is not used."""
+    """Search space of Neural State Machines over a corpus. The number of heads is a gene, so
+    `n_heads` is not used."""
 
     name = "nsm"
     cost_names = COST_NAMES
@@ -72,5 +73,6 @@ class NSMSpace(SourcedSpace):
         return self.source.model(self.validate(genome)).cpu()
 
     def final_model(self, genome: Genome) -> SimpleNSM:
-        """Regrown on the whole training text: the search is over, and its fitness text may be counted as well."""
+        """Regrown on the whole training text: the search is over, and its fitness text may be
+        counted as well."""
         return self.source.on_all_text().model(self.validate(genome)).cpu()

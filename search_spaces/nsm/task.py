@@ -1,10 +1,11 @@
-"""The `nsm` space on a sequence task: a reservoir of random crystals with a head fitted in closed form.
+"""The `nsm` space on a sequence task: a reservoir of random crystals with a head fitted in closed
+form.
 
-A genome's mixers and layers are random crystals. By ridge regression, from the task's statistics examples, the head tells a
-sequence's class from the mean of the last hidden states; where tokens are asked for, it tells each from the state before it.
-With the `random` library the head is a random crystal, too: the control. Fitness is the error on the task's fitness examples;
-neither sees valid or test.
-"""
+A genome's mixers and layers are random crystals. By ridge regression, from the task's statistics
+examples, the head tells a sequence's class from the mean of the last hidden states; where tokens
+are asked for, it tells each from the state before it. With the `random` library the head is a
+random crystal, too: the control. Fitness is the error on the task's fitness examples; neither sees
+valid or test."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ class NSMTaskSpace(SearchSpace):
         self._fitted, self._device = context.library == "grown", context.device
         sizes = {**context.model, "n_positions": self._task.n_positions}
         config = GPT2Config(vocab_size=len(self._task.vocab), **sizes)
-        self._source = RandomNSM(config, context, n_classes=self._task.n_classes, fitted_head=self._fitted)
+        self._source = RandomNSM(
+            config, context, n_classes=self._task.n_classes, fitted_head=self._fitted
+        )
 
     @property
     def genes(self) -> tuple[Gene, ...]:
@@ -64,7 +67,9 @@ class NSMTaskSpace(SearchSpace):
         return self.describe(genome)
 
     def objective(self) -> Objective:
-        return TaskObjective(self._task, self.model, measure="error", device=self._device, batch=_BATCH)
+        return TaskObjective(
+            self._task, self.model, measure="error", device=self._device, batch=_BATCH
+        )
 
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
@@ -78,7 +83,9 @@ class NSMTaskSpace(SearchSpace):
     def conclude(self, genome: Genome, folder: Path) -> dict[str, Any]:
         save_model("simple-nsm", self.model(genome).cpu(), folder)
         model = load_model(folder, device=self._device)
-        best: dict[str, Any] = {"chance": majority_accuracy(self._task.split("train"), self._task.split("test"))}
+        best: dict[str, Any] = {
+            "chance": majority_accuracy(self._task.split("train"), self._task.split("test"))
+        }
         for split in ("valid", "test"):
             found = score(model, self._task.split(split), batch=_BATCH, device=self._device)
             best |= {f"{split}_accuracy": found.accuracy, f"n_{split}_examples": found.n_targets}
@@ -96,7 +103,9 @@ class NSMTaskSpace(SearchSpace):
         gram = torch.zeros(d + 1, d + 1, dtype=torch.float64, device=self._device)
         by_answer = torch.zeros(n_answers, d + 1, dtype=torch.float64, device=self._device)
         for start in range(0, len(examples), _BATCH):
-            batch = make_batch(examples, np.arange(start, min(start + _BATCH, len(examples))), self._device)
+            batch = make_batch(
+                examples, np.arange(start, min(start + _BATCH, len(examples))), self._device
+            )
             hidden, targets = model.hidden(batch.tokens), batch.targets
             if targets.dim() == 1:
                 weight = batch.mask[..., None].to(hidden.dtype)
@@ -110,8 +119,11 @@ class NSMTaskSpace(SearchSpace):
         mean_x, mean_y = gram[-1, :-1] / n, by_answer[:, -1] / n
         covariance = gram[:-1, :-1] - n * mean_x[:, None] * mean_x
         covariance.diagonal().add_(_RIDGE * covariance.diagonal().mean() + 1e-9)
-        map_ = torch.linalg.solve(covariance, (by_answer[:, :-1] - n * mean_y[:, None] * mean_x).T).T
-        # A hidden state is what was centred plus ones; what it is centred by has mean zero, as every LayerNorm output.
+        map_ = torch.linalg.solve(
+            covariance, (by_answer[:, :-1] - n * mean_y[:, None] * mean_x).T
+        ).T
+        # A hidden state is what was centred plus ones; what it is centred by has mean zero, as
+        # every LayerNorm output.
         offset = mean_y - map_ @ mean_x - map_.sum(1)
         out: Tensor = (map_ + offset[:, None] / d).float()
         return out

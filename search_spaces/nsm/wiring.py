@@ -1,9 +1,10 @@
 """A grown NSM's wiring: where codes lie in its residual stream, and the weights of one state mixer.
 
-The stream is S times a logical vector: `one` (what LayerNorm removes) | ballast | code K, and two planes in which the model's
-own sinusoids are left alone, so that heads can tell distances. S is so large that sinusoids are nothing to the code. States
-are leaky averages: a state s takes in 1 - lambda_s of the mean code that a chunk sent to it, times a factor so small that
-the gate's tanh is straight; a few dimensions hold a state's name, which its gate, its key and its forgetting go by.
+The stream is S times a logical vector: `one` (what LayerNorm removes) | ballast | code K, and two
+planes in which the model's own sinusoids are left alone, so that heads can tell distances. S is so
+large that sinusoids are nothing to the code. States are leaky averages: a state s takes in 1 -
+lambda_s of the mean code that a chunk sent to it, times a factor so small that the gate's tanh is
+straight; a few dimensions hold a state's name, which its gate, its key and its forgetting go by.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
 
 __all__ = ["NORM", "SCALE", "Wiring", "plain_nsm"]
 
-NORM = 100.0  # of a logical vector: codes are small against it, so what is added later hardly changes the norm
+# of a logical vector: codes are small against it, so what is added later hardly changes the norm
+NORM = 100.0
 SCALE = 1000.0  # of the stream
-_N_POSITION, _CONTENT = 4, 5  # of a head's dimensions, those of two planes; where those for content begin
+# of a head's dimensions, those of two planes; where those for content begin
+_N_POSITION, _CONTENT = (
+    4,
+    5,
+)
 _FAST_TURN = 16.0  # positions a turn of the fast plane, about
 _PEAK = 12.0  # logits between a wanted lag and its best rival
 _PHASE = math.pi / 3  # of a decaying pattern: the slow plane falls over two thirds of half a turn
@@ -56,7 +62,9 @@ class Wiring:
             differences[row, at], differences[row, d - 2] = 1, -1
         self._positions = differences.float()
         rest = hash_noise(d, self.code + 1, torch.device("cpu"), seed=3).double()
-        basis = torch.linalg.qr(torch.cat((torch.ones(d, 1), differences.T, rest), dim=1))[0].float()
+        basis = torch.linalg.qr(torch.cat((torch.ones(d, 1), differences.T, rest), dim=1))[
+            0
+        ].float()
         self._ballast, self.axes = basis[:, 1 + _N_POSITION], basis[:, 2 + _N_POSITION :]
 
     def _pair(self, speed: float) -> int:
@@ -82,7 +90,8 @@ class Wiring:
 
     @torch.no_grad()
     def fill(self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor) -> None:
-        """Everything of `mixer` but its read-out `out`; codes have the covariance `spread` (K, K)."""
+        """Everything of `mixer` but its read-out `out`; codes have the covariance `spread` (K,
+        K)."""
         d, h, n_states = self.config.d_model, shape.n_heads, shape.n_states
         for p in mixer.parameters():
             p.zero_()
@@ -93,20 +102,26 @@ class Wiring:
         initial = torch.zeros(n_states, d)
         initial[torch.arange(n_states), names] = _NAME
         initial[:, ballast] = _BALLAST
-        mixer.initial.copy_(torch.cat((initial.tanh(), initial), dim=1) if shape.gate == "lstm" else initial.tanh())
+        mixer.initial.copy_(
+            torch.cat((initial.tanh(), initial), dim=1) if shape.gate == "lstm" else initial.tanh()
+        )
         shown = math.hypot(math.tanh(_BALLAST), math.tanh(_NAME))
         mixer.state_norm.weight.fill_(shown / math.sqrt(d))
         _, key, value = mixer.state_maps.weight.view(3, h, d // h, d)
         key_bias = mixer.state_maps.bias.view(3, h, d // h)[1]
         key_bias[:, _N_POSITION] = 1.0
         width = d // h - _CONTENT
-        labels = hash_noise(n_states, h * width, torch.device("cpu"), seed=4).view(n_states, h, width)
+        labels = hash_noise(n_states, h * width, torch.device("cpu"), seed=4).view(
+            n_states, h, width
+        )
         labels = labels / labels.norm(dim=2, keepdim=True)
         key[:, _CONTENT:, names] = labels.permute(1, 2, 0) / math.tanh(_NAME)
         value.reshape(d, d)[held, held] = 1 / _SMALL
         self._fill_gate(mixer, shape, picks)
 
-    def _fill_tokens(self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor) -> None:
+    def _fill_tokens(
+        self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor
+    ) -> None:
         d, h = self.config.d_model, shape.n_heads
         d_head = d // h
         read, route, key, value = mixer.token_maps.weight.view(4, h, d_head, d)
@@ -119,10 +134,14 @@ class Wiring:
             read[i, :_N_POSITION] = root * query @ positions
             bias[i, _N_POSITION] = root * offset
         if picks.router:
-            crystal = self._crystal(picks.router - 1)[:, : self.code].view(h, d_head, self.code)[:, _CONTENT:]
+            crystal = self._crystal(picks.router - 1)[:, : self.code].view(h, d_head, self.code)[
+                :, _CONTENT:
+            ]
             size = torch.einsum("hik,kl,hil->h", crystal, spread, crystal).clamp(min=1e-12).sqrt()
             # Labels are unit vectors, so that this is about the deviation of the scores.
-            scaled = crystal * (_SHARPNESS * root * math.sqrt(d_head - _CONTENT) / size)[:, None, None]
+            scaled = (
+                crystal * (_SHARPNESS * root * math.sqrt(d_head - _CONTENT) / size)[:, None, None]
+            )
             route[:, _CONTENT:] = scaled @ self.axes.T
             read[:, _CONTENT:] = scaled @ self.axes.T
         kept = min(_held_per_head(d, h, shape.n_states), self.code)
@@ -140,10 +159,14 @@ class Wiring:
         for at, (amp, phase) in enumerate(zip(amps, phases, strict=True)):
             cos, sin = amp * math.cos(phase), amp * math.sin(phase)
             # sin(a + phase) sin b + cos(a + phase) cos b, from the code (sin a, cos a)
-            query[2 * at : 2 * at + 2, 2 * at : 2 * at + 2] = torch.tensor([[cos, sin], [-sin, cos]])
+            query[2 * at : 2 * at + 2, 2 * at : 2 * at + 2] = torch.tensor(
+                [[cos, sin], [-sin, cos]]
+            )
         distance = torch.arange(3 * shape.chunk // 2)
         waves = zip(amps, phases, self._speeds, strict=True)
-        scores = torch.stack([amp * torch.cos(speed * distance + phase) for amp, phase, speed in waves]).sum(0)
+        scores = torch.stack(
+            [amp * torch.cos(speed * distance + phase) for amp, phase, speed in waves]
+        ).sum(0)
         if head.states in (0, 1):
             return query, float(scores.max()) + (_FAR if head.states else -_FAR)
         share = math.log(head.states / (1 - head.states))
@@ -154,7 +177,9 @@ class Wiring:
         held, names, _ = _state_dims(d, h, n_states)
         cell, lstm = mixer.gate.cell, shape.gate == "lstm"
         n_gates = 4 if lstm else 3
-        told, state, bias = (p.view(n_gates, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih))
+        told, state, bias = (
+            p.view(n_gates, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih)
+        )
         first, last = picks.leak
         ladder = torch.linspace(math.log(first), math.log(last), n_states).exp()
         keep = torch.exp(-shape.chunk / ladder)
@@ -162,7 +187,8 @@ class Wiring:
         frozen = torch.ones(d, dtype=torch.bool)
         frozen[held] = False
         new = 2
-        for gate, sign in ((1, 1), (0, -1)) if lstm else ((1, 1),):  # forget and input gates, or a GRU's update gate
+        # forget and input gates, or a GRU's update gate
+        for gate, sign in ((1, 1), (0, -1)) if lstm else ((1, 1),):
             bias[gate, frozen] = sign * _OPEN
             state[gate][held[:, None], names[None, :]] = sign * logit
         if lstm:
@@ -180,7 +206,8 @@ class Wiring:
 
 @torch.no_grad()
 def plain_nsm(config: NSMConfig) -> SimpleNSM:
-    """A module with norms and importances one and all else zero; no global random stream is used."""
+    """A module with norms and importances one and all else zero; no global random stream is
+    used."""
     with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
         model = SimpleNSM(config)
     for p in model.parameters():
@@ -194,7 +221,8 @@ def plain_nsm(config: NSMConfig) -> SimpleNSM:
 
 
 def _held_per_head(d_model: int, n_heads: int, n_states: int) -> int:
-    """Dimensions of a head's message that a state keeps; the rest is for its name and its ballast."""
+    """Dimensions of a head's message that a state keeps; the rest is for its name and its
+    ballast."""
     return d_model // n_heads - -(-(n_states + 1) // n_heads)
 
 

@@ -1,4 +1,5 @@
-"""The AdamW baseline: it is AdamW to the last digits, it learns, it repeats, and it accounts for what it spends."""
+"""The AdamW baseline: it is AdamW to the last digits, it learns, it repeats, and it accounts for
+what it spends."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ SIZES = GPT2Config(vocab_size=37, n_positions=16, d_model=16, n_layers=1, n_head
 
 
 def markov_tokens(n: int, seed: int) -> np.ndarray[Any, Any]:
-    """A text in which each of 37 tokens has two successors: log(2) nats a token, about log(37) for a unigram."""
+    """A text in which each of 37 tokens has two successors: log(2) nats a token, about log(37) for
+    a unigram."""
     rng = np.random.default_rng(seed)
     choices = rng.integers(0, 2, n)
     tokens = np.zeros(n, dtype=np.uint16)
@@ -157,7 +159,14 @@ def test_padding_the_head_changes_no_loss_and_no_gradient() -> None:
 def test_it_is_the_textbook_loop() -> None:
     """Weights after 25 steps equal those of a loop written out with torch's plain AdamW."""
     settings = AdamWSettings(
-        lr=(3e-3,), steps=25, batch=3, schedule="cosine", warmup=4, weight_decay=0.1, grad_clip=0.5, betas=(0.8, 0.95)
+        lr=(3e-3,),
+        steps=25,
+        batch=3,
+        schedule="cosine",
+        warmup=4,
+        weight_decay=0.1,
+        grad_clip=0.5,
+        betas=(0.8, 0.95),
     )
     ours = trained(settings, seed=3)
 
@@ -190,7 +199,9 @@ def test_it_learns_far_below_the_unigram() -> None:
     unigram = -float((p[p > 0] * np.log(p[p > 0])).sum())
     assert trainer.quick_score() < unigram / 2
     assert trainer.quick_score() == pytest.approx(trainer.score(), abs=1e-5)
-    assert trainer.score() == pytest.approx(text_loss(trainer.model, token_blocks(VALID, 16)), abs=1e-6)
+    assert trainer.score() == pytest.approx(
+        text_loss(trainer.model, token_blocks(VALID, 16)), abs=1e-6
+    )
 
 
 def test_same_seed_is_bit_identical_in_one_go_in_pieces_and_after_other_work() -> None:
@@ -207,7 +218,9 @@ def test_same_seed_is_bit_identical_in_one_go_in_pieces_and_after_other_work() -
 
 
 def test_tied_head_is_trained_as_one_matrix() -> None:
-    config = GPT2Config(vocab_size=37, n_positions=16, d_model=16, n_layers=1, n_heads=2, tied_head=True)
+    config = GPT2Config(
+        vocab_size=37, n_positions=16, d_model=16, n_layers=1, n_heads=2, tied_head=True
+    )
     trainer = Trainer(config, AdamWSettings(lr=(1e-2,), steps=60, batch=8), "cpu")
     trainer.compile(TRAIN, VALID)
     trainer.reset(0)
@@ -230,7 +243,9 @@ def test_early_stopping_brings_back_the_best_weights() -> None:
     assert trainer.quick_score() == fit.valid_loss
 
 
-def test_tf32_and_broken_compilers_are_refused_where_they_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf32_and_broken_compilers_are_refused_where_they_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(ConfigError, match="tf32 needs a CUDA device"):
         Trainer(SIZES, AdamWSettings(precision="tf32"), "cpu")
 
@@ -265,7 +280,9 @@ def config(tmp_path: Path) -> RunConfig:
     )  # fmt: skip
 
 
-def test_the_sweep_takes_the_best_rate_and_states_what_the_disk_holds(config: RunConfig, tmp_path: Path) -> None:
+def test_the_sweep_takes_the_best_rate_and_states_what_the_disk_holds(
+    config: RunConfig, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     settings = {"lr": (1e-5, 1e-2, 1e38), "steps": 60, "batch": 8}
     result = run_baseline("adamw", settings, config, out, cache_dir=tmp_path / "cache")
@@ -282,11 +299,19 @@ def test_the_sweep_takes_the_best_rate_and_states_what_the_disk_holds(config: Ru
     model = load_hf(out / "best")
     for split in ("valid", "test"):
         assert best[f"{split}_loss"] == text_loss(model, token_blocks(corpus.tokens(split), 16))
-    assert result["counts"]["train_tokens"] == 3 * result["counts"]["train_tokens_of_winner"] == 3 * 60 * 8 * 16
+    assert (
+        result["counts"]["train_tokens"]
+        == 3 * result["counts"]["train_tokens_of_winner"]
+        == 3 * 60 * 8 * 16
+    )
     assert set(result["time_s"]) == {"data", "compile", "search", "validate", "test", "total"}
     assert result["energy_j"] is None
     assert result["energy_of_winner_j"] is None
-    assert by_lr[0]["energy_reason"] == result["energy_reason"] == "energy measurement was switched off"
+    assert (
+        by_lr[0]["energy_reason"]
+        == result["energy_reason"]
+        == "energy measurement was switched off"
+    )
     assert json.loads((out / "result.json").read_text())["best"] == best
 
 
@@ -303,7 +328,9 @@ def make_job(config: RunConfig, tmp_path: Path) -> Callable[[], BaselineJob]:
         def clock() -> float:
             return float(next(seconds))
 
-        meter = EnergyMeter(CounterBackend("replay", lambda: [float(next(readings))], limits, clock), clock=clock)
+        meter = EnergyMeter(
+            CounterBackend("replay", lambda: [float(next(readings))], limits, clock), clock=clock
+        )
         context = SpaceContext(load_corpus=lambda: corpus, model=config.model_sizes)
         return BaselineJob(config, context, "cpu", tmp_path, Ledger(meter), lambda _: None)
 
@@ -322,7 +349,9 @@ def test_the_winner_and_the_sweep_are_charged_apart(make_job: Callable[[], Basel
 def test_a_single_rate_is_scored_at_the_end_alone(make_job: Callable[[], BaselineJob]) -> None:
     job = make_job()
     result = AdamW(AdamWSettings(lr=(1e-2,), steps=20, batch=8)).run(job)
-    assert result["energy_of_winner_j"] == job.ledger.summary()["energy_j"]["gross"]["total"] == 10.0
+    assert (
+        result["energy_of_winner_j"] == job.ledger.summary()["energy_j"]["gross"]["total"] == 10.0
+    )
     assert result["by_lr"][0]["valid_loss"] == result["best"]["valid_loss"]
     assert result["counts"]["valid_tokens"] == 0
 
@@ -337,7 +366,9 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 
 
 def _on_cuda(**options: Any) -> Trainer:
-    settings = AdamWSettings(lr=(1e-2,), steps=57, batch=8, schedule="cosine", grad_clip=1.0, **options)
+    settings = AdamWSettings(
+        lr=(1e-2,), steps=57, batch=8, schedule="cosine", grad_clip=1.0, **options
+    )
     trainer = Trainer(SIZES, settings, "cuda:0")
     trainer.compile(TRAIN, VALID)
     trainer.reset(0)
@@ -368,7 +399,9 @@ def test_compiled_graphs_reach_the_loss_of_the_plain_loop(precision: str) -> Non
 
 
 @cuda
-def test_a_broken_compiler_is_reported_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_compiler_is_reported_and_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler")
 

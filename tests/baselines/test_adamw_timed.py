@@ -33,26 +33,41 @@ def job(tiny: RunConfig, tmp_path: Path) -> BaselineJob:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "steps", "stop_at"), [("constant", 8, 8), ("cosine", 4, 4), ("cosine", 8, 3), ("constant", 8, 3)]
+    ("schedule", "steps", "stop_at"),
+    [("constant", 8, 8), ("cosine", 4, 4), ("cosine", 8, 3), ("constant", 8, 3)],
 )
-def test_a_plan_is_what_a_trainer_of_its_own_does(job: BaselineJob, schedule: str, steps: int, stop_at: int) -> None:
+def test_a_plan_is_what_a_trainer_of_its_own_does(
+    job: BaselineJob, schedule: str, steps: int, stop_at: int
+) -> None:
     timed = AdamW(AdamWSettings()).timed(job, 8)
     timed.prepare()
-    timed.run(5, TrainingPlan(1e-2, "constant", 8, 8))  # whatever was trained before leaves nothing behind
+    # whatever was trained before leaves nothing behind
+    timed.run(5, TrainingPlan(1e-2, "constant", 8, 8))
     loss = timed.run(1, TrainingPlan(3e-3, schedule, steps, stop_at))
-    own = Trainer(job.model_config, AdamWSettings(lr=(3e-3,), schedule=schedule, steps=steps), "cpu")
+    own = Trainer(
+        job.model_config, AdamWSettings(lr=(3e-3,), schedule=schedule, steps=steps), "cpu"
+    )
     own.compile(job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens)
     own.reset(1)
     own.train(stop_at)
     assert loss == own.quick_score()
 
 
-VARIANTS = [{"batch": 8}, {"tied_head": True}, {"warmup": 3}, {"betas": (0.9, 0.95)}, {"weight_decay": 0.1},
-            {"grad_clip": 0.05}, {"batch": 2, "tied_head": True, "warmup": 2, "grad_clip": 1.0}]  # fmt: skip
+VARIANTS = [
+    {"batch": 8},
+    {"tied_head": True},
+    {"warmup": 3},
+    {"betas": (0.9, 0.95)},
+    {"weight_decay": 0.1},
+    {"grad_clip": 0.05},
+    {"batch": 2, "tied_head": True, "warmup": 2, "grad_clip": 1.0},
+]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: ",".join(v))
-def test_a_variant_is_what_a_trainer_with_its_settings_does(job: BaselineJob, variant: dict[str, Any]) -> None:
+def test_a_variant_is_what_a_trainer_with_its_settings_does(
+    job: BaselineJob, variant: dict[str, Any]
+) -> None:
     timed = AdamW(AdamWSettings()).timed(job, 8)
     plain = TrainingPlan(3e-3, "cosine", 8, 6)
     plan = replace(plain, variant=tuple(variant.items()))
@@ -90,13 +105,17 @@ def test_no_more_than_two_variants_are_kept_ready(job: BaselineJob) -> None:
         ((("tied_head", 1),), "tied_head is true or false"),
     ],
 )
-def test_a_variant_that_cannot_be_is_found_before_training(job: BaselineJob, variant: Any, message: str) -> None:
+def test_a_variant_that_cannot_be_is_found_before_training(
+    job: BaselineJob, variant: Any, message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         TimedAdamW(AdamWSettings(), job, 8).check(TrainingPlan(1e-3, "cosine", 4, 4, variant))
     assert message in str(caught.value)
 
 
-def test_a_curve_ends_where_a_run_does_and_the_model_is_saved(job: BaselineJob, tmp_path: Path) -> None:
+def test_a_curve_ends_where_a_run_does_and_the_model_is_saved(
+    job: BaselineJob, tmp_path: Path
+) -> None:
     timed = AdamW(AdamWSettings()).timed(job, 7)
     timed.prepare()
     plan = TrainingPlan(3e-3, "cosine", 7, 7)
@@ -104,7 +123,9 @@ def test_a_curve_ends_where_a_run_does_and_the_model_is_saved(job: BaselineJob, 
     assert [step for step, _ in curve] == [3, 6, 7]
     assert curve[-1][1] == timed.run(0, plan)
     timed.save(tmp_path / "model")
-    sample = token_blocks(job.corpus.tokens("valid"), job.config.n_positions, job.config.valid_tokens // 32)
+    sample = token_blocks(
+        job.corpus.tokens("valid"), job.config.n_positions, job.config.valid_tokens // 32
+    )
     assert text_loss(load_hf(tmp_path / "model"), sample) == pytest.approx(curve[-1][1], abs=1e-5)
     assert timed.describe()["precision"] == "fp32"
 

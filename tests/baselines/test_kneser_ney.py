@@ -19,7 +19,8 @@ V = 7
 
 @pytest.fixture(scope="module")
 def tokens() -> np.ndarray:
-    # token 6 never occurs and token 5 comes once, last, so that unseen words and unseen contexts are covered
+    # token 6 never occurs and token 5 comes once, last, so that unseen words and unseen contexts
+    # are covered
     rng = np.random.default_rng(0)
     return np.append(np.minimum(rng.zipf(1.7, 400) - 1, 4), 5)
 
@@ -33,8 +34,11 @@ class Reference:
 
     def __init__(self, tokens: list[int], order: int, discount: Discount) -> None:
         self.order, self.discount = order, discount
-        self.counts = [Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in (1, 2, 3)]
-        self.levels = [dict(self.counts[order - 1])]  # from the top down: occurrences, then distinct predecessors
+        self.counts = [
+            Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in (1, 2, 3)
+        ]
+        # from the top down: occurrences, then distinct predecessors
+        self.levels = [dict(self.counts[order - 1])]
         for n in range(order - 1, 0, -1):
             before: dict[tuple[int, ...], set[int]] = defaultdict(set)
             for gram in self.counts[n]:
@@ -88,7 +92,9 @@ def test_bigram_by_hand() -> None:
 def test_modified_discounts_of_known_counts() -> None:
     counts = np.repeat([1, 2, 3, 4], [8, 4, 2, 1])  # y = 8 / 16
     d = kneser_ney._discounts(counts, "modified")
-    np.testing.assert_allclose(d, [0, 1 - 2 * 0.5 * 4 / 8, 2 - 3 * 0.5 * 2 / 4, 3 - 4 * 0.5 * 1 / 2])
+    np.testing.assert_allclose(
+        d, [0, 1 - 2 * 0.5 * 4 / 8, 2 - 3 * 0.5 * 2 / 4, 3 - 4 * 0.5 * 1 / 2]
+    )
 
 
 def test_higher_orders_and_modified_discounts_predict_natural_text_better() -> None:
@@ -115,7 +121,10 @@ def test_loss_is_the_mean_of_its_tokens_and_chunks_change_nothing(
 ) -> None:
     model = KneserNey().fit(tokens, V)
     p = [float(model.probability(tokens[None, :1], tokens[1:2])[0])]
-    p += [float(model.probability(tokens[None, i - 2 : i], tokens[i : i + 1])[0]) for i in range(2, len(tokens))]
+    p += [
+        float(model.probability(tokens[None, i - 2 : i], tokens[i : i + 1])[0])
+        for i in range(2, len(tokens))
+    ]
     whole = model.loss(tokens)
     assert whole == pytest.approx(-np.log(p).mean(), rel=1e-12)
     monkeypatch.setattr(kneser_ney, "_CHUNK", 37)

@@ -44,7 +44,9 @@ def test_a_transformer_attends_to_what_was() -> None:
     for t in range(T):
         q, k, v = layer.qkv(x[: t + 1]).split(D, dim=1)
         parts = zip(heads_of(q), heads_of(k), heads_of(v), strict=True)
-        rows.append(torch.cat([torch.softmax(k @ q[t] / (D // HEADS) ** 0.5, 0) @ v for q, k, v in parts]))
+        rows.append(
+            torch.cat([torch.softmax(k @ q[t] / (D // HEADS) ** 0.5, 0) @ v for q, k, v in parts])
+        )
     torch.testing.assert_close(layer(x[None])[0], layer.out(torch.stack(rows)))
     assert len(Transformer(CONFIG).blocks) == 2
 
@@ -55,7 +57,9 @@ def test_the_lstm_is_its_cell() -> None:
     expected = x[0]
     for layer in range(2):
         cell = torch.nn.LSTMCell(D, D).double()
-        cell.load_state_dict({n: getattr(model.lstm.lstm, f"{n}_l{layer}") for n in cell.state_dict()})
+        cell.load_state_dict(
+            {n: getattr(model.lstm.lstm, f"{n}_l{layer}") for n in cell.state_dict()}
+        )
         state, rows = (torch.zeros(1, D).double(), torch.zeros(1, D).double()), []
         for row in expected:
             state = cell(row[None], state)
@@ -76,7 +80,9 @@ def test_a_performer_is_its_sums(chunk: int) -> None:
         for t in range(T):
             scaled_q, scaled_k = q[t] / (D // HEADS) ** 0.25, k[t] / (D // HEADS) ** 0.25
             phi_k = torch.exp(layer.directions @ scaled_k - scaled_k @ scaled_k / 2) + 1e-6
-            phi_q = torch.exp(layer.directions @ scaled_q - (layer.directions @ scaled_q).max()) + 1e-6
+            phi_q = (
+                torch.exp(layer.directions @ scaled_q - (layer.directions @ scaled_q).max()) + 1e-6
+            )
             total, weight = total + phi_k[:, None] * v[t], weight + phi_k
             rows.append(phi_q @ total / (phi_q @ weight))
         columns.append(torch.stack(rows))
@@ -99,7 +105,11 @@ def test_a_linformer_attends_to_its_slots(chunk: int) -> None:
     x = drawn(T, D)
     columns = []
     for q, k, v in zip(*(heads_of(m) for m in layer.qkv(x).split(D, dim=1)), strict=True):
-        keys, values, rows = torch.zeros(7, D // HEADS).double(), torch.zeros(7, D // HEADS).double(), []
+        keys, values, rows = (
+            torch.zeros(7, D // HEADS).double(),
+            torch.zeros(7, D // HEADS).double(),
+            [],
+        )
         for t in range(T):
             keys = keys + layer.key_slots[:, t, None] * k[t]
             values = values + layer.value_slots[:, t, None] * v[t]
@@ -140,7 +150,9 @@ def test_rwkv_is_that_of_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     model = RWKV(CONFIG)
     model.init_weights(torch.Generator().manual_seed(0))
-    theirs = transformers.RwkvModel(transformers.RwkvConfig(vocab_size=11, hidden_size=D, num_hidden_layers=2)).eval()
+    theirs = transformers.RwkvModel(
+        transformers.RwkvConfig(vocab_size=11, hidden_size=D, num_hidden_layers=2)
+    ).eval()
     names = {"pre_ln.": "blocks.0.pre_ln.", "embedding.": "embeddings.", "norm.": "ln_out."}
     weights = {}
     for name, value in model.state_dict().items():
@@ -150,7 +162,9 @@ def test_rwkv_is_that_of_transformers() -> None:
     theirs.load_state_dict(weights)
     tokens = torch.randint(11, (2, T), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(model.hidden(tokens), theirs(tokens).last_hidden_state, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            model.hidden(tokens), theirs(tokens).last_hidden_state, rtol=0, atol=1e-5
+        )
 
 
 def test_mamba_is_that_of_transformers() -> None:
@@ -174,7 +188,11 @@ def test_long_sequences_in_low_precision(name: str) -> None:
     kind = plugins.load("models", name).value
 
     def logits(dtype: torch.dtype) -> Tensor:
-        model = kind(kind.Config(vocab_size=16, d_model=16, n_layers=2, n_heads=2, n_positions=2048, n_classes=0))
+        model = kind(
+            kind.Config(
+                vocab_size=16, d_model=16, n_layers=2, n_heads=2, n_positions=2048, n_classes=0
+            )
+        )
         model.init_weights(torch.Generator().manual_seed(0))
         tokens = torch.randint(16, (1, 2048), generator=torch.Generator().manual_seed(1))
         with torch.no_grad():

@@ -31,7 +31,9 @@ def ngram(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 @pytest.fixture(scope="module")
-def random_search(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def random_search(
+    tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("random") / "run"
     return folder, run_baseline("random-search", {"evaluations": 21}, tiny, folder)
 
@@ -43,18 +45,24 @@ def test_the_shape_of_ngram(tiny: RunConfig, ngram: tuple[Path, dict[str, Any]])
     for name in ("unigram", "kn2", "kn3"):
         assert set(result[name]) == {"valid_loss", "test_loss"}
         assert 0 < result[name]["test_loss"] < math.log(300)
-    assert result["kn3"]["valid_loss"] < result["kn2"]["valid_loss"] < result["unigram"]["valid_loss"]
+    assert (
+        result["kn3"]["valid_loss"] < result["kn2"]["valid_loss"] < result["unigram"]["valid_loss"]
+    )
     assert result["best"] == {"model": "kn3", **result["kn3"]}
     manifest = RunFolder.open(folder).read_json("manifest.json")
     assert manifest["plugins"]["baseline"]["name"] == "ngram"
     assert manifest["corpus"]["hash"] == load_corpus(tiny.data, tiny.tokenizer).content_hash
     assert set(result["time_s"]) == {"data", "search", "validate", "test", "total"}
-    assert result["time_s"]["total"] == pytest.approx(result["time_s"]["search"] + result["time_s"]["validate"])
+    assert result["time_s"]["total"] == pytest.approx(
+        result["time_s"]["search"] + result["time_s"]["validate"]
+    )
     assert result["energy_j"] is None
     assert "switched off" in result["energy_reason"]
 
 
-def test_the_unigram_is_the_cross_entropy_of_counts(tiny: RunConfig, ngram: tuple[Path, dict[str, Any]]) -> None:
+def test_the_unigram_is_the_cross_entropy_of_counts(
+    tiny: RunConfig, ngram: tuple[Path, dict[str, Any]]
+) -> None:
     """Measured again with nothing of the baseline's code but its blocks: up to smoothing."""
     corpus = load_corpus(tiny.data, tiny.tokenizer)
     counts = np.bincount(corpus.tokens("train"), minlength=corpus.vocab_size).astype(float)
@@ -63,8 +71,11 @@ def test_the_unigram_is_the_cross_entropy_of_counts(tiny: RunConfig, ngram: tupl
     assert ngram[1]["unigram"]["test_loss"] == pytest.approx(loss, abs=0.02)
 
 
-def test_ngrams_are_scored_on_the_models_targets(tiny: RunConfig, ngram: tuple[Path, dict[str, Any]]) -> None:
-    """Block by block, as `token_blocks` cuts for every model; what is left after the last whole block is no target."""
+def test_ngrams_are_scored_on_the_models_targets(
+    tiny: RunConfig, ngram: tuple[Path, dict[str, Any]]
+) -> None:
+    """Block by block, as `token_blocks` cuts for every model; what is left after the last whole
+    block is no target."""
     corpus = load_corpus(tiny.data, tiny.tokenizer)
     model = KneserNey(3).fit(corpus.tokens("train"), corpus.vocab_size)
     for split in ("valid", "test"):
@@ -83,10 +94,15 @@ def test_random_search_measures_as_many_genomes_as_asked(
     assert set(result) == ALWAYS | {"counts", "tokens_forward", "space", "library"}
     assert result["counts"]["evaluated"] == 21
     halved = min(21, tiny.finalists * 4)
-    assert result["tokens_forward"] == 21 * 256 + halved * 1024 + (tiny.finalists + 1) * tiny.valid_tokens
+    assert (
+        result["tokens_forward"]
+        == 21 * 256 + halved * 1024 + (tiny.finalists + 1) * tiny.valid_tokens
+    )
 
 
-def test_its_losses_are_those_of_the_model_on_disk(tiny: RunConfig, random_search: tuple[Path, dict[str, Any]]) -> None:
+def test_its_losses_are_those_of_the_model_on_disk(
+    tiny: RunConfig, random_search: tuple[Path, dict[str, Any]]
+) -> None:
     folder, result = random_search
     corpus, model = load_corpus(tiny.data, tiny.tokenizer), load_hf(folder / "best")
     for split in ("valid", "test"):
@@ -94,15 +110,21 @@ def test_its_losses_are_those_of_the_model_on_disk(tiny: RunConfig, random_searc
         assert result["best"][f"{split}_loss"] == text_loss(model, blocks)
 
 
-def test_the_seed_decides(tiny: RunConfig, random_search: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_the_seed_decides(
+    tiny: RunConfig, random_search: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     again = run_baseline("random-search", {"evaluations": 21}, tiny, tmp_path / "again")
-    other = run_baseline("random-search", {"evaluations": 21}, replace(tiny, seed=1), tmp_path / "other")
+    other = run_baseline(
+        "random-search", {"evaluations": 21}, replace(tiny, seed=1), tmp_path / "other"
+    )
     assert again["best"] == random_search[1]["best"]
     assert other["best"]["genome"] != again["best"]["genome"]
 
 
 def test_a_space_with_fewer_genomes_is_measured_whole(tiny: RunConfig, tmp_path: Path) -> None:
-    result = run_baseline("random-search", {"evaluations": 50}, replace(tiny, library_size=1), tmp_path / "run")
+    result = run_baseline(
+        "random-search", {"evaluations": 50}, replace(tiny, library_size=1), tmp_path / "run"
+    )
     assert result["counts"]["evaluated"] == 1
 
 

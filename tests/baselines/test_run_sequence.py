@@ -41,7 +41,9 @@ def test_the_result_is_whole(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, result = finished
     assert json.loads((folder / "result.json").read_text()) == result
     best = result["best"]
-    assert {"valid_loss", "valid_accuracy", "test_loss", "test_accuracy", "chance", "lr"} <= set(best)
+    assert {"valid_loss", "valid_accuracy", "test_loss", "test_accuracy", "chance", "lr"} <= set(
+        best
+    )
     assert [fit["lr"] for fit in result["by_lr"]] == [1e-3, 1e-2]
     winner = max(result["by_lr"], key=lambda fit: fit["valid_accuracy"])
     assert best["valid_accuracy"] == winner["valid_accuracy"]
@@ -56,15 +58,24 @@ def test_test_is_measured_from_disk(finished: tuple[Path, dict[str, Any]]) -> No
     folder, result = finished
     task = load_task("listops", {"n_train": 300, "n_valid": 50, "n_test": 60, "max_length": 30})
     found = score(load_model(folder / "best"), task.split("test"), batch=64)
-    assert (found.loss, found.accuracy) == (result["best"]["test_loss"], result["best"]["test_accuracy"])
+    assert (found.loss, found.accuracy) == (
+        result["best"]["test_loss"],
+        result["best"]["test_accuracy"],
+    )
     assert json.loads((folder / "manifest.json").read_text())["corpus"] == task.describe()
 
 
-def test_runs_on_one_task_compare_and_others_do_not(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_runs_on_one_task_compare_and_others_do_not(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     same = run_baseline("sequence", {**SETTINGS, "lr": (1e-2,)}, CONFIG, tmp_path / "same")
-    assert same["by_lr"][0]["valid_curve"] == finished[1]["by_lr"][1]["valid_curve"]  # a sweep's rates are apart
+    # a sweep's rates are apart
+    assert same["by_lr"][0]["valid_curve"] == finished[1]["by_lr"][1]["valid_curve"]
     rows = compare_runs(finished[0], [tmp_path / "same"])["rows"]
-    assert [row["test_loss"] for row in rows] == [finished[1]["best"]["test_loss"], same["best"]["test_loss"]]
+    assert [row["test_loss"] for row in rows] == [
+        finished[1]["best"]["test_loss"],
+        same["best"]["test_loss"],
+    ]
     run_baseline("sequence", {**SETTINGS, "shuffle_labels": True}, CONFIG, tmp_path / "control")
     with pytest.raises(Exception, match="over one text"):
         compare_runs(finished[0], [tmp_path / "control"])
@@ -72,7 +83,16 @@ def test_runs_on_one_task_compare_and_others_do_not(finished: tuple[Path, dict[s
 
 def test_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    arguments = ["--model", FAMILY, "--task", "copy", "--task-options", ",".join(SIZES[:3]), "--steps", "4"]
+    arguments = [
+        "--model",
+        FAMILY,
+        "--task",
+        "copy",
+        "--task-options",
+        ",".join(SIZES[:3]),
+        "--steps",
+        "4",
+    ]
     common = ["--seed", "3", "--device", "cpu", "--energy", "null", "--out", str(tmp_path / "run")]
     done = CliRunner().invoke(cli, ["baseline", "sequence", *arguments, *common])
     assert done.exit_code == 0, done.output
@@ -80,7 +100,9 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert text in done.output
     assert not (tmp_path / "run" / "best" / "config.json").exists()  # no GPT-2
     listed = CliRunner().invoke(cli, ["list", "tasks", "--json"])
-    assert {"listops", "copy", "stories", "pathfinder", "scrolls"} <= {row["name"] for row in json.loads(listed.output)}
+    assert {"listops", "copy", "stories", "pathfinder", "scrolls"} <= {
+        row["name"] for row in json.loads(listed.output)
+    }
 
 
 @pytest.mark.parametrize(
@@ -90,7 +112,11 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ({"task_options": ("depth=3",)}, ConfigError, "unknown option of this task"),
         ({"model": "lstmm"}, PluginError, "unknown model"),
         ({"model_options": ("width=3",)}, ConfigError, "unknown option of this model"),
-        ({"task": "copy", "task_options": (), "shuffle_labels": True}, ConfigError, "where sequences have classes"),
+        (
+            {"task": "copy", "task_options": (), "shuffle_labels": True},
+            ConfigError,
+            "where sequences have classes",
+        ),
         ({"lr": (-1.0,)}, ConfigError, "positive rates"),
         ({"model": FAMILY.replace("Recurrent", "Diverging")}, EvaluationError, "finite loss"),
     ],

@@ -32,7 +32,9 @@ Clso = Callable[..., Outcome]
 
 
 @pytest.fixture
-def clso(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Clso:
+def clso(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Clso:
     """Runs `clso ARGS...` in this process, through its entry point, in the folder `tmp_path`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

@@ -1,4 +1,5 @@
-"""Bad input: one clear line that begins with "error:", exit code 2 (1 for a run that failed), nothing lost, nothing left."""
+"""Bad input: one clear line that begins with "error:", exit code 2 (1 for a run that failed),
+nothing lost, nothing left."""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ TOYS = Path(__file__).parents[1] / "toys.py"
         (["--energy", "solar"], "solar"),
         (["--energy", "nvml"], "NVML"),
         (["--library", "borrowed"], "'borrowed' is not one of"),
-        (["--library", "warm"], "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER"),
+        (
+            ["--library", "warm"],
+            "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER",
+        ),
         (["--checkpoint", "folder"], "library random uses no checkpoint; got 'folder'"),
         (["--library", "warm", "--checkpoint", "nowhere"], "nowhere holds a GPT-2"),
         (["--gens", "0"], "0 is not in the range x>=1"),
@@ -55,14 +59,19 @@ TOYS = Path(__file__).parents[1] / "toys.py"
         (["--objective", ""], "unknown objective; got ''"),
         (["--objective", "loss,energy_j"], "objective energy_j needs an energy source"),
         (["--limit", "flops"], "a limit is NAME=NUMBER; got 'flops'"),
-        (["--limit", "flops=1e6", "--limit", "n_byte=3"], "unknown limit; got 'n_byte'. Did you mean 'n_bytes'?"),
+        (
+            ["--limit", "flops=1e6", "--limit", "n_byte=3"],
+            "unknown limit; got 'n_byte'. Did you mean 'n_bytes'?",
+        ),
         (["--limit", "flops=-1"], "some genome keeps the limits; got 'flops=-1'. The least of"),
         (["--config", "missing.toml"], "can be read"),
         (["--bogus"], "No such option"),
         (["stray"], "unexpected extra argument"),
     ],
 )
-def test_bad_options_of_evolve(clso: Any, recipe: Path, tmp_path: Path, options: list[str], message: str) -> None:
+def test_bad_options_of_evolve(
+    clso: Any, recipe: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
     done = clso("evolve", "--config", recipe, "--out", tmp_path / "run", "--json", *options)
     assert done.code == 2
     assert done.out == ""
@@ -85,22 +94,39 @@ def test_bad_options_of_evolve(clso: Any, recipe: Path, tmp_path: Path, options:
 def test_bad_texts(clso: Any, recipe: Path, tmp_path: Path, content: bytes, message: str) -> None:
     text = tmp_path / "text.txt"
     text.write_bytes(content)
-    done = clso("evolve", "--config", recipe, "--out", tmp_path / "run", "--data", f"text:{text}", "--json")
+    done = clso(
+        "evolve", "--config", recipe, "--out", tmp_path / "run", "--data", f"text:{text}", "--json"
+    )
     assert (done.code, done.err) == (2, done.error + "\n")
     assert message in done.error
     assert [p.name for p in tmp_path.iterdir()] == ["text.txt"]
 
 
-def test_a_long_text_on_one_line_is_fine(clso: Any, recipe: Path, tmp_path: Path, english_path: Path) -> None:
+def test_a_long_text_on_one_line_is_fine(
+    clso: Any, recipe: Path, tmp_path: Path, english_path: Path
+) -> None:
     text = tmp_path / "line.txt"
     text.write_text(english_path.read_text().replace("\n", " "))
     assert (
-        clso("evolve", "--config", recipe, "--gens", "1", "--data", f"text:{text}", "--out", tmp_path / "run").code == 0
+        clso(
+            "evolve",
+            "--config",
+            recipe,
+            "--gens",
+            "1",
+            "--data",
+            f"text:{text}",
+            "--out",
+            tmp_path / "run",
+        ).code
+        == 0
     )
 
 
 def test_a_text_shorter_than_a_block(clso: Any, tiny: RunConfig, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(replace(tiny, n_positions=2000, fitness_tokens=(2000,)).to_toml())
+    (tmp_path / "recipe.toml").write_text(
+        replace(tiny, n_positions=2000, fitness_tokens=(2000,)).to_toml()
+    )
     done = clso("evolve", "--config", tmp_path / "recipe.toml", "--out", tmp_path / "run", "--json")
     assert (done.code, done.err) == (2, done.error + "\n")
     assert "at least 2001 tokens" in done.error
@@ -111,13 +137,17 @@ def test_a_text_shorter_than_a_block(clso: Any, tiny: RunConfig, tmp_path: Path)
     "text", ["gen = 3", 'pop = "8"', "fitness_tokens = 5", "gens = ", "n_heads = 3", "d_model = 0"]
 )
 def test_bad_recipes(clso: Any, english_path: Path, tmp_path: Path, text: str) -> None:
-    (tmp_path / "recipe.toml").write_text(f'data = "text:{english_path}"\ntokenizer = "bpe:300"\n{text}\n')
+    (tmp_path / "recipe.toml").write_text(
+        f'data = "text:{english_path}"\ntokenizer = "bpe:300"\n{text}\n'
+    )
     done = clso("evolve", "--config", tmp_path / "recipe.toml", "--out", tmp_path / "run", "--json")
     assert (done.code, done.err) == (2, done.error + "\n")
     assert not (tmp_path / "run").exists()
 
 
-def test_an_existing_run_folder_is_refused_and_untouched(clso: Any, recipe: Path, finished_run: Path) -> None:
+def test_an_existing_run_folder_is_refused_and_untouched(
+    clso: Any, recipe: Path, finished_run: Path
+) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished_run.rglob("*")}
     for command in (["evolve"], ["baseline", "ngram"], ["baseline", "random-search"]):
         done = clso(*command, "--config", recipe, "--out", finished_run)
@@ -126,8 +156,12 @@ def test_an_existing_run_folder_is_refused_and_untouched(clso: Any, recipe: Path
     assert {p: p.stat().st_mtime_ns for p in finished_run.rglob("*")} == before
 
 
-def test_a_run_in_which_nothing_can_be_measured_fails_with_1(clso: Any, recipe: Path, tmp_path: Path) -> None:
-    done = clso("evolve", "--config", recipe, "--space", f"{TOYS}:AlwaysNan", "--out", tmp_path / "run")
+def test_a_run_in_which_nothing_can_be_measured_fails_with_1(
+    clso: Any, recipe: Path, tmp_path: Path
+) -> None:
+    done = clso(
+        "evolve", "--config", recipe, "--space", f"{TOYS}:AlwaysNan", "--out", tmp_path / "run"
+    )
     assert done.code == 1
     assert "at least one candidate of the first generation" in done.error
     assert list(tmp_path.iterdir()) == []
@@ -144,7 +178,9 @@ def test_commands_on_what_is_no_run(clso: Any, tmp_path: Path, command: str) -> 
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "config.toml", "manifest.json"])
-def test_damaged_folders_on_resume(clso: Any, finished_run: Path, tmp_path: Path, name: str) -> None:
+def test_damaged_folders_on_resume(
+    clso: Any, finished_run: Path, tmp_path: Path, name: str
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     (run / "result.json").unlink()
@@ -166,11 +202,18 @@ def test_a_result_that_is_damaged(clso: Any, finished_run: Path, tmp_path: Path)
         assert "result.json" in done.error
 
 
-def test_an_unfinished_run_has_nothing_to_show(clso: Any, finished_run: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_has_nothing_to_show(
+    clso: Any, finished_run: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     (run / "result.json").unlink()
-    commands = (["evaluate", run], ["export", run, tmp_path / "hf"], ["compare", run, finished_run], ["report", run])
+    commands = (
+        ["evaluate", run],
+        ["export", run, tmp_path / "hf"],
+        ["compare", run, finished_run],
+        ["report", run],
+    )
     for command in commands:
         done = clso(*command)
         assert done.code == 2
@@ -202,7 +245,16 @@ def test_bad_arguments_elsewhere(clso: Any, tmp_path: Path, args: list[str], mes
 
 
 def test_a_baseline_that_fails_leaves_no_folder(clso: Any, recipe: Path, tmp_path: Path) -> None:
-    done = clso("baseline", "random-search", "--config", recipe, "--space", f"{TOYS}:OneMax", "--out", tmp_path / "run")
+    done = clso(
+        "baseline",
+        "random-search",
+        "--config",
+        recipe,
+        "--space",
+        f"{TOYS}:OneMax",
+        "--out",
+        tmp_path / "run",
+    )
     assert done.code == 2
     assert "compares language-model spaces" in done.error
     assert list(tmp_path.iterdir()) == []
@@ -214,9 +266,13 @@ def test_a_full_standard_output(recipe: Path, tmp_path: Path) -> None:
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "clso", "list", "spaces"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_S)
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_S
+        )
     assert done.returncode == 1
-    assert done.stderr == "error: No space left on device. Free some space, then `clso resume RUN`.\n"
+    assert (
+        done.stderr == "error: No space left on device. Free some space, then `clso resume RUN`.\n"
+    )
 
 
 def test_a_closed_pipe_is_silent() -> None:
@@ -248,7 +304,9 @@ def fill(disk: Path, leave: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("gens", [200, 12], ids=["the search does not fit", "the model does not fit"])
+@pytest.mark.parametrize(
+    "gens", [200, 12], ids=["the search does not fit", "the model does not fit"]
+)
 def test_a_disk_that_fills_up_loses_nothing(
     clso: Any, tiny: RunConfig, small_disk: Path, tmp_path: Path, gens: int
 ) -> None:
@@ -268,7 +326,9 @@ def test_a_disk_that_fills_up_loses_nothing(
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192, 16384])
-def test_a_disk_that_is_full_at_the_start(clso: Any, recipe: Path, small_disk: Path, leave: int) -> None:
+def test_a_disk_that_is_full_at_the_start(
+    clso: Any, recipe: Path, small_disk: Path, leave: int
+) -> None:
     filler = fill(small_disk, leave)
     done = clso("evolve", "--config", recipe, "--out", small_disk / "run", "--json")
     assert done.code in (1, 2)
@@ -281,7 +341,9 @@ def test_a_disk_that_is_full_at_the_start(clso: Any, recipe: Path, small_disk: P
         assert clso("evolve", "--config", recipe, "--out", small_disk / "run", "--json").code == 0
 
 
-def test_a_cache_on_a_full_disk(clso: Any, recipe: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_on_a_full_disk(
+    clso: Any, recipe: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(small_disk, 0)
     monkeypatch.setenv("CLSO_CACHE", str(small_disk / "cache"))
     done = clso("evolve", "--config", recipe, "--out", small_disk.parent / "run", "--json")

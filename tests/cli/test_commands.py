@@ -18,7 +18,17 @@ from clso.energy import EnergyMeter, open_meter
 from clso.energy.counter import CounterLimits
 from clso.energy.replay import ReplayClock, replay_counter
 
-COMMANDS = ["evolve", "resume", "evaluate", "export", "baseline", "compare", "report", "list", "doctor"]
+COMMANDS = [
+    "evolve",
+    "resume",
+    "evaluate",
+    "export",
+    "baseline",
+    "compare",
+    "report",
+    "list",
+    "doctor",
+]
 
 
 def test_help_waits_for_neither_torch_nor_ray_nor_numpy() -> None:
@@ -29,12 +39,16 @@ def test_help_waits_for_neither_torch_nor_ray_nor_numpy() -> None:
         "assert CliRunner().invoke(cli, ['list', 'spaces']).exit_code == 0\n"
         "print(*({'torch', 'ray', 'numpy', 'sklearn'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S
+    )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
 def test_the_module_and_the_version() -> None:
-    done = subprocess.run([sys.executable, "-m", "clso", "--version"], capture_output=True, text=True, timeout=HANG_S)
+    done = subprocess.run(
+        [sys.executable, "-m", "clso", "--version"], capture_output=True, text=True, timeout=HANG_S
+    )
     assert done.returncode == 0
     assert done.stdout.startswith("clso, version ")
 
@@ -72,8 +86,14 @@ def test_evolve_prints_a_summary_and_the_folder(clso: Any, recipe: Path, tmp_pat
     done = clso("evolve", "--config", recipe, "--gens", "2", "--out", tmp_path / "run")
     assert done.code == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    for text in ("re-measured from disk", f"{result['best']['test_loss']:.4f}", "log(vocabulary)", "16 evaluated",
-                 "not measured: energy measurement was switched off", f"run folder: {tmp_path / 'run'}"):  # fmt: skip
+    for text in (
+        "re-measured from disk",
+        f"{result['best']['test_loss']:.4f}",
+        "log(vocabulary)",
+        "16 evaluated",
+        "not measured: energy measurement was switched off",
+        f"run folder: {tmp_path / 'run'}",
+    ):
         assert text in done.out
     assert "best true loss" in done.err
     assert "Traceback" not in done.err
@@ -85,7 +105,16 @@ def test_evolve_draws_a_live_view_on_a_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take a pipe for a terminal
     done = clso("evolve", "--config", recipe, "--gens", "3", "--out", tmp_path / "run")
     assert done.code == 0
-    for text in ("best true loss", "evaluated", "screened out", "cached", "tokens", "joules", "not measured", "/3"):
+    for text in (
+        "best true loss",
+        "evaluated",
+        "screened out",
+        "cached",
+        "tokens",
+        "joules",
+        "not measured",
+        "/3",
+    ):
         assert text in done.err
 
 
@@ -98,7 +127,9 @@ def test_evolve_prints_json_and_nothing_else(clso: Any, recipe: Path, tmp_path: 
     assert json.loads(done.out) == json.loads((folders[0] / "result.json").read_text())
 
 
-def test_options_win_over_the_recipe(clso: Any, recipe: Path, tmp_path: Path, tiny: RunConfig) -> None:
+def test_options_win_over_the_recipe(
+    clso: Any, recipe: Path, tmp_path: Path, tiny: RunConfig
+) -> None:
     options = [
         "--gens",
         "1",
@@ -113,7 +144,9 @@ def test_options_win_over_the_recipe(clso: Any, recipe: Path, tmp_path: Path, ti
         "--patience",
         "2",
     ]
-    assert clso("evolve", "--config", recipe, *options, "--out", tmp_path / "run", "--json").code == 0
+    assert (
+        clso("evolve", "--config", recipe, *options, "--out", tmp_path / "run", "--json").code == 0
+    )
     config = RunConfig.from_toml(tmp_path / "run" / "config.toml")
     assert (config.gens, config.pop, config.seed, config.surrogate) == (1, 4, 5, "none")
     assert (config.library_size, config.patience, config.d_model) == (6, 2, tiny.d_model)
@@ -129,9 +162,19 @@ def test_evaluate(clso: Any, finished_run: Path, other_english_path: Path) -> No
     best = json.loads((finished_run / "result.json").read_text())["best"]
     found = json.loads(clso("evaluate", finished_run, "--json").out)
     loss = best["test_loss"]
-    assert found == {"loss": loss, "n_tokens": best["n_test_tokens"], "split": "test", "recorded_loss": loss}
-    assert f"{best['valid_loss']:.4f} nats per token" in clso("evaluate", finished_run, "--split", "valid").out
-    other = json.loads(clso("evaluate", finished_run, "--data", f"text:{other_english_path}", "--json").out)
+    assert found == {
+        "loss": loss,
+        "n_tokens": best["n_test_tokens"],
+        "split": "test",
+        "recorded_loss": loss,
+    }
+    assert (
+        f"{best['valid_loss']:.4f} nats per token"
+        in clso("evaluate", finished_run, "--split", "valid").out
+    )
+    other = json.loads(
+        clso("evaluate", finished_run, "--data", f"text:{other_english_path}", "--json").out
+    )
     assert other["loss"] != best["test_loss"]
 
 
@@ -154,7 +197,9 @@ def test_baseline_and_compare(clso: Any, finished_run: Path, recipe: Path, tmp_p
     found = json.loads(clso("compare", finished_run, tmp_path / "ngram", "--json").out)
     assert [r["name"] for r in found["rows"]] == ["clso gpt2 (random)", "ngram"]
     assert found["verdicts"][0]["criteria_met"] == []
-    printed = json.loads(clso("baseline", "ngram", "--config", recipe, "--out", tmp_path / "again", "--json").out)
+    printed = json.loads(
+        clso("baseline", "ngram", "--config", recipe, "--out", tmp_path / "again", "--json").out
+    )
     assert printed == json.loads((tmp_path / "again" / "result.json").read_text())
     assert "only evolved runs" in clso("resume", tmp_path / "ngram").error
 
@@ -212,12 +257,17 @@ def test_doctor_says_what_is_wrong_with_a_meter(
     assert energy["resolution_s"] == 0.1
 
 
-def test_doctor_says_why_nothing_is_measured(clso: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_says_why_nothing_is_measured(
+    clso: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     domain = tmp_path / "intel-rapl:0"
     domain.mkdir()
     for name, content in (("name", "package-0"), ("energy_uj", "5"), ("max_energy_range_uj", "0")):
         (domain / name).write_text(content)
-    monkeypatch.setattr("clso.energy.open_meter", lambda source, device: open_meter(source, "cpu", rapl_root=tmp_path))
+    monkeypatch.setattr(
+        "clso.energy.open_meter",
+        lambda source, device: open_meter(source, "cpu", rapl_root=tmp_path),
+    )
     energy = json.loads(clso("doctor", "--json").out)["energy"]
     assert energy["source"] == "null"
     assert "wraps at 0 J" in energy["missing"]

@@ -13,7 +13,20 @@ from clso.config import RunConfig
 from clso.run import evolve
 from clso.search.generations import Interrupted, Listener, Search
 
-NK = ["--space", "nk", "--option", "n=12", "--option", "k=2", "--gens", "6", "--pop", "8", "--energy", "null"]
+NK = [
+    "--space",
+    "nk",
+    "--option",
+    "n=12",
+    "--option",
+    "k=2",
+    "--gens",
+    "6",
+    "--pop",
+    "8",
+    "--energy",
+    "null",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +52,9 @@ def test_a_run_speaks_of_fitness(clso: Any, tmp_path: Path) -> None:
     assert manifest["corpus"] is None
 
 
-def test_the_live_view_speaks_of_fitness(clso: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_view_speaks_of_fitness(
+    clso: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     done = clso("evolve", *NK, "--out", tmp_path / "run")
     assert "best fitness" in done.err
@@ -84,7 +99,9 @@ def test_resume_goes_on_with_the_options(clso: Any, tmp_path: Path) -> None:
 def test_a_recipe_and_the_line(clso: Any, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('space = "nk"\ngens = 1\nenergy = "null"\n[options]\nn = 9\nk = 1\n')
-    done = clso("evolve", "--config", recipe, "--option", "k=3", "--out", tmp_path / "run", "--json")
+    done = clso(
+        "evolve", "--config", recipe, "--option", "k=3", "--out", tmp_path / "run", "--json"
+    )
     assert done.code == 0
     config = RunConfig.from_toml(tmp_path / "run" / "config.toml")
     assert config.options == {"n": 9, "k": 3}
@@ -94,7 +111,10 @@ def test_a_recipe_and_the_line(clso: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--space", "nk", "--option", "sede=3"], "got 'sede'. Did you mean 'seed'? Known: n, k, alleles, seed."),
+        (
+            ["--space", "nk", "--option", "sede=3"],
+            "got 'sede'. Did you mean 'seed'? Known: n, k, alleles, seed.",
+        ),
         (["--space", "nk", "--option", "n=many"], "option n is of type int; got 'many'"),
         (["--space", "nk", "--option", "n"], "an option is KEY=VALUE; got 'n'"),
         (["--space", "nk", "--option", "k=99"], "k is at least 0 and below n; got 99"),
@@ -122,11 +142,24 @@ def test_bad_options(clso: Any, tmp_path: Path, options: list[str], message: str
         ("maxsat", "numpy", ["n=20"]),
     ],
 )
-def test_every_space_runs(clso: Any, tmp_path: Path, space: str, module: str, options: list[str]) -> None:
+def test_every_space_runs(
+    clso: Any, tmp_path: Path, space: str, module: str, options: list[str]
+) -> None:
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     flags = [part for option in options for part in ("--option", option)]
-    command = ["--space", space, *flags, "--gens", "5", "--energy", "null", "--out", tmp_path / "run", "--json"]
+    command = [
+        "--space",
+        space,
+        *flags,
+        "--gens",
+        "5",
+        "--energy",
+        "null",
+        "--out",
+        tmp_path / "run",
+        "--json",
+    ]
     done = clso("evolve", *command)
     assert done.code == 0
     result = json.loads(done.out)

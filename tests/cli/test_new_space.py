@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 def test_it_writes_a_project(clso: Any, tmp_path: Path) -> None:
     done = clso("new-space", "bin-packing-2", "--out", "here/it")
     assert done.code == 0
-    found = {p.relative_to(tmp_path / "here" / "it").as_posix() for p in (tmp_path / "here").rglob("*") if p.is_file()}
+    found = {
+        p.relative_to(tmp_path / "here" / "it").as_posix()
+        for p in (tmp_path / "here").rglob("*")
+        if p.is_file()
+    }
     package = "bin_packing_2"
     code = {f"{package}/{name}" for name in ("__init__.py", "py.typed", "space.py")}
     assert found == {"README.md", "pyproject.toml", "tests/test_space.py", *code}
@@ -66,6 +70,10 @@ def test_a_folder_that_exists_is_refused(clso: Any, tmp_path: Path) -> None:
 def test_the_templates_are_packaged() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     globs = project["tool"]["setuptools"]["package-data"]["clso"]
-    templates = [p.relative_to(ROOT / "clso") for p in (ROOT / "clso" / "templates").rglob("*.template")]
+    templates = [
+        p.relative_to(ROOT / "clso") for p in (ROOT / "clso" / "templates").rglob("*.template")
+    ]
     assert len(templates) == len(render("x")) == 6
-    assert all(any(fnmatch.fnmatch(p.as_posix(), g.replace("**/", "")) for g in globs) for p in templates)
+    assert all(
+        any(fnmatch.fnmatch(p.as_posix(), g.replace("**/", "")) for g in globs) for p in templates
+    )

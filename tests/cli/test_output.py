@@ -1,4 +1,5 @@
-"""What is shown is what there is: no text of others is obeyed, and output that cannot be written stops nothing."""
+"""What is shown is what there is: no text of others is obeyed, and output that cannot be written
+stops nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +16,20 @@ from clso.cli.console import console
 from clso.cli.evolve import new_folder
 from clso.cli.output import Forgiving, echo, plain
 
-QUICK = ("--space", "nk", "--gens", "2", "--pop", "8", "--surrogate", "none", "--energy", "null", "--device", "cpu")
+QUICK = (
+    "--space",
+    "nk",
+    "--gens",
+    "2",
+    "--pop",
+    "8",
+    "--surrogate",
+    "none",
+    "--energy",
+    "null",
+    "--device",
+    "cpu",
+)
 NOISY = """
 import os
 from clso.space.results import Evaluation
@@ -50,7 +64,9 @@ class Noisy(SearchSpace):
         ("a\tb\nc", "a    b\nc"),
     ],
 )
-def test_text_is_shown_and_not_obeyed(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_is_shown_and_not_obeyed(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert plain(text) == shown
     echo(text)
     console().print(text, soft_wrap=True)
@@ -93,7 +109,9 @@ def test_a_stream_that_is_closed_takes_everything() -> None:
             assert forgiving.write("y") == 1
 
 
-def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_of_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Still(datetime):
         @classmethod
         def now(cls, tz: object = None) -> Still:  # type: ignore[override]

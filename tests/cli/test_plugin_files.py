@@ -1,4 +1,5 @@
-"""A stranger's space and surrogate on the command line: as files, across folders, and with faults."""
+"""A stranger's space and surrogate on the command line: as files, across folders, and with
+faults."""
 
 from __future__ import annotations
 
@@ -46,7 +47,12 @@ def test_a_file_gives_space_and_surrogate(clso: Any, mine: Path, tmp_path: Path)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     digest = hashlib.sha256(mine.read_bytes()).hexdigest()
     for kind, name in (("space", "MySpace"), ("surrogate", "my_surrogate")):
-        expected = {"name": f"{mine}:{name}", "distribution": str(mine), "version": "file", "sha256": digest}
+        expected = {
+            "name": f"{mine}:{name}",
+            "distribution": str(mine),
+            "version": "file",
+            "sha256": digest,
+        }
         assert manifest["plugins"][kind] == expected
     assert json.loads(done.out)["surrogate"]["fit_time_s"] > 0
 
@@ -58,14 +64,18 @@ def stopped(clso: Any, mine: Path, tmp_path: Path) -> Path:
     from clso.run import evolve
     from clso.search.generations import Interrupted
 
-    config = RunConfig(gens=8, pop=8, space="./my_space.py:MySpace", surrogate="none", device="cpu", energy="null")
+    config = RunConfig(
+        gens=8, pop=8, space="./my_space.py:MySpace", surrogate="none", device="cpu", energy="null"
+    )
     asked: list[int] = []
     with pytest.raises(Interrupted):
         evolve(config, tmp_path / "run", stop=lambda: asked.append(1) or len(asked) > 3)  # type: ignore[func-returns-value]
     return tmp_path / "run"
 
 
-def test_resume_from_another_folder(clso: Any, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_from_another_folder(
+    clso: Any, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     done = clso("resume", stopped, "--json")
@@ -79,7 +89,8 @@ def test_resume_refuses_a_file_that_has_changed(clso: Any, stopped: Path, mine: 
     done = clso("resume", stopped)
     assert done.code == 2
     assert "code that a run folder names is run if a run of yours has recorded it" in done.error
-    done = clso("resume", stopped, "--trust")  # agreed, and still another plugin than the run began with
+    # agreed, and still another plugin than the run began with
+    done = clso("resume", stopped, "--trust")
     assert done.code == 2
     assert "goes on with the plugins that it began with" in done.error
     mine.unlink()
@@ -96,11 +107,23 @@ FAULTS = [
         "    def __init__(self): raise KeyError('no table')\n    name = ",
         "can be built; got .KeyError: 'no table'",
     ),
-    (NAME, "    def __init__(self): open('no/table')\n    name = ", "can be built; got .FileNotFoundError"),
-    (NAME, "    def from_context(context): 1 / 0\n    name = ", "can be built; got .ZeroDivisionError"),
+    (
+        NAME,
+        "    def __init__(self): open('no/table')\n    name = ",
+        "can be built; got .FileNotFoundError",
+    ),
+    (
+        NAME,
+        "    def from_context(context): 1 / 0\n    name = ",
+        "can be built; got .ZeroDivisionError",
+    ),
     (NAME, "    def from_context(context): return 3\n    name = ", "returns a search space"),
     (NAME, "    def prepare(self): 1 / 0\n    name = ", "can be prepared; got .ZeroDivisionError"),
-    ("return tuple(Gene", "return 1 / 0, (Gene", "can say what its genes are; got .ZeroDivisionError"),
+    (
+        "return tuple(Gene",
+        "return 1 / 0, (Gene",
+        "can say what its genes are; got .ZeroDivisionError",
+    ),
     (NAME, "    def seeds(self): 1 / 0\n    name = ", "can be prepared; got .ZeroDivisionError"),
     ("def objective(self): return self", "def nothing(self): pass", "can be built; got .TypeError"),
     ("return ridge(random_state)", "return ridge()", "can make an estimator; got .TypeError"),
@@ -110,7 +133,13 @@ FAULTS = [
 
 @pytest.mark.parametrize(("old", "new", "message"), FAULTS)
 def test_a_plugin_with_a_fault_is_one_line(
-    clso: Any, mine: Path, tmp_path: Path, old: str, new: str, message: str, monkeypatch: pytest.MonkeyPatch
+    clso: Any,
+    mine: Path,
+    tmp_path: Path,
+    old: str,
+    new: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert old in MINE
     mine.write_text(MINE.replace(old, new))
@@ -127,7 +156,9 @@ def test_a_plugin_with_a_fault_is_one_line(
 
 def test_an_objective_that_raises_fails_the_run_in_one_line(clso: Any, mine: Path) -> None:
     mine.write_text(
-        MINE.replace("        return [Evaluation", "        raise KeyError('x')\n        return [Evaluation")
+        MINE.replace(
+            "        return [Evaluation", "        raise KeyError('x')\n        return [Evaluation"
+        )
     )
     done = clso(*SEARCH, *FEW, "--out", "run")
     assert done.code == 1

@@ -87,7 +87,9 @@ def test_ctrl_c_keeps_what_was_measured(clso, tmp_path: Path) -> None:
 def test_a_kill_keeps_what_was_measured(clso, tmp_path: Path) -> None:
     """SIGKILL, by the model itself, at the second length."""
     arguments = ["profile", spec("Killing"), *SMALL, "--lengths", "16,64", "--out", "killed"]
-    done = subprocess.run([sys.executable, "-m", "clso", *arguments], cwd=tmp_path, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "clso", *arguments], cwd=tmp_path, capture_output=True, check=False
+    )
     assert done.returncode == -signal.SIGKILL
     record = json.loads((tmp_path / "killed" / "profile.json").read_text())
     assert record["interrupted"]
@@ -99,7 +101,10 @@ def test_nothing_measured_is_a_failed_run(clso, tmp_path: Path) -> None:
     done = clso("profile", spec("Failing"), *SMALL, "--lengths", "64", "--out", "none")
     assert done.code == 1
     assert "too long for me" in done.error
-    assert json.loads((tmp_path / "none" / "profile.json").read_text())["rows"][0]["status"] == "failed"
+    assert (
+        json.loads((tmp_path / "none" / "profile.json").read_text())["rows"][0]["status"]
+        == "failed"
+    )
 
 
 def test_bad_input_is_one_line(clso, tmp_path: Path) -> None:

@@ -35,11 +35,15 @@ def proof_recipe(recipe: Path) -> Path:
     return recipe
 
 
-def test_prove_prints_the_headline_and_says_what_it_is_not(clso: Any, proof_recipe: Path, tmp_path: Path) -> None:
+def test_prove_prints_the_headline_and_says_what_it_is_not(
+    clso: Any, proof_recipe: Path, tmp_path: Path
+) -> None:
     done = clso("prove", "--recipe", proof_recipe, "--out", tmp_path / "proof")
     assert done.code == 0
     verdict = json.loads((tmp_path / "proof" / "verdict.json").read_text())
-    assert f"| CLSO, the whole run | {verdict['clso']['test_loss']:.3f} | not measured |" in done.out
+    assert (
+        f"| CLSO, the whole run | {verdict['clso']['test_loss']:.3f} | not measured |" in done.out
+    )
     assert "No energy claim is made: energy measurement was switched off" in done.out
     assert "not by the protocol: windows of 0.01 s" in done.out
     assert "window/6/clso" in done.err
@@ -78,5 +82,7 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
         "assert CliRunner().invoke(cli, ['prove', '--help']).exit_code == 0\n"
         "print(*({'torch', 'ray', 'numpy', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S
+    )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

@@ -1,4 +1,5 @@
-"""Every family with the parameters it is tested at: a new family is added here, and is then tested."""
+"""Every family with the parameters it is tested at: a new family is added here, and is then
+tested."""
 
 from __future__ import annotations
 

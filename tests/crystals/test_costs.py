@@ -28,7 +28,9 @@ def check_counts(entry: Entry, shape: tuple[int, int]) -> None:
         assert crystal.n_params == weights + 1
         assert crystal.n_bytes == -(-weights * int(entry.params["bits"]) // 8) + 4
     else:
-        assert crystal.n_params == sum(t.numel() for t in stored if t.dtype not in (torch.int32, torch.int64))
+        assert crystal.n_params == sum(
+            t.numel() for t in stored if t.dtype not in (torch.int32, torch.int64)
+        )
 
 
 @every_crystal

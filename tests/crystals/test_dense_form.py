@@ -1,4 +1,5 @@
-"""Every crystal equals its dense form, at any shape and dtype, and has the scale that it promises."""
+"""Every crystal equals its dense form, at any shape and dtype, and has the scale that it
+promises."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def test_the_catalogue_holds_every_family() -> None:
     assert {entry.family for entry in CATALOGUE} == {
         name
         for name, cls in FAMILIES.items()
-        if cls.__module__.startswith("clso.crystals.") and not cls.__module__.startswith("clso.grown")
+        if cls.__module__.startswith("clso.crystals.")
+        and not cls.__module__.startswith("clso.grown")
     }
 
 
@@ -43,16 +45,25 @@ def test_leading_dimensions(entry: Entry) -> None:
     x = random_input(2, 3, 4, 64)
     expected = crystal.matmul(x.reshape(-1, 64)).reshape(2, 3, 4, 24)
     torch.testing.assert_close(crystal.matmul(x), expected, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(crystal.matmul(x[0, 0, 0]), expected[0, 0, 0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        crystal.matmul(x[0, 0, 0]), expected[0, 0, 0], rtol=1e-12, atol=1e-12
+    )
     strided = x.transpose(0, 2)
-    torch.testing.assert_close(crystal.matmul(strided), expected.transpose(0, 2), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        crystal.matmul(strided), expected.transpose(0, 2), rtol=1e-12, atol=1e-12
+    )
     assert crystal.matmul(x[:0]).shape == (0, 3, 4, 24)
 
 
 @every_crystal
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
-    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2**-8), (torch.float16, 2**-11)],
+    [
+        (torch.float64, 1e-12),
+        (torch.float32, 1e-5),
+        (torch.bfloat16, 2**-8),
+        (torch.float16, 2**-11),
+    ],
     ids=str,
 )
 def test_dtypes(entry: Entry, dtype: torch.dtype, tolerance: float) -> None:
@@ -61,7 +72,8 @@ def test_dtypes(entry: Entry, dtype: torch.dtype, tolerance: float) -> None:
     y = crystal.matmul(x)
     assert y.dtype == dtype
     assert crystal.to_dense(dtype).dtype == dtype
-    # One rounding of the result; float32 sums behind it err by the scale of the row, not of the entry.
+    # One rounding of the result; float32 sums behind it err by the scale of the row, not of the
+    # entry.
     expected = x.double() @ crystal.to_dense(torch.float64).T
     scale = float(expected.abs().max()) + 1e-30
     torch.testing.assert_close(y.double(), expected, rtol=tolerance, atol=1e-5 * scale)
@@ -112,7 +124,9 @@ def test_scale_preserves_the_mean_square(entry: Entry) -> None:
         assert energy == pytest.approx(crystal.gain**2 * crystal.rank_bound)
 
 
-@pytest.mark.parametrize("x", [torch.zeros(3, 5), torch.zeros(4, dtype=torch.long), torch.tensor(1.0)])
+@pytest.mark.parametrize(
+    "x", [torch.zeros(3, 5), torch.zeros(4, dtype=torch.long), torch.tensor(1.0)]
+)
 def test_matmul_states_what_it_needs(x: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"matmul needs floating x \(\.\.\., 4\)"):
         make_crystal("identity", (4, 4)).matmul(x)

@@ -43,7 +43,9 @@ def test_closed_forms_agree_with_the_dense_form(entry: Entry, shape: tuple[int, 
 def test_diagonal_mass_is_right_on_average(entry: Entry) -> None:
     crystals = [entry.make((60, 100), seed) for seed in range(16)]
     dense = [c.to_dense(torch.float64).numpy() for c in crystals]
-    measured = np.mean([dense_traits(w, c.rank_bound).diagonal_mass for w, c in zip(dense, crystals, strict=True)])
+    measured = np.mean(
+        [dense_traits(w, c.rank_bound).diagonal_mass for w, c in zip(dense, crystals, strict=True)]
+    )
     expected = np.mean([c.traits().diagonal_mass for c in crystals])
     # Four standard errors of a mean of n squared Gaussians.
     n_entries = sum(np.count_nonzero(np.diagonal(w)) for w in dense)

@@ -50,7 +50,8 @@ def test_processes_and_hash_seeds_agree() -> None:
 
 
 def test_the_random_stream_is_pinned() -> None:
-    """Recorded runs name crystals by seed: a changed stream must not pass unseen. Integers: no rounding."""
+    """Recorded runs name crystals by seed: a changed stream must not pass unseen. Integers: no
+    rounding."""
     crystal = make_crystal("low_rank", (16, 16), seed=7, params={"rank": 8})
     bits = b"".join(crystal.tensors[name].numpy().tobytes() for name in ("left", "right"))
     assert hashlib.sha256(bits).hexdigest()[:16] == "a6fdd2440219ef6b"

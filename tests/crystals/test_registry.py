@@ -1,4 +1,5 @@
-"""Bad requests get one clear line; a new family is one class; a crystal can be made from tensors."""
+"""Bad requests get one clear line; a new family is one class; a crystal can be made from
+tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ from .catalogue import CATALOGUE, Entry, random_input
     [
         ("lowrank", (4, 4), 0, {}, "unknown crystal family; got 'lowrank'. Did you mean low_rank"),
         ("xyzzy", (4, 4), 0, {}, "Choose one of: block_diagonal, "),
-        ("low_rank", (4, 4), 0, {"rnk": 2}, "no parameter of this name; got 'rnk'. Did you mean rank"),
+        (
+            "low_rank",
+            (4, 4),
+            0,
+            {"rnk": 2},
+            "no parameter of this name; got 'rnk'. Did you mean rank",
+        ),
         ("low_rank", (4, 4), 0, {"rank": 0}, "low_rank.rank is at least 1; got 0"),
         ("low_rank", (4, 4), 0, {"rank": 2.5}, "low_rank.rank is an integer; got 2.5"),
         ("low_rank", (4, 4), 0, {"rank": True}, "low_rank.rank is an integer; got True"),
@@ -35,7 +42,13 @@ from .catalogue import CATALOGUE, Entry, random_input
         ("monarch", (4, 4), 0, {"blocks": -1}, "monarch.blocks"),
         ("kronecker", (4, 4), 0, {"coarse": -2}, "kronecker.coarse"),
         ("identity", (4, 4), 0, {"gain": 0}, "gain is above 0; got 0.0"),
-        ("identity", (4, 0), 0, {}, "shape is (d_out, d_in), two integers of at least 1; got (4, 0)"),
+        (
+            "identity",
+            (4, 0),
+            0,
+            {},
+            "shape is (d_out, d_in), two integers of at least 1; got (4, 0)",
+        ),
         ("identity", (4,), 0, {}, "shape is (d_out, d_in)"),
         ("identity", (4.0, 4.0), 0, {}, "shape is (d_out, d_in)"),
         ("identity", 4, 0, {}, "shape is (d_out, d_in)"),
@@ -43,7 +56,9 @@ from .catalogue import CATALOGUE, Entry, random_input
         ("identity", (4, 4), 0.5, {}, "integer seed or from tensors; got 0.5"),
     ],
 )
-def test_bad_requests(family: str, shape: object, seed: object, params: dict[str, object], message: str) -> None:
+def test_bad_requests(
+    family: str, shape: object, seed: object, params: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         make_crystal(family, shape, seed, params)  # type: ignore[arg-type]
     assert message in str(caught.value)
@@ -79,7 +94,12 @@ def test_a_family_is_one_class() -> None:
     crystal = make_crystal("rank_one", (6, 9), seed=2)
     x = random_input(4, 9)
     torch.testing.assert_close(crystal.matmul(x), x @ crystal.to_dense(torch.float64).T)
-    assert (crystal.family, crystal.n_params, crystal.n_bytes, crystal.flops(2)) == ("rank_one", 15, 120, 60)
+    assert (crystal.family, crystal.n_params, crystal.n_bytes, crystal.flops(2)) == (
+        "rank_one",
+        15,
+        120,
+        60,
+    )
     assert np.isfinite(crystal.descriptor()).all()
     with pytest.raises(ConfigError, match="name is used once; got 'rank_one'"):
         register_family("rank_one")(LowRank)
@@ -108,9 +128,13 @@ def test_unregistered_tensors_only_family() -> None:
 
 @pytest.mark.parametrize("entry", [e for e in CATALOGUE if e.family != "zero"], ids=str)
 def test_any_family_from_given_tensors(entry: Entry) -> None:
-    """Twice the floats, hence another norm than the seeded law: the descriptor has to measure it."""
+    """Twice the floats, hence another norm than the seeded law: the descriptor has to measure
+    it."""
     seeded = entry.make((96, 128), seed=1)
-    tensors = {k: t * 2 if k in ("values", "scale", "even", "odd") else t for k, t in seeded.tensors.items()}
+    tensors = {
+        k: t * 2 if k in ("values", "scale", "even", "odd") else t
+        for k, t in seeded.tensors.items()
+    }
     crystal = type(seeded)((96, 128), entry.params, tensors=tensors)
     dense = crystal.to_dense(torch.float64)
     x = random_input(3, 128)

@@ -1,4 +1,5 @@
-"""Each family has the structure that its name claims, checked against a definition written another way."""
+"""Each family has the structure that its name claims, checked against a definition written another
+way."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ def test_sparse_patterns(density: float) -> None:
 @pytest.mark.parametrize("cell", [1, 3])
 def test_checkerboard_pattern(cell: int) -> None:
     i, j = torch.meshgrid(torch.arange(14), torch.arange(9), indexing="ij")
-    assert torch.equal(dense("checkerboard", (14, 9), cell=cell) != 0, (i // cell + j // cell) % 2 == 0)
+    assert torch.equal(
+        dense("checkerboard", (14, 9), cell=cell) != 0, (i // cell + j // cell) % 2 == 0
+    )
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -94,7 +97,9 @@ def test_square_monarch_is_the_published_factorisation() -> None:
     assert int(torch.linalg.matrix_rank(w)) == 36
 
 
-@pytest.mark.parametrize(("size", "target", "expected"), [(12, 4, 4), (12, 5, 6), (13, 3, 1), (128, 11.3, 8)])
+@pytest.mark.parametrize(
+    ("size", "target", "expected"), [(12, 4, 4), (12, 5, 6), (13, 3, 1), (128, 11.3, 8)]
+)
 def test_nearest_divisor(size: int, target: float, expected: int) -> None:
     assert nearest_divisor(size, target) == expected
 
@@ -107,7 +112,9 @@ def test_kronecker_repeats_one_block(shape: tuple[int, int]) -> None:
     b, d = fine.shape
     for i in range(coarse.shape[0]):
         for j in range(coarse.shape[1]):
-            torch.testing.assert_close(w[i * b : (i + 1) * b, j * d : (j + 1) * d], coarse[i, j] * fine)
+            torch.testing.assert_close(
+                w[i * b : (i + 1) * b, j * d : (j + 1) * d], coarse[i, j] * fine
+            )
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (8, 8)])
@@ -120,7 +127,12 @@ def test_toeplitz_and_circulant_diagonals(shape: tuple[int, int]) -> None:
     assert len(c.unique()) == max(shape)
     for i in range(shape[0]):
         for j in range(shape[1]):
-            same = [(p, q) for p in range(shape[0]) for q in range(shape[1]) if (p - q - i + j) % max(shape) == 0]
+            same = [
+                (p, q)
+                for p in range(shape[0])
+                for q in range(shape[1])
+                if (p - q - i + j) % max(shape) == 0
+            ]
             assert all(c[p, q] == c[i, j] for p, q in same)
 
 
@@ -134,5 +146,7 @@ def test_permutation_is_a_partial_bijection(shape: tuple[int, int]) -> None:
 
 def test_identity_and_zero() -> None:
     assert torch.equal(dense("identity", (3, 5)), torch.eye(3, 5, dtype=torch.float64))
-    assert torch.equal(dense("identity", (5, 3), gain=2.0), 2 * torch.eye(5, 3, dtype=torch.float64))
+    assert torch.equal(
+        dense("identity", (5, 3), gain=2.0), 2 * torch.eye(5, 3, dtype=torch.float64)
+    )
     assert not dense("zero", (5, 3)).any()

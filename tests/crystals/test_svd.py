@@ -17,9 +17,14 @@ def test_the_error_is_that_of_eckart_and_young(shape: tuple[int, int]) -> None:
     singular = torch.linalg.svdvals(matrix)
     for rank in (1, 5, 8):
         error = matrix - cut(matrix, rank).to_dense(torch.float64)
-        assert error.norm().item() == pytest.approx(singular[rank:].square().sum().sqrt().item(), rel=1e-5)
-        assert torch.linalg.matrix_norm(error, 2).item() == pytest.approx(singular[rank].item(), rel=1e-5)
-        other = random_input(shape[0], rank, seed=1)  # the best fit in another column space is worse
+        assert error.norm().item() == pytest.approx(
+            singular[rank:].square().sum().sqrt().item(), rel=1e-5
+        )
+        assert torch.linalg.matrix_norm(error, 2).item() == pytest.approx(
+            singular[rank].item(), rel=1e-5
+        )
+        # the best fit in another column space is worse
+        other = random_input(shape[0], rank, seed=1)
         projected = other @ torch.linalg.lstsq(other, matrix).solution
         assert error.norm() < (matrix - projected).norm()
 
@@ -37,7 +42,11 @@ def test_cuts_share_a_decomposition_and_no_memory() -> None:
     matrix = random_input(24, 40, dtype=torch.float32)
     for rank, crystal in zip((2, 7), cuts(matrix, (2, 7)), strict=True):
         assert torch.equal(crystal.to_dense(), cut(matrix, rank).to_dense())
-        assert (crystal.rank_bound, crystal.n_params, crystal.flops(1)) == (rank, rank * 64, 2 * rank * 64)
+        assert (crystal.rank_bound, crystal.n_params, crystal.flops(1)) == (
+            rank,
+            rank * 64,
+            2 * rank * 64,
+        )
         assert crystal.n_bytes == 4 * rank * 64
         v = crystal.tensors["v"]
         torch.testing.assert_close(v @ v.T, torch.eye(rank), rtol=0, atol=1e-6)
@@ -56,7 +65,11 @@ def test_the_zero_matrix_can_be_cut() -> None:
         (torch.ones(4, 6), 5, "a cut of a 4 x 6 matrix has a rank of 1 to 4; got 5"),
         (torch.ones(4), 1, "a crystal's shape is (d_out, d_in)"),
         (torch.ones(0, 4), 1, "a crystal's shape is (d_out, d_in)"),
-        (torch.tensor([[1.0, torch.nan]]), 1, "a matrix to cut is finite; got '1 entries that are not'"),
+        (
+            torch.tensor([[1.0, torch.nan]]),
+            1,
+            "a matrix to cut is finite; got '1 entries that are not'",
+        ),
     ],
 )
 def test_what_cannot_be_cut(matrix: torch.Tensor, rank: int, message: str) -> None:
@@ -66,6 +79,9 @@ def test_what_cannot_be_cut(matrix: torch.Tensor, rank: int, message: str) -> No
 
 
 def test_there_is_none_of_a_seed() -> None:
-    with pytest.raises(ConfigError, match=r"made from tensors, not from a seed; got 0. Give Svd\(shape, tensors=...\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"made from tensors, not from a seed; got 0. Give Svd\(shape, tensors=...\)",
+    ):
         make_crystal("svd", (4, 4), 0).to_dense()
     assert isinstance(cut(torch.eye(4), 2), Svd)

@@ -6,13 +6,29 @@ from pathlib import Path
 
 import pytest
 
-_WORDS = ["the", "a", "crystal", "grows", "in", "slot", "and", "no", "gradient", "moves", "it", "énergie"]
+_WORDS = [
+    "the",
+    "a",
+    "crystal",
+    "grows",
+    "in",
+    "slot",
+    "and",
+    "no",
+    "gradient",
+    "moves",
+    "it",
+    "énergie",
+]
 
 
 def make_text(n_words: int, seed: int) -> str:
     """Lines of ten words; equal seeds give equal text."""
     rng = random.Random(seed)
-    words = [rng.choice(_WORDS) + (str(rng.randrange(1000)) if rng.random() < 0.3 else "") for _ in range(n_words)]
+    words = [
+        rng.choice(_WORDS) + (str(rng.randrange(1000)) if rng.random() < 0.3 else "")
+        for _ in range(n_words)
+    ]
     return "".join(" ".join(words[i : i + 10]) + "\n" for i in range(0, n_words, 10))
 
 

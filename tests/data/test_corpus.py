@@ -19,10 +19,14 @@ from waiting import HANG_S
 from clso.data import SPLITS, load_corpus, load_text_tokens
 from clso.errors import DataError
 
-_HASH = "import sys; from clso.data import load_corpus; print(load_corpus(*sys.argv[1:3]).content_hash)"
+_HASH = (
+    "import sys; from clso.data import load_corpus; print(load_corpus(*sys.argv[1:3]).content_hash)"
+)
 
 
-def test_default_is_the_standard_library_with_bpe_4096(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_is_the_standard_library_with_bpe_4096(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("clso.data.sources.STDLIB_MAX_BYTES", 1_500_000)  # for speed
     lines: list[str] = []
     corpus = load_corpus(progress=lines.append)
@@ -51,10 +55,15 @@ def test_tokens_decode_to_the_texts_of_the_files(cache: Path, folder: Path, toke
         assert len(documents) == corpus.n_documents[split]
         found += documents
     assert sorted(found) == sorted(everything)  # each once, in one split
-    assert corpus.n_documents["train"] == corpus.n_documents["statistics"] + corpus.n_documents["fitness"]
+    assert (
+        corpus.n_documents["train"]
+        == corpus.n_documents["statistics"] + corpus.n_documents["fitness"]
+    )
 
 
-def test_train_is_statistics_and_fitness_in_the_order_of_the_text(cache: Path, folder: Path) -> None:
+def test_train_is_statistics_and_fitness_in_the_order_of_the_text(
+    cache: Path, folder: Path
+) -> None:
     corpus = load_corpus(f"text:{folder}", "bytes")
     train = corpus.decode(corpus.tokens("train"))
     texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.txt")]
@@ -98,7 +107,12 @@ def test_spec_is_json_and_complete(cache: Path, text_file: Path) -> None:
 def test_two_processes_at_once_and_two_hash_seeds_agree(cache: Path, folder: Path) -> None:
     command = [sys.executable, "-c", _HASH, f"text:{folder}", "bpe:300"]
     workers = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": str(seed)}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for seed in (1, 2)
     ]
     hashes = {worker.communicate(timeout=HANG_S)[0].strip() for worker in workers}
@@ -147,7 +161,15 @@ def _remove(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [_damage_size, _damage_content, _damage_tokenizer, _damage_sidecar, _foreign_sidecar, _other_count, _remove],
+    [
+        _damage_size,
+        _damage_content,
+        _damage_tokenizer,
+        _damage_sidecar,
+        _foreign_sidecar,
+        _other_count,
+        _remove,
+    ],
 )
 def test_damaged_cache_is_rebuilt_with_one_line(
     cache: Path, text_file: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
@@ -161,13 +183,20 @@ def test_damaged_cache_is_rebuilt_with_one_line(
         after = load_corpus(f"text:{text_file}", "bpe:300")
     finally:
         logging.getLogger("clso").removeHandler(caplog.handler)
-    assert len({record.getMessage() for record in caplog.records if "made anew" in record.getMessage()}) == 1
+    assert (
+        len(
+            {record.getMessage() for record in caplog.records if "made anew" in record.getMessage()}
+        )
+        == 1
+    )
     assert after.vocab_size == before.vocab_size
     assert after.content_hash == before.content_hash
     assert {split: after.tokens(split).tolist() for split in SPLITS} == tokens
 
 
-def test_bpe_is_trained_on_train_only(cache: Path, tmp_path: Path, text: Callable[[int, int], str]) -> None:
+def test_bpe_is_trained_on_train_only(
+    cache: Path, tmp_path: Path, text: Callable[[int, int], str]
+) -> None:
     root = tmp_path / "d"
     root.mkdir()
     (root / "train.txt").write_text("\n".join(text(300, i) for i in range(30)), encoding="utf-8")
@@ -196,17 +225,26 @@ def test_another_text_uses_the_same_tokenizer(
     assert all(np.array_equal(own[split], corpus.tokens(split)) for split in SPLITS)
 
 
-def test_one_line_is_fine_if_long_enough(cache: Path, tmp_path: Path, text: Callable[[int, int], str]) -> None:
+def test_one_line_is_fine_if_long_enough(
+    cache: Path, tmp_path: Path, text: Callable[[int, int], str]
+) -> None:
     path = tmp_path / "line.txt"
     line = text(3000, 1).replace("\n", " ")
     path.write_text(line, encoding="utf-8")
     corpus = load_corpus(f"text:{path}", "bytes")
-    parts = [corpus.decode(corpus.tokens(split)).replace("\n", "") for split in ("train", "valid", "test")]
+    parts = [
+        corpus.decode(corpus.tokens(split)).replace("\n", "")
+        for split in ("train", "valid", "test")
+    ]
     assert "".join(parts) == line
 
 
-@pytest.mark.parametrize("content", ["one short line", "some words\n" * 300, "same line\n" * 100_000])
-def test_too_short_text_says_what_there_is_and_what_is_needed(cache: Path, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["one short line", "some words\n" * 300, "same line\n" * 100_000]
+)
+def test_too_short_text_says_what_there_is_and_what_is_needed(
+    cache: Path, tmp_path: Path, content: str
+) -> None:
     path = tmp_path / "short.txt"
     path.write_text(content)
     with pytest.raises(DataError, match=r"every split needs 258 tokens.*\d+ tokens") as caught:
@@ -225,12 +263,16 @@ def test_the_length_asked_for_is_above_the_one_given(cache: Path, tmp_path: Path
             load_corpus(f"text:{path}", "bytes")
         except DataError as error:
             refused += 1
-            given, asked = (int(re.search(p, str(error))[1]) for p in (r"got '(\d+)", r"about (\d+)"))  # type: ignore[index]
+            said = re.search(r"about (\d+).*got '(\d+)|got '(\d+).*about (\d+)", str(error))
+            assert said is not None
+            given, asked = (int(number) for number in (said[2] or said[3], said[1] or said[4]))
             assert asked > given
     assert refused
 
 
-def test_a_given_split_that_is_too_short_is_named(cache: Path, tmp_path: Path, text: Callable[[int, int], str]) -> None:
+def test_a_given_split_that_is_too_short_is_named(
+    cache: Path, tmp_path: Path, text: Callable[[int, int], str]
+) -> None:
     for seed, (role, n) in enumerate({"train": 3000, "valid": 500, "test": 9}.items()):
         (tmp_path / f"{role}.txt").write_text(text(n, seed), encoding="utf-8")
     with pytest.raises(DataError, match="Give a longer test text"):

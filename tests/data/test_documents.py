@@ -6,11 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clso.data.documents import MIN_RUN_BYTES, Document, divide, split_file, split_into_pieces, unique
+from clso.data.documents import (
+    MIN_RUN_BYTES,
+    Document,
+    divide,
+    split_file,
+    split_into_pieces,
+    unique,
+)
 from clso.data.sources import TextFile
 
 _texts = st.lists(
-    st.sampled_from([" = Title = \n", " = = Part = = \n", "\n", " \n", "word é ", "line\n", "x" * 1200])
+    st.sampled_from(
+        [" = Title = \n", " = = Part = = \n", "\n", " \n", "word é ", "line\n", "x" * 1200]
+    )
 ).map("".join)
 
 
@@ -60,7 +69,9 @@ def test_unique_ignores_surrounding_space_and_drops_the_empty() -> None:
         (["ééééé"], 5, 2, "éé"),  # between characters
     ],
 )
-def test_divide_takes_the_coarsest_boundary(texts: list[str], position: int, tolerance: int, left: str) -> None:
+def test_divide_takes_the_coarsest_boundary(
+    texts: list[str], position: int, tolerance: int, left: str
+) -> None:
     first, second = divide(docs(*texts), position, tolerance)
     assert "".join(texts_of(first)) == left
     assert "".join(texts_of(first + second)) == "".join(texts)

@@ -1,4 +1,5 @@
-"""WikiText's parquet files are read; without the extra or the hub the user gets one line with a remedy."""
+"""WikiText's parquet files are read; without the extra or the hub the user gets one line with a
+remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def write_parquet(path: Path, column: str, rows: list[str | None]) -> Path:
 
 
 def test_rows_become_lines_in_the_order_of_the_files(tmp_path: Path) -> None:
-    first = write_parquet(tmp_path / "a.parquet", "text", ["", " = Title = \n", None, " Body é . \n"])
+    first = write_parquet(
+        tmp_path / "a.parquet", "text", ["", " = Title = \n", None, " Body é . \n"]
+    )
     second = write_parquet(tmp_path / "b.parquet", "text", ["no line end", "", "last\n"])
     text = read_parquet_text([first, second]).decode()
     assert text == " = Title = \n Body é . \nno line end\nlast\n"
@@ -39,7 +42,9 @@ def test_bad_parquet_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("package", ["pyarrow.parquet", "huggingface_hub"])
-def test_missing_extra_names_the_install_line(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+def test_missing_extra_names_the_install_line(
+    monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'clso\[hub\]'"):
         read_hub("wikitext-2")
@@ -49,7 +54,14 @@ def test_unreachable_hub_names_the_way_out(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra clso[hub]")
     pytest.importorskip("huggingface_hub", reason="needs the extra clso[hub]")
     code = "import clso.data as d\ntry: d.load_corpus('wikitext-2')\nexcept d.corpus.DataError as e: print(e)"
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}  # read when the client is imported
-    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    # read when the client is imported
+    env = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+    }
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
     assert out.stdout.count("\n") == 1
     assert "text:PATH" in out.stdout

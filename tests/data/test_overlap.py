@@ -18,9 +18,13 @@ def paragraphs(text: Text, n: int, seed: int) -> str:
     return "\n".join(text(60, seed * 1000 + i) for i in range(n))
 
 
-def split(files: Mapping[str, str], layout: Literal["file", "folder", "splits"] = "splits") -> dict[str, str]:
+def split(
+    files: Mapping[str, str], layout: Literal["file", "folder", "splits"] = "splits"
+) -> dict[str, str]:
     """The text of each split; a file's split is the first part of its name."""
-    made = tuple(TextFile(name, data.encode(), name.partition("/")[0]) for name, data in files.items())
+    made = tuple(
+        TextFile(name, data.encode(), name.partition("/")[0]) for name, data in files.items()
+    )
     return {
         role: "".join(document.text for document in documents)
         for role, documents in split_source(Source(layout, made, "")).items()
@@ -30,7 +34,11 @@ def split(files: Mapping[str, str], layout: Literal["file", "folder", "splits"] 
 def shared(test: str, train: str) -> int:
     """Characters of test's lines that train has, too."""
     held = set(train.replace("\r", "\n").split("\n"))
-    return sum(len(line) for line in test.replace("\r", "\n").split("\n") if len(line) > 20 and line in held)
+    return sum(
+        len(line)
+        for line in test.replace("\r", "\n").split("\n")
+        if len(line) > 20 and line in held
+    )
 
 
 ENDS = pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -48,9 +56,13 @@ def test_a_file_of_train_that_is_tests_only_file_goes(text: Text, end: str) -> N
 @ENDS
 @pytest.mark.parametrize("blank_lines", [True, False])
 def test_a_copy_in_the_middle_of_a_file_goes(text: Text, end: str, blank_lines: bool) -> None:
-    before, after, valid, test = (paragraphs(text, n, seed) for seed, n in enumerate((40, 40, 20, 20)))
+    before, after, valid, test = (
+        paragraphs(text, n, seed) for seed, n in enumerate((40, 40, 20, 20))
+    )
     if not blank_lines:
-        before, after, valid, test = (part.replace("\n\n", "\n") for part in (before, after, valid, test))
+        before, after, valid, test = (
+            part.replace("\n\n", "\n") for part in (before, after, valid, test)
+        )
     train = before + "\nA line of its own.\n\n" + test.replace("\n", end) + "\n" + after
     found = split({"train": train, "valid": valid, "test": test})
     assert found["test"] == test
@@ -61,7 +73,9 @@ def test_a_copy_in_the_middle_of_a_file_goes(text: Text, end: str, blank_lines: 
 
 def test_a_text_that_repeats_itself_is_not_tested_on_its_copy(text: Text) -> None:
     once = paragraphs(text, 200, 1)
-    found = split({"file": once + "\nAnd again, from another place in its runs:\n\n" + once}, "file")
+    found = split(
+        {"file": once + "\nAnd again, from another place in its runs:\n\n" + once}, "file"
+    )
     for role in ("valid", "test"):
         assert shared(found[role], found["train"]) < 2 * MIN_RUN_BYTES < len(found[role]) / 2
     assert shared(found["test"], found["valid"]) < 2 * MIN_RUN_BYTES
@@ -92,5 +106,7 @@ def test_what_is_taken_out_is_told(text: Text) -> None:
     assert len(said) == 1
     assert said[0].startswith("train: ")
     said.clear()
-    split_source(Source("splits", tuple(file for file in made if file.role != "test"), ""), said.append)
+    split_source(
+        Source("splits", tuple(file for file in made if file.role != "test"), ""), said.append
+    )
     assert not said

@@ -79,7 +79,9 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
         read_file(path, limit=1 << 20)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a file that states a size of 0")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="needs a file that states a size of 0"
+)
 def test_a_stated_size_is_not_trusted() -> None:
     assert b"VmPeak" in read_file(Path("/proc/self/status"), limit=1 << 20)
     with pytest.raises(DataError, match="at most"):

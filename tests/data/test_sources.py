@@ -24,7 +24,9 @@ def test_stdlib_is_sorted_bounded_and_without_tests() -> None:
     names = [file.name for file in source.files]
     assert names == sorted(names)
     assert "os.py" in names
-    assert not any({"test", "tests", "idlelib", "lib2to3", "site-packages"} & set(n.split("/")) for n in names)
+    assert not any(
+        {"test", "tests", "idlelib", "lib2to3", "site-packages"} & set(n.split("/")) for n in names
+    )
     assert 1_000_000 < sum(len(file.data) for file in source.files) <= sources.STDLIB_MAX_BYTES
     assert f"{len(names)} file(s)" in lines[-1]
 
@@ -35,7 +37,9 @@ def test_stdlib_takes_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < sum(len(file.data) for file in source.files) <= 50_000
 
 
-def test_stdlib_without_sources_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdlib_without_sources_names_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(DataError, match="text:PATH"):
         read("python-stdlib")
@@ -73,7 +77,14 @@ def test_a_folder_says_what_it_passes_over_and_why(folder: Path) -> None:
     assert names == sorted(names)
     assert len(names) == 41
     left_out = {name: reason for reason, found in source.left_out.items() for name in found}
-    assert set(left_out) == {"picture.png", "latin1.txt", "nul.txt", "loop", "broken.txt", "pipe.txt"}
+    assert set(left_out) == {
+        "picture.png",
+        "latin1.txt",
+        "nul.txt",
+        "loop",
+        "broken.txt",
+        "pipe.txt",
+    }
     assert left_out["latin1.txt"] == "not UTF-8"
     assert "NUL" in left_out["nul.txt"]
     assert "link to a folder" in left_out["loop"]
@@ -118,8 +129,12 @@ def test_what_is_no_split_is_left_out_of_a_folder_of_splits(tmp_path: Path) -> N
     assert any("README.md, notes.txt: no split's name" in line for line in told(f"text:{tmp_path}"))
 
 
-@pytest.mark.parametrize("names", [("test.txt", "b.txt"), ("train/a.txt", "train/b.txt"), ("dev.txt", "test.txt")])
-def test_files_that_look_like_splits_are_not_pooled_without_a_word(tmp_path: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "names", [("test.txt", "b.txt"), ("train/a.txt", "train/b.txt"), ("dev.txt", "test.txt")]
+)
+def test_files_that_look_like_splits_are_not_pooled_without_a_word(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -159,7 +174,11 @@ def test_documents_named_test_do_not_make_a_split_folder(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("spec", "near"),
-    [("wikitext103", "'wikitext-103'"), ("python-stdlb", "'python-stdlib'"), ("txt:PATH", "'text:PATH'")],
+    [
+        ("wikitext103", "'wikitext-103'"),
+        ("python-stdlb", "'python-stdlib'"),
+        ("txt:PATH", "'text:PATH'"),
+    ],
 )
 def test_unknown_data_suggests_the_nearest(spec: str, near: str) -> None:
     with pytest.raises(DataError, match=f"Did you mean {near}"):
@@ -185,16 +204,26 @@ def _nothing(path: Path) -> None:
         ("latin1.txt", lambda path: path.write_bytes("été ".encode("latin-1") * 100), "not UTF-8"),
         ("no.gz", lambda path: path.write_bytes(b"plain text"), "gzip"),
         ("cut.gz", lambda path: path.write_bytes(gzip.compress(b"text" * 99)[:-9]), "gzip"),
-        ("bad.gz", lambda path: path.write_bytes(gzip.compress(os.urandom(99))[:20] + b"x" * 90), "gzip"),
+        (
+            "bad.gz",
+            lambda path: path.write_bytes(gzip.compress(os.urandom(99))[:20] + b"x" * 90),
+            "gzip",
+        ),
         ("pipe", lambda path: os.mkfifo(path), "regular file"),
         ("link", lambda path: path.symlink_to(path), "no such file"),
         ("a" * 300, _nothing, "no such file"),
         ("nul\0", _nothing, "no such file"),
-        ("huge", lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 40), "at most"),
+        (
+            "huge",
+            lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 40),
+            "at most",
+        ),
         ("void", lambda path: path.mkdir(), "no text files"),
     ],
 )
-def test_bad_text_is_one_clear_line(tmp_path: Path, name: str, make: Callable[[Path], object], message: str) -> None:
+def test_bad_text_is_one_clear_line(
+    tmp_path: Path, name: str, make: Callable[[Path], object], message: str
+) -> None:
     path = tmp_path / name
     make(path)
     with pytest.raises(DataError, match=message) as caught:
@@ -203,7 +232,9 @@ def test_bad_text_is_one_clear_line(tmp_path: Path, name: str, make: Callable[[P
     assert repr(str(path))[1:-1] in str(caught.value)
 
 
-def test_a_folder_holds_no_more_than_one_text_may(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_holds_no_more_than_one_text_may(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "MAX_TEXT_BYTES", 20_000)
     with pytest.raises(DataError, match="at most"):
         read(f"text:{folder}")
@@ -237,6 +268,10 @@ def test_empty_split_file_is_named(tmp_path: Path) -> None:
 
 def test_a_split_that_is_no_text_says_why(tmp_path: Path) -> None:
     for role in ("train", "valid", "test"):
-        (tmp_path / f"{role}.txt").write_text("some text", encoding="utf-16-le" if role == "valid" else "utf-8")
-    with pytest.raises(DataError, match=r"valid text is empty.*valid\.txt: .*UTF-16 without a byte order mark"):
+        (tmp_path / f"{role}.txt").write_text(
+            "some text", encoding="utf-16-le" if role == "valid" else "utf-8"
+        )
+    with pytest.raises(
+        DataError, match=r"valid text is empty.*valid\.txt: .*UTF-16 without a byte order mark"
+    ):
         read(f"text:{tmp_path}")

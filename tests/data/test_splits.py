@@ -1,4 +1,5 @@
-"""Splits are disjoint by document, complete, near their shares, and independent of names and order."""
+"""Splits are disjoint by document, complete, near their shares, and independent of names and
+order."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clso.data.sources import Source, TextFile
-from clso.data.splits import MAX_SLICES, MIN_SLICE_TOKENS, choose_fitness, fitness_share, split_source
+from clso.data.splits import (
+    MAX_SLICES,
+    MIN_SLICE_TOKENS,
+    choose_fitness,
+    fitness_share,
+    split_source,
+)
 
 ROLES = ("train", "valid", "test")
 
@@ -21,7 +28,9 @@ def folder_of(*texts: str) -> Source:
 
 
 def digests(source: Source) -> dict[str, list[bytes]]:
-    return {role: [document.digest for document in docs] for role, docs in split_source(source).items()}
+    return {
+        role: [document.digest for document in docs] for role, docs in split_source(source).items()
+    }
 
 
 def assert_disjoint(source: Source) -> None:
@@ -64,7 +73,9 @@ def test_folder_split_depends_on_content_only(text: Callable[[int, int], str]) -
 
 
 @pytest.mark.parametrize("n_documents", [1, 2, 5])
-def test_few_documents_are_cut_contiguously(text: Callable[[int, int], str], n_documents: int) -> None:
+def test_few_documents_are_cut_contiguously(
+    text: Callable[[int, int], str], n_documents: int
+) -> None:
     texts = [text(5000, i) for i in range(n_documents)]
     splits = split_source(folder_of(*texts))
     pieces = [document.text for role in ROLES for document in splits[role]]
@@ -77,7 +88,11 @@ def test_few_documents_are_cut_contiguously(text: Callable[[int, int], str], n_d
 
 def test_given_splits_keep_their_roles_and_held_out_text_leaves_train() -> None:
     blocks = [f"{i} " + "x" * 1000 + "\n\n" for i in range(30)]
-    parts = {"train": blocks[:25], "valid": [*blocks[24:27], blocks[3]], "test": [*blocks[27:], blocks[3]]}
+    parts = {
+        "train": blocks[:25],
+        "valid": [*blocks[24:27], blocks[3]],
+        "test": [*blocks[27:], blocks[3]],
+    }
     files = tuple(TextFile(role, "".join(parts[role]).encode(), role) for role in ROLES)
     splits = split_source(Source("splits", files, ""))
     names = {role: [int(document.text.split()[0]) for document in splits[role]] for role in ROLES}
@@ -87,7 +102,9 @@ def test_given_splits_keep_their_roles_and_held_out_text_leaves_train() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(100, 600), st.integers(1, 400))
-def test_fitness_is_near_its_share_in_few_groups_spread_over_train(seed: int, n: int, largest: int) -> None:
+def test_fitness_is_near_its_share_in_few_groups_spread_over_train(
+    seed: int, n: int, largest: int
+) -> None:
     rng = random.Random(seed)
     sizes = [rng.randint(1, largest) for _ in range(n)]
     chosen = choose_fitness(sizes, 0.1)
@@ -97,7 +114,9 @@ def test_fitness_is_near_its_share_in_few_groups_spread_over_train(seed: int, n:
         got += size * flag
         early += size * flag * (middle <= total / 2)
     assert abs(got - 0.1 * total) <= largest
-    n_groups = sum(flag and not before for flag, before in zip(chosen, [False, *chosen], strict=False))
+    n_groups = sum(
+        flag and not before for flag, before in zip(chosen, [False, *chosen], strict=False)
+    )
     assert 1 <= n_groups <= MAX_SLICES
     if got >= MAX_SLICES * 1.5 * MIN_SLICE_TOKENS:
         assert n_groups == MAX_SLICES
@@ -108,7 +127,10 @@ def test_fitness_is_near_its_share_in_few_groups_spread_over_train(seed: int, n:
 def test_fitness_never_takes_more_than_asked(sizes: list[int], share: float) -> None:
     chosen = choose_fitness(sizes, share)
     assert len(chosen) == len(sizes)
-    assert sum(size for size, flag in zip(sizes, chosen, strict=True) if flag) <= share * sum(sizes) + 1e-6
+    assert (
+        sum(size for size, flag in zip(sizes, chosen, strict=True) if flag)
+        <= share * sum(sizes) + 1e-6
+    )
 
 
 def test_fitness_of_a_large_text_is_capped() -> None:
@@ -118,7 +140,9 @@ def test_fitness_of_a_large_text_is_capped() -> None:
 
 
 @pytest.mark.parametrize("n_words", [2_000, 40_000])
-def test_one_long_document_still_yields_fitness_text(text: Callable[[int, int], str], n_words: int) -> None:
+def test_one_long_document_still_yields_fitness_text(
+    text: Callable[[int, int], str], n_words: int
+) -> None:
     source = Source("file", (TextFile("f", text(n_words, 1).encode()),), "")
     train = split_source(source)["train"]
     sizes = [len(document) for document in train]

@@ -50,10 +50,14 @@ def test_vocabulary_is_at_most_n(limit: int) -> None:
 
 
 def test_bpe_training_is_the_same_in_other_processes(bpe: BpeTokenizer) -> None:
-    code = f"from clso.data.tokenizers import train_bpe; print(train_bpe({_TRAINING!r}, 300).identity)"
+    code = (
+        f"from clso.data.tokenizers import train_bpe; print(train_bpe({_TRAINING!r}, 300).identity)"
+    )
     for seed in ("1", "2"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed}
-        out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        out = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
         assert out.stdout.strip() == bpe.identity
 
 
@@ -73,7 +77,12 @@ def test_chunks_and_batches_change_no_token(
     tokenizer: TextTokenizer = bpe if kind == "bpe" else _gpt2()
     monkeypatch.setattr(module, "_CHUNK_CHARS", 40)
     monkeypatch.setattr(module, "_BATCH_CHARS", 200)
-    texts = [text(300, 1), "", "def f(x):\n\n\n    return  x\n\tit's 12 o'clock\n" * 10, " = T = \n\n" * 20]
+    texts = [
+        text(300, 1),
+        "",
+        "def f(x):\n\n\n    return  x\n\tit's 12 o'clock\n" * 10,
+        " = T = \n\n" * 20,
+    ]
     n_tokens: list[int] = []
     batches = list(encode_documents(tokenizer, texts, n_tokens))
     whole = [tokenizer.encode(text) for text in texts]
@@ -86,9 +95,16 @@ def test_chunks_and_batches_change_no_token(
 def test_every_tokenizer_is_one_of_the_tokenizers_library(
     kind: str, bpe: BpeTokenizer, text: Callable[[int, int], str]
 ) -> None:
-    tokenizer: TextTokenizer = bpe if kind == "bpe" else _gpt2() if kind == "gpt2" else BytesTokenizer()
+    tokenizer: TextTokenizer = (
+        bpe if kind == "bpe" else _gpt2() if kind == "gpt2" else BytesTokenizer()
+    )
     theirs = BpeTokenizer(tokenizer.json_text)
-    for sample in (text(300, 1), "a <|endoftext|> b", " \r\n\u05e9 \U0001f600 don't  do\n\n\n that  ", "\0\x7f\xad"):
+    for sample in (
+        text(300, 1),
+        "a <|endoftext|> b",
+        " \r\n\u05e9 \U0001f600 don't  do\n\n\n that  ",
+        "\0\x7f\xad",
+    ):
         assert theirs.encode(sample) == tokenizer.encode(sample)
         assert theirs.decode(theirs.encode(sample)) == sample
 
@@ -106,7 +122,9 @@ def test_gpt2_has_its_published_ids_and_no_special_token() -> None:
     assert 50256 not in tokenizer.encode("<|endoftext|>")
 
 
-def test_gpt2_without_its_file_names_the_cache_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpt2_without_its_file_names_the_cache_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tiktoken.registry
 
     monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})

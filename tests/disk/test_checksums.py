@@ -30,8 +30,20 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "resume": resume,
 }
 READ = {
-    "evaluate": ("config.toml", "manifest.json", "result.json", "best/config.json", "best/model.safetensors"),
-    "export": ("config.toml", "manifest.json", "result.json", "best/config.json", "best/model.safetensors"),
+    "evaluate": (
+        "config.toml",
+        "manifest.json",
+        "result.json",
+        "best/config.json",
+        "best/model.safetensors",
+    ),
+    "export": (
+        "config.toml",
+        "manifest.json",
+        "result.json",
+        "best/config.json",
+        "best/model.safetensors",
+    ),
     "report": ("config.toml", "manifest.json", "result.json", "records.jsonl"),
     "compare": ("manifest.json", "result.json"),
     "resume": ("result.json",),
@@ -43,8 +55,12 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-@pytest.mark.parametrize(("command", "name"), [(c, name) for c, names in READ.items() for name in names])
-def test_one_flipped_bit_is_refused_and_the_file_is_named(run: Path, command: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "name"), [(c, name) for c, names in READ.items() for name in names]
+)
+def test_one_flipped_bit_is_refused_and_the_file_is_named(
+    run: Path, command: str, name: str
+) -> None:
     rng = random.Random(f"{command} {name}")
     whole = (run / name).read_bytes()
     for _ in range(8):
@@ -81,7 +97,9 @@ def test_checksums_that_were_removed_are_missed(run: Path) -> None:
         compare_runs(run, [run])
 
 
-def test_a_folder_of_an_earlier_version_is_read_with_one_line(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_of_an_earlier_version_is_read_with_one_line(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     without_checksums(run)
     with caplog.at_level(logging.WARNING, logger="clso"):
         logging.getLogger("clso").addHandler(caplog.handler)
@@ -95,7 +113,9 @@ def test_a_folder_of_an_earlier_version_is_read_with_one_line(run: Path, caplog:
     assert len(lines) == 1
 
 
-def test_a_loss_that_is_not_the_recorded_one_is_said(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loss_that_is_not_the_recorded_one_is_said(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     without_checksums(run)
     result = json.loads((run / "result.json").read_text())
     result["best"]["test_loss"] -= 0.5
@@ -111,7 +131,9 @@ def test_a_loss_that_is_not_the_recorded_one_is_said(run: Path, caplog: pytest.L
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
 def test_coreutils_reads_the_checksums(run: Path) -> None:
-    done = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=run, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=run, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 6
 

@@ -1,4 +1,5 @@
-"""Files appear whole or not at all, with the user's mode; damage is seen, and nothing but a regular file is waited for."""
+"""Files appear whole or not at all, with the user's mode; damage is seen, and nothing but a regular
+file is waited for."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from clso.disk.files import FileCheck, atomic_file, check_file, read_regular, write_bytes
-from clso.models.tensors import load_checked, write_checked, write_tensors
+from clso.disk.tensors import load_checked, write_checked, write_tensors
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

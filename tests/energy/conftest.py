@@ -1,4 +1,5 @@
-"""A stand-in for the NVIDIA driver: what CLSO calls of pynvml, over cards whose readings a test sets."""
+"""A stand-in for the NVIDIA driver: what CLSO calls of pynvml, over cards whose readings a test
+sets."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ import pytest
 
 @dataclass
 class FakeCard:
-    """One card; a reading that is an exception is raised. A callable reading is called each time."""
+    """One card; a reading that is an exception is raised. A callable reading is called each
+    time."""
 
     uuid: str = "GPU-aaaa"
     name: str = "H100"

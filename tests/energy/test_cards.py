@@ -54,7 +54,9 @@ def test_a_list_of_both_is_refused_whatever_the_cards_are(driver):
     assert driver.users == 0
 
 
-@pytest.mark.parametrize("visible", ["MIG-1234", "mig-1234", "MIG-GPU-aaaa-1/3/0", "0,MIG-1234", "GPU-aaaa,MIG-1"])
+@pytest.mark.parametrize(
+    "visible", ["MIG-1234", "mig-1234", "MIG-GPU-aaaa-1/3/0", "0,MIG-1234", "GPU-aaaa,MIG-1"]
+)
 def test_mig_slice_is_refused(visible):
     with pytest.raises(EnergyError, match="MIG slice"):
         visible_ordinals(visible, UUIDS)

@@ -39,7 +39,9 @@ def test_step_beyond_any_card_is_refused_but_two_updates_of_slack_are_not():
 )
 def test_wrapped_step_recovers_the_true_energy(start_j, power_w, elapsed_s):
     true_j = power_w * elapsed_s
-    assert step_j(start_j, (start_j + true_j) % 5000.0, elapsed_s, WRAPS) == pytest.approx(true_j, abs=1e-6)
+    assert step_j(start_j, (start_j + true_j) % 5000.0, elapsed_s, WRAPS) == pytest.approx(
+        true_j, abs=1e-6
+    )
 
 
 def test_wrap_that_may_have_happened_twice_is_refused():
@@ -83,7 +85,8 @@ def test_lost_unit_is_a_fault():
 
 
 def test_polling_catches_several_wraps_in_one_window():
-    # Each reading comes 0.1 s after the last by this clock, at 50 W, on a counter that wraps every 20 J.
+    # Each reading comes 0.1 s after the last by this clock, at 50 W, on a counter that wraps every
+    # 20 J.
     limits = CounterLimits(resolution_s=0.001, max_w=100.0, ranges_j=(20.0,), poll_s=0.001)
     reads = 0
 

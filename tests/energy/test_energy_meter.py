@@ -22,7 +22,9 @@ LIMITS = CounterLimits(resolution_s=0.1, max_w=2000.0)
 
 def counter_meter(*recordings):
     clock = ReplayClock()
-    return EnergyMeter(replay_counter(recordings, clock, LIMITS), clock=clock, sleep=clock.advance), clock
+    return EnergyMeter(
+        replay_counter(recordings, clock, LIMITS), clock=clock, sleep=clock.advance
+    ), clock
 
 
 def steady(power_w, seconds=100):
@@ -35,7 +37,12 @@ def test_window_holds_energy_and_time():
         assert window.energy_j is None
         assert window.reason == "the window is still open"
         clock.advance(5.0)
-    assert (window.name, window.energy_j, window.time_s, window.reason) == ("search", 500.0, 5.0, None)  # type: ignore[comparison-overlap]
+    assert (window.name, window.energy_j, window.time_s, window.reason) == (
+        "search",
+        500.0,
+        5.0,
+        None,
+    )  # type: ignore[comparison-overlap]
     assert meter.windows == [window]
 
 
@@ -138,7 +145,10 @@ def test_windows_must_not_nest():
     meter, clock = counter_meter(steady(100.0))
     with meter.window("outer") as outer:
         clock.advance(2.0)
-        with pytest.raises(EnergyError, match="'outer' is open; got 'inner'"), meter.window("inner"):
+        with (
+            pytest.raises(EnergyError, match="'outer' is open; got 'inner'"),
+            meter.window("inner"),
+        ):
             pytest.fail("the inner body ran")
         with pytest.raises(EnergyError, match="overlap"):
             meter.measure_idle(1.0)
@@ -211,7 +221,10 @@ def test_replayed_power_is_integrated():
     ("recording", "reason"),
     [
         ([(0.0, 100.0), (1.0, 100.0), (3.0, 100.0)], "no power sample for 2.00 s"),
-        ([(0.0, 100.0), (1.0, OSError("driver lost")), (2.0, 100.0), (3.0, 100.0)], "OSError: driver lost"),
+        (
+            [(0.0, 100.0), (1.0, OSError("driver lost")), (2.0, 100.0), (3.0, 100.0)],
+            "OSError: driver lost",
+        ),
     ],
 )
 def test_replayed_power_with_a_hole(recording, reason):
@@ -230,7 +243,9 @@ def fake_torch(calls, clock, *, initialized=True, fails=False):
         if fails and len(calls) > 1:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    return SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: initialized, synchronize=synchronize))
+    return SimpleNamespace(
+        cuda=SimpleNamespace(is_initialized=lambda: initialized, synchronize=synchronize)
+    )
 
 
 def test_queued_work_belongs_to_the_window(monkeypatch):
@@ -270,7 +285,8 @@ def test_cpu_time_is_that_of_the_process_tree():
     for _ in range(2):
         with meter.window("search"):
             clock.advance(1.0)
-    # In the second window a child left the tree: this process's own seconds are the least that passed.
+    # In the second window a child left the tree: this process's own seconds are the least that
+    # passed.
     assert [w.cpu_time_s for w in meter.windows] == [4.0, 3.0]
     assert meter.total()["cpu_time_s"] == 7.0
 
@@ -278,7 +294,9 @@ def test_cpu_time_is_that_of_the_process_tree():
 def test_cpu_time_sees_a_living_child():
     before = read_cpu_time()
     code = "import time\nwhile time.process_time() < 0.3: pass\nprint('spent', flush=True)\ninput()"
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "spent\n"

@@ -112,7 +112,8 @@ def test_sampled_power_integrates_on_its_thread(driver):
     # The samples at the two ends lie just outside the window's own clock readings.
     assert window.read_j is not None
     assert 100.0 * window.time_s <= window.read_j <= 150.0 * window.time_s
-    assert window.energy_j is None  # its power readings may be averages over the last second, of which this is a third
+    # its power readings may be averages over the last second, of which this is a third
+    assert window.energy_j is None
     assert "too short" in str(window.reason)
 
 

@@ -64,7 +64,9 @@ def test_auto_on_a_cpu_without_rapl(tmp_path):
 def test_auto_on_this_machine_measures_or_says_why():
     for device in ("cpu", "cuda"):
         with open_meter("auto", device) as meter:
-            assert meter.source in {"rapl", "nvml", "nvml-sampled"} or (meter.source == "null" and meter.reason)
+            assert meter.source in {"rapl", "nvml", "nvml-sampled"} or (
+                meter.source == "null" and meter.reason
+            )
 
 
 def test_auto_on_another_kind_of_device():
@@ -94,7 +96,9 @@ def test_null_by_name():
     assert open_meter("null").reason == "energy measurement was switched off"
 
 
-@pytest.mark.parametrize(("source", "device"), [("battery", "cpu"), ("auto", "cuda:x"), ("auto", "")])
+@pytest.mark.parametrize(
+    ("source", "device"), [("battery", "cpu"), ("auto", "cuda:x"), ("auto", "")]
+)
 def test_bad_names(source, device):
     with pytest.raises(EnergyError, match="got"):
         open_meter(source, device)
@@ -103,7 +107,9 @@ def test_bad_names(source, device):
 def test_bare_cuda_is_torchs_current_device(driver, monkeypatch):
     from types import SimpleNamespace
 
-    cuda = SimpleNamespace(is_initialized=lambda: True, current_device=lambda: 1, synchronize=lambda index: None)
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True, current_device=lambda: 1, synchronize=lambda index: None
+    )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     meter = open_meter("nvml", "cuda", nvml=driver)
     driver.cards[1].energy_mj = 4_000

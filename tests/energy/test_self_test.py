@@ -93,7 +93,8 @@ def test_nvml_counter_is_compared_with_the_same_cards_power_under_load(driver):
         calls.append(None)
         clock.advance(1 / 16)
 
-    result = self_test(meter, 1.0, work)  # as long as a power reading's average, and no gap is longer
+    # as long as a power reading's average, and no gap is longer
+    result = self_test(meter, 1.0, work)
     assert result["ok"] is True
     assert result["checks"]["counter_agrees_with_power"]["value"] == pytest.approx(1.0, abs=0.01)
     assert result["checks"]["plausible_watts"]["value"] == pytest.approx(300.0, rel=0.01)
@@ -119,6 +120,8 @@ def test_error_of_the_work_passes_and_leaves_the_meter_usable():
 
 def test_open_window_is_refused():
     clock = ReplayClock()
-    meter = EnergyMeter(replay_counter([[(0.0, 0.0)]], clock, LIMITS), clock=clock, sleep=clock.advance)
+    meter = EnergyMeter(
+        replay_counter([[(0.0, 0.0)]], clock, LIMITS), clock=clock, sleep=clock.advance
+    )
     with meter.window("search"), pytest.raises(EnergyError, match="overlap"):
         self_test(meter)

@@ -1,4 +1,5 @@
-"""Joules that no source can have read: windows shorter than its updates, readings that are no numbers, sums of them."""
+"""Joules that no source can have read: windows shorter than its updates, readings that are no
+numbers, sums of them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ STEADY = [(i / 10, 30.0 * i) for i in range(400)]  # 300 W, shown every 0.1 s
 
 def replayed(recording=STEADY, start_s=0.02):
     clock = ReplayClock()
-    meter = EnergyMeter(replay_counter([recording], clock, LIMITS), clock=clock, sleep=clock.advance)
+    meter = EnergyMeter(
+        replay_counter([recording], clock, LIMITS), clock=clock, sleep=clock.advance
+    )
     clock.advance(start_s)
     return meter, clock
 
@@ -40,7 +43,9 @@ def test_a_window_between_two_updates_is_none_whatever_was_read(start_s, read_j)
     (window,) = meter.windows
     assert window.read_j == read_j  # 12 J were spent
     assert window.energy_j is None
-    assert window.reason == "0.04 s is too short for the energy source: its readings may be 0.1 s old"
+    assert (
+        window.reason == "0.04 s is too short for the energy source: its readings may be 0.1 s old"
+    )
     assert window.short
 
 
@@ -48,7 +53,9 @@ def test_a_counter_that_stood_still_for_longer_than_its_update_is_none():
     meter, clock = replayed([(0.0, 5.0)])
     spend(meter, clock, 0.15)
     assert meter.windows[0].energy_j is None
-    assert meter.windows[0].reason == "the energy source gained 0 J in 0.15 s, which no device draws"
+    assert (
+        meter.windows[0].reason == "the energy source gained 0 J in 0.15 s, which no device draws"
+    )
 
 
 def test_short_windows_are_long_enough_together_once_their_ends_are():
@@ -92,7 +99,10 @@ def ledger_of(*phases, recording=STEADY):
 def test_a_run_too_short_for_the_counter_has_no_joules_and_says_why():
     summary = ledger_of(("library", 0.03), ("search", 0.03)).summary()
     assert summary["energy_j"] is None
-    assert summary["energy_reason"] == "0.06 s is too short for the energy source: its readings may be 0.2 s old"
+    assert (
+        summary["energy_reason"]
+        == "0.06 s is too short for the energy source: its readings may be 0.2 s old"
+    )
 
 
 def test_a_phase_too_short_for_the_counter_is_none_with_its_reason_beside_a_known_total():
@@ -187,7 +197,11 @@ def test_rapl_with_a_range_that_cannot_be_watched(tmp_path: Path, text: str):
 def test_rapl_with_a_reading_outside_its_range(tmp_path: Path, text: str):
     domain = tmp_path / "intel-rapl:0"
     domain.mkdir()
-    for name, content in (("name", "package-0"), ("energy_uj", "5"), ("max_energy_range_uj", "262143328850")):
+    for name, content in (
+        ("name", "package-0"),
+        ("energy_uj", "5"),
+        ("max_energy_range_uj", "262143328850"),
+    ):
         (domain / name).write_text(content + "\n")
     clock = ReplayClock()
     meter = open_meter("rapl", "cpu", clock=clock, rapl_root=tmp_path)

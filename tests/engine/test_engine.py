@@ -216,7 +216,8 @@ def test_local_search_stays_near_the_newest_best_and_jumps_at_times() -> None:
     parent = engine.population[0].genome
     batch = engine.ask(400)
     changes = [sum(a != b for a, b in zip(g, parent, strict=True)) for g in batch]
-    # P(k = 1) = 3/4, P(k >= 3) = 1/9; the 180 neighbours run out, and what is known is varied further.
+    # P(k = 1) = 3/4, P(k >= 3) = 1/9; the 180 neighbours run out, and what is known is varied
+    # further.
     assert 80 < changes.count(1) <= 180
     assert max(changes) > 4
 
@@ -278,7 +279,9 @@ def test_what_is_no_number_never_becomes_best(values: Sequence[float]) -> None:
     space = OneMax()
     engine = Engine(space, EngineConfig(pop_size=4))
     bad = engine.ask(2)
-    engine.tell([Evaluation(bad[0], 0, tuple(values)), Evaluation.measured(bad[1], 0, tuple(values), 5)])
+    engine.tell(
+        [Evaluation(bad[0], 0, tuple(values)), Evaluation.measured(bad[1], 0, tuple(values), 5)]
+    )
     assert engine.best is None
     assert engine.population == []
     assert engine.n_evaluated == 2

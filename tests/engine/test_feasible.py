@@ -44,12 +44,28 @@ def is_permutation(genome: Genome) -> float:
         (Rare([10] * 6, lambda g: len(set(g)) - 1.0), 10),
         (Rare([9] * 9, is_permutation), math.factorial(9)),
         (Rare([12] * 12, is_permutation), math.factorial(12)),
-        (Rare([2] * 16, lambda g: float(g not in ((1,) * 16, (0, 1) * 8))), 2),  # no slope leads there
+        (
+            Rare([2] * 16, lambda g: float(g not in ((1,) * 16, (0, 1) * 8))),
+            2,
+        ),  # no slope leads there
     ],
-    ids=["3 of 24 bits", "at most 2 of 30", "equal digits", "permutations of 9", "of 12", "needles"],
+    ids=[
+        "3 of 24 bits",
+        "at most 2 of 30",
+        "equal digits",
+        "permutations of 9",
+        "of 12",
+        "needles",
+    ],
 )
-def test_feasible_genomes_are_found_for_as_long_as_there_are_some(space: Rare, n_feasible: int) -> None:
-    engine, wanted, seen = Engine(space, EngineConfig(pop_size=10)), min(n_feasible, 150), set[Genome]()
+def test_feasible_genomes_are_found_for_as_long_as_there_are_some(
+    space: Rare, n_feasible: int
+) -> None:
+    engine, wanted, seen = (
+        Engine(space, EngineConfig(pop_size=10)),
+        min(n_feasible, 150),
+        set[Genome](),
+    )
     while len(seen) < wanted:
         batch = engine.ask(min(10, wanted - len(seen)))
         assert batch, engine.shortfall
@@ -60,7 +76,12 @@ def test_feasible_genomes_are_found_for_as_long_as_there_are_some(space: Rare, n
 
 
 def test_the_search_goes_downhill_among_rare_genomes() -> None:
-    result = minimize(lambda g: sum(i * a for i, a in enumerate(g)), Rare([2] * 24, exactly(3)), 150, surrogate=None)
+    result = minimize(
+        lambda g: sum(i * a for i, a in enumerate(g)),
+        Rare([2] * 24, exactly(3)),
+        150,
+        surrogate=None,
+    )
     assert result.value == 0 + 1 + 2
 
 
@@ -82,12 +103,18 @@ def test_an_end_that_was_not_proven_says_so() -> None:
     seed = (1,) * 24
     optimizer = Optimizer(Rare([2] * 24, lambda g: float(g != seed)), surrogate=None, seeds=[seed])
     optimizer.tell(optimizer.ask()[0], 1.0)
-    with pytest.warns(SearchWarning, match=r"none of 16,384 draws gave another genome that meets the constraints"):
+    with pytest.warns(
+        SearchWarning, match=r"none of 16,384 draws gave another genome that meets the constraints"
+    ):
         assert optimizer.ask() == []
 
 
-@pytest.mark.parametrize(("n", "message"), [(4, "no other of all 16 genomes"), (24, "none of 16,384 draws")])
-def test_nothing_feasible_at_all_is_an_error_that_blames_the_constraints(n: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("n", "message"), [(4, "no other of all 16 genomes"), (24, "none of 16,384 draws")]
+)
+def test_nothing_feasible_at_all_is_an_error_that_blames_the_constraints(
+    n: int, message: str
+) -> None:
     for broken in (1.0, math.nan, math.inf):
         with pytest.raises(ConfigError, match=f"meets the constraints.*{message}"):
             minimize(sum, Rare([2] * n, lambda g, broken=broken: broken), 10)  # type: ignore[misc]

@@ -72,13 +72,19 @@ def leading_ones(genome: Genome) -> float:
 
 
 def onemax_time(n: int) -> float:
-    """Exact expected evaluations of the (1+1) EA on OneMax from a uniform start: its chain over the number of zeros."""
+    """Exact expected evaluations of the (1+1) EA on OneMax from a uniform start: its chain over the
+    number of zeros."""
     p, expected = 1 / n, [0.0] * (n + 1)
     for zeros in range(1, n + 1):
         better, then = 0.0, 0.0
         for up in range(1, zeros + 1):
             for down in range(min(up, n - zeros + 1)):
-                q = comb(zeros, up) * comb(n - zeros, down) * p ** (up + down) * (1 - p) ** (n - up - down)
+                q = (
+                    comb(zeros, up)
+                    * comb(n - zeros, down)
+                    * p ** (up + down)
+                    * (1 - p) ** (n - up - down)
+                )
                 better, then = better + q, then + q * expected[zeros - up + down]
         expected[zeros] = (1 + then) / better
     return 1 + sum(comb(n, z) * expected[z] for z in range(n + 1)) / 2**n
@@ -94,13 +100,16 @@ def leading_ones_time(n: int) -> float:
     [(16, lambda g: float(sum(g)), onemax_time(16)), (12, leading_ones, leading_ones_time(12))],
     ids=["onemax", "leading-ones"],
 )
-def test_one_plus_one_takes_the_time_that_theory_says(n: int, function: object, theory: float) -> None:
+def test_one_plus_one_takes_the_time_that_theory_says(
+    n: int, function: object, theory: float
+) -> None:
     times = []
     for seed in range(700):
         engine = Engine(Choices([2] * n), EngineConfig.one_plus_one(), seed=seed)
         while engine.best is None or engine.best.value > -n:
             (genome,) = engine.ask(1)
             engine.tell([Evaluation(genome, 0, (-function(genome),))])  # type: ignore[operator]
-        times.append(engine.n_evaluated + engine.n_cached)  # in theory a genome seen before is evaluated again
+        # in theory a genome seen before is evaluated again
+        times.append(engine.n_evaluated + engine.n_cached)
     mean = math.fsum(times) / len(times)
     assert mean == pytest.approx(theory, rel=0.05)

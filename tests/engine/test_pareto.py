@@ -34,7 +34,10 @@ def test_the_whole_front_of_lotz_is_found(seed: int) -> None:
     assert {e.genome for e in engine.front} == {(1,) * k + (0,) * (12 - k) for k in range(13)}
     # Area under a staircase of unit steps, against the first generation's worst and a margin.
     x, y = engine.reference or ()
-    steps = [max(0, x + k) * max(0, min(1, y + 12 - k)) if k < 12 else (x + 12) * max(0, y) for k in range(13)]
+    steps = [
+        max(0, x + k) * max(0, min(1, y + 12 - k)) if k < 12 else (x + 12) * max(0, y)
+        for k in range(13)
+    ]
     assert engine.hypervolume == pytest.approx(sum(steps))
 
 
@@ -51,7 +54,10 @@ def test_the_front_is_what_nothing_measured_dominates() -> None:
     points: list[tuple[float, ...]] = []
     before = 0.0
     for _ in range(8):
-        new = [Evaluation.measured(g, 0, tuple(float(rng.randrange(6)) for _ in range(3)), 1) for g in engine.ask(8)]
+        new = [
+            Evaluation.measured(g, 0, tuple(float(rng.randrange(6)) for _ in range(3)), 1)
+            for g in engine.ask(8)
+        ]
         engine.tell(new)
         points += [e.values for e in new]
         best = sorted({p for p in points if not any(dominated(p, q) for q in points)})
@@ -67,7 +73,15 @@ def test_survivors_are_the_first_fronts_and_repetitions_go_first() -> None:
     space = Lotz(8)
     engine = ParetoEngine(space, EngineConfig(pop_size=6), upper=FREE, seed=0)
     batch = engine.ask(10)
-    values = [(0.0, 5.0), (1.0, 3.0), (1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (5.0, 0.0)]  # the front, one point twice
+    # the front, one point twice
+    values = [
+        (0.0, 5.0),
+        (1.0, 3.0),
+        (1.0, 3.0),
+        (2.0, 2.0),
+        (3.0, 1.0),
+        (5.0, 0.0),
+    ]
     values += [(6.0, 6.0), (4.0, 4.0), (7.0, 7.0), (8.0, 8.0)]
     engine.tell(Evaluation.measured(g, 0, v, 1) for g, v in zip(batch, values, strict=True))
     assert {i.genome for i in engine.population} == set(batch[:6])
@@ -97,7 +111,10 @@ def test_the_order_is_by_rank_then_by_crowding() -> None:
     left = set(rows)
     while left:
         front = {p for p in left if not any(dominated(p, q) for q in left)}
-        members, order = [i for i in order if rows[i] in front], [i for i in order if rows[i] not in front]
+        members, order = (
+            [i for i in order if rows[i] in front],
+            [i for i in order if rows[i] not in front],
+        )
         first = [rows[i] for i in members[: len(front)]]
         assert set(first) == front  # repetitions come last
         distances = [crowding(p, front) for p in first]
@@ -168,7 +185,9 @@ def test_failures_never_reach_the_front() -> None:
     space = Lotz(8)
     engine = ParetoEngine(space, EngineConfig(pop_size=4), upper=FREE)
     a, b, c = engine.ask(3)
-    engine.tell([Evaluation(a, 0, (-9.0, -9.0), "failed"), Evaluation.measured(b, 0, (math.nan, 0.0), 1)])
+    engine.tell(
+        [Evaluation(a, 0, (-9.0, -9.0), "failed"), Evaluation.measured(b, 0, (math.nan, 0.0), 1)]
+    )
     assert engine.reference is None
     assert engine.front == []
     engine.tell(space.both([c]))
@@ -177,11 +196,14 @@ def test_failures_never_reach_the_front() -> None:
 
 
 def front_of(points: Sequence[tuple[float, ...]], unit: float) -> ParetoEngine:
-    """An engine that was told a generation of two worse points, and `points` after it, in a `unit`."""
+    """An engine that was told a generation of two worse points, and `points` after it, in a
+    `unit`."""
     engine = ParetoEngine(Lotz(8), EngineConfig(pop_size=8), upper=FREE)
     genomes = (tuple(int(b) for b in f"{i:08b}") for i in range(256))
     for generation in ([(10.0, 10.0), (9.0, 11.0)], points):
-        engine.tell([Evaluation(next(genomes), 0, tuple(unit * v for v in point)) for point in generation])
+        engine.tell(
+            [Evaluation(next(genomes), 0, tuple(unit * v for v in point)) for point in generation]
+        )
     return engine
 
 
@@ -208,7 +230,9 @@ def test_equal_crowding_distances_stay_equal_in_any_unit() -> None:
     assert crowded_order(ladder * 0.1) == crowded_order(ladder * 1e-200) == crowded_order(ladder)
 
 
-def test_the_reference_lies_behind_an_objective_that_is_flat_at_first_and_of_equal_ones_the_first_is_best() -> None:
+def test_the_reference_lies_behind_an_objective_that_is_flat_at_first_and_of_equal_ones_the_first_is_best() -> (
+    None
+):
     engine = ParetoEngine(Lotz(6), EngineConfig(pop_size=4), upper=FREE, seed=0)
     first, second = engine.ask(2)
     engine.tell([Evaluation(first, 0, (1.0, -5.0)), Evaluation(second, 0, (1.0, -5.0))])

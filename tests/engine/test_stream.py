@@ -1,4 +1,5 @@
-"""Runs are named by their seeds: what the default search proposes must not change unseen. Alleles only: no rounding."""
+"""Runs are named by their seeds: what the default search proposes must not change unseen. Alleles
+only: no rounding."""
 
 from __future__ import annotations
 
@@ -31,10 +32,14 @@ def single(space: Toy, config: EngineConfig) -> Callable[[], list[Genome]]:
 
 def pareto() -> list[Genome]:
     space, asked = Lotz(12), list[Genome]()
-    engine = ParetoEngine(space, EngineConfig(pop_size=16, tournament=2), upper=(math.inf, math.inf), seed=7)
+    engine = ParetoEngine(
+        space, EngineConfig(pop_size=16, tournament=2), upper=(math.inf, math.inf), seed=7
+    )
     for _ in range(12):
         asked += engine.ask()
-        engine.tell([Evaluation(e.genome, 0, e.values) for e in space.both(asked[engine.n_evaluated :])])
+        engine.tell(
+            [Evaluation(e.genome, 0, e.values) for e in space.both(asked[engine.n_evaluated :])]
+        )
     return asked
 
 
@@ -42,9 +47,15 @@ def pareto() -> list[Genome]:
     ("run", "digest"),
     [
         pytest.param(single(RUGGED, EngineConfig()), "d5ee558a6ea94e3f", id="default"),
-        pytest.param(single(RUGGED, EngineConfig(pop_size=10)), "49c4a5387ef3d9dc", id="small population"),
-        pytest.param(single(SMALL, EngineConfig(pop_size=10)), "e7a8e4baf7ee92a8", id="small space"),
-        pytest.param(single(SMALL, EngineConfig.one_plus_one()), "7c61e3aab2f449bc", id="one plus one"),
+        pytest.param(
+            single(RUGGED, EngineConfig(pop_size=10)), "49c4a5387ef3d9dc", id="small population"
+        ),
+        pytest.param(
+            single(SMALL, EngineConfig(pop_size=10)), "e7a8e4baf7ee92a8", id="small space"
+        ),
+        pytest.param(
+            single(SMALL, EngineConfig.one_plus_one()), "7c61e3aab2f449bc", id="one plus one"
+        ),
         pytest.param(pareto, "e35eb2a0a5d443ce", id="pareto"),
     ],
 )

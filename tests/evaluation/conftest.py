@@ -15,9 +15,9 @@ from ray_runs import TESTS, Log
 
 from clso.config import RunConfig
 from clso.evaluation.evaluator import Evaluator
+from clso.evaluation.execution import ExecutionBackend
 from clso.evaluation.ray_session import RayBackend
 from clso.evaluation.workers import Workers
-from clso.evaluation.workplace import ExecutionBackend
 from clso.run import run
 from clso.space.build import build_space, load_plugins
 from clso.space.objectives import Objectives
@@ -29,13 +29,18 @@ MakeEvaluator = Callable[..., Evaluator]
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> Iterator[dict[str, str]]:
+def environment(
+    tmp_path_factory: pytest.TempPathFactory, _own_cache: None
+) -> Iterator[dict[str, str]]:
     """Environment of drivers and workers, also of those in sub-processes."""
     python_path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     values = {"CLSO_TEST_LOG": str(tmp_path_factory.mktemp("log")), "PYTHONPATH": python_path}
     values["CLSO_TEST_DRIVER"] = str(os.getpid())
     # Not in tmp_path: names of sockets have at most 107 characters.
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+    ):
         for name, value in {**values, "RAY_TMPDIR": folder}.items():
             patch.setenv(name, value)
         yield {**os.environ}
@@ -57,7 +62,9 @@ def shared_place(environment: dict[str, str]) -> Iterator[RayBackend]:
 
 
 @pytest.fixture
-def place(shared_place: RayBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RayBackend]]:
+def place(
+    shared_place: RayBackend, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., RayBackend]]:
     """Sets the workers of the shared Ray, and makes runs use it instead of starting their own."""
     before = shared_place.n, shared_place.workers
 

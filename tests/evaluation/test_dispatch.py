@@ -14,7 +14,9 @@ from clso.space import Genome
 from clso.space.results import Evaluation
 
 
-def dispatcher(n_workers: int, *, attempts: int = 3, batch: int | None = None, even: bool = False) -> Dispatcher:
+def dispatcher(
+    n_workers: int, *, attempts: int = 3, batch: int | None = None, even: bool = False
+) -> Dispatcher:
     out = Dispatcher(attempts=attempts, timeout_s=10.0, batch=batch, even=even)
     for worker in range(n_workers):
         out.add_worker(worker)
@@ -42,7 +44,20 @@ def test_batches_shrink_so_that_all_end_at_about_the_same_time() -> None:
         worker = 0 if not d.is_idle(0) else 1
         d.finished(worker, 0.0)
         sizes += [len(task.genomes) for _, task in d.assign(0.0)]
-    assert sizes == [16, 12, 9, 7, 5, 4, 3, 2, 2, 2, 2]  # no finer than a sixteenth of a worker's share
+    # no finer than a sixteenth of a worker's share
+    assert sizes == [
+        16,
+        12,
+        9,
+        7,
+        5,
+        4,
+        3,
+        2,
+        2,
+        2,
+        2,
+    ]
 
 
 def test_even_shares() -> None:

@@ -19,7 +19,8 @@ from clso.space.results import Evaluation
 
 
 class Rungs:
-    """Three rungs on which a genome's loss is its first gene, plus noise that falls with the rung."""
+    """Three rungs on which a genome's loss is its first gene, plus noise that falls with the
+    rung."""
 
     fidelities: tuple[int, ...] = (10, 100, 1000)
 
@@ -30,7 +31,10 @@ class Rungs:
         self.asked.append((list(genomes), fidelity))
         noise = (5.0, 0.5, 0.0)[fidelity]
         return [
-            Evaluation.measured(g, fidelity, (g[0] + noise * (g[0] % 3),), self.fidelities[fidelity]) for g in genomes
+            Evaluation.measured(
+                g, fidelity, (g[0] + noise * (g[0] % 3),), self.fidelities[fidelity]
+            )
+            for g in genomes
         ]
 
 
@@ -66,10 +70,15 @@ def test_halving_measures_fewer_candidates_on_more_tokens() -> None:
     first = evaluator.evaluate([(i,) for i in range(100)], 0)
     first[7] = Evaluation((7,), 0, (math.nan,))
     rungs = successive_halving(evaluator, first, finalists=2)
-    assert [(len(genomes), fidelity) for genomes, fidelity in objective.asked[1:]] == [(32, 1), (8, 2)]
+    assert [(len(genomes), fidelity) for genomes, fidelity in objective.asked[1:]] == [
+        (32, 1),
+        (8, 2),
+    ]
     best_first = sorted((e for e in first if e.ok), key=lambda e: e.value)
     assert [e.genome for e in rungs[0]] == [e.genome for e in best_first[:32]]
-    assert [e.genome for e in rungs[1]] == [e.genome for e in sorted(rungs[0], key=lambda e: e.value)[:8]]
+    assert [e.genome for e in rungs[1]] == [
+        e.genome for e in sorted(rungs[0], key=lambda e: e.value)[:8]
+    ]
     assert all(e.genome != (7,) for rung in rungs for e in rung)
 
 
@@ -123,11 +132,16 @@ def test_what_can_be_done_meanwhile_is_done_between_the_start_and_the_wait() -> 
     assert evaluator.completed() == []
     plain = Rungs()
     done: list[str] = []
-    assert LocalEvaluator(plain).evaluate([(3,)], 2, meanwhile=lambda: done.append("too"))[0].value == 3.0
+    assert (
+        LocalEvaluator(plain).evaluate([(3,)], 2, meanwhile=lambda: done.append("too"))[0].value
+        == 3.0
+    )
     assert done == ["too"]
 
 
-@pytest.mark.parametrize("answer", [None, 3, [None], [1.0], [Evaluation((2,), 0, (1.0,))], [0, 0]], ids=repr)
+@pytest.mark.parametrize(
+    "answer", [None, 3, [None], [1.0], [Evaluation((2,), 0, (1.0,))], [0, 0]], ids=repr
+)
 @pytest.mark.parametrize("kind", [Rungs, Started])
 def test_an_answer_that_is_none_is_named(kind: type[Rungs], answer: object) -> None:
     objective = kind()
@@ -140,7 +154,9 @@ def test_an_answer_that_is_none_is_named(kind: type[Rungs], answer: object) -> N
     "error", [SystemExit(0), SystemExit(), GeneratorExit(), OSError("gone"), ValueError()], ids=repr
 )
 @pytest.mark.parametrize("function", ["begin", "evaluate"])
-def test_what_an_objective_raises_is_an_error_that_says_so(function: str, error: BaseException) -> None:
+def test_what_an_objective_raises_is_an_error_that_says_so(
+    function: str, error: BaseException
+) -> None:
     def fail(*args: object) -> list[Evaluation]:
         raise error
 

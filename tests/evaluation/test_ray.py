@@ -1,4 +1,5 @@
-"""Workers on this machine: the same results as without, and what a private Ray shows to the outside."""
+"""Workers on this machine: the same results as without, and what a private Ray shows to the
+outside."""
 
 from __future__ import annotations
 
@@ -42,8 +43,20 @@ def test_any_number_of_workers_gives_the_serial_run_bit_for_bit(
 SPACES: dict[str, dict[str, Any]] = {
     "grown gpt2": {"library": "grown", "n_layers": 2, "d_model": 32, "gens": 2},
     "nsm on a task": {"space": "nsm", "task": "listops", "finalists": 1, "gens": 2, "pop": 4},
-    "nsm on a text": {"space": "nsm", "library": "grown", "d_model": 32, "n_positions": 64, "gens": 2, "pop": 4},
-    "nasbench201": {"space": "nasbench201", "objective": ("loss", "flops"), "surrogate": "ridge", "pop": 20},
+    "nsm on a text": {
+        "space": "nsm",
+        "library": "grown",
+        "d_model": 32,
+        "n_positions": 64,
+        "gens": 2,
+        "pop": 4,
+    },
+    "nasbench201": {
+        "space": "nasbench201",
+        "objective": ("loss", "flops"),
+        "surrogate": "ridge",
+        "pop": 20,
+    },
     "pbo": {"space": "pbo", "surrogate": "ridge", "pop": 20},
     "maxsat": {"space": "maxsat", "pop": 20},
 }
@@ -66,7 +79,9 @@ def test_a_plain_space_with_several_objectives_and_a_surrogate(
     tiny: RunConfig, place: Callable[..., Any], tmp_path: Path
 ) -> None:
     space = f"{TESTS / 'toys_pareto.py'}:Lotz"
-    config = replace(tiny, space=space, surrogate="ridge", pop=24, gens=5, objective=("loss", "trailing"))
+    config = replace(
+        tiny, space=space, surrogate="ridge", pop=24, gens=5, objective=("loss", "trailing")
+    )
     evolve(config, tmp_path / "serial")
     evolve(config, tmp_path / "workers", workers=Workers(n=2))
     assert outcome(tmp_path / "workers") == outcome(tmp_path / "serial")
@@ -88,13 +103,21 @@ def test_an_asynchronous_run_with_two_workers_loses_nothing_and_counts_nothing_t
     result = evolve(config, tmp_path / "run", workers=Workers(n=2))
     assert result["counts"]["evaluated"] == config.gens * config.pop
     assert result["counts"]["generations"] == config.gens
-    assert set(log.lines("done").values()) <= {1, 2}  # a finalist is measured once more, on the next rung
-    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    # a finalist is measured once more, on the next rung
+    assert set(log.lines("done").values()) <= {
+        1,
+        2,
+    }
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    ]
     measured = [tuple(r["genome"]) for r in rows if r["type"] == "evaluation"]
     assert len(measured) == len(set(measured)) == config.gens * config.pop
 
 
-def test_threads_of_the_driver_are_the_workers(tiny: RunConfig, make_evaluator: Callable[..., Any]) -> None:
+def test_threads_of_the_driver_are_the_workers(
+    tiny: RunConfig, make_evaluator: Callable[..., Any]
+) -> None:
     from clso.evaluation.ray_worker import set_threads, thread_counts  # not before Ray is set up
 
     before = thread_counts()
@@ -109,7 +132,9 @@ def test_threads_of_the_driver_are_the_workers(tiny: RunConfig, make_evaluator: 
         genomes = [space.sample(rng) for _ in range(12)]
         evaluator = make_evaluator(tiny, 1)
         assert evaluator.threads == two
-        assert evaluator.evaluate(genomes, 1) == LocalEvaluator(space.objective()).evaluate(genomes, 1)
+        assert evaluator.evaluate(genomes, 1) == LocalEvaluator(space.objective()).evaluate(
+            genomes, 1
+        )
     finally:
         set_threads(before)
 
@@ -119,7 +144,9 @@ def test_a_space_that_a_worker_cannot_build_is_one_line(make_evaluator: Callable
         make_evaluator(faulty("OnlyHere"), 1)
 
 
-def test_a_second_run_with_workers_in_one_process_is_refused(place: Callable[..., Any], tiny: RunConfig) -> None:
+def test_a_second_run_with_workers_in_one_process_is_refused(
+    place: Callable[..., Any], tiny: RunConfig
+) -> None:
     from clso.evaluation.ray_session import RayBackend
 
     with pytest.raises(ConfigError, match="one run at a time"):
@@ -128,29 +155,37 @@ def test_a_second_run_with_workers_in_one_process_is_refused(place: Callable[...
 
 def test_without_workers_ray_is_not_imported(tiny: RunConfig, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none").to_toml())
+    recipe.write_text(
+        replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none").to_toml()
+    )
     code = (
         "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run.run import evolve; "
         "evolve(RunConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2])); assert 'ray' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=HANG_S)
+    subprocess.run(
+        [sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=HANG_S
+    )
 
 
 def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     environment: dict[str, str], log: Log, tmp_path: Path
 ) -> None:
-    """One run, four drivers: Ctrl-C, kill -9, another number of workers, none. It ends as if nothing had happened."""
+    """One run, four drivers: Ctrl-C, kill -9, another number of workers, none. It ends as if
+    nothing had happened."""
     config = replace(faulty("Slow"), gens=200)
     recipe, folder = tmp_path / "recipe.toml", tmp_path / "run"
     recipe.write_text(config.to_toml() + "\n[workers]\nn = 2\nobject_store_mb = 80\n")
     home = tmp_path / "home"
     home.mkdir()
-    alone = {k: v for k, v in environment.items() if not k.startswith("RAY_AUTH")} | {"HOME": str(home)}
+    alone = {k: v for k, v in environment.items() if not k.startswith("RAY_AUTH")} | {
+        "HOME": str(home)
+    }
     driver = start(["evolve", "--config", str(recipe), "--out", str(folder)], alone)
     wait_for((folder / "checkpoint.json").exists, "the first checkpoint", driver)
     processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
     listening = {
-        p: {c.laddr.ip for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN} for p in processes
+        p: {c.laddr.ip for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        for p in processes
     }
     assert {ip.removeprefix("::ffff:") for ips in listening.values() for ip in ips} == {"127.0.0.1"}
     # Ray keeps a process of this name for its own housekeeping; nobody can talk to it.
@@ -161,13 +196,17 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     assert len({e["RAY_AUTH_TOKEN"] for e in of_ray}) == 1
     assert not (home / ".ray").exists()  # where others could read it
     raylet = next(p for p in processes if p.name().startswith("raylet"))
-    session = next(Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir="))
+    session = next(
+        Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir=")
+    )
     assert session.parent.stat().st_mode & 0o777 == 0o700
 
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
     _, err = driver.communicate(timeout=HANG_S)
     assert driver.returncode == 1
-    assert err.splitlines()[-1].startswith("error: the run was interrupted after a whole generation")
+    assert err.splitlines()[-1].startswith(
+        "error: the run was interrupted after a whole generation"
+    )
     assert log.lines("done") == log.lines("begun")
     assert log.lines("done").total() % config.pop == 0  # the generation was finished
     wait_for(lambda: all(is_gone(p.pid) for p in processes), "the end of the private Ray")
@@ -180,7 +219,9 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     processes = [p for p in children if p.name().startswith(("raylet", "ray::Worker"))]
     assert len(processes) == 3
     raylet = next(p for p in processes if p.name().startswith("raylet"))
-    session = next(Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir="))
+    session = next(
+        Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir=")
+    )
     kill(driver.pid)
     driver.communicate(timeout=HANG_S)
     resume(folder, workers=Workers())

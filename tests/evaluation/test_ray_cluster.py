@@ -1,4 +1,5 @@
-"""A cluster of two nodes on this machine: a run over both, and what is left of one whose head node is killed."""
+"""A cluster of two nodes on this machine: a run over both, and what is left of one whose head node
+is killed."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ pytestmark = pytest.mark.ray
 @pytest.fixture
 def cluster(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, str(TESTS / "two_nodes.py")]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     yield process
     process.communicate(timeout=HANG_S)
 

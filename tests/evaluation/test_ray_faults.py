@@ -1,4 +1,5 @@
-"""Workers that die, hang, or run out of memory: real processes and real signals. Nothing is lost, nothing counts twice."""
+"""Workers that die, hang, or run out of memory: real processes and real signals. Nothing is lost,
+nothing counts twice."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def collect(evaluator: Evaluator) -> list[Evaluation]:
 
 
 def test_a_worker_killed_in_mid_batch(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
-    evaluator = make_evaluator(faulty("Hangs"), 2)  # so that it is in its batch however late it is killed
+    # so that it is in its batch however late it is killed
+    evaluator = make_evaluator(faulty("Hangs"), 2)
     asked = genomes(32)
     evaluator.submit(asked, 0)
     kill(wait_for(lambda: log.first("hung"), "a batch to begin"))
@@ -77,7 +79,9 @@ def test_half_of_the_workers_killed_in_each_generation(
     assert outcome(tmp_path / "workers") == outcome(tmp_path / "serial")
 
 
-def test_a_genome_that_kills_its_workers_fails_alone(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
+def test_a_genome_that_kills_its_workers_fails_alone(
+    make_evaluator: Callable[..., Evaluator], log: Log
+) -> None:
     evaluator = make_evaluator(faulty("Killer"), 2, attempts=1)
     asked = genomes(32)  # of which 11010 and 11011 are deadly
     evaluator.submit(asked, 0)
@@ -92,8 +96,11 @@ def test_a_genome_that_kills_its_workers_fails_alone(make_evaluator: Callable[..
 
 
 @pytest.mark.parametrize("space", ["Hangs", "Stops"])
-def test_a_worker_that_hangs_is_replaced(space: str, make_evaluator: Callable[..., Evaluator], log: Log) -> None:
-    evaluator = make_evaluator(faulty(space), 2, timeout_s=3.0, attempts=100)  # a healthy one may be late, too
+def test_a_worker_that_hangs_is_replaced(
+    space: str, make_evaluator: Callable[..., Evaluator], log: Log
+) -> None:
+    # a healthy one may be late, too
+    evaluator = make_evaluator(faulty(space), 2, timeout_s=3.0, attempts=100)
     asked = genomes(16)
     evaluator.submit(asked, 0)
     assert collect(evaluator) == serial(asked)
@@ -101,7 +108,8 @@ def test_a_worker_that_hangs_is_replaced(space: str, make_evaluator: Callable[..
 
 
 def test_a_worker_out_of_memory(make_evaluator: Callable[..., Evaluator], log: Log) -> None:
-    """A MemoryError is the genome's failure, with its traceback; a process that its limit kills is replaced."""
+    """A MemoryError is the genome's failure, with its traceback; a process that its limit kills is
+    replaced."""
     (log.folder / "use the limit").touch()
     evaluator = make_evaluator(faulty("Hungry"), 1)
     asked = genomes(24)
@@ -115,7 +123,9 @@ def test_a_worker_out_of_memory(make_evaluator: Callable[..., Evaluator], log: L
     assert found == build_space(plugin, faulty("Hungry"), "cpu").objective().evaluate(asked, 0)
 
 
-def test_a_full_object_store(tiny: RunConfig, finished_run: Path, place: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_full_object_store(
+    tiny: RunConfig, finished_run: Path, place: Callable[..., Any], tmp_path: Path
+) -> None:
     import numpy as np
     import ray
 
@@ -125,7 +135,9 @@ def test_a_full_object_store(tiny: RunConfig, finished_run: Path, place: Callabl
     assert len(full) == 4
 
 
-def test_workers_that_die_while_they_start_are_not_tried_for_ever(make_evaluator: Callable[..., Evaluator]) -> None:
+def test_workers_that_die_while_they_start_are_not_tried_for_ever(
+    make_evaluator: Callable[..., Evaluator],
+) -> None:
     with pytest.raises(EvaluationError, match="live long enough to start"):
         make_evaluator(faulty("DiesAtBirth"), 1, attempts=2)
 
@@ -153,7 +165,9 @@ def test_a_failed_evaluation_of_a_worker_is_recorded_and_never_wins(
 ) -> None:
     config = replace(faulty("Hungry"), gens=3)
     evolve(config, tmp_path / "run", workers=Workers(n=1))
-    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    ]
     failed = [r for r in rows if r["type"] == "evaluation" and r["status"] == "failed"]
     assert failed
     assert all(r["genome"][:4] == [1, 0, 1, 1] and "MemoryError" in r["error"] for r in failed)
@@ -172,7 +186,9 @@ def test_a_raylet_that_dies_is_one_line_and_the_run_goes_on(
 ) -> None:
     driver, folder = _start_run(tmp_path, environment), tmp_path / "run"
     wait_for((folder / "checkpoint.json").exists, "a checkpoint", driver)
-    (victim,) = (p for p in psutil.Process(driver.pid).children(recursive=True) if p.name() == "raylet")
+    (victim,) = (
+        p for p in psutil.Process(driver.pid).children(recursive=True) if p.name() == "raylet"
+    )
     kill(victim.pid)
     out, err = driver.communicate(timeout=HANG_S)
     assert (driver.returncode, out) == (1, "")
@@ -208,7 +224,8 @@ def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
 def test_a_dead_raylet_is_told_of_by_the_watch_if_nobody_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A process named like it that ends, while the driver is busy; and one that ends after `close`."""
+    """A process named like it that ends, while the driver is busy; and one that ends after
+    `close`."""
     program = tmp_path / "raylet"
     program.symlink_to(shutil.which("sleep") or "")
     monkeypatch.setattr(raylet, "_PERIOD_S", 0.01)
@@ -232,7 +249,9 @@ def test_a_dead_raylet_is_told_of_by_the_watch_if_nobody_asks(
             assert capfd.readouterr().err == ""
         else:
             wait_for(is_over, "the watch's end")
-            assert capfd.readouterr().err.startswith("error: Ray's process on this machine, the raylet")
+            assert capfd.readouterr().err.startswith(
+                "error: Ray's process on this machine, the raylet"
+            )
         with pytest.raises(EvaluationError, match="it died; its logs are in logs"):
             watched.check()
     assert raylet.Raylet("/no/such/socket", "logs").is_dead is False

@@ -1,4 +1,5 @@
-"""The folder of a private Ray is its user's alone, and goes with the process that made it, however that ends."""
+"""The folder of a private Ray is its user's alone, and goes with the process that made it, however
+that ends."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def test_it_goes_with_a_process_that_is_killed(how: signal.Signals) -> None:
     wait_for(lambda: not folder.exists(), "the end of the folder")
 
 
-def test_a_long_path_would_not_hold_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_path_would_not_hold_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * 60)))
     folder = SessionFolder()
     folder.close()

@@ -14,9 +14,10 @@ from clso.energy import open_meter
 from clso.energy.ledger import Ledger
 from clso.energy.usage import Accounts, Report, Usage
 from clso.errors import ConfigError
+from clso.evaluation.execution import ExecutionBackend
+from clso.evaluation.opening import open_execution
 from clso.evaluation.ray_session import RayBackend, _share
 from clso.evaluation.workers import Workers
-from clso.evaluation.workplace import ExecutionBackend, open_execution
 
 
 def test_a_recipe_sets_them_and_the_command_line_wins(tmp_path: Path) -> None:
@@ -65,7 +66,9 @@ def test_gpus_are_shared_evenly(n: int, asked: float, n_gpus: int, share: float)
     assert _share(Workers(n=n, gpus=asked), n_gpus) == share
 
 
-@pytest.mark.parametrize(("n", "asked", "n_gpus"), [(3, 0.0, 2), (1, 0.0, 0), (4, 1.0, 2), (4, 0.6, 2), (2, 2.0, 2)])
+@pytest.mark.parametrize(
+    ("n", "asked", "n_gpus"), [(3, 0.0, 2), (1, 0.0, 0), (4, 1.0, 2), (4, 0.6, 2), (2, 2.0, 2)]
+)
 def test_what_does_not_fit_on_the_gpus_is_refused(n: int, asked: float, n_gpus: int) -> None:
     with pytest.raises(ConfigError):
         _share(Workers(n=n, gpus=asked), n_gpus)
@@ -88,7 +91,15 @@ def test_without_workers_there_is_this_process() -> None:
 
 
 def test_a_cluster_that_is_not_there_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
-    arguments = ["evolve", "--ray", "127.0.0.1:9", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    arguments = [
+        "evolve",
+        "--ray",
+        "127.0.0.1:9",
+        "--out",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+    ]
     result = CliRunner().invoke(cli, arguments)
     assert isinstance(result.exception, ConfigError)
     assert "a Ray cluster answers at the address; got '127.0.0.1:9" in str(result.exception)

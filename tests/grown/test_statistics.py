@@ -1,4 +1,5 @@
-"""Counting and factorising: against brute force on small texts, and in bounded memory on a large one."""
+"""Counting and factorising: against brute force on small texts, and in bounded memory on a large
+one."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def test_counts_are_those_of_a_loop(lag: int, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_targets_give_kneser_ney_back() -> None:
-    """exp(S) lambda p_cont is the interpolated probability at seen pairs, and each row sums to one."""
+    """exp(S) lambda p_cont is the interpolated probability at seen pairs, and each row sums to
+    one."""
     statistics = kneser_ney(count_pairs(_text(), 40), discount=0.7)
     pairs = statistics.pairs
     p = statistics.back_off[:, None] * statistics.p_cont[None, :]
@@ -96,14 +98,19 @@ def test_a_text_is_counted_once(tmp_path: Path) -> None:
     first = bigram_counts(corpus, "train", torch.device("cpu"), tmp_path)
     again = bigram_counts(corpus, "train", torch.device("cpu"), tmp_path)
     assert corpus.reads == 1
-    assert all(torch.equal(x, y) for x, y in ((first.i, again.i), (first.j, again.j), (first.count, again.count)))
+    assert all(
+        torch.equal(x, y)
+        for x, y in ((first.i, again.i), (first.j, again.j), (first.count, again.count))
+    )
     (file,) = (tmp_path / "statistics").iterdir()
     whole = file.read_bytes()
     flipped = bytearray(whole)
     flipped[-1] ^= 4
     for reads, damaged in enumerate((whole[:50], bytes(flipped), b""), 2):  # counted anew
         file.write_bytes(damaged)
-        assert torch.equal(bigram_counts(corpus, "train", torch.device("cpu"), tmp_path).count, first.count)
+        assert torch.equal(
+            bigram_counts(corpus, "train", torch.device("cpu"), tmp_path).count, first.count
+        )
         assert corpus.reads == reads
         assert file.read_bytes() == whole
 
@@ -120,7 +127,9 @@ def test_five_million_tokens_stay_within_the_stated_memory() -> None:
         "a, b = factorise(s, AlsConfig(rank=47, iterations=1, steps=1))\n"
         "print(len(s.pairs), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_S
+    )
     n_pairs, peak_kb = map(int, done.stdout.split())
     assert n_pairs > 1_000_000
     assert peak_kb < 2_500_000

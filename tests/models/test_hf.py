@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_saving_and_loading_changes_nothing(tmp_path: Path, tied: bool) -> None:
-    model = random_model(GPT2Config(vocab_size=60, n_positions=16, d_model=16, n_layers=2, n_heads=2, tied_head=tied))
+    model = random_model(
+        GPT2Config(vocab_size=60, n_positions=16, d_model=16, n_layers=2, n_heads=2, tied_head=tied)
+    )
     save_hf(model, tmp_path)
     loaded = load_hf(tmp_path)
     assert loaded.config == model.config
@@ -46,7 +48,9 @@ def test_saving_and_loading_changes_nothing(tmp_path: Path, tied: bool) -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_transformers_computes_the_same_logits(tmp_path: Path, tied: bool) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    model = random_model(GPT2Config(vocab_size=60, n_positions=16, d_model=16, n_layers=2, n_heads=2, tied_head=tied))
+    model = random_model(
+        GPT2Config(vocab_size=60, n_positions=16, d_model=16, n_layers=2, n_heads=2, tied_head=tied)
+    )
     save_hf(model, tmp_path)
     theirs, info = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -105,7 +109,8 @@ def _set(key: str, value: Any) -> Callable[[Path], None]:
 def test_a_damaged_folder_is_one_line(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder)
     with pytest.raises(
-        (RunFolderError, ConfigError), match=r"holds a GPT-2|at least 1|multiple of|n_inner is null or 128"
+        (RunFolderError, ConfigError),
+        match=r"holds a GPT-2|at least 1|multiple of|n_inner is null or 128",
     ):
         load_hf(folder)
 
@@ -121,7 +126,9 @@ def _transformers_model(folder: Path, **settings: Any) -> Any:
     sizes = {"vocab_size": 60, "n_positions": 16, "n_embd": 16, "n_layer": 3, "n_head": 2}
     tokens = {"bos_token_id": None, "eos_token_id": None}
     torch.manual_seed(0)
-    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**{**sizes, **tokens, **settings})).eval()
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(**{**sizes, **tokens, **settings})
+    ).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.3 * torch.randn(p.shape))
@@ -148,7 +155,9 @@ def _largest_difference(folder: Path, theirs: Any) -> float:
         {"n_inner": 64},
     ],
 )
-def test_settings_are_computed_as_transformers_computes_them(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_settings_are_computed_as_transformers_computes_them(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
     assert _largest_difference(tmp_path, _transformers_model(tmp_path, **settings)) < 1e-4
 
 
@@ -168,20 +177,26 @@ def test_settings_are_computed_as_transformers_computes_them(tmp_path: Path, set
         ("rope_theta", 10_000.0),
     ],
 )
-def test_a_setting_that_is_not_computed_is_refused_by_name(folder: Path, key: str, value: Any) -> None:
+def test_a_setting_that_is_not_computed_is_refused_by_name(
+    folder: Path, key: str, value: Any
+) -> None:
     _set(key, value)(folder)
     with pytest.raises(ConfigError, match=f"got .*{key} = ") as caught:
         load_hf(folder)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("key", "value"), [("torch_dtype", "float16"), ("do_sample", True), ("unheard_of", None)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("torch_dtype", "float16"), ("do_sample", True), ("unheard_of", None)]
+)
 def test_what_changes_no_logit_is_taken(folder: Path, key: str, value: Any) -> None:
     _set(key, value)(folder)
     assert load_hf(folder).config == CONFIG
 
 
-def _change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+def _change_tensors(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> None:
     save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors")
 
 
@@ -189,12 +204,23 @@ def _change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], di
     ("change", "message"),
     [
         (lambda t: {**t, "lm_head.bias": torch.ones(60)}, "no tensor lm_head.bias"),
-        (lambda t: {**t, "transformer.h.0.ln_3.weight": torch.ones(16)}, "no tensor transformer.h.0.ln_3.weight"),
-        (lambda t: {**t, "wte.weight": torch.ones(60, 16)}, "with transformer. or without, not both"),
-        (lambda t: {n: v.to(torch.int8) if "c_fc.w" in n else v for n, v in t.items()}, "c_fc.weight in torch.int8"),
+        (
+            lambda t: {**t, "transformer.h.0.ln_3.weight": torch.ones(16)},
+            "no tensor transformer.h.0.ln_3.weight",
+        ),
+        (
+            lambda t: {**t, "wte.weight": torch.ones(60, 16)},
+            "with transformer. or without, not both",
+        ),
+        (
+            lambda t: {n: v.to(torch.int8) if "c_fc.w" in n else v for n, v in t.items()},
+            "c_fc.weight in torch.int8",
+        ),
     ],
 )
-def test_tensors_without_a_place_are_refused_by_name(folder: Path, change: Any, message: str) -> None:
+def test_tensors_without_a_place_are_refused_by_name(
+    folder: Path, change: Any, message: str
+) -> None:
     _change_tensors(folder, change)
     with pytest.raises(RunFolderError, match=message):
         load_hf(folder)

@@ -1,4 +1,5 @@
-"""SimpleNSM: its chunks against loops over tokens, its state manager, and what can be seen of it."""
+"""SimpleNSM: its chunks against loops over tokens, its state manager, and what can be seen of
+it."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def make(fields: dict[str, Any]) -> SimpleNSM:
 
 
 def by_token(mixer: StateMixer, x: Tensor) -> Tensor:
-    """The equations of `StateMixer` for one sequence (T, d), one token, head and state at a time."""
+    """The equations of `StateMixer` for one sequence (T, d), one token, head and state at a
+    time."""
     d, width, chunk = mixer.d_model, mixer.d_model // mixer.n_heads, mixer.chunk
     importance = mixer.importance.clamp(min=0)
     heads = [slice(h * width, (h + 1) * width) for h in range(mixer.n_heads)]
@@ -46,7 +48,9 @@ def by_token(mixer: StateMixer, x: Tensor) -> Tensor:
     state, rows = mixer.initial, []
     for start in range(0, len(x), chunk):
         tokens = range(start, min(start + chunk, len(x)))
-        talk, state_key, state_value = mixer.state_maps(mixer.state_norm(state[:, :d])).split(d, dim=1)
+        talk, state_key, state_value = mixer.state_maps(mixer.state_norm(state[:, :d])).split(
+            d, dim=1
+        )
         sent, heard, mass = torch.zeros_like(talk), torch.zeros_like(talk), torch.zeros(len(state))
         for h in heads:
             for t in tokens:
@@ -58,14 +62,19 @@ def by_token(mixer: StateMixer, x: Tensor) -> Tensor:
                 )
                 if h.start == 0:
                     rows.append(torch.zeros(d))
-                rows[t] = rows[t] + torch.nn.functional.pad(weights @ values / weights.sum(), (h.start, d - h.stop))
+                rows[t] = rows[t] + torch.nn.functional.pad(
+                    weights @ values / weights.sum(), (h.start, d - h.stop)
+                )
             received = torch.zeros(len(state))
-            for t in range(start, start + chunk):  # the last chunk is filled up, after everything that is read
+            # the last chunk is filled up, after everything that is read
+            for t in range(start, start + chunk):
                 query = route_query[t, h] if t < len(x) else mixer.token_maps.bias[d : 2 * d][h]
                 content = value[t, h] if t < len(x) else mixer.token_maps.bias[3 * d :][h]
                 weights = importance * torch.exp(state_key[:, h] @ query / width**0.5)
                 if mixer.top_k:
-                    weights = weights * (weights >= weights.sort(descending=True).values[mixer.top_k - 1])
+                    weights = weights * (
+                        weights >= weights.sort(descending=True).values[mixer.top_k - 1]
+                    )
                 weights = weights / weights.sum()
                 received = received + weights
                 sent[:, h] += weights[:, None] * content
@@ -108,9 +117,13 @@ def test_attend_is_a_softmax_with_weights() -> None:
 def test_top_k_keeps_the_heaviest() -> None:
     scores = torch.tensor([[1.0, 3.0, 2.0, 4.0]])
     routed = top_weights(attend(scores, torch.tensor([1.0, 1.0, 1.0, 0.0])), 2)
-    torch.testing.assert_close(routed, torch.tensor([[0.0, 1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0.0]]))
+    torch.testing.assert_close(
+        routed, torch.tensor([[0.0, 1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0.0]])
+    )
     for everything in (0, 4):
-        assert torch.equal(top_weights(attend(scores, torch.ones(4)), everything), attend(scores, torch.ones(4)))
+        assert torch.equal(
+            top_weights(attend(scores, torch.ones(4)), everything), attend(scores, torch.ones(4))
+        )
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
@@ -118,7 +131,9 @@ def test_a_gate_is_torchs_cell(kind: Any) -> None:
     gate = Gate(kind, 6, 4)
     told, state = torch.randn(2, 3, 6), torch.randn(2, 3, gate.width)
     new = gate(told, state)
-    one = gate.cell(told[1, 2:], state[1, 2:] if kind == "gru" else (state[1, 2:, :4], state[1, 2:, 4:]))
+    one = gate.cell(
+        told[1, 2:], state[1, 2:] if kind == "gru" else (state[1, 2:, :4], state[1, 2:, 4:])
+    )
     torch.testing.assert_close(new[1, 2:], one if kind == "gru" else torch.cat(one, dim=1))
     assert torch.equal(gate.shown(state), state[..., :4])
 
@@ -143,9 +158,8 @@ def test_states_that_are_switched_off_can_be_pruned(fields: dict[str, Any]) -> N
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
     torch.testing.assert_close(small(TOKENS), model(TOKENS), rtol=0, atol=1e-6)
     assert torch.equal(state_importance(small), torch.tensor([[1.0, 0.5, 2.0], [1.0, 0.5, 2.0]]))
-    assert not torch.allclose(
-        prune_states(model, 2)(TOKENS), model(TOKENS), rtol=0, atol=1e-4
-    )  # what matters is missed
+    # what matters is missed
+    assert not torch.allclose(prune_states(model, 2)(TOKENS), model(TOKENS), rtol=0, atol=1e-4)
     assert prune_states(model, 1).config.top_k <= 1
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     for wrong in (0, 6):
@@ -177,7 +191,11 @@ def test_a_trace_shows_the_pass(fields: dict[str, Any]) -> None:
     logits = model(TOKENS)
     trace = model.trace(TOKENS)
     n_chunks = -(-19 // model.config.chunk)
-    shapes = {"routing": (2, 2, 2, 19, 5), "reading": (2, 2, 2, 19, 5), "states": (2, 2, n_chunks + 1, 5, 8)}
+    shapes = {
+        "routing": (2, 2, 2, 19, 5),
+        "reading": (2, 2, 2, 19, 5),
+        "states": (2, 2, n_chunks + 1, 5, 8),
+    }
     assert {name: tuple(x.shape) for name, x in trace.items()} == {**shapes, "importance": (2, 5)}
     torch.testing.assert_close(trace["routing"].sum(-1), torch.ones(2, 2, 2, 19))
     for layer in range(2):
@@ -212,7 +230,9 @@ def test_the_summary_of_known_routings() -> None:
 @pytest.mark.parametrize("family", ["advanced-hybrid", "sequential-hybrid", "lstm"])
 def test_the_traces_of_other_families(family: str) -> None:
     kind = plugins.load("models", family).value
-    model = kind(kind.Config(11, d_model=8, n_heads=2)).init_weights(torch.Generator().manual_seed(0))
+    model = kind(kind.Config(11, d_model=8, n_heads=2)).init_weights(
+        torch.Generator().manual_seed(0)
+    )
     found = summary(model.trace(TOKENS))
     assert bool(found) == (family != "lstm")
     if found:

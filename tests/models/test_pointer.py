@@ -59,7 +59,9 @@ def by_the_formula(model: PointerGPT2, tokens: list[int], t: int) -> list[float]
     codes = hidden @ model.projection
     scores = []
     for i in range(t + 1):
-        score = s["salience"] * r[tokens[i]] + s["plausible"] * log_p[tokens[i]] + s["own"] * (i == t)
+        score = (
+            s["salience"] * r[tokens[i]] + s["plausible"] * log_p[tokens[i]] + s["own"] * (i == t)
+        )
         if i and tokens[i - 1] == tokens[t]:
             score += s["match"] * math.exp(s["match_rarity"] * r[tokens[t]])
             score += s["match_two"] * (i >= 2 and tokens[i - 2] == tokens[t - 1])
@@ -79,7 +81,9 @@ def test_every_probability_is_the_formula_s() -> None:
     log_p = model(blocks[:, :-1])
     for block, got in zip(blocks.tolist(), log_p, strict=True):
         for t in range(CONFIG.n_positions):
-            assert got[t].exp().tolist() == pytest.approx(by_the_formula(model, block[:-1], t), rel=1e-4)
+            assert got[t].exp().tolist() == pytest.approx(
+                by_the_formula(model, block[:-1], t), rel=1e-4
+            )
 
 
 def test_probabilities_sum_to_one_and_are_the_losses() -> None:
@@ -97,7 +101,9 @@ def test_losses_sum_to_one_over_the_last_target() -> None:
     every = torch.arange(CONFIG.vocab_size)
     blocks = make_blocks(1).repeat(len(every), 1)
     blocks[:, -1] = every
-    assert make_pointer().token_losses(blocks)[:, -1].neg().exp().sum().item() == pytest.approx(1, abs=1e-5)
+    assert make_pointer().token_losses(blocks)[:, -1].neg().exp().sum().item() == pytest.approx(
+        1, abs=1e-5
+    )
 
 
 def test_a_loss_depends_on_no_later_token() -> None:
@@ -145,12 +151,17 @@ def test_a_population_is_its_members() -> None:
         again = population.single(i)
         assert again.projection.shape == model.projection.shape  # the padding is gone
         assert text_loss(again, blocks) == pytest.approx(text_loss(model, blocks), abs=1e-6)
-    assert population.losses(blocks).tolist() == pytest.approx([text_loss(m, blocks) for m in models], abs=1e-5)
+    assert population.losses(blocks).tolist() == pytest.approx(
+        [text_loss(m, blocks) for m in models], abs=1e-5
+    )
 
 
 def test_log_normalisers_of_shared_and_own_tables() -> None:
     generator = torch.Generator().manual_seed(0)
-    rows, tables = torch.randn(3, 7, 4, generator=generator), torch.randn(2, 11, 4, generator=generator)
+    rows, tables = (
+        torch.randn(3, 7, 4, generator=generator),
+        torch.randn(2, 11, 4, generator=generator),
+    )
     got = log_normalisers(rows, tables, torch.tensor([1, 0, 1]))
     want = torch.logsumexp(rows @ tables[[1, 0, 1]].transpose(1, 2), 2)
     assert torch.allclose(got, want, atol=1e-5)

@@ -68,7 +68,12 @@ def test_company_and_order_do_not_change_a_bit(
     space = make_space(english_path, model, library=library)
     blocks = space.blocks("fitness", n_tokens)
     genomes = sample(space, 8)
-    genomes[5] = (genomes[2][0], *genomes[5][1:-1], genomes[2][-1])  # shares both tables with another candidate
+    # shares both tables with another candidate
+    genomes[5] = (
+        genomes[2][0],
+        *genomes[5][1:-1],
+        genomes[2][-1],
+    )
     alone = [space.losses([g], blocks).item() for g in genomes]
     assert space.losses(genomes, blocks).tolist() == alone
     assert space.losses(genomes[:3], blocks).tolist() == alone[:3]
@@ -77,7 +82,9 @@ def test_company_and_order_do_not_change_a_bit(
     assert space.losses([genomes[4]] * 3, blocks).tolist() == [alone[4]] * 3
 
 
-def test_chunks_of_candidates_do_not_change_a_bit(english_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_candidates_do_not_change_a_bit(
+    english_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     space = make_space(english_path, SMALL)
     blocks, genomes = space.blocks("fitness"), sample(space, 9)
     whole = space.losses(genomes, blocks).tolist()
@@ -90,7 +97,8 @@ def test_chunks_of_candidates_do_not_change_a_bit(english_path: Any, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("library", "model", "n_tokens"), [("random", SMALL, 2048), ("random", DEFAULT, 512), ("grown", GROWN, 2048)]
+    ("library", "model", "n_tokens"),
+    [("random", SMALL, 2048), ("random", DEFAULT, 512), ("grown", GROWN, 2048)],
 )
 def test_the_batch_agrees_with_the_module(
     english_path: Any, library: str, model: dict[str, int], n_tokens: int
@@ -110,13 +118,17 @@ def test_every_parameter_of_gpt2_reaches_the_batched_pass() -> None:
     models = [GPT2(config) for _ in range(3)]
     for model in models:
         for p in model.parameters():
-            p.data = 0.3 * torch.randn(p.shape, generator=generator) + (1.0 if p.dim() == 1 else 0.0)
+            p.data = 0.3 * torch.randn(p.shape, generator=generator) + (
+                1.0 if p.dim() == 1 else 0.0
+            )
     states = [m.state_dict() for m in models]
     stacks = {n: torch.stack([s[n] for s in states]) for n in states[0]}
     wte, head = (BankedTables(stacks.pop(f"{n}.weight"), torch.arange(3)) for n in ("wte", "head"))
     batch = PopulationGPT2(config, wte, head, stacks)
     blocks = torch.randint(50, (5, 9), generator=generator)
-    assert batch.losses(blocks).tolist() == pytest.approx([text_loss(m, blocks) for m in models], abs=1e-5)
+    assert batch.losses(blocks).tolist() == pytest.approx(
+        [text_loss(m, blocks) for m in models], abs=1e-5
+    )
     for i, model in enumerate(models):
         for name, value in batch.single(i).state_dict().items():
             assert torch.equal(value, model.state_dict()[name])
@@ -153,7 +165,15 @@ def test_a_broken_candidate_fails_alone(english_path: Any) -> None:
     objective = LanguageModelObjective(space)
     alone = [objective.evaluate([g], 0)[0] for g in good]
     assert all(e.ok for e in alone)
-    genomes = [good[0], (1, *good[0][1:]), good[1], (0, 1, *good[1][2:]), (1, 1, *good[2][2:]), good[2], good[3]]
+    genomes = [
+        good[0],
+        (1, *good[0][1:]),
+        good[1],
+        (0, 1, *good[1][2:]),
+        (1, 1, *good[2][2:]),
+        good[2],
+        good[3],
+    ]
     found = objective.evaluate(genomes, 0)
     assert [e.genome for e in found] == genomes
     assert [e.status for e in found] == ["ok", "failed", "ok", "non_finite", "failed", "ok", "ok"]

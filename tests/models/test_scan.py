@@ -1,4 +1,5 @@
-"""The scans, the selective state space and the Turing memory against their recurrences, token by token."""
+"""The scans, the selective state space and the Turing memory against their recurrences, token by
+token."""
 
 from __future__ import annotations
 
@@ -25,7 +26,11 @@ def gradients(out: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("n_steps", [1, 2, 9, 10, 37])
 def test_a_linear_scan_is_its_recurrence(n_steps: int) -> None:
-    decay, inputs, initial = uniform(2, n_steps, 3), uniform(2, n_steps, 3, seed=1), uniform(2, 3, seed=2)
+    decay, inputs, initial = (
+        uniform(2, n_steps, 3),
+        uniform(2, n_steps, 3, seed=1),
+        uniform(2, 3, seed=2),
+    )
     decay[:, ::4] = 0.0  # forgets all: nothing is divided by what is left
     arguments = [x.requires_grad_() for x in (decay, inputs, initial)]
     h, states = initial, []
@@ -35,17 +40,26 @@ def test_a_linear_scan_is_its_recurrence(n_steps: int) -> None:
     expected, found = torch.stack(states, 1), linear_scan(decay, inputs, initial)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradients(found, arguments), gradients(expected, arguments))
-    assert torch.equal(linear_scan(decay, inputs), linear_scan(decay, inputs, torch.zeros_like(initial)))
+    assert torch.equal(
+        linear_scan(decay, inputs), linear_scan(decay, inputs, torch.zeros_like(initial))
+    )
 
 
 def test_a_selective_scan_is_its_recurrence() -> None:
     n_tokens = 300  # more than a segment
     x, step = uniform(2, n_tokens, 3), uniform(2, n_tokens, 3, seed=1, low=0.0)
-    a, b, c = uniform(3, 4, low=-2.0, high=-0.01), uniform(2, n_tokens, 4, seed=2), uniform(2, n_tokens, 4, seed=3)
+    a, b, c = (
+        uniform(3, 4, low=-2.0, high=-0.01),
+        uniform(2, n_tokens, 4, seed=2),
+        uniform(2, n_tokens, 4, seed=3),
+    )
     arguments = [v.requires_grad_() for v in (x, step, a, b, c)]
     h, outputs = torch.zeros(2, 3, 4, dtype=torch.float64), []
     for t in range(n_tokens):
-        h = torch.exp(step[:, t, :, None] * a) * h + (step[:, t] * x[:, t])[:, :, None] * b[:, t, None]
+        h = (
+            torch.exp(step[:, t, :, None] * a) * h
+            + (step[:, t] * x[:, t])[:, :, None] * b[:, t, None]
+        )
         outputs.append((h * c[:, t, None]).sum(-1))
     expected, found = torch.stack(outputs, 1), selective_scan(x, step, a, b, c)
     torch.testing.assert_close(found, expected)
@@ -91,7 +105,9 @@ def test_a_turing_memory_is_its_recurrence(chunk: int) -> None:
     strength = 1 + F.softplus(interface[..., -2:])
 
     def address(memory: Tensor, key: Tensor, strength: Tensor) -> Tensor:
-        return torch.softmax(strength[:, None] * F.cosine_similarity(memory, key[:, None], dim=-1), dim=-1)
+        return torch.softmax(
+            strength[:, None] * F.cosine_similarity(memory, key[:, None], dim=-1), dim=-1
+        )
 
     memory = layer.initial.expand(2, -1, -1)
     outputs, reads, writes = [], [], []

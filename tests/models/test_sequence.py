@@ -18,21 +18,29 @@ from clso.models.gpt2 import text_loss
 from clso.models.sequence import SequenceConfig, SequenceModel
 
 VOCAB, T = 11, 80
-VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in plugins.available("models")] + [
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    (name, {}) for name in plugins.available("models")
+] + [
     ("simple-nsm", {"gate": "lstm", "top_k": 2, "n_states": 5, "chunk": 7}),
     ("performer", {"chunk": 10, "n_features": 20}),
     ("linformer", {"chunk": 10, "n_slots": 6}),
     ("advanced-hybrid", {"chunk": 5, "n_slots": 3, "d_state": 4}),
 ]
 families = pytest.mark.parametrize(
-    ("family", "fields"), VARIANTS, ids=[" ".join((name, *map(str, fields.values()))) for name, fields in VARIANTS]
+    ("family", "fields"),
+    VARIANTS,
+    ids=[" ".join((name, *map(str, fields.values()))) for name, fields in VARIANTS],
 )
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")
 
 
 def make(family: str, fields: dict[str, Any], seed: int = 0, **more: Any) -> SequenceModel:
     model: type[SequenceModel] = plugins.load("models", family).subclass_of(SequenceModel)
-    sizes = {"vocab_size": VOCAB, "d_model": 16, "n_layers": 1, "n_heads": 2, "n_positions": 160} | fields | more
+    sizes = (
+        {"vocab_size": VOCAB, "d_model": 16, "n_layers": 1, "n_heads": 2, "n_positions": 160}
+        | fields
+        | more
+    )
     return model(model.Config(**sizes)).init_weights(torch.Generator().manual_seed(seed))
 
 
@@ -42,7 +50,9 @@ def tokens(*shape: int, seed: int = 0) -> Tensor:
 
 def test_the_families() -> None:
     peers = {"lstm", "transformer", "linformer", "performer", "rwkv", "mamba"}
-    assert {"simple-nsm", "advanced-hybrid", "sequential-hybrid", *peers} <= set(plugins.available("models"))
+    assert {"simple-nsm", "advanced-hybrid", "sequential-hybrid", *peers} <= set(
+        plugins.available("models")
+    )
 
 
 @families
@@ -51,7 +61,9 @@ def test_no_output_depends_on_a_later_token(family: str, fields: dict[str, Any])
     seen = tokens(2, T)
     hidden = model.hidden(seen)
     for t in (1, 7, 15, 16, 64, T - 1):  # within and at the edges of chunks
-        other = torch.cat((seen[:, :t], (seen[:, t:] + 1 + tokens(2, T - t, seed=t) % (VOCAB - 1)) % VOCAB), dim=1)
+        other = torch.cat(
+            (seen[:, :t], (seen[:, t:] + 1 + tokens(2, T - t, seed=t) % (VOCAB - 1)) % VOCAB), dim=1
+        )
         assert (other[:, t:] != seen[:, t:]).all()
         changed = model.hidden(other)
         torch.testing.assert_close(changed[:, :t], hidden[:, :t], rtol=0, atol=1e-5)
@@ -70,7 +82,9 @@ def test_the_gradient_flows_backwards_in_time_only(family: str, fields: dict[str
 
 
 @families
-def test_training_lowers_the_loss_and_every_gradient_is_finite(family: str, fields: dict[str, Any]) -> None:
+def test_training_lowers_the_loss_and_every_gradient_is_finite(
+    family: str, fields: dict[str, Any]
+) -> None:
     model = make(family, fields)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
@@ -89,7 +103,9 @@ def test_training_lowers_the_loss_and_every_gradient_is_finite(family: str, fiel
 
 
 @families
-def test_the_start_is_the_seeds_alone_and_weights_survive_a_round_trip(family: str, fields: dict[str, Any]) -> None:
+def test_the_start_is_the_seeds_alone_and_weights_survive_a_round_trip(
+    family: str, fields: dict[str, Any]
+) -> None:
     torch.manual_seed(1)
     first = make(family, fields, seed=3)
     torch.manual_seed(2)
@@ -109,7 +125,9 @@ def test_losses_are_those_of_the_logits(family: str, fields: dict[str, Any]) -> 
     blocks = tokens(3, 40)
     logits = model(blocks[:, :-1])
     assert logits.shape == (3, 39, VOCAB)
-    expected = F.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten(), reduction="none").view(3, 39)
+    expected = F.cross_entropy(
+        logits.flatten(0, 1), blocks[:, 1:].flatten(), reduction="none"
+    ).view(3, 39)
     torch.testing.assert_close(model.token_losses(blocks), expected)
     with torch.no_grad():
         torch.testing.assert_close(model.token_losses(blocks), expected)
@@ -132,18 +150,27 @@ def test_a_classifier_does_not_see_padding(family: str, fields: dict[str, Any]) 
 
 @families
 @pytest.mark.parametrize("n_classes", [0, 3])
-def test_flops_are_those_that_torch_counts(family: str, fields: dict[str, Any], n_classes: int) -> None:
+def test_flops_are_those_that_torch_counts(
+    family: str, fields: dict[str, Any], n_classes: int
+) -> None:
     model = make(family, fields, n_layers=2, n_classes=n_classes)
     for n in (16, 41):
         # The counter knows no fused LSTM and no fused attention of a CPU.
         counter = FlopCounterMode(display=False)
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False), counter:
+        with (
+            torch.no_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+            torch.backends.mkldnn.flags(enabled=False),
+            counter,
+        ):
             model(tokens(1, n))
         assert model.forward_flops(n) == counter.get_total_flops()
 
 
 @families
-def test_what_is_kept_for_the_gradient_is_linear_in_time(family: str, fields: dict[str, Any]) -> None:
+def test_what_is_kept_for_the_gradient_is_linear_in_time(
+    family: str, fields: dict[str, Any]
+) -> None:
     model = make(family, fields, n_positions=768)
 
     def kept(n: int) -> int:
@@ -182,5 +209,7 @@ def test_a_familys_own_sizes_are_checked() -> None:
             with pytest.raises(ConfigError):
                 make(family, fields)
     model = plugins.load("models", "simple-nsm").value
-    with pytest.raises(ConfigError, match="simple-nsm is configured by NSMConfig; got 'SequenceConfig'"):
+    with pytest.raises(
+        ConfigError, match="simple-nsm is configured by NSMConfig; got 'SequenceConfig'"
+    ):
         model(SequenceConfig(VOCAB))

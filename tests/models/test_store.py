@@ -25,7 +25,10 @@ def make_gpt2() -> GPT2:
 
 def make_pointer() -> PointerGPT2:
     generator = torch.Generator().manual_seed(0)
-    rarity, projection = -torch.rand(23, generator=generator), torch.randn(16, 5, generator=generator)
+    rarity, projection = (
+        -torch.rand(23, generator=generator),
+        torch.randn(16, 5, generator=generator),
+    )
     return PointerGPT2(make_gpt2(), rarity, projection, {n: 0.1 * i for i, n in enumerate(SCALARS)})
 
 
@@ -33,7 +36,9 @@ BLOCKS = torch.randint(5, (4, 13), generator=torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("make", [make_gpt2, make_pointer])
-def test_saving_and_loading_changes_nothing(tmp_path: Path, make: Callable[[], LanguageModel]) -> None:
+def test_saving_and_loading_changes_nothing(
+    tmp_path: Path, make: Callable[[], LanguageModel]
+) -> None:
     model = make()
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")

@@ -9,4 +9,6 @@ from clso.profiling.run import Profile, run_profile
 @pytest.fixture(scope="session")
 def measured() -> Profile:
     """Four models at three lengths."""
-    return run_profile(settings("Bigram", "Lstm", "Transformer", "FullAttention", lengths=(128, 256, 512), batch=2))
+    return run_profile(
+        settings("Bigram", "Lstm", "Transformer", "FullAttention", lengths=(128, 256, 512), batch=2)
+    )

@@ -81,7 +81,8 @@ def test_times_within_the_spread_decide_nothing() -> None:
     rows = changed(table_rows(), NSM, forward_time_std_s=1.0, backward_time_std_s=1.0)
     for claim in ("order by forward time", "SimpleNSM trains 66 % faster than the Transformer"):
         assert verdict(rows, claim).verdict == "cannot be tested"
-    # Two repetitions that agree within 10 %: at one degree of freedom that does not tell 1.23 from 0.89.
+    # Two repetitions that agree within 10 %: at one degree of freedom that does not tell 1.23 from
+    # 0.89.
     rows = changed(table_rows(), NSM, forward_time_std_s=0.00123, n_repeats=2)
     assert verdict(rows, "order by forward time").verdict == "cannot be tested"
     rows = changed(table_rows(), NSM, forward_time_std_s=None, n_repeats=1)
@@ -94,7 +95,8 @@ def test_a_missing_model_is_named_and_one_refutation_is_enough() -> None:
     assert found.verdict == "cannot be tested"
     assert found.reason == "not measured: lstm"
     broken = changed(rows, NSM, parameters=1)
-    assert verdict(broken, "order by parameters").verdict == "cannot be tested"  # still the smallest that is left
+    # still the smallest that is left
+    assert verdict(broken, "order by parameters").verdict == "cannot be tested"
     broken = changed(rows, NSM, parameters=10**9)
     assert verdict(broken, "order by parameters").verdict == "did not hold"
 
@@ -107,12 +109,17 @@ def test_a_claim_has_to_hold_at_every_length() -> None:
 
 
 def test_equal_parameters_say_nothing_about_parameters() -> None:
-    assert verdict(table_rows(), "order by parameters", equal_parameters=True).verdict == "cannot be tested"
+    assert (
+        verdict(table_rows(), "order by parameters", equal_parameters=True).verdict
+        == "cannot be tested"
+    )
     assert verdict(table_rows(), "order by FLOPs", equal_parameters=True).verdict == "held"
 
 
 def test_memory_that_is_not_linear_did_not_hold() -> None:
-    rows = [replace(r, activation_bytes=r.length**2) if r.model == NSM else r for r in memory_rows()]
+    rows = [
+        replace(r, activation_bytes=r.length**2) if r.model == NSM else r for r in memory_rows()
+    ]
     found = verdict(rows, "SimpleNSM's memory is linear in the length")
     assert found.verdict == "did not hold"
     assert "2.00" in found.measured

@@ -38,10 +38,14 @@ def test_less() -> None:
 def test_the_interval_is_students() -> None:
     times = [1.0, 1.5, 1.1, 1.2]
     mean, std = sum(times) / 4, 0.21602468994692867
-    found = read(Row("a", 16, 1, forward_time_s=mean, forward_time_std_s=std, n_repeats=4), "forward_time_s")
+    found = read(
+        Row("a", 16, 1, forward_time_s=mean, forward_time_std_s=std, n_repeats=4), "forward_time_s"
+    )
     assert found is not None
     interval = ttest_1samp(times, 0).confidence_interval(0.95)
-    assert (found.value - found.error, found.value + found.error) == pytest.approx((interval.low, interval.high))
+    assert (found.value - found.error, found.value + found.error) == pytest.approx(
+        (interval.low, interval.high)
+    )
 
 
 def test_sums_and_ratios_carry_their_errors() -> None:

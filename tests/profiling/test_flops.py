@@ -98,8 +98,23 @@ def test_element_wise_work_is_free_and_not_missing() -> None:
 def test_products_of_torch_are_counted_or_named() -> None:
     """None of these that a new version of torch might rename falls through."""
     known = {str(operator) for operator in flop_formulas()}
-    for name in ("mm", "addmm", "addmm_", "bmm", "mv", "dot", "convolution", "_grouped_mm", "_sparse_addmm", "linalg_qr",
-                 "_scaled_dot_product_flash_attention", "mkldnn_linear", "miopen_rnn", "_fft_c2c", "lu_solve"):  # fmt: skip
+    for name in (
+        "mm",
+        "addmm",
+        "addmm_",
+        "bmm",
+        "mv",
+        "dot",
+        "convolution",
+        "_grouped_mm",
+        "_sparse_addmm",
+        "linalg_qr",
+        "_scaled_dot_product_flash_attention",
+        "mkldnn_linear",
+        "miopen_rnn",
+        "_fft_c2c",
+        "lu_solve",
+    ):
         assert f"aten.{name}" in known or is_uncounted(f"aten.{name}"), name
 
 

@@ -47,7 +47,10 @@ def test_every_cell_is_there_and_whole(measured: Profile) -> None:
         ("bigram", 256),
     ]
     assert {r.status for r in measured.rows} == {"ok"}
-    assert all((r.forward_time_s or 0) > 0 and (r.backward_time_s or 0) > 0 and r.n_repeats == 2 for r in measured.rows)
+    assert all(
+        (r.forward_time_s or 0) > 0 and (r.backward_time_s or 0) > 0 and r.n_repeats == 2
+        for r in measured.rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,14 +73,19 @@ def test_parameters(measured: Profile, model: str, n: int) -> None:
 def test_forward_flops_of_fused_kernels_are_counted(
     measured: Profile, length: int, model: str, body: int, attention: int
 ) -> None:
-    expected = BATCH * (2 * length * D * V + body * length * D * D + attention * length * length * D)
+    expected = BATCH * (
+        2 * length * D * V + body * length * D * D + attention * length * length * D
+    )
     found = row(measured, model, length)
     assert found.flops_forward == found.flops_forward_formula == expected
     assert found.flops_difference == 0
 
 
 def test_written_out_attention_counts_as_the_fused_one_forward(measured: Profile) -> None:
-    assert row(measured, "full-attention", 256).flops_forward == row(measured, "transformer", 256).flops_forward
+    assert (
+        row(measured, "full-attention", 256).flops_forward
+        == row(measured, "transformer", 256).flops_forward
+    )
 
 
 def test_backward_flops(measured: Profile) -> None:
@@ -95,12 +103,19 @@ def test_backward_flops(measured: Profile) -> None:
 
 @pytest.mark.parametrize("name", plugins.available("models"))
 def test_the_watch_counts_as_torchs_counter_does(name: str) -> None:
-    """In torch's own counter, with the same formulas; a convolution's in groups are those of its groups."""
-    (family,) = find_models(ProfileSettings((name,), (48,), d_model=16, n_heads=2, vocab_size=V, device="cpu"))
+    """In torch's own counter, with the same formulas; a convolution's in groups are those of its
+    groups."""
+    (family,) = find_models(
+        ProfileSettings((name,), (48,), d_model=16, n_heads=2, vocab_size=V, device="cpu")
+    )
     subject = Subject.draw(family.build(), BATCH, 48, V, 0, seed=0)
     with Watch([], None) as watch:
         subject.loss().backward()
-    own = {op: formula for op, formula in flop_formulas().items() if flop_registry.get(op) is not formula}
+    own = {
+        op: formula
+        for op, formula in flop_formulas().items()
+        if flop_registry.get(op) is not formula
+    }
     for formula in own.values():
         formula._get_raw = True  # type: ignore[attr-defined]
     with FlopCounterMode(display=False, custom_mapping=own) as counter:
@@ -123,9 +138,12 @@ def test_a_convolution_in_groups_is_its_groups() -> None:
 
 
 def test_activations_of_the_bigram_are_exact(measured: Profile) -> None:
-    """Kept for the backward pass: embeddings, log-probabilities, and two scalars of the loss; all float32."""
+    """Kept for the backward pass: embeddings, log-probabilities, and two scalars of the loss; all
+    float32."""
     for length in (128, 256, 512):
-        assert row(measured, "bigram", length).activation_bytes == 4 * (BATCH * length * (D + V) + 2)
+        assert row(measured, "bigram", length).activation_bytes == 4 * (
+            BATCH * length * (D + V) + 2
+        )
 
 
 def test_exponents(measured: Profile) -> None:
@@ -138,7 +156,8 @@ def test_exponents(measured: Profile) -> None:
 
 
 def test_peak_is_what_the_allocator_sees() -> None:
-    """The bigram's kernels have no scratch, so the profiler of allocations gives the same peak to the byte."""
+    """The bigram's kernels have no scratch, so the profiler of allocations gives the same peak to
+    the byte."""
     model = sequence_models.Bigram(sequence_models.SequenceConfig(V, D))
     subject = Subject.draw(model, BATCH, 300, V, 0, seed=0)
     with LiveBytes(subject.held()) as live:
@@ -168,7 +187,9 @@ def test_gradient_norm_is_that_of_the_same_weights_and_tokens(measured: Profile)
 
 
 def test_classifiers_and_bfloat16() -> None:
-    found = run_profile(settings("Lstm", "Transformer", lengths=(16,), n_classes=3, dtype="bfloat16"))
+    found = run_profile(
+        settings("Lstm", "Transformer", lengths=(16,), n_classes=3, dtype="bfloat16")
+    )
     assert [r.status for r in found.rows] == ["ok", "ok"]
     for r in found.rows:
         assert r.flops_difference == 0
@@ -179,7 +200,13 @@ def test_what_is_not_measured_is_none_with_a_reason() -> None:
     (found,) = run_profile(settings("NoFormula", lengths=(16,), repeats=1)).rows
     assert found.status == "ok"
     assert found.model == "NoFormula"
-    for name in ("flops_forward_formula", "energy_j", "energy_net_j", "forward_time_std_s", "backward_time_std_s"):
+    for name in (
+        "flops_forward_formula",
+        "energy_j",
+        "energy_net_j",
+        "forward_time_std_s",
+        "backward_time_std_s",
+    ):
         assert getattr(found, name) is None
         assert found.notes[name]
     assert found.flops_difference is None
@@ -198,7 +225,9 @@ def test_a_model_that_raises_is_a_row() -> None:
 
 
 def test_out_of_memory_is_a_status_and_longer_lengths_are_skipped() -> None:
-    found = run_profile(settings("FullAttention", "Bigram", lengths=(32, 256, 512), memory_budget_bytes=3_000_000))
+    found = run_profile(
+        settings("FullAttention", "Bigram", lengths=(32, 256, 512), memory_budget_bytes=3_000_000)
+    )
     assert [r.status for r in found.rows if r.model == "bigram"] == ["ok"] * 3
     full = [r for r in found.rows if r.model == "full-attention"]
     assert [r.status for r in full] == ["ok", "out-of-memory", "skipped"]
@@ -230,7 +259,9 @@ def test_a_cell_that_takes_too_long_is_a_status_and_longer_lengths_are_skipped()
 def test_a_cell_is_not_begun_where_a_shorter_one_says_that_it_takes_too_long() -> None:
     found = run_profile(settings("Slow", lengths=(16, 1024), max_time_s=1.0))
     assert [r.status for r in found.rows] == ["ok", "skipped"]
-    assert re.fullmatch(r"over 1 s, for a pass takes [\d.]+ s at 16 tokens", str(found.rows[1].reason))
+    assert re.fullmatch(
+        r"over 1 s, for a pass takes [\d.]+ s at 16 tokens", str(found.rows[1].reason)
+    )
 
 
 def test_repetitions_end_with_the_cells_time() -> None:
@@ -264,11 +295,18 @@ def test_energy_of_a_pass() -> None:
     assert found.energy_j is not None
     assert found.energy_net_j == pytest.approx(found.energy_j * 2 / 3, rel=1e-2)
     spent_s = (found.forward_time_s or 0) + (found.backward_time_s or 0)
-    # Joules are the mean of the passes and times their median, which another process does not stretch.
+    # Joules are the mean of the passes and times their median, which another process does not
+    # stretch.
     assert 1.5 < found.energy_j / spent_s < 15
 
 
 def test_equal_seeds_give_equal_counts() -> None:
-    first, second = (run_profile(settings("Transformer", lengths=(32,), seed=4)).rows[0] for _ in range(2))
-    assert (first.loss, first.gradient_norm, first.peak_bytes) == (second.loss, second.gradient_norm, second.peak_bytes)
+    first, second = (
+        run_profile(settings("Transformer", lengths=(32,), seed=4)).rows[0] for _ in range(2)
+    )
+    assert (first.loss, first.gradient_norm, first.peak_bytes) == (
+        second.loss,
+        second.gradient_norm,
+        second.peak_bytes,
+    )
     assert run_profile(settings("Transformer", lengths=(32,), seed=5)).rows[0].loss != first.loss

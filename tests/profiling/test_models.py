@@ -13,7 +13,9 @@ from clso.profiling.run import run_profile
 
 
 def test_equal_parameters_are_within_five_percent() -> None:
-    found = find_models(settings("Bigram", "Lstm", "Transformer", equal_parameters=200_000, n_heads=2))
+    found = find_models(
+        settings("Bigram", "Lstm", "Transformer", equal_parameters=200_000, n_heads=2)
+    )
     counts = [m.n_parameters() for m in found]
     assert all(abs(n - 200_000) <= 10_000 for n in counts), counts
     assert len({m.d_model for m in found}) == 3
@@ -86,5 +88,10 @@ def test_formulas_of_recurrences() -> None:
     one = 2 * 14 * (12 * 5 + 12 * 3)
     assert _onednn_layer([7, 2, 5], [12, 5], [12, 3], [12], [12]) == one
     assert _cudnn([2, 7, 5], [[12, 5], [12, 3], [12], [12]], 4, None) == one
-    assert _cudnn([2, 7, 5], [[12, 5], [12, 3], [12], [12], [12, 3], [12, 3], [12], [12]], 4) == one + 2 * 14 * 72
-    assert _twice(_cudnn)([2, 7, 5], [[12, 5], [12, 3], [12], [12]], 4, out_shape=[2, 7, 3]) == 2 * one
+    assert (
+        _cudnn([2, 7, 5], [[12, 5], [12, 3], [12], [12], [12, 3], [12, 3], [12], [12]], 4)
+        == one + 2 * 14 * 72
+    )
+    assert (
+        _twice(_cudnn)([2, 7, 5], [[12, 5], [12, 3], [12], [12]], 4, out_shape=[2, 7, 3]) == 2 * one
+    )

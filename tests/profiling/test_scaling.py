@@ -21,11 +21,17 @@ def test_slope_and_error_are_those_of_ordinary_regression() -> None:
     lengths = np.array([16, 32, 64, 128, 256])
     values = lengths**1.3 * np.exp(rng.normal(0, 0.2, 5))
     expected = linregress(np.log(lengths), np.log(values))
-    assert fit(lengths.tolist(), values.tolist()) == pytest.approx((expected.slope, expected.stderr))
+    assert fit(lengths.tolist(), values.tolist()) == pytest.approx(
+        (expected.slope, expected.stderr)
+    )
 
 
 def test_too_few_lengths_have_a_reason() -> None:
-    rows = [Row("a", 16, 1, peak_bytes=10), Row("b", 16, 1, peak_bytes=10), Row("b", 64, 1, peak_bytes=40)]
+    rows = [
+        Row("a", 16, 1, peak_bytes=10),
+        Row("b", 16, 1, peak_bytes=10),
+        Row("b", 64, 1, peak_bytes=40),
+    ]
     found = {(e.model, e.quantity): e for e in fit_all(rows)}
     assert found["a", "peak_bytes"].exponent is None
     assert "two lengths" in str(found["a", "peak_bytes"].reason)

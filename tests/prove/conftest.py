@@ -26,7 +26,14 @@ class Proof:
 def small(tiny: RunConfig) -> RunConfig:
     """A grown GPT-2 on bytes; a run takes a third of a second."""
     return replace(
-        tiny, gens=2, library="grown", tokenizer="bytes", n_layers=2, d_model=32, space="gpt2", energy="auto"
+        tiny,
+        gens=2,
+        library="grown",
+        tokenizer="bytes",
+        n_layers=2,
+        d_model=32,
+        space="gpt2",
+        energy="auto",
     )
 
 
@@ -50,7 +57,9 @@ def settings() -> ProveConfig:
 
 
 @pytest.fixture(scope="session")
-def proof(small: RunConfig, settings: ProveConfig, tmp_path_factory: pytest.TempPathFactory) -> Proof:
+def proof(
+    small: RunConfig, settings: ProveConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Proof:
     """A finished proof over the steady source. Read it only."""
     path, lines = tmp_path_factory.mktemp("proof") / "proof", list[str]()
     say: Callable[[str], None] = lines.append

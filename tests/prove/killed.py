@@ -1,4 +1,5 @@
-"""A proof in a process of its own, to be killed: python -m prove.killed RECIPE FOLDER. Says what it does."""
+"""A proof in a process of its own, to be killed: python -m prove.killed RECIPE FOLDER. Says what it
+does."""
 
 from __future__ import annotations
 

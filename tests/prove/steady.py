@@ -12,7 +12,8 @@ IDLE_SHARE = 0.25
 
 
 class SteadySource:
-    """A device that draws 100 W, and 25 W while the meter sleeps: its counter's joules are known exactly."""
+    """A device that draws 100 W, and 25 W while the meter sleeps: its counter's joules are known
+    exactly."""
 
     def __init__(self) -> None:
         self.slept_s = 0.0
@@ -27,4 +28,6 @@ class SteadySource:
 
     def meter(self, source: str = "auto", device: str = "cpu") -> EnergyMeter:
         limits = CounterLimits(resolution_s=0.001, max_w=1000.0)
-        return EnergyMeter(CounterBackend("steady", self.read_j, limits, time.perf_counter), (), sleep=self.sleep)
+        return EnergyMeter(
+            CounterBackend("steady", self.read_j, limits, time.perf_counter), (), sleep=self.sleep
+        )

@@ -148,14 +148,18 @@ def test_a_window_on_a_card_has_the_power_that_the_card_reports() -> None:
 
 
 def test_a_window_without_whole_cycles_ends_with_a_run() -> None:
-    row = measure_window(SteadySource().meter(), sleeper(0.02), [0, 1, 2], 0.001, whole_cycles=False, kind="curve")
+    row = measure_window(
+        SteadySource().meter(), sleeper(0.02), [0, 1, 2], 0.001, whole_cycles=False, kind="curve"
+    )
     assert (row["type"], row["n_runs"], row["runs"][0][0]) == ("curve", 1, 0)
     assert row["energy_j"] == pytest.approx(WATTS * row["time_s"], rel=0.1)
 
 
 def test_a_sampled_source_gives_a_window_joules_but_none_to_its_runs() -> None:
     clock = ReplayClock()
-    meter = EnergyMeter(ReplayPower([(t / 2, 50.0) for t in range(40)], clock), clock=clock, sleep=clock.advance)
+    meter = EnergyMeter(
+        ReplayPower([(t / 2, 50.0) for t in range(40)], clock), clock=clock, sleep=clock.advance
+    )
 
     def a_second(seed: int) -> float:
         clock.advance(1.0)
@@ -169,7 +173,9 @@ def test_a_sampled_source_gives_a_window_joules_but_none_to_its_runs() -> None:
 
 def test_runs_shorter_than_the_counters_update_have_no_joules_of_their_own() -> None:
     clock = ReplayClock()
-    counter = replay_counter([[(i / 8, 32.0 * i) for i in range(100)]], clock, CounterLimits(0.125, 2000.0))
+    counter = replay_counter(
+        [[(i / 8, 32.0 * i) for i in range(100)]], clock, CounterLimits(0.125, 2000.0)
+    )
     meter = EnergyMeter(counter, clock=clock, sleep=clock.advance)
 
     def sixteenths(seed: int) -> float:
@@ -178,7 +184,8 @@ def test_runs_shorter_than_the_counters_update_have_no_joules_of_their_own() -> 
 
     row = measure_window(meter, Arm("a", sixteenths), [1, 4], 4.0)
     assert row["energy_j"] == pytest.approx(256 * row["time_s"], abs=32)
-    assert {run[2] for run in row["runs"] if run[0] == 1} == {None}  # 16 J, of which the counter shows 0 or 32
+    # 16 J, of which the counter shows 0 or 32
+    assert {run[2] for run in row["runs"] if run[0] == 1} == {None}
     assert all(run[2] in (64.0, 96.0, 32.0) for run in row["runs"] if run[0] == 4)
 
 
@@ -205,10 +212,14 @@ def test_windows_that_disagree_widen_the_interval() -> None:
 def test_paired_tests() -> None:
     found = paired_tests([1.0 + 0.01 * i for i in range(8)], [2.0] * 8)
     assert (found["own_lower"], found["n"]) == (8, 8)
-    assert (found["sign_p"], found["wilcoxon_p"], found["smallest_p"]) == pytest.approx((2 / 256,) * 3)
+    assert (found["sign_p"], found["wilcoxon_p"], found["smallest_p"]) == pytest.approx(
+        (2 / 256,) * 3
+    )
     assert found["low"] <= found["median_difference"] <= found["high"] < 0
     same = paired_tests([1.0, 2.0], [1.0, 2.0])
-    assert (same["sign_p"], same["wilcoxon_p"], same["median_difference"]) == pytest.approx((1.0, 1.0, 0.0))
+    assert (same["sign_p"], same["wilcoxon_p"], same["median_difference"]) == pytest.approx(
+        (1.0, 1.0, 0.0)
+    )
 
 
 def changed(proof: Proof, tmp_path: Path, change: Any) -> dict[str, Any]:
@@ -244,7 +255,13 @@ def test_criteria_follow_from_loss_joules_and_speed(proof: Proof, tmp_path: Path
 def test_a_higher_loss_meets_no_more_than_its_margin_allows(proof: Proof, tmp_path: Path) -> None:
     def worse(rows: dict[str, Any]) -> None:
         cheap_clso(rows)
-        best = np.median([r["test_loss"] for r in rows.values() if r["type"] == "model" and r["arm"] == "adamw_best"])
+        best = np.median(
+            [
+                r["test_loss"]
+                for r in rows.values()
+                if r["type"] == "model" and r["arm"] == "adamw_best"
+            ]
+        )
         for row in rows.values():
             if row["type"] == "model" and row["arm"] == "clso":
                 row["test_loss"] = 1.15 * best
@@ -256,18 +273,35 @@ def test_a_higher_loss_meets_no_more_than_its_margin_allows(proof: Proof, tmp_pa
     ("change", "reason"),
     [
         (lambda rows: rows["self-test"].update(ok=False), "failed its self-test"),
-        (lambda rows: rows["window/1/clso"].update(short=True), "too short for the source's resolution"),
-        (lambda rows: rows["window/5/adamw_reference"].update(energy_j=None, energy_reason="reset"), "(reset)"),
-        (lambda rows: rows["window/1/clso"].update(energy_j=0.0), "a window of clso was not measured"),
+        (
+            lambda rows: rows["window/1/clso"].update(short=True),
+            "too short for the source's resolution",
+        ),
+        (
+            lambda rows: rows["window/5/adamw_reference"].update(
+                energy_j=None, energy_reason="reset"
+            ),
+            "(reset)",
+        ),
+        (
+            lambda rows: rows["window/1/clso"].update(energy_j=0.0),
+            "a window of clso was not measured",
+        ),
     ],
 )
-def test_no_claim_is_made_from_a_doubtful_measurement(proof: Proof, tmp_path: Path, change: Any, reason: str) -> None:
+def test_no_claim_is_made_from_a_doubtful_measurement(
+    proof: Proof, tmp_path: Path, change: Any, reason: str
+) -> None:
     def both(rows: dict[str, Any]) -> None:
         cheap_clso(rows)
         change(rows)
 
     verdict = changed(proof, tmp_path, both)
-    assert (verdict["energy_claim"], verdict["energy_ratio"], verdict["criteria"]) == (False, None, [])
+    assert (verdict["energy_claim"], verdict["energy_ratio"], verdict["criteria"]) == (
+        False,
+        None,
+        [],
+    )
     assert reason in verdict["energy_reason"]
     assert not any(any(a["criteria"].values()) for a in verdict["against"].values())
 

@@ -1,4 +1,5 @@
-"""A whole proof over a source of known watts: its rows, its verdict, and what they must agree in."""
+"""A whole proof over a source of known watts: its rows, its verdict, and what they must agree
+in."""
 
 from __future__ import annotations
 
@@ -30,7 +31,11 @@ SIDES = ("clso", "adamw_best", "adamw_reference")
 
 
 def rows(proof: Proof, kind: str) -> list[dict[str, Any]]:
-    return [r for r in map(json.loads, (proof.path / "records.jsonl").read_text().splitlines()) if r["type"] == kind]
+    return [
+        r
+        for r in map(json.loads, (proof.path / "records.jsonl").read_text().splitlines())
+        if r["type"] == kind
+    ]
 
 
 def test_the_folder_holds_the_evidence(proof: Proof) -> None:
@@ -49,7 +54,9 @@ def test_the_windows_are_in_the_order_a_b_b_a_against_either(proof: Proof) -> No
         assert [a for a in order if a in ("clso", other)] == ["clso", other, other, "clso"]
 
 
-def test_windows_are_long_enough_hold_whole_cycles_and_their_runs_add_up(proof: Proof, settings: ProveConfig) -> None:
+def test_windows_are_long_enough_hold_whole_cycles_and_their_runs_add_up(
+    proof: Proof, settings: ProveConfig
+) -> None:
     for w in rows(proof, "window"):
         assert w["time_s"] >= settings.window_s
         assert [run[0] for run in w["runs"]] == [0, 1] * (w["n_runs"] // 2)
@@ -69,10 +76,13 @@ def test_joules_in_the_verdict_are_those_of_whole_runs_gross_and_net(proof: Proo
     assert 0.2 * WATTS < v["idle_w"] < 0.9 * WATTS
     for side in SIDES:
         assert v[side]["energy_j"] == pytest.approx(WATTS * v[side]["time_s"], rel=0.05)
-        assert v[side]["energy_net_j"] == pytest.approx((WATTS - v["idle_w"]) * v[side]["time_s"], rel=0.1)
+        assert v[side]["energy_net_j"] == pytest.approx(
+            (WATTS - v["idle_w"]) * v[side]["time_s"], rel=0.1
+        )
         windows = [w for w in rows(proof, "window") if w["arm"] == side]
         by_seed = [
-            sum(sum(r[2] for r in w["runs"] if r[0] == s) / (w["n_runs"] / 2) for w in windows) / 2 for s in (0, 1)
+            sum(sum(r[2] for r in w["runs"] if r[0] == s) / (w["n_runs"] / 2) for w in windows) / 2
+            for s in (0, 1)
         ]
         assert v[side]["energy_j"] == pytest.approx(median(by_seed))
         assert v[side]["energy_by_seed_j"] == pytest.approx(by_seed)
@@ -81,20 +91,36 @@ def test_joules_in_the_verdict_are_those_of_whole_runs_gross_and_net(proof: Proo
     assert ratio["low"] <= ratio["value"] <= ratio["high"]
 
 
-def test_losses_are_medians_over_seeds_of_models_read_from_disk(proof: Proof, small: RunConfig) -> None:
+def test_losses_are_medians_over_seeds_of_models_read_from_disk(
+    proof: Proof, small: RunConfig
+) -> None:
     for side in SIDES:
         models = [m for m in rows(proof, "model") if m["arm"] == side]
         assert [m["seed"] for m in models] == [0, 1]
-        assert proof.verdict[side]["test_loss"] == pytest.approx(median(m["test_loss"] for m in models))
+        assert proof.verdict[side]["test_loss"] == pytest.approx(
+            median(m["test_loss"] for m in models)
+        )
         assert proof.verdict[side]["test_loss_by_seed"] == [m["test_loss"] for m in models]
     # The same seed is the same run: a window's run scored its winner as the model row did.
     for seed in (0, 1):
-        valid = next(m["valid_sample_loss"] for m in rows(proof, "model") if m["arm"] == "clso" and m["seed"] == seed)
-        in_windows = {r[3] for w in rows(proof, "window") if w["arm"] == "clso" for r in w["runs"] if r[0] == seed}
+        valid = next(
+            m["valid_sample_loss"]
+            for m in rows(proof, "model")
+            if m["arm"] == "clso" and m["seed"] == seed
+        )
+        in_windows = {
+            r[3]
+            for w in rows(proof, "window")
+            if w["arm"] == "clso"
+            for r in w["runs"]
+            if r[0] == seed
+        }
         assert in_windows == {valid}
 
 
-def test_a_clso_run_is_the_one_that_evolve_makes(proof: Proof, small: RunConfig, tmp_path: Path) -> None:
+def test_a_clso_run_is_the_one_that_evolve_makes(
+    proof: Proof, small: RunConfig, tmp_path: Path
+) -> None:
     result = evolve(small.with_options(seed=1, energy="null"), tmp_path / "run")
     row = next(m for m in rows(proof, "model") if m["arm"] == "clso" and m["seed"] == 1)
     assert row["test_loss"] == result["best"]["test_loss"]
@@ -104,7 +130,9 @@ def test_a_clso_run_is_the_one_that_evolve_makes(proof: Proof, small: RunConfig,
     assert [g[0] for g in row["generations"]] == [1, 2]
 
 
-def test_the_strongest_adamw_is_the_best_of_the_sweep_trained_to_its_best_step(proof: Proof) -> None:
+def test_the_strongest_adamw_is_the_best_of_the_sweep_trained_to_its_best_step(
+    proof: Proof,
+) -> None:
     sweep = rows(proof, "sweep")
     tried = {(r["lr"], r["schedule"], r["steps"]) for r in sweep}
     lengths = {("constant", 8), ("cosine", 4), ("cosine", 8)}
@@ -119,11 +147,14 @@ def test_the_strongest_adamw_is_the_best_of_the_sweep_trained_to_its_best_step(p
 
 def test_curves_targets_and_misses(proof: Proof) -> None:
     curve = {r["key"]: r for r in rows(proof, "curve")}
-    # 50 steps and 9 generations are more than were asked of either side; one step is before the first scoring.
+    # 50 steps and 9 generations are more than were asked of either side; one step is before the
+    # first scoring.
     assert set(curve) == {"curve/adamw/1", "curve/adamw/4", "curve/adamw/8", "curve/clso/1"}
     assert curve["curve/adamw/1"]["valid_loss"] > curve["curve/adamw/8"]["valid_loss"]
     targets = proof.verdict["targets"]
-    assert [t["valid_loss"] for t in targets] == sorted((t["valid_loss"] for t in targets), reverse=True)
+    assert [t["valid_loss"] for t in targets] == sorted(
+        (t["valid_loss"] for t in targets), reverse=True
+    )
     lowest = next(t for t in targets if t["target"] == "CLSO")
     assert proof.verdict["clso"]["valid_loss"] < proof.verdict["adamw_best"]["valid_loss"]
     assert lowest["adamw"] is None  # it never came there
@@ -151,12 +182,17 @@ def test_what_is_short_of_the_protocol_is_said(proof: Proof) -> None:
     assert "**This does not meet the protocol:**" in text
 
 
-def test_killed_in_a_window_it_resumes_at_that_window(proof: Proof, small: RunConfig, tmp_path: Path) -> None:
-    """SIGKILL while the third window is measured; the row that a kill in mid-write tears is cut off, too."""
+def test_killed_in_a_window_it_resumes_at_that_window(
+    proof: Proof, small: RunConfig, tmp_path: Path
+) -> None:
+    """SIGKILL while the third window is measured; the row that a kill in mid-write tears is cut
+    off, too."""
     path, recipe = tmp_path / "proof", proof.path / "config.toml"
     # Not `tests.prove`: some distributions install a package `tests` of their own.
     command = [sys.executable, "-m", "prove.killed", str(recipe), str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as child:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    ) as child:
         assert child.stdout is not None
         assert any("window/3/" in line for line in child.stdout), "it ended before its third window"
         child.kill()
@@ -170,9 +206,16 @@ def test_killed_in_a_window_it_resumes_at_that_window(proof: Proof, small: RunCo
     data = (path / "records.jsonl").read_bytes()
     assert data.startswith(kept)
     new = [json.loads(line)["key"] for line in data[len(kept) :].splitlines()]
-    assert new[:3] == ["session/2", "idle/before/2", "window/3/adamw_best"]  # its own idle, then what was cut
+    # its own idle, then what was cut
+    assert new[:3] == [
+        "session/2",
+        "idle/before/2",
+        "window/3/adamw_best",
+    ]
     assert not any("sweep:" in line or "window/2" in line for line in said)
-    whole = [r["key"] for r in map(json.loads, (proof.path / "records.jsonl").read_text().splitlines())]
+    whole = [
+        r["key"] for r in map(json.loads, (proof.path / "records.jsonl").read_text().splitlines())
+    ]
     assert sorted(r["key"] for r in map(json.loads, data.splitlines())) == sorted(
         [*whole, "session/2", "idle/before/2"]
     )
@@ -180,7 +223,9 @@ def test_killed_in_a_window_it_resumes_at_that_window(proof: Proof, small: RunCo
         assert verdict[side]["test_loss"] == proof.verdict[side]["test_loss"]
 
 
-def test_a_finished_proof_is_not_measured_again(proof: Proof, small: RunConfig, settings: ProveConfig) -> None:
+def test_a_finished_proof_is_not_measured_again(
+    proof: Proof, small: RunConfig, settings: ProveConfig
+) -> None:
     before = (proof.path / "records.jsonl").read_bytes()
     assert prove(small, settings, proof.path, make_meter=SteadySource().meter) == proof.verdict
     assert (proof.path / "records.jsonl").read_bytes() == before
@@ -244,7 +289,9 @@ def test_a_measured_run_cannot_read_test(small: RunConfig) -> None:
         host.tokens("test")
 
 
-def test_a_space_that_is_no_language_model_is_refused(small: RunConfig, settings: ProveConfig, tmp_path: Path) -> None:
+def test_a_space_that_is_no_language_model_is_refused(
+    small: RunConfig, settings: ProveConfig, tmp_path: Path
+) -> None:
     toy = replace(small, space=f"{Path(__file__).parents[1] / 'toys.py'}:OneMax")
     with pytest.raises(ConfigError, match="language models"):
         prove(toy, settings, tmp_path / "proof")

@@ -1,4 +1,5 @@
-"""Writes small run and baseline folders with the same code that runs use, without running anything."""
+"""Writes small run and baseline folders with the same code that runs use, without running
+anything."""
 
 from __future__ import annotations
 
@@ -31,8 +32,18 @@ class Written:
 
 
 def energy(gross_j: float, *, source: str = "nvml counter") -> dict[str, Any]:
-    split = {"library": 0.1 * gross_j, "search": 0.7 * gross_j, "validate": 0.2 * gross_j, "total": gross_j}
-    return {"source": source, "idle_w": 50.0, "gross": split, "net": {k: 0.6 * v for k, v in split.items()}}
+    split = {
+        "library": 0.1 * gross_j,
+        "search": 0.7 * gross_j,
+        "validate": 0.2 * gross_j,
+        "total": gross_j,
+    }
+    return {
+        "source": source,
+        "idle_w": 50.0,
+        "gross": split,
+        "net": {k: 0.6 * v for k, v in split.items()},
+    }
 
 
 def costs(gross_j: float | None, time_s: float, *, source: str = "nvml counter") -> dict[str, Any]:
@@ -69,9 +80,12 @@ def write_run(
     config: RunConfig | None = None,
     finished: bool = True,
 ) -> Written:
-    """A run whose genomes drift towards all zeros, the winner; losses say how far they are from it."""
+    """A run whose genomes drift towards all zeros, the winner; losses say how far they are from
+    it."""
     rng = random.Random(5)
-    config = config or RunConfig(gens=n_generations, pop=pop, surrogate=surrogate, data="text:book.txt")
+    config = config or RunConfig(
+        gens=n_generations, pop=pop, surrogate=surrogate, data="text:book.txt"
+    )
     folder = RunFolder.create(path, config)
     out = Written(path)
     population: list[tuple[float, list[int]]] = []
@@ -89,9 +103,15 @@ def write_run(
                 pull *= 0.97
         out.rows += [_evaluation(number, value, genome) for value, genome in fresh]
         merged = sorted(population + fresh)
-        population = merged[:1] + [p for p in (population + fresh) if p is not merged[0]][-(pop - 1) :]
+        population = (
+            merged[:1] + [p for p in (population + fresh) if p is not merged[0]][-(pop - 1) :]
+        )
         audits = []
-        if number >= 3 and surrogate != "none" and (disabled_reason is None or number <= n_generations // 2):
+        if (
+            number >= 3
+            and surrogate != "none"
+            and (disabled_reason is None or number <= n_generations // 2)
+        ):
             audits = [[value + rng.gauss(0, 0.15), value] for value, _ in fresh[:2]]
             if wild_prediction is not None and number == 4:
                 audits[0][0] = wild_prediction
@@ -122,8 +142,18 @@ def write_run(
     alleles = allele_names or [f"crystal-{i}" for i in range(n_genes)]
     losses = {"valid_loss": 5.1, "test_loss": 5.2} if language else {"fitness": population[0][0]}
     result: dict[str, Any] = {
-        "best": {"genome": [0] * n_genes, "alleles": dict(zip(genes, alleles, strict=True)), **losses},
-        "counts": {"evaluated": len(seen), "screened_out": 7, "cached": 3, "failed": 0, "generations": n_generations},
+        "best": {
+            "genome": [0] * n_genes,
+            "alleles": dict(zip(genes, alleles, strict=True)),
+            **losses,
+        },
+        "counts": {
+            "evaluated": len(seen),
+            "screened_out": 7,
+            "cached": 3,
+            "failed": 0,
+            "generations": n_generations,
+        },
         "tokens_forward": 123_456,
         **costs(gross_j, 13.2),
         "surrogate": {
@@ -164,7 +194,8 @@ def write_baseline(
     folder.write_json("manifest.json", manifest(text=text, device=device))
     best = {"valid_loss": test_loss - 0.1, "test_loss": test_loss}
     folder.write_json(
-        "result.json", {"baseline": name, "best": best, **costs(gross_j, time_s), "seed": 0, **(more or {})}
+        "result.json",
+        {"baseline": name, "best": best, **costs(gross_j, time_s), "seed": 0, **(more or {})},
     )
     folder.close()
     return path

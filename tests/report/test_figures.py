@@ -22,7 +22,10 @@ from clso.report.style import spread, to_png
 
 from .folders import NO_RAPL, Written, write_baseline, write_run
 
-NGRAM = {name: {"valid_loss": v, "test_loss": v} for name, v in (("unigram", 3.667), ("kn2", 3.242), ("kn3", 2.93))}
+NGRAM = {
+    name: {"valid_loss": v, "test_loss": v}
+    for name, v in (("unigram", 3.667), ("kn2", 3.242), ("kn3", 2.93))
+}
 
 
 def figures(run: Written, *baselines: Path) -> dict[str, Figure]:
@@ -46,7 +49,9 @@ def test_every_picture_is_written(tmp_path: Path) -> None:
 
 
 def test_importing_the_report_imports_no_matplotlib() -> None:
-    code = "import sys, clso.report; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    code = (
+        "import sys, clso.report; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -58,15 +63,24 @@ def test_loss_lines_are_the_record(tmp_path: Path) -> None:
     for axes in figure.axes:
         lines = {line.get_label(): line for line in axes.get_lines()}
         assert np.asarray(lines["best so far"].get_ydata()).tolist() == [r["best"] for r in rows]
-        assert np.asarray(lines["best so far"].get_xdata()).tolist() == [r["generation"] for r in rows]
+        assert np.asarray(lines["best so far"].get_xdata()).tolist() == [
+            r["generation"] for r in rows
+        ]
         medians = [np.median(r["population"]) for r in rows]
-        assert np.asarray(lines["population, median"].get_ydata()).tolist() == pytest.approx(medians)
+        assert np.asarray(lines["population, median"].get_ydata()).tolist() == pytest.approx(
+            medians
+        )
     assert len(figure.axes) == 2  # the n-grams are far below: the search gets a panel of its own
     whole = figure.axes[1]
     heights = [np.asarray(line.get_ydata()).tolist() for line in whole.get_lines()]
     flat = {float(y[0]) for y in heights if len(set(y)) == 1}
     assert {3.667, 3.242, 2.93, 5.2, np.log(256)} <= flat
-    for name in ("5.545  log(vocabulary)", "5.200  winner, test text", "2.930  ngram kn3", "none is a prediction"):
+    for name in (
+        "5.545  log(vocabulary)",
+        "5.200  winner, test text",
+        "2.930  ngram kn3",
+        "none is a prediction",
+    ):
         assert name in texts(figure)
 
 
@@ -138,7 +152,9 @@ def test_without_joules_there_are_seconds_and_no_claim(tmp_path: Path) -> None:
 
 def test_different_devices_give_no_claim(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", gross_j=5.0)
-    text = texts(figures(run, write_baseline(tmp_path / "b", gross_j=5.0, device="cuda:0"))["energy"])
+    text = texts(
+        figures(run, write_baseline(tmp_path / "b", gross_j=5.0, device="cuda:0"))["energy"]
+    )
     assert "different devices (cpu, cuda:0): no claim" in text
 
 
@@ -160,30 +176,54 @@ def test_the_heat_map_holds_the_shares(tmp_path: Path) -> None:
 
 
 def test_adoption_is_for_good() -> None:
-    held = np.array([[0, 1, 0, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]], dtype=bool)
+    held = np.array(
+        [[0, 1, 0, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]], dtype=bool
+    )
     assert adopted(held).tolist() == [3, 0, -1, 4]
 
 
 @pytest.mark.parametrize(("n_generations", "n_genes"), [(1, 12), (60, 40)])
-def test_no_label_is_clipped_and_none_overlaps(tmp_path: Path, n_generations: int, n_genes: int) -> None:
+def test_no_label_is_clipped_and_none_overlaps(
+    tmp_path: Path, n_generations: int, n_genes: int
+) -> None:
     alleles = [f"lag {i}, value map of rank {16 * i}" for i in range(n_genes)]
-    run = write_run(tmp_path / "run", n_generations=n_generations, n_genes=n_genes, allele_names=alleles, gross_j=100.0)
+    run = write_run(
+        tmp_path / "run",
+        n_generations=n_generations,
+        n_genes=n_genes,
+        allele_names=alleles,
+        gross_j=100.0,
+    )
     near = [
-        write_baseline(tmp_path / f"b{i}", f"baseline-{i}", test_loss=5.2 + 0.01 * i, gross_j=99.0 + 4 * i)
+        write_baseline(
+            tmp_path / f"b{i}", f"baseline-{i}", test_loss=5.2 + 0.01 * i, gross_j=99.0 + 4 * i
+        )
         for i in range(4)
     ]
     for name, figure in figures(run, *near).items():
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
         shown = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
-        boxes = [(t.get_text(), Text.get_window_extent(t, renderer)) for t in shown if t.get_rotation() in (0, 90)]
+        boxes = [
+            (t.get_text(), Text.get_window_extent(t, renderer))
+            for t in shown
+            if t.get_rotation() in (0, 90)
+        ]
         for text, box in boxes:
-            inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+            inside = (
+                box.x0 >= 0
+                and box.y0 >= 0
+                and box.x1 <= figure.bbox.x1
+                and box.y1 <= figure.bbox.y1
+            )
             # Ticks outside an axis' limits keep a text that is never drawn.
             assert inside or text in _undrawn(figure), (name, text)
         labels = [(t, b) for t, b in boxes if t not in _undrawn(figure)]
         for (one, a), (other, b) in itertools.combinations(labels, 2):
-            overlap_x, overlap_y = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+            overlap_x, overlap_y = (
+                min(a.x1, b.x1) - max(a.x0, b.x0),
+                min(a.y1, b.y1) - max(a.y0, b.y0),
+            )
             # Line boxes hold ascenders and descenders; only what reaches the letters is an overlap.
             assert overlap_x <= 1 or overlap_y <= 4, (name, one, other)
 
@@ -261,5 +301,7 @@ def test_thousands_of_genes_are_drawn_in_groups(tmp_path: Path) -> None:
 
 
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", gene_names=["$x_", "a$b$", "c", "d", "e", "f"], language=False)
+    run = write_run(
+        tmp_path / "run", gene_names=["$x_", "a$b$", "c", "d", "e", "f"], language=False
+    )
     draw_report(run.path, [], None)

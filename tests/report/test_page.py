@@ -31,7 +31,9 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.links += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "action", "data")]
+        self.links += [
+            v or "" for k, v in attrs if k in ("src", "href", "srcset", "action", "data")
+        ]
         if tag not in ("meta", "img"):
             self.open.append(tag)
 

@@ -47,7 +47,9 @@ def test_the_picture_shows_what_was_measured(run: Path) -> None:
     data = read_run(run, [])
     figure = draw_figures(data)["pareto"]
     assert len(figure.axes) == len(names)
-    first_rung = [r["values"] for r in rows if r["type"] == "evaluation" and r["generation"] is not None]
+    first_rung = [
+        r["values"] for r in rows if r["type"] == "evaluation" and r["generation"] is not None
+    ]
     for column, axes in enumerate(figure.axes[:-1], 1):
         drawn = {c.get_label(): np.asarray(c.get_offsets()).tolist() for c in axes.collections}
         assert drawn["measured"] == [[v[column], v[0]] for v in first_rung]
@@ -59,7 +61,9 @@ def test_the_picture_shows_what_was_measured(run: Path) -> None:
         low, high = axes.get_ylim()
         assert all(low < y < high for _, y in front)
     growth = figure.axes[-1].get_lines()[0]
-    assert np.asarray(growth.get_ydata()).tolist() == [r["hypervolume"] for r in rows if r["type"] == "generation"]
+    assert np.asarray(growth.get_ydata()).tolist() == [
+        r["hypervolume"] for r in rows if r["type"] == "generation"
+    ]
     text = " ".join(t.get_text() for t in figure.findobj(Text))
     assert f"Pareto front: {len(front)} genome" in text
     assert ("fitness text, first rung, 256 tokens" in text) == (names[0] == "fitness_loss")
@@ -71,7 +75,12 @@ def test_no_text_is_clipped(run: Path) -> None:
     figure.draw(renderer)
     for text in figure.findobj(Text):
         box = text.get_window_extent(renderer)
-        if text.get_visible() and text.get_text() and box.width and text.get_text() not in _undrawn(figure):
+        if (
+            text.get_visible()
+            and text.get_text()
+            and box.width
+            and text.get_text() not in _undrawn(figure)
+        ):
             assert box.x0 >= 0, text
             assert box.y0 >= 0, text
             assert box.x1 <= figure.bbox.width, text
@@ -82,10 +91,19 @@ def test_files_and_page(runs: dict[int, Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(runs[4], run)
     paths = draw_report(run, [], tmp_path / "page.html")
-    assert [p.name for p in paths] == ["loss.png", "audits.png", "energy.png", "genome.png", "pareto.png"]
+    assert [p.name for p in paths] == [
+        "loss.png",
+        "audits.png",
+        "energy.png",
+        "genome.png",
+        "pareto.png",
+    ]
     page = (tmp_path / "page.html").read_text()
     assert "<h2>The front</h2>" in page
-    assert "<th>fitness loss</th><th>flops</th><th>n bytes</th><th>n params</th><th>genome</th>" in page
+    assert (
+        "<th>fitness loss</th><th>flops</th><th>n bytes</th><th>n params</th><th>genome</th>"
+        in page
+    )
     for member in json.loads((run / "result.json").read_text())["front"]:
         assert " ".join(map(str, member["genome"])) in page
 

@@ -22,7 +22,9 @@ def test_what_is_read_is_what_the_record_holds(tmp_path: Path) -> None:
     assert data.best.tolist() == [r["best"] for r in rows]
     for g, row in enumerate(rows):
         assert data.spread[:, g].tolist() == np.percentile(row["population"], [10, 50, 90]).tolist()
-    assert data.audits.pairs.tolist() == [[r["generation"], p, t] for r in rows for p, t in r["audits"]]
+    assert data.audits.pairs.tolist() == [
+        [r["generation"], p, t] for r in rows for p, t in r["audits"]
+    ]
     assert data.finalists[1][1] is None
     assert data.is_language
 
@@ -53,10 +55,24 @@ def test_genomes_of_equal_value_count_in_proportion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda rows: [{**r, "best": None} if r["type"] == "generation" else r for r in rows], "finite number"),
-        (lambda rows: [{**r, "best": float("nan")} if r["type"] == "generation" else r for r in rows], "finite number"),
-        (lambda rows: [{**r, "best": 1.25} if r["type"] == "generation" else r for r in rows], "KeyError: 1.25"),
-        (lambda rows: [{**r, "genome": [0]} if r["type"] == "evaluation" else r for r in rows], "a genome of 1 genes"),
+        (
+            lambda rows: [{**r, "best": None} if r["type"] == "generation" else r for r in rows],
+            "finite number",
+        ),
+        (
+            lambda rows: [
+                {**r, "best": float("nan")} if r["type"] == "generation" else r for r in rows
+            ],
+            "finite number",
+        ),
+        (
+            lambda rows: [{**r, "best": 1.25} if r["type"] == "generation" else r for r in rows],
+            "KeyError: 1.25",
+        ),
+        (
+            lambda rows: [{**r, "genome": [0]} if r["type"] == "evaluation" else r for r in rows],
+            "a genome of 1 genes",
+        ),
         (lambda rows: [r for r in rows if r["type"] != "evaluation"], "KeyError"),
         (lambda rows: rows[:-20], "12 generations"),
         (lambda rows: rows[15:], "after generation 0"),

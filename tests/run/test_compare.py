@@ -13,7 +13,9 @@ from clso.errors import RunFolderError
 from clso.run.compare import CRITERIA, compare_runs
 
 
-def make_folder(path: Path, *, loss: float, joules: float | None, seconds: float, **changes: Any) -> Path:
+def make_folder(
+    path: Path, *, loss: float, joules: float | None, seconds: float, **changes: Any
+) -> Path:
     """A finished run's folder with given figures."""
     path.mkdir()
     (path / "config.toml").write_text(RunConfig().to_toml())
@@ -41,9 +43,15 @@ def make_folder(path: Path, *, loss: float, joules: float | None, seconds: float
         "energy_reason": None if energy else "no counter here",
         "time_s": {"total": seconds},
     }
-    result |= {"baseline": changes["baseline"]} if "baseline" in changes else {"space": "gpt2", "library": "grown"}
+    result |= (
+        {"baseline": changes["baseline"]}
+        if "baseline" in changes
+        else {"space": "gpt2", "library": "grown"}
+    )
     device = changes.get("device", "H100")
-    hardware = {"device": "cpu"} if device == "cpu" else {"device": "cuda:0", "gpu": {"name": device}}
+    hardware = (
+        {"device": "cpu"} if device == "cpu" else {"device": "cuda:0", "gpu": {"name": device}}
+    )
     manifest = {"corpus": {"hash": changes.get("text", "abc")}, "hardware": hardware}
     (path / "result.json").write_text(json.dumps(result))
     (path / "manifest.json").write_text(json.dumps(manifest))
@@ -53,7 +61,8 @@ def make_folder(path: Path, *, loss: float, joules: float | None, seconds: float
 def verdict(tmp_path: Path, own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     run = make_folder(tmp_path / "run", **{"loss": 6.0, "joules": 100.0, "seconds": 1.0, **own})
     against = make_folder(
-        tmp_path / "base", **{"loss": 6.0, "joules": 400.0, "seconds": 5.0, "baseline": "adamw", **other}
+        tmp_path / "base",
+        **{"loss": 6.0, "joules": 400.0, "seconds": 5.0, "baseline": "adamw", **other},
     )
     found = compare_runs(run, [against])
     assert [r["name"] for r in found["rows"]] == ["clso gpt2 (grown)", "adamw"]
@@ -77,13 +86,23 @@ def verdict(tmp_path: Path, own: dict[str, Any], other: dict[str, Any]) -> dict[
         ({"loss": 5.9, "joules": 120.0}, {}, ["minimum", "expected"]),  # 70 % exactly
         ({"loss": 5.9, "joules": 119.0}, {}, ["minimum", "expected", "exceptional"]),
         ({"joules": 500.0}, {}, []),
-        ({"loss": 5.9, "seconds": 1.01}, {}, ["minimum", "expected"]),  # just under 5 times the speed
+        (
+            {"loss": 5.9, "seconds": 1.01},
+            {},
+            ["minimum", "expected"],
+        ),  # just under 5 times the speed
         ({"loss": 5.9, "seconds": 1.26}, {}, ["minimum"]),  # under 4 times
         ({"loss": 5.9, "seconds": 50.0}, {}, ["minimum"]),  # slower: the minimum asks for no speed
-        ({"loss": 5.9, "seconds": 0.0}, {}, ["minimum"]),  # no time was measured, so no speed is claimed
+        (
+            {"loss": 5.9, "seconds": 0.0},
+            {},
+            ["minimum"],
+        ),  # no time was measured, so no speed is claimed
     ],
 )
-def test_criteria(tmp_path: Path, own: dict[str, Any], other: dict[str, Any], met: list[str]) -> None:
+def test_criteria(
+    tmp_path: Path, own: dict[str, Any], other: dict[str, Any], met: list[str]
+) -> None:
     found = verdict(tmp_path, own, other)
     assert found["criteria_met"] == met
     assert found["reason"] is None
@@ -149,11 +168,16 @@ def test_different_texts_are_not_compared(tmp_path: Path) -> None:
 
 def test_several_baselines_keep_their_order(tmp_path: Path) -> None:
     run = make_folder(tmp_path / "run", loss=6.0, joules=1.0, seconds=1.0)
-    others = [make_folder(tmp_path / n, loss=6.0, joules=4.0, seconds=1.0, baseline=n) for n in ("b", "a", "c")]
+    others = [
+        make_folder(tmp_path / n, loss=6.0, joules=4.0, seconds=1.0, baseline=n)
+        for n in ("b", "a", "c")
+    ]
     assert [v["against"] for v in compare_runs(run, others)["verdicts"]] == ["b", "a", "c"]
 
 
-def test_a_real_run_on_a_cpu_without_a_meter_makes_no_claim(finished_run: Path, tmp_path: Path) -> None:
+def test_a_real_run_on_a_cpu_without_a_meter_makes_no_claim(
+    finished_run: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(finished_run, other)
     found = compare_runs(finished_run, [other])["verdicts"][0]
@@ -163,7 +187,9 @@ def test_a_real_run_on_a_cpu_without_a_meter_makes_no_claim(finished_run: Path, 
 
 
 @pytest.mark.parametrize("text", ["{}", '{"best": null}', '{"best": {"fitness": 1.0}}', "[]", "{"])
-def test_folders_without_losses(finished_run: Path, finished_toy_run: Path, tmp_path: Path, text: str) -> None:
+def test_folders_without_losses(
+    finished_run: Path, finished_toy_run: Path, tmp_path: Path, text: str
+) -> None:
     with pytest.raises(RunFolderError, match="language model's losses"):
         compare_runs(finished_run, [finished_toy_run])
     damaged = tmp_path / "damaged"

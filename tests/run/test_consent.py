@@ -1,4 +1,5 @@
-"""A folder that came from others runs nothing of its own, and joins nothing, unless the user agrees."""
+"""A folder that came from others runs nothing of its own, and joins nothing, unless the user
+agrees."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ray_runs import TESTS
-from test_sync import StopAfter
+from stopping import StopAfter
 
 from clso.config import RunConfig
 from clso.errors import ClsoError, RunFolderError
@@ -27,7 +28,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("key", ["space", "surrogate", "task"])
-def test_code_of_a_foreign_folder_runs_only_with_trust(tmp_path: Path, state: Path, key: str) -> None:
+def test_code_of_a_foreign_folder_runs_only_with_trust(
+    tmp_path: Path, state: Path, key: str
+) -> None:
     run, ran = tmp_path / "run", tmp_path / "ran"
     run.mkdir()
     (run / "evil.py").write_text(SPY.format(str(ran)))
@@ -45,7 +48,9 @@ def test_code_of_a_foreign_folder_runs_only_with_trust(tmp_path: Path, state: Pa
     assert ran.exists()
 
 
-def test_a_users_own_run_goes_on_unasked_until_its_file_changes(tiny: RunConfig, tmp_path: Path, state: Path) -> None:
+def test_a_users_own_run_goes_on_unasked_until_its_file_changes(
+    tiny: RunConfig, tmp_path: Path, state: Path
+) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text((TESTS / "toys.py").read_text())
     config = replace(tiny, space=f"{plugin}:OneMax", surrogate="none")

@@ -25,7 +25,12 @@ def test_evaluating_gives_exactly_what_the_run_stated(finished_run: Path) -> Non
     best = json.loads((finished_run / "result.json").read_text())["best"]
     test = evaluate_run(finished_run)
     loss = best["test_loss"]
-    assert test == {"loss": loss, "n_tokens": best["n_test_tokens"], "split": "test", "recorded_loss": loss}
+    assert test == {
+        "loss": loss,
+        "n_tokens": best["n_test_tokens"],
+        "split": "test",
+        "recorded_loss": loss,
+    }
     assert evaluate_run(finished_run, split="valid")["loss"] == best["valid_loss"]
     for split in ("train", "fitness", "statistics"):
         assert evaluate_run(finished_run, split=split)["n_tokens"] > 1000
@@ -46,15 +51,20 @@ def test_another_text_is_cut_with_the_runs_own_tokenizer(
         evaluate_run(finished_run, data="text:/nowhere")
 
 
-def test_a_text_that_changed_since_is_not_measured_unnoticed(finished_run: Path, tmp_path: Path) -> None:
+def test_a_text_that_changed_since_is_not_measured_unnoticed(
+    finished_run: Path, tmp_path: Path
+) -> None:
     run, text = tmp_path / "run", tmp_path / "changed.txt"
     shutil.copytree(finished_run, run)
     without_checksums(run)
     config = (run / "config.toml").read_text()
-    original = Path(json.loads((run / "manifest.json").read_text())["corpus"]["data"].removeprefix("text:"))
+    original = Path(
+        json.loads((run / "manifest.json").read_text())["corpus"]["data"].removeprefix("text:")
+    )
     text.write_text(original.read_text().replace("crystal", "pebble"))
     (run / "config.toml").write_text(config.replace(str(original), str(text)))
-    # With --data as well: the tokenizer is trained on the run's own text, and would number its tokens otherwise.
+    # With --data as well: the tokenizer is trained on the run's own text, and would number its
+    # tokens otherwise.
     for data in (None, f"text:{original}"):
         with pytest.raises(RunFolderError, match="changed since"):
             evaluate_run(run, data=data)
@@ -63,7 +73,9 @@ def test_a_text_that_changed_since_is_not_measured_unnoticed(finished_run: Path,
     assert not (tmp_path / "hf").exists()
 
 
-def test_the_export_is_the_model_for_transformers_too(finished_run: Path, tmp_path: Path, tiny: RunConfig) -> None:
+def test_the_export_is_the_model_for_transformers_too(
+    finished_run: Path, tmp_path: Path, tiny: RunConfig
+) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     export_run(finished_run, tmp_path / "hf")
     corpus = load_corpus(tiny.data, tiny.tokenizer)
@@ -72,10 +84,15 @@ def test_the_export_is_the_model_for_transformers_too(finished_run: Path, tmp_pa
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "hf").eval()
     with torch.no_grad():
         logits = theirs(blocks[:, :-1]).logits
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), blocks[:, 1:].flatten()).item()
+    loss = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).double(), blocks[:, 1:].flatten()
+    ).item()
     assert loss == pytest.approx(text_loss(load_hf(finished_run / "best"), blocks), abs=1e-4)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
-    for text in ("Every crystal follows the narrow river.\n\nThe early letter", "one <|endoftext|> two"):
+    for text in (
+        "Every crystal follows the narrow river.\n\nThe early letter",
+        "one <|endoftext|> two",
+    ):
         assert tokenizer.encode(text) == corpus.encode(text)
 
 
@@ -89,7 +106,9 @@ def test_a_run_is_measured_from_any_folder(
     assert evaluate_run(Path("run")) == here
 
 
-def test_what_cannot_be_exported(finished_run: Path, finished_toy_run: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_exported(
+    finished_run: Path, finished_toy_run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "taken").write_text("")
     for out in (tmp_path, tmp_path / "taken"):
         with pytest.raises(RunFolderError, match="new folder"):

@@ -149,11 +149,22 @@ sys.exit("the checkpoint took more than fits")
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system has no file size limit")
-def test_a_write_that_does_not_fit_is_an_error_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "run")], capture_output=True, text=True)
+@pytest.mark.skipif(
+    not hasattr(resource, "RLIMIT_FSIZE"), reason="this system has no file size limit"
+)
+def test_a_write_that_does_not_fit_is_an_error_and_the_last_checkpoint_stays(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "run")], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(tmp_path / "run")) == [".lock", "checkpoint.json", "config.toml", "records.jsonl"]
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        ".lock",
+        "checkpoint.json",
+        "config.toml",
+        "records.jsonl",
+    ]
     folder = RunFolder.open(tmp_path / "run")
     assert folder.load_checkpoint() == {"n": 1}
     assert [len(r["a"]) for r in folder.records()] == [1000]
@@ -195,7 +206,12 @@ def test_rows_behind_a_checkpoint_stay_until_the_next_row(folder: RunFolder) -> 
     again.write_json("manifest.json", {})
     assert (folder.path / "records.jsonl").read_bytes() == whole
     again.put_back(before)
-    assert {p.name for p in folder.path.iterdir()} == {".lock", "checkpoint.json", "config.toml", "records.jsonl"}
+    assert {p.name for p in folder.path.iterdir()} == {
+        ".lock",
+        "checkpoint.json",
+        "config.toml",
+        "records.jsonl",
+    }
     assert again.heads() == before
     again.append([{"a": 3}])
     again.put_back({})  # it has gone on, so that there is nothing to undo

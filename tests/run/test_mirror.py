@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pytest
 from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFile
 from ray_runs import TESTS, outcome
+from stopping import StopAfter
 
 from clso.cli import cli
 from clso.config import RunConfig
@@ -20,12 +20,16 @@ from clso.errors import ConfigError, MissingDependencyError, RunFolderError
 from clso.run import evolve, resume
 from clso.run import mirror as sync
 from clso.run.mirror import Mirror, fetch
-from clso.search.generations import Interrupted, Listener, Search
+from clso.search.generations import Interrupted
 
 
 @pytest.fixture(params=["memory", "file"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    yield f"memory://{tmp_path.name}/run" if request.param == "memory" else f"file://{tmp_path}/copy/run"
+    yield (
+        f"memory://{tmp_path.name}/run"
+        if request.param == "memory"
+        else f"file://{tmp_path}/copy/run"
+    )
     if request.param == "memory":
         fsspec.filesystem("memory").store.clear()
 
@@ -33,17 +37,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def toy(tiny: RunConfig) -> RunConfig:
     return replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", surrogate="none")
-
-
-class StopAfter(Listener):
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def generation(self, search: Search, row: dict[str, Any]) -> None:
-        self.n -= 1
-
-    def __call__(self) -> bool:
-        return self.n <= 0
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -58,7 +51,9 @@ def test_the_copy_is_the_folder(tiny: RunConfig, tmp_path: Path, url: str) -> No
     assert "best/model.safetensors" in files(tmp_path / "fetched")
 
 
-def test_a_run_goes_on_from_its_copy_on_another_machine(toy: RunConfig, tmp_path: Path, url: str) -> None:
+def test_a_run_goes_on_from_its_copy_on_another_machine(
+    toy: RunConfig, tmp_path: Path, url: str
+) -> None:
     evolve(toy, tmp_path / "whole")
     stop = StopAfter(2)
     with pytest.raises(Interrupted):
@@ -70,7 +65,9 @@ def test_a_run_goes_on_from_its_copy_on_another_machine(toy: RunConfig, tmp_path
     assert outcome(tmp_path / "once more") == outcome(tmp_path / "whole")
 
 
-def test_every_copy_on_the_way_can_be_resumed(toy: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_copy_on_the_way_can_be_resumed(
+    toy: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As after the loss of the machine, at each moment between two files."""
     monkeypatch.setattr(sync, "_EVERY_S", 0.0)
     monkeypatch.setattr("clso.run.run._SAVE_EVERY_S", 0.0)
@@ -130,7 +127,9 @@ def test_a_storage_that_fails_at_the_end_is_an_error_and_the_run_is_whole(
     assert (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_place_that_is_taken_is_refused_before_the_run(toy: RunConfig, tmp_path: Path, url: str) -> None:
+def test_a_place_that_is_taken_is_refused_before_the_run(
+    toy: RunConfig, tmp_path: Path, url: str
+) -> None:
     evolve(toy, tmp_path / "first", sync=url)
     with pytest.raises(RunFolderError, match="a new run needs a new place"):
         evolve(toy, tmp_path / "second", sync=url)

@@ -1,4 +1,5 @@
-"""Interrupted runs end as uninterrupted ones: the same genomes, losses, record and model, bit for bit."""
+"""Interrupted runs end as uninterrupted ones: the same genomes, losses, record and model, bit for
+bit."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ HERE = Path(__file__).parents[1]
 
 def timeless(result: dict[str, Any]) -> dict[str, Any]:
     surrogate = {k: v for k, v in result["surrogate"].items() if k != "fit_time_s"}
-    return {k: v for k, v in result.items() if "time" not in k and "energy" not in k} | {"surrogate": surrogate}
+    return {k: v for k, v in result.items() if "time" not in k and "energy" not in k} | {
+        "surrogate": surrogate
+    }
 
 
 def stop_after(n: int) -> tuple[Listener, Any]:
@@ -53,7 +56,8 @@ def stopped(tiny: RunConfig, tmp_path: Path) -> Path:
 
 
 def kill_points() -> list[str]:
-    """Writes of a run of 5 generations: config, manifest, 5 times (record, checkpoint), finalists, result."""
+    """Writes of a run of 5 generations: config, manifest, 5 times (record, checkpoint), finalists,
+    result."""
     rng = random.Random(2)
     fixed = [
         "1:half",  # before config.toml
@@ -66,14 +70,23 @@ def kill_points() -> list[str]:
         "7:half+4:half+2:before",  # three times
         "5:after+1:after+1:half",
     ]
-    return [*fixed, *(f"{rng.randrange(3, 15)}:{rng.choice(('before', 'half', 'after'))}" for _ in range(6))]
+    return [
+        *fixed,
+        *(f"{rng.randrange(3, 15)}:{rng.choice(('before', 'half', 'after'))}" for _ in range(6)),
+    ]
 
 
 def test_kill_9_at_any_point_changes_nothing(tiny: RunConfig, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     # 16 a generation, so that the surrogate screens from the third on.
     config.write_text(replace(tiny, gens=5, pop=16, seed=1).to_toml())
-    command = [sys.executable, str(HERE / "kill_driver.py"), str(config), str(tmp_path), *kill_points()]
+    command = [
+        sys.executable,
+        str(HERE / "kill_driver.py"),
+        str(config),
+        str(tmp_path),
+        *kill_points(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout)
@@ -84,7 +97,9 @@ def test_kill_9_at_any_point_changes_nothing(tiny: RunConfig, tmp_path: Path) ->
         assert end == {k: v for k, v in whole.items() if k != "killed"}, point
 
 
-def test_a_graceful_stop_resumes_to_the_same_end(tiny: RunConfig, stopped: Path, finished_run: Path) -> None:
+def test_a_graceful_stop_resumes_to_the_same_end(
+    tiny: RunConfig, stopped: Path, finished_run: Path
+) -> None:
     result = resume(stopped)
     assert timeless(result) == timeless(json.loads((finished_run / "result.json").read_text()))
     for name in ("records.jsonl", "best/model.safetensors", "config.toml"):
@@ -145,7 +160,12 @@ def _foreign(folder: Path) -> None:
     other = folder.parent / "foreign"
     listener, stop = stop_after(2)
     with pytest.raises(Interrupted):
-        evolve(replace(RunConfig.from_toml(folder / "config.toml"), seed=9), other, listener=listener, stop=stop)
+        evolve(
+            replace(RunConfig.from_toml(folder / "config.toml"), seed=9),
+            other,
+            listener=listener,
+            stop=stop,
+        )
     shutil.copyfile(other / "checkpoint.json", folder / "checkpoint.json")
 
 
@@ -177,7 +197,9 @@ def _changed_record(folder: Path) -> None:
         (_changed_record, "records.jsonl begins with"),
     ],
 )
-def test_a_damaged_or_foreign_checkpoint_is_refused_and_nothing_is_lost(stopped: Path, damage: Any, rule: str) -> None:
+def test_a_damaged_or_foreign_checkpoint_is_refused_and_nothing_is_lost(
+    stopped: Path, damage: Any, rule: str
+) -> None:
     damage(stopped)
     before = {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()}
     with pytest.raises(RunFolderError, match=rule):
@@ -199,7 +221,10 @@ def test_two_processes_do_not_write_to_one_folder(stopped: Path) -> None:
         "f.lock(); print('locked', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(stopped)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(stopped)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout is not None
@@ -217,7 +242,16 @@ def test_ctrl_c(tiny: RunConfig, tmp_path: Path, presses: int, message: str) -> 
     folder, recipe = tmp_path / "run", tmp_path / "recipe.toml"
     # A generation takes about a second, and there are more of them than anybody waits for.
     recipe.write_text(replace(tiny, gens=100_000, pop=400, surrogate="none").to_toml())
-    command = [sys.executable, "-m", "clso", "evolve", "--config", str(recipe), "--out", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "clso",
+        "evolve",
+        "--config",
+        str(recipe),
+        "--out",
+        str(folder),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     wait_for((folder / "checkpoint.json").exists, "the first checkpoint", process)
@@ -248,7 +282,9 @@ def _generation(folder: Path) -> int:
     return generation
 
 
-def test_a_refused_resume_leaves_rows_and_checkpoint(stopped: Path, tmp_path: Path, tiny: RunConfig) -> None:
+def test_a_refused_resume_leaves_rows_and_checkpoint(
+    stopped: Path, tmp_path: Path, tiny: RunConfig
+) -> None:
     """Refused before anything is loaded, and after the library was built."""
     with (stopped / "records.jsonl").open("ab") as file:
         file.write(b'{"type":"evaluation","behind":"the checkpoint"}\n')
@@ -264,7 +300,9 @@ def test_a_refused_resume_leaves_rows_and_checkpoint(stopped: Path, tmp_path: Pa
         kept = (stopped / name).read_bytes()
         (stopped / name).write_text(json.dumps(value))
         before = {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()}
-        with pytest.raises(RunFolderError, match=r"plugins that it began with|of this search space and version"):
+        with pytest.raises(
+            RunFolderError, match=r"plugins that it began with|of this search space and version"
+        ):
             resume(stopped)
         assert {p.name: p.read_bytes() for p in stopped.iterdir() if p.is_file()} == before
         (stopped / name).write_bytes(kept)

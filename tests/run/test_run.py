@@ -17,7 +17,14 @@ from waiting import HANG_S
 
 from clso.config import RunConfig
 from clso.energy import EnergyMeter
-from clso.errors import ConfigError, DataError, EnergyError, EvaluationError, PluginError, RunFolderError
+from clso.errors import (
+    ConfigError,
+    DataError,
+    EnergyError,
+    EvaluationError,
+    PluginError,
+    RunFolderError,
+)
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
 from clso.plugins import load
@@ -50,14 +57,25 @@ def space_of(folder: Path) -> LanguageModelSpace:
 
 def test_a_run_folder_holds_what_the_design_says(tiny: RunConfig, finished_run: Path) -> None:
     names = {p.name for p in finished_run.iterdir()}
-    files = {"SHA256SUMS", "checkpoint.json", "config.toml", "manifest.json", "records.jsonl", "result.json"}
+    files = {
+        "SHA256SUMS",
+        "checkpoint.json",
+        "config.toml",
+        "manifest.json",
+        "records.jsonl",
+        "result.json",
+    }
     assert names == {".lock", "best", *files}
     assert RunFolder.open(finished_run).config == tiny
     result = json.loads((finished_run / "result.json").read_text())
     assert set(result["best"]) >= {"genome", "alleles", "valid_loss", "test_loss"}
     evaluations, generations = rows(finished_run, "evaluation"), rows(finished_run, "generation")
     first_rung = [r for r in evaluations if r["fidelity"] == 0]
-    assert result["counts"]["evaluated"] == len(first_rung) == len({tuple(r["genome"]) for r in first_rung})
+    assert (
+        result["counts"]["evaluated"]
+        == len(first_rung)
+        == len({tuple(r["genome"]) for r in first_rung})
+    )
     assert result["counts"]["evaluated"] + result["counts"]["screened_out"] == tiny.gens * tiny.pop
     assert [g["generation"] for g in generations] == list(range(1, tiny.gens + 1))
     assert result["energy_j"] is None
@@ -69,7 +87,9 @@ def test_a_run_folder_holds_what_the_design_says(tiny: RunConfig, finished_run: 
     assert result["log_vocabulary"] == math.log(300)
 
 
-def test_every_forward_token_up_to_the_choice_is_counted(tiny: RunConfig, finished_run: Path) -> None:
+def test_every_forward_token_up_to_the_choice_is_counted(
+    tiny: RunConfig, finished_run: Path
+) -> None:
     result = json.loads((finished_run / "result.json").read_text())
     space = space_of(finished_run)
     in_search = sum(r["n_tokens"] for r in rows(finished_run, "evaluation"))
@@ -88,12 +108,19 @@ def test_the_winner_is_the_best_finalist_on_valid_and_its_losses_are_those_of_th
     space = space_of(finished_run)
     model = load_hf(finished_run / "best")
     for split in ("valid", "test"):
-        assert best[f"{split}_loss"] == text_loss(model, token_blocks(space.corpus.tokens(split), tiny.n_positions))
-    top = sorted((r for r in rows(finished_run, "evaluation") if r["fidelity"] == 1), key=lambda r: r["values"])
+        assert best[f"{split}_loss"] == text_loss(
+            model, token_blocks(space.corpus.tokens(split), tiny.n_positions)
+        )
+    top = sorted(
+        (r for r in rows(finished_run, "evaluation") if r["fidelity"] == 1),
+        key=lambda r: r["values"],
+    )
     assert [r["genome"] for r in top[: tiny.finalists]] == [f["genome"] for f in finalists]
 
 
-def test_the_same_seed_twice_and_another_seed(tiny: RunConfig, finished_run: Path, tmp_path: Path) -> None:
+def test_the_same_seed_twice_and_another_seed(
+    tiny: RunConfig, finished_run: Path, tmp_path: Path
+) -> None:
     again = evolve(tiny, tmp_path / "again")
     assert timeless(again) == timeless(json.loads((finished_run / "result.json").read_text()))
     for name in ("records.jsonl", "best/model.safetensors", "config.toml"):
@@ -110,7 +137,9 @@ def test_a_grown_library_is_as_reproducible(tiny: RunConfig, tmp_path: Path) -> 
         evolve(config, tmp_path / "stopped", listener=listener, stop=listener.stop)
     assert timeless(resume(tmp_path / "stopped")) == timeless(whole)
     for name in ("records.jsonl", "best/model.safetensors"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "stopped" / name).read_bytes() == (
+            tmp_path / "whole" / name
+        ).read_bytes()
     assert whole["best"]["test_loss"] < whole["log_vocabulary"] - 1  # it knows something
     assert evaluate_run(tmp_path / "whole")["loss"] == whole["best"]["test_loss"]
 
@@ -120,16 +149,39 @@ def test_the_hash_seed_changes_nothing(tiny: RunConfig, finished_run: Path, tmp_
     recipe.write_text(tiny.to_toml())
     processes = []
     for hash_seed in ("1", "4242"):
-        command = [sys.executable, "-m", "clso", "evolve", "--config", str(recipe), "--out", str(tmp_path / hash_seed)]
-        # A cache of its own: the tokenizer and the token files must not depend on the hash seed either.
-        env = {**os.environ, "PYTHONHASHSEED": hash_seed, "CLSO_CACHE": str(tmp_path / f"cache{hash_seed}")}
-        processes.append(subprocess.Popen([*command, "--json"], env=env, stdout=subprocess.PIPE, text=True))
+        command = [
+            sys.executable,
+            "-m",
+            "clso",
+            "evolve",
+            "--config",
+            str(recipe),
+            "--out",
+            str(tmp_path / hash_seed),
+        ]
+        # A cache of its own: the tokenizer and the token files must not depend on the hash seed
+        # either.
+        env = {
+            **os.environ,
+            "PYTHONHASHSEED": hash_seed,
+            "CLSO_CACHE": str(tmp_path / f"cache{hash_seed}"),
+        }
+        processes.append(
+            subprocess.Popen([*command, "--json"], env=env, stdout=subprocess.PIPE, text=True)
+        )
     results = [json.loads(p.communicate(timeout=HANG_S)[0]) for p in processes]
     assert (
-        timeless(results[0]) == timeless(results[1]) == timeless(json.loads((finished_run / "result.json").read_text()))
+        timeless(results[0])
+        == timeless(results[1])
+        == timeless(json.loads((finished_run / "result.json").read_text()))
     )
     for name in ("records.jsonl", "best/model.safetensors"):
-        assert len({(f / name).read_bytes() for f in (tmp_path / "1", tmp_path / "4242", finished_run)}) == 1
+        assert (
+            len(
+                {(f / name).read_bytes() for f in (tmp_path / "1", tmp_path / "4242", finished_run)}
+            )
+            == 1
+        )
 
 
 def test_a_run_imports_no_compiler(tiny: RunConfig, tmp_path: Path) -> None:
@@ -193,7 +245,9 @@ def test_a_run_that_cannot_start_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_valid_and_test_are_known_to_be_long_enough_before_the_search(tiny: RunConfig, tmp_path: Path) -> None:
+def test_valid_and_test_are_known_to_be_long_enough_before_the_search(
+    tiny: RunConfig, tmp_path: Path
+) -> None:
     class NoSearch(Listener):
         def generation(self, search: Search, row: dict[str, Any]) -> None:
             raise AssertionError("the search began")
@@ -241,7 +295,9 @@ class TenWatts:
 
 @pytest.fixture
 def metered(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
-    monkeypatch.setattr("clso.run.run.open_meter", lambda source, device: EnergyMeter(TenWatts(), ()))
+    monkeypatch.setattr(
+        "clso.run.run.open_meter", lambda source, device: EnergyMeter(TenWatts(), ())
+    )
     return replace(tiny, space=f"{TOYS}:OneMax", idle_s=0.01)
 
 
@@ -293,7 +349,8 @@ def test_a_cut_run_claims_no_joules(metered: RunConfig, tmp_path: Path) -> None:
 
 
 def test_a_resumption_that_is_cut_claims_no_joules(metered: RunConfig, tmp_path: Path) -> None:
-    """The checkpoint of a graceful stop is clean; work done after it and lost must not go unnoticed."""
+    """The checkpoint of a graceful stop is clean; work done after it and lost must not go
+    unnoticed."""
     listener = StopAt(2)
     with pytest.raises(Interrupted):
         evolve(metered, tmp_path / "run", listener=listener, stop=listener.stop)
@@ -302,7 +359,9 @@ def test_a_resumption_that_is_cut_claims_no_joules(metered: RunConfig, tmp_path:
     assert resume(tmp_path / "run")["energy_j"] is None
 
 
-def test_a_run_that_is_killed_before_its_first_checkpoint_claims_no_joules(metered: RunConfig, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_before_its_first_checkpoint_claims_no_joules(
+    metered: RunConfig, tmp_path: Path
+) -> None:
     RunFolder.create(tmp_path / "run", metered).close()  # all that such a kill leaves
     result = resume(tmp_path / "run")
     assert result["energy_j"] is None

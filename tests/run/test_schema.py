@@ -1,4 +1,5 @@
-"""One value of the wrong kind anywhere in a folder's JSON is one line of error, or nothing that anybody reads."""
+"""One value of the wrong kind anywhere in a folder's JSON is one line of error, or nothing that
+anybody reads."""
 
 from __future__ import annotations
 
@@ -45,11 +46,16 @@ def test_wrong_leaves(finished_run: Path, tmp_path: Path, name: str, command: st
         changed = replaced(whole, rng.choice(places), rng.choice(WRONG))
         (run / name).write_text(json.dumps(changed))
         done = CliRunner().invoke(cli, arguments)
-        assert done.exception is None or isinstance(done.exception, (ClsoError, SystemExit)), (changed, done.exception)
+        assert done.exception is None or isinstance(done.exception, (ClsoError, SystemExit)), (
+            changed,
+            done.exception,
+        )
 
 
 @pytest.mark.parametrize("parse", [parse_json, lambda text: parse_toml(f"a = {text}")])
-@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "[" * 60 + "]" * 60, "9" * 5000, "[", "\\"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000 + "]" * 100_000, "[" * 60 + "]" * 60, "9" * 5000, "[", "\\"]
+)
 def test_what_cannot_be_read_is_a_value_error(parse: Callable[[str], Any], text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse(text)

@@ -1,4 +1,5 @@
-"""A prediction is never a result. The original code reported 1.65 where the true loss was log(vocabulary)."""
+"""A prediction is never a result. The original code reported 1.65 where the true loss was
+log(vocabulary)."""
 
 from __future__ import annotations
 
@@ -31,7 +32,11 @@ class Watch(Listener):
 
     def generation(self, search: Search, row: dict[str, Any]) -> None:
         assert search.engine.best is not None
-        self.stated += [search.engine.best.value, row["best"], *(i.value for i in search.engine.population)]
+        self.stated += [
+            search.engine.best.value,
+            row["best"],
+            *(i.value for i in search.engine.population),
+        ]
 
 
 def numbers(value: Any) -> list[float]:
@@ -59,7 +64,8 @@ def test_no_prediction_reaches_engine_record_result_comparison_or_screen(
     result = json.loads((folder / "result.json").read_text())
     records = list(RunFolder.open(folder).records())
     audits = [pair for r in records if r["type"] == "generation" for pair in r["audits"]]
-    # The setting is the one of the original bug: screening is in force, and it believes in about 1.65.
+    # The setting is the one of the original bug: screening is in force, and it believes in about
+    # 1.65.
     assert result["surrogate"]["trusted"]
     assert result["counts"]["screened_out"] > 50
     assert audits
@@ -72,13 +78,17 @@ def test_no_prediction_reaches_engine_record_result_comparison_or_screen(
     assert isinstance(space, LanguageModelSpace)
     for fidelity, n_tokens in enumerate(config.fitness_tokens):
         measured = [r for r in evaluations if r["fidelity"] == fidelity]
-        true = space.losses([tuple(r["genome"]) for r in measured], space.blocks("fitness", n_tokens)).tolist()
+        true = space.losses(
+            [tuple(r["genome"]) for r in measured], space.blocks("fitness", n_tokens)
+        ).tolist()
         assert [r["values"] for r in measured] == [[t] for t in true]
 
     lowest = min(r["values"][0] for r in evaluations)
     assert lowest > 5.6
     assert min(watch.stated) == min(r["values"][0] for r in evaluations if r["fidelity"] == 0)
-    generations = [{k: v for k, v in r.items() if k != "audits"} for r in records if r["type"] == "generation"]
+    generations = [
+        {k: v for k, v in r.items() if k != "audits"} for r in records if r["type"] == "generation"
+    ]
     for row in generations:
         assert min(numbers([row["best"], row["population"]])) >= lowest
     finalists = [r["valid_loss"] for r in records if r["type"] == "finalist"]
@@ -100,7 +110,8 @@ def test_predictions_stand_only_in_the_audits(deceived: tuple[Path, Watch]) -> N
 
 
 @pytest.mark.parametrize(
-    ("surrogate", "reason"), [("Useless", "rank correlation"), ("Raises", "RuntimeError: no fit today")]
+    ("surrogate", "reason"),
+    [("Useless", "rank correlation"), ("Raises", "RuntimeError: no fit today")],
 )
 def test_a_useless_surrogate_is_switched_off_and_the_run_says_so(
     tiny: RunConfig, tmp_path: Path, surrogate: str, reason: str, capsys: pytest.CaptureFixture[str]
@@ -119,8 +130,15 @@ def test_a_useless_surrogate_is_switched_off_and_the_run_says_so(
     assert "switched off" in capsys.readouterr().out
 
 
-def test_a_run_without_a_surrogate_measures_every_candidate(tiny: RunConfig, tmp_path: Path) -> None:
+def test_a_run_without_a_surrogate_measures_every_candidate(
+    tiny: RunConfig, tmp_path: Path
+) -> None:
     result = evolve(replace(tiny, surrogate="none"), tmp_path / "run")
     assert result["counts"]["evaluated"] == tiny.pop * tiny.gens
     assert result["surrogate"]["name"] == "none"
-    assert result["surrogate"]["audit"] == {"rank_correlation": None, "n": 0, "disabled": False, "reason": None}
+    assert result["surrogate"]["audit"] == {
+        "rank_correlation": None,
+        "n": 0,
+        "disabled": False,
+        "reason": None,
+    }

@@ -9,7 +9,8 @@ import pytest
 from clso.screening.allocation import AUDIT, BEST, GOOD, Allocation
 
 WAYS = (BEST, GOOD, AUDIT)
-ORDER: list[int] = np.random.default_rng(5).permutation(60).tolist()  # candidates, best prediction first
+# candidates, best prediction first
+ORDER: list[int] = np.random.default_rng(5).permutation(60).tolist()
 RANK = {candidate: rank for rank, candidate in enumerate(ORDER)}
 
 
@@ -37,7 +38,9 @@ def test_each_way_picks_where_it_says() -> None:
         assert list(strategies) == sorted(strategies)
         assert len(strategies) == 12
         n_best = list(strategies.values()).count(BEST)
-        assert {RANK[i] for i, strategy in strategies.items() if strategy == BEST} == set(range(n_best))
+        assert {RANK[i] for i, strategy in strategies.items() if strategy == BEST} == set(
+            range(n_best)
+        )
         good = {RANK[i] - n_best for i, strategy in strategies.items() if strategy == GOOD}
         assert all(0 <= rank < 20 for rank in good)  # the better third of what is left
         good_ranks |= good

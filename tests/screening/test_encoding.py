@@ -13,7 +13,8 @@ def test_one_hot_genes_and_standardised_descriptors() -> None:
     x = encoder.encode([(2, 0), (0, 1)])
     assert x.dtype == np.float32
     assert x.shape == (2, encoder.n_features)
-    # gene 0 one-hot, gene 1 one-hot, then its descriptor: mean 3 and deviation 2; the constant column is 0
+    # gene 0 one-hot, gene 1 one-hot, then its descriptor: mean 3 and deviation 2; the constant
+    # column is 0
     np.testing.assert_array_equal(x, [[0, 0, 1, 1, 0, -1, 0], [1, 0, 0, 0, 1, 1, 0]])
 
 
@@ -56,7 +57,9 @@ def test_genomes_of_another_space_are_refused(genomes: list[tuple[int, ...]]) ->
         ([2], [np.array([[0.0], [np.nan]])]),
     ],
 )
-def test_bad_spaces_are_refused(n_choices: list[int], descriptors: list[np.ndarray | None] | None) -> None:
+def test_bad_spaces_are_refused(
+    n_choices: list[int], descriptors: list[np.ndarray | None] | None
+) -> None:
     with pytest.raises(ConfigError):
         Encoder(n_choices, descriptors)
 

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clso.conversion import random_state
 from clso.screening.encoding import Encoder
-from clso.screening.learner import Learner, random_state
+from clso.screening.learner import Learner
 
 N_CHOICES = [5, 5]
 
 
 class Mean:
-    """Predicts the mean of what it was fitted on; `fits` has the number of rows of every fit of the test."""
+    """Predicts the mean of what it was fitted on; `fits` has the number of rows of every fit of the
+    test."""
 
     fits: list[int]
 
@@ -48,7 +50,9 @@ def run(one: Learner, predictions: range, *, early: bool) -> list[float]:
     return found
 
 
-def test_an_early_fit_takes_the_place_of_the_one_that_was_due_and_misses_the_batch_that_is_out() -> None:
+def test_an_early_fit_takes_the_place_of_the_one_that_was_due_and_misses_the_batch_that_is_out() -> (
+    None
+):
     late: list[int] = []
     early: list[int] = []
     for fits, is_early in ((late, False), (early, True)):
@@ -97,8 +101,11 @@ def targets_of(values: Sequence[float]) -> list[float]:
 
 
 def test_disastrous_values_are_cut_as_far_above_the_median_as_the_best_lies_below() -> None:
-    assert targets_of([3.0, 1e9, 1.0, 2.0, 4.0, 6.0, 0.0]) == pytest.approx([3, 6, 1, 2, 4, 6, 0], abs=1e-9)
-    assert targets_of([-5.0, 1.0, 2.0]) == pytest.approx([-5, 1, 2], abs=1e-9)  # the best is never cut
+    assert targets_of([3.0, 1e9, 1.0, 2.0, 4.0, 6.0, 0.0]) == pytest.approx(
+        [3, 6, 1, 2, 4, 6, 0], abs=1e-9
+    )
+    # the best is never cut
+    assert targets_of([-5.0, 1.0, 2.0]) == pytest.approx([-5, 1, 2], abs=1e-9)
     assert targets_of([2.5, 2.5, 2.5]) == pytest.approx([2.5] * 3, abs=1e-9)
 
 

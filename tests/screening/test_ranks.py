@@ -11,7 +11,9 @@ from clso.screening.ranks import rank_correlation
 def test_equals_scipys_spearman(n_values: int) -> None:
     rng = np.random.default_rng(n_values)
     pairs = rng.integers(0, n_values, (50, 2)).astype(float)
-    assert rank_correlation(map(tuple, pairs)) == pytest.approx(spearmanr(pairs).statistic, abs=1e-12)
+    assert rank_correlation(map(tuple, pairs)) == pytest.approx(
+        spearmanr(pairs).statistic, abs=1e-12
+    )
 
 
 def test_what_has_no_ranks() -> None:

@@ -82,7 +82,9 @@ class Breaks:
         return self.answer
 
 
-def make(estimator: Callable[[int], Estimator] | None, *, seed: int = 0, refit_every: int = 1) -> Screener:
+def make(
+    estimator: Callable[[int], Estimator] | None, *, seed: int = 0, refit_every: int = 1
+) -> Screener:
     return Screener(estimator, Encoder([N_CHOICES] * N_GENES), seed=seed, refit_every=refit_every)
 
 
@@ -91,7 +93,9 @@ def candidates(generation: int) -> list[Genome]:
     return [tuple(rng.randrange(N_CHOICES) for _ in range(N_GENES)) for _ in range(POPULATION)]
 
 
-def step(screener: Screener, generation: int, objective: Objective = linear) -> tuple[Screening, list[float]]:
+def step(
+    screener: Screener, generation: int, objective: Objective = linear
+) -> tuple[Screening, list[float]]:
     population = candidates(generation)
     screening = screener.screen(population)
     chosen = [population[i] for i in screening.chosen]
@@ -116,7 +120,9 @@ def test_useful_surrogate_screens_four_fifths_and_finds_better_candidates() -> N
     assert log[1].audits == log[1].chosen
     screened = [s for s in log if len(s.chosen) < POPULATION]
     assert len(screened) >= 26
-    assert 1 - np.mean([len(s.chosen) for s in screened]) / POPULATION == pytest.approx(0.8, abs=0.02)
+    assert 1 - np.mean([len(s.chosen) for s in screened]) / POPULATION == pytest.approx(
+        0.8, abs=0.02
+    )
     assert screener.n_screened_out == sum(POPULATION - len(s.chosen) for s in log)
     assert screener.n_audits == sum(len(s.audits) for s in log)
     assert screener.audit_correlation is not None
@@ -129,11 +135,14 @@ def test_useful_surrogate_screens_four_fifths_and_finds_better_candidates() -> N
         if s in screened:
             assert 1 <= len(s.audits) < len(s.chosen)
             picked = set(s.chosen) - set(s.audits)
-            better_half = sorted(range(POPULATION), key=lambda i: s.predictions[i].value)[: POPULATION // 2]
+            better_half = sorted(range(POPULATION), key=lambda i: s.predictions[i].value)[
+                : POPULATION // 2
+            ]
             assert picked <= set(better_half)
             assert [p.genome for p in s.predictions] == population
     late = [
-        np.mean([linear(candidates(g)[i], g) for i in set(log[g].chosen) - set(log[g].audits)]) for g in range(20, 30)
+        np.mean([linear(candidates(g)[i], g) for i in set(log[g].chosen) - set(log[g].audits)])
+        for g in range(20, 30)
     ]
     every = [np.mean([linear(c, g) for c in candidates(g)]) for g in range(20, 30)]
     assert np.mean(late) < np.mean(every) - 0.1
@@ -141,7 +150,9 @@ def test_useful_surrogate_screens_four_fifths_and_finds_better_candidates() -> N
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("estimator", [Noise, lambda seed: Constant()])
-def test_useless_surrogate_is_switched_off(estimator: Callable[[int], Estimator], seed: int) -> None:
+def test_useless_surrogate_is_switched_off(
+    estimator: Callable[[int], Estimator], seed: int
+) -> None:
     screener = make(lambda _: estimator(seed), seed=seed)
     best = min(min(step(screener, generation)[1]) for generation in range(60))
     assert screener.disabled
@@ -166,7 +177,11 @@ def test_surrogate_that_stops_ranking_is_switched_off_while_trusted() -> None:
     run(screener, 8)
     assert screener.trusted
     for generation in range(8, 60):
-        step(screener, generation, lambda genome, g: 10.8 + 0.1 * random.Random(str((genome, g))).random())
+        step(
+            screener,
+            generation,
+            lambda genome, g: 10.8 + 0.1 * random.Random(str((genome, g))).random(),
+        )
     assert screener.disabled
     assert screener.disabled_reason is not None
     assert "below 0.2" in screener.disabled_reason
@@ -199,7 +214,9 @@ def test_predictions_far_below_the_truth_never_become_values() -> None:
         (Breaks(False, "text"), "ValueError"),
     ],
 )
-def test_broken_surrogate_is_switched_off_and_the_run_goes_on(estimator: Estimator, reason: str) -> None:
+def test_broken_surrogate_is_switched_off_and_the_run_goes_on(
+    estimator: Estimator, reason: str
+) -> None:
     screener = make(lambda _: estimator)
     log = run(screener, 4)
     assert screener.disabled
@@ -228,7 +245,9 @@ def test_same_seed_same_screenings_and_global_generators_untouched() -> None:
 @pytest.mark.parametrize("refit_every", [1, 3])
 @pytest.mark.parametrize("stop", [0, 1, 2, 5, 9])
 @pytest.mark.parametrize("midway", [False, True])
-def test_resumed_screener_screens_as_the_uninterrupted_one(refit_every: int, stop: int, midway: bool) -> None:
+def test_resumed_screener_screens_as_the_uninterrupted_one(
+    refit_every: int, stop: int, midway: bool
+) -> None:
     whole = make(ridge, refit_every=refit_every)
     expected = run(whole, 14)
     first = make(ridge, refit_every=refit_every)
@@ -314,7 +333,9 @@ def test_failed_evaluations_are_left_out() -> None:
         population = candidates(generation)
         screening = screener.screen(population)
         survivors = [i for i in screening.chosen if i % 4]
-        screener.observe([population[i] for i in survivors], [linear(population[i], 0) for i in survivors])
+        screener.observe(
+            [population[i] for i in survivors], [linear(population[i], 0) for i in survivors]
+        )
         n_audits += len(set(screening.audits) & set(survivors))
     screener.screen([])
     assert screener.trusted
@@ -337,7 +358,9 @@ def test_audits_are_spread_over_all_that_was_not_picked() -> None:
     screener = make(ridge)
     run(screener, 4)
     population = candidates(50)
-    picks = [(set(s.audits), s.predictions) for s in (screener.screen(population) for _ in range(300))]
+    picks = [
+        (set(s.audits), s.predictions) for s in (screener.screen(population) for _ in range(300))
+    ]
     counts = np.bincount([i for audits, _ in picks for i in audits], minlength=POPULATION)
     best = min(range(POPULATION), key=lambda i: picks[0][1][i].value)
     assert counts[best] == 0

@@ -13,7 +13,17 @@ from clso.screening.trust import Trust
 Pairs = list[tuple[float, float]]
 
 GOOD = [0, 1, 2, 3, 4, 5, 7, 6]  # rho = 0.98
-WEAK = [4, 0, 1, 3, 7, 2, 6, 5]  # rho = 0.52: enough to be used, and too little to be believed of 8 audits
+# rho = 0.52: enough to be used, and too little to be believed of 8 audits
+WEAK = [
+    4,
+    0,
+    1,
+    3,
+    7,
+    2,
+    6,
+    5,
+]
 BAD = [7, 6, 5, 4, 3, 2, 1, 0]
 SIGNIFICANT = 1.645  # one-sided 5 %
 
@@ -44,7 +54,9 @@ def test_what_chance_gives_too_often_earns_no_trust() -> None:
     assert one.in_force  # as much of 16 audits is no chance any more
 
 
-@pytest.mark.parametrize(("true", "is_enough"), [([0, 1, 2, 5, 6, 7, 4, 3], False), ([0, 1, 2, 5, 6, 7, 3, 4], True)])
+@pytest.mark.parametrize(
+    ("true", "is_enough"), [([0, 1, 2, 5, 6, 7, 4, 3], False), ([0, 1, 2, 5, 6, 7, 3, 4], True)]
+)
 def test_the_bound_of_significance(true: list[int], is_enough: bool) -> None:
     """rho = 0.619 and 0.643: 1.645 / sqrt(7) = 0.622 lies between."""
     one = trust()

@@ -204,15 +204,21 @@ def test_ten_thousand_genes_and_a_population_of_ten_thousand() -> None:
     assert len(many.ask(100)) == 100
 
 
-@pytest.mark.parametrize("returned", [None, False, 0, 1, 12, 0.5, "logged", [1], np.array([1, 1])], ids=repr)
+@pytest.mark.parametrize(
+    "returned", [None, False, 0, 1, 12, 0.5, "logged", [1], np.array([1, 1])], ids=repr
+)
 def test_what_a_callback_happens_to_return_does_not_end_the_search(returned: object) -> None:
-    result = minimize(sum, SIZES, 12, surrogate=None, callback=lambda optimizer, evaluation: returned)
+    result = minimize(
+        sum, SIZES, 12, surrogate=None, callback=lambda optimizer, evaluation: returned
+    )
     assert len(result.evaluations) == 12
 
 
 @pytest.mark.parametrize("true", [True, np.True_, np.array(True)], ids=repr)
 def test_true_of_any_library_ends_the_search(true: object) -> None:
-    assert len(minimize(sum, SIZES, 12, callback=lambda optimizer, evaluation: true).evaluations) == 1
+    assert (
+        len(minimize(sum, SIZES, 12, callback=lambda optimizer, evaluation: true).evaluations) == 1
+    )
 
 
 @pytest.mark.parametrize("surrogate", ["gp", "ridge", "forest"])

@@ -1,4 +1,5 @@
-"""The asynchronous search: repeatable where evaluations come in order, and sound where they do not."""
+"""The asynchronous search: repeatable where evaluations come in order, and sound where they do
+not."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ class Shuffled(Evaluator):
         return self._objective.evaluate(done, 0)
 
 
-CONFIG = RunConfig(gens=8, pop=16, space="toy", surrogate="none", asynchronous=True, energy="null", device="cpu")
+CONFIG = RunConfig(
+    gens=8, pop=16, space="toy", surrogate="none", asynchronous=True, energy="null", device="cpu"
+)
 
 
 def run(search: Search) -> list[dict[str, Any]]:
@@ -61,7 +64,9 @@ def genomes_of(rows: list[dict[str, Any]]) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("surrogate", [None, ridge, deceiver])
 @pytest.mark.parametrize("space", [OneMax, Moody])
-def test_in_any_order_nothing_is_lost_and_nothing_counts_twice(space: type[OneMax], surrogate: Any) -> None:
+def test_in_any_order_nothing_is_lost_and_nothing_counts_twice(
+    space: type[OneMax], surrogate: Any
+) -> None:
     for seed in range(3):
         evaluator = Shuffled(space().objective(), seed)
         search = SteadySearch(space(), evaluator, surrogate, replace(CONFIG, seed=seed), Listener())
@@ -74,7 +79,9 @@ def test_in_any_order_nothing_is_lost_and_nothing_counts_twice(space: type[OneMa
         assert search.counts["generations"] == 8
         assert search.optimizer.pending == []
         assert evaluator.most_out == 12
-        assert all(a[1] in {e.value for e in search.evaluations} for r in generations for a in r["audits"])
+        assert all(
+            a[1] in {e.value for e in search.evaluations} for r in generations for a in r["audits"]
+        )
 
 
 def test_screening_works_when_answers_come_late() -> None:
@@ -87,8 +94,11 @@ def test_screening_works_when_answers_come_late() -> None:
     assert search.counts["screened_out"] > search.counts["evaluated"]
 
 
-def test_a_straggler_of_the_first_batch_holds_the_surrogate_back_and_does_not_switch_it_off() -> None:
-    """Rows are learnt from in the order of proposals, so that with one straggler there are none for a while."""
+def test_a_straggler_of_the_first_batch_holds_the_surrogate_back_and_does_not_switch_it_off() -> (
+    None
+):
+    """Rows are learnt from in the order of proposals, so that with one straggler there are none for
+    a while."""
 
     class Straggles(Shuffled):
         held: Genome | None = None
@@ -142,14 +152,18 @@ def test_a_better_result_than_random_from_the_same_number_of_evaluations() -> No
     search = SteadySearch(OneMax(), evaluator, None, replace(CONFIG, gens=20), Listener())
     run(search)
     rng = random.Random(0)
-    best_random = min(e.value for e in OneMax().measure([OneMax().sample(rng) for _ in range(20 * 16)]))
+    best_random = min(
+        e.value for e in OneMax().measure([OneMax().sample(rng) for _ in range(20 * 16)])
+    )
     assert search.engine.best is not None
     assert search.engine.best.value < best_random - 2
 
 
 def test_patience_ends_it_and_what_is_out_still_counts() -> None:
     evaluator = Shuffled(OneMax().objective(), 0)
-    search = SteadySearch(OneMax(), evaluator, None, replace(CONFIG, gens=500, patience=4), Listener())
+    search = SteadySearch(
+        OneMax(), evaluator, None, replace(CONFIG, gens=500, patience=4), Listener()
+    )
     rows = run(search)
     assert search.n_generations < 500
     assert evaluator.completed() == []
@@ -158,14 +172,20 @@ def test_patience_ends_it_and_what_is_out_still_counts() -> None:
 
 def test_a_space_that_is_exhausted(tiny: RunConfig, tmp_path: Path) -> None:
     space = f"{TESTS / 'toys.py'}:FourGenomes"
-    result = evolve(replace(tiny, space=space, surrogate="none", gens=50, asynchronous=True), tmp_path / "run")
+    result = evolve(
+        replace(tiny, space=space, surrogate="none", gens=50, asynchronous=True), tmp_path / "run"
+    )
     assert result["counts"]["evaluated"] == 4
     assert result["best"]["genome"] == [0, 0]
 
 
 @pytest.mark.parametrize("surrogate", ["none", "ridge"])
-def test_stopping_after_every_generation_changes_nothing(tiny: RunConfig, tmp_path: Path, surrogate: str) -> None:
-    config = replace(tiny, asynchronous=True, surrogate=surrogate, gens=10, space=f"{TESTS / 'toys.py'}:OneMax")
+def test_stopping_after_every_generation_changes_nothing(
+    tiny: RunConfig, tmp_path: Path, surrogate: str
+) -> None:
+    config = replace(
+        tiny, asynchronous=True, surrogate=surrogate, gens=10, space=f"{TESTS / 'toys.py'}:OneMax"
+    )
     evolve(config, tmp_path / "whole")
     folder = tmp_path / "stopped"
 

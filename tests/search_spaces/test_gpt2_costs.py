@@ -28,7 +28,9 @@ def make_space(text: Path, **options: Any) -> GPT2Space:
     def corpus() -> Any:
         return load_corpus(f"text:{text}", "bpe:300")
 
-    return GPT2Space(SpaceContext(load_corpus=corpus, model=SIZES, fitness_tokens=(256,), **options))
+    return GPT2Space(
+        SpaceContext(load_corpus=corpus, model=SIZES, fitness_tokens=(256,), **options)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def switched(*, context: bool, copy: bool, mlp: int, salience: bool = True) -> G
 
 
 class Pruned:
-    """An exported grown model in its logical coordinates, where what does nothing is set to zero."""
+    """An exported grown model in its logical coordinates, where what does nothing is set to
+    zero."""
 
     def __init__(self, model: GPT2, layout: Layout) -> None:
         self.model, self.layout = model, layout
@@ -67,7 +70,9 @@ class Pruned:
         self.head_dim, self.q = d // model.config.n_heads, rotation(d, torch.device("cpu")).double()
         self.state = {name: value.double().clone() for name, value in model.state_dict().items()}
         for name, w in self.state.items():
-            if name.endswith(("qkv.weight", "fc.weight", "wte.weight", "wpe.weight", "head.weight")):
+            if name.endswith(
+                ("qkv.weight", "fc.weight", "wte.weight", "wpe.weight", "head.weight")
+            ):
                 self.state[name] = self._clean(w @ self.q, 1)
             elif name.endswith(("o.weight", "proj.weight")):
                 self.state[name] = self._clean(self.q.T @ w, 0)
@@ -86,7 +91,8 @@ class Pruned:
             third[rows] = 0
 
     def drop_unread_keys(self) -> None:
-        """Keys that all queries multiply with zero, as in a decaying average, which uses one circle of position codes."""
+        """Keys that all queries multiply with zero, as in a decaying average, which uses one circle
+        of position codes."""
         for layer in (0, 1):
             q, k, _ = self.state[f"h.{layer}.attn.qkv.weight"].chunk(3)
             k[~q.any(dim=1) & (self.state[f"h.{layer}.attn.qkv.bias"].chunk(3)[0] == 0)] = 0
@@ -107,7 +113,9 @@ class Pruned:
     def loss(self, blocks: Tensor) -> float:
         state = dict(self.state)
         for name, w in state.items():
-            if name.endswith(("qkv.weight", "fc.weight", "wte.weight", "wpe.weight", "head.weight")):
+            if name.endswith(
+                ("qkv.weight", "fc.weight", "wte.weight", "wpe.weight", "head.weight")
+            ):
                 state[name] = w @ self.q.T
             elif name.endswith(("o.weight", "proj.weight")):
                 state[name] = self.q @ w
@@ -123,13 +131,17 @@ class Pruned:
         for table in ("wte.weight", "head.weight"):  # a column is stored whole
             n[table] = v * int(state[table].any(dim=0).sum())
         n["wpe.weight"] = config.n_positions * int(state["wpe.weight"][1:].any(dim=0).sum())
-        n["wpe.weight"] += int(torch.count_nonzero(state["wpe.weight"][0, [self.layout.start, self.layout.ballast]]))
+        n["wpe.weight"] += int(
+            torch.count_nonzero(state["wpe.weight"][0, [self.layout.start, self.layout.ballast]])
+        )
         for i in range(config.n_layers):  # a norm before nothing
             for norm, reader in (("ln_1", "attn.qkv.weight"), ("ln_2", "mlp.fc.weight")):
                 if n[f"h.{i}.{reader}"] == 0:
                     n[f"h.{i}.{norm}.weight"] = 0
         weights = sum(
-            c for name, c in n.items() if name.startswith("h.") and name.endswith("weight") and "ln" not in name
+            c
+            for name, c in n.items()
+            if name.startswith("h.") and name.endswith("weight") and "ln" not in name
         )
         widths = 0
         for i in range(config.n_layers):
@@ -142,7 +154,9 @@ class Pruned:
 @pytest.mark.parametrize("mlp", range(len(MLPS)))
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("context", [True, False])
-def test_a_grown_genome_costs_what_its_model_needs(grown: GPT2Space, context: bool, copy: bool, mlp: int) -> None:
+def test_a_grown_genome_costs_what_its_model_needs(
+    grown: GPT2Space, context: bool, copy: bool, mlp: int
+) -> None:
     genome = switched(context=context, copy=copy, mlp=mlp)
     model, blocks = grown.model(genome), grown.blocks("fitness", 256)
     pruned = Pruned(model, grown.source.costs.layout)  # type: ignore[attr-defined]
@@ -173,7 +187,10 @@ def test_without_salience_the_copy_head_reads_no_rarity(grown: GPT2Space) -> Non
 
 def test_switching_parts_off_saves(grown: GPT2Space) -> None:
     whole = grown.costs(switched(context=True, copy=True, mlp=1))
-    for parts in ({"context": False, "copy": True, "mlp": 1}, {"context": True, "copy": False, "mlp": 1}):
+    for parts in (
+        {"context": False, "copy": True, "mlp": 1},
+        {"context": True, "copy": False, "mlp": 1},
+    ):
         assert all(grown.costs(switched(**parts))[name] < whole[name] for name in grown.cost_names)  # type: ignore[arg-type]
     dense = GPT2Config(vocab_size=300, **SIZES)
     assert whole["flops"] < dense.forward_flops(1)
@@ -184,13 +201,21 @@ def test_switching_parts_off_saves(grown: GPT2Space) -> None:
 
 
 def test_a_random_genome_costs_its_crystals(random_space: GPT2Space) -> None:
-    """A sum by hand over the slots of genomes, some of them with slots that share a crystal or are off."""
+    """A sum by hand over the slots of genomes, some of them with slots that share a crystal or are
+    off."""
     rng, config = random.Random(0), random_space.config
     names = [gene.name for gene in random_space.genes]
-    off = next(i for i in range(20) if isinstance(random_space.decode((i,) * len(names))["h.0.attn.v"], Zero))
+    off = next(
+        i
+        for i in range(20)
+        if isinstance(random_space.decode((i,) * len(names))["h.0.attn.v"], Zero)
+    )
     genomes = [random_space.sample(rng) for _ in range(20)]
     genomes.append(
-        tuple(off if n in ("h.0.attn.v", "h.1.mlp.fc") else a for n, a in zip(names, genomes[0], strict=True))
+        tuple(
+            off if n in ("h.0.attn.v", "h.1.mlp.fc") else a
+            for n, a in zip(names, genomes[0], strict=True)
+        )
     )
     for genome in genomes:
         crystals = random_space.decode(genome)
@@ -205,7 +230,11 @@ def test_a_random_genome_costs_its_crystals(random_space: GPT2Space) -> None:
             flops += 4 * config.n_positions * config.d_model if matrix == "o" else 0
         n_params = sum(min(c.n_params, c.d_out * c.d_in) for c in kept.values())
         n_bytes = sum(min(c.n_bytes, 4 * c.d_out * c.d_in) for c in kept.values())
-        assert random_space.costs(genome) == {"flops": flops, "n_params": n_params, "n_bytes": n_bytes}
+        assert random_space.costs(genome) == {
+            "flops": flops,
+            "n_params": n_params,
+            "n_bytes": n_bytes,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +247,11 @@ def warm(english_path: Path, tmp_path_factory: pytest.TempPathFactory) -> GPT2Sp
 
 def test_the_checkpoint_itself_costs_a_dense_gpt2(warm: GPT2Space) -> None:
     genome = warm.seeds()[0]
-    check(warm.costs(genome), sum(p.numel() for p in warm.model(genome).parameters()), warm.config.forward_flops(1))
+    check(
+        warm.costs(genome),
+        sum(p.numel() for p in warm.model(genome).parameters()),
+        warm.config.forward_flops(1),
+    )
 
 
 def test_cut_matrices_cost_their_factors(warm: GPT2Space) -> None:
@@ -236,11 +269,18 @@ def test_cut_matrices_cost_their_factors(warm: GPT2Space) -> None:
 
     assert "h.1.mlp.fc" in names
     saved = d * d - 8 * 2 * d
-    check(cut(h_0_attn_q="rank-8"), int(before["n_params"]) - saved, int(before["flops"]) - 2 * saved)
-    check(cut(h_0_attn_q="rank-32"), int(before["n_params"]), int(before["flops"]))  # more than dense: stored dense
+    check(
+        cut(h_0_attn_q="rank-8"), int(before["n_params"]) - saved, int(before["flops"]) - 2 * saved
+    )
+    # more than dense: stored dense
+    check(cut(h_0_attn_q="rank-32"), int(before["n_params"]), int(before["flops"]))
     # Without values there is no attention, but the constant that its biases add.
     gone = cut(h_1_attn_v="off")
-    check(gone, int(before["n_params"]) - 4 * d * d - 5 * d, int(before["flops"]) - 8 * d * d - 4 * t * d)
+    check(
+        gone,
+        int(before["n_params"]) - 4 * d * d - 5 * d,
+        int(before["flops"]) - 8 * d * d - 4 * t * d,
+    )
     gone = cut(h_1_mlp_fc="off")
     check(gone, int(before["n_params"]) - 8 * d * d - 6 * d, int(before["flops"]) - 16 * d * d)
 
@@ -253,5 +293,7 @@ def test_a_library_of_equal_costs_is_refused(english_path: Path, tmp_path: Path)
         library="random", library_size=1, data=f"text:{english_path}", tokenizer="bpe:300", objective=("loss", "flops"),
         n_layers=1, d_model=16, n_heads=2, n_positions=32, energy="null", device="cpu",
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="an objective differs between genomes of space gpt2; got 'flops = "):
+    with pytest.raises(
+        ConfigError, match="an objective differs between genomes of space gpt2; got 'flops = "
+    ):
         evolve(config, tmp_path / "run")

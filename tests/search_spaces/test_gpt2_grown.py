@@ -1,4 +1,5 @@
-"""Grown models on real text that every machine has: they must know what counting knows, and more."""
+"""Grown models on real text that every machine has: they must know what counting knows, and
+more."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ from clso.space.context import SpaceContext
 def space(tmp_path_factory: pytest.TempPathFactory) -> GPT2Space:
     folder = tmp_path_factory.mktemp("email")
     for source in sorted(Path(email.__file__).parent.rglob("*.py")):
-        (folder / f"{source.parent.name}-{source.stem}.txt").write_text(source.read_text(encoding="utf-8"))
+        (folder / f"{source.parent.name}-{source.stem}.txt").write_text(
+            source.read_text(encoding="utf-8")
+        )
     corpus = load_corpus(f"text:{folder}", "bpe:512", folder / "cache")
     model = {"n_layers": 2, "n_heads": 2, "d_model": 128, "n_positions": 128}
     return GPT2Space(SpaceContext(load_corpus=lambda: corpus, model=model))
@@ -42,7 +45,9 @@ def test_a_grown_model_beats_counting(space: GPT2Space) -> None:
 def test_each_head_earns_its_place(space: GPT2Space, off: str) -> None:
     genome = list(default_genome())
     genome[2 + list(GAINS).index(off)] = GAINS[off].index(0.0)
-    with_head, without = space.losses([default_genome(), tuple(genome)], space.blocks("valid")).tolist()
+    with_head, without = space.losses(
+        [default_genome(), tuple(genome)], space.blocks("valid")
+    ).tolist()
     assert with_head < without
 
 

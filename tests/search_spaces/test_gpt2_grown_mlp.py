@@ -24,7 +24,10 @@ MLP = 2 + len(GAINS)
 @pytest.fixture(scope="module")
 def space(english_path: Path) -> GPT2Space:
     context = SpaceContext(
-        load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"), library="grown", mlp=True, model=SIZES
+        load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"),
+        library="grown",
+        mlp=True,
+        model=SIZES,
     )
     return GPT2Space(context)
 
@@ -64,15 +67,21 @@ def test_units_are_only_computed_for_those_who_have_them(space: GPT2Space) -> No
 
 @pytest.mark.parametrize("mlp", range(1, len(MLPS)))
 def test_the_units_add_what_was_fitted(space: GPT2Space, mlp: int) -> None:
-    """With the context head off, the code that the units read is the token's own, so that all is known exactly."""
+    """With the context head off, the code that the units read is the token's own, so that all is
+    known exactly."""
     source = space.source
     assert isinstance(source, GrownWeights)
-    off = (*default_genome(mlp=True)[:2], GAINS["context.gain"].index(0.0), *default_genome(mlp=True)[3:])
+    off = (
+        *default_genome(mlp=True)[:2],
+        GAINS["context.gain"].index(0.0),
+        *default_genome(mlp=True)[3:],
+    )
     tokens = space.blocks("valid", 128)[:, :-1]
     crystals = source.crystals
     hidden = source.population([off, with_mlp(off, mlp)]).hidden(tokens) @ source.rotation
     hidden = hidden.view(2, *tokens.shape, -1)[:, :, 1:]
-    # Codes of a small text are large, and ln_f divides by a norm that they change: position codes tell by how much.
+    # Codes of a small text are large, and ln_f divides by a norm that they change: position codes
+    # tell by how much.
     position = hidden[..., crystals.layout.position_dims].norm(dim=-1, keepdim=True)
     without, with_units = 10 * 2**0.5 * hidden[..., crystals.layout.code_dims] / position
     added = with_units - without
@@ -85,7 +94,10 @@ def test_the_units_add_what_was_fitted(space: GPT2Space, mlp: int) -> None:
 def test_the_price_of_the_mean_is_ordinary_least_squares_at_one() -> None:
     generator = torch.Generator().manual_seed(0)
     blocks = torch.randint(5, (40, 9), generator=generator)
-    f_table, r_table = torch.randn(5, 3, generator=generator), torch.randn(5, 2, generator=generator)
+    f_table, r_table = (
+        torch.randn(5, 3, generator=generator),
+        torch.randn(5, 2, generator=generator),
+    )
     f_all = torch.randn(8, 40, 3, generator=generator)
 
     def regression(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -72,11 +72,15 @@ def test_pointer_and_context_both_lower_the_loss(tmp_path: Path) -> None:
     for _ in range(600):
         name = "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(3))
         verbs = [rng.choice(["sees", "takes", "loses", "finds"]) for _ in range(8)]
-        paragraphs.append(" ".join(f"The {name} {verb} the {rng.choice(['sea', 'moon'])}." for verb in verbs))
+        paragraphs.append(
+            " ".join(f"The {name} {verb} the {rng.choice(['sea', 'moon'])}." for verb in verbs)
+        )
     (tmp_path / "names.txt").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     space = make_space(tmp_path / "names.txt", n_positions=64)
     blocks = space.blocks("valid")
-    population = space.source.population([default_genome(), with_allele(default_genome(), "context.gain", 0.0)])
+    population = space.source.population(
+        [default_genome(), with_allele(default_genome(), "context.gain", 0.0)]
+    )
     mixed, _ = population.losses(blocks).tolist()
     with_context, without_context = population.lm.losses(blocks).tolist()
     assert mixed < with_context - 0.1
@@ -84,7 +88,8 @@ def test_pointer_and_context_both_lower_the_loss(tmp_path: Path) -> None:
 
 
 def test_the_context_heads_add_what_was_fitted(space: GPT2PointerSpace) -> None:
-    """Along the code, hidden states are A - gain E + gain f, with f what the maps make of the A that heads read."""
+    """Along the code, hidden states are A - gain E + gain f, with f what the maps make of the A
+    that heads read."""
     tokens = space.blocks("valid", 64)[:, :-1]
     source, gain, code = space.source, 0.5, 3
     for context in (0, 1):
@@ -97,10 +102,15 @@ def test_the_context_heads_add_what_was_fitted(space: GPT2PointerSpace) -> None:
             p.weights() @ read[tokens] @ down @ up
             for p, down, up in zip(part.patterns, part.maps.down, part.maps.up, strict=True)
         )
-        hidden = source.population([(code, context, *default_genome()[2:])]).lm.hidden(tokens).view(*tokens.shape, -1)
+        hidden = (
+            source.population([(code, context, *default_genome()[2:])])
+            .lm.hidden(tokens)
+            .view(*tokens.shape, -1)
+        )
         logical = hidden @ source.rotation
         added = logical[..., source.code_dims(code)] - embedded[tokens]
-        assert ((added - gain * f).norm() / (gain * f).norm()).item() < 0.1  # LayerNorm's division is nearly constant
+        # LayerNorm's division is nearly constant
+        assert ((added - gain * f).norm() / (gain * f).norm()).item() < 0.1
 
 
 def test_the_winner_is_grown_on_all_training_text(space: GPT2PointerSpace) -> None:

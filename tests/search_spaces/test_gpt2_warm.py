@@ -1,4 +1,5 @@
-"""The warm library of `gpt2`: the checkpoint at full rank, truncated matrices below, and a whole run from a checkpoint."""
+"""The warm library of `gpt2`: the checkpoint at full rank, truncated matrices below, and a whole
+run from a checkpoint."""
 
 from __future__ import annotations
 
@@ -121,7 +122,9 @@ def test_decoded_crystals_are_the_matrices(space: GPT2Space) -> None:
     qkv = torch.cat([crystals[f"h.0.attn.{m}"].to_dense() for m in "qkv"])
     torch.testing.assert_close(built["h.0.attn.qkv.weight"], qkv, rtol=1e-5, atol=1e-5)
     for name in ("h.0.attn.o", "h.0.mlp.fc", "h.1.mlp.proj"):
-        torch.testing.assert_close(built[f"{name}.weight"], crystals[name].to_dense(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            built[f"{name}.weight"], crystals[name].to_dense(), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_batch_equals_its_modules(space: GPT2Space) -> None:
@@ -138,14 +141,18 @@ def test_a_tied_head_stays_the_embedding(english_path: Path, tmp_path: Path) -> 
     save_hf(model, tmp_path)
     space = make_space(english_path, tmp_path)
     blocks = space.blocks("valid", 512)
-    assert space.losses(space.seeds(), blocks).item() == pytest.approx(text_loss(model, blocks), abs=1e-5)
+    assert space.losses(space.seeds(), blocks).item() == pytest.approx(
+        text_loss(model, blocks), abs=1e-5
+    )
 
 
 def test_ranks_at_or_above_the_full_one_are_not_offered(english_path: Path, tmp_path: Path) -> None:
     save_hf(make_model(n_layers=1, d_model=4), tmp_path)
     space = make_space(english_path, tmp_path, n_layers=1, d_model=4)
     assert {g.choices for g in space.genes} == {("off", "full")}
-    assert torch.isfinite(space.losses([space.seeds()[0], (0,) * 6], space.blocks("valid", 64))).all()
+    assert torch.isfinite(
+        space.losses([space.seeds()[0], (0,) * 6], space.blocks("valid", 64))
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,9 @@ def test_ranks_at_or_above_the_full_one_are_not_offered(english_path: Path, tmp_
         ({"vocab_size": 299}, "the run's vocab_size, 300; got 299. Use the text and tokenizer"),
     ],
 )
-def test_a_checkpoint_of_other_sizes(english_path: Path, tmp_path: Path, sizes: dict[str, int], message: str) -> None:
+def test_a_checkpoint_of_other_sizes(
+    english_path: Path, tmp_path: Path, sizes: dict[str, int], message: str
+) -> None:
     save_hf(make_model(**sizes), tmp_path)
     with pytest.raises(ConfigError) as caught:
         make_space(english_path, tmp_path).prepare()
@@ -177,11 +186,19 @@ def test_damaged_checkpoints(english_path: Path, checkpoint: Path, tmp_path: Pat
     config = json.loads((checkpoint / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
     refused("holds a GPT-2")
-    (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:5000])
+    (tmp_path / "model.safetensors").write_bytes(
+        (checkpoint / "model.safetensors").read_bytes()[:5000]
+    )
     refused("holds a GPT-2")
-    save_file({**weights, "transformer.h.0.mlp.c_fc.weight": torch.zeros(16, 65)}, tmp_path / "model.safetensors")
+    save_file(
+        {**weights, "transformer.h.0.mlp.c_fc.weight": torch.zeros(16, 65)},
+        tmp_path / "model.safetensors",
+    )
     refused("size mismatch")
-    save_file({**weights, "transformer.ln_f.bias": torch.full((16,), torch.nan)}, tmp_path / "model.safetensors")
+    save_file(
+        {**weights, "transformer.ln_f.bias": torch.full((16,), torch.nan)},
+        tmp_path / "model.safetensors",
+    )
     refused("are finite; got 'ln_f.bias'")
 
 
@@ -206,7 +223,9 @@ def trained(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder / "best", text_loss(load_hf(folder / "best"), space.blocks("valid"))
 
 
-def test_a_whole_run_from_a_checkpoint(tiny: RunConfig, trained: tuple[Path, float], tmp_path: Path) -> None:
+def test_a_whole_run_from_a_checkpoint(
+    tiny: RunConfig, trained: tuple[Path, float], tmp_path: Path
+) -> None:
     folder, loss = trained
     assert loss < 5.0  # nats; log(300) is 5.70
     config = replace(tiny, library="warm", checkpoint=str(folder))
@@ -230,7 +249,9 @@ def test_the_command_line(
     recipe.write_text(tiny.to_toml())
 
     def clso(*options: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["clso", "evolve", "--config", str(recipe), "--library", "warm", *options])
+        monkeypatch.setattr(
+            sys, "argv", ["clso", "evolve", "--config", str(recipe), "--library", "warm", *options]
+        )
         with pytest.raises(SystemExit) as exit_:
             main()
         return int(exit_.value.code or 0)

@@ -12,9 +12,13 @@ from clso.search_spaces.maxsat import MaxSat
 
 @pytest.mark.parametrize("seed", range(5))
 def test_values_are_counts_of_unsatisfied_clauses(seed: int) -> None:
-    """Against plain loops over all assignments; the planted one and its complement reach the optimum."""
+    """Against plain loops over all assignments; the planted one and its complement reach the
+    optimum."""
     space = MaxSat(MaxSat.Options(n=9, seed=seed))
-    clauses = [list(zip(*c, strict=True)) for c in zip(space.variables.tolist(), space.wanted.tolist(), strict=True)]
+    clauses = [
+        list(zip(*c, strict=True))
+        for c in zip(space.variables.tolist(), space.wanted.tolist(), strict=True)
+    ]
     assert len(clauses) == round(4.27 * 9)
     assert all(len({v for v, _ in clause}) == 3 for clause in clauses)
     genomes = list(itertools.product((0, 1), repeat=9))
@@ -47,7 +51,9 @@ def test_a_batch_is_fast_and_a_genome_reads_as_an_assignment() -> None:
     assert {g.choices for g in space.genes} == {("false", "true")}
 
 
-@pytest.mark.parametrize("wrong", [{"n": 2}, {"ratio": 0.0}, {"ratio": math.nan}, {"ratio": 1e9}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"n": 2}, {"ratio": 0.0}, {"ratio": math.nan}, {"ratio": 1e9}, {"seed": -1}]
+)
 def test_bad_options(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         MaxSat.Options(**wrong)  # type: ignore[arg-type]

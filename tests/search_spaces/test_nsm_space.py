@@ -59,7 +59,9 @@ def changed(space: NSMSpace, **alleles: str) -> Genome:
 
 class TestGrown(SpaceConformance):
     max_examples = 3
-    other_process = False  # the random library's test below goes there: torch takes seconds to import
+    other_process = (
+        False  # the random library's test below goes there: torch takes seconds to import
+    )
 
     def make_space(self) -> NSMSpace:
         return make_space(self.path, n_layers=1)
@@ -69,7 +71,9 @@ class TestGrown(SpaceConformance):
         """A short text: a read-out is then fitted in no time."""
         if "path" not in type(self).__dict__:
             type(self).path = tmp_path_factory.mktemp("text") / "short.txt"
-            self.path.write_text(english_path.read_text(encoding="utf-8")[:30_000], encoding="utf-8")
+            self.path.write_text(
+                english_path.read_text(encoding="utf-8")[:30_000], encoding="utf-8"
+            )
 
     path: Path
 
@@ -84,7 +88,11 @@ class TestRandom(TestGrown):
 def test_a_winner_is_on_disk_what_was_measured(space: NSMSpace, tmp_path: Path) -> None:
     blocks = space.blocks("valid", 512)
     rng = random.Random(0)
-    genomes = [*space.seeds(), *(space.sample(rng) for _ in range(4)), changed(space, gate="lstm", second_gain="0.6")]
+    genomes = [
+        *space.seeds(),
+        *(space.sample(rng) for _ in range(4)),
+        changed(space, gate="lstm", second_gain="0.6"),
+    ]
     for genome, loss in zip(genomes, space.losses(genomes, blocks).tolist(), strict=True):
         save_model(space.model(genome), tmp_path / "best")
         loaded = load_model(tmp_path / "best")
@@ -98,7 +106,10 @@ def test_costs_are_those_of_the_module(space: NSMSpace, english_path: Path) -> N
         genome = random_space.sample(rng)
         model, n = random_space.model(genome), random_space.config.n_positions
         n_params = sum(p.numel() for p in model.parameters())
-        assert random_space.costs(genome) == {"flops": model.forward_flops(n) / n, "n_params": n_params}
+        assert random_space.costs(genome) == {
+            "flops": model.forward_flops(n) / n,
+            "n_params": n_params,
+        }
     one, two = (space.costs(changed(space, second_gain=gain)) for gain in ("0", "0.6"))
     none = space.costs(changed(space, first_gain="0"))
     vocab, d = space.corpus.vocab_size, space.config.d_model
@@ -113,7 +124,9 @@ def test_without_read_outs_it_is_the_bigram_model(space: NSMSpace) -> None:
     codes = space.source._codes(0)
     logits = codes.a[blocks[:, :-1]] @ codes.b.T + codes.log_p
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten()).item()
-    assert space.losses([changed(space, first_gain="0")], blocks).item() == pytest.approx(loss, abs=2e-3)
+    assert space.losses([changed(space, first_gain="0")], blocks).item() == pytest.approx(
+        loss, abs=2e-3
+    )
 
 
 def test_random_crystals_stay_near_knowing_nothing(english_path: Path) -> None:
@@ -125,14 +138,17 @@ def test_random_crystals_stay_near_knowing_nothing(english_path: Path) -> None:
 
 @pytest.mark.parametrize("gate", ["gru", "lstm"])
 def test_states_carry_what_the_window_has_lost(tmp_path: Path, gate: str) -> None:
-    """Paragraphs in one of two dialects: which one it is shows at its start only, so that windows of 16 tokens miss it."""
+    """Paragraphs in one of two dialects: which one it is shows at its start only, so that windows
+    of 16 tokens miss it."""
     rng = random.Random(0)
     paragraphs = []
     for _ in range(500):
         north = rng.random() < 0.5
         opening = " ".join([("north" if north else "south")] * 6)
         filler = " ".join(rng.choice(["one", "two", "three"]) for _ in range(10))
-        paragraphs.append(f"{opening} {filler} " + " ".join("go up." if north else "go down." for _ in range(12)))
+        paragraphs.append(
+            f"{opening} {filler} " + " ".join("go up." if north else "go down." for _ in range(12))
+        )
     (tmp_path / "dialects.txt").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     space = make_space(tmp_path / "dialects.txt", n_layers=1)
     blocks = space.blocks("valid")
@@ -145,12 +161,14 @@ def test_states_carry_what_the_window_has_lost(tmp_path: Path, gate: str) -> Non
 
 
 def test_every_read_pattern_looks_where_it_says(space: NSMSpace) -> None:
-    """Weights on tokens by distance, from a trace of near attention: a lag is a peak, a decaying average falls."""
+    """Weights on tokens by distance, from a trace of near attention: a lag is a peak, a decaying
+    average falls."""
     for at, heads in enumerate(READS):
         label = ", ".join(head.label for head in heads)
         genome = changed(space, heads="2", first_read=label, states="4", chunk="16")
         trace = space.model(genome).trace(space.blocks("valid", 256)[:, :-1])
-        reading = trace["reading"][0].sum(dim=-1).mean(dim=(0, 2))  # by head, the share that states get
+        # by head, the share that states get
+        reading = trace["reading"][0].sum(dim=-1).mean(dim=(0, 2))
         for i, share in enumerate(reading.tolist()):
             wanted = heads[i % len(heads)].states
             assert share == pytest.approx(wanted, abs=0.2), (at, i)
@@ -214,7 +232,8 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
     assert resumed["best"] == whole["best"]
     assert whole["task"]["task"] == "listops"
     assert whole["task"]["options"]["max_length"] == 29
-    assert whole["best"]["test_accuracy"] > 0.2  # ten classes; always the commonest one is right in 0.17
+    # ten classes; always the commonest one is right in 0.17
+    assert whole["best"]["test_accuracy"] > 0.2
     assert len(whole["states"]["routing_entropy"]) == 1
 
 
@@ -226,13 +245,25 @@ def test_only_spaces_that_take_tasks_are_given_one(tmp_path: Path) -> None:
 
 
 def test_tokens_that_are_asked_for_are_read_out(tmp_path: Path) -> None:
-    """What was said three tokens ago lies in the window of attention: above chance without any training."""
-    sizes = {"n_train": 1000, "n_valid": 100, "n_test": 300, "n_symbols": 12, "min_length": 3, "max_length": 3}
+    """What was said three tokens ago lies in the window of attention: above chance without any
+    training."""
+    sizes = {
+        "n_train": 1000,
+        "n_valid": 100,
+        "n_test": 300,
+        "n_symbols": 12,
+        "min_length": 3,
+        "max_length": 3,
+    }
     space = NSMSpace.from_context(
-        SpaceContext(load_corpus=pytest.fail, library="grown", task="copy", model=SIZES, options=sizes)
+        SpaceContext(
+            load_corpus=pytest.fail, library="grown", task="copy", model=SIZES, options=sizes
+        )
     )
     rng = random.Random(0)
-    best = space.conclude(min((space.sample(rng) for _ in range(4)), key=lambda g: _error(space, g)), tmp_path)["best"]
+    best = space.conclude(
+        min((space.sample(rng) for _ in range(4)), key=lambda g: _error(space, g)), tmp_path
+    )["best"]
     assert best["n_test_examples"] == 900
     assert best["chance"] < 0.15
     assert best["test_accuracy"] > 2 * best["chance"]

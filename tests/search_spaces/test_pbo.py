@@ -11,7 +11,9 @@ import pytest
 from clso.errors import ConfigError, MissingDependencyError
 from clso.search_spaces.pbo import FUNCTIONS, PBO
 
-needs_ioh = pytest.mark.skipif(importlib.util.find_spec("ioh") is None, reason="ioh is not installed")
+needs_ioh = pytest.mark.skipif(
+    importlib.util.find_spec("ioh") is None, reason="ioh is not installed"
+)
 
 
 def value(space: PBO, genome: tuple[int, ...]) -> float:
@@ -33,7 +35,10 @@ def test_optima_are_those_of_brute_force(function: str) -> None:
         if n == 10 and function in ("IsingTriangular", "NQueens"):
             continue  # boards and grids of squares
         space = PBO(PBO.Options(function, dimension=n))
-        best = min(e.value for e in space.objective().evaluate(list(itertools.product((0, 1), repeat=n)), 0))
+        best = min(
+            e.value
+            for e in space.objective().evaluate(list(itertools.product((0, 1), repeat=n)), 0)
+        )
         unknown = function in ("LABS", "NKLandscapes") or (function, n) in {
             ("ConcatenatedTrap", 4),
             ("ConcatenatedTrap", 9),
@@ -45,7 +50,14 @@ def test_optima_are_those_of_brute_force(function: str) -> None:
 
 @needs_ioh
 def test_stated_optima_at_the_default_dimension() -> None:
-    known = {"OneMax": -100, "LeadingOnes": -100, "Linear": -5050, "NQueens": -10, "ConcatenatedTrap": -20, "MIS": -50}
+    known = {
+        "OneMax": -100,
+        "LeadingOnes": -100,
+        "Linear": -5050,
+        "NQueens": -10,
+        "ConcatenatedTrap": -20,
+        "MIS": -50,
+    }
     assert {f: PBO(PBO.Options(f)).optimum for f in known} == known
 
 
@@ -55,7 +67,9 @@ def test_a_batch_is_worth_what_its_genomes_are() -> None:
     for function in FUNCTIONS:
         space = PBO(PBO.Options(function, dimension=16))
         genomes = [space.sample(rng) for _ in range(5)]
-        assert [e.value for e in space.objective().evaluate(genomes, 0)] == [value(space, g) for g in genomes]
+        assert [e.value for e in space.objective().evaluate(genomes, 0)] == [
+            value(space, g) for g in genomes
+        ]
 
 
 @needs_ioh

@@ -64,4 +64,6 @@ def test_the_defaults_of_the_contract() -> None:
 def test_samples_are_those_of_randrange() -> None:
     space = SPACE
     drawn = [space.sample(random.Random(i)) for i in range(50)]
-    assert drawn == [tuple(map(random.Random(i).randrange, map(len, space.genes))) for i in range(50)]
+    assert drawn == [
+        tuple(map(random.Random(i).randrange, map(len, space.genes))) for i in range(50)
+    ]

@@ -1,4 +1,5 @@
-"""Whatever a space's functions return or raise, the search gets plain numbers or an error that names the function."""
+"""Whatever a space's functions return or raise, the search gets plain numbers or an error that
+names the function."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def raiser(error: BaseException) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("no"), SystemExit(0), SystemExit(), GeneratorExit(), StopIteration()], ids=repr
+    "error",
+    [ValueError("no"), SystemExit(0), SystemExit(), GeneratorExit(), StopIteration()],
+    ids=repr,
 )
 @pytest.mark.parametrize("function", CALLS)
 def test_what_a_function_raises_is_named(function: str, error: BaseException) -> None:
@@ -176,13 +179,22 @@ class LeavesInTheEnd(LeavesEarly):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize("kind", [LeavesEarly, LeavesWhenScored, LeavesWhenPrepared, LeavesInTheEnd])
-def test_a_run_does_not_end_well_because_a_function_calls_exit(kind: type, asynchronous: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", [LeavesEarly, LeavesWhenScored, LeavesWhenPrepared, LeavesInTheEnd]
+)
+def test_a_run_does_not_end_well_because_a_function_calls_exit(
+    kind: type, asynchronous: bool, tmp_path: Path
+) -> None:
     from clso.config import RunConfig
     from clso.run import evolve
 
     config = RunConfig(
-        gens=2, pop=4, space=f"{__file__}:{kind.__name__}", surrogate="none", energy="null", device="cpu"
+        gens=2,
+        pop=4,
+        space=f"{__file__}:{kind.__name__}",
+        surrogate="none",
+        energy="null",
+        device="cpu",
     )
     with pytest.raises(ClsoError, match="SystemExit"):
         evolve(replace(config, asynchronous=asynchronous), tmp_path / "run")

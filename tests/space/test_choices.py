@@ -20,7 +20,9 @@ def _named(decoded: Any) -> dict[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    "choices", [{"a": {1, 2}}, {"a": frozenset("xy")}, {3, 4}, {"a": "relu"}, {"a": b"ab"}], ids=repr
+    "choices",
+    [{"a": {1, 2}}, {"a": frozenset("xy")}, {3, 4}, {"a": "relu"}, {"a": b"ab"}],
+    ids=repr,
 )
 def test_choices_have_an_order_of_their_own(choices: Any) -> None:
     with pytest.raises(ConfigError):
@@ -38,7 +40,9 @@ def test_names_stay_what_they_are_and_none_is_lost() -> None:
     assert len(space.describe((1, 0, 1))) == 3
 
 
-@pytest.mark.parametrize("values", [[1, 1, 2], ["x", "x"], [[8], [16], [8]], [np.arange(3), np.arange(3)]], ids=repr)
+@pytest.mark.parametrize(
+    "values", [[1, 1, 2], ["x", "x"], [[8], [16], [8]], [np.arange(3), np.arange(3)]], ids=repr
+)
 def test_equal_choices_are_refused(values: list[Any]) -> None:
     with pytest.raises(ConfigError, match="distinct"):
         Choices({"a": values})
@@ -60,7 +64,9 @@ def test_what_a_function_does_to_a_choice_is_seen_by_no_other_call() -> None:
         return float(len(x["layers"]))
 
     layers = [[8], [16]]
-    result = minimize(spoil, {"layers": layers, "sizes": [np.array([1, 2])], "pair": [([5], 1)], "n": [0, 1]}, 4)
+    result = minimize(
+        spoil, {"layers": layers, "sizes": [np.array([1, 2])], "pair": [([5], 1)], "n": [0, 1]}, 4
+    )
     assert sorted(given) == [(8, 1, 2, 5)] * 2 + [(16, 1, 2, 5)] * 2
     assert layers == [[8], [16]]
     assert result.x["layers"] in layers

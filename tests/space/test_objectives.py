@@ -62,7 +62,11 @@ def test_a_run_finds_the_known_front_and_says_so(config: RunConfig, tmp_path: Pa
         assert member["alleles"] == {f"g{i}": str(a) for i, a in enumerate(member["genome"])}
     assert result["best"]["genome"] == result["front"][0]["genome"] == [1] * 12
     assert len(measured) == result["counts"]["evaluated"] == len(evaluations(tmp_path / "run"))
-    growth = [r["hypervolume"] for r in RunFolder.open(tmp_path / "run").records() if r["type"] == "generation"]
+    growth = [
+        r["hypervolume"]
+        for r in RunFolder.open(tmp_path / "run").records()
+        if r["type"] == "generation"
+    ]
     assert growth == sorted(growth)
     assert growth[-1] == result["hypervolume"] > 0
     assert set(result["hypervolume_reference"]) == {"fitness", "trailing"}
@@ -77,7 +81,9 @@ def test_an_interrupted_run_ends_like_a_whole_one(config: RunConfig, tmp_path: P
     result = resume(tmp_path / "stopped")
     for key in ("front", "hypervolume", "hypervolume_reference", "counts", "best"):
         assert result[key] == whole[key]
-    assert (tmp_path / "stopped/records.jsonl").read_bytes() == (tmp_path / "whole/records.jsonl").read_bytes()
+    assert (tmp_path / "stopped/records.jsonl").read_bytes() == (
+        tmp_path / "whole/records.jsonl"
+    ).read_bytes()
     assert whole["counts"]["screened_out"] > 0
 
 
@@ -89,7 +95,9 @@ def test_limits_hold_for_every_genome_evaluated(config: RunConfig, tmp_path: Pat
         assert costs["size"] <= 5
         assert costs["trailing"] <= -2
     assert min(m["values"]["fitness"] for m in result["front"]) == -5
-    one = evolve(replace(config, limits=("size=5",), objective=("loss",), gens=20), tmp_path / "one")
+    one = evolve(
+        replace(config, limits=("size=5",), objective=("loss",), gens=20), tmp_path / "one"
+    )
     assert all(sum(row["genome"]) <= 5 for row in evaluations(tmp_path / "one"))
     assert one["best"]["fitness"] == -5
     assert "front" not in one
@@ -97,14 +105,18 @@ def test_limits_hold_for_every_genome_evaluated(config: RunConfig, tmp_path: Pat
 
 def test_with_one_objective_nothing_changes(config: RunConfig, tmp_path: Path) -> None:
     plain = replace(config, space=f"{HERE / 'toys.py'}:OneMax", gens=8, surrogate="ridge")
-    results = [evolve(replace(plain, objective=(name,)), tmp_path / name) for name in ("loss", "fitness")]
+    results = [
+        evolve(replace(plain, objective=(name,)), tmp_path / name) for name in ("loss", "fitness")
+    ]
     assert results[0]["best"] == results[1]["best"]
     records = [(tmp_path / name / "records.jsonl").read_bytes() for name in ("loss", "fitness")]
     assert records[0] == records[1]
     assert b"hypervolume" not in records[0]
 
 
-def test_patience_counts_generations_without_more_hypervolume(config: RunConfig, tmp_path: Path) -> None:
+def test_patience_counts_generations_without_more_hypervolume(
+    config: RunConfig, tmp_path: Path
+) -> None:
     result = evolve(replace(config, patience=6, gens=400), tmp_path / "run")
     rows = [r for r in RunFolder.open(tmp_path / "run").records() if r["type"] == "generation"]
     assert len(rows) < 400 or result["counts"]["evaluated"] == 4096
@@ -125,8 +137,16 @@ def test_patience_counts_generations_without_more_hypervolume(config: RunConfig,
         ((), (), "the first objective is the loss"),
         (("loss", "size", "size"), (), "named once; got 'loss,size,size'"),
         (("loss", "fitness"), (), "named once; got 'loss,loss'"),
-        (("loss", "constant"), (), "an objective differs between genomes of space lotz; got 'constant = 3 for all'"),
-        (("loss", "energy_j"), (), "needs an energy source; got 'energy measurement was switched off'"),
+        (
+            ("loss", "constant"),
+            (),
+            "an objective differs between genomes of space lotz; got 'constant = 3 for all'",
+        ),
+        (
+            ("loss", "energy_j"),
+            (),
+            "needs an energy source; got 'energy measurement was switched off'",
+        ),
         (BOTH, ("size",), "a limit is NAME=NUMBER; got 'size'"),
         (BOTH, ("size=nan",), "a limit is NAME=NUMBER; got 'size=nan'"),
         (BOTH, ("size=1e400",), "a limit is NAME=NUMBER"),
@@ -134,11 +154,19 @@ def test_patience_counts_generations_without_more_hypervolume(config: RunConfig,
         (BOTH, ("sise=5",), "unknown limit; got 'sise'. Did you mean 'size'?"),
         (BOTH, ("loss=5",), "unknown limit; got 'loss'"),
         (BOTH, ("energy_j=5",), "needs it measured. Use --objective loss,energy_j."),
-        (BOTH, ("size=-1",), "some genome keeps the limits; got 'size=-1'. The least of 256 random genomes: size = "),
+        (
+            BOTH,
+            ("size=-1",),
+            "some genome keeps the limits; got 'size=-1'. The least of 256 random genomes: size = ",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line_and_leaves_nothing(
-    config: RunConfig, tmp_path: Path, objective: tuple[str, ...], limits: tuple[str, ...], message: str
+    config: RunConfig,
+    tmp_path: Path,
+    objective: tuple[str, ...],
+    limits: tuple[str, ...],
+    message: str,
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         evolve(replace(config, objective=objective, limits=limits), tmp_path / "run")
@@ -157,7 +185,9 @@ def test_a_surrogate_ranks_by_predicted_loss_and_known_costs(config: RunConfig) 
     space = Lotz()
     objectives = Objectives.of(config, space)
     evaluator = LocalEvaluator(objectives.complete(space.objective()))
-    search = Search(space, evaluator, Useless, replace(config, surrogate="useless"), Listener(), objectives)
+    search = Search(
+        space, evaluator, Useless, replace(config, surrogate="useless"), Listener(), objectives
+    )
     genomes: list[Genome] = [(1,) * 12, (0,) * 12, (1,) * 6 + (0,) * 6, (0, 1) * 6]
     rank = search._rank(genomes)
     assert rank is not None
@@ -205,24 +235,35 @@ def burner() -> Burner:
 
 
 def test_energy_is_measured_for_each_candidate_alone(config: RunConfig, burner: Burner) -> None:
-    objectives = Objectives.of(replace(config, objective=("loss", "energy_j")), burner, burner.meter())
+    objectives = Objectives.of(
+        replace(config, objective=("loss", "energy_j")), burner, burner.meter()
+    )
     objective = objectives.complete(burner.objective())
     genomes: list[Genome] = [(1,) * 24, (1,) * 3 + (0,) * 21, (1,) * 12 + (0,) * 12]
     found = objective.evaluate(genomes, 0)
     for genome, e in zip(genomes, found, strict=True):
         assert e.values == pytest.approx((24 - sum(genome), 0.02 * sum(genome)))
-        assert e.n_tokens == 7 * 6  # five times 20 ms are ten updates of the counter; and once before
+        # five times 20 ms are ten updates of the counter; and once before
+        assert e.n_tokens == 7 * 6
     assert burner.calls == 3 * 6
-    assert objective.evaluate(genomes, 1) == burner.objective().evaluate(genomes, 1)  # higher rungs are for the loss
+    # higher rungs are for the loss
+    assert objective.evaluate(genomes, 1) == burner.objective().evaluate(genomes, 1)
 
 
 def test_a_search_for_little_energy(config: RunConfig, burner: Burner) -> None:
-    settings = replace(config, objective=("loss", "energy_j"), limits=("energy_j=0.2",), surrogate="ridge", gens=30)
+    settings = replace(
+        config, objective=("loss", "energy_j"), limits=("energy_j=0.2",), surrogate="ridge", gens=30
+    )
     objectives = Objectives.of(settings, burner, burner.meter())
     from clso.surrogates.linear import ridge
 
     search = Search(
-        burner, LocalEvaluator(objectives.complete(burner.objective())), ridge, settings, Listener(), objectives
+        burner,
+        LocalEvaluator(objectives.complete(burner.objective())),
+        ridge,
+        settings,
+        Listener(),
+        objectives,
     )
     while not search.done:
         search.generation()
@@ -245,7 +286,9 @@ def test_limits_on_energy_that_nothing_keeps(config: RunConfig, burner: Burner) 
 
 
 def test_an_energy_that_cannot_be_read_is_a_failure(config: RunConfig, burner: Burner) -> None:
-    objectives = Objectives.of(replace(config, objective=("loss", "energy_j")), burner, burner.meter())
+    objectives = Objectives.of(
+        replace(config, objective=("loss", "energy_j")), burner, burner.meter()
+    )
     objective = objectives.complete(burner.objective())
     burner.dark = True  # the counter stands still
     assert objective.evaluate([(1,) * 24], 0)[0].status == "failed"
@@ -275,7 +318,9 @@ class RarelyMeasured(Toy):
 def test_a_first_generation_without_a_value_is_followed_by_another(
     seed: int, asynchronous: bool, tmp_path: Path
 ) -> None:
-    settings = RunConfig(gens=40, pop=4, space=f"{__file__}:RarelyMeasured", energy="null", device="cpu", seed=seed)
+    settings = RunConfig(
+        gens=40, pop=4, space=f"{__file__}:RarelyMeasured", energy="null", device="cpu", seed=seed
+    )
     result = evolve(replace(settings, asynchronous=asynchronous), tmp_path / "run")
     assert result["best"]["fitness"] < 6
     rows = list(RunFolder.open(tmp_path / "run").records())
@@ -284,8 +329,12 @@ def test_a_first_generation_without_a_value_is_followed_by_another(
 
 
 def test_a_run_in_which_nothing_can_be_measured_stops_after_a_stated_number(tmp_path: Path) -> None:
-    config = RunConfig(gens=400, pop=16, space=f"{HERE / 'toys.py'}:AlwaysNan", energy="null", device="cpu")
-    with pytest.raises(EvaluationError, match="none of 128: every loss was infinite or not a number"):
+    config = RunConfig(
+        gens=400, pop=16, space=f"{HERE / 'toys.py'}:AlwaysNan", energy="null", device="cpu"
+    )
+    with pytest.raises(
+        EvaluationError, match="none of 128: every loss was infinite or not a number"
+    ):
         evolve(config, tmp_path / "run")
 
 
@@ -299,7 +348,9 @@ class TwoValues(OneMax):
             fidelities = (1,)
 
             def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
-                return [replace(e, values=(*e.values, 2.0)) for e in inner.evaluate(genomes, fidelity)]
+                return [
+                    replace(e, values=(*e.values, 2.0)) for e in inner.evaluate(genomes, fidelity)
+                ]
 
         return Generous()
 
@@ -311,11 +362,15 @@ class TwoValuesAndACost(TwoValues):
         return {"ones": sum(genome)}
 
 
-@pytest.mark.parametrize(("kind", "objective"), [("TwoValues", ("loss",)), ("TwoValuesAndACost", ("loss", "ones"))])
+@pytest.mark.parametrize(
+    ("kind", "objective"), [("TwoValues", ("loss",)), ("TwoValuesAndACost", ("loss", "ones"))]
+)
 def test_values_that_nobody_asked_for_are_not_dropped_in_silence(
     kind: str, objective: tuple[str, ...], tmp_path: Path
 ) -> None:
-    config = RunConfig(gens=2, pop=4, space=f"{__file__}:{kind}", objective=objective, energy="null", device="cpu")
+    config = RunConfig(
+        gens=2, pop=4, space=f"{__file__}:{kind}", objective=objective, energy="null", device="cpu"
+    )
     with pytest.raises(EvaluationError, match="value"):
         evolve(config, tmp_path / "run")
 
@@ -336,11 +391,23 @@ class NothingFeasible(Permutations):
 
 
 def test_a_run_over_rare_feasible_genomes_uses_its_budget(tmp_path: Path) -> None:
-    config = RunConfig(gens=8, pop=8, space=f"{__file__}:Permutations", surrogate="none", energy="null", device="cpu")
+    config = RunConfig(
+        gens=8,
+        pop=8,
+        space=f"{__file__}:Permutations",
+        surrogate="none",
+        energy="null",
+        device="cpu",
+    )
     assert evolve(config, tmp_path / "run")["counts"]["evaluated"] == 64
 
 
 def test_a_run_without_a_feasible_genome_blames_the_constraints(tmp_path: Path) -> None:
-    config = RunConfig(gens=8, pop=8, space=f"{__file__}:NothingFeasible", energy="null", device="cpu")
-    with pytest.raises(ConfigError, match=r"some genome of space 'toy' meets the constraints; got 'none of .* draws"):
+    config = RunConfig(
+        gens=8, pop=8, space=f"{__file__}:NothingFeasible", energy="null", device="cpu"
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"some genome of space 'toy' meets the constraints; got 'none of .* draws",
+    ):
         evolve(config, tmp_path / "run")

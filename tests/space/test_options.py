@@ -55,7 +55,10 @@ def test_bad_values_of_a_recipe(values: dict[str, Any], message: str) -> None:
 
 def test_a_space_without_options_refuses_any() -> None:
     assert SearchSpace.Options is NoOptions
-    for refuse in (lambda: make_options(NoOptions, {"n": 1}), lambda: parse_options(NoOptions, ["n=1"])):
+    for refuse in (
+        lambda: make_options(NoOptions, {"n": 1}),
+        lambda: parse_options(NoOptions, ["n=1"]),
+    ):
         with pytest.raises(ConfigError, match="this search space takes no options; got 'n'"):
             refuse()
 

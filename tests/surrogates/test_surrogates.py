@@ -19,13 +19,16 @@ N_GENES, N_CHOICES = 6, 12
 
 
 def _sample(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features and true values of an additive objective near 10.8 that a descriptor tells in full."""
+    """Features and true values of an additive objective near 10.8 that a descriptor tells in
+    full."""
     rng = np.random.default_rng(0)
     descriptors = [rng.normal(size=(N_CHOICES, 2)) * [1.0, 50.0] for _ in range(N_GENES)]
     weights = rng.normal(size=N_GENES)
     genomes = np.random.default_rng(seed).integers(0, N_CHOICES, (n, N_GENES))
     effects = [weights[g] * descriptors[g][genomes[:, g], 1] / 50 for g in range(N_GENES)]
-    features = Encoder([N_CHOICES] * N_GENES, descriptors).encode([tuple(g) for g in genomes.tolist()])
+    features = Encoder([N_CHOICES] * N_GENES, descriptors).encode(
+        [tuple(g) for g in genomes.tolist()]
+    )
     return features, 10.8 + 0.1 * np.sum(effects, axis=0)
 
 
@@ -39,7 +42,9 @@ def test_ranks_candidates_it_has_not_seen(factory: Callable[[int], Any], least: 
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_same_seed_same_predictions_without_global_randomness(factory: Callable[[int], Any]) -> None:
+def test_same_seed_same_predictions_without_global_randomness(
+    factory: Callable[[int], Any],
+) -> None:
     x, y = _sample(60, 1)
     np.random.seed(1)
     first = factory(5).fit(x, y).predict(x)
@@ -48,7 +53,9 @@ def test_same_seed_same_predictions_without_global_randomness(factory: Callable[
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_is_an_unfitted_sklearn_regressor_with_its_random_state(factory: Callable[[int], Any]) -> None:
+def test_is_an_unfitted_sklearn_regressor_with_its_random_state(
+    factory: Callable[[int], Any],
+) -> None:
     estimator = factory(3)
     assert is_regressor(estimator)
     assert estimator.get_params()["random_state"] == 3
@@ -69,7 +76,9 @@ def test_gaussian_process_keeps_the_last_rows_only() -> None:
     x, y = _sample(90, 1)
     capped = MedianGaussianProcess(max_points=50).fit(x, y)
     assert capped.rows_.shape[0] == 50
-    np.testing.assert_array_equal(capped.predict(x), MedianGaussianProcess(50).fit(x[-50:], y[-50:]).predict(x))
+    np.testing.assert_array_equal(
+        capped.predict(x), MedianGaussianProcess(50).fit(x[-50:], y[-50:]).predict(x)
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

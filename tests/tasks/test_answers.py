@@ -1,4 +1,5 @@
-"""Copying, recall, stories and paths: every answer found again by code that shares nothing with the generators."""
+"""Copying, recall, stories and paths: every answer found again by code that shares nothing with the
+generators."""
 
 from __future__ import annotations
 
@@ -99,7 +100,8 @@ def test_pathfinder() -> None:
     for row, label in zip(train.tokens, train.targets, strict=True):
         image = image_of(row)
         points = np.argwhere(image > 0)
-        pairs = KDTree(points).query_pairs(3.2, output_type="ndarray")  # over a gap, not to another curve
+        # over a gap, not to another curve
+        pairs = KDTree(points).query_pairs(3.2, output_type="ndarray")
         links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(points), len(points)))
         curve = connected_components(links, directed=False)[1]
         dots = image[tuple(points.T)] == 15
@@ -108,7 +110,12 @@ def test_pathfinder() -> None:
         distances.append(np.linalg.norm(spots[:, None] - spots, axis=-1).max())
     labels, far = train.targets, np.array(distances)
     assert 0.4 < labels.mean() < 0.6
-    best = max(max(((far > cut) == labels).mean(), ((far <= cut) == labels).mean()) for cut in range(5, 40))
+    best = max(
+        max(((far > cut) == labels).mean(), ((far <= cut) == labels).mean()) for cut in range(5, 40)
+    )
     ink = (train.tokens > 1).sum(1)
-    by_ink = max(max(((ink > cut) == labels).mean(), ((ink <= cut) == labels).mean()) for cut in range(50, 300))
+    by_ink = max(
+        max(((ink > cut) == labels).mean(), ((ink <= cut) == labels).mean())
+        for cut in range(50, 300)
+    )
     assert max(best, by_ink) < 0.6  # neither the distance of the dots nor the strokes tell

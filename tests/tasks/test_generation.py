@@ -49,7 +49,8 @@ def test_generated_answers_are_scored(tmp_path: Path) -> None:
     assert isinstance(task, TextTask)
     assert not isinstance(load_task("copy"), TextTask)
     found = score_texts(Says(b"It is not", 257, 258), task, n_questions=5)
-    # "It is so" or "Yes", and "No": two words of three are right in the first answer, none in the second
+    # "It is so" or "Yes", and "No": two words of three are right in the first answer, none in the
+    # second
     assert found["f1"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["rouge1"] == pytest.approx((2 / 3 + 0) / 2)
     assert (found["exact_match"], found["n_questions"]) == (0, 2)
@@ -60,10 +61,21 @@ def test_a_run_answers_questions(tmp_path: Path) -> None:
     pytest.importorskip("rouge_score")
     qasper(tmp_path / "qasper")
     options = (f"folder={tmp_path / 'qasper'}", "max_input=20", "max_output=4")
-    settings = {"model": FAMILY, "task": "scrolls", "task_options": options, "steps": 2, "questions": 2}
+    settings = {
+        "model": FAMILY,
+        "task": "scrolls",
+        "task_options": options,
+        "steps": 2,
+        "questions": 2,
+    }
     config = RunConfig(energy="null", device="cpu")
     result = run_baseline("sequence", settings, config, tmp_path / "run")
     assert result["texts"]["n_questions"] == 2
     assert 0 <= result["texts"]["f1"] <= 1
     with pytest.raises(ConfigError, match="by a task such as scrolls"):
-        run_baseline("sequence", {**settings, "task": "copy", "task_options": ()}, replace(config), tmp_path / "no")
+        run_baseline(
+            "sequence",
+            {**settings, "task": "copy", "task_options": ()},
+            replace(config),
+            tmp_path / "no",
+        )

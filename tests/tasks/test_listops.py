@@ -28,7 +28,18 @@ def test_by_hand(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[MAX 1 2", "1 2", "[MAX ]", "1 ]", "[AVG 1 2 ]", "[MAX 12 1 ]", "( 1 )", "[MAX [MIN ] 1 ]"]
+    "text",
+    [
+        "",
+        "[MAX 1 2",
+        "1 2",
+        "[MAX ]",
+        "1 ]",
+        "[AVG 1 2 ]",
+        "[MAX 12 1 ]",
+        "( 1 )",
+        "[MAX [MIN ] 1 ]",
+    ],
 )
 def test_what_is_no_expression(text: str) -> None:
     with pytest.raises(DataError, match="a ListOps expression"):
@@ -40,14 +51,22 @@ def by_python(text: str) -> int:
     code = text.replace("]", "])").replace(" ", ",").replace(",])", "])")
     for operator in ("MAX", "MIN", "MED", "SM"):
         code = code.replace(f"[{operator},", f"{operator}([")
-    names = {"MAX": max, "MIN": min, "MED": lambda v: int(statistics.median(v)), "SM": lambda v: sum(v) % 10}
+    names = {
+        "MAX": max,
+        "MIN": min,
+        "MED": lambda v: int(statistics.median(v)),
+        "SM": lambda v: sum(v) % 10,
+    }
     return int(eval(code, names))
 
 
 @pytest.mark.parametrize(
-    ("name", "sizes"), [("listops", {"n_train": 500}), ("listops-lra", {"n_train": 20}), ("listops", {"max_args": 9})]
+    ("name", "sizes"),
+    [("listops", {"n_train": 500}), ("listops-lra", {"n_train": 20}), ("listops", {"max_args": 9})],
 )
-def test_labels_are_values_and_the_grammar_keeps_its_limits(name: str, sizes: dict[str, int]) -> None:
+def test_labels_are_values_and_the_grammar_keeps_its_limits(
+    name: str, sizes: dict[str, int]
+) -> None:
     task = load_task(name, {"n_train": 300, "n_valid": 1, "n_test": 1, **sizes})
     options, train = task.options, task.split("train")
     seen: set[str | int] = set()
@@ -78,5 +97,10 @@ def test_labels_are_values_and_the_grammar_keeps_its_limits(name: str, sizes: di
 def test_the_arenas_defaults() -> None:
     options = load_task("listops-lra").options
     assert (options.n_train, options.n_valid, options.n_test) == (96_000, 2_000, 2_000)
-    assert (options.max_depth, options.max_args, options.min_length, options.max_length) == (10, 10, 500, 2000)
+    assert (options.max_depth, options.max_args, options.min_length, options.max_length) == (
+        10,
+        10,
+        500,
+        2000,
+    )
     assert len(TOKENS) == 16

@@ -19,8 +19,11 @@ def imdb(folder: Path) -> None:
         for label in ("pos", "neg"):
             (folder / split / label).mkdir(parents=True)
             for i in range(n):
-                (folder / split / label / f"{i}_{7 if label == 'pos' else 3}.txt").write_text(f"{label} {split} é {i}")
-    (folder / "train" / "pos" / "99_7.txt").write_text("pos test é 0")  # in test as well, as it happens in IMDb
+                (folder / split / label / f"{i}_{7 if label == 'pos' else 3}.txt").write_text(
+                    f"{label} {split} é {i}"
+                )
+    # in test as well, as it happens in IMDb
+    (folder / "train" / "pos" / "99_7.txt").write_text("pos test é 0")
 
 
 def test_imdb(tmp_path: Path) -> None:
@@ -112,7 +115,9 @@ def test_listops(tmp_path: Path) -> None:
 )
 def test_every_row_of_listops_is_checked(tmp_path: Path, row: str, message: str) -> None:
     listops(tmp_path)
-    rows = [f"( ( ( [SM {i % 10} ) {i // 10} ) ] )\t{(i % 10 + i // 10) % 10}" for i in range(10, 100)]
+    rows = [
+        f"( ( ( [SM {i % 10} ) {i // 10} ) ] )\t{(i % 10 + i // 10) % 10}" for i in range(10, 100)
+    ]
     (tmp_path / "basic_train.tsv").write_text("\n".join(["Source\tTarget", *rows * 2, row]) + "\n")
     with pytest.raises(DataError, match=message) as caught:
         load_task("lra-listops", {"folder": str(tmp_path)}).split("train")
@@ -127,7 +132,8 @@ def cifar(folder: Path, n: int = 4) -> None:
         records[0, 1:] = 255
         records[1, 1:] = 0
         records[1, 1 + 1024 : 1 + 2048] = 100  # green
-        records[:2, 1024] = len(list(folder.iterdir())) * 20  # red of the last pixel: no image twice
+        # red of the last pixel: no image twice
+        records[:2, 1024] = len(list(folder.iterdir())) * 20
         (folder / f"{name}.bin").write_bytes(records.tobytes())
 
 
@@ -149,7 +155,9 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "ran",))
 
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(DataError, match=r"read from its binary version.*pickles.*cifar-10-binary\.tar\.gz"):
+    with pytest.raises(
+        DataError, match=r"read from its binary version.*pickles.*cifar-10-binary\.tar\.gz"
+    ):
         load_task("lra-image", {"folder": str(tmp_path)}).split("test")
     assert not (tmp_path / "ran").exists()
 
@@ -158,12 +166,42 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
     ("name", "make", "damaged", "text", "message"),
     [
         ("lra-text", imdb, "train/pos", None, r"hold reviews as \.txt"),
-        ("lra-retrieval", retrieval, "new_aan_pairs.eval.tsv", None, r"one file \*\.eval\.tsv; got '0 in"),
-        ("lra-retrieval", retrieval, "new_aan_pairs.eval.tsv", "1.0\ta\tb\tc\n", "eval.tsv, line 1: 4 columns"),
-        ("lra-retrieval", retrieval, "new_aan_pairs.eval.tsv", "x\ta\tb\tc\td\n", "a label .0 or 1., two ids"),
+        (
+            "lra-retrieval",
+            retrieval,
+            "new_aan_pairs.eval.tsv",
+            None,
+            r"one file \*\.eval\.tsv; got '0 in",
+        ),
+        (
+            "lra-retrieval",
+            retrieval,
+            "new_aan_pairs.eval.tsv",
+            "1.0\ta\tb\tc\n",
+            "eval.tsv, line 1: 4 columns",
+        ),
+        (
+            "lra-retrieval",
+            retrieval,
+            "new_aan_pairs.eval.tsv",
+            "x\ta\tb\tc\td\n",
+            "a label .0 or 1., two ids",
+        ),
         ("lra-retrieval", retrieval, "new_aan_pairs.eval.tsv", "", "is not empty"),
-        ("lra-listops", listops, "basic_val.tsv", "a\tb\n", "begin with the columns Source and Target"),
-        ("lra-listops", listops, "basic_val.tsv", "Source\tTarget\n( [MAX 1\n", "a source and a target"),
+        (
+            "lra-listops",
+            listops,
+            "basic_val.tsv",
+            "a\tb\n",
+            "begin with the columns Source and Target",
+        ),
+        (
+            "lra-listops",
+            listops,
+            "basic_val.tsv",
+            "Source\tTarget\n( [MAX 1\n",
+            "a source and a target",
+        ),
         (
             "lra-listops",
             listops,
@@ -178,14 +216,25 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
             "Source\tTarget\n[MAX 1 2 ]\t1\n",
             "the value of the expression is 2",
         ),
-        ("lra-listops", listops, "basic_val.tsv", "Source\tTarget\n[MAX 1 2\t1\n", "every bracket closed"),
+        (
+            "lra-listops",
+            listops,
+            "basic_val.tsv",
+            "Source\tTarget\n[MAX 1 2\t1\n",
+            "every bracket closed",
+        ),
         ("lra-image", cifar, "data_batch_3.bin", None, "data_batch_3.bin: No such file"),
         ("lra-image", cifar, "test_batch.bin", "short", "records of 3073 bytes"),
         ("lra-image", cifar, "test_batch.bin", "\x7f" * 3073, "labels of CIFAR-10 are 0 to 9"),
     ],
 )
 def test_missing_and_damaged_files(
-    tmp_path: Path, name: str, make: Callable[[Path], None], damaged: str, text: str | None, message: str
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Path], None],
+    damaged: str,
+    text: str | None,
+    message: str,
 ) -> None:
     make(tmp_path)
     path = tmp_path / damaged
@@ -199,7 +248,9 @@ def test_missing_and_damaged_files(
         load_task(name, {"folder": str(tmp_path)}).split("train")
 
 
-@pytest.mark.parametrize("name", ["lra-text", "lra-retrieval", "lra-listops", "lra-image", "pg19", "scrolls"])
+@pytest.mark.parametrize(
+    "name", ["lra-text", "lra-retrieval", "lra-listops", "lra-image", "pg19", "scrolls"]
+)
 def test_nothing_is_downloaded(name: str, tmp_path: Path) -> None:
     for folder in ("", str(tmp_path / "no")):
         with pytest.raises(DataError, match=r"not downloaded for you.*Set the option folder=PATH"):

@@ -24,7 +24,8 @@ def test_perplexity() -> None:
 def test_mean_reciprocal_rank() -> None:
     scores = [[0.1, 0.9, 0.5], [0.2, 0.3, 0.9], [0.7, 0.1, 0.2]]
     assert metrics.mean_reciprocal_rank(scores, [1, 1, 1]) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
-    assert metrics.mean_reciprocal_rank([[1.0, 1.0, 1.0]], [0]) == 1 / 2  # the mean of ranks 1, 2 and 3 is 2
+    # the mean of ranks 1, 2 and 3 is 2
+    assert metrics.mean_reciprocal_rank([[1.0, 1.0, 1.0]], [0]) == 1 / 2
     with pytest.raises(DataError, match=r"\(n, C\)"):
         metrics.mean_reciprocal_rank([1.0, 2.0], [0])
 
@@ -41,7 +42,9 @@ def test_mean_reciprocal_rank() -> None:
         ("the", ["dog"], 0.0, 0.0),
     ],
 )
-def test_f1_and_exact_match(prediction: str, references: list[str], f1: float, exact: float) -> None:
+def test_f1_and_exact_match(
+    prediction: str, references: list[str], f1: float, exact: float
+) -> None:
     assert metrics.token_f1([prediction], [references]) == pytest.approx(f1)
     assert metrics.exact_match([prediction], [references]) == exact
 
@@ -56,10 +59,14 @@ def test_means_are_over_predictions() -> None:
 
 def test_bleu_by_hand() -> None:
     pytest.importorskip("sacrebleu")
-    assert metrics.bleu(["the cat sat on the mat"], [["the cat sat on the mat"]]) == pytest.approx(100)
+    assert metrics.bleu(["the cat sat on the mat"], [["the cat sat on the mat"]]) == pytest.approx(
+        100
+    )
     # n-grams found: 5 of 5, 3 of 4, 2 of 3, 1 of 2; 5 words for 6: brevity exp(1 - 6/5)
     expected = 100 * math.exp(-0.2) * (1 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
-    assert metrics.bleu(["the cat sat on mat"], [["the cat sat on the mat"]]) == pytest.approx(expected)
+    assert metrics.bleu(["the cat sat on mat"], [["the cat sat on the mat"]]) == pytest.approx(
+        expected
+    )
     # any reference counts, and they may differ in number
     two = metrics.bleu(["a b c d", "e f g h"], [["x", "a b c d"], ["e f g h"]])
     assert two == pytest.approx(100)
@@ -68,7 +75,8 @@ def test_bleu_by_hand() -> None:
 def test_rouge_by_hand() -> None:
     pytest.importorskip("rouge_score")
     found = metrics.rouge(["the cat sat on mat"], [["a dog", "the cat lay on the mat"]])
-    # unigrams: the, cat, on, mat of 5 and 6; bigrams: the-cat of 4 and 5; the longest common subsequence has 4 words
+    # unigrams: the, cat, on, mat of 5 and 6; bigrams: the-cat of 4 and 5; the longest common
+    # subsequence has 4 words
     assert found["rouge1"] == pytest.approx(8 / 11)
     assert found["rouge2"] == pytest.approx(2 / 9)
     assert found["rougeL"] == pytest.approx(8 / 11)
@@ -76,9 +84,15 @@ def test_rouge_by_hand() -> None:
     assert metrics.rouge(["x"], [["y"]])["geometric_mean"] == 0
 
 
-@pytest.mark.parametrize(("call", "package"), [(metrics.bleu, "sacrebleu"), (metrics.rouge, "rouge-score")])
-def test_without_the_optional_packages(monkeypatch: pytest.MonkeyPatch, call: object, package: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "package"), [(metrics.bleu, "sacrebleu"), (metrics.rouge, "rouge-score")]
+)
+def test_without_the_optional_packages(
+    monkeypatch: pytest.MonkeyPatch, call: object, package: str
+) -> None:
     for name in ("sacrebleu", "rouge_score", "rouge_score.rouge_scorer"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingDependencyError, match=rf"needs {package}.*pip install 'clso\[metrics\]'"):
+    with pytest.raises(
+        MissingDependencyError, match=rf"needs {package}.*pip install 'clso\[metrics\]'"
+    ):
         call(["a"], [["a"]])  # type: ignore[operator]

@@ -1,4 +1,5 @@
-"""What every task keeps: splits that share nothing, equal seeds equal examples, targets that are in range."""
+"""What every task keeps: splits that share nothing, equal seeds equal examples, targets that are in
+range."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def test_generated_tasks_keep_the_contract(name: str, options: dict[str, Any]) -
     assert len(set().union(*keys.values())) == 50
     again = load_task(name, {**SMALL, **options}, seed=3)
     assert again.describe() == task.describe()
-    assert load_task(name, {**SMALL, **options}, seed=4).describe()["hash"] != task.describe()["hash"]
+    assert (
+        load_task(name, {**SMALL, **options}, seed=4).describe()["hash"] != task.describe()["hash"]
+    )
     assert task.split("train").tokens.shape[1] <= task.n_positions
     more = load_task(name, {**SMALL, **options, "n_train": 40}, seed=3)
     assert np.array_equal(more.split("test").tokens, task.split("test").tokens)
@@ -49,7 +52,9 @@ def test_examples_do_not_depend_on_the_hash_seed(hash_seed: str) -> None:
     )
     env = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
-    assert done.stdout.split() == [load_task(n, {**SMALL, **o}).describe()["hash"] for n, o in GENERATED[2:7]]
+    assert done.stdout.split() == [
+        load_task(n, {**SMALL, **o}).describe()["hash"] for n, o in GENERATED[2:7]
+    ]
 
 
 def test_tasks_need_no_torch() -> None:
@@ -72,7 +77,11 @@ def test_fitness_and_statistics_are_cut_from_train() -> None:
 def test_shuffled_labels_keep_their_frequencies_and_the_other_splits() -> None:
     task = load_task("listops", SMALL)
     control = ShuffledLabels(task)
-    assert (control.name, control.n_classes, control.vocab) == ("listops (labels shuffled)", 10, task.vocab)
+    assert (control.name, control.n_classes, control.vocab) == (
+        "listops (labels shuffled)",
+        10,
+        task.vocab,
+    )
     shuffled, true = control.split("train").targets, task.split("train").targets
     assert sorted(shuffled) == sorted(true)
     assert (shuffled != true).sum() > 10
@@ -88,7 +97,12 @@ def test_shuffled_labels_keep_their_frequencies_and_the_other_splits() -> None:
     ("name", "options", "error", "message"),
     [
         ("listopps", {}, PluginError, r"unknown task.*Did you mean 'listops'\?"),
-        ("listops", {"max_dept": 3}, ConfigError, r"unknown option of this task.*Did you mean 'max_depth'\?"),
+        (
+            "listops",
+            {"max_dept": 3},
+            ConfigError,
+            r"unknown option of this task.*Did you mean 'max_depth'\?",
+        ),
         ("listops", {"max_args": 1}, ConfigError, "max_args is at least 2"),
         ("listops", {"min_length": 20, "max_length": 21}, ConfigError, "max_length is at least 22"),
         ("copy", {"n_train": 0}, ConfigError, "n_train is at least 1"),
@@ -97,14 +111,20 @@ def test_shuffled_labels_keep_their_frequencies_and_the_other_splits() -> None:
         ("pathfinder", {"length": 41}, ConfigError, "length is at most 40"),
     ],
 )
-def test_bad_options(name: str, options: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_bad_options(
+    name: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         load_task(name, options)
 
 
 def test_more_examples_than_there_are() -> None:
-    with pytest.raises(ConfigError, match="as many distinct sequences as are asked for; got '16 found'"):
-        load_task("copy", {**SMALL, "n_symbols": 2, "min_length": 4, "max_length": 4, "n_train": 40}).split("train")
+    with pytest.raises(
+        ConfigError, match="as many distinct sequences as are asked for; got '16 found'"
+    ):
+        load_task(
+            "copy", {**SMALL, "n_symbols": 2, "min_length": 4, "max_length": 4, "n_train": 40}
+        ).split("train")
     with pytest.raises(ConfigError, match="makes sequences between the limits"):
         load_task("listops", {**SMALL, "max_depth": 1}).split("train")
 

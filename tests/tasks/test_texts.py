@@ -22,7 +22,9 @@ def books(folder: Path) -> None:
         (folder / split / f"{number}.txt").write_text(
             f"Book {number}: " + " ".join(str(i * i) for i in range(number, 5 * number))
         )
-        rows.append(f'{number},"A Title, with a comma",1900,http://www.gutenberg.org/ebooks/{number}')
+        rows.append(
+            f'{number},"A Title, with a comma",1900,http://www.gutenberg.org/ebooks/{number}'
+        )
     (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
 
 
@@ -97,7 +99,8 @@ def test_scrolls(tmp_path: Path, packed: bool) -> None:
         where = tmp_path / "qasper.zip"
     task = load_task("scrolls", {"folder": str(where), "max_input": 25, "max_output": 6})
     splits = {name: task.split(name) for name in ("train", "valid", "test")}
-    assert len(splits["train"]) + len(splits["valid"]) == 20  # the question about a document of test is left out
+    # the question about a document of test is left out
+    assert len(splits["train"]) + len(splits["valid"]) == 20
     assert len(splits["valid"]) == 2  # both of one document
 
     tokens, targets = splits["test"].tokens[1], splits["test"].targets[1]
@@ -127,8 +130,14 @@ def test_no_document_is_in_two_splits(tmp_path: Path, question: str, end: str) -
         made = []
         for a in articles:
             for k in range(4):
-                text = f"{question.format(k=f'{a}-{k}')}Article {a}.\n\n" + f"Word{a} and more. " * 9
-                row = {"id": f"{a}_{k}", "input": text.replace("\n", end if k % 2 else "\n"), "output": f"yes {k}"}
+                text = (
+                    f"{question.format(k=f'{a}-{k}')}Article {a}.\n\n" + f"Word{a} and more. " * 9
+                )
+                row = {
+                    "id": f"{a}_{k}",
+                    "input": text.replace("\n", end if k % 2 else "\n"),
+                    "output": f"yes {k}",
+                }
                 made.append(json.dumps(row) + "\n")
         return "".join(made)
 
@@ -136,7 +145,13 @@ def test_no_document_is_in_two_splits(tmp_path: Path, question: str, end: str) -
     (tmp_path / "validation.jsonl").write_text(lines(range(10, 14)))  # two of train's
     task = load_task("scrolls", {"folder": str(tmp_path)})
     found = {
-        name: {int(re.search(rb"Article (\d+)", bytes(int(t) - 1 for t in r if 0 < t <= 256))[1]) for r in rows.tokens}  # type: ignore[index]
+        name: {
+            int(number)
+            for r in rows.tokens
+            for number in re.findall(
+                rb"Article (\d+)", bytes(int(t) - 1 for t in r if 0 < t <= 256)
+            )[:1]
+        }
         for name, rows in ((name, task.split(name)) for name in ("train", "valid", "test"))
     }
     assert found["train"] | found["valid"] == set(range(10))
@@ -175,7 +190,9 @@ def test_a_pipe_is_no_data_set(tmp_path: Path) -> None:
 def test_damaged_scrolls(tmp_path: Path, text: str | bytes | None, message: str) -> None:
     qasper(tmp_path)
     path = tmp_path / "train.jsonl"
-    path.unlink() if text is None else path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.unlink() if text is None else path.write_bytes(
+        text.encode() if isinstance(text, str) else text
+    )
     with pytest.raises(DataError, match=message):
         load_task("scrolls", {"folder": str(tmp_path)}).split("train")
 

@@ -38,7 +38,11 @@ class FirstToken(Task):
         rows = {tuple(rng.integers(1, 9, rng.integers(4, 9)).tolist()): None for _ in range(1500)}
         sequences = [list(row) for row in rows]
         all_ = Examples(pad(sequences), np.array([(row[0] - 1) // 2 for row in sequences]))
-        return {"train": all_[slice(0, 800)], "valid": all_[slice(800, 1000)], "test": all_[slice(1000, 1400)]}
+        return {
+            "train": all_[slice(0, 800)],
+            "valid": all_[slice(800, 1000)],
+            "test": all_[slice(1000, 1400)],
+        }
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,9 @@ def record(task: Task) -> tuple[dict[str, Any], torch.nn.Module]:
     return trained(task, dropout=0.1)
 
 
-def test_a_model_learns_and_its_record_is_whole(task: Task, record: tuple[dict[str, Any], torch.nn.Module]) -> None:
+def test_a_model_learns_and_its_record_is_whole(
+    task: Task, record: tuple[dict[str, Any], torch.nn.Module]
+) -> None:
     found, model = record
     assert found["test_accuracy"] > 0.95 > 0.4 > found["chance"]
     assert found["parameters"] == n_parameters(model) == sum(p.numel() for p in model.parameters())
@@ -70,7 +76,9 @@ def test_a_model_learns_and_its_record_is_whole(task: Task, record: tuple[dict[s
     assert found["train_s"] > 0 < found["score_s"]
 
 
-def test_equal_seeds_give_equal_runs(task: Task, record: tuple[dict[str, Any], torch.nn.Module]) -> None:
+def test_equal_seeds_give_equal_runs(
+    task: Task, record: tuple[dict[str, Any], torch.nn.Module]
+) -> None:
     torch.manual_seed(123)  # what the process drew before does not matter
     before = torch.random.get_rng_state()
     again, model = trained(task, dropout=0.1)
@@ -92,7 +100,14 @@ def test_with_shuffled_labels_accuracy_falls_to_chance(
 
 
 def test_a_language_model_is_asked_for_tokens() -> None:
-    sizes = {"n_train": 280, "n_valid": 50, "n_test": 50, "n_symbols": 20, "min_length": 2, "max_length": 2}
+    sizes = {
+        "n_train": 280,
+        "n_valid": 50,
+        "n_test": 50,
+        "n_symbols": 20,
+        "min_length": 2,
+        "max_length": 2,
+    }
     task = load_task("copy", sizes)
     found, model = trained(task, d_model=24)
     assert found["test_accuracy"] > 0.3 > 0.15 > found["chance"]
@@ -120,7 +135,9 @@ def test_a_language_model_is_asked_for_tokens() -> None:
 
 def test_chance_is_the_most_frequent_answer() -> None:
     train = Examples(pad([[1]] * 4), np.array([2, 2, 2, 0]))
-    assert majority_accuracy(train, Examples(pad([[1]] * 3), np.array([2, 0, 0]))) == pytest.approx(1 / 3)
+    assert majority_accuracy(train, Examples(pad([[1]] * 3), np.array([2, 0, 0]))) == pytest.approx(
+        1 / 3
+    )
     tokens = Examples(pad([[1, 1]]), pad([[0, 2]]))
     assert majority_accuracy(tokens, tokens) == 1  # what is not asked does not count
 
@@ -162,13 +179,17 @@ def test_learning_rates() -> None:
     assert learning_rate(replace(settings, warmup=150), 1.0, 20) == 1  # at most a tenth
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"eval_every": 0}, {"schedule": "linear"}, {"grad_clip": -1.0}])
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"eval_every": 0}, {"schedule": "linear"}, {"grad_clip": -1.0}]
+)
 def test_bad_settings(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         TrainSettings(**options)
 
 
-def test_models_on_disk(task: Task, record: tuple[dict[str, Any], torch.nn.Module], tmp_path: Path) -> None:
+def test_models_on_disk(
+    task: Task, record: tuple[dict[str, Any], torch.nn.Module], tmp_path: Path
+) -> None:
     save_model(FAMILY, record[1], tmp_path / "best")
     assert {p.name for p in (tmp_path / "best").iterdir()} == {"sequence.json", "model.safetensors"}
     loaded = load_model(tmp_path / "best")

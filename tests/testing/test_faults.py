@@ -67,7 +67,9 @@ def objective(change: Callable[[list[Evaluation]], Any], fidelities: tuple[int, 
 
 
 def shifted(evaluations: list[Evaluation], by: float) -> list[Evaluation]:
-    return [Evaluation.measured(e.genome, e.fidelity, (e.value + by,), e.n_tokens) for e in evaluations]
+    return [
+        Evaluation.measured(e.genome, e.fidelity, (e.value + by,), e.n_tokens) for e in evaluations
+    ]
 
 
 def run(space: Callable[[], SearchSpace], test: str) -> None:
@@ -108,8 +110,16 @@ FAULTS: list[tuple[str, str, Any]] = [
     ("seeds_are_feasible_genomes", "seeds", lambda self: [(2, 2, 2)]),
     ("seeds_are_feasible_genomes", "seeds", lambda self: [(0, 0, 0), (0, 0, 0)]),
     ("descriptors_are_finite_and_one_row_a_choice", "descriptors", lambda self: [None]),
-    ("descriptors_are_finite_and_one_row_a_choice", "descriptors", lambda self: [np.ones((2, 1))] * 3),
-    ("descriptors_are_finite_and_one_row_a_choice", "descriptors", lambda self: [np.full((3, 1), np.inf)] * 3),
+    (
+        "descriptors_are_finite_and_one_row_a_choice",
+        "descriptors",
+        lambda self: [np.ones((2, 1))] * 3,
+    ),
+    (
+        "descriptors_are_finite_and_one_row_a_choice",
+        "descriptors",
+        lambda self: [np.full((3, 1), np.inf)] * 3,
+    ),
     ("fidelities_rise", "objective", objective(list, ())),
     ("fidelities_rise", "objective", objective(list, (2, 1))),
     ("fidelities_rise", "objective", objective(list, (0,))),
@@ -123,14 +133,20 @@ FAULTS: list[tuple[str, str, Any]] = [
     ("costs_are_those_named", "costs", lambda self, g: {"size": 1.0}),
     ("costs_are_those_named", "costs", lambda self, g: {"weight": float("inf")}),
     ("costs_are_those_named", "costs", lambda self, g: {"weight": random.random()}),
-    ("a_search_finds_something", "objective", objective(lambda found: shifted(found, float("nan")))),
+    (
+        "a_search_finds_something",
+        "objective",
+        objective(lambda found: shifted(found, float("nan"))),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("test", "name", "value"), FAULTS)
 def test_a_fault_is_caught_where_a_good_space_passes(test: str, name: str, value: Any) -> None:
     run(Good, test)
-    with pytest.raises((AssertionError, ClsoError, TypeError, ZeroDivisionError, IndexError, pytest.fail.Exception)):
+    with pytest.raises(
+        (AssertionError, ClsoError, TypeError, ZeroDivisionError, IndexError, pytest.fail.Exception)
+    ):
         run(faulty(name, value), test)
 
 
@@ -160,12 +176,18 @@ def test_the_tolerance_is_what_hardware_needs() -> None:
     space = faulty("objective", objective(lambda found: shifted(found, 1e-6 * len(found))))
     with pytest.raises(AssertionError, match="company matters"):
         run(space, COMPANY)
-    tolerant = type("Kit", (SpaceConformance,), {"make_space": lambda self: space(), "tolerance": 1e-5})
+    tolerant = type(
+        "Kit", (SpaceConformance,), {"make_space": lambda self: space(), "tolerance": 1e-5}
+    )
     tolerant().test_company_and_order_change_nothing()
 
 
 def test_ten_thousand_genes() -> None:
-    kit = type("Kit", (SpaceConformance,), {"make_space": lambda self: Toy([3] * 10_000), "max_examples": 2})()
+    kit = type(
+        "Kit",
+        (SpaceConformance,),
+        {"make_space": lambda self: Toy([3] * 10_000), "max_examples": 2},
+    )()
     kit.test_samples_belong_to_the_space_and_follow_the_generator()
     kit.test_company_and_order_change_nothing()
 
@@ -186,7 +208,17 @@ def test_what_depends_on_the_hash_seed_is_caught(tmp_path: Path) -> None:
         "class TestBad(SpaceConformance):\n"
         "    def make_space(self): return Bad()\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "hash_seed", "test_it.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "hash_seed",
+        "test_it.py",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert "1 failed" in done.stdout, done.stdout + done.stderr
     assert "evaluations depend on PYTHONHASHSEED" in done.stdout
@@ -229,7 +261,10 @@ class Closed:
     [
         ("is_an_unfitted_estimator_that_can_be_cloned", lambda seed: Closed(random_state=seed)),
         ("is_an_unfitted_estimator_that_can_be_cloned", lambda seed: Ridge(random_state=0)),
-        ("is_an_unfitted_estimator_that_can_be_cloned", lambda seed: Ridge().fit([[0.0], [1.0]], [0.0, 1.0])),
+        (
+            "is_an_unfitted_estimator_that_can_be_cloned",
+            lambda seed: Ridge().fit([[0.0], [1.0]], [0.0, 1.0]),
+        ),
         ("predicts_one_finite_number_a_row", lambda seed: Shape()),
         ("predicts_one_finite_number_a_row", lambda seed: Infinite()),
         ("predicts_one_finite_number_a_row", lambda seed: Greedy()),
@@ -241,7 +276,11 @@ class Closed:
 @pytest.mark.filterwarnings("ignore")
 def test_a_surrogates_fault_is_caught(test: str, make: Callable[[int], Any]) -> None:
     def conforms(make: Callable[[int], Any]) -> None:
-        kit = type("Kit", (SurrogateConformance,), {"make_surrogate": lambda self, random_state: make(random_state)})()
+        kit = type(
+            "Kit",
+            (SurrogateConformance,),
+            {"make_surrogate": lambda self, random_state: make(random_state)},
+        )()
         getattr(kit, f"test_{test}")()
 
     conforms(lambda seed: Ridge(random_state=seed))
@@ -249,7 +288,9 @@ def test_a_surrogates_fault_is_caught(test: str, make: Callable[[int], Any]) -> 
         conforms(make)
 
 
-@pytest.mark.parametrize("kit", [SpaceConformance().make_space, lambda: SurrogateConformance().make_surrogate(0)])
+@pytest.mark.parametrize(
+    "kit", [SpaceConformance().make_space, lambda: SurrogateConformance().make_surrogate(0)]
+)
 def test_what_a_subclass_has_to_give_is_named(kit: Callable[[], Any]) -> None:
     with pytest.raises(NotImplementedError, match="gives make_s"):
         kit()

@@ -1,7 +1,8 @@
-"""Named tensors in a file (safetensors): written whole, with the mode of the user's umask, and if wanted with a checksum.
+"""Named tensors in a file (safetensors): written whole, with the mode of the user's umask, and if
+wanted with a checksum.
 
-A flipped bit in a file of counts or weights still gives tensors. The checksum covers names, types, shapes and values.
-"""
+A flipped bit in a file of counts or weights still gives tensors. The checksum covers names, types,
+shapes and values."""
 
 from __future__ import annotations
 
@@ -22,8 +23,11 @@ __all__ = ["load_checked", "write_checked", "write_tensors"]
 _DIGEST = "sha256"
 
 
-def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write atomically. The operating system's refusal (a full disk, say) is the `OSError` that it is."""
+def write_tensors(
+    tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write atomically. The operating system's refusal (a full disk, say) is the `OSError` that it
+    is."""
     try:
         with atomic_file(path) as temporary:
             save_file(dict(tensors), temporary, metadata={"format": "pt", **(metadata or {})})
@@ -41,7 +45,8 @@ def write_checked(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 
 def load_checked(path: Path) -> dict[str, torch.Tensor]:
-    """What `write_checked` wrote. Raises `OSError` if it cannot be read, `ValueError` if it is anything else."""
+    """What `write_checked` wrote. Raises `OSError` if it cannot be read, `ValueError` if it is
+    anything else."""
     open_regular(path).close()
     try:
         with safe_open(path, framework="pt") as file:

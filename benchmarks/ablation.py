@@ -26,7 +26,7 @@ from clso.grown.als import AlsConfig, factorise
 from clso.grown.codes import CodeFamily, grow_codes
 from clso.grown.statistics import count_pairs, kneser_ney
 from clso.models.head_loss import row_losses
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.search_spaces.gpt2.genes import genome_of
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.search_spaces.gpt2.space import GPT2Space
@@ -114,6 +114,7 @@ def main() -> None:
     losses = space.losses(list(full.values()), test).tolist()
     found: dict[str, Any] = {
         "hardware": describe_device(device),
+        "code": describe_code(),
         "software": describe_software(),
         "families": dict(zip(full, losses, strict=True)),
     }

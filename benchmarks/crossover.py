@@ -24,7 +24,7 @@ from clso.energy.ledger import Ledger
 from clso.models.gpt2 import text_loss
 from clso.models.store import load_model
 from clso.run import evolve
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 
@@ -46,6 +46,7 @@ def main() -> None:
     test = token_blocks(corpus.tokens("test"), config.n_positions).to(device)
     found: dict[str, Any] = {
         "hardware": describe_device(device),
+        "code": describe_code(),
         "software": describe_software(),
         "corpus": corpus.spec,
         "clso": [],

@@ -23,7 +23,7 @@ from clso.config import RunConfig
 from clso.device import resolve_device
 from clso.models.gpt2 import text_loss
 from clso.run import evolve
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.build import build_space
 from clso.space.language import LanguageModelSpace, token_blocks
 
@@ -94,6 +94,7 @@ def main() -> None:
     found = {
         "config": json.loads(json.dumps({**config.__dict__, "data": args.data or config.data})),
         "hardware": describe_device(resolve_device(config.device)),
+        "code": describe_code(),
         "software": describe_software(),
         "rows": rows,
         "evolved_median": median(evolved),

@@ -28,7 +28,7 @@ from torch import nn
 from clso import plugins
 from clso.device import resolve_device
 from clso.errors import ConfigError, EvaluationError
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
 from clso.tasks.models import build_model, n_parameters
@@ -196,7 +196,11 @@ def main() -> None:
     }
     run["eval_every"] = args.eval_every
     rows = read(args.out, run)
-    hardware = {"hardware": describe_device(device), "software": describe_software()}
+    hardware = {
+        "code": describe_code(),
+        "hardware": describe_device(device),
+        "software": describe_software(),
+    }
     done = {(row["model"], row["seed"], row["lr"], row["control"]) for row in rows}
     widths = sized(models, task, sizes, args.parameters)
     with args.out.open("a") as out:

@@ -30,7 +30,7 @@ from clso.prove.controls import make_job
 from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model
 from clso.prove.sweep import best_within, plans, sweep_row
 from clso.prove.windows import measure_window
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 
 HEAD = 64
 
@@ -161,6 +161,7 @@ def main() -> None:
     )
     found: dict[str, Any] = {
         "hardware": describe_device(device),
+        "code": describe_code(),
         "software": describe_software(),
         "corpus": corpus.spec,
         "settings": settings.to_json(),

@@ -22,7 +22,7 @@ from clso.energy.ledger import Ledger
 from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2Config
 from clso.run.folder import RunFolder
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 
@@ -185,6 +185,7 @@ def run_baseline(
             folder.write_json(
                 "manifest.json",
                 {
+                    "code": describe_code(),
                     "software": describe_software(),
                     "hardware": describe_device(device),
                     "plugins": {"baseline": plugin.describe()},

@@ -18,7 +18,7 @@ from clso.profiling.models import ProfiledModel, find_models
 from clso.profiling.scaling import Exponent, fit_all
 from clso.profiling.settings import ProfileSettings
 from clso.profiling.watch import Watch
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 
 __all__ = ["Profile", "run_profile"]
 
@@ -94,6 +94,7 @@ def run_profile(
 
 def _manifest(device: str, meter: EnergyMeter) -> dict[str, Any]:
     return {
+        "code": describe_code(),
         "software": describe_software(),
         "hardware": describe_device(device),
         "energy": {"source": meter.source, "reason": meter.reason, "idle_w": meter.idle_w},

@@ -35,7 +35,7 @@ from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model, losse
 from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
-from clso.run.manifest import describe_device, describe_software
+from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.language import LanguageModelSpace
 
 __all__ = ["ARMS", "prove"]
@@ -332,6 +332,7 @@ def _manifest(
     name = (hardware.get("gpu") or {}).get("name") or hardware["cpu"]
     return {
         "agree": {"device": name, "corpus": corpus.content_hash, "versions": software},
+        "code": describe_code(),
         "software": software,
         "hardware": hardware,
         "plugins": {kind: p.describe() for kind, p in loaded.items()},

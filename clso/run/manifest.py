@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import clso
 from clso.config import RunConfig
 from clso.energy import EnergyMeter
 from clso.plugins import Plugin
@@ -19,7 +23,13 @@ from clso.space.build import options_type
 from clso.space.language import LanguageModelSpace
 from clso.space.options import make_options
 
-__all__ = ["describe_device", "describe_plugins", "describe_software", "make_manifest"]
+__all__ = [
+    "describe_code",
+    "describe_device",
+    "describe_plugins",
+    "describe_software",
+    "make_manifest",
+]
 
 _PACKAGES = (
     "clso",
@@ -33,6 +43,67 @@ _PACKAGES = (
     "tiktoken",
     "nvidia-ml-py",
 )
+
+
+_GIT_TIMEOUT_S = 5.0
+# They say which repository git is to look at, and a hook that starts a run has them set to its own.
+_GIT_PLACES = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+)
+
+
+def describe_code(package: Path | None = None) -> dict[str, Any]:
+    """Which code runs.
+
+    Parameters
+    ----------
+    package
+        Folder of the package; by default the one that runs.
+
+    Returns
+    -------
+    dict
+        `version` of the installed distribution; `commit`, the hash of the git commit that holds
+        the package; `modified`, whether tracked files of its checkout differ from that commit. The
+        last two are None if the package lies in no checkout (a wheel, also one that is installed
+        inside somebody else's repository), or git does not say.
+    """
+    folder = package or Path(clso.__file__).parent
+    found: dict[str, Any] = {"version": _version("clso"), "commit": None, "modified": None}
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return found
+    status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if status is None:
+        return found
+    heads = [line for line in status.splitlines() if line.startswith("# branch.oid ")]
+    commit = heads[0].rpartition(" ")[2] if heads else "(initial)"
+    if commit == "(initial)":  # a repository without a commit
+        return found
+    changes = [line for line in status.splitlines() if not line.startswith("#")]
+    return {**found, "commit": commit, "modified": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints about `folder`, or None if it fails, is missing, or does not answer in time."""
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in _GIT_PLACES}
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_GIT_TIMEOUT_S,
+        )
+        if done.returncode == 0:
+            return done.stdout.decode(errors="replace")
+    return None
 
 
 def describe_software() -> dict[str, str | None]:
@@ -86,6 +157,7 @@ def make_manifest(
 ) -> dict[str, Any]:
     """The manifest of a run, as JSON types."""
     return {
+        "code": describe_code(),
         "software": describe_software(),
         "hardware": describe_device(device),
         "plugins": describe_plugins(space_plugin, surrogate),

@@ -51,6 +51,7 @@ def test_the_shape_of_ngram(tiny: RunConfig, ngram: tuple[Path, dict[str, Any]])
     assert result["best"] == {"model": "kn3", **result["kn3"]}
     manifest = RunFolder.open(folder).read_json("manifest.json")
     assert manifest["plugins"]["baseline"]["name"] == "ngram"
+    assert manifest["code"]["version"]
     assert manifest["corpus"]["hash"] == load_corpus(tiny.data, tiny.tokenizer).content_hash
     assert set(result["time_s"]) == {"data", "search", "validate", "test", "total"}
     assert result["time_s"]["total"] == pytest.approx(

@@ -55,6 +55,7 @@ def test_everything_is_written_and_can_be_read_again(clso, tmp_path: Path) -> No
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["hardware"]["device"] == "cpu"
     assert manifest["software"]["torch"]
+    assert manifest["code"]["version"]
     record = json.loads((folder / "profile.json").read_text())
     assert float(rows[0]["forward_time_s"]) == record["rows"][0]["forward_time_s"]
     assert record["models"][0]["plugin"]["sha256"]

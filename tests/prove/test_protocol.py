@@ -45,6 +45,7 @@ def test_the_folder_holds_the_evidence(proof: Proof) -> None:
     assert json.loads((proof.path / "verdict.json").read_text()) == proof.verdict
     manifest = json.loads((proof.path / "manifest.json").read_text())
     assert manifest["plugins"]["baseline"]["name"] == "adamw"
+    assert manifest["code"]["version"]
     assert ProveConfig.from_toml(proof.path / "config.toml").seeds == 2
 
 

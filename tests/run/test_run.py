@@ -31,6 +31,7 @@ from clso.plugins import load
 from clso.run import evolve, resume
 from clso.run.finished import evaluate_run
 from clso.run.folder import RunFolder
+from clso.run.manifest import describe_code
 from clso.search.generations import Interrupted, Listener, Search
 from clso.space.build import build_space
 from clso.space.context import SpaceContext
@@ -69,6 +70,7 @@ def test_a_run_folder_holds_what_the_design_says(tiny: RunConfig, finished_run: 
     assert RunFolder.open(finished_run).config == tiny
     result = json.loads((finished_run / "result.json").read_text())
     assert set(result["best"]) >= {"genome", "alleles", "valid_loss", "test_loss"}
+    assert json.loads((finished_run / "manifest.json").read_text())["code"] == describe_code()
     evaluations, generations = rows(finished_run, "evaluation"), rows(finished_run, "generation")
     first_rung = [r for r in evaluations if r["fidelity"] == 0]
     assert (

@@ -1,14 +1,11 @@
-"""The tables of Neural State Machines in README.md and docs/nsm.md, from the committed records.
+"""The tables of Neural State Machines in docs/results.md and docs/nsm.md, from the committed records.
 
-    python -m benchmarks.nsm_tables            # after a record in runs/ was added or changed
-
-A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows. A
-test holds the pages to their records."""
+A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -19,7 +16,7 @@ from clso.profiling.folder import read_profile
 from clso.profiling.measure import Row
 from clso.profiling.run import Profile
 
-__all__ = ["PAGES", "rewritten"]
+__all__ = ["PROFILES", "by_length", "claims", "language", "listops", "profiles", "summary"]
 
 ROOT = Path(__file__).parents[1]
 PROFILES = {"CPU": "2026-11-22_profile-cpu", "H100": "2026-11-22_profile-h100"}
@@ -40,7 +37,7 @@ def verdicts() -> str:
         device: {j.claim: j.verdict for j in judge(profile.rows)}
         for device, profile in shown.items()
     }
-    records = " and ".join(f"[{device}](runs/{PROFILES[device]}/claims.md)" for device in shown)
+    records = " and ".join(f"[{device}](../runs/{PROFILES[device]}/claims.md)" for device in shown)
     by_verdicts: dict[tuple[str, ...], list[str]] = {}
     for claim in next(iter(judged.values())):
         by_verdicts.setdefault(tuple(found[claim] for found in judged.values()), []).append(claim)
@@ -77,10 +74,10 @@ def summary() -> str:
     said = (
         f"- **ListOps**, test accuracy over {len(evolved)} seeds: trained by AdamW at {min(sizes):,} to {max(sizes):,} "
         f"parameters {', '.join(trained)} (labels permuted: {min(shuffled):.3f} to {max(shuffled):.3f}); NSM evolved without "
-        f"gradients {_spread(evolved)} (random crystals only: {_spread(control)}). [Records](runs/2026-11-22_listops).",
+        f"gradients {_spread(evolved)} (random crystals only: {_spread(control)}). [Records](../runs/2026-11-22_listops).",
         f"- **Language**, test loss on the default text: NSM evolved {loss['grown']:.3f}, its random-crystal control "
         f"{loss['random']:.3f}; unigram {grams['unigram']:.3f}, Kneser-Ney bigram {grams['kn2']:.3f} and trigram "
-        f"{grams['kn3']:.3f}. [Records](runs/2026-11-22_nsm).",
+        f"{grams['kn3']:.3f}. [Records](../runs/2026-11-22_nsm).",
     )
     return "\n".join((verdicts(), *said))
 
@@ -214,31 +211,3 @@ def _head(*cells: str) -> list[str]:
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"summary": summary},
-    "docs/nsm.md": {
-        "claims": claims,
-        "by-length": by_length,
-        "listops": listops,
-        "language": language,
-    },
-}
-
-
-def rewritten(page: str) -> str:
-    """The text of `page` with its tables made anew, each between comments with its name."""
-    text = (ROOT / page).read_text()
-    for name, make in PAGES[page].items():
-        mark, end = f"<!-- {name}: python -m benchmarks.nsm_tables -->\n", f"\n<!-- /{name} -->"
-        before, *inside = text.split(mark)
-        if len(inside) != 1 or end not in inside[0]:
-            raise SystemExit(f"{page} has one place for {name}")
-        text = before + mark + make() + end + inside[0].partition(end)[2]
-    return text
-
-
-if __name__ == "__main__":
-    for page in PAGES:
-        (ROOT / page).write_text(rewritten(page))

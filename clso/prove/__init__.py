@@ -1,5 +1,5 @@
-"""The energy proof: whole CLSO runs against AdamW under one meter, by the protocol that README
-describes.
+"""The energy proof: whole CLSO runs against AdamW under one meter, by the protocol of
+docs/energy.md.
 
 prove(RunConfig(...), ProveConfig(seeds=8), Path("runs/2026-01-31_h100"))
 """

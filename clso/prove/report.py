@@ -48,7 +48,7 @@ def rewrite_report(path: Path) -> dict[str, Any]:
 
 
 def headline_table(verdict: dict[str, Any]) -> str:
-    """The figures that matter, as a Markdown table: README's is this one."""
+    """The figures that matter, as a Markdown table, which README.md shows as well."""
     ratio = verdict["energy_ratio"]
     rows = [
         (

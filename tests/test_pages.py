@@ -1,4 +1,4 @@
-"""What README and docs say of Neural State Machines is what the committed records say."""
+"""The tables of README and docs are made from the committed records."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import pytest
 from closeness import assert_same_page
 
-from benchmarks.nsm_tables import PAGES, PROFILES, ROOT, profiles, rewritten
+from benchmarks.nsm_tables import PROFILES, profiles
+from benchmarks.pages import PAGES, ROOT, rewritten
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_tables_follow_from_the_records(page: str) -> None:
-    """To make them anew: python -m benchmarks.nsm_tables."""
+    """To make them anew: python -m benchmarks.pages."""
     assert_same_page(rewritten(page), (ROOT / page).read_text())
 
 

@@ -1,0 +1,49 @@
+"""The pages whose tables come from the committed records: each table lies between two comments with its name.
+
+    python -m benchmarks.pages            # after a record in runs/ was added or changed
+
+A test holds the pages to their records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import nsm_tables, results
+
+__all__ = ["PAGES", "rewritten"]
+
+ROOT = Path(__file__).parents[1]
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"headline": results.headline},
+    "docs/results.md": {
+        "headline": results.headline,
+        "losses": results.losses,
+        "scale": results.scale,
+        "nsm": nsm_tables.summary,
+    },
+    "docs/nsm.md": {
+        "claims": nsm_tables.claims,
+        "by-length": nsm_tables.by_length,
+        "listops": nsm_tables.listops,
+        "language": nsm_tables.language,
+    },
+}
+
+
+def rewritten(page: str) -> str:
+    """The text of `page` with its tables made anew."""
+    text = (ROOT / page).read_text()
+    for name, make in PAGES[page].items():
+        mark, end = f"<!-- {name}: python -m benchmarks.pages -->\n", f"\n<!-- /{name} -->"
+        before, *inside = text.split(mark)
+        if len(inside) != 1 or end not in inside[0]:
+            raise SystemExit(f"{page} has one place for {name}")
+        text = before + mark + make() + end + inside[0].partition(end)[2]
+    return text
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (ROOT / page).write_text(rewritten(page))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,15 @@ import pytest
 from benchmarks.results import proof_rows
 from clso.config import RunConfig
 from clso.energy import nvml, rapl
+from clso.energy.ledger import CHARGED
 from clso.energy.nvml_sampled import NvmlSampled
 from clso.energy.opening import SOURCES
-from clso.ledger import CHARGED
-from clso.records import RunFolder
+from clso.run.folder import RunFolder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -63,13 +69,23 @@ def test_every_page_of_the_docs_can_be_found() -> None:
 
 
 def test_the_folders_are_those_of_the_architecture() -> None:
-    if not (ROOT / "clso/run").is_dir():
-        pytest.skip("the page describes the layout with a folder clso/run")
-    named = set(re.findall(r"`(clso/\w+)`", (ROOT / "docs/architecture.md").read_text()))
-    named |= set(re.findall(r"`(clso/\w+)`", (ROOT / "README.md").read_text()))
-    there = {f"clso/{p.parent.name}" for p in (ROOT / "clso").glob("*/__init__.py")}
-    plugins = {"clso/search_spaces", "clso/surrogates", "clso/baselines"}
-    assert named - {"clso/templates"} == there - plugins
+    """Each is named, and they come in the order of imports that CI holds."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = (
+        c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers"
+    )
+    place = {name: i for i, layer in enumerate(layers) for name in layer.split(" | ")}
+    page = (ROOT / "docs/architecture.md").read_text().split("| what it is for |")[1]
+    rows = re.findall(r"^\| (`.*?) \|", page.partition("\n\n")[0], re.MULTILINE)
+    named = [re.findall(r"`(?:clso/)?(\w+)(?:/|\.py)?`", row) for row in rows]
+    assert {name for row in named for name in row} == {*place} - {"__main__"}
+    places = [place[name] for row in named for name in row]
+    assert places == sorted(places)
+
+
+def test_the_folders_that_readme_names_are_there() -> None:
+    for name in re.findall(r"`(clso/\w+)`", (ROOT / "README.md").read_text()):
+        assert (ROOT / name / "__init__.py").is_file(), name
 
 
 def test_the_settings_are_documented() -> None:

@@ -21,7 +21,16 @@ from clso.models.hf import load_hf
 from clso.run.folder import RunFolder
 from clso.space.language import token_blocks
 
-ALWAYS = {"baseline", "best", "energy_j", "energy_reason", "time_s", "cpu_time_s", "seed"}
+ALWAYS = {
+    "baseline",
+    "best",
+    "checksums",
+    "cpu_time_s",
+    "energy_j",
+    "energy_reason",
+    "seed",
+    "time_s",
+}
 
 
 @pytest.fixture(scope="module")

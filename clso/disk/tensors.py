@@ -26,11 +26,12 @@ _DIGEST = "sha256"
 def write_tensors(
     tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write atomically. The operating system's refusal (a full disk, say) is the `OSError` that it
-    is."""
+    """Write atomically, with one key of metadata at most: safetensors writes several in any order.
+
+    The operating system's refusal (a full disk, say) is the `OSError` that it is."""
     try:
         with atomic_file(path) as temporary:
-            save_file(dict(tensors), temporary, metadata={"format": "pt", **(metadata or {})})
+            save_file(dict(tensors), temporary, metadata=dict(metadata or {"format": "pt"}))
     except SafetensorError as error:
         code = re.search(r"os error (\d+)", str(error))
         if code is None:

@@ -21,15 +21,18 @@ for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1"; sleep 1; [ -e "$1" ] || exit; 
 
 
 class SessionFolder:
-    """A new folder of mode 0700. Besides `close`, a small process removes it when this one dies."""
+    """`path`, in a new folder of mode 0700: Ray opens its own folder to all, so that lies in one
+    that it does not know of. Besides `close`, a small process removes both when this one dies."""
 
     def __init__(self) -> None:
         base = tempfile.gettempdir()
-        self.path = Path(
+        self._private = Path(
             tempfile.mkdtemp(prefix="clso-", dir=base if len(base) <= _LONGEST else "/tmp")
         )
+        self.path = self._private / "r"
+        self.path.mkdir()
         self._sweeper = subprocess.Popen(
-            ["/bin/sh", "-c", _SWEEP, "sh", str(self.path)],
+            ["/bin/sh", "-c", _SWEEP, "sh", str(self._private)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -40,10 +43,10 @@ class SessionFolder:
     def close(self, *, keep: bool = False) -> None:
         """Remove the folder, or `keep` it for somebody to read its logs."""
         if not keep:
-            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(self._private, ignore_errors=True)
         assert self._sweeper.stdin is not None
         with suppress(OSError):
-            self._sweeper.stdin.write(b"keep\n" if keep or not self.path.exists() else b"\n")
+            self._sweeper.stdin.write(b"keep\n" if keep or not self._private.exists() else b"\n")
             self._sweeper.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             self._sweeper.wait(timeout=0.5)

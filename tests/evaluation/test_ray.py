@@ -199,7 +199,7 @@ def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(
     session = next(
         Path(a.split("=", 1)[1]) for a in raylet.cmdline() if a.startswith("--session_dir=")
     )
-    assert session.parent.stat().st_mode & 0o777 == 0o700
+    assert session.parent.parent.stat().st_mode & 0o777 == 0o700
 
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
     _, err = driver.communicate(timeout=HANG_S)

@@ -25,9 +25,9 @@ time.sleep(60)
 
 def test_it_is_private_and_goes_when_it_is_closed() -> None:
     folder = SessionFolder()
-    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert folder.path.parent.stat().st_mode & 0o777 == 0o700
     folder.close()
-    assert not folder.path.exists()
+    assert not folder.path.parent.exists()
 
 
 def test_logs_that_tell_of_a_death_are_kept() -> None:

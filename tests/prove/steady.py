@@ -27,7 +27,7 @@ class SteadySource:
         self.slept_s += time.perf_counter() - begin
 
     def meter(self, source: str = "auto", device: str = "cpu") -> EnergyMeter:
-        limits = CounterLimits(resolution_s=0.001, max_w=1000.0)
+        limits = CounterLimits(resolution_s=1e-6, max_w=1000.0)
         return EnergyMeter(
             CounterBackend("steady", self.read_j, limits, time.perf_counter), (), sleep=self.sleep
         )

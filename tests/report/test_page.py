@@ -82,7 +82,7 @@ def test_everything_from_outside_is_escaped(written: tuple[Path, str]) -> None:
     for i in range(6):
         assert f"{EVIL}{i}" in page.text
         assert f"a & b <i>{i}" in page.text
-    assert f"text:{EVIL}" in page.text
+    assert re.search(f"text:.*{re.escape(EVIL)}", page.text)
 
 
 def test_what_was_not_measured_is_said_not_claimed(written: tuple[Path, str]) -> None:

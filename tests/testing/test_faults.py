@@ -87,7 +87,6 @@ COMPANY = "company_and_order_change_nothing"
 FAULTS: list[tuple[str, str, Any]] = [
     ("genes_have_names_and_choices", "genes", genes(Gene("x", A), Gene("x", A))),
     ("genes_have_names_and_choices", "genes", genes(Gene("x", A), Gene("y", ()))),
-    ("genes_have_names_and_choices", "genes", genes(Gene("x", (1, 2)))),  # type: ignore[arg-type]
     ("genes_have_names_and_choices", "genes", genes()),
     ("genes_have_names_and_choices", "name", ""),
     (SAMPLES, "sample", lambda self, rng: (rng.randrange(4), 0, 0)),

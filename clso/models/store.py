@@ -2,7 +2,8 @@
 not.
 
 A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json`
-(its numbers) and `pointer.safetensors` (rarity, projection). A SimpleNSM has a `config.json` of its
+(its numbers) and `pointer.safetensors` (rarity, projection); a memory model's is its GPT-2 part plus
+`memory.json` and `memory.safetensors` (`clso.grown.memory_file`). A SimpleNSM has a `config.json` of its
 own kind. What kind of model a folder holds is told by what is in it."""
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from safetensors.torch import load_file
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.disk.tensors import write_tensors
-from clso.errors import ClsoError, RunFolderError
+from clso.errors import ClsoError, ConfigError, RunFolderError
+from clso.grown.memory_file import MEMORY_FILES, holds_memory, load_memory, save_memory
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import load_hf, save_hf
+from clso.models.memory import MemoryModel
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
 
@@ -36,7 +39,13 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 
     Raises `RunFolderError` for a model of a kind that has no form on disk.
     """
-    if isinstance(model, PointerGPT2):
+    for kind, names in ((PointerGPT2, (_NUMBERS, _TENSORS)), (MemoryModel, MEMORY_FILES)):
+        for name in () if isinstance(model, kind) else names:
+            (folder / name).unlink(missing_ok=True)
+    if isinstance(model, MemoryModel):
+        save_hf(model.lm, folder)
+        save_memory(folder, model.memory, model.recipe, model.weights)
+    elif isinstance(model, PointerGPT2):
         save_hf(model.lm, folder)
         tensors = {"rarity": model.rarity, "projection": model.projection}
         write_tensors(
@@ -45,12 +54,10 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         numbers = {"kind": "pointer-sentinel", "scalars": model.scalars}
         (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n")
     elif isinstance(model, (GPT2, SimpleNSM)):
-        for name in (_NUMBERS, _TENSORS):
-            (folder / name).unlink(missing_ok=True)
         _save_nsm(model, folder) if isinstance(model, SimpleNSM) else save_hf(model, folder)
     else:
         raise RunFolderError(
-            "a model that is written is a GPT2, a PointerGPT2 or a SimpleNSM",
+            "a model that is written is a GPT2, a PointerGPT2, a MemoryModel or a SimpleNSM",
             got=type(model).__name__,
         )
 
@@ -60,6 +67,13 @@ def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     if _holds_nsm(folder):
         return _load_nsm(folder, device=device)
     lm = load_hf(folder, device=device)
+    if holds_memory(folder):
+        try:
+            return MemoryModel(lm, *load_memory(folder)).to(device).eval()
+        except ConfigError as error:
+            raise RunFolderError(
+                f"{folder} holds a memory that fits its GPT-2", got=str(error)
+            ) from error
     if not any((folder / name).exists() for name in (_NUMBERS, _TENSORS)):
         return lm
     try:

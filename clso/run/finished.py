@@ -11,9 +11,10 @@ from clso.data import Corpus, load_corpus, load_text_tokens
 from clso.device import resolve_device
 from clso.errors import RunFolderError
 from clso.models.gpt2 import GPT2, text_loss
-from clso.models.hf import save_hf, save_hf_tokenizer
+from clso.models.hf import save_hf_tokenizer
+from clso.models.memory import MemoryModel, distribution_loss
 from clso.models.pointer import PointerGPT2
-from clso.models.store import load_model
+from clso.models.store import load_model, save_model
 from clso.run.folder import RunFolder
 from clso.space.language import token_blocks
 
@@ -47,7 +48,12 @@ def evaluate_run(
         corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]
     )
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
-    found = {"loss": text_loss(model, blocks), "n_tokens": blocks[:, 1:].numel(), "split": split}
+    # A memory model is read in another way than the run's own: whole distributions, token by token.
+    if isinstance(model, MemoryModel):
+        loss = distribution_loss(model, blocks)
+    else:
+        loss = text_loss(model, blocks)
+    found = {"loss": loss, "n_tokens": blocks[:, 1:].numel(), "split": split}
     recorded = folder.read_result()["best"].get(f"{split}_loss") if data is None else None
     if recorded is None:
         return found
@@ -63,13 +69,14 @@ def evaluate_run(
 
 
 def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
-    """Write the winner as a folder that `transformers` loads, with its tokenizer.
+    """Write the winner as a folder that `transformers` loads, with its tokenizer. Of a memory model
+    `transformers` loads the GPT-2 part, and `clso.hf.ClsoMemory` the memory beside it.
 
     Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or where
     `out` holds anything already."""
     folder = RunFolder.open(path)
     model = load_model(_winner(folder))
-    if not isinstance(model, GPT2):
+    if not isinstance(model, (GPT2, MemoryModel)):
         raise RunFolderError(
             "transformers reads exact GPT-2s only",
             got=f"a winner of space {folder.config.space} ({type(model).__name__})",
@@ -85,7 +92,7 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
             "an export needs a new folder", got=str(out), remedy="Choose another one."
         )
     tokenizer = _corpus(folder, cache_dir).tokenizer_json
-    save_hf(model, out)
+    save_model(model, out)
     save_hf_tokenizer(tokenizer, out)
 
 

@@ -1,0 +1,140 @@
+"""Interpolated modified Kneser-Ney (Chen and Goodman 1998) as tables that a model looks things up in.
+
+For a context h seen T times, of the k - 1 tokens before a token w,
+
+    p_k(w | h) = share(w | h) + escape(h) p_{k-1}(w | shorter h),     share = max(c - D(c), 0) / T
+
+with c the occurrences of h w at the order that a context is looked up at ("raw"), and the distinct tokens before h w
+at all lower ones ("continued"). An order whose context was never seen passes on what the order below says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clso.grown.ngrams import NGramCounts, find_keys
+
+__all__ = [
+    "COUNT_CLASSES",
+    "TYPE_CLASSES",
+    "NGramTable",
+    "UnigramTable",
+    "context_ids",
+    "count_class",
+    "discounts",
+    "kneser_ney",
+    "masses",
+    "unigram_table",
+]
+
+_TOTAL_CLASSES, TYPE_CLASSES = 11, 9
+COUNT_CLASSES = _TOTAL_CLASSES * TYPE_CLASSES
+"""Classes of contexts by how often they were seen and how many tokens followed."""
+
+
+@dataclass(frozen=True)
+class UnigramTable:
+    """Order 1: `raw` and `continued` are probabilities (V,) float64 that sum to 1."""
+
+    raw: Tensor
+    continued: Tensor
+
+
+@dataclass(frozen=True)
+class NGramTable:
+    """One order k >= 2. Contexts are the ids of order k - 1.
+
+    Attributes
+    ----------
+    keys : (n,) int64, sorted: context id x vocabulary + last token.
+    raw, continued : (n,) float32 shares; 0 for an entry that is only kept as a context of the next order.
+    mass : (m, 2) float32, a context's sum of shares, raw and continued; its escape is 1 less that. 0 if it has nothing.
+    count_class : (m,) uint8 below `COUNT_CLASSES`; 0 for a context that has nothing.
+    """
+
+    keys: Tensor
+    raw: Tensor
+    continued: Tensor
+    mass: Tensor
+    count_class: Tensor
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in vars(self).values())
+
+
+def discounts(count: Tensor, scale: float = 1.0) -> Tensor:
+    """What is taken off counts of 0, 1, 2 and 3 or more: (4,) float64, by Chen and Goodman's estimate times `scale`."""
+    n = [float((count == i).sum()) + 1e-9 for i in (1, 2, 3, 4)]
+    y = n[0] / (n[0] + 2 * n[1])
+    estimate = [i - (i + 1) * y * n[i] / n[i - 1] for i in (1, 2, 3)]
+    limits = torch.tensor([0.95, 1.95, 2.95], dtype=torch.float64)
+    taken = (torch.tensor(estimate, dtype=torch.float64) * scale).clamp(min=0.05).minimum(limits)
+    return torch.cat([torch.zeros(1, dtype=torch.float64), taken]).to(count.device)
+
+
+def count_class(total: Tensor, types: Tensor) -> Tensor:
+    """Classes of contexts seen `total` times before `types` distinct tokens: uint8, by powers of two; 0 if never seen."""
+    a = torch.log2(1 + total.double()).ceil().clamp(max=_TOTAL_CLASSES - 1)
+    b = torch.log2(1 + types.double()).ceil().clamp(max=TYPE_CLASSES - 1)
+    return (a * TYPE_CLASSES + b).to(torch.uint8)
+
+
+def kneser_ney(
+    counts: NGramCounts, scale: float = 1.0
+) -> tuple[UnigramTable, tuple[NGramTable, ...]]:
+    """Tables of orders 1 to `counts.order`; discounts are the estimates times `scale`."""
+    tables = []
+    for below, level in zip(counts.levels[:-1], counts.levels[1:], strict=True):
+        context = level.keys // counts.vocab_size
+        raw, kind = _shares(context, level.count, len(below), scale)
+        continued, _ = _shares(context, level.continuation, len(below), scale)
+        mass = masses(context, raw, continued, len(below))
+        tables.append(NGramTable(level.keys, raw, continued, mass, kind))
+    return unigram_table(counts, scale), tuple(tables)
+
+
+def unigram_table(counts: NGramCounts, scale: float = 1.0) -> UnigramTable:
+    """Order 1, what the discounts take spread evenly over the vocabulary."""
+    first = counts.levels[0]
+    continuation = first.continuation if counts.order > 1 else first.count
+    return UnigramTable(_unigram(first.count, scale), _unigram(continuation, scale))
+
+
+def _unigram(count: Tensor, scale: float) -> Tensor:
+    off = discounts(count, scale)[count.clamp(max=3)]
+    kept = (count - off).clamp(min=0) / count.sum()
+    return kept + (1 - kept.sum()) / len(count)
+
+
+def masses(context: Tensor, raw: Tensor, continued: Tensor, n_contexts: int) -> Tensor:
+    """Each context's sums of shares, `NGramTable.mass`."""
+    sums = [
+        torch.bincount(context, weights=s.double(), minlength=n_contexts) for s in (raw, continued)
+    ]
+    return torch.stack(sums, 1).float()
+
+
+def _shares(context: Tensor, count: Tensor, n_contexts: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Shares of the entries (float32) and count classes of the contexts."""
+    total = torch.bincount(context, weights=count.double(), minlength=n_contexts)
+    types = torch.bincount(context, weights=(count > 0).double(), minlength=n_contexts)
+    kept = (count - discounts(count, scale)[count.clamp(max=3)]).clamp(min=0)
+    share = (kept / total[context].clamp(min=1)).float()
+    return share, count_class(total, types)
+
+
+def context_ids(tables: Sequence[NGramTable], tokens: Tensor, vocab_size: int) -> list[Tensor]:
+    """Ids of the 1, 2, ... tokens that end at each position: `len(tables)` times (..., T) int64, -1 if never seen.
+
+    tokens : (..., T). Contexts never reach beyond the block.
+    """
+    out = [tokens.long()] if tables else []
+    for table in tables[:-1]:
+        key = out[-1][..., :-1] * vocab_size + tokens[..., 1:]
+        out.append(torch.nn.functional.pad(find_keys(table.keys, key), (1, 0), value=-1))
+    return out

@@ -1,0 +1,107 @@
+"""Smaller tables: count cut-offs, and entropy pruning (Stolcke 1998) for interpolated models.
+
+A dropped entry's share goes to its context's escape, so that every distribution still sums to 1. Orders are pruned from
+the highest down, and an entry stays as long as it is the context of one that stayed; it then holds no share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.grown.discounts import NGramTable, UnigramTable, masses
+from clso.grown.ngrams import NGramCounts, find_keys
+
+__all__ = ["entropy_loss", "kept_masks", "prune"]
+
+
+def kept_masks(
+    counts: NGramCounts,
+    n_tables: int,
+    *,
+    cut: Sequence[int] = (1,),
+    threshold: Sequence[float] = (0.0,),
+    costs: Sequence[Tensor] = (),
+) -> tuple[list[Tensor], list[Tensor]]:
+    """For orders 2, 3, ...: which entries have a share, and which stay, be it as contexts alone. (n,) bool each.
+
+    Parameters
+    ----------
+    cut : by order from 2, the least count that stays; the last holds for all higher orders. 1 keeps all.
+    threshold : likewise, the relative entropy in nats per token below which an entry goes. 0 keeps all.
+    costs : `entropy_loss`, if any threshold is not 0.
+
+    Raises `ConfigError` for a cut-off below 1 or a threshold below 0.
+    """
+    if any(c < 1 for c in cut) or any(not t >= 0 for t in threshold):
+        got = (tuple(cut), tuple(threshold))
+        raise ConfigError("a count cut-off is at least 1 and an entropy threshold 0", got=got)
+    speaks = []
+    for i in range(n_tables):
+        own = counts.levels[i + 1].count >= cut[min(i, len(cut) - 1)]
+        if (least := threshold[min(i, len(threshold) - 1)]) > 0:
+            own &= costs[i] >= least
+        speaks.append(own)
+    stays = list(speaks)
+    for i in range(n_tables - 2, -1, -1):
+        needed = torch.zeros_like(stays[i])
+        needed[(counts.levels[i + 2].keys // counts.vocab_size)[stays[i + 1]]] = True
+        stays[i] = stays[i] | needed
+    return speaks, stays
+
+
+def prune(
+    tables: Sequence[NGramTable],
+    speaks: Sequence[Tensor],
+    stays: Sequence[Tensor],
+    vocab_size: int,
+) -> tuple[NGramTable, ...]:
+    """The tables without the shares that `kept_masks` silences, and without the entries that nothing needs."""
+    v, out = vocab_size, []
+    below: Tensor | None = None  # which contexts stay; order 1 keeps all
+    for table, speak, keep in zip(tables, speaks, stays, strict=True):
+        context, last = table.keys[keep] // v, table.keys[keep] % v
+        kind = table.count_class
+        if below is not None:
+            context, kind = (torch.cumsum(below, 0) - 1)[context], kind[below]
+        silent = ~speak[keep]
+        raw = table.raw[keep].masked_fill(silent, 0)
+        continued = table.continued[keep].masked_fill(silent, 0)
+        mass = masses(context, raw, continued, len(kind))
+        kind = torch.where(mass[:, 0] > 0, kind, torch.zeros_like(kind))
+        out.append(NGramTable(context * v + last, raw, continued, mass, kind))
+        below = keep
+    return tuple(out)
+
+
+def entropy_loss(
+    counts: NGramCounts, unigram: UnigramTable, tables: Sequence[NGramTable]
+) -> tuple[Tensor, ...]:
+    """For each entry of each table, the relative entropy that its loss alone would cost, in nats per token of the text.
+
+    With p = share + escape p' before and (escape + share) p' after, where p' is the order below:
+
+        P(h) (p log(p / (after)) - rest log(1 + share / escape)),    rest = the context's probability outside its entries
+    """
+    v, out = counts.vocab_size, []
+    lower, suffix = unigram.continued, None
+    for i, table in enumerate(tables):
+        context, last = table.keys // v, table.keys % v
+        if suffix is None:
+            below, suffix = lower[last], last
+        else:
+            suffix = find_keys(tables[i - 1].keys, suffix[context] * v + last)
+            below = lower[suffix]
+        share, escape = table.raw.double(), (1 - table.mass[:, 0].double())[context]
+        p, after = share + escape * below, (escape + share) * below
+        inside = torch.bincount(context, weights=below, minlength=len(table.mass))[context]
+        rest = escape * (1 - inside).clamp(min=0)
+        of_context = counts.levels[i].count.double()[context] / counts.n_tokens
+        growth = torch.log1p(share / escape.clamp(min=1e-12))
+        cost = of_context * (p * (p / after.clamp(min=1e-300)).log() - rest * growth)
+        out.append(torch.where(share > 0, cost, torch.zeros_like(cost)))
+        lower = table.continued.double() + (1 - table.mass[:, 1].double())[context] * below
+    return tuple(out)

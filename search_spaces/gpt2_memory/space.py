@@ -1,0 +1,231 @@
+"""`gpt2-memory`: a grown GPT-2, mixed in probability space with counted n-grams and with the block's own past.
+
+The GPT-2 part is exact, but the mixture is no GPT-2, and is reported apart. Genes are those of `gpt2`, then the memory's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.errors import ConfigError
+from clso.grown.counted_text import CountedText
+from clso.grown.experts import Recipe, observe
+from clso.models.memory import MemoryModel
+from clso.models.population import candidates_per_pass
+from clso.search_spaces.gpt2.costs import COST_NAMES
+from clso.search_spaces.gpt2.grown import GrownWeights
+from clso.search_spaces.gpt2_memory.costs import MemoryCosts
+from clso.search_spaces.gpt2_memory.genes import (
+    MAX_COUNTED,
+    MEMORY_GENES,
+    SKIP_LAGS,
+    hand_set,
+    memory_genes,
+    pruning_of,
+    recipe_of,
+)
+from clso.search_spaces.gpt2_memory.grown_probabilities import target_probabilities
+from clso.search_spaces.gpt2_memory.weights import Blocks, fitted, line, line_losses
+from clso.space import Gene, Genome
+from clso.space.language import LanguageModelSpace
+
+__all__ = ["GPT2MemorySpace"]
+
+_FIT_TOKENS = 16384
+"""Tokens of the fitness text that weights are fitted on during the search."""
+_FINAL_FIT_TOKENS = 1 << 17
+_HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 80, 6, 40
+"""Steps of EM: of the hand-set genome, of others from its weights on, and of the winner from its own on."""
+
+
+class GPT2MemorySpace(LanguageModelSpace):
+    """Search space of memory models. Raises `ConfigError` for a library other than "grown"."""
+
+    name = "gpt2-memory"
+    cost_names = COST_NAMES
+
+    @cached_property
+    def grown(self) -> GrownWeights:
+        """The GPT-2 part."""
+        if self.context.library != "grown":
+            raise ConfigError(
+                "space gpt2-memory has a grown library only",
+                got=self.context.library,
+                remedy="Use --library grown, or --space gpt2 for the others.",
+            )
+        return GrownWeights(self)
+
+    @cached_property
+    def text(self) -> CountedText:
+        """The statistics text's counts."""
+        return self._counted("statistics")
+
+    def _counted(self, split: str) -> CountedText:
+        return CountedText(self.corpus, split, MAX_COUNTED, torch.device(self.context.device))
+
+    @cached_property
+    def n_grown(self) -> int:
+        """Genes of the GPT-2 part, which come first."""
+        return len(self.grown.genes)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return (*self.grown.genes, *memory_genes())
+
+    def seeds(self) -> list[Genome]:
+        return [(*seed, *hand_set()) for seed in self.grown.seeds()]
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """Numbers tell the surrogate their rank and its square; other genes are one-hot only."""
+        ranks = [np.arange(len(v)) / max(1, len(v) - 1) for v in MEMORY_GENES.values()]
+        return [*self.grown.descriptors(), *(np.stack([r, r**2], axis=1) for r in ranks)]
+
+    def prepare(self) -> None:
+        """Count, grow what the hand-set genome needs, and fit its weights."""
+        self.grown.prepare()
+        self._weights(hand_set())
+
+    @cached_property
+    def _costs(self) -> MemoryCosts:
+        return MemoryCosts(self.text)
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        genome = self.validate(genome)
+        alleles = genome[self.n_grown :]
+        recipe = recipe_of(alleles, self.text.order)
+        grown = self.grown.costs(genome[: self.n_grown]) if recipe.grown else None
+        return self._costs(recipe, pruning_of(alleles), grown)
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return self.describe(genome)
+
+    # How mixtures are measured
+
+    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
+        looked_at = self._looked_at(blocks)
+        n = self.n_grown
+        self._grow([g[:n] for g in genomes], looked_at)
+        a, b = zip(*(looked_at.line(self, g[n:]) for g in genomes), strict=True)
+        p = [looked_at.grown[g[:n]] for g in genomes]
+        return line_losses(torch.stack(a), torch.stack(b), torch.stack(p)).cpu()
+
+    def _looked_at(self, blocks: Tensor) -> _LookedAt:
+        key = id(blocks)
+        if key not in self._known or self._known[key].blocks.blocks is not blocks:
+            self._known[key] = _LookedAt(Blocks(self.text, blocks))
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[int, _LookedAt]:
+        return {}
+
+    def _grow(self, wanted: Sequence[Genome], looked_at: _LookedAt) -> None:
+        """The probabilities of those grown parts that have not been measured on these blocks."""
+        new = [g for g in dict.fromkeys(wanted) if g not in looked_at.grown]
+        size = candidates_per_pass(self.config, looked_at.blocks.blocks.device)
+        for i in range(0, len(new), size):
+            part = new[i : i + size]
+            found = target_probabilities(self.grown.population(part), looked_at.blocks.blocks)
+            looked_at.grown |= dict(zip(part, found, strict=True))
+
+    @cached_property
+    def _fit(self) -> _LookedAt:
+        """The blocks that weights are fitted on during the search, with the hand-set grown part."""
+        out = _LookedAt(Blocks(self.text, self.blocks("fitness", _FIT_TOKENS)))
+        self._grow(self.grown.seeds()[:1], out)
+        return out
+
+    @cached_property
+    def _fitted(self) -> dict[Genome, list[Tensor]]:
+        return {}
+
+    def _weights(self, alleles: Genome) -> list[Tensor]:
+        """The weights of the memory's alleles."""
+        if alleles not in self._fitted:
+            recipe = recipe_of(alleles, self.text.order)
+            seen = self._fit.blocks.observed(recipe, pruning_of(alleles))
+            grown = self._fit.grown[self.grown.seeds()[0]] if recipe.grown else None
+            first = alleles == hand_set()
+            start = None if first else self._start(recipe)
+            steps = _HAND_SET_STEPS if first else _STEPS
+            self._fitted[alleles] = fitted(seen, recipe, grown, steps=steps, start=start)
+        return self._fitted[alleles]
+
+    def _start(self, recipe: Recipe) -> dict[str, Tensor]:
+        """The hand-set genome's weights by stage, if their buckets are the recipe's."""
+        own = recipe_of(hand_set(), self.text.order)
+        names = [stage.name for stage in own.stages]
+        return (
+            dict(zip(names, self._weights(hand_set()), strict=True))
+            if own.rule == recipe.rule
+            else {}
+        )
+
+    # Models
+
+    def model(self, genome: Genome) -> MemoryModel:
+        """One genome, of the statistics text alone, with weights from all of the fitness text."""
+        genome = self.validate(genome)
+        return self._model(genome, self.grown, self.text, self._final_weights(genome))
+
+    def final_model(self, genome: Genome) -> MemoryModel:
+        """Regrown and counted on the whole training text; the weights are those of `model`."""
+        genome = self.validate(genome)
+        weights = self._final_weights(genome)
+        grown = self.grown.on_all_text(genome[: self.n_grown])
+        return self._model(genome, grown, self._counted("train"), weights)
+
+    def _model(
+        self, genome: Genome, grown: GrownWeights, text: CountedText, weights: list[Tensor]
+    ) -> MemoryModel:
+        n = self.n_grown
+        recipe, pruning = recipe_of(genome[n:], self.text.order), pruning_of(genome[n:])
+        lags = SKIP_LAGS[: recipe.n_skips]
+        memory = text.memory(
+            recipe.order, pruning.discount, pruning.cut, pruning.threshold, lags, pruning.skip_cut
+        )
+        lm = grown.population([genome[:n]]).single(0)
+        cpu = torch.device("cpu")
+        return MemoryModel(lm, memory.to(cpu), recipe, [w.to(cpu) for w in weights]).eval()
+
+    def _final_weights(self, genome: Genome) -> list[Tensor]:
+        """Weights by EM on all of the fitness text (at most 2^17 tokens), with this genome's own grown part."""
+        blocks = self.blocks("fitness", _FINAL_FIT_TOKENS)
+        n = self.n_grown
+        recipe, pruning = recipe_of(genome[n:], self.text.order), pruning_of(genome[n:])
+        lags = SKIP_LAGS[: recipe.n_skips]
+        memory = self.text.memory(
+            recipe.order, pruning.discount, pruning.cut, pruning.threshold, lags, pruning.skip_cut
+        )
+        seen = observe(memory, recipe, blocks)
+        grown = None
+        if recipe.grown:
+            population = self.grown.population([genome[:n]])
+            parts = torch.split(blocks, 128)
+            grown = torch.cat([target_probabilities(population, part)[0] for part in parts])
+        names = [stage.name for stage in recipe.stages]
+        start = dict(zip(names, self._weights(genome[n:]), strict=True))
+        return fitted(seen, recipe, grown, steps=_FINAL_STEPS, start=start)
+
+
+class _LookedAt:
+    """Blocks, and what grown parts and mixtures give their targets."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
+        self.grown: dict[Genome, Tensor] = {}
+        self._lines: dict[Genome, tuple[Tensor, Tensor]] = {}
+
+    def line(self, space: GPT2MemorySpace, alleles: Genome) -> tuple[Tensor, Tensor]:
+        """The mixture of the memory's alleles, as a line in the grown part's probabilities."""
+        if alleles not in self._lines:
+            recipe = recipe_of(alleles, space.text.order)
+            seen = self.blocks.observed(recipe, pruning_of(alleles))
+            self._lines[alleles] = line(seen, space._weights(alleles))
+        return self._lines[alleles]

@@ -1,0 +1,137 @@
+"""From genomes to mixtures: experts' probabilities are computed once, and shared by all genomes that use them.
+
+Weights are fitted by EM on the fitness text, for each setting of the memory's genes, with the hand-set grown model in its
+place. What such a mixture gives a token is then a line a + b p in the probability p of any other grown model, so that a
+candidate costs one multiplication and a share of a logarithm a token (`line_losses`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clso.grown.counted_text import CountedText
+from clso.grown.discounts import discounts
+from clso.grown.experts import Observed, OrderTerms, Recipe, SkipTerms, assemble, skip_terms
+from clso.grown.mixture import START_WEIGHT, fit_weights, mix, mixed_around
+from clso.grown.own_past import PastShares, Voters
+from clso.search_spaces.gpt2_memory.genes import SKIP_LAGS, Pruning
+from clso.search_spaces.gpt2_memory.touched import TouchedOrder, touched_orders
+
+__all__ = ["Blocks", "line_losses"]
+
+_TOGETHER = 8  # probabilities that are multiplied before a logarithm is taken: 1e-30 each is still a float64
+
+
+class Blocks:
+    """Fixed token blocks (N, T + 1), and all that has been computed about them."""
+
+    def __init__(self, text: CountedText, blocks: Tensor) -> None:
+        self.text, self.blocks = text, blocks
+        self._terms: dict[tuple[Any, ...], OrderTerms] = {}
+        self._skips: dict[tuple[int, int], SkipTerms] = {}
+        self._past: dict[Voters, tuple[Tensor, Tensor]] = {}
+        self._features: PastShares | None = None
+        self._touched: list[TouchedOrder] | None = None
+        self._off: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}
+
+    def observed(self, recipe: Recipe, pruning: Pruning) -> Observed:
+        """What the recipe's experts give the targets."""
+        orders = [self._order(k, pruning) for k in range(2, recipe.order + 1)]
+        skips = [self._skip(i, pruning.skip_cut) for i in range(recipe.n_skips)]
+        unigram = self.text.unigram(pruning.discount)
+        past = self._past_of((*recipe.shares, *recipe.matches))
+        return assemble(recipe, unigram, self.blocks[:, 1:], orders, skips, past)
+
+    def _order(self, k: int, pruning: Pruning) -> OrderTerms:
+        cut = pruning.cut[min(k - 2, len(pruning.cut) - 1)]
+        threshold = pruning.threshold[min(k - 2, len(pruning.threshold) - 1)]
+        key = (k, pruning.discount, cut, threshold)
+        if key not in self._terms:
+            raw_off, continued_off = self._discounts(k, pruning.discount)
+            touched = self._touch()[k - 2]
+            self._terms[key] = touched.terms(raw_off, continued_off, cut, threshold)
+        return self._terms[key]
+
+    def _discounts(self, k: int, scale: float) -> tuple[Tensor, Tensor]:
+        if (k, scale) not in self._off:
+            level = self.text.counts.levels[k - 1]
+            self._off[k, scale] = (
+                discounts(level.count, scale),
+                discounts(level.continuation, scale),
+            )
+        return self._off[k, scale]
+
+    def _touch(self) -> list[TouchedOrder]:
+        if self._touched is None:
+            text, v = self.text, self.text.corpus.vocab_size
+            _, tables = text.tables(1.0)
+            levels = text.counts.levels[1:]
+            self._touched = touched_orders(tables, levels, text.costs, self.blocks, v)
+        return self._touched
+
+    def _skip(self, i: int, cut: int) -> SkipTerms:
+        if (i, cut) not in self._skips:
+            table = self.text.skips(SKIP_LAGS[i], cut)
+            self._skips[i, cut] = skip_terms(table, self.blocks, self.text.corpus.vocab_size)
+        return self._skips[i, cut]
+
+    def _past_of(self, voters: tuple[Voters, ...]) -> PastShares:
+        new = tuple(v for v in voters if v not in self._past)
+        if new or self._features is None:
+            count = self.text.counts.levels[0].count
+            parts = [PastShares.of(new, part, count) for part in torch.split(self.blocks, 64)]
+            joined = PastShares.joined(parts)
+            self._features = self._features or joined
+            self._past |= dict(
+                zip(new, zip(joined.shares, joined.spoken, strict=True), strict=True)
+            )
+        found = [self._past[v] for v in voters]
+        shares = tuple(s for s, _ in found)
+        return PastShares(
+            shares, tuple(b for _, b in found), self._features.longest, self._features.number
+        )
+
+
+def fitted(
+    observed: Observed,
+    recipe: Recipe,
+    grown: Tensor | None,
+    *,
+    steps: int,
+    start: Mapping[str, Tensor] | None = None,
+) -> list[Tensor]:
+    """Weights of the recipe's stages, by EM; `grown` (n,) is the grown model's probability of each target.
+
+    `start` has weights to begin with, by the stages' names.
+    """
+    experts = observed.experts if grown is None else observed.with_grown(grown)
+    first = [
+        (start or {}).get(stage.name, observed.base.new_full((n,), START_WEIGHT))
+        for stage, n in zip(recipe.stages, recipe.sizes, strict=True)
+    ]
+    sizes = recipe.sizes
+    return fit_weights(observed.base, experts, observed.buckets, sizes, steps=steps, start=first)
+
+
+def line(observed: Observed, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mixture as a + b p in the grown model's probabilities p: two (n,) float64."""
+    if observed.grown_stage is None:
+        a = mix(observed.base, observed.experts, observed.buckets, weights)
+        return a, torch.zeros_like(a)
+    return mixed_around(
+        observed.base, observed.experts, observed.buckets, weights, observed.grown_stage
+    )
+
+
+def line_losses(a: Tensor, b: Tensor, grown: Tensor) -> Tensor:
+    """Mean losses (P,) float64 of P mixtures a + b p: three (P, n) or (n,) float64."""
+    p = torch.addcmul(a, b, grown)
+    n = p.shape[-1]
+    whole = n - n % _TOGETHER
+    product = p[..., :whole].reshape(*p.shape[:-1], -1, _TOGETHER).prod(-1)
+    total: Tensor = product.log().sum(-1) + p[..., whole:].log().sum(-1)
+    return -total / n

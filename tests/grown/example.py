@@ -1,0 +1,54 @@
+"""A small text with structure, and a memory model of it."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+
+from clso.grown.counted_memory import CountedMemory
+from clso.grown.discounts import kneser_ney
+from clso.grown.experts import Recipe, observe
+from clso.grown.mixture import fit_weights
+from clso.grown.ngrams import count_ngrams
+from clso.grown.own_past import Voters
+from clso.grown.skips import skip_table
+from clso.models.gpt2 import GPT2, GPT2Config
+from clso.models.memory import MemoryModel
+
+VOCAB = 23
+CONFIG = GPT2Config(vocab_size=VOCAB, n_positions=24, d_model=16, n_layers=1, n_heads=2)
+RECIPE = Recipe(
+    order=4,
+    n_skips=2,
+    shares=(Voters("share"), Voters("share", 0.9), Voters("share", 1.0, 0.5)),
+    matches=(Voters("match"), Voters("match", 0.9, 0.0, 1), Voters("match", 0.9, 0.0, 2)),
+)
+
+
+def some_text(n: int, seed: int) -> Tensor:
+    """Words of two to four tokens, some of them often."""
+    rng = random.Random(seed)
+    words = [[random.Random(w).randrange(VOCAB - 1) for _ in range(2 + w % 3)] for w in range(40)]
+    out: list[int] = []
+    while len(out) < n:
+        out += words[min(39, int(rng.expovariate(0.12)))]
+    return torch.tensor(out[:n])
+
+
+def make_model(recipe: Recipe = RECIPE) -> MemoryModel:
+    text = some_text(3000, 0)
+    lm = GPT2(CONFIG).init_weights(torch.Generator().manual_seed(0)).eval()
+    counts = count_ngrams(text, VOCAB, recipe.order)
+    skips = tuple(skip_table(text, VOCAB, lags) for lags in ((2, 0), (1,)))
+    memory = CountedMemory(VOCAB, counts.levels[0].count, *kneser_ney(counts), skips)
+    blocks = some_text(20 * 25, 2).view(20, 25)
+    seen = observe(memory, recipe, blocks)
+    experts = seen.experts
+    if seen.grown_stage is not None:
+        with torch.no_grad():
+            experts = seen.with_grown(lm.token_losses(blocks).neg().exp().flatten())
+    return MemoryModel(
+        lm, memory, recipe, fit_weights(seen.base, experts, seen.buckets, recipe.sizes)
+    ).eval()

@@ -1,0 +1,168 @@
+"""The `gpt2-memory` space: shared computations are those of whole models; what genes do; a whole run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clso.config import RunConfig
+from clso.data import load_corpus
+from clso.errors import ConfigError
+from clso.grown.experts import observe
+from clso.grown.mixture import mix
+from clso.models.gpt2 import text_loss
+from clso.models.memory import MemoryModel
+from clso.models.store import load_model
+from clso.plugins import load
+from clso.run import evolve
+from clso.run.finished import evaluate_run, export_run
+from clso.search_spaces.gpt2_memory import GPT2MemorySpace
+from clso.search_spaces.gpt2_memory.genes import MEMORY_GENES, SKIP_LAGS, pruning_of, recipe_of
+from clso.search_spaces.gpt2_memory.weights import Blocks, line, line_losses
+from clso.space import Genome
+from clso.space.context import SpaceContext
+from clso.testing import SpaceConformance
+
+SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
+
+
+def make_space(path: Path, library: str = "grown") -> GPT2MemorySpace:
+    return GPT2MemorySpace(
+        SpaceContext(
+            load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
+            library=library,
+            fitness_tokens=(256, 1024),
+            model=SIZES,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def space(english_path: Path) -> GPT2MemorySpace:
+    return make_space(english_path)
+
+
+class TestConformance(SpaceConformance):
+    max_examples = 4
+
+    @pytest.fixture(autouse=True)
+    def _path(self, english_path: Path) -> None:
+        type(self).path = english_path  # type: ignore[attr-defined]
+
+    def make_space(self) -> GPT2MemorySpace:
+        return make_space(self.path)  # type: ignore[attr-defined]
+
+
+def with_allele(space: GPT2MemorySpace, name: str, value: object) -> Genome:
+    genome, at = space.seeds()[0], space.n_grown + list(MEMORY_GENES).index(name)
+    return (*genome[:at], MEMORY_GENES[name].index(value), *genome[at + 1 :])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed: int) -> None:
+    alleles = space.sample(random.Random(seed))[space.n_grown :]
+    recipe, pruning = recipe_of(alleles, space.text.order), pruning_of(alleles)
+    blocks = space.blocks("fitness", 512)
+    lags = SKIP_LAGS[: recipe.n_skips]
+    memory = space.text.memory(
+        recipe.order, pruning.discount, pruning.cut, pruning.threshold, lags, pruning.skip_cut
+    )
+    whole = observe(memory, recipe, blocks)
+    seen = Blocks(space.text, blocks).observed(recipe, pruning)
+    torch.testing.assert_close(seen.base, whole.base)
+    for stage, a, b in zip(recipe.stages, seen.experts, whole.experts, strict=True):
+        assert torch.allclose(a, b, atol=1e-6, rtol=1e-5), stage.name
+    for stage, c, d in zip(recipe.stages, seen.buckets, whole.buckets, strict=True):
+        assert torch.equal(c, d), stage.name
+
+
+def test_a_candidate_is_a_line_in_its_grown_part(space: GPT2MemorySpace) -> None:
+    genome = space.seeds()[0]
+    alleles, blocks = genome[space.n_grown :], space.blocks("fitness", 512)
+    recipe, pruning = recipe_of(alleles, space.text.order), pruning_of(alleles)
+    seen, weights = Blocks(space.text, blocks).observed(recipe, pruning), space._weights(alleles)
+    a, b = line(seen, weights)
+    grown = torch.rand(3, len(a), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mixed = [mix(seen.base, seen.with_grown(p), seen.buckets, weights) for p in grown]
+    expected = [-p.log().mean().item() for p in mixed]
+    assert line_losses(a, b, grown).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_search_measures_nearly_what_the_model_loses(space: GPT2MemorySpace) -> None:
+    """The weights differ: the search fits them on less text and with the hand-set grown part."""
+    blocks, genome = space.blocks("valid"), space.seeds()[0]
+    assert space.losses([genome], blocks).item() == pytest.approx(
+        text_loss(space.model(genome), blocks), abs=0.03
+    )
+
+
+def test_company_and_order_do_not_change_a_bit(space: GPT2MemorySpace, english_path: Path) -> None:
+    rng = random.Random(1)
+    genomes = [space.sample(rng) for _ in range(6)]
+    alone = [
+        make_space(english_path).losses([g], space.blocks("fitness", 1024)).item()
+        for g in genomes[:2]
+    ]
+    together = space.losses(genomes, space.blocks("fitness", 1024)).tolist()
+    assert together[:2] == alone
+    assert space.losses(genomes[::-1], space.blocks("fitness", 1024)).tolist() == together[::-1]
+
+
+def test_each_expert_earns_something(space: GPT2MemorySpace) -> None:
+    blocks = space.blocks("valid")
+    off = [("memory.order", 2), ("memory.grown", False), ("past.matches", 0)]
+    genomes = [space.seeds()[0], *(with_allele(space, name, value) for name, value in off)]
+    best, *worse = space.losses(genomes, blocks).tolist()
+    assert all(loss > best - 0.005 for loss in worse)
+
+
+def test_bytes_are_those_of_the_model(space: GPT2MemorySpace) -> None:
+    for value in ((1, 1, 1), (1, 2, 2)):
+        genome = with_allele(space, "memory.cut", value)
+        grown = space.grown.costs(genome[: space.n_grown])["n_bytes"]
+        model = space.model(genome)
+        lm = sum(p.numel() * p.element_size() for p in model.lm.parameters())
+        assert space.costs(genome)["n_bytes"] - grown == model.n_bytes - lm
+
+
+def test_counts_are_read_from_the_cache_and_counted_anew_if_damaged(
+    english_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLSO_CACHE", str(tmp_path))
+    first = make_space(english_path).text.counts
+    (path,) = (tmp_path / "statistics").glob("*ngrams*.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    again = make_space(english_path).text.counts
+    assert path.read_bytes() == data, "written anew"
+    third = make_space(english_path).text.counts
+    for a, b, c in zip(first.levels, again.levels, third.levels, strict=True):
+        assert torch.equal(a.keys, b.keys)
+        assert torch.equal(a.count, c.count)
+        assert torch.equal(a.continuation, c.continuation)
+
+
+def test_only_a_grown_library_will_do(english_path: Path) -> None:
+    with pytest.raises(ConfigError, match="grown library only"):
+        _ = make_space(english_path, "random").genes
+
+
+def test_a_whole_run(tiny: RunConfig, tmp_path: Path) -> None:
+    config = replace(tiny, space="gpt2-memory", library="grown", gens=2, n_layers=2, d_model=32)
+    result = evolve(config, tmp_path / "run")
+    model = load_model(tmp_path / "run" / "best")
+    assert isinstance(model, MemoryModel)
+    evaluated = evaluate_run(tmp_path / "run")
+    assert evaluated["loss"] == pytest.approx(result["best"]["test_loss"], abs=1e-5)
+    export_run(tmp_path / "run", tmp_path / "exported")
+    assert isinstance(load_model(tmp_path / "exported"), MemoryModel)
+    assert (tmp_path / "exported" / "tokenizer.json").exists()
+
+
+def test_it_is_found_by_name() -> None:
+    assert load("search_spaces", "gpt2-memory").value is GPT2MemorySpace

@@ -49,10 +49,11 @@ def evaluate_run(
     )
     blocks = token_blocks(tokens, model.config.n_positions).to(where)
     # A memory model is read in another way than the run's own: whole distributions, token by token.
-    if isinstance(model, MemoryModel):
-        loss = distribution_loss(model, blocks)
-    else:
-        loss = text_loss(model, blocks)
+    loss = (
+        distribution_loss(model, blocks)
+        if isinstance(model, MemoryModel)
+        else text_loss(model, blocks)
+    )
     found = {"loss": loss, "n_tokens": blocks[:, 1:].numel(), "split": split}
     recorded = folder.read_result()["best"].get(f"{split}_loss") if data is None else None
     if recorded is None:

@@ -26,8 +26,10 @@ from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
 from clso.models.gpt2 import GPT2Config
 from clso.prove.config import ProveConfig
+from clso.prove.context import ProofContext
 from clso.prove.controls import make_job
-from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model
+from clso.prove.host import HostCorpus
+from clso.prove.sides import AdamwSide, ClsoSide
 from clso.prove.sweep import best_within, plans, sweep_row
 from clso.prove.windows import measure_window
 from clso.run.manifest import describe_code, describe_device, describe_software
@@ -45,24 +47,28 @@ def measure(
     config: RunConfig, settings: ProveConfig, corpus: Corpus, device: str, meter: EnergyMeter
 ) -> dict[str, Any]:
     """Both sides at one size: losses, joules and seconds a run, and their ratio."""
-    host = HostCorpus.of(corpus)
     with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        clso = ClsoSide(config, host, corpus, device, work)
-        kind: type[Baseline] = plugins.load("baselines", "adamw").subclass_of(Baseline)
-        training = kind(kind.Settings()).timed(
-            make_job(config, host, device, work / "adamw", meter), settings.max_steps
+        proof = ProofContext(
+            config,
+            corpus,
+            HostCorpus.of(corpus),
+            device,
+            Path(temporary),
+            meter,
+            lambda: open_meter(config.energy, device),
         )
+        clso = ClsoSide(proof)
+        kind: type[Baseline] = plugins.load("baselines", "adamw").subclass_of(Baseline)
+        training = kind(kind.Settings()).timed(make_job(proof), settings.max_steps)
+        adamw = AdamwSide(proof, training)
         training.prepare()
         sweep = [
             sweep_row(meter, training, plan, 0, settings.score_every) for plan in plans(settings)
         ]
         best, _ = best_within(sweep)
-        arms = {"clso": clso.arm("clso"), "adamw": adamw_arm("adamw", training, best)}
+        arms = {"clso": clso.arm("clso"), "adamw": adamw.arm("adamw", best)}
         losses: dict[str, Any] = {"clso": clso.model("clso", 0)}
-        losses["adamw"] = adamw_model(
-            "adamw", training, best, 0, corpus, device, config.n_positions, work
-        )
+        losses["adamw"] = adamw.model("adamw", 0, best)
         order = ("clso", "adamw", "adamw", "clso")
         windows = [
             measure_window(meter, arms[name], range(settings.seeds), settings.window_s)

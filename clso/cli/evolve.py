@@ -275,9 +275,9 @@ def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trus
     is fetched first. A folder that came from others runs none of its own code without --trust."""
     from clso.cli.view import run_view, summary
     from clso.run import resume as continue_run
+    from clso.run.context import workers_to_resume
     from clso.run.folder import RunFolder
     from clso.run.mirror import fetch
-    from clso.run.run import workers_to_resume
 
     if sync:
         fetch(sync, run)

@@ -74,7 +74,7 @@ def _examine() -> dict[str, dict[str, Any]]:
         if meter.reason:
             energy["missing"] = meter.reason
         else:
-            energy |= {"resolution_s": meter.backend.resolution_s, **self_test(meter)}
+            energy |= {"resolution_s": meter.resolution_s, **self_test(meter)}
     extras = {
         "wikitext (hub)": ("pyarrow", "pip install 'clso[hub]'"),
         "transformers (hf)": ("transformers", "pip install 'clso[hf]'"),

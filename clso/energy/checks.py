@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import TypedDict
 
 from clso.energy.backend import Backend, describe
-from clso.energy.counter import CounterBackend
 from clso.energy.meter import EnergyMeter
 from clso.energy.nvml import NvmlCounter
 from clso.energy.nvml_sampled import NvmlSampled
@@ -71,11 +70,11 @@ def self_test(
             "ok": None,
             "checks": dict.fromkeys(names, absent),
         }
-    backend = meter.backend
+    counter = meter.counter
     second_reason = "needs an NVML counter and NVML's sampled power"
-    if reference is None and isinstance(backend, NvmlCounter):
+    if reference is None and isinstance(counter, NvmlCounter):
         try:
-            reference = NvmlSampled(backend.cards, meter.clock)
+            reference = NvmlSampled(counter.cards, meter.clock)
         except Exception as error:
             second_reason = describe(error)
     readings: list[list[float]] = []
@@ -90,9 +89,9 @@ def self_test(
             else:
                 work()
                 meter.synchronise()
-            if read and isinstance(backend, CounterBackend):
+            if read and counter is not None:
                 try:
-                    readings.append(list(backend.read_j()))
+                    readings.append(counter.read_j())
                 except Exception as error:
                     reading_fault = describe(error)
 
@@ -104,8 +103,8 @@ def self_test(
             with EnergyMeter(reference, clock=meter.clock).window("reference") as second:
                 keep_busy(seconds, read=True)
     checks = {
-        "counter_monotonic": _monotonic(backend, readings, reading_fault),
-        "plausible_watts": _plausible(window, backend.n_units),
+        "counter_monotonic": _monotonic(meter, readings, reading_fault),
+        "plausible_watts": _plausible(window, meter.n_units),
         "counter_agrees_with_power": (
             {"ok": None, "value": None, "detail": second_reason}
             if reference is None
@@ -121,15 +120,15 @@ def self_test(
     }
 
 
-def _monotonic(backend: Backend, readings: list[list[float]], fault: str | None) -> Check:
-    if not isinstance(backend, CounterBackend):
-        return {"ok": None, "value": None, "detail": f"{backend.source} has no counter"}
+def _monotonic(meter: EnergyMeter, readings: list[list[float]], fault: str | None) -> Check:
+    if meter.counter is None:
+        return {"ok": None, "value": None, "detail": f"{meter.source} has no counter"}
     if fault is not None:
         return {"ok": False, "value": None, "detail": fault}
     if len(readings) < 2:
         return {"ok": None, "value": None, "detail": "fewer than two readings"}
     # A counter that wraps may step back once on its way; any other step back is a reset.
-    allowed = 0 if backend.limits.ranges_j is None else 1
+    allowed = 0 if meter.counter.limits.ranges_j is None else 1
     steps = [
         [after - before for before, after in pairwise(unit)] for unit in zip(*readings, strict=True)
     ]

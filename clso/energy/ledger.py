@@ -68,7 +68,7 @@ class Ledger:
         phases, total = self.phases(), self.total()
         energy: dict[str, Any] = {
             "source": self.meter.source,
-            "resolution_s": self.meter.backend.resolution_s,
+            "resolution_s": self.meter.resolution_s,
             "idle_w": self.meter.idle_w,
             "gross": {**{n: p["energy_j"] for n, p in phases.items()}, "total": total["energy_j"]},
             "net": {

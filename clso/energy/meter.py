@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from clso.energy.backend import Backend, Clock, checked_reading, describe
+from clso.energy.counter import CounterBackend
 from clso.energy.cpu_time import CpuTime, read_cpu_time
 from clso.energy.device import synchronise
+from clso.energy.nvml import NvmlCounter
 from clso.energy.window import PhaseTotals, Window, sum_windows, unmeasured
 from clso.errors import EnergyError
 
@@ -40,7 +42,9 @@ class EnergyMeter:
         sleep: Callable[[float], None] = time.sleep,
         cpu_time: Callable[[], CpuTime] = read_cpu_time,
     ) -> None:
-        self.backend, self.clock, self.sleep = backend, clock, sleep
+        self._backend = backend
+        self.clock = clock
+        self.sleep = sleep
         self.source, self.reason = backend.source, backend.reason
         self.windows: list[Window] = []
         self.idle_w: float | None = None
@@ -49,6 +53,36 @@ class EnergyMeter:
         self._lock = threading.Lock()
         self._open: str | None = None
         self._closed = False
+
+    @property
+    def resolution_s(self) -> float:
+        """Seconds between the source's own updates."""
+        return self._backend.resolution_s
+
+    @property
+    def n_units(self) -> int:
+        """How many cards or packages are summed."""
+        return self._backend.n_units
+
+    @property
+    def counter(self) -> CounterBackend | None:
+        """The cumulative counter that the meter reads; `None` for other kinds of source."""
+        return self._backend if isinstance(self._backend, CounterBackend) else None
+
+    def so_far_j(self) -> float | None:
+        """Joules of the open window up to now; `None` if the source tells them at its end only.
+
+        Raises:
+            Exception: whatever the source raises if it cannot be read.
+        """
+        return None if self.counter is None else self.counter.so_far()
+
+    def power_reader(self) -> Callable[[], float] | None:
+        """What reads the watts drawn now; `None` if the source has no such reading."""
+        if not isinstance(self._backend, NvmlCounter):
+            return None
+        cards = self._backend.cards
+        return lambda: sum(cards.power_w())
 
     @contextmanager
     def window(self, name: str, *, record: bool = True) -> Iterator[Window]:
@@ -63,7 +97,7 @@ class EnergyMeter:
         """
         self._claim(name)
         try:
-            window = Window(name, self.source, self.backend.resolution_s)
+            window = Window(name, self.source, self.resolution_s)
             cpu_start = self._cpu_time()
             fault = self._attempt(self._begin)
             start_s = self.clock()
@@ -76,7 +110,7 @@ class EnergyMeter:
                 window.time_s = self.clock() - start_s
                 energy_j: list[float] = []
                 end_fault = self._attempt(
-                    lambda: energy_j.append(checked_reading(self.backend.end(), "J"))
+                    lambda: energy_j.append(checked_reading(self._backend.end(), "J"))
                 )
                 window.fault = fault or end_fault
                 window.read_j = None if window.fault else energy_j[0]
@@ -128,7 +162,7 @@ class EnergyMeter:
         """Give the source back; the finished windows stay readable. Closing twice is fine."""
         if not self._closed:
             self._closed = True
-            self._attempt(self.backend.close)
+            self._attempt(self._backend.close)
 
     def __enter__(self) -> EnergyMeter:
         return self
@@ -155,7 +189,7 @@ class EnergyMeter:
 
     def _begin(self) -> None:
         self.synchronise()
-        self.backend.begin()
+        self._backend.begin()
 
     @staticmethod
     def _attempt(action: Callable[[], object]) -> str | None:

@@ -16,7 +16,7 @@ from clso.energy.nvml_sampled import NvmlSampled
 from clso.energy.rapl import POWERCAP_ROOT, open_rapl
 from clso.errors import EnergyError
 
-__all__ = ["SOURCES", "open_meter"]
+__all__ = ["SOURCES", "open_meter", "open_source"]
 
 SOURCES = ("auto", "nvml", "nvml-sampled", "rapl", "null")
 
@@ -45,6 +45,24 @@ def open_meter(
         EnergyError: the source is unknown, or was asked for by name and cannot be read; or a device
             name is malformed.
     """
+    backend = open_source(source, device, clock=clock, nvml=nvml, rapl_root=rapl_root)
+    devices = [device] if isinstance(device, str) else device
+    return EnergyMeter(backend, cuda_indices(devices), clock=clock)
+
+
+def open_source(
+    source: str,
+    device: str | Sequence[str],
+    *,
+    clock: Clock = time.perf_counter,
+    nvml: Any = None,
+    rapl_root: Path = POWERCAP_ROOT,
+) -> Backend:
+    """The bare source of `open_meter`, for one who reads it without a gap and not in windows.
+
+    Raises:
+        EnergyError: as `open_meter`.
+    """
     if source not in SOURCES:
         raise EnergyError(f"An energy source is one of {', '.join(SOURCES)}", got=source)
     devices = [device] if isinstance(device, str) else list(device)
@@ -59,7 +77,7 @@ def open_meter(
         "null": lambda: NullBackend("energy measurement was switched off"),
     }
     if source != "auto":
-        return EnergyMeter(openers[source](), indices, clock=clock)
+        return openers[source]()
     if indices:
         candidates = ["nvml", "nvml-sampled"]
     elif all(name.startswith("cpu") for name in devices):
@@ -70,12 +88,12 @@ def open_meter(
     for candidate in candidates:
         backend = _backend_or_reason(openers[candidate])
         if not isinstance(backend, str):
-            return EnergyMeter(backend, indices, clock=clock)
+            return backend
         reasons.append(backend)
     reason = (
         "; ".join(dict.fromkeys(reasons)) or f"no energy source is known for {', '.join(devices)}"
     )
-    return EnergyMeter(NullBackend(reason), indices, clock=clock)
+    return NullBackend(reason)
 
 
 def _backend_or_reason(opener: Callable[[], Backend]) -> Backend | str:

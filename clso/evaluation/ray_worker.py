@@ -104,9 +104,9 @@ class _Account:
     seconds."""
 
     def __init__(self, source: str, device: str) -> None:
-        from clso.energy import open_meter
+        from clso.energy.opening import open_source
 
-        self._backend = open_meter(source, device).backend
+        self._backend = open_source(source, device)
         self._usage = (
             Usage(0.0, 0.0, None)
             if self._backend.reason is None

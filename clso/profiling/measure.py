@@ -282,7 +282,7 @@ def _time(
     """Seconds and joules of the same passes: as many as `repeats`, `min_time_s` and the source's
     resolution ask for."""
     once = _cuda_times if subject.device.type == "cuda" else _cpu_times
-    least_s = min_time_s if meter.reason else max(min_time_s, 12 * meter.backend.resolution_s)
+    least_s = min_time_s if meter.reason else max(min_time_s, 12 * meter.resolution_s)
     pairs: list[tuple[float, float]] = []
     with meter.window("profile", record=False) as window:
         start_s = now_s = time.perf_counter()

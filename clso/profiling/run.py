@@ -81,7 +81,7 @@ def run_profile(
     described = [_describe(model) for model in models]
     with open_meter(settings.energy, device) as meter:
         if meter.reason is None:
-            meter.measure_idle(max(_IDLE_S, 12 * meter.backend.resolution_s))
+            meter.measure_idle(max(_IDLE_S, 12 * meter.resolution_s))
         found = Profile(settings, described, [], _manifest(device, meter), interrupted=True)
         try:
             for row in _measure_all(models, settings, meter, progress):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,33 @@ from clso.config import RunConfig
 from clso.data import Corpus
 from clso.energy import EnergyMeter
 from clso.energy.ledger import Ledger
+from clso.prove.context import ProofContext
 from clso.space.context import SpaceContext
 
 __all__ = ["baseline_row", "make_job"]
 
 
-def make_job(
-    config: RunConfig, corpus: Corpus, device: str, folder: Path, meter: EnergyMeter
+def make_job(proof: ProofContext) -> BaselineJob:
+    """What a measured baseline works on: the text in host memory."""
+    return _job(proof, proof.config, proof.host, proof.work / "adamw", proof.meter)
+
+
+def _job(
+    proof: ProofContext, config: RunConfig, corpus: Corpus, folder: Path, meter: EnergyMeter
 ) -> BaselineJob:
-    """What a baseline works on, here."""
-    context = SpaceContext.of(config, device, lambda: corpus)
-    return BaselineJob(config, context, device, folder, Ledger(meter), lambda _: None)
+    context = SpaceContext.of(config, proof.device, lambda: corpus)
+    return BaselineJob(config, context, proof.device, folder, Ledger(meter), lambda _: None)
 
 
 def baseline_row(
-    name: str,
-    settings: Mapping[str, Any],
-    config: RunConfig,
-    corpus: Corpus,
-    device: str,
-    folder: Path,
-    open_meter: Callable[[], EnergyMeter],
+    proof: ProofContext, name: str, settings: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
-    """One run of a baseline; what it charges to itself, and its losses by model."""
+    """One run of a baseline on the whole text; what it charges to itself, and its losses by
+    model."""
     kind: type[Baseline] = plugins.load("baselines", name).subclass_of(Baseline)
-    with open_meter() as meter:
-        job = make_job(config, corpus, device, folder, meter)
+    config, folder = proof.config.with_options(seed=seed), proof.work / f"{name}-{seed}"
+    with proof.open_meter() as meter:
+        job = _job(proof, config, proof.corpus, folder, meter)
         result = kind(kind.Settings(**settings)).run(job)
         account = job.ledger.summary()
     named = {

@@ -21,17 +21,19 @@ from typing import Any
 import torch
 
 from clso import plugins
-from clso.baseline import Baseline, TimedTraining, TrainingPlan
+from clso.baseline import Baseline, TrainingPlan
 from clso.config import RunConfig
-from clso.data import Corpus, load_corpus
+from clso.data import load_corpus
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter, self_test
 from clso.errors import ClsoError, ConfigError, EvaluationError
 from clso.prove.config import ProveConfig
+from clso.prove.context import ProofContext
 from clso.prove.controls import baseline_row, make_job
 from clso.prove.evidence import Evidence
+from clso.prove.host import HostCorpus
 from clso.prove.report import write_report
-from clso.prove.sides import ClsoSide, HostCorpus, adamw_arm, adamw_model, losses_from_disk
+from clso.prove.sides import AdamwSide, ClsoSide
 from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
@@ -81,21 +83,22 @@ def prove(
             make_meter(config.energy, device) as meter,
             tempfile.TemporaryDirectory(prefix="clso-prove-") as work,
         ):
-            host = HostCorpus.of(corpus)
+            proof = ProofContext(
+                config,
+                corpus,
+                HostCorpus.of(corpus),
+                device,
+                Path(work),
+                meter,
+                lambda: make_meter(config.energy, device),
+            )
             kind: type[Baseline] = adamw.subclass_of(Baseline)
-            job = make_job(config, host, device, Path(work) / "adamw", meter)
-            training = kind(kind.Settings()).timed(job, settings.max_steps)
+            training = kind(kind.Settings()).timed(make_job(proof), settings.max_steps)
             for plan in plans(settings):
                 training.check(plan)
-            evidence.manifest(
-                _manifest(config, corpus, device, meter, {"space": space, "baseline": adamw})
-            )
-            clso = ClsoSide(config, host, corpus, device, Path(work))
-            bench = _Bench(
-                config, settings, evidence, corpus, device, meter, Path(work), training, clso,
-                lambda: make_meter(config.energy, device), say,
-            )  # fmt: skip
-            bench.measure()
+            evidence.manifest(_manifest(proof, {"space": space, "baseline": adamw}))
+            sides = ClsoSide(proof), AdamwSide(proof, training)
+            _Bench(proof, settings, evidence, *sides, say).measure()
         return write_report(evidence, make_verdict(evidence, config, settings))
 
 
@@ -103,21 +106,16 @@ def prove(
 class _Bench:
     """All that the pieces of work need."""
 
-    config: RunConfig
+    proof: ProofContext
     settings: ProveConfig
     evidence: Evidence
-    corpus: Corpus
-    device: str
-    meter: EnergyMeter
-    work: Path
-    training: TimedTraining
     clso: ClsoSide
-    open_meter: Callable[[], EnergyMeter]
+    adamw: AdamwSide
     say: Say
 
     @property
     def seeds(self) -> list[int]:
-        return [self.config.seed + i for i in range(self.settings.seeds)]
+        return [self.proof.config.seed + i for i in range(self.settings.seeds)]
 
     def measure(self) -> None:
         """Every piece that is not there yet."""
@@ -133,8 +131,8 @@ class _Bench:
         best = self._sweep()
         arms = {
             "clso": self.clso.arm("clso"),
-            "adamw_reference": adamw_arm("adamw_reference", self.training, reference),
-            "adamw_best": adamw_arm("adamw_best", self.training, best),
+            "adamw_reference": self.adamw.arm("adamw_reference", reference),
+            "adamw_best": self.adamw.arm("adamw_best", best),
         }
         self._models(reference, best)
         for number, name in enumerate(_ORDER, 1):
@@ -148,8 +146,8 @@ class _Bench:
         is measured."""
         begin = time.perf_counter()
         self.say("warming up AdamW (compiling)")
-        self.training.prepare()
-        self.training.run(self.seeds[0], reference)
+        self.adamw.training.prepare()
+        self.adamw.training.run(self.seeds[0], reference)
         middle = time.perf_counter()
         self.say("warming up CLSO")
         self.clso.arm("warm-up").run(self.seeds[0])
@@ -160,21 +158,24 @@ class _Bench:
             "card": self._card(),
             "adamw_warm_up_s": middle - begin,
             "clso_warm_up_s": end - middle,
-            "adamw": self.training.describe(),
+            "adamw": self.adamw.training.describe(),
         }
         self.evidence.add(f"session/{len(self.evidence.of_type('session')) + 1}", session)
 
     def _card(self) -> str | None:
         """Which card it is: two of one model differ by a few per cent."""
-        if not self.device.startswith("cuda"):
+        if not self.proof.device.startswith("cuda"):
             return None
-        return str(getattr(torch.cuda.get_device_properties(self.device), "uuid", "unknown"))
+        return str(getattr(torch.cuda.get_device_properties(self.proof.device), "uuid", "unknown"))
 
     def _self_test(self, reference: TrainingPlan) -> None:
         def work() -> dict[str, Any]:
             self.say("self-test of the meter, under load")
-            load = partial(self.training.run, self.seeds[0], reference)
-            return {"type": "self-test", **self_test(self.meter, self.settings.self_test_s, load)}
+            load = partial(self.adamw.training.run, self.seeds[0], reference)
+            return {
+                "type": "self-test",
+                **self_test(self.proof.meter, self.settings.self_test_s, load),
+            }
 
         self.evidence.once("self-test", work)
 
@@ -186,14 +187,17 @@ class _Bench:
             "type": "idle",
             "when": when,
             "idle_w": None,
-            "reason": self.meter.reason,
+            "reason": self.proof.meter.reason,
         }
-        if self.meter.reason is None:
+        if self.proof.meter.reason is None:
             self.say(
                 f"idle power, {when} (settling for {s.settle_s:g} s, measuring for {s.idle_s:g} s)"
             )
-            self.meter.sleep(s.settle_s)
-            row |= {"idle_w": self.meter.measure_idle(s.idle_s), "reason": self.meter.idle_reason}
+            self.proof.meter.sleep(s.settle_s)
+            row |= {
+                "idle_w": self.proof.meter.measure_idle(s.idle_s),
+                "reason": self.proof.meter.idle_reason,
+            }
         self.evidence.add(f"idle/{when}" + (f"/{again + 1}" if again else ""), row)
 
     def _sweep(self) -> TrainingPlan:
@@ -206,7 +210,8 @@ class _Bench:
                 self.say(f"sweep: AdamW {plan}")
             rows.append(
                 self.evidence.once(
-                    key, partial(sweep_row, self.meter, self.training, plan, seed, every)
+                    key,
+                    partial(sweep_row, self.proof.meter, self.adamw.training, plan, seed, every),
                 )
             )
         best, loss = best_within(rows)
@@ -215,15 +220,10 @@ class _Bench:
 
     def _models(self, reference: TrainingPlan, best: TrainingPlan) -> None:
         """Each seed's model of each side, outside windows: the only place where `test` is read."""
-
-        where = (self.corpus, self.device, self.config.n_positions, self.work)
         for seed in self.seeds:
             self._keep(f"model/clso/{seed}", partial(self.clso.model, "clso", seed))
             for name, plan in (("adamw_reference", reference), ("adamw_best", best)):
-                self._keep(
-                    f"model/{name}/{seed}",
-                    partial(adamw_model, name, self.training, plan, seed, *where),
-                )
+                self._keep(f"model/{name}/{seed}", partial(self.adamw.model, name, seed, plan))
 
     def _keep(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if key not in self.evidence.rows:
@@ -235,7 +235,7 @@ class _Bench:
         def work() -> dict[str, Any]:
             self.say(f"{key}: at least {self.settings.window_s:g} s")
             arm.run(self.seeds[0])  # the clocks are up before the window opens
-            return measure_window(self.meter, arm, self.seeds, self.settings.window_s)
+            return measure_window(self.proof.meter, arm, self.seeds, self.settings.window_s)
 
         if key not in self.evidence.rows:
             row = self.evidence.once(key, work)
@@ -252,10 +252,8 @@ class _Bench:
                 plan = TrainingPlan(s.reference_lr, "constant", steps, steps)
             if plan not in done:
                 done.add(plan)
-                self._point(
-                    f"curve/adamw/{steps}", adamw_arm("adamw", self.training, plan), steps, plan
-                )
-        for gens in (n for n in s.curve_gens if n <= self.config.gens):
+                self._point(f"curve/adamw/{steps}", self.adamw.arm("adamw", plan), steps, plan)
+        for gens in (n for n in s.curve_gens if n <= self.proof.config.gens):
             self._point(f"curve/clso/{gens}", self.clso.arm("clso", gens=gens), gens, None)
 
     def _point(self, key: str, arm: Arm, length: int, plan: TrainingPlan | None) -> None:
@@ -263,18 +261,14 @@ class _Bench:
             arm.run(self.seeds[0])
             least_s = self.settings.curve_window_s
             row = measure_window(
-                self.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve"
+                self.proof.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve"
             )
             # The runs scored a sample of valid; the point is the last one's model (AdamW's), or one
             # seed's, on all of it.
             if plan is None:
                 loss = self.clso.valid_loss(self.seeds[0], gens=length)
             else:
-                out = self.work / "point"
-                self.training.save(out)
-                loss = losses_from_disk(
-                    out, self.corpus, self.device, self.config.n_positions, "valid"
-                )["valid_loss"]
+                loss = self.adamw.losses("valid")["valid_loss"]
             return {**row, "length": length, "plan": plan and str(plan), "valid_loss": loss}
 
         if key not in self.evidence.rows:
@@ -292,10 +286,7 @@ class _Bench:
             key = f"control/{name}/{seed}"
             if key not in self.evidence.rows:
                 self.say(key)
-                config, folder = self.config.with_options(seed=seed), self.work / f"{name}-{seed}"
-                row = baseline_row(
-                    name, settings, config, self.corpus, self.device, folder, self.open_meter
-                )
+                row = baseline_row(self.proof, name, settings, seed)
                 self.evidence.add(key, row)
         try:
             for seed in seeds:
@@ -305,7 +296,7 @@ class _Bench:
             self.say(f"no control on random crystals: {error}")
         else:
             random = self.clso.arm("random-crystals", library="random")
-            cost = partial(measure_window, self.meter, random, seeds[:1], 0.0, kind="cost")
+            cost = partial(measure_window, self.proof.meter, random, seeds[:1], 0.0, kind="cost")
             self.evidence.once("control/random-crystals", cost)
 
 
@@ -321,22 +312,16 @@ def _clocked(progress: Say) -> Say:
     return lambda text: progress(f"[{time.perf_counter() - begin:6.1f} s] {text}")
 
 
-def _manifest(
-    config: RunConfig,
-    corpus: Corpus,
-    device: str,
-    meter: EnergyMeter,
-    loaded: dict[str, plugins.Plugin],
-) -> dict[str, Any]:
-    hardware, software = describe_device(device), describe_software()
+def _manifest(proof: ProofContext, loaded: dict[str, plugins.Plugin]) -> dict[str, Any]:
+    hardware, software = describe_device(proof.device), describe_software()
     name = (hardware.get("gpu") or {}).get("name") or hardware["cpu"]
     return {
-        "agree": {"device": name, "corpus": corpus.content_hash, "versions": software},
+        "agree": {"device": name, "corpus": proof.corpus.content_hash, "versions": software},
         "code": describe_code(),
         "software": software,
         "hardware": hardware,
         "plugins": {kind: p.describe() for kind, p in loaded.items()},
-        "corpus": corpus.spec,
-        "energy": {"source": meter.source, "reason": meter.reason},
-        "seed": config.seed,
+        "corpus": proof.corpus.spec,
+        "energy": {"source": proof.meter.source, "reason": proof.meter.reason},
+        "seed": proof.config.seed,
     }

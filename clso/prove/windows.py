@@ -12,7 +12,6 @@ from typing import Any
 from clso.energy import EnergyMeter
 from clso.energy.backend import ReadingFault, describe
 from clso.energy.counter import CounterBackend
-from clso.energy.nvml import NvmlCounter
 from clso.energy.sampler import PeriodicSampler
 
 __all__ = ["Arm", "PowerTrace", "measure_window"]
@@ -88,10 +87,8 @@ def measure_window(
 
 
 def _so_far(meter: EnergyMeter) -> float | None:
-    if not isinstance(meter.backend, CounterBackend):
-        return None
     try:
-        return meter.backend.so_far()
+        return meter.so_far_j()
     except Exception:  # the window's own end says what is wrong
         return None
 
@@ -106,14 +103,11 @@ class PowerTrace:
         self._last = (0.0, 0.0)
         self._sampler: PeriodicSampler | None = None
         self.reason: str | None = None
-        backend = meter.backend
-        if isinstance(backend, NvmlCounter):
-            cards = backend.cards
-            self._read: Callable[[], float] | None = lambda: sum(cards.power_w())
-        elif isinstance(backend, CounterBackend):
-            self._read = lambda: self._gained(backend)
-        else:
-            self._read, self.reason = None, f"{meter.source} has no power to sample"
+        self._read = meter.power_reader()
+        if self._read is None and (counter := meter.counter) is not None:
+            self._read = lambda: self._gained(counter)
+        elif self._read is None:
+            self.reason = f"{meter.source} has no power to sample"
 
     def start(self) -> None:
         """Begin, just after the window did."""
@@ -142,7 +136,8 @@ class PowerTrace:
         watts = self._read()
         self._samples.append((self._meter.clock() - self._start_s, watts))
 
-    def _gained(self, backend: CounterBackend) -> float:
-        now_s, now_j = self._meter.clock() - self._start_s, backend.so_far()
+    def _gained(self, counter: CounterBackend) -> float:
+        """Watts since the last look."""
+        now_s, now_j = self._meter.clock() - self._start_s, counter.so_far()
         (before_s, before_j), self._last = self._last, (now_s, now_j)
         return (now_j - before_j) / max(now_s - before_s, 1e-9)

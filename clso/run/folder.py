@@ -30,7 +30,7 @@ from clso.disk.checksums import SUMS, is_sealed, require_written, seal
 from clso.disk.files import open_regular, read_regular, sync_file, write_bytes
 from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
-from clso.evaluation.workers import Workers
+from clso.run.earlier import in_todays_words
 from clso.run.schema import check_manifest, check_result
 
 __all__ = ["FORMAT", "RunFolder"]
@@ -155,12 +155,6 @@ class RunFolder:
     @property
     def config(self) -> RunConfig:
         return RunConfig.from_toml(self.path / "config.toml")
-
-    @property
-    def workers(self) -> Workers:
-        """Those that the run was last started with."""
-        manifest = self.read_json("manifest.json") if (self.path / "manifest.json").exists() else {}
-        return Workers.of(manifest.get("workers", {}))
 
     @property
     def finished(self) -> bool:
@@ -310,7 +304,7 @@ class RunFolder:
             )
         self._n_bytes, self._digest = size, digest
         self._has_tail = True
-        return state
+        return in_todays_words(state)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The rows of records.jsonl, after `load_checkpoint` those that it knows.

@@ -15,21 +15,14 @@ from typing import Any
 import torch
 
 import clso
-from clso.config import RunConfig
 from clso.energy import EnergyMeter
-from clso.plugins import Plugin
+from clso.run.context import RunContext
 from clso.space import SearchSpace
 from clso.space.build import options_type
 from clso.space.language import LanguageModelSpace
 from clso.space.options import make_options
 
-__all__ = [
-    "describe_code",
-    "describe_device",
-    "describe_plugins",
-    "describe_software",
-    "make_manifest",
-]
+__all__ = ["describe_code", "describe_device", "describe_software", "make_manifest"]
 
 _PACKAGES = (
     "clso",
@@ -141,29 +134,18 @@ def describe_device(device: str) -> dict[str, Any]:
     return out
 
 
-def describe_plugins(space: Plugin, surrogate: Plugin | None) -> dict[str, dict[str, str]]:
-    """Where the space and the surrogate come from."""
-    plugins = {"space": space} if surrogate is None else {"space": space, "surrogate": surrogate}
-    return {kind: plugin.describe() for kind, plugin in plugins.items()}
-
-
-def make_manifest(
-    config: RunConfig,
-    space: SearchSpace,
-    device: str,
-    space_plugin: Plugin,
-    surrogate: Plugin | None,
-    meter: EnergyMeter,
-) -> dict[str, Any]:
+def make_manifest(context: RunContext, space: SearchSpace, meter: EnergyMeter) -> dict[str, Any]:
     """The manifest of a run, as JSON types."""
+    config = context.config
     return {
         "code": describe_code(),
         "software": describe_software(),
-        "hardware": describe_device(device),
-        "plugins": describe_plugins(space_plugin, surrogate),
+        "hardware": describe_device(context.device),
+        "plugins": context.plugins,
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
         "options": asdict(make_options(options_type(config), config.options)),
         "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},
+        "workers": context.workers.to_json(),
     }

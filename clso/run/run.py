@@ -25,20 +25,21 @@ from clso.evaluation.execution import ExecutionBackend
 from clso.evaluation.opening import open_execution
 from clso.evaluation.workers import Workers
 from clso.run.consent import remember, require_agreed
+from clso.run.context import RunContext, workers_to_resume
 from clso.run.finish import Winner, finish, pick_winner
 from clso.run.folder import RunFolder
-from clso.run.manifest import describe_plugins, make_manifest
+from clso.run.manifest import make_manifest
 from clso.run.mirror import Mirror, mirrored
 from clso.search.generations import Interrupted, Listener, Search
 from clso.search.steady_state import SteadySearch
-from clso.space.build import build_space, load_plugins
+from clso.space.build import build_space
 from clso.space.language import LanguageModelSpace
 from clso.space.objectives import ENERGY, Objectives
 
 if TYPE_CHECKING:
     from clso.data import Corpus
 
-__all__ = ["Trained", "evolve", "resume", "train_on", "workers_to_resume"]
+__all__ = ["Trained", "evolve", "resume", "train_on"]
 
 _WINDOW_S = 1.0
 # a checkpoint takes about as long as a small generation, and what a kill loses is computed again
@@ -51,7 +52,7 @@ def evolve(
     out: Path,
     *,
     listener: Listener | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
     cache_dir: Path | None = None,
     workers: Workers | None = None,
     sync: str = "",
@@ -64,23 +65,15 @@ def evolve(
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
     with plugins.files_pass(remember):
-        load_plugins(config)
+        context = RunContext.load(
+            config, device, listener=listener, stop=stop, cache_dir=cache_dir, workers=workers
+        )
     if sync:
         Mirror(out, sync).require_new()
     folder = RunFolder.create(out, config)
     try:
         with mirrored(folder, sync):
-            return _execute(
-                folder,
-                config,
-                device,
-                None,
-                False,
-                listener or Listener(),
-                stop,
-                cache_dir,
-                workers or Workers(),
-            )
+            return _execute(folder, context)
     except BaseException:
         if not (out / "checkpoint.json").exists():
             folder.discard()
@@ -93,7 +86,7 @@ def resume(
     out: Path,
     *,
     listener: Listener | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
     cache_dir: Path | None = None,
     workers: Workers | None = None,
     sync: str = "",
@@ -124,40 +117,21 @@ def resume(
         workers = workers_to_resume(folder, trust=trust) if workers is None else workers
         with plugins.files_pass(remember if trust else require_agreed), mirrored(folder, sync):
             try:
-                return _execute(
-                    folder,
+                context = RunContext.load(
                     config,
                     device,
-                    state,
-                    True,
-                    listener or Listener(),
-                    stop,
-                    cache_dir,
-                    workers,
+                    listener=listener,
+                    stop=stop,
+                    cache_dir=cache_dir,
+                    workers=workers,
                 )
+                return _execute(folder, context, state, resumed=True)
             except ClsoError as error:
                 if error.exit_code == 2:  # it was refused, and has measured nothing
                     folder.put_back(before)
                 raise
     finally:
         folder.close()
-
-
-def workers_to_resume(folder: RunFolder, *, trust: bool = False, **given: Any) -> Workers:
-    """The workers that a run had, with what is `given` (see `Workers.with_options`).
-
-    Raises `RunFolderError` for a cluster that only the folder names: whoever wrote it would get the
-    run."""
-    workers = folder.workers
-    if workers.ray and not trust and given.get("n") is None and given.get("ray") is None:
-        raise RunFolderError(
-            "a cluster that a run folder names is joined only if you say so",
-            got=workers.ray,
-            remedy="Add --ray ADDRESS to join it, --workers N for workers of this machine, or --workers 0 for none.",
-        )
-    return workers.with_options(
-        **{"n": None, "ray": None, "gpus": None, "timeout_s": None, **given}
-    )
 
 
 @dataclass(frozen=True)
@@ -170,29 +144,22 @@ class Trained:
     account: dict[str, Any]
 
 
-def train_on(
-    corpus: Corpus,
-    config: RunConfig,
-    device: str,
-    out: Path,
-    loaded: tuple[plugins.Plugin, plugins.Plugin | None] | None = None,
-) -> Trained:
+def train_on(corpus: Corpus, context: RunContext, out: Path) -> Trained:
     """One whole run in the new folder `out`, from tokens to the winner scored on `valid`; `test`
     stays unread.
 
     Nothing is loaded or tokenized and no energy is read here: `clso prove` repeats it inside
-    windows of its own. It is the same line as `evolve`, bookkeeping included. `loaded` are the
-    config's plugins, where they are at hand."""
-    space_plugin, surrogate_plugin = loaded or load_plugins(config)
+    windows of its own. It is the same line as `evolve`, bookkeeping included, in this process."""
+    config, device = context.config, context.device
     with open_meter("null", device) as meter:
         ledger = Ledger(meter)
         folder = RunFolder.create(out, config)
         try:
-            space = build_space(space_plugin, config, device, corpus=corpus)
+            space = build_space(context.space_plugin, config, device, corpus=corpus)
             objectives = Objectives.of(config, space, meter)
             with host_threads(device):
                 search, winner = _train(
-                    folder, config, objectives, space_plugin, surrogate_plugin, ledger
+                    folder, context, objectives, ledger, ExecutionBackend(device)
                 )
         finally:
             folder.close()
@@ -211,23 +178,20 @@ def _require_same_plugins(folder: RunFolder, plugins: dict[str, dict[str, str]])
 
 def _execute(
     folder: RunFolder,
-    config: RunConfig,
-    device: str,
-    state: dict[str, Any] | None,
-    resumed: bool,
-    listener: Listener,
-    stop: Callable[[], bool],
-    cache_dir: Path | None,
-    workers: Workers,
+    context: RunContext,
+    state: dict[str, Any] | None = None,
+    *,
+    resumed: bool = False,
 ) -> dict[str, Any]:
-    space_plugin, surrogate_plugin = load_plugins(config)
+    """The whole line, from the begin or from the `state` of a checkpoint; what result.json holds."""
+    config, device, listener = context.config, context.device, context.listener
     if state:
-        _require_same_plugins(folder, describe_plugins(space_plugin, surrogate_plugin))
+        _require_same_plugins(folder, context.plugins)
     # The run's meter has its window open while candidates are measured, so they have one of their
     # own.
     candidates = config.energy if ENERGY in config.objective else "null"
     with (
-        open_execution(workers, device) as place,
+        open_execution(context.workers, device) as place,
         open_meter(config.energy, place.devices) as meter,
         open_meter(candidates, device) as candidate_meter,
     ):
@@ -240,7 +204,7 @@ def _execute(
             listener.phase("measuring idle power")
             meter.measure_idle(config.idle_s)
         with ledger.phase("data"):
-            space = build_space(space_plugin, config, device, cache_dir)
+            space = build_space(context.space_plugin, config, device, context.cache_dir)
             objectives = Objectives.of(config, space, candidate_meter)
             if isinstance(space, LanguageModelSpace):
                 listener.phase("reading the text")
@@ -249,40 +213,25 @@ def _execute(
                     space.blocks(split, 1)
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
-        with space_plugin.as_plugin_error("say what its genes are"):
-            manifest = make_manifest(config, space, device, space_plugin, surrogate_plugin, meter)
-        folder.write_json("manifest.json", {**manifest, "workers": workers.to_json()})
+        with context.space_plugin.as_plugin_error("say what its genes are"):
+            manifest = make_manifest(context, space, meter)
+        folder.write_json("manifest.json", manifest)
         with host_threads(device):
-            search, winner = _train(
-                folder,
-                config,
-                objectives,
-                space_plugin,
-                surrogate_plugin,
-                ledger,
-                state,
-                listener,
-                stop,
-                place,
-            )
+            search, winner = _train(folder, context, objectives, ledger, place, state)
         return finish(folder, search, winner, ledger, listener)
 
 
 def _train(
     folder: RunFolder,
-    config: RunConfig,
+    context: RunContext,
     objectives: Objectives,
-    plugin: plugins.Plugin,
-    surrogate: plugins.Plugin | None,
     ledger: Ledger,
+    place: ExecutionBackend,
     state: dict[str, Any] | None = None,
-    listener: Listener | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    place: ExecutionBackend | None = None,
 ) -> tuple[Search, Winner]:
     """All that is charged to a run: library, search, and the winner chosen on `valid`."""
-    listener, space = listener or Listener(), objectives.space
-    place = place or ExecutionBackend("")
+    config, listener, space = context.config, context.listener, objectives.space
+    plugin, surrogate = context.space_plugin, context.surrogate_plugin
     listener.phase(
         "building the library" if isinstance(space, LanguageModelSpace) else "preparing the space"
     )
@@ -299,7 +248,7 @@ def _train(
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")
-    _search(search, folder, ledger, stop)
+    _search(search, folder, ledger, context.stop)
     return search, pick_winner(folder, search, ledger, listener)
 
 

@@ -6,9 +6,10 @@ loses on given token blocks (`losses`, the search's hot path) and builds one gen
 
 from __future__ import annotations
 
+import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -106,25 +107,48 @@ class LanguageModelObjective:
         return self.begin(genomes, fidelity)()
 
     def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
-        """`evaluate`, waiting for a GPU only when what is returned is called."""
-        blocks, n_tokens = self._rungs[fidelity], self.fidelities[fidelity]
-        started: list[Tensor] = []
-        with suppress(Exception):  # `measure_batch` meets it again, and finds the culprit
-            started.append(self.space.losses(genomes, blocks))
+        """`evaluate`, waiting for a GPU only when what is returned is called: then it also says
+        what went wrong."""
+        blocks = self._rungs[fidelity]
+        started = self._start(genomes, blocks)
+        return lambda: measure_batch(
+            lambda batch: self._read(self._start(batch, blocks), batch, blocks),
+            genomes,
+            fidelity,
+            n_tokens=self.fidelities[fidelity],
+            started=lambda: self._read(started, genomes, blocks),
+        )
 
-        def losses(batch: Sequence[Genome]) -> list[float]:
-            return started.pop().tolist() if started else self._losses(batch, blocks)
-
-        return lambda: measure_batch(losses, genomes, fidelity, n_tokens=n_tokens)
-
-    def _losses(self, genomes: Sequence[Genome], blocks: Tensor) -> list[float]:
-        """Losses, in halves where the device's memory does not hold the whole batch."""
+    def _start(self, genomes: Sequence[Genome], blocks: Tensor) -> Future[Tensor]:
+        """Queue the forward pass of a batch: its losses (P,), which a GPU may still be computing,
+        or what it raised."""
+        started: Future[Tensor] = Future()
         try:
-            out: list[float] = self.space.losses(genomes, blocks).tolist()
+            started.set_result(self.space.losses(genomes, blocks))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # `sys.exit` in a plugin is its batch's failure, no more
+            # its tensors must not take the memory that the next attempt needs
+            traceback.clear_frames(error.__traceback__)
+            started.set_exception(error)
+        return started
+
+    def _read(
+        self, started: Future[Tensor], genomes: Sequence[Genome], blocks: Tensor
+    ) -> list[float]:
+        """The losses of a batch that was started; anew in halves if the device's memory did not
+        hold it."""
+        try:
+            losses: list[float] = started.result().tolist()
         except torch.cuda.OutOfMemoryError:
             if len(genomes) == 1:
                 raise
-            torch.cuda.empty_cache()
-            half = len(genomes) // 2
-            return self._losses(genomes[:half], blocks) + self._losses(genomes[half:], blocks)
-        return out
+        else:
+            return losses
+        torch.cuda.empty_cache()
+        half = len(genomes) // 2
+        return [
+            loss
+            for part in (genomes[:half], genomes[half:])
+            for loss in self._read(self._start(part, blocks), part, blocks)
+        ]

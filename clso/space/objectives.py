@@ -187,7 +187,7 @@ class CompleteObjective:
         took."""
         meter, n = self._objectives.meter, 0
         assert meter is not None
-        enough_s = max(_MIN_WINDOW_S, MIN_UPDATES * meter.backend.resolution_s)
+        enough_s = max(_MIN_WINDOW_S, MIN_UPDATES * meter.resolution_s)
         with meter.window("candidate", record=False) as window:
             begin = meter.clock()
             while n == 0 or meter.clock() - begin < enough_s:

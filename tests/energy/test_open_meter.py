@@ -113,7 +113,8 @@ def test_bare_cuda_is_torchs_current_device(driver, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     meter = open_meter("nvml", "cuda", nvml=driver)
     driver.cards[1].energy_mj = 4_000
-    assert meter.backend.read_j() == [4.0]  # type: ignore[attr-defined]
+    assert meter.counter is not None
+    assert meter.counter.read_j() == [4.0]
 
 
 def test_importing_and_measuring_loads_no_heavy_package():

@@ -20,7 +20,7 @@ from clso.energy import EnergyMeter
 from clso.energy.backend import NullBackend
 from clso.errors import ConfigError, DataError, RunFolderError
 from clso.prove import ProveConfig, prove
-from clso.prove.sides import HostCorpus
+from clso.prove.host import HostCorpus
 from clso.run import evolve, resume
 from clso.run.folder import RunFolder
 

@@ -14,8 +14,8 @@ from stopping import StopAfter
 from clso.config import RunConfig
 from clso.errors import ClsoError, RunFolderError
 from clso.run import evolve, resume
+from clso.run.context import workers_to_resume
 from clso.run.folder import RunFolder
-from clso.run.run import workers_to_resume
 from clso.search.generations import Interrupted
 
 SPY = "from pathlib import Path\nPath({!r}).touch()\n"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from clso.config import RunConfig
     from clso.engine import Engine, EngineConfig
     from clso.run import evolve, resume
+    from clso.screening.config import ScreeningConfig
     from clso.search.optimizer import Optimizer, minimize
     from clso.space import Gene, SearchSpace
     from clso.space.results import Evaluation
@@ -22,6 +23,7 @@ __all__ = [
     "Gene",
     "Optimizer",
     "RunConfig",
+    "ScreeningConfig",
     "SearchSpace",
     "evolve",
     "minimize",
@@ -37,6 +39,7 @@ _HOME = {
     "Gene": "clso.space.base",
     "Optimizer": "clso.search.optimizer",
     "RunConfig": "clso.config",
+    "ScreeningConfig": "clso.screening.config",
     "SearchSpace": "clso.space.base",
     "evolve": "clso.run.run",
     "minimize": "clso.search.optimizer",

@@ -19,7 +19,7 @@ MOVED = {
     "clso.evaluation.results": "clso.space.results",
     "clso.evaluation.usage": "clso.energy.usage",
     "clso.finish": "clso.run.finish",
-    "clso.front": "clso.search.ranking",
+    "clso.front": "clso.search.acquisition",
     "clso.language": "clso.space.language (SpaceContext: clso.space.context)",
     "clso.learner": "clso.screening.learner",
     "clso.ledger": "clso.energy.ledger",

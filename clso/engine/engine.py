@@ -105,6 +105,11 @@ class Engine:
     def n_evaluated(self) -> int:
         return len(self._cache)
 
+    @property
+    def measured(self) -> list[Evaluation]:
+        """All evaluations with values, oldest first."""
+        return [e for e in self._cache.values() if e.ok]
+
     def lookup(self, genome: Genome) -> Evaluation | None:
         """The evaluation of `genome`, if it was measured."""
         return self._cache.get(genome)

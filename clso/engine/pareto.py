@@ -87,11 +87,6 @@ class ParetoEngine(Engine):
         return [self._front[values] for values in sorted(self._front)]
 
     @property
-    def measured(self) -> list[Evaluation]:
-        """All evaluations with values, oldest first."""
-        return [e for e in self._cache.values() if e.ok]
-
-    @property
     def counting(self) -> list[tuple[float, ...]]:
         """Values of the front that lie before `reference`: the hypervolume grows if and only if
         they change.

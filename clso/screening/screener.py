@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.conversion import as_seed
-from clso.errors import ConfigError, EvaluationError, GenomeError, PluginError, RunFolderError
+from clso.errors import EvaluationError, GenomeError, PluginError, RunFolderError
 from clso.screening.allocation import AUDIT, Allocation
+from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
 from clso.screening.learner import Estimator, Learner
 from clso.screening.packing import pack_rows, unpack_rows
@@ -87,43 +88,25 @@ class Screener:
         self,
         make_estimator: Callable[[int], Estimator] | None,
         encoder: Encoder,
+        config: ScreeningConfig,
         *,
         seed: int,
-        evaluate_share: float = 0.2,
-        min_observations: int = 32,
-        trust_threshold: float = 0.2,
-        audit_window: int = 64,
-        min_audits: int = 8,
-        refit_every: int = 1,
     ) -> None:
-        """`make_estimator(seed)` makes one unfitted estimator; `refit_every` counts calls of
-        `screen`.
-
-        Raises:
-            ConfigError: a share outside (0, 1], a threshold outside [-1, 1], or a count below its
-            minimum.
-        """
-        if not 0 < evaluate_share <= 1:
-            raise ConfigError("evaluate_share lies in (0, 1]", got=evaluate_share)
-        if not -1 <= trust_threshold <= 1:
-            raise ConfigError("trust_threshold lies in [-1, 1]", got=trust_threshold)
-        if min_observations < 2 or min_audits < 3 or audit_window < min_audits or refit_every < 1:
-            raise ConfigError(
-                "min_observations >= 2, min_audits >= 3, audit_window >= min_audits and refit_every >= 1",
-                got=(min_observations, min_audits, audit_window, refit_every),
-            )
+        """`make_estimator(seed)` makes one unfitted estimator."""
         seed = as_seed(seed)
-        self._encoder, self._evaluate_share, self._min_observations = (
-            encoder,
-            evaluate_share,
-            min_observations,
-        )
+        self._encoder = encoder
+        self._evaluate_share = config.evaluate_share
+        self._min_observations = config.min_observations
         self._learner = (
-            Learner(make_estimator, encoder, seed=seed, refit_every=refit_every)
+            Learner(make_estimator, encoder, seed=seed, refit_every=config.refit_every)
             if make_estimator
             else None
         )
-        self._trust = Trust(threshold=trust_threshold, window=audit_window, min_audits=min_audits)
+        self._trust = Trust(
+            threshold=config.trust_threshold,
+            window=config.audit_window,
+            min_audits=config.min_audits,
+        )
         self._rng = np.random.default_rng(seed)
         self._allocation = Allocation(self._rng)
         self._lowest = math.inf  # of the batches that are closed

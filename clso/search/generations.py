@@ -6,29 +6,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from clso.config import RunConfig
-from clso.conversion import random_state
 from clso.energy.ledger import Ledger
 from clso.engine import Engine, EngineConfig, ParetoEngine
 from clso.errors import ClsoError, EvaluationError, RunFolderError
 from clso.evaluation.evaluator import Evaluator
-from clso.screening.screener import Encoder, Estimator, Rank, Screening
+from clso.screening.config import GENERATIONAL
+from clso.screening.screener import Estimator, Screening
+from clso.search.acquisition import ParetoOrder
 from clso.search.optimizer import Optimizer
-from clso.search.ranking import predict_energy, predicted_order
 from clso.space import Genome, SearchSpace
-from clso.space.objectives import ENERGY, Objectives
+from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
-_POOL = 5  # one in five of a generation's candidates is measured, once the surrogate is trusted
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
-_REFIT_EVERY = (
-    3  # generations between the surrogate's fits: a handful of new rows changes its ranking little
-)
 
 
 class Interrupted(ClsoError):
@@ -97,15 +90,16 @@ class Search:
         self.engine = self.pareto or Engine(
             space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, limits=limits
         )
-        self._make_estimator = make_estimator
+        acquisition = None
+        if objectives.is_multi_objective and make_estimator is not None:
+            acquisition = ParetoOrder(objectives, make_estimator, seed=config.seed)
         self.optimizer = Optimizer(
             space,
             surrogate=make_estimator,
             engine=self.engine,
             seed=config.seed,
-            pool=_POOL,
-            refit_every=_REFIT_EVERY,
-            rank=self._rank,
+            screening=GENERATIONAL,
+            acquisition=acquisition,
         )
         self.screener = self.optimizer.screener
         self.tokens_forward = 0
@@ -218,24 +212,6 @@ class Search:
     def _so_far(self) -> Evaluation | list[tuple[float, ...]] | None:
         """What a generation should make better."""
         return self.engine.best if self.pareto is None else self.pareto.counting
-
-    def _rank(self, candidates: list[Genome]) -> Rank | None:
-        """How predicted losses order the candidates, None for: by themselves."""
-        engine, objectives, make_estimator = self.pareto, self.objectives, self._make_estimator
-        if engine is None or make_estimator is None:
-            return None
-        if ENERGY not in objectives.names:
-            return lambda predicted: predicted_order(objectives, candidates, predicted)
-        # Only the loss is audited; a second fit of the same kind predicts the joules.
-        column = objectives.names.index(ENERGY)
-
-        def with_energy(predicted: npt.NDArray[np.float64]) -> list[int]:
-            estimator = make_estimator(random_state(self.config.seed))
-            encoder = Encoder(objectives.checked.sizes, objectives.checked.descriptors())
-            energy = predict_energy(estimator, encoder, engine, column, candidates)
-            return predicted_order(objectives, candidates, predicted, energy)
-
-        return with_energy
 
     @property
     def contenders(self) -> list[Evaluation]:

@@ -13,14 +13,17 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from clso import plugins
 from clso.conversion import as_float, as_index, as_seed, plain
 from clso.engine import Engine, EngineConfig
 from clso.errors import ConfigError, EvaluationError, SearchWarning
+from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
-from clso.screening.screener import Estimator, Rank, Screener, Screening
+from clso.screening.screener import Estimator, Screener, Screening
+from clso.search.acquisition import Acquisition
 from clso.space import Genome, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.choices import Choices
@@ -28,9 +31,7 @@ from clso.space.results import Evaluation
 
 __all__ = ["Callback", "Optimizer", "Result", "minimize"]
 
-_BATCH = 8  # evaluations between two looks at the surrogate: audits are ranked within a batch
-_POOL = 20
-_MIN_OBSERVATIONS = 16
+_SCREENING = ScreeningConfig()
 
 
 class _Without(Enum):
@@ -59,10 +60,8 @@ class Optimizer:
         engine: Engine | None = None,
         seed: int = 0,
         seeds: Sequence[Genome] | None = None,
-        batch: int = _BATCH,
-        pool: int = _POOL,
-        refit_every: int = 1,
-        rank: Callable[[list[Genome]], Rank | None] | None = None,
+        screening: ScreeningConfig = _SCREENING,
+        acquisition: Acquisition | None = None,
     ) -> None:
         """
         Args:
@@ -73,17 +72,13 @@ class Optimizer:
             engine: one that is made already; then `config` and `seeds` are its own.
             seed: decides everything: equal seeds and equal values give equal runs.
             seeds: genomes to try first; the space's own by default.
-            batch: how many candidates `ask` picks at a time.
-            pool: children bred, once the surrogate is trusted, for each one that is measured.
-            refit_every: proposals between two fits of the surrogate.
-            rank: how predicted values order given candidates; by themselves without it, or where it
-            returns None.
+            screening: how many candidates the surrogate chooses from, and when it is believed.
+            acquisition: orders candidates by their predicted values; the lowest first by default.
 
         Raises:
             ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an
             unknown surrogate.
         """
-        batch, pool = as_index(batch, "batch", least=1), as_index(pool, "pool", least=1)
         seed = as_seed(seed)
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         self._checked = checked = CheckedSpace(self.space)
@@ -92,15 +87,9 @@ class Optimizer:
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
         encoder = Encoder(checked.sizes, checked.descriptors())
-        self.screener = Screener(
-            surrogate,
-            encoder,
-            seed=seed,
-            evaluate_share=1 / pool,
-            min_observations=_MIN_OBSERVATIONS,
-            refit_every=refit_every,
-        )
-        self._rank, self._batch = rank, batch
+        self.screener = Screener(surrogate, encoder, screening, seed=seed)
+        self._acquisition = acquisition
+        self._batch = screening.batch
         self._queue: list[Genome] = []  # picked and not yet handed out
         self._pending: dict[Genome, None] = {}  # picked and not yet told
 
@@ -150,7 +139,8 @@ class Optimizer:
         """`n` new candidates and the surrogate's choice among them: all while it is not trusted,
         then a share of them."""
         candidates = self.engine.ask(n, pending=self._pending)
-        rank = self._rank and self._rank(candidates)
+        acquisition = self._acquisition
+        rank = None if acquisition is None else partial(acquisition.order, candidates)
         screening = self.screener.screen(candidates, minimum=at_least, rank=rank, out=self._pending)
         self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
         return candidates, screening
@@ -203,6 +193,8 @@ class Optimizer:
         for evaluation in evaluations:
             self._pending.pop(evaluation.genome, None)
         ok = [e for e in evaluations if e.ok]
+        if self._acquisition is not None:
+            self._acquisition.observe(ok)
         self.screener.observe([e.genome for e in ok], [e.value for e in ok])
 
     def state_dict(self, *, with_evaluations: bool = True) -> dict[str, Any]:
@@ -228,6 +220,9 @@ class Optimizer:
             KeyError, TypeError, ValueError: the same.
         """
         self.engine.load_state_dict(state["engine"], evaluations)
+        if self._acquisition is not None:
+            self._acquisition.forget()
+            self._acquisition.observe(self.engine.measured)
         rows = None if evaluations is None else [(e.genome, e.value) for e in evaluations if e.ok]
         self.screener.load_state_dict(state["screener"], rows)
         self._queue = [self.space.validate(genome) for genome in state["queue"]]

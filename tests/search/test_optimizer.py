@@ -18,6 +18,7 @@ import clso.search.optimizer
 import clso.space.choices
 from clso import EngineConfig, Optimizer, minimize
 from clso.errors import ConfigError, EvaluationError, GenomeError, PluginError
+from clso.screening.config import ScreeningConfig
 from clso.space import Genome
 from clso.space.choices import Choices
 from clso.space.results import Evaluation
@@ -157,7 +158,7 @@ def test_the_function_is_called_as_often_as_asked(n: int) -> None:
 
 
 def test_no_more_is_picked_than_a_batch_or_what_is_missing() -> None:
-    optimizer = Optimizer(SIZES, surrogate=None, batch=8)
+    optimizer = Optimizer(SIZES, surrogate=None)
     for n, picked in ((3, 8), (10, 16), (20, 33)):  # handed out: 3, 13 and 33
         optimizer.ask(n)
         assert len(optimizer.pending) == picked
@@ -180,10 +181,7 @@ def test_errors() -> None:
     assert foreign.n_evaluated == 0
     with pytest.raises(ConfigError):
         Optimizer([2, 2]).ask(0)
-    assert len(Optimizer([2, 2], batch=1, pool=1).ask(2)) == 2
-    for bad in ({"batch": 0}, {"pool": 0}):
-        with pytest.raises(ConfigError):
-            Optimizer([2, 2], **bad)  # type: ignore[arg-type]
+    assert len(Optimizer([2, 2], screening=ScreeningConfig(batch=1, pool=1)).ask(2)) == 2
     with pytest.raises(ConfigError, match="finite"):
         minimize(lambda x: math.nan, [2, 2])
     with pytest.raises(ConfigError, match="at least 1"):
@@ -300,7 +298,7 @@ def test_counts_are_whole_numbers(n: object) -> None:
     for call in (
         lambda: minimize(sum, SIZES, n),  # type: ignore[arg-type]
         lambda: Optimizer(SIZES).ask(n),  # type: ignore[arg-type]
-        lambda: Optimizer(SIZES, batch=n),  # type: ignore[arg-type]
+        lambda: ScreeningConfig(batch=n),  # type: ignore[arg-type]
         lambda: EngineConfig(pop_size=n),  # type: ignore[arg-type]
     ):
         with pytest.raises(ConfigError, match="at least 1"):

@@ -22,6 +22,7 @@ from clso.errors import ConfigError, EvaluationError, PluginError
 from clso.evaluation.evaluator import LocalEvaluator
 from clso.run import evolve, resume
 from clso.run.folder import RunFolder
+from clso.search.acquisition import ParetoOrder
 from clso.search.generations import Interrupted, Listener, Search
 from clso.space import Genome
 from clso.space.objectives import Objectives
@@ -184,17 +185,13 @@ def test_a_space_that_names_a_cost_gives_it(config: RunConfig, tmp_path: Path) -
 def test_a_surrogate_ranks_by_predicted_loss_and_known_costs(config: RunConfig) -> None:
     space = Lotz()
     objectives = Objectives.of(config, space)
-    evaluator = LocalEvaluator(objectives.complete(space.objective()))
-    search = Search(
-        space, evaluator, Useless, replace(config, surrogate="useless"), Listener(), objectives
-    )
+    acquisition = ParetoOrder(objectives, Useless, seed=0)
     genomes: list[Genome] = [(1,) * 12, (0,) * 12, (1,) * 6 + (0,) * 6, (0, 1) * 6]
-    rank = search._rank(genomes)
-    assert rank is not None
-    predicted = np.array([space.score(g) for g in genomes])
-    assert set(list(rank(predicted))[:3]) == {0, 1, 2}  # the last one is dominated
-    assert rank(np.array([0.0, 0.0, 0.0, -20.0]))[-1] in (0, 2)  # with another prediction it is not
-    assert Search(space, evaluator, None, config, Listener(), objectives)._rank(genomes) is None
+    predicted = np.array([space.score(g) for g in genomes], dtype=np.float64)
+    order = acquisition.order(genomes, predicted)
+    assert set(order[:3]) == {0, 1, 2}  # the last one is dominated
+    # with another prediction it is not
+    assert acquisition.order(genomes, np.array([0.0, 0.0, 0.0, -20.0]))[-1] in (0, 2)
 
 
 class Burner(OneMax):

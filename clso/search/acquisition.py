@@ -1,0 +1,84 @@
+"""Which candidates are worth measuring, by what a surrogate predicts of their loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from clso.conversion import random_state
+from clso.engine import crowded_order
+from clso.screening.encoding import Encoder
+from clso.screening.learner import Estimator
+from clso.space import Genome
+from clso.space.objectives import ENERGY, LOSS, Objectives
+from clso.space.results import Evaluation
+
+__all__ = ["Acquisition", "ParetoOrder"]
+
+Floats = npt.NDArray[np.float64]
+
+_MAX_FIT_ROWS = 512  # the latest energies; bounds the time of a fit in long runs
+
+
+class Acquisition(ABC):
+    """Orders candidates for the screener. It knows what the optimizer tells it, and nothing of the
+    engine."""
+
+    @abstractmethod
+    def order(self, candidates: Sequence[Genome], predicted: Floats) -> list[int]:
+        """Indices of `candidates`, best first, given their predicted losses, shape (n,)."""
+
+    def observe(self, evaluations: Sequence[Evaluation]) -> None:
+        """Take in true evaluations that succeeded, oldest first."""
+
+    def forget(self) -> None:
+        """Drop what was observed: others are to come instead, from a checkpoint."""
+
+
+class ParetoOrder(Acquisition):
+    """NSGA-II's order of predicted losses and known costs.
+
+    Only the loss is audited. If energy is an objective, a second fit of the same kind of estimator
+    predicts the joules, from the latest that were measured.
+    """
+
+    def __init__(
+        self, objectives: Objectives, make_estimator: Callable[[int], Estimator], *, seed: int
+    ) -> None:
+        self._objectives = objectives
+        self._make_estimator = make_estimator
+        self._random_state = random_state(seed)
+        self._encoder = Encoder(objectives.checked.sizes, objectives.checked.descriptors())
+        self._measured: deque[Evaluation] = deque(maxlen=_MAX_FIT_ROWS)
+
+    def observe(self, evaluations: Sequence[Evaluation]) -> None:
+        self._measured.extend(evaluations)
+
+    def forget(self) -> None:
+        self._measured.clear()
+
+    def order(self, candidates: Sequence[Genome], predicted: Floats) -> list[int]:
+        known = [self._objectives.costs(genome) for genome in candidates]
+        columns = []
+        for column, name in enumerate(self._objectives.names):
+            if name == LOSS:
+                columns.append(predicted)
+            elif name == ENERGY:
+                columns.append(self._predict(candidates, column))
+            else:
+                columns.append(np.array([costs[name] for costs in known], dtype=np.float64))
+        return crowded_order(np.stack(columns, axis=1))
+
+    def _predict(self, candidates: Sequence[Genome], column: int) -> Floats:
+        """Value number `column` of each candidate, as an estimator learns it from what was
+        measured."""
+        estimator = self._make_estimator(self._random_state)
+        estimator.fit(
+            self._encoder.encode([e.genome for e in self._measured]),
+            np.array([e.values[column] for e in self._measured]),
+        )
+        return np.asarray(estimator.predict(self._encoder.encode(candidates)), dtype=np.float64)

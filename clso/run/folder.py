@@ -288,7 +288,9 @@ class RunFolder:
                 f"{self.path / 'checkpoint.json'} is whole",
                 remedy="It was changed; start a new run.",
             )
-        if saved.get("config_sha256") != self._config_sha256:
+        # of the settings as this version writes them, or as an earlier one did that wrote the file
+        text = read_regular(self.path / "config.toml").decode()
+        if saved.get("config_sha256") not in (self._config_sha256, _sha256(text)):
             raise RunFolderError(
                 "a checkpoint belongs to the config.toml beside it",
                 got=str(self.path),

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from clso.energy import EnergyMeter
 from clso.profiling.memory import describe_out_of_memory, is_out_of_memory, limited
+from clso.profiling.settings import ProfileSettings
 from clso.profiling.watch import OverTime, Watch
 
 __all__ = ["Row", "Subject", "measure"]
@@ -123,25 +124,24 @@ class Subject:
 def measure(
     make: Callable[[], Subject],
     base: Row,
-    *,
-    repeats: int,
-    min_time_s: float,
-    max_time_s: float,
-    budget_bytes: int | None,
+    settings: ProfileSettings,
     meter: EnergyMeter,
+    *,
     watched_s: float = 0.0,
 ) -> Row:
     """`base` with every figure that can be had; what fails ends the cell, keeps its figures, and is
     a status.
 
-    `make` builds the subject, inside the budget. Only `KeyboardInterrupt` and its like come out. No
+    `make` builds the subject, inside the budget. Of `settings` the cell's own are used: repeats,
+    seconds and bytes. Only `KeyboardInterrupt` and its like come out. No
     pass begins, and no watched one goes on, `max_time_s` after the start. Counting slows a pass of
     many small operators down tenfold. A card's memory is known without it, so there it comes last,
     and only if the `watched_s` that it may take are left."""
     values: dict[str, Any] = {}
     notes: dict[str, str] = {}
     status: dict[str, str] = {}
-    deadline_s = time.perf_counter() + max_time_s
+    budget_bytes = settings.memory_budget_bytes
+    deadline_s = time.perf_counter() + settings.max_time_s
 
     def steps(subject: Subject) -> Iterator[dict[str, Any]]:
         yield {"parameters": sum(p.numel() for p in subject.model.parameters() if p.requires_grad)}
@@ -149,7 +149,7 @@ def measure(
         if on_cpu:
             yield _count(subject, budget_bytes, deadline_s, notes)
         yield _warm_up(subject, notes)
-        yield _time(subject, repeats, min_time_s, deadline_s, meter, notes)
+        yield _time(subject, settings, deadline_s, meter, notes)
         if not on_cpu:
             yield _counted_last(subject, watched_s, deadline_s, notes)
 
@@ -164,7 +164,7 @@ def measure(
                 if time.perf_counter() > deadline_s and "n_repeats" not in values:
                     raise OverTime
     except OverTime:
-        status = {"status": "skipped", "reason": f"over {max_time_s:g} s"}
+        status = {"status": "skipped", "reason": f"over {settings.max_time_s:g} s"}
     except Exception as error:  # a model is foreign code: it may raise anything
         if is_out_of_memory(error):
             status = {"status": "out-of-memory", "reason": describe_out_of_memory(error)}
@@ -273,20 +273,23 @@ def _formula(subject: Subject, counted: int | None, notes: dict[str, str]) -> di
 
 def _time(
     subject: Subject,
-    repeats: int,
-    min_time_s: float,
+    settings: ProfileSettings,
     deadline_s: float,
     meter: EnergyMeter,
     notes: dict[str, str],
 ) -> dict[str, Any]:
-    """Seconds and joules of the same passes: as many as `repeats`, `min_time_s` and the source's
-    resolution ask for."""
+    """Seconds and joules of the same passes: as many as `settings` and the source's resolution
+    ask for."""
     once = _cuda_times if subject.device.type == "cuda" else _cpu_times
-    least_s = min_time_s if meter.reason else max(min_time_s, 12 * meter.resolution_s)
+    least_s = settings.min_time_s
+    if meter.reason is None:
+        least_s = max(least_s, 12 * meter.resolution_s)
     pairs: list[tuple[float, float]] = []
     with meter.window("profile", record=False) as window:
         start_s = now_s = time.perf_counter()
-        while len(pairs) < repeats or (now_s - start_s < least_s and len(pairs) < _MOST_REPEATS):
+        while len(pairs) < settings.repeats or (
+            now_s - start_s < least_s and len(pairs) < _MOST_REPEATS
+        ):
             if pairs and now_s > deadline_s:
                 break
             pairs.append(once(subject))

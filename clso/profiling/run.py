@@ -134,11 +134,8 @@ def _measure_all(
         last[model.name] = row = measure(
             partial(_subject, model, length, settings),
             base,
-            repeats=settings.repeats,
-            min_time_s=settings.min_time_s,
-            max_time_s=settings.max_time_s,
-            budget_bytes=settings.memory_budget_bytes,
-            meter=meter,
+            settings,
+            meter,
             watched_s=0.0
             if before is None
             else (before.watched_time_s or math.inf) * length / before.length,

@@ -46,6 +46,19 @@ def test_window_holds_energy_and_time():
     assert meter.windows == [window]
 
 
+def test_the_meter_answers_for_its_source():
+    meter, clock = counter_meter(steady(100.0), steady(50.0))
+    assert (meter.resolution_s, meter.n_units) == (0.1, 2)
+    assert meter.power_reader() is None
+    with meter.window("search") as window:
+        clock.advance(2.0)
+        assert meter.so_far_j() == 300.0
+        clock.advance(2.0)
+    assert window.energy_j == 600.0
+    nothing = EnergyMeter(NullBackend("none here"))
+    assert (nothing.counter, nothing.so_far_j(), nothing.power_reader()) == (None, None, None)
+
+
 def test_net_is_gross_minus_idle():
     meter, clock = counter_meter([(0.0, 0.0), (10.0, 1200.0), (15.0, 3700.0)])
     assert meter.measure_idle(10.0) == 120.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from clso.data import load_corpus
+from clso.evaluation.evaluator import LocalEvaluator
 from clso.models import population
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.population import PopulationGPT2
@@ -186,6 +188,52 @@ def test_a_broken_candidate_fails_alone(english_path: Any) -> None:
             assert e.error is not None
             assert "Traceback" in e.error
             assert "this crystal is broken" in e.error
+
+
+class Counted(GPT2Space):
+    """Keeps the size of each batch, and raises `error` for those above `largest`."""
+
+    def __init__(self, context: SpaceContext) -> None:
+        super().__init__(context)
+        self.sizes: list[int] = []
+        self.held: list[weakref.ref[torch.Tensor]] = []
+        self.largest = 100
+        self.error: type[BaseException] = RuntimeError
+
+    def losses(self, genomes: Sequence[Genome], blocks: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(genomes))
+        if len(genomes) > self.largest:
+            held = torch.zeros(1)
+            self.held.append(weakref.ref(held))
+            raise self.error("too much")
+        # what a failed batch held is free when the next one begins
+        assert all(reference() is None for reference in self.held)
+        return super().losses(genomes, blocks)
+
+
+@pytest.mark.parametrize(
+    ("error", "largest", "sizes"),
+    [
+        (RuntimeError, 100, [6]),
+        (RuntimeError, 3, [6, 1, 1, 1, 1, 1, 1]),  # whole once, then alone
+        (SystemExit, 3, [6, 1, 1, 1, 1, 1, 1]),
+        (torch.cuda.OutOfMemoryError, 3, [6, 3, 3]),
+        (torch.cuda.OutOfMemoryError, 2, [6, 3, 1, 2, 3, 1, 2]),
+    ],
+)
+def test_a_batch_that_fails_when_it_is_started_is_measured_all_the_same(
+    english_path: Any, error: type[BaseException], largest: int, sizes: list[int]
+) -> None:
+    space = make_space(english_path, SMALL, Counted)
+    assert isinstance(space, Counted)
+    genomes = sample(space, 6)
+    objective = LanguageModelObjective(space)
+    expected = [objective.evaluate([g], 0)[0].value for g in genomes]
+    space.largest, space.error = largest, error
+    space.sizes.clear()
+    found = LocalEvaluator(objective).evaluate(genomes, 0)
+    assert [e.value for e in found] == pytest.approx(expected, rel=1e-5)
+    assert space.sizes == sizes
 
 
 def test_rungs_are_counted_in_the_tokens_that_are_scored(english_path: Any) -> None:

@@ -286,11 +286,8 @@ def test_energy_of_a_pass() -> None:
         found = measure(
             lambda: Subject.draw(model, BATCH, 64, V, 0, seed=0),
             Row("transformer", 64, BATCH),
-            repeats=5,
-            min_time_s=0.1,
-            max_time_s=60.0,
-            budget_bytes=None,
-            meter=meter,
+            ProfileSettings(("transformer",), repeats=5, min_time_s=0.1),
+            meter,
         )
     assert found.energy_j is not None
     assert found.energy_net_j == pytest.approx(found.energy_j * 2 / 3, rel=1e-2)

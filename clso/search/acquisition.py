@@ -55,6 +55,11 @@ class ParetoOrder(Acquisition):
         self._encoder = Encoder(objectives.checked.sizes, objectives.checked.descriptors())
         self._measured: deque[Evaluation] = deque(maxlen=_MAX_FIT_ROWS)
 
+    @property
+    def observed(self) -> list[Evaluation]:
+        """The latest evaluations, from which joules are predicted; oldest first."""
+        return list(self._measured)
+
     def observe(self, evaluations: Sequence[Evaluation]) -> None:
         self._measured.extend(evaluations)
 

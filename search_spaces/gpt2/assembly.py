@@ -16,27 +16,29 @@ from torch import Tensor
 
 from clso.models.tables import Embeddings, Heads
 from clso.search_spaces.gpt2.crystals import GrownCrystals
-from clso.search_spaces.gpt2.genes import GAINS
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, GENE_NAMES
 from clso.search_spaces.gpt2.template import NAME_SCALE, NORM, Template
 from clso.space import Genome
 
 __all__ = ["Assembly", "values_of"]
 
-_MOST = max(map(len, GAINS.values()))
-_LADDERS = np.array([(*ladder, *[np.nan] * (_MOST - len(ladder))) for ladder in GAINS.values()])
-_HALF_COUNT = list(GAINS).index("rarity.half_count")
+_COLUMNS = ("codes", "context", *GAIN_VALUES, "mean_rarity")
+_GAINS = {name: np.array(values) for name, values in GAIN_VALUES.items()}
 
 Floats = npt.NDArray[np.float32]
 
 
 def values_of(genomes: Sequence[Genome], crystals: GrownCrystals) -> Floats:
-    """What an assembly needs of genomes: code family, context, the value of each gain gene, and the
-    mean rarity."""
-    picks = np.array(genomes)[:, : 2 + len(GAINS)]
-    values = np.empty((len(picks), 3 + len(GAINS)), dtype=np.float32)
-    values[:, :2], values[:, 2:-1] = picks[:, :2], _LADDERS[np.arange(len(GAINS)), picks[:, 2:]]
-    values[:, -1] = [crystals.mean_rarity[knee] for knee in picks[:, 2 + _HALF_COUNT]]
-    return values
+    """What an assembly needs of P genomes, a row each (P, columns): code family, context, the value
+    of each gain gene, and the mean rarity."""
+    alleles = dict(zip(GENE_NAMES, np.array(genomes).T, strict=False))  # (P,) each
+    columns = {
+        "codes": alleles["codes"],
+        "context": alleles["context"],
+        **{name: values[alleles[name]] for name, values in _GAINS.items()},
+        "mean_rarity": np.array(crystals.mean_rarity)[alleles["rarity.half_count"]],
+    }
+    return np.stack([columns[name] for name in _COLUMNS], axis=1).astype(np.float32)
 
 
 class Assembly(Embeddings, Heads):
@@ -46,14 +48,14 @@ class Assembly(Embeddings, Heads):
     def __init__(
         self, crystals: GrownCrystals, template: Template, rotation: Tensor, values: Tensor
     ) -> None:
-        """`values` (P, 3 + number of gain genes) on the device, rows of `values_of`."""
+        """`values` (P, columns) on the device, rows of `values_of`."""
         self.crystals, self.template, self._rotation = crystals, template, rotation
         self.basis = rotation
-        self.family, self.context = values[:, 0].long(), values[:, 1].long()
-        self.gain = dict(zip(GAINS, values[:, 2:-1].T, strict=True))
-        self.rarity = (
-            -torch.log1p(crystals.row / self.gain["rarity.half_count"][:, None]) - values[:, -1:]
-        )
+        self.gain = dict(zip(_COLUMNS, values.T, strict=True))  # (P,) each
+        self.family, self.context = self.gain["codes"].long(), self.gain["context"].long()
+        # (P, V): 0 for a typical token, more for a rare one
+        half_count, mean = self.gain["rarity.half_count"], self.gain["mean_rarity"]
+        self.rarity = -torch.log1p(crystals.row / half_count[:, None]) - mean[:, None]
         self.index = torch.arange(len(values), device=values.device)
 
     def __len__(self) -> int:
@@ -72,28 +74,35 @@ class Assembly(Embeddings, Heads):
         )
 
     def rows(self, tokens: Tensor) -> Tensor:
+        """Token vectors (P, N, d) of tokens (N,), in physical coordinates."""
         crystals, layout, gain = self.crystals, self.crystals.layout, self.gain
-        family, token = self.family[:, None], tokens[None, :]
-        rarity = self.rarity[:, tokens]
-        expected = crystals.expected[family, self.context[:, None], token]
+        family, context, token = self.family[:, None], self.context[:, None], tokens[None, :]
+        rarity = self.rarity[:, tokens]  # (P, N)
         out = torch.zeros(*rarity.shape, layout.d_model, device=rarity.device)
+        # The token's code (P, N, K), less what its context will add on average.
+        expected = crystals.expected[family, context, token]
         code = crystals.a[family, token] - gain["context.gain"][:, None, None] * expected
         out[..., layout.code_dims] = gain["temperature"][:, None, None] * code
-        value = NAME_SCALE * torch.exp(gain["copy.rare_value"][:, None] * rarity)
-        out[..., layout.identity_dims] = crystals.names[tokens] * value[..., None]
+        # Its name (P, N, D): small, so that the output does not take it for a copied one.
+        size = NAME_SCALE * torch.exp(gain["copy.rare_value"][:, None] * rarity)
+        out[..., layout.identity_dims] = crystals.names[tokens] * size[..., None]
         out[..., layout.rarity] = rarity
+        # Fill every vector up to one norm, so that LayerNorm's division is a constant (P, N).
         out[..., layout.ballast] = (NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
         return out @ self._rotation.T
 
     def distinct(self, dtype: torch.dtype) -> Tensor:
+        """Output tables (P, V, d), in logical coordinates."""
         crystals, layout, gain = self.crystals, self.crystals.layout, self.gain
         out = torch.zeros(
             *self.rarity.shape, layout.d_model, dtype=dtype, device=self.rarity.device
         )
+        # The target codes (P, V, K) read what the stream's code says.
         out[:, :, layout.code_dims] = crystals.b.to(dtype)[self.family]
+        # The names (P, V, D) read what was copied, rare tokens more strongly.
         boost = torch.exp(gain["copy.rare_boost"][:, None] * self.rarity).to(dtype)
         torch.mul(crystals.names.to(dtype), boost[..., None], out=out[:, :, layout.identity_dims])
-        # ln_f's bias is all ones: sqrt(d) along this direction
+        # The bias (P, V); ln_f's bias is all ones: sqrt(d) along this direction.
         bias = crystals.log_p[self.family] + gain["bias.rarity"][:, None] * self.rarity
         out[:, :, layout.one] = (bias / math.sqrt(layout.d_model)).to(dtype)
         return out

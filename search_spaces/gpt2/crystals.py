@@ -21,7 +21,7 @@ from clso.grown.counted import bigram_counts
 from clso.grown.features import RandomFeatures, fit_features, random_features
 from clso.grown.patterns import decaying, lag
 from clso.grown.statistics import PairCounts
-from clso.search_spaces.gpt2.genes import CONTEXTS, GAINS, MLPS, code_families, layout_of
+from clso.search_spaces.gpt2.genes import CONTEXTS, GAIN_VALUES, MLPS, code_families, layout_of
 from clso.space.language import LanguageModelSpace, token_blocks
 
 __all__ = ["GrownCrystals"]
@@ -76,11 +76,14 @@ class GrownCrystals:
 
     @cached_property
     def mean_rarity(self) -> list[float]:
-        """The mean of -log(1 + count / knee) over the text's tokens, for each allele of the
-        knee."""
-        row = self.row.double()
-        knee = torch.tensor(GAINS["rarity.half_count"], dtype=torch.float64, device=self._device)
-        mean: list[float] = (-(torch.log1p(row / knee[:, None]) * row).sum(1) / row.sum()).tolist()
+        """The mean of -log(1 + count / half_count) over the text's tokens, for each allele of the
+        half count."""
+        row = self.row.double()  # (V,)
+        half_count = torch.tensor(
+            GAIN_VALUES["rarity.half_count"], dtype=torch.float64, device=self._device
+        )
+        rarity = torch.log1p(row / half_count[:, None])  # (alleles, V), its sign turned
+        mean: list[float] = (-(rarity * row).sum(1) / row.sum()).tolist()
         return mean
 
     def grow(self, families: Iterable[int]) -> None:

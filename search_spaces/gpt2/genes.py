@@ -2,8 +2,8 @@
 speaks.
 
 Structure genes pick crystals: the embedding/head codes, the pattern of the context head, the hidden
-units of the MLP. Gain genes pick a number from a short ladder. `default_genome` is the default
-genome: round numbers, not tuned."""
+units of the MLP. Gain genes pick one of a few values. `alleles_of` reads a genome by the genes'
+names, `genome_of` writes one. `default_genome` holds round numbers, not tuned."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from clso.space import Gene, Genome
 
 __all__ = [
     "CONTEXTS",
-    "GAINS",
+    "GAIN_VALUES",
+    "GENE_NAMES",
     "MLPS",
-    "MLP_GAINS",
+    "MLP_GAIN_VALUES",
+    "alleles_of",
     "code_families",
     "default_genome",
     "genome_of",
@@ -42,13 +44,13 @@ CONTEXTS: tuple[tuple[str, float], ...] = (
 )
 """Patterns of the context head: ("lag", k back) or ("decay", tau in positions)."""
 
-GAINS: dict[str, tuple[float, ...]] = {
+GAIN_VALUES: dict[str, tuple[float, ...]] = {
     # What the context head adds to the bigram code; 0 switches the head off.
     "context.gain": (0.0, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4),
     # Scale of the bigram logits.
     "temperature": (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05),
-    # Occurrences from which a token counts as common: rarity = -log(1 + count / knee), less its
-    # mean over a text. What follows is therefore said of a typical token, and the strengths do not
+    # Occurrences from which a token counts as common: rarity = -log(1 + count / half_count), less
+    # its mean over a text. What follows is therefore said of a typical token, and the strengths do not
     # depend on the slopes.
     "rarity.half_count": (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
     # Rarity's power in the boost that a copied token gets, and in the strength of a copied name.
@@ -73,10 +75,13 @@ MLPS: tuple[tuple[str, int], ...] = (
 )
 """Families of `clso.grown.features` with their hidden units; allele 0 is off."""
 
-MLP_GAINS = (0.5, 1.0, 1.5, 2.0)
+MLP_GAIN_VALUES = (0.5, 1.0, 1.5, 2.0)
 """What the hidden units add to the code, as a share of what was fitted."""
 
-_HAND_SET = {
+GENE_NAMES = ("codes", "context", *GAIN_VALUES, "mlp", "mlp.gain")
+"""In genome order; genomes of a space without the MLP's genes lack the last two."""
+
+_DEFAULTS = {
     "codes": 0,
     "context": 1,
     "context.gain": 0.6,
@@ -111,7 +116,7 @@ def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
 def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
     """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
-    gains = (Gene(name, tuple(f"{g:g}" for g in ladder)) for name, ladder in GAINS.items())
+    gains = (Gene(name, tuple(f"{g:g}" for g in values)) for name, values in GAIN_VALUES.items())
     genes = (
         Gene("codes", tuple(f.label for f in code_families(config))),
         Gene("context", contexts),
@@ -120,24 +125,32 @@ def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
     if not mlp:
         return genes
     families = tuple(f"{family} {size}" if size else family for family, size in MLPS)
-    return (*genes, Gene("mlp", families), Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAINS)))
+    return (
+        *genes,
+        Gene("mlp", families),
+        Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAIN_VALUES)),
+    )
+
+
+def alleles_of(genome: Genome) -> dict[str, int]:
+    """The genome's alleles by the genes' names; the MLP is off if the genome lacks its genes."""
+    return {"mlp": 0, **dict(zip(GENE_NAMES, genome, strict=False))}
 
 
 def genome_of(values: Mapping[str, float]) -> Genome:
     """The genome whose structure genes are these alleles, and whose gains have these values.
 
-    Raises `ValueError` for a gain that is not on its ladder.
+    Raises `ValueError` for a value that a gain does not have.
     """
-    gains = (ladder.index(values[name]) for name, ladder in GAINS.items())
-    genome = (int(values["codes"]), int(values["context"]), *gains)
-    return (
-        (*genome, int(values["mlp"]), MLP_GAINS.index(values["mlp.gain"]))
-        if "mlp" in values
-        else genome
+    gains = {**GAIN_VALUES, "mlp.gain": MLP_GAIN_VALUES}
+    return tuple(
+        gains[name].index(values[name]) if name in gains else int(values[name])
+        for name in GENE_NAMES
+        if name in values
     )
 
 
 def default_genome(mlp: bool = False) -> Genome:
     """The default genome; with `mlp`, of the space that has the MLP's genes, which it leaves
     off."""
-    return genome_of({**_HAND_SET, "mlp": 0, "mlp.gain": 1.0} if mlp else _HAND_SET)
+    return genome_of({**_DEFAULTS, "mlp": 0, "mlp.gain": 1.0} if mlp else _DEFAULTS)

@@ -19,7 +19,14 @@ from clso.models.population import PopulationGPT2
 from clso.models.replay import Replays
 from clso.search_spaces.gpt2.assembly import Assembly, values_of
 from clso.search_spaces.gpt2.crystals import GrownCrystals
-from clso.search_spaces.gpt2.genes import GAINS, MLP_GAINS, MLPS, default_genome, grown_genes
+from clso.search_spaces.gpt2.genes import (
+    GAIN_VALUES,
+    MLP_GAIN_VALUES,
+    MLPS,
+    alleles_of,
+    default_genome,
+    grown_genes,
+)
 from clso.search_spaces.gpt2.grown_costs import GrownCosts
 from clso.search_spaces.gpt2.mlp import HiddenUnits, PopulationWithUnits
 from clso.search_spaces.gpt2.template import Template
@@ -27,8 +34,6 @@ from clso.space import Genome
 from clso.space.language import LanguageModelSpace
 
 __all__ = ["GrownWeights"]
-
-_TEMPERATURE, _MLP = 2 + list(GAINS).index("temperature"), 2 + len(GAINS)  # places in the genome
 
 
 def _projection(layout: Layout) -> Tensor:
@@ -79,7 +84,7 @@ class GrownWeights:
         return rotation(self.config.d_model, self.device)
 
     def prepare(self) -> None:
-        """Grow what the hand-set genome needs; the rest follows when the search asks for it."""
+        """Grow what the default genome needs; the rest follows when the search asks for it."""
         self.population(self.seeds())
 
     def seeds(self) -> list[Genome]:
@@ -87,16 +92,19 @@ class GrownWeights:
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Gains tell the surrogate their value and its square; structure genes are one-hot only."""
-        ladders = [np.array(ladder, dtype=np.float32) for ladder in (*GAINS.values(), MLP_GAINS)]
-        gains = [np.stack([g, g**2], axis=1) for g in ladders]
-        return [None, None, *gains[:-1], *((None, gains[-1]) if self._mlp else ())]
+        gains = {**GAIN_VALUES, "mlp.gain": MLP_GAIN_VALUES}
+        out: list[np.ndarray[Any, Any] | None] = []
+        for gene in self.genes:
+            values = np.array(gains.get(gene.name, ()), dtype=np.float32)
+            out.append(np.stack([values, values**2], axis=1) if len(values) else None)
+        return out
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return {gene.name: gene.choices[a] for gene, a in zip(self.genes, genome, strict=True)}
 
     def on_all_text(self, genome: Genome) -> GrownWeights:
         """What the genome needs, grown on statistics and fitness text together."""
-        whole = GrownWeights(self.space, "train", contexts=[genome[1]])
+        whole = GrownWeights(self.space, "train", contexts=[alleles_of(genome)["context"]])
         whole.template, whole.rotation = self.template, self.rotation  # which know no text
         return whole
 
@@ -113,7 +121,7 @@ class GrownWeights:
 
     def _values(self, genomes: Sequence[Genome]) -> np.ndarray[Any, Any]:
         """Rows of `values_of`, for which everything is grown."""
-        self.crystals.grow(g[0] for g in genomes)
+        self.crystals.grow(alleles_of(g)["codes"] for g in genomes)
         return values_of(genomes, self.crystals)
 
     def _scores(self, values: Tensor, blocks: Tensor) -> Tensor:
@@ -125,10 +133,10 @@ class GrownWeights:
 
     def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:
         """The MLP crystals of those candidates that have any."""
-        having = [i for i, g in enumerate(genomes) if self._mlp and MLPS[g[_MLP]][1]]
+        having = {i: a for i, a in enumerate(map(alleles_of, genomes)) if MLPS[a["mlp"]][1]}
         if not having:
             return None
-        keys = [(genomes[i][0], genomes[i][1], genomes[i][_MLP]) for i in having]
+        keys = [(a["codes"], a["context"], a["mlp"]) for a in having.values()]
         distinct = sorted(set(keys))
         fc, bias, proj = [], [], []
         for family, context, mlp in distinct:
@@ -139,16 +147,18 @@ class GrownWeights:
             proj.append(columns)
         index = torch.tensor([distinct.index(key) for key in keys], device=self.device)
         temperature, gain = (
-            torch.tensor([ladder[genomes[i][gene]] for i in having], device=self.device)[
-                :, None, None
-            ]
-            for ladder, gene in ((GAINS["temperature"], _TEMPERATURE), (MLP_GAINS, _MLP + 1))
+            torch.tensor([values[a[name]] for a in having.values()], device=self.device)
+            for name, values in (
+                ("temperature", GAIN_VALUES["temperature"]),
+                ("mlp.gain", MLP_GAIN_VALUES),
+            )
         )
+        temperature, gain = temperature[:, None, None], gain[:, None, None]  # (M, 1, 1)
         # The stream holds codes times the temperature; the units read and were fitted on plain
         # codes.
         return HiddenUnits(
-            torch.tensor(having, device=self.device),
-            torch.stack(fc)[index] / temperature,
-            torch.stack(bias)[index],
-            torch.stack(proj)[index] * (gain * temperature),
+            torch.tensor(list(having), device=self.device),
+            torch.stack(fc)[index] / temperature,  # (M, H, d)
+            torch.stack(bias)[index],  # (M, H)
+            torch.stack(proj)[index] * (gain * temperature),  # (M, d, H)
         )

@@ -2,12 +2,12 @@
 that nobody reads.
 
 Gains of 0 switch the context head or the copy head off. Without the copy head nobody reads previous
-tokens' names (layer 0, head 0) or rarity, which it reads where it has a salience. Without it and an
+tokens' names (the previous-token head) or rarity, which it reads if it has a salience. Without it and an
 MLP nobody reads position 0's swelling. A token's own name stays: the head reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import torch
@@ -18,15 +18,10 @@ from clso.grown.layout import Layout
 from clso.grown.patterns import N_POSITION_DIMS, PositionPattern, lag
 from clso.models.gpt2 import GPT2Config
 from clso.search_spaces.gpt2.costs import FLOAT_BYTES
-from clso.search_spaces.gpt2.genes import GAINS, MLPS
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, MLPS, alleles_of
 from clso.space import Genome
 
 __all__ = ["GrownCosts"]
-
-_CONTEXT_GAIN, _COPY_GAIN, _SALIENCE = (
-    2 + list(GAINS).index(name) for name in ("context.gain", "copy.gain", "copy.salience")
-)
-_MLP = 2 + len(GAINS)
 
 
 class GrownCosts:
@@ -46,24 +41,25 @@ class GrownCosts:
 
     def __call__(self, genome: Genome) -> dict[str, float]:
         layout, v, d = self.layout, self.config.vocab_size, self.config.d_model
-        code, names, match, where = layout.code, layout.identity, layout.match, N_POSITION_DIMS
-        context = GAINS["context.gain"][genome[_CONTEXT_GAIN]] != 0
-        copy = GAINS["copy.gain"][genome[_COPY_GAIN]] != 0
-        rarity = copy and GAINS["copy.salience"][genome[_SALIENCE]] != 0
-        family, n_units = MLPS[genome[_MLP]] if len(genome) > _MLP else MLPS[0]
+        code, names, match, position = layout.code, layout.identity, layout.match, N_POSITION_DIMS
+        alleles = alleles_of(genome)
+        context = _is_on("context.gain", alleles)
+        copy = _is_on("copy.gain", alleles)
+        rarity = copy and _is_on("copy.salience", alleles)
+        family, n_units = MLPS[alleles["mlp"]]
         swelling = copy or n_units > 0
         projection = names * min(names, match)
         # Weights that multiply a token's vector; the widths of scores and averages over positions;
         # biases.
         weights = widths = biases = 0
         if context:
-            query, width = self._queries[genome[1]]
+            query, width = self._queries[alleles["context"]]
             weights += query + width + code + code * code
             widths += width + code
         if copy:
             # layer 0 fetches the previous token's name,
-            weights += self._previous + where + projection + match
-            widths += where + match
+            weights += self._previous + position + projection + match
+            widths += position + match
             # layer 1 looks for it and brings the name found there
             weights += projection + match + 1 + rarity + 2 * names
             widths += match + 1 + names
@@ -74,7 +70,10 @@ class GrownCosts:
             )
             biases += 2 * 2 + n_units
         head = v * (code + names + 1)
-        wte, wpe = v * (code + names + 1 + rarity), where * self.config.n_positions + 2 * swelling
+        wte, wpe = (
+            v * (code + names + 1 + rarity),
+            position * self.config.n_positions + 2 * swelling,
+        )
         norms = d * ((context or copy) + copy + 2 * swelling + 2)
         n_params = weights + biases + norms + wte + wpe + head
         flops = 2 * (weights + head + self.config.n_positions * widths)
@@ -83,6 +82,10 @@ class GrownCosts:
             "n_bytes": float(FLOAT_BYTES * n_params),
             "n_params": float(n_params),
         }
+
+
+def _is_on(gain: str, alleles: Mapping[str, int]) -> bool:
+    return GAIN_VALUES[gain][alleles[gain]] != 0
 
 
 @cache

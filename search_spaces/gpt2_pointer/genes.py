@@ -1,8 +1,8 @@
 """Genes of `gpt2-pointer`: the codes, what the first layer's heads look at, and the pointer's
 numbers.
 
-`default_genome` is the default genome: round numbers near what a few hand trials on valid text
-gave."""
+`alleles_of` reads a genome by the genes' names. `default_genome` holds round numbers near what a few
+hand trials on valid text gave."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from clso.space import Gene, Genome
 __all__ = [
     "CODE_START",
     "GAIN_VALUES",
+    "GENE_NAMES",
+    "alleles_of",
     "code_families",
     "context_patterns",
     "default_genome",
@@ -50,7 +52,7 @@ GAIN_VALUES: dict[str, tuple[float, ...]] = {
     "context.gain": (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     # Scale of the bigram logits.
     "temperature": (0.8, 0.85, 0.9, 0.95, 1.0, 1.05),
-    # Occurrences from which a token counts as common: rarity = -log(1 + count / knee).
+    # Occurrences from which a token counts as common: rarity = -log(1 + count / half_count).
     "rarity.half_count": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
     # The pointer's scores; clso.models.pointer says what each does.
     "pointer.salience": (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
@@ -64,7 +66,10 @@ GAIN_VALUES: dict[str, tuple[float, ...]] = {
     "pointer.sink_position": (-0.2, 0.0, 0.2, 0.4, 0.6),
 }
 
-_HAND_SET = {
+GENE_NAMES = ("codes", "contexts", *GAIN_VALUES)
+"""In genome order."""
+
+_DEFAULTS = {
     "context.gain": 0.5,
     "temperature": 1.0,
     "rarity.half_count": 1.0,
@@ -107,16 +112,23 @@ def context_patterns(config: GPT2Config) -> tuple[tuple[PositionPattern, ...], .
 
 
 def pointer_genes(config: GPT2Config) -> tuple[Gene, ...]:
-    """Codes, context patterns, then the ladders."""
+    """Codes, context patterns, then the gains."""
     contexts = tuple(" + ".join(p.name for p in patterns) for patterns in context_patterns(config))
-    ladders = (Gene(name, tuple(f"{x:g}" for x in ladder)) for name, ladder in GAIN_VALUES.items())
+    gains = (Gene(name, tuple(f"{x:g}" for x in values)) for name, values in GAIN_VALUES.items())
     return (
         Gene("codes", tuple(f.label for f in code_families(config))),
         Gene("contexts", contexts),
-        *ladders,
+        *gains,
     )
+
+
+def alleles_of(genome: Genome) -> dict[str, int]:
+    """The genome's alleles by the genes' names."""
+    return dict(zip(GENE_NAMES, genome, strict=True))
 
 
 def default_genome() -> Genome:
     """The default genome: the first codes, the first context, round numbers."""
-    return (0, 0, *(ladder.index(_HAND_SET[name]) for name, ladder in GAIN_VALUES.items()))
+    gains = {name: values.index(_DEFAULTS[name]) for name, values in GAIN_VALUES.items()}
+    alleles = {"codes": 0, "contexts": 0, **gains}
+    return tuple(alleles[name] for name in GENE_NAMES)

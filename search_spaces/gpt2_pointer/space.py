@@ -47,13 +47,15 @@ class GPT2PointerSpace(LanguageModelSpace):
         return [default_genome()]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        """Ladder genes tell the surrogate their value and its square; structure genes are one-hot
-        only."""
-        ladders = [np.array(ladder) for ladder in GAIN_VALUES.values()]
-        return [None, None, *(np.stack([x, x**2], axis=1) for x in ladders)]
+        """Gains tell the surrogate their value and its square; structure genes are one-hot only."""
+        out: list[np.ndarray[Any, Any] | None] = []
+        for gene in self.genes:
+            values = np.array(GAIN_VALUES.get(gene.name, ()))
+            out.append(np.stack([values, values**2], axis=1) if len(values) else None)
+        return out
 
     def prepare(self) -> None:
-        """Grow what the hand-set genome needs; the rest follows when the search asks for it."""
+        """Grow what the default genome needs; the rest follows when the search asks for it."""
         self.source.population([default_genome()])
 
     def decode(self, genome: Genome) -> dict[str, str]:

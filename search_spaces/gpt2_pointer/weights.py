@@ -9,12 +9,15 @@ beyond the current token; everything else in the GPT-2 stays silent. The residua
 as in `clso.grown.layout`: a constant for LayerNorm to take away, and a fill that makes its division
 a constant. What is embedded as a token's code is A - gain E, its code less what its context adds on
 average, whereas the heads are to read A: the spare dimensions hold the main directions of E, which
-the output table does not see."""
+the output table does not see.
+
+Letters of shapes: P candidates, V tokens, T positions, d residual dimensions, H heads, h = d / H, k
+dimensions of one family's code, K of the widest, q spare dimensions, r the rank of a head's map."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -24,17 +27,19 @@ from torch import Tensor
 from clso.errors import ConfigError
 from clso.grown.codes import Codes, grow_codes
 from clso.grown.counted import bigram_counts
-from clso.grown.joint_context import JointMaps, fit_joint_maps
+from clso.grown.joint_context import fit_joint_maps
 from clso.grown.layout import rotation
-from clso.grown.patterns import N_POSITION_DIMS, PositionPattern, position_codes
+from clso.grown.patterns import N_POSITION_DIMS, position_codes
 from clso.grown.statistics import PairCounts
 from clso.models.pointer import SCALARS
 from clso.models.pointer_population import PopulationPointer, pointer_candidates_per_pass
 from clso.models.population import PopulationGPT2
 from clso.models.tables import Embeddings, Heads
+from clso.search_spaces.gpt2_pointer.context_part import ContextPart
 from clso.search_spaces.gpt2_pointer.genes import (
     CODE_START,
     GAIN_VALUES,
+    alleles_of,
     code_families,
     context_patterns,
 )
@@ -48,8 +53,6 @@ _NORM = 100.0
 _POSITION = 10.0  # radius of a circle of position codes
 _POSITION_DIMS = slice(2, 2 + N_POSITION_DIMS)
 _MIN_D_MODEL = CODE_START + 8
-_READER_RIDGE = 1e-5
-_GAIN_GENE = 2  # context.gain, the first of the ladders
 
 
 class PointerWeights:
@@ -132,46 +135,67 @@ class PointerWeights:
     def population(self, genomes: Sequence[Genome]) -> PopulationPointer:
         """Weights of the genomes, stacked. Candidates with the same codes share their output
         table."""
-        config, p = self.config, len(genomes)
-        rows = [
-            [ladder[a] for ladder, a in zip(GAIN_VALUES.values(), g[2:], strict=True)]
-            for g in genomes
-        ]
-        number = dict(zip(GAIN_VALUES, torch.tensor(rows, device=self.device).T, strict=True))
-        qkv = torch.empty(p, 3 * config.d_model, config.d_model, device=self.device)
-        output = torch.empty(p, config.d_model, config.d_model, device=self.device)
-        gain_allele = torch.tensor([g[_GAIN_GENE] for g in genomes], device=self.device)
+        alleles = [alleles_of(genome) for genome in genomes]
+        gain = self._gains(alleles)
+        # Candidates (M,) that share codes and context patterns share their value maps, too.
         groups: dict[tuple[int, int], list[int]] = {}
-        for i, g in enumerate(genomes):
-            groups.setdefault((g[0], g[1]), []).append(i)
-        where = {key: torch.tensor(members, device=self.device) for key, members in groups.items()}
-        for (allele, context), members in where.items():
-            part = self.context(allele, context)
-            qkv[members] = self._qkv(part, gain_allele[members]) @ self.rotation.T
-            gain = number["context.gain"][members]
-            output[members] = self.rotation @ self._output(part, self.code_dims(allele), gain)
-        norm = math.sqrt(_NORM**2 + 2 * _POSITION**2)
-        # LayerNorm's output is then the residual vector itself.
-        unit = torch.full((config.d_model,), norm / math.sqrt(config.d_model), device=self.device)
+        for i, a in enumerate(alleles):
+            groups.setdefault((a["codes"], a["contexts"]), []).append(i)
+        members = {key: torch.tensor(group, device=self.device) for key, group in groups.items()}
+        embeddings = _GrownEmbeddings(self, members, gain["context.gain"], gain["temperature"])
+        heads = _GrownHeads(self, [a["codes"] for a in alleles])
+        params = {**self._shared_params(len(alleles)), **self._attention(alleles, members, gain)}
+        # (P, V): 0 for a token that never occurs, less the more often one does
+        rarity = -torch.log1p(self.count / gain["rarity.half_count"][:, None])
+        projection = torch.stack([self._projection(a["codes"]) for a in alleles])  # (P, d, K)
+        return PopulationPointer(
+            PopulationGPT2(self.config, embeddings, heads, params),
+            rarity,
+            projection,
+            {name: gain[f"pointer.{name}"] for name in SCALARS},
+        )
+
+    def _gains(self, alleles: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
+        """The candidates' value of each gain (P,)."""
+        rows = [[values[a[name]] for name, values in GAIN_VALUES.items()] for a in alleles]
+        return dict(zip(GAIN_VALUES, torch.tensor(rows, device=self.device).T, strict=True))
+
+    def _shared_params(self, p: int) -> dict[str, Tensor]:
+        """What no gene changes, for p candidates: positions and LayerNorms."""
+        config = self.config
+        # Both circles of position codes (T, d).
         wpe = torch.zeros(config.n_positions, config.d_model, device=self.device)
         wpe[:, _POSITION_DIMS] = _POSITION * position_codes(config.n_positions).float().to(
             self.device
         )
-        params = {
+        # LayerNorm's output is then the residual vector itself (d,).
+        norm = math.sqrt(_NORM**2 + 2 * _POSITION**2)
+        unit = torch.full((config.d_model,), norm / math.sqrt(config.d_model), device=self.device)
+        return {
             "wpe.weight": _shared(wpe @ self.rotation.T, p),
-            "h.0.attn.qkv.weight": qkv,
-            "h.0.attn.o.weight": output,
             "h.0.ln_1.weight": _shared(unit, p),
             "ln_f.weight": _shared(unit, p),
             "ln_f.bias": _shared(torch.ones_like(unit), p),
         }
-        embeddings = _GrownEmbeddings(self, where, number["context.gain"], number["temperature"])
-        lm = PopulationGPT2(config, embeddings, _GrownHeads(self, [g[0] for g in genomes]), params)
-        rarity = -torch.log1p(self.count / number["rarity.half_count"][:, None])
-        projection = torch.stack([self._projection(g[0]) for g in genomes])
-        return PopulationPointer(
-            lm, rarity, projection, {name: number[f"pointer.{name}"] for name in SCALARS}
-        )
+
+    def _attention(
+        self,
+        alleles: Sequence[Mapping[str, int]],
+        members: Mapping[tuple[int, int], Tensor],
+        gain: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Layer 0's attention, in physical coordinates: (P, 3 d, d) and (P, d, d)."""
+        p, d = len(alleles), self.config.d_model
+        qkv = torch.empty(p, 3 * d, d, device=self.device)
+        output = torch.empty(p, d, d, device=self.device)
+        gain_allele = torch.tensor([a["context.gain"] for a in alleles], device=self.device)
+        for (codes, contexts), group in members.items():
+            part = self.context(codes, contexts)
+            qkv[group] = self._qkv(part, gain_allele[group]) @ self.rotation.T
+            output[group] = self.rotation @ self._output(
+                part, self.code_dims(codes), gain["context.gain"][group]
+            )
+        return {"h.0.attn.qkv.weight": qkv, "h.0.attn.o.weight": output}
 
     def _projection(self, allele: int) -> Tensor:
         """From hidden states to the code (d, K), padded with zeros to the widest code."""
@@ -183,88 +207,32 @@ class PointerWeights:
 
     def _qkv(self, part: ContextPart, gain_allele: Tensor) -> Tensor:
         """Queries, keys and values of layer 0 (P, 3 d, d), in logical coordinates."""
-        d, hd = self.config.d_model, self.head_dim
-        out = torch.zeros(len(gain_allele), 3, d, d, device=self.device)
-        down = part.down[gain_allele]
-        for head, pattern, rank in part.pieces(hd):
-            start = head * hd
-            query = math.sqrt(hd) / _POSITION**2 * part.patterns[pattern].query()
-            out[:, 0, start : start + N_POSITION_DIMS, _POSITION_DIMS] = query.float().to(
-                self.device
-            )
-            out[:, 1, start : start + N_POSITION_DIMS, _POSITION_DIMS] = torch.eye(
+        d, h = self.config.d_model, self.head_dim
+        out = torch.zeros(len(gain_allele), 3, d // h, h, d, device=self.device)
+        query, key, value = out.unbind(1)  # (P, H, h, d) each
+        maps = part.down[gain_allele]  # (P, patterns, k + q, r of all heads)
+        for head, pattern, rank in part.pieces(h):
+            # Ask for positions by the pattern: a position code (4) for codes,
+            asked = math.sqrt(h) / _POSITION**2 * part.patterns[pattern].query()
+            query[:, head, :N_POSITION_DIMS, _POSITION_DIMS] = asked.float().to(self.device)
+            # which lie there as they are (4).
+            key[:, head, :N_POSITION_DIMS, _POSITION_DIMS] = torch.eye(
                 N_POSITION_DIMS, device=self.device
             )
-            piece = down[:, pattern, :, rank]
-            out[:, 2, start : start + piece.shape[2], CODE_START : CODE_START + piece.shape[1]] = (
-                piece.transpose(1, 2)
-            )
-        return out.flatten(1, 2)
+            # Bring this head's share (r) of what the map's first half makes of the code (k + q).
+            down = maps[:, pattern, :, rank].transpose(1, 2)  # (P, r, k + q)
+            value[:, head, : down.shape[1], CODE_START : CODE_START + down.shape[2]] = down
+        return out.flatten(1, 3)
 
     def _output(self, part: ContextPart, dims: slice, gain: Tensor) -> Tensor:
         """Output projection of layer 0 (P, d, d), in logical coordinates."""
-        d, hd = self.config.d_model, self.head_dim
-        out = torch.zeros(len(gain), d, d, device=self.device)
-        for head, pattern, rank in part.pieces(hd):
-            piece = part.maps.up[pattern, rank]
-            out[:, dims, head * hd : head * hd + len(piece)] = gain[:, None, None] * piece.T
-        return out
-
-
-class ContextPart:
-    """Value maps of a context allele, and how to read the plain code A (V, k) out of what is
-    embedded.
-
-    `spare` (V, q) is E on its main directions, with E the maps' `expected`; `down` (gains, h, k +
-    q, r) the maps' first halves for each gain of the ladder, as a head applies them to what is
-    embedded."""
-
-    def __init__(
-        self,
-        maps: JointMaps,
-        a: Tensor,
-        count: Tensor,
-        patterns: tuple[PositionPattern, ...],
-        heads_each: int,
-        n_spare: int,
-    ) -> None:
-        self.maps, self.patterns, self.heads_each = maps, patterns, heads_each
-        w, e = count[:, None], maps.expected
-        ee = (e * w).T @ e
-        self._main = torch.linalg.eigh(ee)[1].flip(1)[:, :n_spare]
-        self.spare = e @ self._main
-        self._aa, self._ae, self._ee = (a * w).T @ a, (a * w).T @ e, ee
-        self.down = (
-            self.reader(torch.tensor(GAIN_VALUES["context.gain"], device=a.device))[:, None]
-            @ maps.down
-        )
-
-    def reader(self, gain: Tensor) -> Tensor:
-        """For gains (P,), matrices R (P, k + q, k) of the least squares [A - gain E, spare] R = A
-        over the text's tokens."""
-        g = gain[:, None, None]
-        code = self._aa - g * (self._ae + self._ae.T) + g * g * self._ee
-        cross = (self._ae - g * self._ee) @ self._main
-        spare = (self._main.T @ self._ee @ self._main).expand(len(gain), -1, -1)
-        gram = torch.cat(
-            [torch.cat([code, cross], 2), torch.cat([cross.transpose(1, 2), spare], 2)], 1
-        )
-        right = torch.cat(
-            [self._aa - g * self._ae.T, (self._main.T @ self._ae.T).expand(len(gain), -1, -1)], 1
-        )
-        # Columns to unit length, so that one small ridge suits codes and their spare directions
-        # alike.
-        size = gram.diagonal(dim1=1, dim2=2).clamp(min=1e-9).sqrt()[..., None]
-        gram = gram / (size * size.transpose(1, 2))
-        gram.diagonal(dim1=1, dim2=2).add_(_READER_RIDGE)
-        solved: Tensor = torch.linalg.solve(gram, right / size) / size
-        return solved
-
-    def pieces(self, head_dim: int) -> list[tuple[int, int, slice]]:
-        """For each head that speaks: its number, its pattern, its part of that pattern's map."""
-        parts = [slice(i * head_dim, (i + 1) * head_dim) for i in range(self.heads_each)]
-        each = [(pattern, part) for pattern in range(len(self.patterns)) for part in parts]
-        return [(head, pattern, part) for head, (pattern, part) in enumerate(each)]
+        d, h = self.config.d_model, self.head_dim
+        out = torch.zeros(len(gain), d, d // h, h, device=self.device)
+        for head, pattern, rank in part.pieces(h):
+            # The map's second half (r, k) adds to the code as strongly as the gain says.
+            up = part.maps.up[pattern, rank]
+            out[:, dims, head, : len(up)] = gain[:, None, None] * up.T
+        return out.flatten(2)
 
 
 class _GrownEmbeddings(Embeddings):
@@ -273,27 +241,31 @@ class _GrownEmbeddings(Embeddings):
     def __init__(
         self,
         grown: PointerWeights,
-        where: dict[tuple[int, int], Tensor],
+        members: dict[tuple[int, int], Tensor],
         gain: Tensor,
         temperature: Tensor,
     ) -> None:
-        self._grown, self._where, self._gain, self._temperature = grown, where, gain, temperature
+        """`members` (M,) are the candidates of a code and a context allele; the others are (P,)."""
+        self._grown, self._members = grown, members
+        self._gain, self._temperature = gain, temperature
 
     def __len__(self) -> int:
         return len(self._gain)
 
     def rows(self, tokens: Tensor) -> Tensor:
+        """Token vectors (P, N, d) of tokens (N,), in physical coordinates."""
         grown = self._grown
         out = torch.zeros(len(self), len(tokens), grown.config.d_model, device=tokens.device)
-        for (allele, context), members in self._where.items():
-            part = grown.context(allele, context)
-            code = (
-                grown.codes(allele).a[tokens]
-                - self._gain[members, None, None] * part.maps.expected[tokens]
-            )
+        for (codes, contexts), members in self._members.items():
+            part = grown.context(codes, contexts)
+            # The token's code (M, N, k), less what its context will add on average.
+            expected = self._gain[members, None, None] * part.maps.expected[tokens]
+            code = grown.codes(codes).a[tokens] - expected
+            # What was taken away, along its main directions (M, N, q).
             spare = part.spare[tokens].expand(len(members), -1, -1)
             both = self._temperature[members, None, None] * torch.cat([code, spare], 2)
             out[members, :, CODE_START : CODE_START + both.shape[2]] = both
+        # Fill every vector up to one norm, so that LayerNorm's division is a constant (P, N).
         out[..., 1] = (_NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
         return out @ grown.rotation.T
 

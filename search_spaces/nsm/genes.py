@@ -4,7 +4,7 @@ its slots.
 `heads`, `states`, `gate`, `top_k` and `chunk` are `NSMConfig`'s. A layer's `router` says which
 states a token writes to and reads, `leak` how fast states forget, `talk` what states hear of each
 other, `read` where each head looks, and `gain` how much of what was fitted its read-out adds; 0
-switches the layer off."""
+switches the layer off. `shared_alleles` and `layer_alleles` read a genome by these names."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ __all__ = [
     "Shape",
     "default_genome",
     "grown_genes",
+    "layer_alleles",
+    "shared_alleles",
 ]
 
 N_CRYSTALS = 6  # random crystals that a router or a communication slot picks from
@@ -80,7 +82,9 @@ STATES, HEADS, TOP_K, CHUNKS = (4, 8, 16), (1, 2, 4), (0, 1, 2), (8, 16, 32)
 GAINS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
 TEMPERATURES = (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05)
 SHARED = ("codes", "temperature", "states", "heads", "gate", "top_k", "chunk")
+"""Genes that all layers share, first in the genome."""
 LAYER = ("router", "leak", "talk", "read", "gain")
+"""Genes of each layer, in turn."""
 
 
 @dataclass(frozen=True)
@@ -141,26 +145,59 @@ def grown_genes(config: GPT2Config, rank: int) -> tuple[Gene, ...]:
     return (*(Gene(name, alleles[name]) for name in SHARED), *layers)
 
 
+def shared_alleles(genome: Genome) -> dict[str, int]:
+    """The alleles that all layers share, by the genes' names."""
+    return dict(zip(SHARED, genome, strict=False))
+
+
+def layer_alleles(genome: Genome) -> list[dict[str, int]]:
+    """Each layer's alleles, by the names in `LAYER`."""
+    starts = range(len(SHARED), len(genome), len(LAYER))
+    return [dict(zip(LAYER, genome[at : at + len(LAYER)], strict=True)) for at in starts]
+
+
 def shape_of(config: GPT2Config, genome: Genome) -> Shape:
-    states, heads, gate, top_k, chunk = genome[2 : len(SHARED)]
-    n_heads = head_counts(config.d_model)[heads]
-    return Shape(STATES[states], n_heads, GATES[gate], TOP_K[top_k], CHUNKS[chunk])
+    """The sizes that a genome gives its layers."""
+    allele = shared_alleles(genome)
+    return Shape(
+        n_states=STATES[allele["states"]],
+        n_heads=head_counts(config.d_model)[allele["heads"]],
+        gate=GATES[allele["gate"]],
+        top_k=TOP_K[allele["top_k"]],
+        chunk=CHUNKS[allele["chunk"]],
+    )
 
 
 def layers_of(genome: Genome) -> list[tuple[LayerPicks, float]]:
     """Crystals and gain of each layer."""
-    out = []
-    for at in range(len(SHARED), len(genome), len(LAYER)):
-        router, leak, talk, read, gain = genome[at : at + len(LAYER)]
-        out.append((LayerPicks(router, LEAKS[leak], talk, READS[read]), GAINS[gain]))
-    return out
+    return [
+        (
+            LayerPicks(a["router"], LEAKS[a["leak"]], a["talk"], READS[a["read"]]),
+            GAINS[a["gain"]],
+        )
+        for a in layer_alleles(genome)
+    ]
 
 
 def default_genome(config: GPT2Config) -> list[Genome]:
     """Default genomes: layer 0 reads near tokens and even states; later layers are off, or read
     states routed by content."""
-    heads = min(1, len(head_counts(config.d_model)) - 1)
-    shared = (0, TEMPERATURES.index(1.0), 1, heads, 0, 0, 1)
-    first, off, on = (0, 5, 0, 3, GAINS.index(0.8)), (0, 5, 0, 6, 0), (2, 5, 0, 6, GAINS.index(0.6))
-    deep = [(*shared, *first, *on * (config.n_layers - 1))] if config.n_layers > 1 else []
-    return [(*shared, *first, *off * (config.n_layers - 1)), *deep]
+    shared = {
+        "codes": 0,
+        "temperature": TEMPERATURES.index(1.0),
+        "states": STATES.index(8),
+        "heads": min(1, len(head_counts(config.d_model)) - 1),
+        "gate": 0,
+        "top_k": 0,
+        "chunk": CHUNKS.index(16),
+    }
+    wide = LEAKS.index((8, 64))
+    near = {"router": 0, "leak": wide, "talk": 0, "read": 3, "gain": GAINS.index(0.8)}
+    off = {"router": 0, "leak": wide, "talk": 0, "read": READS.index((_STATES,)), "gain": 0}
+    routed = off | {"router": 2, "gain": GAINS.index(0.6)}
+
+    def genome(later: dict[str, int]) -> Genome:
+        layers = [near, *[later] * (config.n_layers - 1)]
+        return (*(shared[n] for n in SHARED), *(layer[n] for layer in layers for n in LAYER))
+
+    return [genome(off), genome(routed)] if config.n_layers > 1 else [genome(off)]

@@ -36,6 +36,7 @@ from clso.search_spaces.nsm.genes import (
     grown_genes,
     layers_of,
     shape_of,
+    shared_alleles,
 )
 from clso.search_spaces.nsm.wiring import SCALE, Wiring, plain_nsm
 from clso.space import Gene, Genome
@@ -92,12 +93,11 @@ class GrownNSM:
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Temperature and gains tell the surrogate their value and its square; the rest is one-hot
         only."""
-        ladders = {"temperature": TEMPERATURES, "gain": GAINS}
+        gains = {"temperature": TEMPERATURES, "gain": GAINS}
         out: list[np.ndarray[Any, Any] | None] = []
         for gene in self.genes:
-            ladder = ladders.get(gene.name.split(".")[-1])
-            values = None if ladder is None else np.array(ladder, dtype=np.float32)
-            out.append(None if values is None else np.stack([values, values**2], axis=1))
+            values = np.array(gains.get(gene.name.split(".")[-1], ()), dtype=np.float32)
+            out.append(np.stack([values, values**2], axis=1) if len(values) else None)
         return out
 
     def on_all_text(self) -> GrownNSM:
@@ -107,23 +107,22 @@ class GrownNSM:
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a module on the search's device."""
-        codes, shape, layers = (
-            self._codes(genome[0]),
-            shape_of(self.config, genome),
-            layers_of(genome),
-        )
+        allele = shared_alleles(genome)
+        codes, shape = self._codes(allele["codes"]), shape_of(self.config, genome)
         model = self._empty(shape)
-        code = codes.a
+        code = codes.a  # (V, K)
         picks: tuple[LayerPicks, ...] = ()
-        for mixer, (picked, gain) in zip(model.mixers(), layers, strict=True):
+        for mixer, (picked, gain) in zip(model.mixers(), layers_of(genome), strict=True):
             if not gain:
                 continue
             picks = (*picks, picked)
-            fitted = self._fitted(genome[0], shape, picks)
+            fitted = self._fitted(allele["codes"], shape, picks)
+            # The read-out (d_model, K) adds to the code,
             self._wire(mixer, shape, picked, codes, gain * fitted.matrix[0])
+            # which starts without what it will add on average (V, K).
             code = code - gain * fitted.expected[0]
         model.embedding.weight.copy_(self._wiring.embedding(code))
-        temperature = TEMPERATURES[genome[1]]
+        temperature = TEMPERATURES[allele["temperature"]]
         model.head.weight.copy_(self._wiring.head(temperature * codes.b, codes.log_p))
         return model.to(self.device)
 
@@ -188,6 +187,7 @@ class GrownNSM:
         to_code = self._wiring.axes / SCALE
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
+            """What the read-out would see (1, B, T, d_model), and what it should say (B, T, K)."""
             seen, left = [], []
             for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
                 x = start = model.embed(part[:, :-1])

@@ -26,7 +26,7 @@ class RandomNSM:
     crystals.
 
     A gate's slots have an LSTM's four parts, of which a GRU takes the first three. Norms are one,
-    biases zero. With `n_classes` the model is a classifier and `head` is no slot where
+    biases zero. With `n_classes` the model is a classifier and `head` is no slot if
     `fitted_head`: it is left zero."""
 
     def __init__(
@@ -71,33 +71,33 @@ class RandomNSM:
         """One genome as a float32 module on the search's device."""
         model = plain_nsm(self._nsm_config(genome))
         parameters = dict(model.named_parameters())
-        for (slot, shape), pick in zip(
-            self._slots.items(), genome[len(self._sizes) :], strict=True
-        ):
+        alleles = self._alleles(genome)
+        for slot, shape in self._slots.items():
             p = parameters[_parameter(slot)]
-            p.copy_(self.library.dense(shape, pick)[: p.shape[0], : p.shape[1]])
+            p.copy_(self.library.dense(shape, alleles[slot])[: p.shape[0], : p.shape[1]])
         return model.to(self.device).eval()
 
     def costs(self, genome: Genome) -> dict[str, float]:
         """Of all layers, with their MLPs."""
         return nsm_costs(self._nsm_config(genome), self.config.n_layers, mlp=True)
 
+    def _alleles(self, genome: Genome) -> dict[str, int]:
+        return {gene.name: allele for gene, allele in zip(self.genes, genome, strict=True)}
+
     def _nsm_config(self, genome: Genome) -> NSMConfig:
-        c, picks = self.config, genome[: len(self._sizes)]
-        n_states, heads, gate, top_k, chunk = (
-            v[a] for v, a in zip(self._sizes.values(), picks, strict=True)
-        )
+        c, alleles = self.config, self._alleles(genome)
+        size = {name: values[alleles[name]] for name, values in self._sizes.items()}
         return NSMConfig(
             c.vocab_size,
             c.d_model,
             c.n_layers,
-            heads,
+            size["heads"],
             c.n_positions,
             self._n_classes,
-            n_states=n_states,
-            gate=gate,
-            top_k=top_k,
-            chunk=chunk,
+            n_states=size["states"],
+            gate=size["gate"],
+            top_k=size["top_k"],
+            chunk=size["chunk"],
         )
 
 

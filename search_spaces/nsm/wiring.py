@@ -5,7 +5,9 @@ planes in which the model's own sinusoids are left alone, so that heads can tell
 large that sinusoids are nothing to the code. States are leaky averages: a state s takes in 1 -
 lambda_s of the mean code that a chunk sent to it, times a factor so small that the gate's tanh is
 straight; a few dimensions hold a state's name, which its gate, its key and its forgetting go by.
-"""
+
+Letters of shapes: V tokens, d residual dimensions, H heads, h = d / H, K dimensions of the code, S
+states."""
 
 from __future__ import annotations
 
@@ -28,11 +30,13 @@ __all__ = ["NORM", "SCALE", "Wiring", "plain_nsm"]
 # of a logical vector: codes are small against it, so what is added later hardly changes the norm
 NORM = 100.0
 SCALE = 1000.0  # of the stream
-# of a head's dimensions, those of two planes; where those for content begin
-_N_POSITION, _CONTENT = (
-    4,
-    5,
-)
+# A head's first dimensions hold position codes in two planes, the next one a constant (the score
+# that states have), the rest content.
+_N_POSITION = 4
+_CONSTANT = 4
+_CONTENT = 5
+# of an LSTM's four gates or a GRU's three
+_INPUT, _FORGET, _NEW, _OUTPUT = 0, 1, 2, 3
 _FAST_TURN = 16.0  # positions a turn of the fast plane, about
 _PEAK = 12.0  # logits between a wanted lag and its best rival
 _PHASE = math.pi / 3  # of a decaying pattern: the slow plane falls over two thirds of half a turn
@@ -56,16 +60,18 @@ class Wiring:
         slow = self._pair((math.pi - _PHASE) / window)
         fast = min(self._pair(2 * math.pi / _FAST_TURN), slow - 1)
         self._speeds = tuple(10_000.0 ** (-2 * i / d) for i in (slow, fast))
-        # Differences with the last sine, which is about 0: LayerNorm's mean does not show in them.
-        differences = torch.zeros(_N_POSITION, d, dtype=torch.float64)
+        # Both planes (4, d): differences with the last sine, which is about 0, so that LayerNorm's
+        # mean does not show in them.
+        planes = torch.zeros(_N_POSITION, d, dtype=torch.float64)
         for row, at in enumerate((2 * slow, 2 * slow + 1, 2 * fast, 2 * fast + 1)):
-            differences[row, at], differences[row, d - 2] = 1, -1
-        self._positions = differences.float()
+            planes[row, at], planes[row, d - 2] = 1, -1
+        self._positions = planes.float()
+        # An orthonormal basis (d, d): one | planes 4 | ballast | code K.
         rest = hash_noise(d, self.code + 1, torch.device("cpu"), seed=3).double()
-        basis = torch.linalg.qr(torch.cat((torch.ones(d, 1), differences.T, rest), dim=1))[
-            0
-        ].float()
-        self._ballast, self.axes = basis[:, 1 + _N_POSITION], basis[:, 2 + _N_POSITION :]
+        columns = torch.cat((torch.ones(d, 1), planes.T, rest), dim=1)
+        basis = torch.linalg.qr(columns)[0].float()
+        self._ballast = basis[:, 1 + _N_POSITION]  # (d,)
+        self.axes = basis[:, 2 + _N_POSITION :]  # (d, K)
 
     def _pair(self, speed: float) -> int:
         """The fastest of the model's sinusoids that turns no faster than `speed` a position."""
@@ -92,59 +98,71 @@ class Wiring:
     def fill(self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor) -> None:
         """Everything of `mixer` but its read-out `out`; codes have the covariance `spread` (K,
         K)."""
-        d, h, n_states = self.config.d_model, shape.n_heads, shape.n_states
         for p in mixer.parameters():
             p.zero_()
         mixer.importance.fill_(1.0)
-        held, names, ballast = _state_dims(d, h, n_states)
         self._fill_tokens(mixer, shape, picks, spread)
+        self._fill_states(mixer, shape)
+        self._fill_gate(mixer, shape, picks)
 
+    def _fill_states(self, mixer: StateMixer, shape: Shape) -> None:
+        """How states begin, and how they are found and read."""
+        d, n_heads, n_states = self.config.d_model, shape.n_heads, shape.n_states
+        held, names, ballast = _state_dims(d, n_heads, n_states)
+        # A state begins with its name and its ballast (S, d); an LSTM has them in its cell, too.
         initial = torch.zeros(n_states, d)
         initial[torch.arange(n_states), names] = _NAME
         initial[:, ballast] = _BALLAST
         mixer.initial.copy_(
             torch.cat((initial.tanh(), initial), dim=1) if shape.gate == "lstm" else initial.tanh()
         )
+        # Its norm leaves it as it is.
         shown = math.hypot(math.tanh(_BALLAST), math.tanh(_NAME))
         mixer.state_norm.weight.fill_(shown / math.sqrt(d))
-        _, key, value = mixer.state_maps.weight.view(3, h, d // h, d)
-        key_bias = mixer.state_maps.bias.view(3, h, d // h)[1]
-        key_bias[:, _N_POSITION] = 1.0
-        width = d // h - _CONTENT
-        labels = hash_noise(n_states, h * width, torch.device("cpu"), seed=4).view(
-            n_states, h, width
+        _, key, value = mixer.state_maps.weight.view(3, n_heads, d // n_heads, d)  # (H, h, d)
+        key_bias = mixer.state_maps.bias.view(3, n_heads, d // n_heads)[1]  # (H, h)
+        # A constant in the key: the score that every state has (`_look`).
+        key_bias[:, _CONSTANT] = 1.0
+        # Its name in the key as a label of unit length in each head (S, H, h - 5).
+        width = d // n_heads - _CONTENT
+        labels = hash_noise(n_states, n_heads * width, torch.device("cpu"), seed=4).view(
+            n_states, n_heads, width
         )
         labels = labels / labels.norm(dim=2, keepdim=True)
         key[:, _CONTENT:, names] = labels.permute(1, 2, 0) / math.tanh(_NAME)
+        # The messages that it keeps in the value, at their own size.
         value.reshape(d, d)[held, held] = 1 / _SMALL
-        self._fill_gate(mixer, shape, picks)
 
     def _fill_tokens(
         self, mixer: StateMixer, shape: Shape, picks: LayerPicks, spread: Tensor
     ) -> None:
-        d, h = self.config.d_model, shape.n_heads
-        d_head = d // h
-        read, route, key, value = mixer.token_maps.weight.view(4, h, d_head, d)
-        bias = mixer.token_maps.bias.view(4, h, d_head)[0]
+        """What a token asks for, where it sends its code, and what others find of it."""
+        d, n_heads = self.config.d_model, shape.n_heads
+        h = d // n_heads
+        read, route, key, value = mixer.token_maps.weight.view(4, n_heads, h, d)  # (H, h, d)
+        read_bias = mixer.token_maps.bias.view(4, n_heads, h)[0]  # (H, h)
+        # A token is found by its position code (4).
         positions = SCALE * self._positions
         key[:, :_N_POSITION] = positions
-        root = math.sqrt(d_head)
-        for i in range(h):
+        # sqrt(h) undoes attention's own scale.
+        root = math.sqrt(h)
+        for i in range(n_heads):
+            # Ask for positions by the head's pattern (4), and for states by a constant.
             query, offset = self._look(picks.read[i % len(picks.read)], shape)
             read[i, :_N_POSITION] = root * query @ positions
-            bias[i, _N_POSITION] = root * offset
+            read_bias[i, _CONSTANT] = root * offset
         if picks.router:
-            crystal = self._crystal(picks.router - 1)[:, : self.code].view(h, d_head, self.code)[
+            # A random map of codes to labels (H, h - 5, K) says which states a token writes to and
+            # reads. Labels are unit vectors, so that `size` (H,) is about its scores' deviation.
+            crystal = self._crystal(picks.router - 1)[:, : self.code].view(n_heads, h, self.code)[
                 :, _CONTENT:
             ]
             size = torch.einsum("hik,kl,hil->h", crystal, spread, crystal).clamp(min=1e-12).sqrt()
-            # Labels are unit vectors, so that this is about the deviation of the scores.
-            scaled = (
-                crystal * (_SHARPNESS * root * math.sqrt(d_head - _CONTENT) / size)[:, None, None]
-            )
+            scaled = crystal * (_SHARPNESS * root * math.sqrt(h - _CONTENT) / size)[:, None, None]
             route[:, _CONTENT:] = scaled @ self.axes.T
             read[:, _CONTENT:] = scaled @ self.axes.T
-        kept = min(_held_per_head(d, h, shape.n_states), self.code)
+        # Send the code's first dimensions, as many as a state keeps of a head's message.
+        kept = min(_held_per_head(d, n_heads, shape.n_states), self.code)
         value[:, :kept] = self.axes[:, :kept].T
 
     def _look(self, head: Head, shape: Shape) -> tuple[Tensor, float]:
@@ -173,31 +191,35 @@ class Wiring:
         return query, float(scores.logsumexp(0)) + share - math.log(shape.n_states)
 
     def _fill_gate(self, mixer: StateMixer, shape: Shape, picks: LayerPicks) -> None:
-        d, h, n_states = self.config.d_model, shape.n_heads, shape.n_states
-        held, names, _ = _state_dims(d, h, n_states)
+        """How a state takes in what it is told and hears, and how fast it forgets."""
+        d, n_states = self.config.d_model, shape.n_states
+        held, names, _ = _state_dims(d, shape.n_heads, n_states)
         cell, lstm = mixer.gate.cell, shape.gate == "lstm"
-        n_gates = 4 if lstm else 3
-        told, state, bias = (
-            p.view(n_gates, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih)
+        # By gate: what it makes of message and heard (d, 2 d) and of the state (d, d); biases.
+        taken, state, bias = (
+            p.view(4 if lstm else 3, d, -1) for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih)
         )
+        # Time constants (S,) as shares kept over a chunk, and as a sigmoid's argument.
         first, last = picks.leak
-        ladder = torch.linspace(math.log(first), math.log(last), n_states).exp()
-        keep = torch.exp(-shape.chunk / ladder)
+        constants = torch.linspace(math.log(first), math.log(last), n_states).exp()
+        keep = torch.exp(-shape.chunk / constants)
         logit = (keep / (1 - keep)).log() / math.tanh(_NAME)
         frozen = torch.ones(d, dtype=torch.bool)
         frozen[held] = False
-        new = 2
-        # forget and input gates, or a GRU's update gate
-        for gate, sign in ((1, 1), (0, -1)) if lstm else ((1, 1),):
+        # Forget and input gate, or a GRU's update gate, which stands where an LSTM forgets: names
+        # and ballast stay for ever, messages by the state's name.
+        for gate, sign in ((_FORGET, 1), (_INPUT, -1)) if lstm else ((_FORGET, 1),):
             bias[gate, frozen] = sign * _OPEN
             state[gate][held[:, None], names[None, :]] = sign * logit
         if lstm:
-            bias[3] = _OPEN
-        told[new][held, held] = _SMALL
+            bias[_OUTPUT] = _OPEN
+        # Take the message in, made small.
+        taken[_NEW][held, held] = _SMALL
         if picks.talk:
+            # Take in what other states say through a random map of spectral norm 1 (d, d).
             crystal = self._crystal(picks.talk - 1)
             heard = crystal / torch.linalg.matrix_norm(crystal, 2).clamp(min=1e-12)
-            told[new][held[:, None], d + held[None, :]] = _SMALL * _ECHO * heard[held][:, held]
+            taken[_NEW][held[:, None], d + held[None, :]] = _SMALL * _ECHO * heard[held][:, held]
 
     def _crystal(self, index: int) -> Tensor:
         d = self.config.d_model

@@ -16,7 +16,7 @@ from clso.errors import ConfigError
 from clso.grown.layout import Layout, rotation
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.store import save_model
-from clso.search_spaces.gpt2.genes import GAINS, MLPS, default_genome
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, GENE_NAMES, MLPS, alleles_of, default_genome
 from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space import Genome
 from clso.space.context import SpaceContext
@@ -48,16 +48,10 @@ def check(costs: dict[str, float], n_params: int, flops: int) -> None:
 
 
 def switched(*, context: bool, copy: bool, mlp: int, salience: bool = True) -> Genome:
-    genome = list(default_genome(mlp=True))
-    names = list(GAINS)
-    if not context:
-        genome[2 + names.index("context.gain")] = GAINS["context.gain"].index(0.0)
-    if not copy:
-        genome[2 + names.index("copy.gain")] = GAINS["copy.gain"].index(0.0)
-    if not salience:
-        genome[2 + names.index("copy.salience")] = GAINS["copy.salience"].index(0.0)
-    genome[2 + len(GAINS)] = mlp
-    return tuple(genome)
+    alleles = alleles_of(default_genome(mlp=True)) | {"mlp": mlp}
+    on = {"context.gain": context, "copy.gain": copy, "copy.salience": salience}
+    alleles |= {name: GAIN_VALUES[name].index(0.0) for name in on if not on[name]}
+    return tuple(alleles[name] for name in GENE_NAMES)
 
 
 class Pruned:

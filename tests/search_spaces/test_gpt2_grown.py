@@ -11,7 +11,7 @@ import pytest
 from clso.baselines.kneser_ney import KneserNey
 from clso.data import load_corpus
 from clso.models.gpt2 import text_loss
-from clso.search_spaces.gpt2.genes import GAINS, default_genome
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, alleles_of, default_genome
 from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space.context import SpaceContext
 
@@ -43,11 +43,9 @@ def test_a_grown_model_beats_counting(space: GPT2Space) -> None:
 
 @pytest.mark.parametrize("off", ["context.gain", "copy.gain"])
 def test_each_head_earns_its_place(space: GPT2Space, off: str) -> None:
-    genome = list(default_genome())
-    genome[2 + list(GAINS).index(off)] = GAINS[off].index(0.0)
-    with_head, without = space.losses(
-        [default_genome(), tuple(genome)], space.blocks("valid")
-    ).tolist()
+    alleles = alleles_of(default_genome()) | {off: GAIN_VALUES[off].index(0.0)}
+    genome = tuple(alleles[gene.name] for gene in space.genes)
+    with_head, without = space.losses([default_genome(), genome], space.blocks("valid")).tolist()
     assert with_head < without
 
 

@@ -12,13 +12,19 @@ import torch
 from clso.data import load_corpus
 from clso.grown.context import fit_map
 from clso.models.gpt2 import text_loss
-from clso.search_spaces.gpt2.genes import GAINS, MLP_GAINS, MLPS, default_genome
+from clso.search_spaces.gpt2.genes import (
+    GAIN_VALUES,
+    GENE_NAMES,
+    MLP_GAIN_VALUES,
+    MLPS,
+    alleles_of,
+    default_genome,
+)
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space.context import SpaceContext
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
-MLP = 2 + len(GAINS)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +39,18 @@ def space(english_path: Path) -> GPT2Space:
 
 
 def with_mlp(genome: tuple[int, ...], mlp: int, gain: float = 1.0) -> tuple[int, ...]:
-    return (*genome[:MLP], mlp, MLP_GAINS.index(gain))
+    return changed(genome, {"mlp": mlp, "mlp.gain": MLP_GAIN_VALUES.index(gain)})
+
+
+def changed(genome: tuple[int, ...], alleles: dict[str, int]) -> tuple[int, ...]:
+    named = alleles_of(genome) | alleles
+    return tuple(named[name] for name in GENE_NAMES)
 
 
 def varied(space: GPT2Space) -> list[tuple[int, ...]]:
     """Every MLP allele, off included, under random other genes."""
     rng = random.Random(0)
-    return [with_mlp(space.sample(rng), i % len(MLPS), MLP_GAINS[i % 3]) for i in range(8)]
+    return [with_mlp(space.sample(rng), i % len(MLPS), MLP_GAIN_VALUES[i % 3]) for i in range(8)]
 
 
 def test_the_population_is_the_exported_modules(space: GPT2Space) -> None:
@@ -71,10 +82,8 @@ def test_the_units_add_what_was_fitted(space: GPT2Space, mlp: int) -> None:
     known exactly."""
     source = space.source
     assert isinstance(source, GrownWeights)
-    off = (
-        *default_genome(mlp=True)[:2],
-        GAINS["context.gain"].index(0.0),
-        *default_genome(mlp=True)[3:],
+    off = changed(
+        default_genome(mlp=True), {"context.gain": GAIN_VALUES["context.gain"].index(0.0)}
     )
     tokens = space.blocks("valid", 128)[:, :-1]
     crystals = source.crystals

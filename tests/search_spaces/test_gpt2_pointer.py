@@ -19,7 +19,12 @@ from clso.models.store import load_model
 from clso.plugins import load
 from clso.run import evolve
 from clso.run.finished import evaluate_run, export_run
-from clso.search_spaces.gpt2_pointer.genes import GAIN_VALUES, default_genome
+from clso.search_spaces.gpt2_pointer.genes import (
+    GAIN_VALUES,
+    GENE_NAMES,
+    alleles_of,
+    default_genome,
+)
 from clso.search_spaces.gpt2_pointer.space import GPT2PointerSpace
 from clso.space.context import SpaceContext
 
@@ -43,8 +48,8 @@ def space(english_path: Path) -> GPT2PointerSpace:
 
 
 def with_allele(genome: tuple[int, ...], name: str, value: float) -> tuple[int, ...]:
-    at = 2 + list(GAIN_VALUES).index(name)
-    return (*genome[:at], GAIN_VALUES[name].index(value), *genome[at + 1 :])
+    alleles = alleles_of(genome) | {name: GAIN_VALUES[name].index(value)}
+    return tuple(alleles[gene] for gene in GENE_NAMES)
 
 
 def test_the_population_is_the_exported_modules(space: GPT2PointerSpace) -> None:

@@ -45,7 +45,7 @@ class _Settings(TrainSettings):
     questions: int = field(
         default=0,
         metadata={
-            "help": "Questions of test that are answered in text (F1, ROUGE), where a task has them."
+            "help": "Questions of test that are answered in text (F1, ROUGE), if a task has them."
         },
     )
     lr: tuple[float, ...] = field(

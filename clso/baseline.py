@@ -138,7 +138,7 @@ class Baseline(ABC):
         return job.corpus.spec
 
     def timed(self, job: BaselineJob, max_steps: int) -> TimedTraining:
-        """A trainer for plans of at most `max_steps`. Optional: raises `ConfigError` where there is
+        """A trainer for plans of at most `max_steps`. Optional: raises `ConfigError` if there is
         none."""
         raise ConfigError(
             "clso prove needs a baseline that can be timed by repetition", got=type(self).__name__

@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
 
 
 def as_float(value: Any, what: str, error: type[ClsoError] = ConfigError) -> float:
-    """`value` as a float, infinite where it is too large for one. Raises `error`, which says that
+    """`value` as a float, infinite if it is too large for one. Raises `error`, which says that
     `what` is a number."""
     if type(value) is float:
         return value
@@ -56,7 +56,7 @@ def as_float(value: Any, what: str, error: type[ClsoError] = ConfigError) -> flo
 
 
 def as_floats(values: Any, what: str, error: type[ClsoError] = ConfigError) -> tuple[float, ...]:
-    """A sequence or an array of numbers as floats. Raises `error` where `what` is something
+    """A sequence or an array of numbers as floats. Raises `error` if `what` is something
     else."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise error(f"{what} are a sequence of numbers", got=_given(values))
@@ -70,7 +70,7 @@ def as_floats(values: Any, what: str, error: type[ClsoError] = ConfigError) -> t
 def as_index(
     value: Any, what: str, error: type[ClsoError] = ConfigError, *, least: int | None = None
 ) -> int:
-    """`value` as an int, where it is whole and not below `least`. Raises `error` where `what` is
+    """`value` as an int, if it is whole and not below `least`. Raises `error` if `what` is
     something else."""
     number = plain(value)
     whole: int | None = None
@@ -93,7 +93,7 @@ def as_seed(value: Any) -> int:
 
 
 def as_json(value: Any, what: str, error: type[ClsoError] = ConfigError) -> Any:
-    """`value` in JSON's types, arrays as lists. Raises `error` where `what` holds something else,
+    """`value` in JSON's types, arrays as lists. Raises `error` if `what` holds something else,
     such as NaN."""
     value = plain(value)
     if value is None or isinstance(value, (bool, str)):

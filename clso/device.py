@@ -43,7 +43,7 @@ def warm_up_cpu() -> None:
     """Call the kernels of a forward pass once, on one small product, before anything is measured;
     later calls do nothing.
 
-    They set themselves up at their first call. Where two threads get there at once, one of them may
+    They set themselves up at their first call. If two threads get there at once, one of them may
     take another kernel: on a busy machine the first evaluation of one process in five then differed
     in its sixth digit, and so did its run."""
     x = torch.linspace(-5, 5, 1 << 18).view(256, 1024)

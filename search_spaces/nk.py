@@ -103,7 +103,7 @@ def ring_minimum(tables: npt.NDArray[np.int64]) -> int:
     """The least sum of contributions. `tables` (n, A, ..., A) with k + 1 axes of A alleles.
 
     Exact, in n A^(2 k + 1) steps: for every choice of the first k alleles, the least sum so far by
-    the k alleles last chosen; the ring closes where these are the first ones again."""
+    the k alleles last chosen; the ring closes if these are the first ones again."""
     n, a, k = len(tables), tables.shape[1], tables.ndim - 2
     if k == 0:
         return int(tables.min(axis=1).sum())

@@ -81,7 +81,7 @@ class PBO(SearchSpace):
             return FUNCTIONS[int(self.function) - 1] if self.function.isdecimal() else self.function
 
     def __init__(self, options: Options | None = None) -> None:
-        """Raises `MissingDependencyError` without `ioh`, `ConfigError` where a function has no such
+        """Raises `MissingDependencyError` without `ioh`, `ConfigError` if a function has no such
         dimension."""
         self.options = options or self.Options()
         self._problem = _open_problem(
@@ -108,7 +108,7 @@ class PBO(SearchSpace):
 
     @property
     def optimum(self) -> float | None:
-        """Of instance 1, except for LABS and NKLandscapes, whose optimum is not known, and where
+        """Of instance 1, except for LABS and NKLandscapes, whose optimum is not known, and if
         `ioh` states a wrong one:
         ConcatenatedTrap with a remainder of its blocks of five, NQueens on boards of two or three
         rows."""

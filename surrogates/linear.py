@@ -19,6 +19,6 @@ def ridge(random_state: int) -> Any:
     features.
 
     Columns are centred (by the intercept) and not scaled to unit variance: an allele seen once
-    would otherwise be hardly shrunk at all, which costs up to 0.2 of rank correlation where
+    would otherwise be hardly shrunk at all, which costs up to 0.2 of rank correlation if
     descriptors tell much. A constant column has no effect."""
     return Ridge(alpha=_ALPHA, solver="cholesky", random_state=random_state)

@@ -72,7 +72,7 @@ class AdamW(Baseline):
         return TimedAdamW(self.settings, job, max_steps)
 
     def run(self, job: BaselineJob) -> dict[str, Any]:
-        """`best`, `by_lr` and the winner's own cost. Raises `EvaluationError` where every rate
+        """`best`, `by_lr` and the winner's own cost. Raises `EvaluationError` if every rate
         diverged."""
         s, folder = self.settings, job.folder / "best"
         trainer = Trainer(replace(job.model_config, tied_head=s.tied_head), s, job.device)
@@ -112,7 +112,7 @@ class AdamW(Baseline):
 
 
 def _train(trainer: Trainer, job: BaselineJob, lr: float) -> _Run:
-    """Train at one rate, and score it where there is a choice to make."""
+    """Train at one rate, and score it if there is a choice to make."""
     windows = job.ledger.meter.windows
     first = len(windows)
     with job.ledger.phase("search"):

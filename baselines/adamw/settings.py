@@ -83,7 +83,7 @@ class AdamWSettings:
     kernels: str = field(
         default="auto",
         metadata={
-            "help": "compiled (torch.compile) or eager; auto: compiled on CUDA where that works."
+            "help": "compiled (torch.compile) or eager; auto: compiled on CUDA if that works."
         },
     )
 

@@ -40,7 +40,7 @@ _SCRATCH_LR = 1e-3
 
 @dataclass(frozen=True)
 class Fit:
-    """What one training run did. `valid_loss` is the quick scoring's, None where nothing was
+    """What one training run did. `valid_loss` is the quick scoring's, None if nothing was
     scored."""
 
     steps: int
@@ -100,7 +100,7 @@ class Trainer:
 
         `train` and `valid` are token ids (n,) in host memory; about `valid_tokens` of valid, spread
         evenly, are scored (None: all). Raises `DataError` for a text shorter than a block, and
-        `ConfigError` where `kernels` is "compiled" and torch.compile fails."""
+        `ConfigError` if `kernels` is "compiled" and torch.compile fails."""
         s, t = self.settings, self.config.n_positions
         most = _SCORING_LOGITS[self.device.type] // (self.config.vocab_size * t)
         n_blocks = None if valid_tokens is None else max(1, valid_tokens // t)

@@ -37,7 +37,7 @@ class Crystal(ABC):
     """A structured matrix W of shape (d_out, d_in).
 
     A family is a subclass with `build`, `apply`, `dense` and `token_flops`; `defaults`, `check`,
-    `rank_bound`, `n_params` and `traits` are overridden where the family has parameters or closed
+    `rank_bound`, `n_params` and `traits` are overridden if the family has parameters or closed
     forms. Tensors are built at first use, so constructing a crystal costs nothing; the same
     (family, shape, seed, params) gives the same bits in any process. Stored tensors of dtype int32
     or int64 are indices: they count in `n_bytes`, not in `n_params`."""
@@ -163,7 +163,7 @@ class Crystal(ABC):
     def matmul(self, x: Tensor) -> Tensor:
         """x (..., d_in) -> x W^T (..., d_out) in x's dtype and on x's device.
 
-        Half precision is computed in float32 and rounded once. Where the structure would cost more
+        Half precision is computed in float32 and rounded once. If the structure would cost more
         than a dense product (a rank near full, a prime dimension), the dense product is used.
 
         Raises:

@@ -1,7 +1,7 @@
 """Documents: the pieces of text that splits never divide between them.
 
 Each file of a folder is a document. Inside one file, WikiText's level-1 headings (` = Title = `)
-start documents where there are any; otherwise documents are runs of paragraphs of at least
+start documents if there are any; otherwise documents are runs of paragraphs of at least
 `MIN_RUN_BYTES`."""
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 * One file, or a folder with too few or too large documents for that: 90/5/5 contiguously, at
   document boundaries where one is near, else at line boundaries.
 * Fitness: about 10 % of train's tokens, at most 500,000, as up to eight groups of neighbouring
-  documents, one from the middle of each eighth of train. Where train's documents are too large for
+  documents, one from the middle of each eighth of train. If train's documents are too large for
   that, they are first cut at line boundaries.
 
 Every split keeps the order of the source.
@@ -60,7 +60,7 @@ def split_source(source: Source, progress: Progress = lambda _: None) -> Splits:
 
 
 def fitness_share(n_train_tokens: int) -> float:
-    """The share of train's tokens that fitness aims at: 10 %, less where that is over 500,000
+    """The share of train's tokens that fitness aims at: 10 %, less if that is over 500,000
     tokens."""
     return min(FITNESS_SHARE, MAX_FITNESS_TOKENS / max(1, n_train_tokens))
 
@@ -127,7 +127,7 @@ def _without_shared_text(splits: Splits) -> Splits:
 
 
 def _by_hash(documents: list[Document]) -> Splits | None:
-    """Split by content hash, or None where a held-out split would get less than half its share."""
+    """Split by content hash, or None if a held-out split would get less than half its share."""
     target = HELD_OUT_SHARE * sum(map(len, documents))
     taken = {"test": 0, "valid": 0}
     role_of: dict[bytes, str] = {}

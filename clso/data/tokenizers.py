@@ -91,7 +91,7 @@ def parse_tokenizer(spec: str) -> TokenizerSpec:
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
-    """uint16 where it holds every id, else uint32; little-endian, so that token files are
+    """uint16 if it holds every id, else uint32; little-endian, so that token files are
     portable."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
@@ -243,7 +243,7 @@ def _encode_batch(
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """Cut a long text where the cut changes no token; text without any such place is cut hard,
+    """Cut a long text if the cut changes no token; text without any such place is cut hard,
     rather than handed whole to tokenizers whose time and stack grow with the length of an unbroken
     run."""
     start = 0

@@ -1,4 +1,4 @@
-"""Measured energy: windows over a device's own counters, where "not measured" is `None` with a
+"""Measured energy: windows over a device's own counters, in which "not measured" is `None` with a
 reason.
 
     meter = open_meter("auto", device="cuda")

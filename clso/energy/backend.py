@@ -55,7 +55,7 @@ def checked_reading(value: float, unit: str, at_most: float = math.inf) -> float
 
 
 def describe(error: BaseException) -> str:
-    """Return the reason that an exception stands for; never raises, even where the error's own
+    """Return the reason that an exception stands for; never raises, even if the error's own
     `str` does."""
     try:
         text = str(error)

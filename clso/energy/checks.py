@@ -22,7 +22,7 @@ POLL_S = 0.05
 
 
 class Check(TypedDict):
-    """`ok` is `None` where the check does not apply; `value` was found, in the unit `detail`
+    """`ok` is `None` if the check does not apply; `value` was found, in the unit `detail`
     names."""
 
     ok: bool | None
@@ -31,7 +31,7 @@ class Check(TypedDict):
 
 
 class SelfTest(TypedDict):
-    """`ok`: whether every check that applies passed; `None` where none did."""
+    """`ok`: whether every check that applies passed; `None` if none did."""
 
     source: str
     reason: str | None
@@ -51,7 +51,7 @@ def self_test(
         meter: an open meter without an open window.
         seconds: how long to measure, after 1.5 s of settling.
         work: called over and over meanwhile, for a test under load; sleeps if not given.
-        reference: a second, sampled source to compare a counter with; NVML's power by default where
+        reference: a second, sampled source to compare a counter with; NVML's power by default if
             the meter reads NVML's counter.
 
     Returns:

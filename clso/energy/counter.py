@@ -37,7 +37,7 @@ class CounterLimits:
 def step_j(
     before_j: float, after_j: float, elapsed_s: float, limits: CounterLimits, unit: int = 0
 ) -> float:
-    """Return the joules between two readings of one counter; raise `ReadingFault` where they are in
+    """Return the joules between two readings of one counter; raise `ReadingFault` if they are in
     doubt."""
     gained_j = after_j - before_j
     if limits.ranges_j is None:
@@ -99,7 +99,7 @@ class CounterBackend:
         return [checked_reading(value, "J") for value in self._read_j()]
 
     def begin(self) -> None:
-        """Read every counter, and start polling where the counters wrap."""
+        """Read every counter, and start polling if the counters wrap."""
         self._last_j, self._last_s = self.read_j(), self._clock()
         self._started_s, self._gained_j = self._last_s, [0.0] * self.n_units
         if self.limits.poll_s is not None:

@@ -25,7 +25,7 @@ class CpuTime:
 
 
 def read_cpu_time() -> CpuTime:
-    """Read the CPU seconds so far. Where there are children it costs milliseconds: the process
+    """Read the CPU seconds so far. If there are children it costs milliseconds: the process
     table is walked."""
     living_s = _living_descendants_s() if _has_children() else 0.0
     own_s = time.process_time() + sum(os.times()[2:4])
@@ -33,7 +33,7 @@ def read_cpu_time() -> CpuTime:
 
 
 def _has_children() -> bool:
-    """Whether this process has children now; true where the system does not say."""
+    """Whether this process has children now; true if the system does not say."""
     try:
         threads = os.listdir("/proc/self/task")
         return any(Path(f"/proc/self/task/{thread}/children").read_bytes() for thread in threads)

@@ -33,7 +33,7 @@ def open_meter(
 
     Args:
         source: one of `SOURCES`. "auto" takes the NVML counter, else NVML's sampled power, for CUDA
-            devices, and RAPL for the CPU; where that cannot be read it measures nothing and says
+            devices, and RAPL for the CPU; if that cannot be read it measures nothing and says
             why.
         device: the torch-style device that works ("cpu", "cuda", "cuda:1"), or several, whose cards
             are summed.

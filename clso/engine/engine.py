@@ -44,7 +44,7 @@ class Engine:
     """The search state: population, best so far, the set of measured genomes, and one random
     stream.
 
-    `seeds` are genomes to try first (a hand-set default, say). `limits` are constraints besides the
+    `seeds` are genomes to try first (a default, say). `limits` are constraints besides the
     space's own, of the same
     form: feasible if all are <= 0. Only `tell` changes what is known of fitness.
     """
@@ -160,18 +160,19 @@ class Engine:
             ValueError: a genome was measured before.
             EvaluationError: more values or fewer than are minimised.
         """
-        told: dict[Genome, Evaluation] = {}
+        evaluations = list(evaluations)
+        genomes: set[Genome] = set()
         for evaluation in evaluations:
             self._check_length(evaluation)
-            if evaluation.genome in self._cache or evaluation.genome in told:
+            if evaluation.genome in self._cache or evaluation.genome in genomes:
                 raise ValueError(f"genome {evaluation.genome} was measured before")
-            told[evaluation.genome] = evaluation
+            genomes.add(evaluation.genome)
         top = self.population[0].value if self.population else math.inf
-        for evaluation in told.values():
+        for evaluation in evaluations:
             self._remember(evaluation)
             self._stale = 0 if evaluation.value <= top else self._stale + 1
             top = min(top, evaluation.value)
-        self._survive([Individual(e.genome, e.value) for e in told.values() if e.ok])
+        self._survive([Individual(e.genome, e.value) for e in evaluations if e.ok])
         self.generation += 1
 
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
@@ -290,7 +291,7 @@ class Engine:
     def _search_for_feasible(
         self, n: int, batch: dict[Genome, None], pending: Collection[Genome]
     ) -> None:
-        """Fill `batch` up to `n` where random draws find nothing new, or say why that cannot be
+        """Fill `batch` up to `n` if random draws find nothing new, or say why that cannot be
         done."""
 
         def is_new(genome: Genome) -> bool:

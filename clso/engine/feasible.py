@@ -48,7 +48,7 @@ class FeasibleSearch:
         sizes: number of alleles of each gene.
         sample: draws a random genome.
         flip: changes one gene of a genome.
-        repair: makes a genome feasible where the space can.
+        repair: makes a genome feasible if the space can.
         violation: by how much the constraints are broken; 0 if a genome is feasible.
         rng: the engine's stream.
     """
@@ -108,7 +108,7 @@ class FeasibleSearch:
         return None, n
 
     def _swapped(self, genome: Genome) -> Genome:
-        """`genome` with two genes' alleles exchanged, where both take the other's and that changes
+        """`genome` with two genes' alleles exchanged, if both take the other's and that changes
         something."""
         i, j = (int(self._rng.random() * len(genome)) for _ in range(2))
         if genome[i] == genome[j] or genome[i] >= self._sizes[j] or genome[j] >= self._sizes[i]:

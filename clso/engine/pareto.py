@@ -50,7 +50,7 @@ class _Standing:
 class ParetoEngine(Engine):
     """An engine whose evaluations have several values, all minimised.
 
-    `best` is the best by the first one. `upper` holds an upper bound for each value, infinite where
+    `best` is the best by the first one. `upper` holds an upper bound for each value, infinite if
     there is none."""
 
     def __init__(
@@ -126,9 +126,9 @@ class ParetoEngine(Engine):
         return volume if 0 < volume < math.inf else None
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
-        told = list(evaluations)
-        super().tell(told)
-        measured = [e.values for e in told if e.ok]
+        evaluations = list(evaluations)
+        super().tell(evaluations)
+        measured = [e.values for e in evaluations if e.ok]
         if self.reference is None and measured:
             self.reference = _reference(measured)
 

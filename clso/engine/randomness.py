@@ -19,7 +19,7 @@ def pack_random(rng: random.Random) -> list[Any]:
 
 
 def unpack_random(state: list[Any], rng: random.Random) -> None:
-    """Set `rng` to a packed state. Raises TypeError or ValueError where it is none."""
+    """Set `rng` to a packed state. Raises TypeError or ValueError if it is none."""
     version, packed, gauss = state
     try:
         words = struct.unpack(_WORDS, base64.b64decode(packed))

@@ -140,9 +140,9 @@ class Dispatcher:
         back: list[_Candidate] = []
         tasks = self._sent.pop(worker, deque())
         self._with[len(tasks)].pop(worker, None)
-        for place, (_, candidates) in enumerate(tasks):
+        for position, (_, candidates) in enumerate(tasks):
             for c in candidates:
-                if place == 0:
+                if position == 0:
                     c.deaths = (*c.deaths, reason)
                     c.n_alone += len(candidates) == 1
                 if c.n_alone >= self._attempts:

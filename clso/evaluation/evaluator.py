@@ -32,7 +32,7 @@ class Evaluator(ABC):
         nothing is queued."""
 
     def start(self) -> None:
-        """Set to work on what is queued, where that needs no waiting. `completed` does what is
+        """Set to work on what is queued, if that needs no waiting. `completed` does what is
         left."""
 
     def evaluate(
@@ -41,7 +41,7 @@ class Evaluator(ABC):
         """Submit, and wait for all; the evaluations come in the order of `genomes`. `meanwhile` is
         called before the wait.
 
-        Raises `EvaluationError` where nothing more comes and some genome has no answer.
+        Raises `EvaluationError` if nothing more comes and some genome has no answer.
         """
         done: dict[Genome, Evaluation] = {}
         missing = dict.fromkeys(genomes)
@@ -61,7 +61,7 @@ class Evaluator(ABC):
         return [done[g] for g in genomes]
 
     def usage(self) -> Usage:
-        """What was spent so far where the run's own meter does not see it: on other machines."""
+        """What was spent so far if the run's own meter does not see it: on other machines."""
         return NOTHING
 
     def close(self) -> None:

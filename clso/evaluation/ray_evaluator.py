@@ -63,7 +63,7 @@ class Cluster(Protocol):
 
 
 class RayEvaluator(Evaluator):
-    """Measures in the workers of `place`. On CPUs its evaluations equal `LocalEvaluator`'s to the
+    """Measures in the workers of `cluster`. On CPUs its evaluations equal `LocalEvaluator`'s to the
     last bit.
 
     Waits until the first worker is ready; the others join in as they come.
@@ -73,18 +73,18 @@ class RayEvaluator(Evaluator):
         EvaluationError: no worker can be started.
     """
 
-    def __init__(self, place: Cluster, config: RunConfig, objectives: Objectives) -> None:
-        self._place, self._limits = place, place.workers
-        in_flight = place.workers.in_flight or max(
-            4, -(-config.pop // place.n) if place.gpus else 0
+    def __init__(self, cluster: Cluster, config: RunConfig, objectives: Objectives) -> None:
+        self._cluster, self._limits = cluster, cluster.workers
+        in_flight = cluster.workers.in_flight or max(
+            4, -(-config.pop // cluster.n) if cluster.gpus else 0
         )
         self._dispatcher = Dispatcher(
-            attempts=place.workers.attempts,
-            timeout_s=place.workers.timeout_s,
+            attempts=cluster.workers.attempts,
+            timeout_s=cluster.workers.timeout_s,
             batch=max(1, in_flight // 2) if config.asynchronous else None,
-            even=place.gpus > 0,
+            even=cluster.gpus > 0,
         )
-        self.capacity = place.n * in_flight
+        self.capacity = cluster.n * in_flight
         self._actors: dict[int, Any] = {}
         self._pids: dict[int, int] = {}  # of those that can be killed from here
         self._starting: dict[Any, int] = {}
@@ -94,17 +94,17 @@ class RayEvaluator(Evaluator):
         self._polled_s, self._looked_s = 0.0, time.monotonic()
         self._waiting_since_s = self._looked_s  # for a first worker
         self._accounts = Accounts(
-            {host_unit(), *card_units()} if place.devices[0] != "cpu" else {host_unit()}
+            {host_unit(), *card_units()} if cluster.devices[0] != "cpu" else {host_unit()}
         )
         self._node_id = ray.get_runtime_context().get_node_id()
         self.threads = thread_counts()
-        order = WorkerSpec(
-            asdict(config), place.worker_device, self.threads, self._share(objectives)
+        spec = WorkerSpec(
+            asdict(config), cluster.worker_device, self.threads, self._share(objectives)
         )
-        self._order = ray.put(order)
+        self._spec = ray.put(spec)
         self._remote = ray.remote(Worker)
         try:
-            for _ in range(place.n):
+            for _ in range(cluster.n):
                 self._spawn()
             while len(self._starting) == len(self._actors):
                 self._wait()
@@ -139,7 +139,7 @@ class RayEvaluator(Evaluator):
         return done
 
     def usage(self) -> Usage:
-        if self._place.is_private:
+        if self._cluster.is_private:
             # the driver's meter sees this machine, and its CPU time includes its descendants'
             return Usage()
         now_s = time.monotonic()
@@ -166,12 +166,12 @@ class RayEvaluator(Evaluator):
         worker = self._n_born
         actor = self._remote.options(
             num_cpus=1,
-            num_gpus=self._place.gpus,
+            num_gpus=self._cluster.gpus,
             max_restarts=0,
             max_task_retries=0,
             enable_task_events=False,  # the run's record has all of them
-            scheduling_strategy="DEFAULT" if self._place.is_private else "SPREAD",
-        ).remote(self._order)
+            scheduling_strategy="DEFAULT" if self._cluster.is_private else "SPREAD",
+        ).remote(self._spec)
         self._actors[worker] = actor
         self._starting[actor.ready.remote()] = worker
 
@@ -214,7 +214,7 @@ class RayEvaluator(Evaluator):
                 self._account(worker, report)
 
     def _answer(self, reference: Any, worker: int, *, starting: bool) -> Any:
-        """What a worker answered; None where it died."""
+        """What a worker answered; None if it died."""
         try:
             return ray.get(reference)
         except RayTaskError as error:  # the worker lives: its code raised
@@ -248,15 +248,15 @@ class RayEvaluator(Evaluator):
 
     def _replace_worker(self, worker: int, reason: str, *, starting: bool = False) -> None:
         """Replace a dead worker; what it had goes back into the queue."""
-        self._place.keeps_logs = True
+        self._cluster.keeps_logs = True
         self._dismiss(worker)
         self._running = {r: (w, t) for r, (w, t) in self._running.items() if w != worker}
         self._starting = {r: w for r, w in self._starting.items() if w != worker}
-        if not self._place.is_private:
+        if not self._cluster.is_private:
             self._accounts.died(worker)
         self._done += self._dispatcher.lost(worker, reason)
         self._n_failed_starts += starting
-        if self._n_failed_starts >= self._limits.attempts * self._place.n:
+        if self._n_failed_starts >= self._limits.attempts * self._cluster.n:
             raise EvaluationError(
                 "workers live long enough to start", got=" ".join(reason.split())[:500]
             )
@@ -275,7 +275,7 @@ class RayEvaluator(Evaluator):
                     # a process that is stopped does not hear Ray
                     os.kill(self._pids[worker], signal.SIGKILL)
             self._replace_worker(worker, f"no answer within {self._limits.timeout_s:g} s")
-        self._place.check_alive()
+        self._cluster.check_alive()
         if len(self._starting) < len(self._actors):
             self._waiting_since_s = now_s
         elif now_s - self._waiting_since_s > self._limits.start_timeout_s:
@@ -286,5 +286,5 @@ class RayEvaluator(Evaluator):
             )
 
     def _account(self, worker: int, report: Report) -> None:
-        if not self._place.is_private:
+        if not self._cluster.is_private:
             self._accounts.update(worker, report)

@@ -254,7 +254,7 @@ def _join(address: str) -> Any:
             raise ConfigError(
                 "a Ray cluster answers at the address",
                 got=f"{address}: {_one_line(error)}",
-                remedy="See `ray status --address ADDRESS`. Where the cluster asks for a token, set RAY_AUTH_MODE=token and "
+                remedy="See `ray status --address ADDRESS`. If the cluster asks for a token, set RAY_AUTH_MODE=token and "
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
             ) from error
 

@@ -34,7 +34,7 @@ _ROLL_S = (
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is built from. `corpus` are `clso.data.shared.CorpusParts`, where the space
+    """What a worker is built from. `corpus` are `clso.data.shared.CorpusParts`, if the space
     reads one."""
 
     config: dict[str, Any]
@@ -56,9 +56,9 @@ class Worker:
     """Lives in a process of its own. `ready` builds everything; `evaluate` is called one batch
     after the other."""
 
-    def __init__(self, order: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         wait_passively()  # a cluster that was joined has not inherited it
-        self._order = order
+        self._spec = spec
 
     def ready(self) -> WorkerReady:
         """Build the space, its library and the objective. Raises what the driver would raise,
@@ -70,13 +70,13 @@ class Worker:
         from clso.space.build import build_space
         from clso.space.objectives import ENERGY, Objectives
 
-        set_threads(self._order.threads)
-        config = RunConfig(**self._order.config)
-        device = self._order.device
+        set_threads(self._spec.threads)
+        config = RunConfig(**self._spec.config)
+        device = self._spec.device
         if device == "cpu":
             warm_up_cpu()
         self._account = _Account(config.energy, device)
-        parts = self._order.corpus
+        parts = self._spec.corpus
         corpus = None if parts is None else parts.corpus(ray.get)
         plugin = plugins.load("search_spaces", config.space)
         with plugin.as_plugin_error("be prepared by a worker"):
@@ -121,7 +121,7 @@ class _Account:
             self._backend.begin()
 
     def report(self, *, fresh: bool) -> Report:
-        """The account; read anew where that is `fresh` or a second ago."""
+        """The account; read anew if that is `fresh` or a second ago."""
         from clso.energy.backend import checked_reading
         from clso.energy.cpu_time import read_cpu_time
 

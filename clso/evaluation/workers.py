@@ -31,7 +31,7 @@ class Workers:
     ray: str = ""
     """Cluster to join: "auto" or HOST:PORT. Empty: a private Ray on this machine."""
     gpus: float = 0.0
-    """GPUs of a worker. 0: one, or an equal share where this machine has fewer GPUs than
+    """GPUs of a worker. 0: one, or an equal share if this machine has fewer GPUs than
     workers."""
     in_flight: int = 0
     """Candidates that a worker has at a time in an asynchronous search, half of them as its next
@@ -65,7 +65,7 @@ class Workers:
 
     @classmethod
     def from_toml(cls, path: Path) -> Workers:
-        """The table `workers` of a recipe, the defaults where it has none. Raises `ConfigError`."""
+        """The table `workers` of a recipe, the defaults if it has none. Raises `ConfigError`."""
         return cls.of(read_toml(path).get("workers", {}))
 
     @classmethod

@@ -79,12 +79,12 @@ class SeenRows:
 
             pairs = (self.offset, self.column, self.count, self.weighted_target)
             return solve_rows(self._by_length, *pairs, other, row_weight, start, steps)
-        r = row_weight[:, None]
+        r = row_weight[:, None]  # (R, 1)
 
         def apply(x: Tensor) -> Tensor:
             return r * x + self.seen_part(x, other)
 
-        x = start
+        x = start  # (R, k), as are residual, direction and image; norm and length are (R, 1)
         residual = self.target_side(other) - apply(x)
         direction, norm = residual, (residual * residual).sum(1, keepdim=True)
         for step in range(steps):
@@ -139,12 +139,14 @@ def half_step(
 ) -> Tensor:
     """The side (V, k) that fits `other` (V, k), by conjugate gradients from `start`; rows without a
     pair are zero."""
+    # What all rows share (k, k).
     gram = (other * column_weight[:, None]).T @ other
     k = gram.shape[0]
     gram.diagonal().add_(_RIDGE * gram.diagonal().mean() + ridge)
     # other = basis @ factor^T, and the basis has the identity as its Gram matrix
     factor, _ = torch.linalg.cholesky_ex(gram)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(k, device=gram.device), upper=False)
+    # Solve in that basis (R, k), and come back from it.
     x = gram.new_zeros(len(seen.rows), k) if start is None else start[seen.rows] @ factor
     x = seen.solve(other @ inverse.T, row_weight[seen.rows], x, steps)
     out = torch.zeros_like(other)

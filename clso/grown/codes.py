@@ -74,6 +74,7 @@ def grow_codes(pairs: PairCounts, family: CodeFamily) -> Codes:
 def _svd(statistics: BigramStatistics, rank: int) -> tuple[Tensor, Tensor]:
     pairs = statistics.pairs
     v = pairs.vocab_size
+    # Pointwise mutual information of each seen pair, its positive part as a sparse matrix (V, V).
     pmi = torch.log(
         pairs.count * pairs.count.sum() / (statistics.row[pairs.i] * statistics.column[pairs.j])
     )
@@ -89,5 +90,5 @@ def _svd(statistics: BigramStatistics, rank: int) -> tuple[Tensor, Tensor]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)
         u, s, w = torch.svd_lowrank(matrix, q=rank, niter=2)
-    root = s.sqrt()
+    root = s.sqrt()  # (rank,), shared by both sides (V, rank)
     return u * root, w * root

@@ -26,9 +26,8 @@ from clso.grown.statistics import sparse_rows
 __all__ = ["Regression", "ValueMap", "fit_map", "fit_value_maps"]
 
 _ROWS = 1 << 18  # tokens whose features are held at once
-_SHRINK = (
-    2.0  # pseudo-occurrences with which a rare token's mean context is drawn to the average one
-)
+_SHRINK = 2.0
+"""Pseudo-occurrences with which a rare token's mean context is drawn to the average one."""
 
 Regression = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From tokens (T + 1, n), a column a block, to C sets of features (C, T, n, q) and what each is to
@@ -60,8 +59,8 @@ def fit_value_maps(
     attentions = attentions.to(a.device)
 
     def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
-        codes = a[tokens[:-1]]
-        averages = attentions.flatten(0, 1) @ codes.flatten(1)
+        codes = a[tokens[:-1]]  # (T, n, k)
+        averages = attentions.flatten(0, 1) @ codes.flatten(1)  # (C T, n k)
         return averages.view(len(attentions), *codes.shape), b[tokens[1:]]
 
     return fit_map(blocks, regression, len(a), ridge=ridge, damping=damping)
@@ -79,26 +78,29 @@ def fit_map(
     """The ridge regression above, for any features of the context.
 
     `ridge` and `damping` are shares of the mean eigenvalue of the two matrices that are inverted.
-    `between` is the price of `expected`: 0 where it will be subtracted, 1 for ordinary least
-    squares on features as they are, where it will not."""
+    `between` is the price of `expected`: 0 if it will be subtracted, 1 for ordinary least
+    squares on features as they are if it will not."""
     n = torch.zeros(vocab_size, device=blocks.device)
     sums: list[Tensor] = []
     for part in torch.split(blocks, max(1, _ROWS // (blocks.shape[1] - 1))):
         tokens = part.T.contiguous()
-        f, r = regression(tokens)
+        f, r = regression(tokens)  # (C, T, n, q), (T, n, k)
         by_token = _SumsByToken(tokens[:-1].flatten(), vocab_size)
         n += by_token.row_lengths
         # Products of one position each, then their sum: one product over all would have a few
         # programs do the work.
+        # (C, q, q), (C, q, k), (k, k); then sums by token (C, V, q), (V, k).
         new = [(f.mT @ f).sum(1), (f.mT @ r).sum(1), (r.mT @ r).sum(0)]
         new += [torch.stack([by_token(one) for one in f.flatten(1, 2)]), by_token(r.flatten(0, 1))]
         sums = [x + y for x, y in zip(sums, new, strict=True)] if sums else new
     ff, fr, rr, sum_f, sum_r = sums
+    # Take each token's own means away: what is left varies within a token's occurrences.
     inverse_n = 1 / n.clamp(min=1)[:, None]
     ff = ff - (1 - between) * (sum_f.mT @ (sum_f * inverse_n))
     fr = fr - sum_f.mT @ (sum_r * inverse_n)
     rr = rr - sum_r.mT @ (sum_r * inverse_n)
     sigma = rr / (n.clamp(min=1) - 1).sum().clamp(min=1)
+    # The map (C, q, k), and what it adds on average behind each token (C, V, k).
     m = _solve(_damped(ff, ridge), fr)
     m = _solve(_damped(sigma, damping), m.mT).mT
     average = sum_f.sum(1, keepdim=True) / n.sum().clamp(min=1)

@@ -71,6 +71,7 @@ def fit_features(
     attention = attention.to(a.device)
 
     def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        # The code that the context head leaves (T, n, k): the token's own and what is added to it.
         codes = a[tokens[:-1]]
         averages = (attention @ codes.flatten(1)).view_as(codes)
         added = averages @ context.matrix - context.expected[tokens[:-1]]

@@ -120,7 +120,7 @@ class ResidualBlock(Layer):
 
 class CausalAttention(Layer):
     """Multi-head causal attention by `scaled_dot_product_attention`: quadratic time; linear memory
-    where it is fused."""
+    if it is fused."""
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()

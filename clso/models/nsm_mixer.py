@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _MAX_EXPONENT = 30.0
-_TINY = 1e-20  # keeps the weights finite where every importance is zero
+_TINY = 1e-20  # keeps the weights finite if every importance is zero
 
 
 def attend(scores: Tensor, importance: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def attend(scores: Tensor, importance: Tensor) -> Tensor:
 
 
 def attention(importance: Tensor) -> Callable[[Tensor], Tensor]:
-    """`attend` for many scores of one importance (S,): where all of it is positive, in the two
+    """`attend` for many scores of one importance (S,): if all of it is positive, in the two
     operators of a softmax."""
     if bool((importance > 0).all()):
         offset = importance.log()
@@ -75,9 +75,9 @@ class Gate(nn.Module):
         self.cell = (nn.GRUCell if kind == "gru" else nn.LSTMCell)(d_input, d_model)
         self.width = d_model if kind == "gru" else 2 * d_model
 
-    def forward(self, told: Tensor, state: Tensor) -> Tensor:
-        """New states (..., width) from what each is told (..., d_input) and what it was."""
-        rows, old = told.flatten(0, -2), state.flatten(0, -2)
+    def forward(self, inputs: Tensor, state: Tensor) -> Tensor:
+        """New states (..., width) from each one's inputs (..., d_input) and what it was."""
+        rows, old = inputs.flatten(0, -2), state.flatten(0, -2)
         if isinstance(self.cell, nn.GRUCell):
             new: Tensor = self.cell(rows, old)
         else:
@@ -218,10 +218,11 @@ class StateMixer(Layer):
         S, d_head)."""
         mass = routed.sum(dim=-1)
         message = torch.bmm(routed, sent) / mass[..., None].clamp_min(1e-6)
-        told = torch.stack((message, heard)).view(
+        # (2, B, heads, S, d_head) -> (B S, 2 d_model)
+        inputs = torch.stack((message, heard)).view(
             2, -1, self.n_heads, self.n_states, heard.shape[-1]
         )
-        new: Tensor = self.gate(told.permute(1, 3, 0, 2, 4).reshape(len(state), -1), state)
+        new: Tensor = self.gate(inputs.permute(1, 3, 0, 2, 4).reshape(len(state), -1), state)
         kept = torch.exp(-mass.view(-1, self.n_heads, self.n_states).mean(dim=1))
         return torch.lerp(new, state, kept.view(-1, 1))
 

@@ -26,7 +26,7 @@ def prune_states(model: SimpleNSM, n_states: int) -> SimpleNSM:
     """A smaller copy that keeps the `n_states` most important states of each layer, in their order.
 
     Its outputs are the model's own as far as the importance of what is dropped is zero. Raises
-    `ConfigError` where `n_states` is not from 1 to the model's."""
+    `ConfigError` if `n_states` is not from 1 to the model's."""
     if not 1 <= n_states <= model.config.n_states:
         raise ConfigError(f"from 1 to {model.config.n_states} states are kept", got=n_states)
     kept = (

@@ -93,7 +93,7 @@ class PointerGPT2(LanguageModel):
     """A GPT-2 and its pointer. `rarity` is (V,), `projection` (d_model, k), `scalars` has a number
     for each of `SCALARS`.
 
-    Raises `ConfigError` where these do not belong together.
+    Raises `ConfigError` if these do not belong together.
     """
 
     rarity: Tensor

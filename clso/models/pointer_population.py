@@ -74,18 +74,24 @@ class PopulationPointer:
         """Negative log-likelihood of each target: blocks (B, T + 1) -> (P, B, T)."""
         tokens, targets = blocks[:, :-1], blocks[:, 1:]
         (b, t), p = tokens.shape, len(self)
+        # Hidden states (P, B T, d), and in unit length the codes in them (P, B, T, k).
         hidden = self.lm.hidden(tokens)
         codes = unit_codes(hidden, self.projection).view(p, b, t, -1)
+        # Output tables (E, V, d), and hidden states in their coordinates (P, B T, d).
         heads = self.lm.heads
         tables = heads.distinct(torch.float32)
         rows = hidden if heads.basis is None else hidden @ heads.basis
+        # log sum_v exp(logit) for each position (P, B, T).
         fused = _fused_kernel_fits(rows)
         operands = heads.distinct(torch.float16) if fused else tables
         normaliser = log_normalisers(rows, operands, heads.index).view(p, b, t)
         rows = rows.view(p, b, t, -1)
+        # The language model's loss (P, B, T), and what it gives each token of the block at each
+        # position (P, B, T, T).
         index = heads.index.to(tokens.device)[:, None, None]
         lm_losses = normaliser - (rows * tables[index, targets]).sum(3)
         log_p = rows @ tables[index, tokens].transpose(2, 3) - normaliser[..., None]
+        # The pointer's scores of earlier positions (P, B, T, T) and of none (P, B, T).
         scores, sink = pointer_scores(self.scalars, tokens, log_p, self.rarity[:, tokens], codes)
         return mixture_losses(scores, sink, tokens, targets, lm_losses)
 

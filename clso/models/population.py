@@ -86,6 +86,7 @@ class PopulationGPT2:
     def hidden(self, tokens: Tensor) -> Tensor:
         """Final hidden states of shared tokens (B, T): (P, B * T, d_model)."""
         b, t = tokens.shape
+        # Token vectors (P, B T, d), and positions (P, T, d) alike in every block.
         x = self.wte.rows(tokens.flatten())
         if (wpe := self.params.get("wpe.weight")) is not None:
             x = (x.view(len(self), b, t, -1) + wpe[:, None, :t]).flatten(1, 2)
@@ -132,6 +133,7 @@ class PopulationGPT2:
         return next(iter(self.params.values())).device if self.params else torch.device("cpu")
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
+        """LayerNorm of x (P, N, d) with each candidate's own gain and bias (P, d)."""
         gain, bias = self.params.get(f"{name}.weight"), self.params.get(f"{name}.bias")
         shared = [s for s in (gain, bias) if s is not None and s.stride(0) == 0]
         # the same for all: one fused kernel
@@ -153,14 +155,17 @@ class PopulationGPT2:
             return x
         p, _, d = x.shape
         heads = self.config.n_heads
+        # (P, B T, 3 d) -> three of (P B, heads, T, d / heads)
         qkv = self._linear(self._norm(x, f"{layer}.ln_1"), f"{layer}.attn.qkv")
         q, k, v = qkv.view(p * b, t, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        # heads side by side again: (P, B T, d)
         return x + self._linear(y.transpose(1, 2).reshape(p, b * t, d), f"{layer}.attn.o")
 
     def _mlp(self, x: Tensor, layer: str) -> Tensor:
         if f"{layer}.mlp.proj.weight" not in self.params:
             return x
+        # (P, B T, d) -> (P, B T, units) -> (P, B T, d)
         y = F.gelu(
             self._linear(self._norm(x, f"{layer}.ln_2"), f"{layer}.mlp.fc"), approximate="tanh"
         )

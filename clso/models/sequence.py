@@ -49,7 +49,7 @@ class SequenceConfig:
             )
 
     def require_at_least(self, low: int, name: str) -> None:
-        """Raises `ConfigError` where the field `name` is below `low`."""
+        """Raises `ConfigError` if the field `name` is below `low`."""
         if getattr(self, name) < low:
             raise ConfigError(f"{name} is at least {low}", got=getattr(self, name))
 
@@ -89,7 +89,7 @@ class SequenceModel(LanguageModel):
         raise NotImplementedError
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """What `body` reads: (B, T) -> (B, T, d_model). Raises `ConfigError` where T is over
+        """What `body` reads: (B, T) -> (B, T, d_model). Raises `ConfigError` if T is over
         `n_positions`."""
         n_tokens = tokens.shape[1]
         if n_tokens > self.config.n_positions:
@@ -151,7 +151,7 @@ class SequenceModel(LanguageModel):
         return self.body_flops(n_tokens) + head
 
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:
-        """What happens inside, for interpretability: names and tensors, none where a family has
+        """What happens inside, for interpretability: names and tensors, none if a family has
         nothing to show."""
         return {}
 

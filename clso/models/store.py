@@ -63,7 +63,7 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 
 
 def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
-    """The model in `folder`, float32. Raises `RunFolderError` where it is missing or damaged."""
+    """The model in `folder`, float32. Raises `RunFolderError` if it is missing or damaged."""
     if _holds_nsm(folder):
         return _load_nsm(folder, device=device)
     lm = load_hf(folder, device=device)
@@ -120,7 +120,7 @@ def _holds_nsm(folder: Path) -> bool:
 
 
 def _load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
-    """What `_save_nsm` wrote. Raises `RunFolderError` where it is missing or damaged."""
+    """What `_save_nsm` wrote. Raises `RunFolderError` if it is missing or damaged."""
     try:
         values = parse_json(read_regular(folder / _CONFIG))
         del values["model_type"]

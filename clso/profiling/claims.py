@@ -1,7 +1,7 @@
 """The published claims about Neural State Machines, each held against a measured profile.
 
 Only ratios and shapes are compared: neither sizes nor hardware of the published figures are known.
-A claim that names no length has to hold at every measured one. Times differ where their 95 %
+A claim that names no length has to hold at every measured one. Times differ if their 95 %
 intervals say so."""
 
 from __future__ import annotations

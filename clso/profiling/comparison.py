@@ -34,7 +34,7 @@ class Measured:
 
 
 def read(row: Row, quantity: str) -> Measured | None:
-    """A field of a row, or "time_s" for forward and backward together; None where it was not
+    """A field of a row, or "time_s" for forward and backward together; None if it was not
     measured or is not positive."""
     if quantity == "time_s":
         forward, backward = read(row, "forward_time_s"), read(row, "backward_time_s")
@@ -56,7 +56,7 @@ def read(row: Row, quantity: str) -> Measured | None:
 
 
 def less(a: Measured, b: Measured) -> bool | None:
-    """Whether a < b; None where the difference is within its interval."""
+    """Whether a < b; None if the difference is within its interval."""
     margin = math.hypot(a.error, b.error)
     if margin and abs(b.value - a.value) <= margin:
         return None
@@ -64,7 +64,7 @@ def less(a: Measured, b: Measured) -> bool | None:
 
 
 def within(measured: Measured, wanted: float, share: float) -> bool | None:
-    """Whether a figure is within a share of `wanted`; None where its interval is neither inside
+    """Whether a figure is within a share of `wanted`; None if its interval is neither inside
     that range nor outside."""
     low, high = measured.value - measured.error, measured.value + measured.error
     least, most = wanted * (1 - share), wanted * (1 + share)
@@ -74,7 +74,7 @@ def within(measured: Measured, wanted: float, share: float) -> bool | None:
 
 
 def all_of(answers: Sequence[bool | None]) -> bool | None:
-    """No where one is no; otherwise unknown where one is unknown, or where there are none."""
+    """No if one is no; otherwise unknown if one is unknown, or if there are none."""
     if False in answers:
         return False
     return None if None in answers or not answers else True

@@ -4,7 +4,7 @@ profile.json   settings, models, rows, exponents (and claims), and the manifest 
 profile.csv    the rows
 profile.png    time and memory by length
 manifest.json  hardware and software
-claims.md      the verdicts, where they were asked for
+claims.md      the verdicts, if they were asked for
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_profile(
     picture: bytes | None,
     claims: str | None,
 ) -> None:
-    """The whole folder, with the picture and the verdicts where there are any."""
+    """The whole folder, with the picture and the verdicts if there are any."""
     write_rows(path, profile, document)
     if picture is not None:
         (path / "profile.png").write_bytes(picture)

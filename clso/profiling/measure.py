@@ -214,7 +214,7 @@ def _note_uncounted(figure: str, operators: Counter[str], notes: dict[str, str])
 def _counted_last(
     subject: Subject, watched_s: float, deadline_s: float, notes: dict[str, str]
 ) -> dict[str, Any]:
-    """`_count` where there is time for it; otherwise only what the model states."""
+    """`_count` if there is time for it; otherwise only what the model states."""
     try:
         if time.perf_counter() + watched_s > deadline_s:
             raise OverTime

@@ -61,7 +61,7 @@ class ProfiledModel:
 
 
 def find_models(settings: ProfileSettings) -> list[ProfiledModel]:
-    """The settings' models, with equal parameters where that is asked for.
+    """The settings' models, with equal parameters if that is asked for.
 
     Raises:
         PluginError: a model cannot be found, imported or built, or is no `nn.Module` with a

@@ -36,7 +36,7 @@ _PANELS: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
 
 
 def draw(profile: Profile) -> bytes | None:
-    """A PNG file; None where nothing was measured."""
+    """A PNG file; None if nothing was measured."""
     s = profile.settings
     where = profile.manifest["hardware"].get("gpu", {}).get("name", s.device)
     note = f"Batch {s.batch}, {s.dtype}, {where}. Log scales. A line ends where memory or time ran out, or the model failed."

@@ -67,7 +67,7 @@ def run_profile(
     """Measure every cell, the short lengths first and the models side by side at each, so that
     drift hits all alike.
 
-    Where a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile
+    If a model runs out of memory or time its longer lengths are skipped. Ctrl-C ends the profile
     and keeps its rows. `keep` gets the profile so far after every cell, as an interrupted one, so
     that what is on disk outlives a kill.
 

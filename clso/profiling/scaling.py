@@ -37,7 +37,7 @@ class Exponent:
 
 
 def fit(lengths: Sequence[float], values: Sequence[float]) -> tuple[float, float | None]:
-    """The exponent over at least two different lengths, and its standard error where there are
+    """The exponent over at least two different lengths, and its standard error if there are
     three or more."""
     x, y = [math.log(n) for n in lengths], [math.log(v) for v in values]
     mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)

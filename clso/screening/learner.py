@@ -62,7 +62,7 @@ class Learner:
         return self._n_fit > 0 or len(self._rows) >= n
 
     def refit(self) -> None:
-        """Fit now what the next prediction would fit, where one is due."""
+        """Fit now what the next prediction would fit, if one is due."""
         if self._estimator is not None and self._due(self._since_fit + 1):
             self._take_rows()
             self._since_fit = -1  # the next prediction is the first with this fit

@@ -21,7 +21,7 @@ def pack(numbers: Iterable[Any], kind: str) -> str:
 
 
 def unpack(packed: str, kind: str) -> npt.NDArray[Any]:
-    """The packed numbers, flat. Raises TypeError or ValueError where there are none."""
+    """The packed numbers, flat. Raises TypeError or ValueError if there are none."""
     return np.frombuffer(base64.b64decode(packed), dtype=kind)
 
 

@@ -60,11 +60,11 @@ class Screening:
 class _Batch:
     """One screening between `screen` and the arrival of its evaluations."""
 
-    # of the chosen, in candidate order; NaN where nothing was predicted
+    # of the chosen, in candidate order; NaN if nothing was predicted
     predicted: dict[Genome, float]
     strategies: dict[
         Genome, int
-        # how each of them was picked (`clso.screening.allocation`); empty where nothing was predicted
+        # how each of them was picked (`clso.screening.allocation`); empty if nothing was predicted
     ]
     arrived: dict[Genome, float] = field(default_factory=dict)
 
@@ -190,7 +190,7 @@ class Screener:
         rank: Rank | None = None,
         out: Collection[Genome] = (),
     ) -> Screening:
-        """Choose which of `candidates` to evaluate, at least `minimum` of them where there are as
+        """Choose which of `candidates` to evaluate, at least `minimum` of them if there are as
         many.
 
         The lowest predictions are the best unless `rank` says otherwise. What earlier calls chose

@@ -111,7 +111,7 @@ class SearchSpace(ABC):
         return None
 
     def seeds(self) -> list[Genome]:
-        """Genomes that a search tries first, such as a hand-set default. None by default."""
+        """Genomes that a search tries first, such as a default. None by default."""
         return []
 
     def prepare(self) -> None:

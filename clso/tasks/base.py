@@ -154,7 +154,7 @@ class ShuffledLabels(Task):
     def __init__(self, task: Task) -> None:
         """Raises `ConfigError` for a task without classes."""
         if not task.n_classes:
-            raise ConfigError("labels are shuffled where sequences have classes", got=task.name)
+            raise ConfigError("labels are shuffled if sequences have classes", got=task.name)
         super().__init__(task.options, task.seed)
         self.task = task
         self.name = f"{task.name} (labels shuffled)"  # type: ignore[misc]

@@ -41,20 +41,20 @@ class FileOptions:
 
     folder: str = ""
     valid_share: float = 0.1
-    """Share of train that becomes valid where the publishers give none."""
+    """Share of train that becomes valid if the publishers give none."""
 
     def __post_init__(self) -> None:
         if not 0 < self.valid_share < 1:
             raise ConfigError("valid_share lies between 0 and 1", got=self.valid_share)
 
     def positive(self, name: str) -> None:
-        """Raises `ConfigError` where the option `name` is below 1."""
+        """Raises `ConfigError` if the option `name` is below 1."""
         if getattr(self, name) < 1:
             raise ConfigError(f"{name} is at least 1", got=getattr(self, name))
 
 
 def the_folder(options: FileOptions, what: str) -> Path:
-    """The folder given. Raises `DataError` where there is none; nothing is ever downloaded."""
+    """The folder given. Raises `DataError` if there is none; nothing is ever downloaded."""
     path = Path(options.folder)
     if not options.folder or not path.is_dir():
         raise DataError(

@@ -32,7 +32,7 @@ class GeneratedOptions:
             self.at_least(name, 1)
 
     def at_least(self, name: str, low: int) -> None:
-        """Raises `ConfigError` where the option `name` is below `low`."""
+        """Raises `ConfigError` if the option `name` is below `low`."""
         if getattr(self, name) < low:
             raise ConfigError(f"{name} is at least {low}", got=getattr(self, name))
 

@@ -4,7 +4,7 @@
     [MAX 2 9 [MIN 4 7 ] 0 ]  ->  9
 
 A node above the greatest depth is an operator with probability 1/4, else a digit; an operator (MAX,
-MIN, MED, SM: equally likely) has 2 to `max_args` arguments. A sequence is kept where its length
+MIN, MED, SM: equally likely) has 2 to `max_args` arguments. A sequence is kept if its length
 lies strictly between the limits. MED is the median, the mean of the middle two rounded down; SM is
 the sum modulo 10. Brackets are tokens; the parentheses of the Arena's files only group arguments by
 twos, and are left out as its own reader leaves them out."""
@@ -98,7 +98,7 @@ class ListOpsLRA(ListOps):
 
 
 def _grow(rng: random.Random, depth: int, options: ListOpsOptions, out: list[int]) -> int:
-    """Append a random subtree to `out`; its value. Stops early, with any value, where the sequence
+    """Append a random subtree to `out`; its value. Stops early, with any value, if the sequence
     is too long anyway."""
     if depth >= options.max_depth or rng.random() >= _OPERATOR_SHARE:
         digit = rng.randrange(10)
@@ -125,7 +125,7 @@ def _sum_mod_10(values: Sequence[int]) -> int:
 def evaluate(tokens: Sequence[str]) -> int:
     """The value of an expression, by a stack, with nothing of the generator's code.
 
-    Raises `DataError` where it is no well-formed expression.
+    Raises `DataError` if it is no well-formed expression.
     """
     values: list[int] = []
     open_brackets: list[tuple[str, int]] = []  # operator, values before it

@@ -35,7 +35,7 @@ _ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
 def accuracy(predicted: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-    """Share of equal entries of two arrays of one shape. Raises `DataError` where they have none in
+    """Share of equal entries of two arrays of one shape. Raises `DataError` if they have none in
     common."""
     p, t = np.asarray(predicted), np.asarray(targets)
     if p.shape != t.shape or not p.size:
@@ -44,7 +44,7 @@ def accuracy(predicted: npt.ArrayLike, targets: npt.ArrayLike) -> float:
 
 
 def perplexity(loss: float) -> float:
-    """exp of a mean loss in nats; infinite where that is out of range."""
+    """exp of a mean loss in nats; infinite if that is out of range."""
     return math.exp(loss) if loss < 700 else math.inf
 
 

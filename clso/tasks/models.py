@@ -3,7 +3,7 @@
 A family is a class of the plugin group `clso.models`: an `nn.Module` with `Config`, a frozen
 dataclass of vocab_size, d_model, n_layers, n_heads, n_positions, n_classes and the family's own
 fields. It is made as `Family(Config(...))` and has `config`, `init_weights(generator)` and
-`forward(tokens, mask)` -> logits (B, n_classes), or (B, T, vocab_size) where n_classes is 0."""
+`forward(tokens, mask)` -> logits (B, n_classes), or (B, T, vocab_size) if n_classes is 0."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def save_model(name: str, model: nn.Module, folder: Path) -> None:
 
 
 def load_model(folder: Path, *, device: str = "cpu") -> nn.Module:
-    """What `save_model` wrote. Raises `RunFolderError` where it is missing or damaged,
+    """What `save_model` wrote. Raises `RunFolderError` if it is missing or damaged,
     `PluginError` without the family."""
     try:
         described = parse_json(read_regular(folder / _CONFIG))

@@ -3,7 +3,7 @@ do two dots lie on one dashed curve?
 
 Every image has two long curves, short distractors and two dots. The dots lie at both ends of one
 long curve (class 1) or at one end of each (class 0), so that the strokes say nothing about the
-class; and an image is kept only where two ends of different curves are about as far apart as the
+class; and an image is kept only if two ends of different curves are about as far apart as the
 two of one, so that the distance between the dots says almost nothing. Curves keep clear of each
 other by more than a gap between dashes: the answer is exact."""
 
@@ -80,7 +80,7 @@ class Pathfinder(GeneratedTask):
 
 
 def draw(rng: np.random.Generator, label: int, options: _PathfinderOptions) -> Floats:
-    """An image (32, 32) with values from 0 to 1. Raises `ConfigError` where the curves do not
+    """An image (32, 32) with values from 0 to 1. Raises `ConfigError` if the curves do not
     fit."""
     for _ in range(_MOST_TRIES):
         pair = _long_pair(rng, options)

@@ -31,7 +31,7 @@ class Batch:
 class Score:
     """Of all targets: mean loss (nats), accuracy, and mean reciprocal rank.
 
-    `exact` is the share of sequences with no wrong answer. Where every sequence has one target it
+    `exact` is the share of sequences with no wrong answer. If every sequence has one target it
     equals accuracy."""
 
     loss: float

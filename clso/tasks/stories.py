@@ -77,7 +77,7 @@ class _World:
         return f"{person} {deed} the {thing} ."
 
     def question(self, rng: random.Random, facts: int) -> tuple[str, str] | None:
-        """A question and its answer, a place; None where nothing can be asked yet."""
+        """A question and its answer, a place; None if nothing can be asked yet."""
         if facts == 1:
             person = rng.choice(sorted(self.place))
             return f"where is {person} ?", self.place[person]

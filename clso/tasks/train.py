@@ -71,7 +71,7 @@ class Fit:
     """What one training did; the model holds the weights of `best_step`.
 
     Attributes:
-        valid: the score that chose them; None where no loss was finite.
+        valid: the score that chose them; None if no loss was finite.
         train_curve: (step, mean training loss since the scoring before).
         valid_curve: (step, loss, accuracy).
         train_s, score_s: seconds of training steps, and of scoring valid.
@@ -115,7 +115,7 @@ def fit(
 ) -> Fit:
     """Train `model`, on `device` already, in place; the order of the examples is drawn from `seed`.
 
-    Stops where a loss is no longer finite. The gradient's sums can differ from GPU to GPU; on one
+    Stops if a loss is no longer finite. The gradient's sums can differ from GPU to GPU; on one
     CPU equal seeds give equal weights."""
     train, valid = task.split("train"), task.split("valid")
     optimizer = _optimizer(model, settings, lr)
@@ -187,7 +187,7 @@ def train_on(
     device: str = "cpu",
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """`fit`, then the one reading of test: a record of JSON types. Raises `EvaluationError` where
+    """`fit`, then the one reading of test: a record of JSON types. Raises `EvaluationError` if
     training diverged."""
     model.to(device)
     done = fit(model, task, settings, lr, seed=seed, device=device, progress=progress)

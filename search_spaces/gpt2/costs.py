@@ -32,7 +32,7 @@ class Stored:
 
 
 def stored(crystal: Crystal) -> Stored:
-    """The costs of `crystal`, as a dense matrix where that is smaller."""
+    """The costs of `crystal`, as a dense matrix if that is smaller."""
     dense = crystal.d_out * crystal.d_in
     n_params, n_bytes = min(crystal.n_params, dense), min(crystal.n_bytes, FLOAT_BYTES * dense)
     return Stored(crystal.flops(1), n_params, n_bytes, isinstance(crystal, Zero))

@@ -23,7 +23,7 @@ class Source(Protocol):
         """Build what every genome needs."""
 
     def seeds(self) -> list[Genome]:
-        """Hand-set genomes to try first."""
+        """Default genomes to try first."""
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Per gene, features of its alleles (n_choices, n_features), or None."""

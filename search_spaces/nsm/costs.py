@@ -20,7 +20,7 @@ COST_NAMES = ("flops", "n_params")
 
 
 def nsm_costs(config: NSMConfig, n_live: int, *, mlp: bool) -> dict[str, float]:
-    """Costs by name where `n_live` layers are switched on, with or without their MLPs."""
+    """Costs by name if `n_live` layers are switched on, with or without their MLPs."""
     flops, n_params, rest_flops, rest_params = _parts(config, mlp)
     return {
         "flops": (n_live * flops + rest_flops) / config.n_positions,

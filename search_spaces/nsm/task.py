@@ -2,7 +2,7 @@
 form.
 
 A genome's mixers and layers are random crystals. By ridge regression, from the task's statistics
-examples, the head tells a sequence's class from the mean of the last hidden states; where tokens
+examples, the head tells a sequence's class from the mean of the last hidden states; if tokens
 are asked for, it tells each from the state before it. With the `random` library the head is a
 random crystal, too: the control. Fitness is the error on the task's fitness examples; neither sees
 valid or test."""

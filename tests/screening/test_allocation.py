@@ -8,7 +8,7 @@ import pytest
 
 from clso.screening.allocation import AUDIT, BEST, GOOD, Allocation
 
-WAYS = (BEST, GOOD, AUDIT)
+STRATEGIES = (BEST, GOOD, AUDIT)
 # candidates, best prediction first
 ORDER: list[int] = np.random.default_rng(5).permutation(60).tolist()
 RANK = {candidate: rank for rank, candidate in enumerate(ORDER)}
@@ -20,13 +20,13 @@ def allocation() -> Allocation:
 
 def shares(one: Allocation, n: int = 12) -> list[float]:
     counts = Counter(strategy for _ in range(200) for strategy in one.choose(ORDER, n).values())
-    return [counts[strategy] / (200 * n) for strategy in WAYS]
+    return [counts[strategy] / (200 * n) for strategy in STRATEGIES]
 
 
 def credit(one: Allocation, winner: int | None, n_batches: int) -> None:
     """Batches of three candidates a strategy, of which those of `winner` win."""
     for _ in range(n_batches):
-        one.credit([(strategy, strategy == winner) for strategy in WAYS for _ in range(3)])
+        one.credit([(strategy, strategy == winner) for strategy in STRATEGIES for _ in range(3)])
 
 
 def test_each_way_picks_where_it_says() -> None:
@@ -52,7 +52,7 @@ def test_each_way_picks_where_it_says() -> None:
     assert shares(one) == pytest.approx([1 / 3] * 3, abs=0.02)
 
 
-@pytest.mark.parametrize("winner", WAYS)
+@pytest.mark.parametrize("winner", STRATEGIES)
 def test_what_pays_is_used_and_nothing_is_given_up(winner: int) -> None:
     one = allocation()
     credit(one, winner, 20)

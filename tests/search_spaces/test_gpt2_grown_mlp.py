@@ -122,7 +122,7 @@ def test_the_price_of_the_mean_is_ordinary_least_squares_at_one() -> None:
     assert torch.allclose(fitted.matrix[0], wanted, atol=1e-4)
 
 
-def test_genes_and_hand_set_genome_belong_together(space: GPT2Space) -> None:
+def test_genes_and_default_genome_belong_together(space: GPT2Space) -> None:
     described = space.source.decode(space.validate(default_genome(mlp=True)))
     assert described["mlp"] == "off"
     assert [g.name for g in space.genes][-2:] == ["mlp", "mlp.gain"]

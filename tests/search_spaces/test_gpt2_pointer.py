@@ -126,7 +126,7 @@ def test_the_winner_is_grown_on_all_training_text(space: GPT2PointerSpace) -> No
     assert (final.rarity < searched.rarity).any()
 
 
-def test_genes_and_hand_set_genome_belong_together(space: GPT2PointerSpace) -> None:
+def test_genes_and_default_genome_belong_together(space: GPT2PointerSpace) -> None:
     assert space.validate(default_genome()) == default_genome()
     descriptors = space.descriptors()
     assert len(descriptors) == len(space.genes)

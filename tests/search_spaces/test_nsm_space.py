@@ -48,7 +48,7 @@ def space(english_path: Path) -> NSMSpace:
 
 
 def changed(space: NSMSpace, **alleles: str) -> Genome:
-    """The hand-set genome with other alleles, by gene; layer 0's genes begin with `first_`."""
+    """The default genome with other alleles, by gene; layer 0's genes begin with `first_`."""
     genome = list(space.seeds()[0])
     names = [gene.name for gene in space.genes]
     for name, label in alleles.items():

@@ -166,7 +166,9 @@ class KneserNeyModel:
 def _checked(tokens: npt.NDArray[np.integer], vocab_size: int, *, at_least: int, what: str) -> Ints:
     t = np.asarray(tokens)
     if t.ndim != 1 or not np.issubdtype(t.dtype, np.integer):
-        raise DataError("tokens are one row of integers", got=f"{t.dtype} of shape {t.shape}")
+        raise DataError(
+            "tokens are one row of integers", problem=f"tokens are {t.dtype} of shape {t.shape}"
+        )
     if len(t) < at_least:
         raise DataError(
             f"a text that is {what} has at least {at_least} tokens",
@@ -174,7 +176,9 @@ def _checked(tokens: npt.NDArray[np.integer], vocab_size: int, *, at_least: int,
             remedy="Use a longer text",
         )
     if t.min() < 0 or t.max() >= vocab_size:
-        raise DataError(f"tokens lie in 0..{vocab_size - 1}", got=f"{t.min()}..{t.max()}")
+        raise DataError(
+            f"the vocabulary is 0..{vocab_size - 1}", problem=f"tokens lie in {t.min()}..{t.max()}"
+        )
     return t.astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Errors that users see: each states the rule, the value that broke it, and what to do about it.
+"""Errors that users see: each says what is wrong, the rule, and what to do about it.
 
 The command line prints the message as one line and exits with `exit_code`; a library user catches
 `ClsoError`."""
@@ -25,13 +25,30 @@ _MAX_SHOWN = 2000  # characters of a value in a message
 
 class ClsoError(Exception):
     """Base of every error that CLSO raises on purpose. `exit_code` 2 means bad input, 1 a run that
-    failed."""
+    failed.
+
+    Args:
+        rule: what has to hold ("k is below n"), or the fault itself ("no class Digitz in tune.py").
+        problem: what is wrong in a sentence, if no value says it; stands before the rule.
+        got: the value that broke the rule, shown as its `repr`: a value, never a phrase.
+        remedy: what to do about it, a sentence.
+
+    Example:
+        >>> print(ClsoError("k is below n", got=9, remedy="Use a smaller k."))
+        k is below n; got 9. Use a smaller k.
+        >>> print(ClsoError("splits share no sequence", problem="3 of valid are in train"))
+        3 of valid are in train: splits share no sequence
+    """
 
     exit_code = 2
 
-    def __init__(self, rule: str, *, got: object = None, remedy: str = "") -> None:
-        self.rule, self.got, self.remedy = rule, got, remedy
-        message = rule if got is None else f"{rule}; got {_shown(got)}"
+    def __init__(
+        self, rule: str, *, problem: str = "", got: object = None, remedy: str = ""
+    ) -> None:
+        self.rule, self.problem, self.got, self.remedy = rule, problem, got, remedy
+        message = f"{problem}: {rule}" if problem else rule
+        if got is not None:
+            message = f"{message}; got {_shown(got)}"
         super().__init__(f"{message}. {remedy}".rstrip() if remedy else message)
 
 

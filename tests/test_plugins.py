@@ -74,7 +74,7 @@ def test_unknown_names_are_listed() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "defines 'Space'"),
+        ("x = 1", "no class or function Space in"),
         ("1 / 0", "ZeroDivisionError"),
         ("def f(:", "SyntaxError"),
         ("import no_such_module_anywhere", "ModuleNotFoundError"),
@@ -165,7 +165,11 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "spec", "message"),
     [
-        ("class MySpace: pass", "mine.py:MySpcae", r"defines 'MySpcae'.*Did you mean 'MySpace'\?"),
+        (
+            "class MySpace: pass",
+            "mine.py:MySpcae",
+            r"no class or function MySpcae in .*mine\.py\. Did you mean 'MySpace'\?",
+        ),
         ("class MySpace: pass", "mine.py", "given as FILE.py:NAME"),
         ("import math; math.nothing", "mine.py:Space", "can be imported; got .AttributeError"),
         ("import sys; sys.exit()", "mine.py:Space", "can be imported; got .SystemExit"),

@@ -53,7 +53,8 @@ class Evaluator(ABC):
             finished = self.completed()
             if not finished:
                 raise EvaluationError(
-                    "every genome is answered with an evaluation", got=f"none for {list(missing)}"
+                    "every genome is answered with an evaluation",
+                    problem=f"no evaluation of {list(missing)}",
                 )
             for evaluation in finished:
                 done[evaluation.genome] = evaluation

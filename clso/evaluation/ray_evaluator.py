@@ -281,7 +281,7 @@ class RayEvaluator(Evaluator):
         elif now_s - self._waiting_since_s > self._limits.start_timeout_s:
             raise EvaluationError(
                 f"a worker is ready within {self._limits.start_timeout_s:g} s",
-                got=f"{len(self._starting)} asked for",
+                problem=f"{len(self._starting)} workers were asked for and none came",
                 remedy="See `ray status`: the cluster may have no room.",
             )
 

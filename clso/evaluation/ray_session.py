@@ -103,7 +103,7 @@ class RayBackend(ExecutionBackend):
         if measured and self.gpus % 1:
             raise ConfigError(
                 "workers whose energy is recorded have whole GPUs, for a card counts joules for all who use it",
-                got=f"{self.gpus:g} of a GPU each",
+                problem=f"each worker has {self.gpus:g} of a GPU",
                 remedy="Use as many workers as GPUs, or --energy null.",
             )
 
@@ -113,7 +113,7 @@ class RayBackend(ExecutionBackend):
         if ENERGY in config.objective and not self.gpus and self.n > 1:
             raise ConfigError(
                 "energy_j of single candidates is counted for a whole machine, so on CPUs it takes one worker",
-                got=f"{self.n} workers",
+                problem=f"{self.n} workers were asked for",
                 remedy="Use --workers 1.",
             )
         return RayEvaluator(self, config, objectives)
@@ -139,8 +139,7 @@ class RayBackend(ExecutionBackend):
             self._silent_since_s = self._silent_since_s or now_s
             if now_s - self._silent_since_s > _GONE_S:
                 raise EvaluationError(
-                    "the head node of the Ray cluster answers",
-                    got=f"{self._address}: {error}",
+                    f"the head node of the Ray cluster at {self._address} does not answer ({error})",
                     remedy="The run is whole up to its last checkpoint: clso resume RUN --ray ADDRESS, or --workers N.",
                 ) from error
 
@@ -162,7 +161,9 @@ def _share(workers: Workers, n_gpus: int) -> float:
     n = workers.n
     if n_gpus == 0:
         raise ConfigError(
-            "workers on GPUs need some", got="none on this machine", remedy="Use --device cpu."
+            "workers on GPUs need some",
+            problem="this machine has no GPU",
+            remedy="Use --device cpu.",
         )
     if workers.gpus >= 1:
         if n * workers.gpus > n_gpus:
@@ -172,8 +173,8 @@ def _share(workers: Workers, n_gpus: int) -> float:
         return workers.gpus
     if n > n_gpus and n % n_gpus:
         raise ConfigError(
-            "workers are a multiple of this machine's GPUs, so that all are used evenly",
-            got=f"{n} workers, {n_gpus} GPUs",
+            "workers are a multiple of this machine's GPUs, so that none is idle or crowded",
+            problem=f"{n} workers cannot share {n_gpus} GPUs evenly",
             remedy=f"Use --workers {n - n % n_gpus}.",
         )
     share = 1.0 if n <= n_gpus else n_gpus / n
@@ -252,8 +253,7 @@ def _join(address: str) -> Any:
             with suppress(Exception):
                 ray.shutdown()
             raise ConfigError(
-                "a Ray cluster answers at the address",
-                got=f"{address}: {_one_line(error)}",
+                f"no Ray cluster answers at {address} ({_one_line(error)})",
                 remedy="See `ray status --address ADDRESS`. If the cluster asks for a token, set RAY_AUTH_MODE=token and "
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
             ) from error

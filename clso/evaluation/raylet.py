@@ -55,7 +55,7 @@ class Raylet:
     def _error(self) -> EvaluationError:
         return EvaluationError(
             "Ray's process on this machine, the raylet, lives as long as the run",
-            got=f"it died; its logs are in {self._logs}",
+            problem=f"Ray's process died; its logs are in {self._logs}",
             remedy="The run is whole up to its last checkpoint: clso resume RUN.",
         )
 

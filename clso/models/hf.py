@@ -101,7 +101,7 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
         raise RunFolderError(
             f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
-            got=f"{type(error).__name__}: {cause}",
+            problem=f"it cannot be read ({type(error).__name__}: {cause})",
             remedy=_remedy(folder),
         ) from error
     return model.to(device).eval()

@@ -125,7 +125,7 @@ class SequenceModel(LanguageModel):
         if self.config.n_classes:
             raise ConfigError(
                 "a language model predicts tokens",
-                got=f"a classifier of {self.config.n_classes} classes",
+                problem=f"this is a classifier of {self.config.n_classes} classes",
             )
         rows, targets = self.hidden(blocks[:, :-1]).flatten(0, 1), blocks[:, 1:].flatten()
         # the tiles' fused kernel has no backward pass, and tiles save nothing under autograd

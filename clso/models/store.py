@@ -92,7 +92,7 @@ def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     ) as error:
         raise RunFolderError(
             f"{folder} holds a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2",
-            got=f"{type(error).__name__}: {error}",
+            problem=f"it cannot be read ({type(error).__name__}: {error})",
             remedy="Name a folder that a finished run wrote.",
         ) from error
     return model.to(device).eval()
@@ -138,7 +138,7 @@ def _load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
     ) as error:
         raise RunFolderError(
             f"{folder} holds a SimpleNSM ({_CONFIG} and {_WEIGHTS})",
-            got=f"{type(error).__name__}: {error}",
+            problem=f"it cannot be read ({type(error).__name__}: {error})",
             remedy="Name a folder that a finished run wrote.",
         ) from error
     return model.to(device).eval()

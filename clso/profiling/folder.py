@@ -70,5 +70,5 @@ def read_profile(path: Path) -> Profile:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
-            f"{file} is a profile", got=f"{type(error).__name__}: {error}"
+            f"{file} is a profile", problem=f"it cannot be read ({type(error).__name__}: {error})"
         ) from error

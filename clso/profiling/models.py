@@ -126,7 +126,7 @@ def _sized(model: ProfiledModel, wanted: int) -> ProfiledModel:
     if abs(n - wanted) > TOLERANCE * wanted:
         raise ConfigError(
             f"{model.name} can have {wanted:,} parameters within {TOLERANCE:.0%}",
-            got=f"{n:,} at the nearest d_model, {k * step}",
+            problem=f"the nearest d_model, {k * step}, gives {n:,} parameters",
             remedy="Ask for more parameters, a smaller vocabulary, fewer layers or heads, or shorter lengths.",
         )
     return ProfiledModel(model.name, model.plugin, model.settings, k * step)

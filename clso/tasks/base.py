@@ -154,7 +154,9 @@ class ShuffledLabels(Task):
     def __init__(self, task: Task) -> None:
         """Raises `ConfigError` for a task without classes."""
         if not task.n_classes:
-            raise ConfigError("labels are shuffled if sequences have classes", got=task.name)
+            raise ConfigError(
+                "labels can be shuffled only if sequences have classes", got=task.name
+            )
         super().__init__(task.options, task.seed)
         self.task = task
         self.name = f"{task.name} (labels shuffled)"  # type: ignore[misc]
@@ -207,7 +209,9 @@ def _check(task: Task, splits: dict[str, Examples]) -> None:
     seen: set[bytes] = set()
     for name in SPLITS:
         if name not in splits or not len(splits[name]):
-            raise DataError(f"task {task.name} has examples in every split", got=f"none in {name}")
+            raise DataError(
+                f"task {task.name} has examples in every split", problem=f"there are none in {name}"
+            )
         tokens, targets = splits[name].tokens, splits[name].targets
         n, width = tokens.shape
         if targets.shape != ((n,) if task.n_classes else (n, width)):
@@ -222,18 +226,19 @@ def _check(task: Task, splits: dict[str, Examples]) -> None:
             )
         if targets.min() < 0 or targets.max() >= (task.n_classes or len(task.vocab)):
             raise DataError(
-                "targets are classes or tokens", got=f"{targets.min()}..{targets.max()}"
+                "targets are classes or tokens",
+                problem=f"targets lie in {targets.min()}..{targets.max()}",
             )
         holes = (tokens[:, :-1] == PADDING) & (tokens[:, 1:] != PADDING)
         if holes.any() or not tokens[:, :1].all():
             raise DataError(
                 "sequences are padded at their ends only, and none is empty",
-                got=f"{task.name} {name}",
+                problem=f"{name} of task {task.name} is padded elsewhere",
             )
         keys = set(row_keys(tokens))
         if keys & seen:
             raise DataError(
                 "splits share no sequence",
-                got=f"{len(keys & seen)} of {name} are in an earlier split",
+                problem=f"{len(keys & seen)} sequences of {name} are in an earlier split",
             )
         seen |= keys

@@ -61,10 +61,13 @@ def _records(path: Path) -> tuple[Tokens, Targets]:
     data = np.frombuffer(files.read_bytes(path), np.uint8)
     if len(data) % _RECORD:
         raise DataError(
-            f"a batch of CIFAR-10 is records of {_RECORD} bytes", got=f"{path}: {len(data)} bytes"
+            f"a batch of CIFAR-10 is records of {_RECORD} bytes",
+            problem=f"{path} has {len(data)} bytes",
         )
     records = data.reshape(-1, _RECORD)
     if records[:, 0].max() > 9:
-        raise DataError("labels of CIFAR-10 are 0 to 9", got=f"{path}: {records[:, 0].max()}")
+        raise DataError(
+            "labels of CIFAR-10 are 0 to 9", problem=f"{path} has the label {records[:, 0].max()}"
+        )
     grey = np.einsum("c,ncp->np", _LUMA, records[:, 1:].reshape(-1, 3, 1024))
     return (1 + grey.astype(np.uint16)).astype(np.uint16), records[:, 0].astype(np.int64)

@@ -72,9 +72,7 @@ def read_bytes(path: Path) -> bytes:
         with open_regular(path) as stream:
             data = stream.read()
     except OSError as error:
-        raise DataError(
-            "a file of the data set can be read", got=f"{path}: {error.strerror}"
-        ) from error
+        raise DataError(f"the data set's file {path} cannot be read ({error.strerror})") from error
     if not data:
         raise DataError(
             "a file of the data set is not empty", got=str(path), remedy="Unpack it again."
@@ -93,7 +91,7 @@ def text_of(data: bytes, name: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            "a file of the data set is UTF-8", got=f"{name}, byte {error.start}"
+            "a file of the data set is UTF-8", problem=f"{name} is not, at byte {error.start}"
         ) from error
 
 
@@ -110,7 +108,9 @@ def csv_rows(text: str, name: str, delimiter: str = ",") -> list[tuple[int, list
         return [(rows.line_num, row) for row in rows]
     except csv.Error as error:
         raise DataError(
-            "a file of the data set is CSV", got=f"{name}: {error}", remedy="Unpack it again."
+            "a file of the data set is CSV",
+            problem=f"{name} is not ({error})",
+            remedy="Unpack it again.",
         ) from error
     finally:
         csv.field_size_limit(before)

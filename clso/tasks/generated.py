@@ -65,7 +65,7 @@ class GeneratedTask(Task):
                 if repeats > _MOST_REPEATS + n:
                     raise ConfigError(
                         f"task {self.name} has as many distinct sequences as are asked for",
-                        got=f"{len(seen)} found",
+                        problem=f"only {len(seen)} distinct sequences were found",
                         remedy="Ask for fewer examples, or for longer ones.",
                     )
                 continue

@@ -69,7 +69,8 @@ class LRAText(Task):
         for where, text, label in rows:
             if label not in ("0", "1") or not text:
                 raise DataError(
-                    "a review has a text and the label 0 or 1", got=f"{where}: {label!r}"
+                    "a review has a text and the label 0 or 1",
+                    problem=f"{where} has the label {label!r}",
                 )
             tokens.append(files.byte_tokens(text[: self.options.max_length]))
             labels.append(int(label))
@@ -97,19 +98,24 @@ def _source_target(folder: Path, split: str) -> Iterator[tuple[str, bytes, str]]
     rows = files.csv_rows(text, str(path), "\t" if "\t" in text.partition("\n")[0] else ",")
     if (header := rows[0][1] if rows else []) != ["Source", "Target"]:
         raise DataError(
-            "the Arena's files begin with the columns Source and Target", got=f"{path}: {header}"
+            "the Arena's files begin with the columns Source and Target",
+            problem=f"{path} begins with {header}",
         )
     for line, row in rows[1:]:
         where = f"{path}, line {line}"
         if len(row) != 2:
-            raise DataError("a row has a source and a target", got=f"{where}: {len(row)} columns")
+            raise DataError(
+                "a row has a source and a target", problem=f"{where} has {len(row)} columns"
+            )
         yield where, row[0].encode(), row[1]
 
 
 def _only(folder: Path, pattern: str) -> Path:
     paths = sorted(folder.glob(pattern))
     if len(paths) != 1:
-        raise DataError(f"the folder holds one file {pattern}", got=f"{len(paths)} in {folder}")
+        raise DataError(
+            f"the folder holds one file {pattern}", problem=f"{folder} holds {len(paths)}"
+        )
     return paths[0]
 
 
@@ -158,7 +164,7 @@ class LRARetrieval(Task):
             if len(columns) != 5 or columns[0] not in (b"0", b"1", b"0.0", b"1.0"):
                 raise DataError(
                     "a pair is a label (0 or 1), two ids and two texts, by tabs",
-                    got=f"{path}, line {number}: {len(columns)} columns, {columns[0][:20]!r}",
+                    problem=f"{path}, line {number} has {len(columns)} columns, first {columns[0][:20]!r}",
                 )
             labels.append(int(float(columns[0])))
             one, two = (files.byte_tokens(text[: self.options.max_length]) for text in columns[3:])
@@ -200,11 +206,12 @@ class LRAListOps(Task):
                 value = listops.evaluate(tokens)
             except DataError as error:
                 raise DataError(
-                    "a row is a ListOps expression and its value", got=f"{where}: {error}"
+                    "a row is a ListOps expression and its value",
+                    problem=f"{where} is damaged ({error})",
                 ) from error
             if target.strip() != str(value):
                 raise DataError(
-                    f"the value of the expression is {value}", got=f"{where}: {target[:20]}"
+                    f"the value of the expression is {value}", problem=f"{where} says {target[:20]}"
                 )
             rows.append([ids[t] for t in tokens])
             labels.append(value)

@@ -99,7 +99,7 @@ def load_model(folder: Path, *, device: str = "cpu") -> nn.Module:
     ) as error:
         raise RunFolderError(
             f"{folder} holds a sequence model ({_CONFIG} and {_WEIGHTS})",
-            got=f"{type(error).__name__}: {error}",
+            problem=f"it cannot be read ({type(error).__name__}: {error})",
         ) from error
     return model.to(device).eval()
 

@@ -122,13 +122,15 @@ class Scrolls(Task):
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:  # too deeply nested
                 raise DataError(
-                    "a line of SCROLLS is a JSON object", got=f"{where}, line {number}: {error}"
+                    "a line of SCROLLS is a JSON object",
+                    problem=f"{where}, line {number} is none ({error})",
                 ) from error
             if not isinstance(row, dict) or any(
                 not isinstance(row.get(f), str) or not row[f] for f in _FIELDS
             ):
                 raise DataError(
-                    "a line of SCROLLS has id, input and output", got=f"{where}, line {number}"
+                    "a line of SCROLLS has id, input and output",
+                    problem=f"{where}, line {number} lacks one of them",
                 )
             yield row
 
@@ -149,16 +151,18 @@ class Scrolls(Task):
                     if info.filename.rsplit("/", 1)[-1] == name and "__MACOSX" not in info.filename
                 ]
                 if len(inside) != 1:
-                    raise DataError(f"the archive holds one {name}", got=f"{len(inside)} in {path}")
+                    raise DataError(
+                        f"the archive holds one {name}", problem=f"{path} holds {len(inside)}"
+                    )
                 where = f"{path}/{inside[0].filename}"
                 # No more than the stated size is ever unpacked.
                 if inside[0].file_size > _MAX_RATIO * inside[0].compress_size + _SMALL:
                     rule = f"text in an archive unpacks to at most {_MAX_RATIO} times its size"
-                    raise DataError(rule, got=f"{where}: {inside[0].file_size:,} bytes")
+                    raise DataError(rule, problem=f"{where} has {inside[0].file_size:,} bytes")
                 return where, files.text_of(archive.read(inside[0]), where)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(
-                "the archive can be read", got=f"{path}: {error}", remedy="Download it again."
+                f"the archive {path} cannot be read ({error})", remedy="Download it again."
             ) from error
 
 

@@ -115,7 +115,7 @@ def test_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (
             {"task": "copy", "task_options": (), "shuffle_labels": True},
             ConfigError,
-            "where sequences have classes",
+            "only if sequences have classes",
         ),
         ({"lr": (-1.0,)}, ConfigError, "positive rates"),
         ({"model": FAMILY.replace("Recurrent", "Diverging")}, EvaluationError, "finite loss"),

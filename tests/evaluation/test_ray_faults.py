@@ -260,6 +260,6 @@ def test_a_dead_raylet_is_told_of_by_the_watch_if_nobody_asks(
             assert capfd.readouterr().err.startswith(
                 "error: Ray's process on this machine, the raylet"
             )
-        with pytest.raises(EvaluationError, match="it died; its logs are in logs"):
+        with pytest.raises(EvaluationError, match="process died; its logs are in logs"):
             watched.check()
     assert raylet.Raylet("/no/such/socket", "logs").is_dead is False

@@ -145,7 +145,7 @@ CELL = {"val_acc": [90.0, 91.0], "latency": [0.1], "train_time": [5.0]}
         (pickle.dumps({"000000": {**CELL, "val_acc": []}}), "ZeroDivisionError"),
         (pickle.dumps({"999999": CELL}), "ValueError"),
         (pickle.dumps({"1000000": CELL}), "IndexError"),
-        (pickle.dumps({"000000": CELL}), "15624 missing"),
+        (pickle.dumps({"000000": CELL}), "15624 cells are missing"),
     ],
 )
 def test_another_file(

@@ -89,7 +89,7 @@ def test_shuffled_labels_keep_their_frequencies_and_the_other_splits() -> None:
     for split in ("valid", "test"):
         assert np.array_equal(control.split(split).targets, task.split(split).targets)
     assert control.describe()["hash"] != task.describe()["hash"]
-    with pytest.raises(ConfigError, match="where sequences have classes"):
+    with pytest.raises(ConfigError, match="only if sequences have classes"):
         ShuffledLabels(load_task("copy", SMALL))
 
 
@@ -119,9 +119,7 @@ def test_bad_options(
 
 
 def test_more_examples_than_there_are() -> None:
-    with pytest.raises(
-        ConfigError, match="as many distinct sequences as are asked for; got '16 found'"
-    ):
+    with pytest.raises(ConfigError, match="only 16 distinct sequences were found: task"):
         load_task(
             "copy", {**SMALL, "n_symbols": 2, "min_length": 4, "max_length": 4, "n_train": 40}
         ).split("train")
@@ -154,7 +152,7 @@ def examples(rows: list[list[int]], targets: list[int]) -> Examples:
         (examples([[1, 3]], [0]), "below the vocabulary's size"),
         (examples([[1, 2]], [2]), "targets are classes or tokens"),
         (examples([[1, 0, 2]], [0]), "padded at their ends only"),
-        (examples([[2]], [0]), "1 of test are in an earlier split"),
+        (examples([[2]], [0]), "1 sequences of test are in an earlier split"),
         (Examples(np.zeros((0, 2), np.uint16), np.zeros(0, np.int64)), "examples in every split"),
     ],
 )

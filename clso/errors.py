@@ -46,7 +46,8 @@ class ClsoError(Exception):
         self, rule: str, *, problem: str = "", got: object = None, remedy: str = ""
     ) -> None:
         self.rule, self.problem, self.got, self.remedy = rule, problem, got, remedy
-        message = f"{problem}: {rule}" if problem else rule
+        # another's message may be part of the problem, and be long or of many lines
+        message = f"{' '.join(problem.split())[:_MAX_SHOWN]}: {rule}" if problem else rule
         if got is not None:
             message = f"{message}; got {_shown(got)}"
         super().__init__(f"{message}. {remedy}".rstrip() if remedy else message)

@@ -20,6 +20,7 @@ KINDS = {cls.__name__ for cls in (ClsoError, *ClsoError.__subclasses__())}
         (ClsoError("k is below n", got=9), "k is below n; got 9"),
         (ClsoError("k is below n", got=9, remedy="Use 3."), "k is below n; got 9. Use 3."),
         (ClsoError("k is below n", problem="k equals n"), "k equals n: k is below n"),
+        (ClsoError("k is below n", problem="k equals\nn"), "k equals n: k is below n"),
         (
             ClsoError("k is below n", problem="k equals n", remedy="Use 3."),
             "k equals n: k is below n. Use 3.",

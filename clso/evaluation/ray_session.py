@@ -139,7 +139,8 @@ class RayBackend(ExecutionBackend):
             self._silent_since_s = self._silent_since_s or now_s
             if now_s - self._silent_since_s > _GONE_S:
                 raise EvaluationError(
-                    f"the head node of the Ray cluster at {self._address} does not answer ({error})",
+                    "the head node of the Ray cluster answers",
+                    problem=f"no answer from {self._address} ({error})",
                     remedy="The run is whole up to its last checkpoint: clso resume RUN --ray ADDRESS, or --workers N.",
                 ) from error
 

@@ -48,7 +48,7 @@ def test_pg19(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("metadata.csv", None, "metadata.csv: No such file"),
+        ("metadata.csv", None, "metadata.csv cannot be read .No such file"),
         ("metadata.csv", "10,only two\n", "a row of metadata.csv is"),
         ("metadata.csv", "11,A,1900,x\n", "listed in metadata.csv"),
         ("test/13.txt", None, r"books as ID\.txt"),
@@ -179,7 +179,7 @@ def test_a_pipe_is_no_data_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"train\.jsonl: No such file"),
+        (None, r"train\.jsonl cannot be read .No such file"),
         ("[" * 100_000, "is a JSON object"),
         ("{", r"line 1 is none .*: a line of SCROLLS is a JSON object"),
         ("[]", "has id, input and output"),
@@ -202,7 +202,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the archive .* cannot be read .*No such file"):
         load_task("scrolls", {"folder": str(path)}).split("train")
     path.write_bytes(b"PK no archive")
-    with pytest.raises(DataError, match=r"can be read.*Download it again"):
+    with pytest.raises(DataError, match=r"cannot be read.*Download it again"):
         load_task("scrolls", {"folder": str(path)}).split("train")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("qasper/test.jsonl", "")

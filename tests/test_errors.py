@@ -10,7 +10,7 @@ import pytest
 import clso
 from clso.errors import ClsoError
 
-KINDS = {cls.__name__ for cls in (ClsoError, *ClsoError.__subclasses__())}
+KINDS = {"ClsoError"} | {cls.__name__ for cls in ClsoError.__subclasses__()}
 
 
 @pytest.mark.parametrize(

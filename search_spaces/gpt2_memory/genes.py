@@ -1,6 +1,6 @@
 """Genes of `gpt2-memory` beside those of `gpt2`: what is counted, what is dropped again, which experts speak.
 
-`hand_set` is the default: round numbers. Alleles are labels; `MemoryGenes.of` says what a genome's alleles mean.
+`default_genome` is the default: round numbers. Alleles are labels; `MemoryGenes.of` says what a genome's alleles mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = [
     "MEMORY_GENES",
     "SKIP_LAGS",
     "Pruning",
-    "hand_set",
+    "default_genome",
     "memory_genes",
     "recipe_of",
 ]
@@ -90,7 +90,7 @@ def memory_genes() -> tuple[Gene, ...]:
     return tuple(Gene(name, tuple(map(_label, v))) for name, v in MEMORY_GENES.items())
 
 
-def hand_set() -> Genome:
+def default_genome() -> Genome:
     """The default genome's alleles."""
     return tuple(values.index(_HAND_SET[name]) for name, values in MEMORY_GENES.items())
 

@@ -25,7 +25,7 @@ from clso.search_spaces.gpt2_memory.genes import (
     MAX_COUNTED,
     MEMORY_GENES,
     SKIP_LAGS,
-    hand_set,
+    default_genome,
     memory_genes,
     pruning_of,
     recipe_of,
@@ -79,7 +79,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         return (*self.grown.genes, *memory_genes())
 
     def seeds(self) -> list[Genome]:
-        return [(*seed, *hand_set()) for seed in self.grown.seeds()]
+        return [(*seed, *default_genome()) for seed in self.grown.seeds()]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Numbers tell the surrogate their rank and its square; other genes are one-hot only."""
@@ -89,7 +89,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def prepare(self) -> None:
         """Count, grow what the hand-set genome needs, and fit its weights."""
         self.grown.prepare()
-        self._weights(hand_set())
+        self._weights(default_genome())
 
     @cached_property
     def _costs(self) -> MemoryCosts:
@@ -151,7 +151,7 @@ class GPT2MemorySpace(LanguageModelSpace):
             recipe = recipe_of(alleles, self.text.order)
             seen = self._fit.blocks.observed(recipe, pruning_of(alleles))
             grown = self._fit.grown[self.grown.seeds()[0]] if recipe.grown else None
-            first = alleles == hand_set()
+            first = alleles == default_genome()
             start = None if first else self._start(recipe)
             steps = _HAND_SET_STEPS if first else _STEPS
             self._fitted[alleles] = fitted(seen, recipe, grown, steps=steps, start=start)
@@ -159,10 +159,10 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     def _start(self, recipe: Recipe) -> dict[str, Tensor]:
         """The hand-set genome's weights by stage, if their buckets are the recipe's."""
-        own = recipe_of(hand_set(), self.text.order)
+        own = recipe_of(default_genome(), self.text.order)
         names = [stage.name for stage in own.stages]
         return (
-            dict(zip(names, self._weights(hand_set()), strict=True))
+            dict(zip(names, self._weights(default_genome()), strict=True))
             if own.rule == recipe.rule
             else {}
         )

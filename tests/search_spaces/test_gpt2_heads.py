@@ -33,7 +33,8 @@ def attended(attention: Attention, head: int, x: Tensor) -> Tensor:
     """Causal attention weights (T, T) of a head on vectors x (T, d)."""
     q = x @ attention.query[head].T + attention.query_bias[head]
     scores = q @ (x @ attention.key[head].T).T / math.sqrt(attention.head_dim)
-    return scores.masked_fill(torch.ones(T, T).triu(1).bool(), -torch.inf).softmax(1)
+    future = torch.ones(T, T).triu(1).bool()
+    return torch.softmax(torch.masked_fill(scores, future, -torch.inf), dim=1)
 
 
 def stream(generator: int) -> Tensor:

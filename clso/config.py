@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -16,7 +15,7 @@ import tomli_w
 from clso.conversion import as_index
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_toml
-from clso.errors import ConfigError
+from clso.errors import ConfigError, did_you_mean
 from clso.plugins import absolute, absolute_path
 
 __all__ = ["RunConfig", "checked", "read_toml", "settings"]
@@ -40,11 +39,10 @@ def checked(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
     out = {}
     for key, value in values.items():
         if key not in defaults:
-            near = difflib.get_close_matches(key, defaults, n=1)
             raise ConfigError(
                 "unknown configuration key",
                 got=key,
-                remedy=f"Did you mean {near[0]!r}?" if near else "Remove it.",
+                remedy=did_you_mean(key, defaults) or "Remove it.",
             )
         kind = type(defaults[key])
         found = _converted(value, kind)

@@ -5,6 +5,9 @@ The command line prints the message as one line and exits with `exit_code`; a li
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "ClsoError",
     "ConfigError",
@@ -17,8 +20,8 @@ __all__ = [
     "PluginError",
     "RunFolderError",
     "SearchWarning",
+    "did_you_mean",
 ]
-
 
 _MAX_SHOWN = 2000  # characters of a value in a message
 
@@ -103,3 +106,18 @@ class EvaluationError(ClsoError):
 
 class SearchWarning(UserWarning):
     """A search does less than it was asked to, for a reason that the message states."""
+
+
+def did_you_mean(name: object, known: Iterable[str], then: str = "") -> str:
+    """A remedy: "Did you mean 'x'?" of the known name nearest to `name`, and after it `then`.
+
+    Capitals, and whether words are joined by _ or -, make no difference. `then` alone if no name
+    is near."""
+    spellings = {_plain(k): k for k in known}
+    near = difflib.get_close_matches(_plain(str(name)), spellings, n=1, cutoff=0.5)
+    hint = f"Did you mean {spellings[near[0]]!r}?" if near else ""
+    return f"{hint} {then}".strip()
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")

@@ -3,11 +3,10 @@ when it is selected."""
 
 from __future__ import annotations
 
-import difflib
 import errno
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from clso.errors import ClsoError, PluginError
+from clso.errors import ClsoError, PluginError, did_you_mean
 
 __all__ = [
     "Group",
@@ -119,7 +118,7 @@ def load(group: Group, name: str) -> Plugin:
     if name not in found:
         known = ", ".join(found) or "none installed"
         raise PluginError(
-            f"unknown {kind}", got=name, remedy=f"{_near(name, found)}Known: {known}."
+            f"unknown {kind}", got=name, remedy=did_you_mean(name, found, f"Known: {known}.")
         )
     points = found[name]
     if len(points) > 1:
@@ -169,12 +168,6 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    spellings = {k.lower().replace("_", "-"): k for k in known}
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), spellings, n=1)
-    return f"Did you mean {spellings[near[0]]!r}? " if near else ""
-
-
 def _load_file(name: str) -> Plugin:
     path_text, _, attribute = name.rpartition(":")
     if not path_text.endswith(".py"):
@@ -198,7 +191,8 @@ def _load_file(name: str) -> Plugin:
     if not hasattr(module, attribute):
         public = [n for n in vars(module) if not n.startswith("_")]
         raise PluginError(
-            f"no class or function {attribute} in {path}", remedy=_near(attribute, public).strip()
+            f"no class or function {attribute} in {path}",
+            remedy=did_you_mean(attribute, public),
         )
     return Plugin(name, getattr(module, attribute), str(path), "file", digest)
 

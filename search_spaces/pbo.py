@@ -6,7 +6,6 @@ negated one."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from clso.errors import ConfigError, MissingDependencyError
+from clso.errors import ConfigError, MissingDependencyError, did_you_mean
 from clso.space import Gene, Genome, SearchSpace
 from clso.space.functions import FunctionObjective
 from clso.space.options import make_options
@@ -64,12 +63,10 @@ class PBO(SearchSpace):
             if self.function not in FUNCTIONS and self.function not in map(
                 str, range(1, len(FUNCTIONS) + 1)
             ):
-                near = difflib.get_close_matches(self.function, FUNCTIONS, n=1)
-                hint = f"Did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
                     "unknown function of space pbo",
                     got=self.function,
-                    remedy=f"{hint}Known: {_KNOWN}.",
+                    remedy=did_you_mean(self.function, FUNCTIONS, f"Known: {_KNOWN}."),
                 )
             if self.dimension < 1 or self.instance < 1:
                 raise ConfigError(

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 
-from clso.errors import ConfigError
+from clso.errors import ConfigError, did_you_mean
 
-__all__ = ["ParamValue", "Params", "check_shape", "near_names", "require", "resolve_params"]
+__all__ = ["ParamValue", "Params", "check_shape", "require", "resolve_params"]
 
 ParamValue = int | float | bool | str
 Params = Mapping[str, ParamValue]
@@ -20,13 +19,6 @@ def require(ok: bool, rule: str, *, got: object, remedy: str) -> None:
     """Raise `ConfigError` unless `ok`."""
     if not ok:
         raise ConfigError(rule, got=got, remedy=remedy)
-
-
-def near_names(name: str, known: Iterable[str]) -> str:
-    """A remedy: the known names nearest to `name`, or all of them when none is near."""
-    names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(names)}."
 
 
 def check_shape(shape: object) -> tuple[int, int]:
@@ -60,7 +52,7 @@ def resolve_params(family: str, defaults: Params, given: Params | None) -> dict[
             raise ConfigError(
                 f"crystal family {family!r} has no parameter of this name",
                 got=name,
-                remedy=near_names(str(name), defaults),
+                remedy=did_you_mean(name, defaults, f"Known: {', '.join(sorted(defaults))}."),
             )
         resolved[name] = _as_type_of(defaults[name], value, f"{family}.{name}")
     return resolved

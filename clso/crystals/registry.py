@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from clso.crystals.base import Crystal
-from clso.crystals.params import Params, near_names
-from clso.errors import ConfigError
+from clso.crystals.params import Params
+from clso.errors import ConfigError, did_you_mean
 
 __all__ = ["FAMILIES", "family_class", "make_crystal", "register_family"]
 
@@ -47,7 +47,9 @@ def family_class(name: str) -> type[Crystal]:
     """
     if name not in FAMILIES:
         raise ConfigError(
-            "unknown crystal family", got=name, remedy=near_names(str(name), FAMILIES)
+            "unknown crystal family",
+            got=name,
+            remedy=did_you_mean(name, FAMILIES, f"Known: {', '.join(sorted(FAMILIES))}."),
         )
     return FAMILIES[name]
 

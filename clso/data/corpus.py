@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -30,7 +29,7 @@ from clso.data.tokenizers import (
     train_bpe,
 )
 from clso.disk.files import FileCheck, write_bytes
-from clso.errors import DataError
+from clso.errors import DataError, did_you_mean
 
 __all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_text_tokens"]
 
@@ -72,8 +71,7 @@ class Corpus:
             DataError: no such split.
         """
         if split not in SPLITS:
-            near = difflib.get_close_matches(split, SPLITS, n=1)
-            remedy = f"Did you mean {near[0]!r}?" if near else ""
+            remedy = did_you_mean(split, SPLITS)
             raise DataError(f"split is one of {', '.join(SPLITS)}", got=split, remedy=remedy)
         return map_tokens(self._folder / f"{split}.bin", token_dtype(self.vocab_size))
 

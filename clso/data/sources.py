@@ -7,7 +7,6 @@ SPEC is `python-stdlib`, `text:PATH` (file, .gz, folder, or folder with train/va
 from __future__ import annotations
 
 import codecs
-import difflib
 import os
 import stat
 import sysconfig
@@ -19,7 +18,7 @@ from typing import Literal
 from clso.data.hub import HUB_CONFIGS, read_hub
 from clso.data.reading import MAX_TEXT_BYTES, decode, read_file
 from clso.data.roles import role_of
-from clso.errors import DataError
+from clso.errors import DataError, did_you_mean
 
 __all__ = ["Progress", "Source", "TextFile", "read_source"]
 
@@ -97,7 +96,7 @@ def read_source(spec: str, progress: Progress) -> Source:
         raise DataError(
             "data is python-stdlib, text:PATH, wikitext-103 or wikitext-2",
             got=spec,
-            remedy=_nearest(spec),
+            remedy=_remedy(spec),
         )
     if not any(file.data.strip() for file in source.files):
         raise DataError(
@@ -112,12 +111,10 @@ def read_source(spec: str, progress: Progress) -> Source:
     return source
 
 
-def _nearest(spec: str) -> str:
+def _remedy(spec: str) -> str:
     if Path(spec).expanduser().exists():
         return f"Did you mean 'text:{spec}'?"
-    names = {name.lower(): name for name in ("python-stdlib", "text:PATH", *HUB_CONFIGS)}
-    near = difflib.get_close_matches(spec.lower(), names, n=1, cutoff=0.5)
-    return f"Did you mean {names[near[0]]!r}?" if near else ""
+    return did_you_mean(spec, ("python-stdlib", "text:PATH", *HUB_CONFIGS))
 
 
 def _python_stdlib(root: Path) -> Source:

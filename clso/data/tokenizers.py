@@ -5,7 +5,6 @@ Learners", section 2.2. All three encode any text and none inserts special token
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.data.byte_level import byte_level_json
-from clso.errors import DataError
+from clso.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import tiktoken
@@ -85,8 +84,7 @@ def parse_tokenizer(spec: str) -> TokenizerSpec:
             return TokenizerSpec("bpe", int(size))
         rule = f"N of bpe:N is a whole number from {MIN_BPE_VOCAB} (256 bytes and a merge) to {MAX_BPE_VOCAB}"
         raise DataError(rule, got=spec, remedy="The default is bpe:4096")
-    near = difflib.get_close_matches(spec.lower(), ["bpe:4096", "gpt2", "bytes"], n=1, cutoff=0.5)
-    remedy = f"Did you mean {near[0]!r}?" if near else ""
+    remedy = did_you_mean(spec, ("bpe:4096", "gpt2", "bytes"))
     raise DataError("tokenizer is bpe:N, gpt2 or bytes", got=spec, remedy=remedy)
 
 

@@ -9,7 +9,6 @@ candidates survive behind all others, and never reach the front."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clso.energy.window import MIN_UPDATES
-from clso.errors import ConfigError, EvaluationError
+from clso.errors import ConfigError, EvaluationError, did_you_mean
 from clso.space import Genome, Objective, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.measuring import measure
@@ -204,11 +203,8 @@ def _known(name: str, known: Iterable[str], kind: str, space: SearchSpace) -> st
         return name
     if _ALIASES.get(name) in offered:
         return _ALIASES[name]
-    near = difflib.get_close_matches(name, offered, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(
-        f"unknown {kind}", got=name, remedy=f"{hint}Space {space.name} offers {', '.join(offered)}."
-    )
+    offers = f"Space {space.name} offers {', '.join(offered)}."
+    raise ConfigError(f"unknown {kind}", got=name, remedy=did_you_mean(name, offered, offers))
 
 
 def _number(text: str, number: str) -> float:

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from clso.config import checked
-from clso.errors import ConfigError
+from clso.errors import ConfigError, did_you_mean
 
 __all__ = ["NoOptions", "make_options", "parse_options"]
 
@@ -59,8 +58,5 @@ def _check_keys(kind: type, keys: Iterable[str], of: str) -> None:
         if not known:
             raise ConfigError(f"{of} takes no options", got=key, remedy="Remove it.")
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(
-                f"unknown option of {of}", got=key, remedy=f"{hint}Known: {', '.join(known)}."
-            )
+            remedy = did_you_mean(key, known, f"Known: {', '.join(known)}.")
+            raise ConfigError(f"unknown option of {of}", got=key, remedy=remedy)

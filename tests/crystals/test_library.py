@@ -120,7 +120,7 @@ def test_own_recipes_go_round() -> None:
         (lambda: CrystalLibrary(4, seed=-1), "seed is at least 0; got -1"),
         (lambda: CrystalLibrary(4, cache_bytes=-1), "cache has at least 0 bytes"),
         (lambda: CrystalLibrary(4, recipes=[]), "at least one recipe"),
-        (lambda: CrystalLibrary(4, recipes=[("monark", {})]), "Did you mean monarch"),
+        (lambda: CrystalLibrary(4, recipes=[("monark", {})]), "Did you mean 'monarch'"),
         (lambda: CrystalLibrary(4).crystal((4, 4), 4), "index is in [0, 4); got 4"),
         (lambda: CrystalLibrary(4).dense((4, 4), -1), "index is in [0, 4); got -1"),
         (lambda: CrystalLibrary(4).bank((0, 4)), "shape is (d_out, d_in)"),

@@ -19,14 +19,14 @@ from .catalogue import CATALOGUE, Entry, random_input
 @pytest.mark.parametrize(
     ("family", "shape", "seed", "params", "message"),
     [
-        ("lowrank", (4, 4), 0, {}, "unknown crystal family; got 'lowrank'. Did you mean low_rank"),
-        ("xyzzy", (4, 4), 0, {}, "Choose one of: block_diagonal, "),
+        ("lowrank", (4, 4), 0, {}, "unknown crystal family; got 'lowrank'. Did you mean 'low_rank'"),
+        ("xyzzy", (4, 4), 0, {}, "Known: block_diagonal, "),
         (
             "low_rank",
             (4, 4),
             0,
             {"rnk": 2},
-            "no parameter of this name; got 'rnk'. Did you mean rank",
+            "no parameter of this name; got 'rnk'. Did you mean 'rank'",
         ),
         ("low_rank", (4, 4), 0, {"rank": 0}, "low_rank.rank is at least 1; got 0"),
         ("low_rank", (4, 4), 0, {"rank": 2.5}, "low_rank.rank is an integer; got 2.5"),

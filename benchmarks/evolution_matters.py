@@ -1,7 +1,7 @@
 """Does the search earn its keep? Evolved winners against the hand-set genome and against random
 search, paired by seed.
 
-    python benchmarks/evolution_matters.py --config runs/ref-2x128.toml --data text:FOLDER --seeds 8 --out evidence.json
+    python benchmarks/evolution_matters.py --config ref-2x128 --data text:FOLDER --seeds 8 --out evidence.json
 
 All three grow from the same text and are re-measured on `test` from disk. Random search gets as
 many true evaluations as the evolved run of its seed made. Prints JSON with each seed's losses and
@@ -21,6 +21,7 @@ from clso import plugins
 from clso.baseline import run_baseline
 from clso.config import RunConfig
 from clso.device import resolve_device
+from clso.disk.recipes import find_recipe
 from clso.models.gpt2 import text_loss
 from clso.run import evolve
 from clso.run.manifest import describe_code, describe_device, describe_software
@@ -48,7 +49,7 @@ def hand_set_loss(config: RunConfig) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config", type=find_recipe)
     parser.add_argument("--data")
     parser.add_argument("--tokenizer")
     parser.add_argument("--space")

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from clso.cli.output import echo, only_json
+from clso.cli.recipe import RECIPE
 from clso.errors import RunFolderError
 
 __all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "worker_options"]
@@ -37,8 +38,8 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--config",
             "recipe",
-            type=click.Path(path_type=Path),
-            help="A TOML recipe; options on the line win.",
+            type=RECIPE,
+            help="A recipe: a name from `clso list recipes`, or a TOML file; options on the line win.",
         ),
         click.option(
             "--out",

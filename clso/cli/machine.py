@@ -17,8 +17,10 @@ _KINDS = {
 }
 
 
-@click.command("list", short_help="List spaces, surrogates, baselines, models, tasks or crystals.")
-@click.argument("kind", type=click.Choice([*_KINDS, "crystals"]))
+@click.command(
+    "list", short_help="List spaces, surrogates, baselines, models, tasks, crystals or recipes."
+)
+@click.argument("kind", type=click.Choice([*_KINDS, "crystals", "recipes"]))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_plugins(kind: str, as_json: bool) -> None:
     """List what can be named on the command line. Nothing is imported for it but the crystal
@@ -29,6 +31,10 @@ def list_plugins(kind: str, as_json: bool) -> None:
 
         for name, family in FAMILIES.items():
             rows.append({"name": name, "what": (family.__doc__ or "").strip().splitlines()[0]})
+    elif kind == "recipes":
+        from clso.disk.recipes import available_recipes
+
+        rows = [{"name": name, "what": str(path)} for name, path in available_recipes().items()]
     else:
         from clso import plugins
 

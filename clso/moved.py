@@ -31,6 +31,7 @@ MOVED = {
     "clso.portfolio": "clso.screening.allocation",
     "clso.ranks": "clso.screening.ranks",
     "clso.records": "clso.run.folder",
+    "clso.report.entries": "clso.run.entries",
     "clso.steady": "clso.search.steady_state",
     "clso.sync": "clso.run.mirror",
     "clso.trust": "clso.screening.trust",

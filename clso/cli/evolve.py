@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from clso.cli.output import echo, only_json
-from clso.cli.recipe import RECIPE
+from clso.disk.recipes import find_recipe
 from clso.errors import RunFolderError
 
 __all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "worker_options"]
@@ -38,7 +38,8 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--config",
             "recipe",
-            type=RECIPE,
+            type=find_recipe,
+            metavar="NAME|FILE",
             help="A recipe: a name from `clso list recipes`, or a TOML file; options on the line win.",
         ),
         click.option(

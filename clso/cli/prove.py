@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from clso.cli.output import echo, only_json
-from clso.cli.recipe import RECIPE
+from clso.disk.recipes import find_recipe
 from clso.errors import ClsoError
 
 __all__ = ["prove"]
@@ -24,7 +24,8 @@ class _Stopped(ClsoError):
 @click.command(short_help="Measure CLSO against AdamW: the energy proof.")
 @click.option(
     "--recipe",
-    type=RECIPE,
+    type=find_recipe,
+    metavar="NAME|FILE",
     help="A name from `clso list recipes`, or a TOML file: a run's settings and a table [prove] (default: those of both).",
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Paired seeds (default 8).")

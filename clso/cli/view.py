@@ -15,6 +15,7 @@ from rich.text import Text
 
 from clso.cli.console import console
 from clso.cli.output import plain
+from clso.run.criteria import verdict_sentence
 from clso.search.generations import Listener
 
 if TYPE_CHECKING:
@@ -202,14 +203,7 @@ def comparison_table(found: dict[str, Any]) -> None:
     out = console()
     out.print(table)
     for verdict in found["verdicts"]:
-        worse = (verdict["loss_ratio"] - 1) * 100
-        text = f"against {verdict['against']}: loss {abs(worse):.1f} % {'higher' if worse > 0 else 'lower'}"
-        if verdict["energy_saved"] is not None:
-            text += f", energy saved {verdict['energy_saved'] * 100:.1f} %"
-        if verdict["speed_up"] is not None:
-            text += f", {verdict['speed_up']:.2f} times the speed"
-        met = ", ".join(verdict["criteria_met"]) or "none"
-        out.print(f"{text}. {verdict['reason'] or f'criteria met: {met}'}")
+        out.print(verdict_sentence(verdict))
 
 
 def _number(value: float | None) -> str:

@@ -13,6 +13,7 @@ from clso.data import Corpus
 from clso.energy import EnergyMeter
 from clso.energy.ledger import Ledger
 from clso.prove.context import ProofContext
+from clso.run.entries import models_of
 from clso.space.context import SpaceContext
 
 __all__ = ["baseline_row", "make_job"]
@@ -41,10 +42,7 @@ def baseline_row(
         job = _job(proof, config, proof.corpus, folder, meter)
         result = kind(kind.Settings(**settings)).run(job)
         account = job.ledger.summary()
-    named = {
-        k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and "test_loss" in v
-    }
-    models = named or {name: result["best"]}
+    models = models_of(result) or {name: result["best"]}
     energy = account["energy_j"]
     return {
         "type": "control",

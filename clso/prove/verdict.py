@@ -15,16 +15,11 @@ from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
 from clso.prove.statistics import Matrix, interval_of_ratio, median_run, paired_tests
 from clso.prove.sweep import best_within
-from clso.run.compare import CRITERIA, measured
+from clso.run.criteria import CRITERIA, OWN_CRITERIA, criteria_met, measured
 
 __all__ = ["OPPONENTS", "cost_key", "make_verdict", "points_of", "targets"]
 
 OPPONENTS = ("adamw_best", "adamw_reference")
-_OWN = (
-    # name, CLSO's joules over AdamW's are at most; its loss is lower
-    ("must", 0.5),
-    ("own_bar", 0.2),
-)
 
 
 def make_verdict(evidence: Evidence, config: RunConfig, settings: ProveConfig) -> dict[str, Any]:
@@ -172,16 +167,9 @@ def _paired(own: Matrix, other: Matrix) -> dict[str, Any]:
 
 def _criteria(ratios: dict[str, Any], *, claim: bool) -> dict[str, bool]:
     ratio = ratios["energy_ratio"]
-    joules = ratio["value"] if claim and ratio else math.inf
-    met = {}
-    for name, loss_at_most, saved_more_than, speed_at_least in CRITERIA:
-        loss = ratios["loss_ratio"]
-        loss_ok = loss < 1 if loss_at_most == 1.0 else loss <= loss_at_most
-        fast = speed_at_least is None or ratios["speed_up"] >= speed_at_least
-        met[name] = bool(loss_ok and 1 - joules > saved_more_than and fast)
-    for name, at_most in _OWN:
-        met[name] = bool(ratios["loss_ratio"] < 1 and joules <= at_most)
-    return met
+    saved = 1 - ratio["value"] if claim and ratio else None
+    every = (*CRITERIA, *OWN_CRITERIA)
+    return criteria_met(every, ratios["loss_ratio"], saved, ratios["speed_up"])
 
 
 def _why_no_claim(test: dict[str, Any], sides: dict[str, _Side]) -> str | None:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from clso.report.entries import Entry
 from clso.report.placing import place_labels
 from clso.report.reading import RunData
 from clso.report.style import COLOURS, GREY, OWN, RULE, Margins, add_axes, new_figure, shorten
+from clso.run.entries import Entry
 
 __all__ = ["draw_cost", "joules", "missing_energy", "no_claim", "seconds"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clso.report.entries import finite
+from clso.run.entries import finite
 
 __all__ = ["Floats", "Front", "read_front"]
 

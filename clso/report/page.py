@@ -12,7 +12,8 @@ from typing import Any
 from clso.report.cost import joules, seconds
 from clso.report.front import Front
 from clso.report.reading import RunData
-from clso.run.compare import compare_runs
+from clso.run.compare import compare_entries
+from clso.run.criteria import verdict_sentence
 
 __all__ = ["write_page"]
 
@@ -153,22 +154,8 @@ def _comparison(data: RunData) -> str:
     table = _table(head, rows, "Against the baselines")
     if not data.is_language:
         return table
-    verdicts = compare_runs(data.path, [e.path for e in data.baselines])["verdicts"]
-    return table + "".join(
-        f"<p>{escape(_verdict(e.name, v))}</p>"
-        for e, v in zip(data.baselines, verdicts, strict=True)
-    )
-
-
-def _verdict(name: str, verdict: Mapping[str, Any]) -> str:
-    worse = (verdict["loss_ratio"] - 1) * 100
-    text = f"Against {name}: loss {abs(worse):.1f} % {'higher' if worse > 0 else 'lower'}"
-    if verdict["energy_saved"] is not None:
-        text += f", energy saved {verdict['energy_saved'] * 100:.1f} %"
-    if verdict["speed_up"] is not None:
-        text += f", {verdict['speed_up']:.3g} times the speed"
-    met = ", ".join(verdict["criteria_met"]) or "none"
-    return f"{text}. " + (verdict["reason"] or f"Criteria met: {met}") + "."
+    verdicts = [compare_entries(data.own, other) for other in data.baselines]
+    return table + "".join(f"<p>{escape(verdict_sentence(v))}.</p>" for v in verdicts)
 
 
 def _front(front: Front) -> str:

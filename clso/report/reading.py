@@ -12,16 +12,16 @@ import numpy.typing as npt
 
 from clso.config import RunConfig
 from clso.errors import ConfigError, RunFolderError
-from clso.report.entries import (
-    Entry,
-    finite,
-    read_baseline,
-    read_entry,
-    text_of,
-    with_distinct_names,
-)
 from clso.report.front import Front, read_front
 from clso.report.traced import States, read_states
+from clso.run.entries import (
+    Entry,
+    finite,
+    read_entry,
+    read_folder,
+    require_one_text,
+    with_distinct_names,
+)
 from clso.run.folder import RunFolder
 from clso.run.schema import check_row
 
@@ -137,8 +137,9 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         raise RunFolderError(
             f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"
         ) from error
-    text_hash = text_of(manifest)
-    others = [read_baseline(path, like=own, text_hash=text_hash) for path in baselines]
+    others = [read_folder(path) for path in baselines]
+    for other in others:
+        require_one_text(other, own)
     return RunData(
         path=run,
         config=config,

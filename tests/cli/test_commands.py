@@ -213,6 +213,7 @@ def test_baseline_and_compare(clso: Any, finished_run: Path, recipe: Path, tmp_p
         ("models", "lstm"),
         ("tasks", "listops"),
         ("crystals", "monarch"),
+        ("recipes", "ref-2x128"),
     ],
 )
 def test_list(clso: Any, kind: str, name: str) -> None:

@@ -124,7 +124,11 @@ FAULTS = [
         "return 1 / 0, (Gene",
         "can say what its genes are; got .ZeroDivisionError",
     ),
-    (NAME, "    def seeds(self): 1 / 0\n    name = ", "can be prepared; got .ZeroDivisionError"),
+    (
+        NAME,
+        "    def seeds(self): 1 / 0\n    name = ",
+        "`seeds` of space 'mine' can be called; got .ZeroDivisionError",
+    ),
     ("def objective(self): return self", "def nothing(self): pass", "can be built; got .TypeError"),
     ("return ridge(random_state)", "return ridge()", "can make an estimator; got .TypeError"),
     ("return ridge(random_state)", "return 3", "has fit and predict"),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import pytest
 
 from clso.config import RunConfig
 from clso.errors import RunFolderError
-from clso.run.compare import CRITERIA, compare_runs
+from clso.run.compare import compare_runs
+from clso.run.criteria import CRITERIA, Criterion, verdict_sentence
 
 
 def make_folder(
@@ -132,7 +132,6 @@ def test_the_figures_of_a_verdict(tmp_path: Path) -> None:
         ({}, {"joules": 0.0}, "adamw was too short for its energy source to measure (0 J)"),
         ({"joules": 0.0}, {}, "clso gpt2 (grown) was too short"),  # or 100 % were saved
         ({"joules": -1.0}, {}, "too short"),
-        ({"joules": math.nan}, {}, "too short"),
         (
             {"seconds": 0.9, "resolution_s": 0.1},
             {},
@@ -154,11 +153,24 @@ def test_no_claim_without_a_fair_measurement(
 
 
 def test_the_criteria_are_the_missions() -> None:
-    assert [(c[0], *c[1:]) for c in CRITERIA] == [
-        ("minimum", 1.2, 0.5, None),
-        ("expected", 1.1, 0.6, 4.0),
-        ("exceptional", 1.0, 0.7, 5.0),
-    ]
+    assert (
+        Criterion("minimum", 1.2, 0.5),
+        Criterion("expected", 1.1, 0.6, 4.0),
+        Criterion("exceptional", 1.0, 0.7, 5.0),
+    ) == CRITERIA
+
+
+def test_a_bound_that_may_be_equalled() -> None:
+    strict, own = Criterion("strict", 1.0, 0.5), Criterion("own", 1.0, 0.5, or_equal=True)
+    assert (strict.is_met(0.9, 0.5, None), own.is_met(0.9, 0.5, None)) == (False, True)
+    assert not own.is_met(1.0, 0.9, None)  # an equal loss is not a better one
+    assert not own.is_met(0.9, None, 9.0)  # nothing was measured
+
+
+def test_the_sentence_of_a_verdict(tmp_path: Path) -> None:
+    assert verdict_sentence(verdict(tmp_path, {"loss": 5.4, "seconds": 2.0}, {})) == (
+        "Against adamw: loss 10.0 % lower, energy saved 75.0 %, 2.5 times the speed. criteria met: minimum"
+    )
 
 
 def test_different_texts_are_not_compared(tmp_path: Path) -> None:
@@ -197,3 +209,8 @@ def test_folders_without_losses(
     (damaged / "result.json").write_text(text)
     with pytest.raises(RunFolderError):
         compare_runs(finished_run, [damaged])
+
+
+def test_joules_that_are_no_number_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="finite number, not nan"):
+        verdict(tmp_path, {"joules": float("nan")}, {})

@@ -4,7 +4,7 @@ seconds, device."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,21 @@ from typing import Any
 from clso.errors import RunFolderError
 from clso.run.folder import RunFolder
 
-__all__ = ["Entry", "finite", "read_baseline", "read_entry", "text_of", "with_distinct_names"]
+__all__ = [
+    "Entry",
+    "finite",
+    "models_of",
+    "read_entry",
+    "read_folder",
+    "require_one_text",
+    "with_distinct_names",
+]
 
 
 @dataclass(frozen=True)
 class Entry:
     """One row of a comparison. `score` is the test loss in nats per token, or the fitness of other
-    spaces.
+    spaces; `text` the content hash of the text, None for spaces without one.
 
     `models` are the scores by name of a folder that holds several models (`ngram`); empty
     otherwise. `alone_j` and `alone_s` are what the winner of a sweep of settings cost by itself,
@@ -26,6 +34,7 @@ class Entry:
 
     path: Path
     name: str
+    text: str | None
     score: float
     valid_loss: float | None
     models: dict[str, float]
@@ -33,6 +42,7 @@ class Entry:
     energy_net_j: float | None
     energy_source: str | None
     energy_reason: str | None
+    energy_resolution_s: float | None
     time_s: float
     device: str
     alone_j: float | None = None
@@ -45,9 +55,6 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
     try:
         best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
         key = "test_loss" if "test_loss" in best else "fitness"
-        parts = {
-            k: v for k, v in result.items() if k != "best" and isinstance(v, dict) and key in v
-        }
         library = (
             f" ({result['library']})" if key == "test_loss" and "baseline" not in result else ""
         )
@@ -56,13 +63,15 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
         return Entry(
             path=path,
             name=str(name),
+            text=_text_of(manifest),
             score=finite(best[key]),
             valid_loss=finite(best["valid_loss"]) if key == "test_loss" else None,
-            models={str(k): finite(v[key]) for k, v in parts.items()},
+            models={k: finite(v[key]) for k, v in models_of(result, key).items()},
             energy_j=None if energy is None else finite(energy["gross"]["total"]),
             energy_net_j=None if energy is None else _optional(energy["net"]["total"]),
             energy_source=None if energy is None else str(energy["source"]),
             energy_reason=result["energy_reason"],
+            energy_resolution_s=None if energy is None else _optional(energy.get("resolution_s")),
             time_s=finite(result["time_s"]["total"]),
             device=str((hardware.get("gpu") or {}).get("name") or hardware["device"]),
             alone_j=_optional(result.get("energy_of_winner_j")) if swept else None,
@@ -76,23 +85,32 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
         ) from error
 
 
-def read_baseline(path: Path, *, like: Entry, text_hash: str | None) -> Entry:
-    """A baseline's entry. Raises `RunFolderError` where it cannot stand beside `like` on one
-    axis."""
+def read_folder(path: Path) -> Entry:
+    """The entry of a finished folder. Raises `RunFolderError`."""
     folder = RunFolder.open(path)
-    result, manifest = folder.read_result(), folder.read_manifest()
-    entry = read_entry(path, result, manifest)
-    if text_of(manifest) != text_hash or (entry.valid_loss is None) != (like.valid_loss is None):
+    return read_entry(path, folder.read_result(), folder.read_manifest())
+
+
+def require_one_text(entry: Entry, like: Entry) -> None:
+    """Raises `RunFolderError` if the two cannot stand side by side on one axis."""
+    if entry.text != like.text or (entry.valid_loss is None) != (like.valid_loss is None):
         raise RunFolderError(
             "a comparison is over one text and tokenizer",
-            got=str(path),
+            got=str(entry.path),
             remedy="Run the baseline with the run's --data and --tokenizer.",
         )
-    return entry
 
 
-def text_of(manifest: dict[str, Any]) -> str | None:
-    """The content hash of the text that a folder is about; None for spaces without a text."""
+def models_of(result: Mapping[str, Any], key: str = "test_loss") -> dict[str, dict[str, Any]]:
+    """The figures by name of the models that a result holds besides its best; each has `key`."""
+    return {
+        str(name): part
+        for name, part in result.items()
+        if name != "best" and isinstance(part, dict) and key in part
+    }
+
+
+def _text_of(manifest: Mapping[str, Any]) -> str | None:
     corpus = manifest.get("corpus")
     value = corpus.get("hash") if isinstance(corpus, dict) else None
     return None if value is None else str(value)

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from clso import plugins
 from clso.baseline import Baseline, BaselineJob
 from clso.errors import ConfigError, EvaluationError
+from clso.models.modules import n_parameters
 from clso.space.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
 from clso.tasks.generation import TextTask, score_texts
-from clso.tasks.models import build_model, load_model, model_options, n_parameters, save_model
+from clso.tasks.models import build_model, load_model, model_options, save_model
 from clso.tasks.scoring import Score, majority_accuracy, score
 from clso.tasks.train import TrainSettings, fit
 

@@ -28,10 +28,11 @@ from torch import nn
 from clso import plugins
 from clso.device import resolve_device
 from clso.errors import ConfigError, EvaluationError
+from clso.models.modules import n_parameters
 from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
-from clso.tasks.models import build_model, n_parameters
+from clso.tasks.models import build_model
 from clso.tasks.train import TrainSettings, train_on
 
 TOLERANCE = 0.05

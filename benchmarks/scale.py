@@ -22,13 +22,13 @@ from clso import plugins
 from clso.baseline import Baseline
 from clso.config import RunConfig
 from clso.data import Corpus, load_corpus
+from clso.data.shared import in_memory
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
 from clso.models.gpt2 import GPT2Config
 from clso.prove.config import ProveConfig
 from clso.prove.context import ProofContext
 from clso.prove.controls import make_job
-from clso.prove.host import HostCorpus
 from clso.prove.sides import AdamwSide, ClsoSide
 from clso.prove.sweep import best_within, plans, sweep_row
 from clso.prove.windows import measure_window
@@ -51,7 +51,7 @@ def measure(
         proof = ProofContext(
             config,
             corpus,
-            HostCorpus.of(corpus),
+            in_memory(corpus),
             device,
             Path(temporary),
             meter,

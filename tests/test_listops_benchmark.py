@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks.listops import TOLERANCE, main, sized
 from clso.errors import ConfigError
+from clso.models.modules import n_parameters
 from clso.tasks.base import load_task
-from clso.tasks.models import build_model, n_parameters
+from clso.tasks.models import build_model
 
 FAMILY = f"{Path(__file__).parent / 'tasks' / 'recurrent.py'}:Recurrent"
 

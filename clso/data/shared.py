@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clso.data.corpus import SPLITS, Corpus, Tokens, fixed_tokenizer
 from clso.data.tokenizers import BpeTokenizer, parse_tokenizer
 from clso.errors import DataError
 
-__all__ = ["CorpusParts", "SharedCorpus", "share"]
+__all__ = ["CorpusParts", "SharedCorpus", "in_memory", "share"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class SharedCorpus(Corpus):
         """As `Corpus.tokens`. Raises `DataError` for "test", too: nothing that a worker does may
         depend on it."""
         if split == "test":
-            raise DataError("the test text stays with the driver", got=split)
+            raise DataError("a search reads no test text", got=split)
         if split not in self.handles:
             return super().tokens(split)  # which says what is wrong
         return self.get(self.handles[split])
@@ -74,3 +76,8 @@ def share(corpus: Corpus, put: Callable[[Tokens], Any]) -> CorpusParts:
         if corpus.tokenizer_path is None
         else corpus.tokenizer_path.read_text(encoding="utf-8"),
     )
+
+
+def in_memory(corpus: Corpus) -> SharedCorpus:
+    """The corpus with its tokens in host memory, but for "test"."""
+    return share(corpus, np.array).corpus(lambda tokens: tokens)

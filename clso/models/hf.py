@@ -8,14 +8,13 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from clso.disk.tensors import write_tensors
-from clso.errors import RunFolderError
 from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
+from clso.models.modules import WEIGHTS, reading
 
 __all__ = ["load_hf", "save_hf", "save_hf_tokenizer"]
 
@@ -27,7 +26,7 @@ _BLOCK = {
     "mlp.fc": "mlp.c_fc",
     "mlp.proj": "mlp.c_proj",
 }
-_WEIGHTS, _CONFIG, _PICKLE = "model.safetensors", "config.json", "pytorch_model.bin"
+_CONFIG, _PICKLE = "config.json", "pytorch_model.bin"
 _PREFIX = "transformer."
 _HEADS = ("lm_head.weight", "lm_head.bias")
 # causal masks, which old versions saved
@@ -53,7 +52,7 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
             continue
         theirs, transposed = _hf_name(name)
         tensors[theirs] = (value.T if transposed else value).to("cpu", dtype).contiguous()
-    write_tensors(tensors, folder / _WEIGHTS)
+    write_tensors(tensors, folder / WEIGHTS)
     write_config(model.config, str(dtype).removeprefix("torch."), folder / _CONFIG)
 
 
@@ -83,41 +82,26 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         RunFolderError: missing, damaged, not a GPT-2, or with tensors that a GPT-2 has not.
         ConfigError: a setting in `config.json` that `GPT2` does not compute.
     """
-    try:
+    with reading(folder, f"a GPT-2 ({_CONFIG} and {WEIGHTS})", remedy=_remedy(folder)):
         config = read_config(folder / _CONFIG)
         state = _state(_read_tensors(folder), config)
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
-        raise RunFolderError(
-            f"{folder} holds a GPT-2 ({_CONFIG} and {_WEIGHTS})",
-            problem=f"it cannot be read ({type(error).__name__}: {cause})",
-            remedy=_remedy(folder),
-        ) from error
     return model.to(device).eval()
 
 
 def _remedy(folder: Path) -> str:
-    if (folder / _PICKLE).exists() and not (folder / _WEIGHTS).exists():
-        return f"{_PICKLE} is a pickle, which can run code: save the model as {_WEIGHTS} (`save_pretrained` does)."
+    if (folder / _PICKLE).exists() and not (folder / WEIGHTS).exists():
+        return f"{_PICKLE} is a pickle, which can run code: save the model as {WEIGHTS} (`save_pretrained` does)."
     return "Name a folder that `clso export`, a finished run or `save_pretrained` wrote."
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     """All tensors by their names, those of the shards together."""
-    index = folder / f"{_WEIGHTS}.index.json"
-    if (folder / _WEIGHTS).exists() or not index.exists():
-        return load_file(folder / _WEIGHTS, device="cpu")
+    index = folder / f"{WEIGHTS}.index.json"
+    if (folder / WEIGHTS).exists() or not index.exists():
+        return load_file(folder / WEIGHTS, device="cpu")
     places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from clso.disk.files import read_regular
@@ -24,12 +23,13 @@ from clso.grown.memory_file import MEMORY_FILES, holds_memory, load_memory, save
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import load_hf, save_hf
 from clso.models.memory import MemoryModel
+from clso.models.modules import WEIGHTS, build_module, read_module, reading, write_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
 
 __all__ = ["load_model", "save_model"]
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG = "config.json"
 _NUMBERS, _TENSORS = "pointer.json", "pointer.safetensors"
 
 
@@ -54,7 +54,11 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         numbers = {"kind": "pointer-sentinel", "scalars": model.scalars}
         (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n")
     elif isinstance(model, (GPT2, SimpleNSM)):
-        _save_nsm(model, folder) if isinstance(model, SimpleNSM) else save_hf(model, folder)
+        if isinstance(model, GPT2):
+            save_hf(model, folder)
+        else:
+            described = {"model_type": model.name, **asdict(model.config)}
+            write_module(model, described, folder, _CONFIG)
     else:
         raise RunFolderError(
             "a model that is written is a GPT2, a PointerGPT2, a MemoryModel or a SimpleNSM",
@@ -65,49 +69,20 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
     """The model in `folder`, float32. Raises `RunFolderError` if it is missing or damaged."""
     if _holds_nsm(folder):
-        return _load_nsm(folder, device=device)
+        with reading(folder, f"a SimpleNSM ({_CONFIG} and {WEIGHTS})", refusals=(ClsoError,)):
+            return read_module(folder, _CONFIG, _build_nsm, device=device)
     lm = load_hf(folder, device=device)
     if holds_memory(folder):
-        try:
+        with reading(folder, "a memory that fits its GPT-2", refusals=(ConfigError,)):
             return MemoryModel(lm, *load_memory(folder)).to(device).eval()
-        except ConfigError as error:
-            raise RunFolderError(
-                f"{folder} holds a memory that fits its GPT-2", got=str(error)
-            ) from error
     if not any((folder / name).exists() for name in (_NUMBERS, _TENSORS)):
         return lm
-    try:
+    what = f"a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2"
+    with reading(folder, what, refusals=(ClsoError,)):
         scalars = parse_json(read_regular(folder / _NUMBERS))["scalars"]
         tensors = load_file(folder / _TENSORS, device="cpu")
         model = PointerGPT2(lm, tensors["rarity"], tensors["projection"], scalars)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-        ClsoError,
-    ) as error:
-        raise RunFolderError(
-            f"{folder} holds a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2",
-            problem=f"it cannot be read ({type(error).__name__}: {error})",
-            remedy="Name a folder that a finished run wrote.",
-        ) from error
     return model.to(device).eval()
-
-
-def _save_nsm(model: SimpleNSM, folder: Path) -> None:
-    """Write `model`; the folder is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    write_tensors(tensors, folder / _WEIGHTS)
-    (folder / _CONFIG).write_text(
-        json.dumps({"model_type": model.name, **asdict(model.config)}, indent=2) + "\n"
-    )
 
 
 def _holds_nsm(folder: Path) -> bool:
@@ -119,26 +94,6 @@ def _holds_nsm(folder: Path) -> bool:
     return isinstance(found, dict) and found.get("model_type") == SimpleNSM.name
 
 
-def _load_nsm(folder: Path, *, device: str = "cpu") -> SimpleNSM:
-    """What `_save_nsm` wrote. Raises `RunFolderError` if it is missing or damaged."""
-    try:
-        values = parse_json(read_regular(folder / _CONFIG))
-        del values["model_type"]
-        with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
-            model = SimpleNSM(NSMConfig(**values))
-        model.load_state_dict(load_file(folder / _WEIGHTS))
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-        SafetensorError,
-        ClsoError,
-    ) as error:
-        raise RunFolderError(
-            f"{folder} holds a SimpleNSM ({_CONFIG} and {_WEIGHTS})",
-            problem=f"it cannot be read ({type(error).__name__}: {error})",
-            remedy="Name a folder that a finished run wrote.",
-        ) from error
-    return model.to(device).eval()
+def _build_nsm(described: dict[str, Any]) -> SimpleNSM:
+    del described["model_type"]
+    return build_module(SimpleNSM, NSMConfig(**described))

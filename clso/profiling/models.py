@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from clso import plugins
 from clso.errors import ConfigError, PluginError
+from clso.models.modules import build_module, n_parameters
 from clso.plugins import Plugin
 from clso.profiling.settings import ProfileSettings
 
@@ -47,17 +47,13 @@ class ProfiledModel:
     def build(self) -> nn.Module:
         """The initialised model on the CPU, in float32; equal settings give equal weights."""
         config = self.config()
-        with self.plugin.as_plugin_error("be built"), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
-            model: nn.Module = self.plugin.value(config)
-            initialise = getattr(model, "init_weights", None)
-            if initialise is not None:
-                initialise(torch.Generator().manual_seed(self.settings.seed))
+        with self.plugin.as_plugin_error("be built"):
+            model: nn.Module = build_module(self.plugin.value, config, seed=self.settings.seed)
         return model
 
     def n_parameters(self) -> int:
         """Trainable numbers, each shared one once."""
-        return sum(p.numel() for p in self.build().parameters() if p.requires_grad)
+        return n_parameters(self.build())
 
 
 def find_models(settings: ProfileSettings) -> list[ProfiledModel]:

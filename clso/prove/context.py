@@ -9,7 +9,6 @@ from pathlib import Path
 from clso.config import RunConfig
 from clso.data import Corpus
 from clso.energy import EnergyMeter
-from clso.prove.host import HostCorpus
 
 __all__ = ["ProofContext"]
 
@@ -22,8 +21,8 @@ class ProofContext:
     """CLSO's run, and the text and model sizes of all."""
     corpus: Corpus
     """All splits; `test` is read from it outside windows only."""
-    host: HostCorpus
-    """What measured runs read."""
+    host: Corpus
+    """What measured runs read: all but `test`, in memory."""
     device: str
     work: Path
     """A folder for what does not outlive the proof."""

@@ -24,6 +24,7 @@ from clso import plugins
 from clso.baseline import Baseline, TrainingPlan
 from clso.config import RunConfig
 from clso.data import load_corpus
+from clso.data.shared import in_memory
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter, self_test
 from clso.errors import ClsoError, ConfigError, EvaluationError
@@ -31,7 +32,6 @@ from clso.prove.config import ProveConfig
 from clso.prove.context import ProofContext
 from clso.prove.controls import baseline_row, make_job
 from clso.prove.evidence import Evidence
-from clso.prove.host import HostCorpus
 from clso.prove.report import write_report
 from clso.prove.sides import AdamwSide, ClsoSide
 from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
@@ -86,7 +86,7 @@ def prove(
             proof = ProofContext(
                 config,
                 corpus,
-                HostCorpus.of(corpus),
+                in_memory(corpus),
                 device,
                 Path(work),
                 meter,

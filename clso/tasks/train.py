@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from clso.errors import ConfigError, EvaluationError
+from clso.models.modules import n_parameters
 from clso.tasks.base import Task
-from clso.tasks.models import n_parameters
 from clso.tasks.scoring import Score, answers, majority_accuracy, make_batch, score
 
 __all__ = ["Fit", "TrainSettings", "fit", "learning_rate", "train_on"]

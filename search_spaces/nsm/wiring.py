@@ -21,6 +21,7 @@ from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.grown.als import hash_noise
 from clso.models.gpt2 import GPT2Config
+from clso.models.modules import build_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
@@ -230,8 +231,7 @@ class Wiring:
 def plain_nsm(config: NSMConfig) -> SimpleNSM:
     """A module with norms and importances one and all else zero; no global random stream is
     used."""
-    with torch.random.fork_rng(devices=[]):  # a constructor's own draws are nobody's business
-        model = SimpleNSM(config)
+    model = build_module(SimpleNSM, config)
     for p in model.parameters():
         p.zero_()
     for module in model.modules():

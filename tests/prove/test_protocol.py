@@ -16,11 +16,11 @@ import pytest
 
 from clso.config import RunConfig
 from clso.data import load_corpus
+from clso.data.shared import in_memory
 from clso.energy import EnergyMeter
 from clso.energy.backend import NullBackend
 from clso.errors import ConfigError, DataError, RunFolderError
 from clso.prove import ProveConfig, prove
-from clso.prove.host import HostCorpus
 from clso.run import evolve, resume
 from clso.run.folder import RunFolder
 
@@ -284,9 +284,9 @@ def test_without_energy_losses_and_times_are_compared_and_nothing_is_claimed(
 
 
 def test_a_measured_run_cannot_read_test(small: RunConfig) -> None:
-    host = HostCorpus.of(load_corpus(small.data, small.tokenizer))
+    host = in_memory(load_corpus(small.data, small.tokenizer))
     assert len(host.tokens("train")) == host.spec["n_tokens"]["train"]
-    with pytest.raises(DataError, match="a measured run reads"):
+    with pytest.raises(DataError, match="no test text"):
         host.tokens("test")
 
 

@@ -13,9 +13,10 @@ import torch
 from torch.nn import functional as F
 
 from clso.errors import ConfigError, EvaluationError, PluginError, RunFolderError
+from clso.models.modules import n_parameters
 from clso.tasks.base import Examples, ShuffledLabels, Task, load_task, pad
 from clso.tasks.metrics import mean_reciprocal_rank
-from clso.tasks.models import build_model, load_model, model_options, n_parameters, save_model
+from clso.tasks.models import build_model, load_model, model_options, save_model
 from clso.tasks.objective import TaskObjective
 from clso.tasks.scoring import batches, majority_accuracy, score
 from clso.tasks.train import TrainSettings, fit, learning_rate, train_on

@@ -20,6 +20,7 @@ from clso.report.style import (
     Margins,
     add_axes,
     label_right,
+    legend_above,
     new_figure,
     shorten,
 )
@@ -135,15 +136,7 @@ def _panel(
         )
     label_right(axes, labels)
     if not whole:
-        axes.legend(
-            loc="lower right",
-            bbox_to_anchor=(1.01, 1.0),
-            ncols=3,
-            frameon=False,
-            fontsize=9,
-            borderaxespad=0.2,
-            columnspacing=1.4,
-        )
+        legend_above(axes, borderaxespad=0.2, columnspacing=1.4)
 
 
 def _range(own: tuple[float, float], references: list[Label]) -> tuple[float, float]:

@@ -12,7 +12,17 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from clso.report.front import Floats, Front
 from clso.report.reading import RunData
-from clso.report.style import GREY, OWN, ROUND, RULE, TEST, Margins, add_axes, new_figure
+from clso.report.style import (
+    GREY,
+    OWN,
+    ROUND,
+    RULE,
+    TEST,
+    Margins,
+    add_axes,
+    legend_above,
+    new_figure,
+)
 
 __all__ = ["draw_pareto"]
 
@@ -80,14 +90,7 @@ def _panel(axes: Axes, front: Front, column: int) -> None:
     if float(np.abs(cost).max()) >= 1e4:
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.grid(color=RULE, lw=0.7)
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.01, 1.0),
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-        borderaxespad=0.1,
-    )
+    legend_above(axes, borderaxespad=0.1)
 
 
 def _growth(axes: Axes, data: RunData, front: Front) -> None:

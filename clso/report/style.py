@@ -31,6 +31,7 @@ __all__ = [
     "Margins",
     "add_axes",
     "label_right",
+    "legend_above",
     "new_figure",
     "shorten",
     "spread",
@@ -139,6 +140,18 @@ def add_axes(figure: Figure, margins: Margins) -> Axes:
         1 - (margins.bottom + margins.top) / height,
     )
     return figure.add_axes(box)
+
+
+def legend_above(axes: Axes, **spacing: float) -> None:
+    """The legend in one line above the axes, flush right; `spacing` in units of the font's size."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.01, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        **spacing,
+    )
 
 
 def label_right(axes: Axes, labels: Sequence[Label], *, size: float = 9.5) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clso.report.front import Floats
+from clso.run.schema import STATES
 
 __all__ = ["States", "read_states"]
 
@@ -31,15 +32,7 @@ def read_states(result: dict[str, Any]) -> States | None:
     `ValueError` where damaged."""
     if "states" not in result:
         return None
-    names = (
-        "utilisation",
-        "state_change",
-        "routing_entropy",
-        "routing_sparsity",
-        "targets_used",
-        "state_reading",
-    )
-    found = [np.array(result["states"][name], dtype=np.float64) for name in names]
+    found = [np.array(result["states"][name], dtype=np.float64) for name in STATES]
     n_layers = len(found[0])
     if (
         [a.ndim for a in found] != [2, 2, 1, 1, 1, 1]

@@ -14,7 +14,7 @@ from typing import Any
 
 from clso.errors import RunFolderError
 
-__all__ = ["check_manifest", "check_result", "check_row"]
+__all__ = ["STATES", "check_manifest", "check_result", "check_row"]
 
 Check = Callable[[Any, str], None]
 
@@ -120,7 +120,7 @@ _AUDIT = _table(
         "reason": _or_none(_text),
     }
 )
-_STATES = (
+STATES = (
     "utilisation",
     "state_change",
     "routing_entropy",
@@ -128,6 +128,7 @@ _STATES = (
     "targets_used",
     "state_reading",
 )
+"""What a result says of the states of a Neural State Machine."""
 _RUN = _table(
     {
         **_COMMON,
@@ -145,7 +146,7 @@ _RUN = _table(
         "front": _list(_table({"genome": _genome, "values": _by_name(_number)})),
         "hypervolume": _number,
         "hypervolume_reference": _by_name(_number),
-        "states": _table(dict.fromkeys(_STATES, _list(_number_or_list))),
+        "states": _table(dict.fromkeys(STATES, _list(_number_or_list))),
     },
 )
 _BASELINE = _table(

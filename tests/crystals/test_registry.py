@@ -19,7 +19,13 @@ from .catalogue import CATALOGUE, Entry, random_input
 @pytest.mark.parametrize(
     ("family", "shape", "seed", "params", "message"),
     [
-        ("lowrank", (4, 4), 0, {}, "unknown crystal family; got 'lowrank'. Did you mean 'low_rank'"),
+        (
+            "lowrank",
+            (4, 4),
+            0,
+            {},
+            "unknown crystal family; got 'lowrank'. Did you mean 'low_rank'",
+        ),
         ("xyzzy", (4, 4), 0, {}, "Known: block_diagonal, "),
         (
             "low_rank",

@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
+from clso.disk.damage import reading
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.disk.tensors import load_checked, write_checked
-from clso.errors import ClsoError, RunFolderError
+from clso.errors import ClsoError
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import NGramTable, UnigramTable
 from clso.grown.experts import Recipe
@@ -72,7 +73,9 @@ def save_memory(
 
 def load_memory(folder: Path) -> tuple[CountedMemory, Recipe, list[Tensor]]:
     """What `save_memory` wrote. Raises `RunFolderError` if it is missing, damaged, or of another kind."""
-    try:
+    what = f"a counted memory ({MEMORY_JSON} and {MEMORY_TENSORS})"
+    remedy = "Name a folder that `clso export` or a finished run wrote."
+    with reading(folder, what, remedy=remedy, refusals=(ClsoError,)):
         header = parse_json(read_regular(folder / MEMORY_JSON))
         if header["kind"] != _KIND:
             raise ValueError(f"kind {header['kind']!r}")
@@ -80,12 +83,6 @@ def load_memory(folder: Path) -> tuple[CountedMemory, Recipe, list[Tensor]]:
         memory = _memory(header, tensors)
         recipe = _recipe(header["recipe"])
         weights = [tensors[f"weights.{i}"] for i in range(len(recipe.stages))]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ClsoError) as error:
-        raise RunFolderError(
-            f"{folder} holds a counted memory ({MEMORY_JSON} and {MEMORY_TENSORS})",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Name a folder that `clso export` or a finished run wrote.",
-        ) from error
     return memory, recipe, weights
 
 

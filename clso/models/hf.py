@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from clso.disk.damage import reading
 from clso.disk.tensors import write_tensors
 from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
-from clso.models.modules import WEIGHTS, reading
+from clso.models.modules import WEIGHTS
 
 __all__ = ["load_hf", "save_hf", "save_hf_tokenizer"]
 

@@ -4,34 +4,21 @@ shares."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.disk.tensors import write_tensors
-from clso.errors import ClsoError, RunFolderError
 
-__all__ = ["WEIGHTS", "build_module", "n_parameters", "read_module", "reading", "write_module"]
+__all__ = ["WEIGHTS", "build_module", "n_parameters", "read_module", "write_module"]
 
 WEIGHTS = "model.safetensors"
-_DAMAGE: tuple[type[Exception], ...] = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    SafetensorError,
-)
-_MAX_CAUSE = 400  # characters: torch lists every tensor that does not fit
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -70,29 +57,7 @@ def write_module(model: nn.Module, described: Mapping[str, Any], folder: Path, n
 
 def read_module(folder: Path, name: str, build: Callable[[Any], M], *, device: str) -> M:
     """What `write_module` wrote; `build` makes a module of what `name` holds. Raises what a damaged
-    file makes of it: `reading` is for that."""
+    file makes of it: `clso.disk.damage.reading` is for that."""
     model = build(parse_json(read_regular(folder / name)))
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.to(device).eval()
-
-
-@contextmanager
-def reading(
-    folder: Path,
-    what: str,
-    *,
-    remedy: str = "Name a folder that a finished run wrote.",
-    refusals: tuple[type[ClsoError], ...] = (),
-) -> Iterator[None]:
-    """While the body reads `what` from `folder`, whatever a damaged file makes of it is a
-    `RunFolderError`, and so are CLSO's own `refusals`."""
-    foreseen = _DAMAGE + refusals
-    try:
-        yield
-    except foreseen as error:
-        cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise RunFolderError(
-            f"{folder} holds {what}",
-            problem=f"it cannot be read ({type(error).__name__}: {cause[:_MAX_CAUSE]})",
-            remedy=remedy,
-        ) from error

@@ -15,6 +15,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from clso.disk.damage import reading
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.disk.tensors import write_tensors
@@ -23,7 +24,7 @@ from clso.grown.memory_file import MEMORY_FILES, holds_memory, load_memory, save
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import load_hf, save_hf
 from clso.models.memory import MemoryModel
-from clso.models.modules import WEIGHTS, build_module, read_module, reading, write_module
+from clso.models.modules import WEIGHTS, build_module, read_module, write_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
 

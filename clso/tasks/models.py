@@ -15,8 +15,9 @@ from typing import Any
 from torch import nn
 
 from clso import plugins
+from clso.disk.damage import reading
 from clso.errors import ClsoError, ConfigError
-from clso.models.modules import WEIGHTS, build_module, read_module, reading, write_module
+from clso.models.modules import WEIGHTS, build_module, read_module, write_module
 from clso.tasks.base import Task
 
 __all__ = ["build_model", "load_model", "model_options", "save_model"]

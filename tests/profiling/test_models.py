@@ -23,7 +23,7 @@ def test_equal_parameters_are_within_five_percent() -> None:
 
 
 def test_equal_parameters_out_of_reach_say_what_is_near() -> None:
-    with pytest.raises(ConfigError, match=r"nearest d_model, 8'"):
+    with pytest.raises(ConfigError, match=r"nearest d_model, 8, gives"):
         find_models(settings("Transformer", equal_parameters=100, n_heads=4))
 
 

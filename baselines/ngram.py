@@ -40,7 +40,7 @@ class NGram(Baseline):
 def _block_loss(model: KneserNeyModel, job: BaselineJob, split: str) -> float:
     """The loss on the targets that the models are scored on: those of the whole blocks of
     `token_blocks`."""
-    tokens, block = job.corpus.tokens(split), job.config.n_positions
+    tokens, block = job.corpus.tokens(split), job.model_config.n_positions
     n_blocks = (len(tokens) - 1) // block
     if n_blocks < 1:
         raise DataError(

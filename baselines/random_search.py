@@ -13,7 +13,7 @@ from clso.errors import ConfigError
 from clso.evaluation.evaluator import LocalEvaluator
 from clso.run.finish import choose_winner, remeasure, successive_halving
 from clso.space import Genome
-from clso.space.build import build_space
+from clso.space.build import all_options, build_space
 from clso.space.language import LanguageModelSpace
 from clso.space.results import Evaluation
 
@@ -69,7 +69,7 @@ class RandomSearch(Baseline):
             "counts": {"evaluated": len(measured)},
             "tokens_forward": forward + choice.n_tokens,
             "space": job.config.space,
-            "library": job.config.library,
+            **{k: v for k, v in all_options(job.config).items() if k == "library"},
         }
 
 

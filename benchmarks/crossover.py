@@ -25,7 +25,6 @@ from clso.models.gpt2 import text_loss
 from clso.models.store import load_model
 from clso.run import evolve
 from clso.run.manifest import describe_code, describe_device, describe_software
-from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 
 
@@ -69,8 +68,7 @@ def main() -> None:
         baseline = plugins.load("baselines", "adamw").value
         steps = [int(s) for s in args.steps.split(",")]
         with open_meter("auto", device) as meter:
-            context = SpaceContext.of(config, device, lambda: corpus)
-            job = BaselineJob(config, context, device, folder, Ledger(meter), lambda _: None)
+            job = BaselineJob(config, lambda: corpus, device, folder, Ledger(meter), lambda _: None)
             settings = baseline.Settings(batch=args.batch, tied_head=True)
             trainer = baseline(settings).timed(job, max(steps))
             trainer.prepare()

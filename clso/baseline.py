@@ -23,7 +23,7 @@ from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2Config
 from clso.run.folder import RunFolder
 from clso.run.manifest import describe_code, describe_device, describe_software
-from clso.space.context import SpaceContext
+from clso.space.build import all_options, model_sizes
 from clso.space.language import token_blocks
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class BaselineJob:
     """What a baseline works on.
 
     `ledger` charges phases: use "search" for training or fitting and "validate" for scoring on
-    valid, so that totals mean the same as for an evolved run; "test" is reported apart. `context`
-    builds search spaces on the same corpus."""
+    valid, so that totals mean the same as for an evolved run; "test" is reported apart.
+    `load_corpus` gives the text of `--data`, one object however often it is called."""
 
     config: RunConfig
-    context: SpaceContext
+    load_corpus: Callable[[], Corpus]
     device: str
     folder: Path
     ledger: Ledger
@@ -52,15 +52,16 @@ class BaselineJob:
     @cached_property
     def corpus(self) -> Corpus:
         """The text of `--data`, read when it is first asked for."""
-        return self.context.load_corpus()
+        return self.load_corpus()
 
-    @property
+    @cached_property
     def model_config(self) -> GPT2Config:
-        return GPT2Config(vocab_size=self.corpus.vocab_size, **self.config.model_sizes)
+        """A GPT-2 of the sizes that the config's search space has."""
+        return GPT2Config(vocab_size=self.corpus.vocab_size, **model_sizes(self.config))
 
     def blocks(self, split: str) -> Tensor:
         """All token blocks (n, n_positions + 1) of a split, on the device."""
-        return token_blocks(self.corpus.tokens(split), self.config.n_positions).to(self.device)
+        return token_blocks(self.corpus.tokens(split), self.model_config.n_positions).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def run_baseline(
     kind: type[Baseline] = plugin.subclass_of(Baseline)
     device = resolve_device(config.device)
     baseline = kind(kind.Settings(**settings))
+    all_options(config)  # a bad one is refused before anything is read
     RunFolder.require_new(out)
     from clso.data import load_corpus
 
@@ -174,9 +176,7 @@ def run_baseline(
         if config.idle_s and meter.reason is None:
             progress("measuring idle power")
             meter.measure_idle(config.idle_s)
-        job = BaselineJob(
-            config, SpaceContext.of(config, device, corpus), device, out, ledger, progress
-        )
+        job = BaselineJob(config, corpus, device, out, ledger, progress)
         progress("reading the data")
         with ledger.phase("data"):
             spec = baseline.load(job)

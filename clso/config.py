@@ -18,10 +18,24 @@ from clso.disk.parsing import parse_toml
 from clso.errors import ConfigError, did_you_mean
 from clso.plugins import absolute, absolute_path
 
-__all__ = ["RunConfig", "checked", "read_toml", "settings"]
+__all__ = ["SPACE_SETTINGS", "RunConfig", "checked", "read_toml", "settings"]
 
 _SCALARS = (str, int, float, bool)
 _TABLES = ("prove", "workers")  # of other commands; a recipe may hold them beside a run's settings
+_PATHS = ("folder", "checkpoint")  # options that name one
+
+SPACE_SETTINGS: Mapping[str, str | int | bool] = {
+    "library": "grown",
+    "checkpoint": "",
+    "mlp": False,
+    "library_size": 64,
+    "n_layers": 2,
+    "d_model": 128,
+    "n_heads": 2,
+    "n_positions": 128,
+}
+"""What was a setting of every run before it was an option of the spaces that have it, with the
+defaults of then. Files of that time hold all of them, whatever their space."""
 
 T = TypeVar("T")
 
@@ -39,11 +53,10 @@ def checked(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
     out = {}
     for key, value in values.items():
         if key not in defaults:
-            raise ConfigError(
-                "unknown configuration key",
-                got=key,
-                remedy=did_you_mean(key, defaults) or "Remove it.",
-            )
+            remedy = did_you_mean(key, defaults) or "Remove it."
+            if key in SPACE_SETTINGS and "options" in defaults:
+                remedy = f"It is an option of the search space: options={{{key!r}: ...}}."
+            raise ConfigError("unknown configuration key", got=key, remedy=remedy)
         kind = type(defaults[key])
         found = _converted(value, kind)
         if kind is tuple and isinstance(value, (list, tuple)):
@@ -102,20 +115,10 @@ class RunConfig:
     """Search space: an entry-point name, or FILE.py:CLASS (kept with its absolute path: a run goes
     on from any folder)."""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
-    """Options of the search space, by name; the rest have its defaults. A table in TOML. One called
-    `folder` is a path."""
+    """Options of the search space (`clso list options SPACE`) and of the task, by name; the rest
+    have their defaults. A table in TOML. Those called `folder` and `checkpoint` are paths."""
     task: str = ""
     """Sequence task to search on, for a space that takes one; none: the text."""
-    library: str = "grown"
-    """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the
-    control), or "warm" (cut from `checkpoint`)."""
-    checkpoint: str = ""
-    """Folder of the GPT-2 that a warm library is cut from, in the layout of `transformers`."""
-    mlp: bool = False
-    """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for
-    two more genes."""
-    library_size: int = 64
-    """Crystals per slot shape."""
     data: str = "python-stdlib"
     """Text: python-stdlib, text:PATH (kept with its absolute path, as every path here),
     wikitext-103 or wikitext-2."""
@@ -143,10 +146,6 @@ class RunConfig:
     `valid` and `test`."""
     finalists: int = 8
     """How many candidates of the top rung compete on the valid text."""
-    n_layers: int = 2
-    d_model: int = 128
-    n_heads: int = 2
-    n_positions: int = 128
     energy: str = "auto"
     """Energy source: auto, nvml, nvml-sampled, rapl or null."""
     idle_s: float = 2.0
@@ -154,9 +153,13 @@ class RunConfig:
     nothing is measured."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.options, Mapping) or any(
+            type(v) not in _SCALARS for v in self.options.values()
+        ):
+            raise ConfigError("options are strings, numbers, true or false", got=self.options)
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
-        for name, value in vars(self).items():
+        for name, value in {**self.options, **vars(self)}.items():
             if isinstance(value, str) and not _is_utf8(value):
                 raise ConfigError(
                     f"{name} can be written as UTF-8",
@@ -166,37 +169,17 @@ class RunConfig:
         for name, low in (
             ("gens", 1),
             ("pop", 2),
-            ("library_size", 1),
             ("finalists", 1),
             ("valid_tokens", 1),
             ("patience", 0),
             ("seed", 0),
         ):
             object.__setattr__(self, name, as_index(getattr(self, name), name, least=low))
-        if not isinstance(self.options, Mapping) or any(
-            type(v) not in _SCALARS for v in self.options.values()
-        ):
-            raise ConfigError("options are strings, numbers, true or false", got=self.options)
         if not 0 <= self.idle_s < math.inf:
             raise ConfigError("idle_s is a number of seconds, at least 0", got=self.idle_s)
         rungs = self.fitness_tokens
         if not rungs or any(t < 1 for t in rungs) or list(rungs) != sorted(set(rungs)):
             raise ConfigError("fitness_tokens are positive and rising", got=list(rungs))
-        if self.library not in ("grown", "random", "warm"):
-            raise ConfigError("library is grown, random or warm", got=self.library)
-        if self.library == "warm" and not self.checkpoint:
-            raise ConfigError(
-                "library warm is cut from a checkpoint",
-                got=self.checkpoint,
-                remedy="Give --checkpoint FOLDER, of a GPT-2 that a run or `clso export` wrote.",
-            )
-        if self.library != "warm" and self.checkpoint:
-            raise ConfigError(
-                f"library {self.library} uses no checkpoint",
-                got=self.checkpoint,
-                remedy="Use --library warm with it.",
-            )
-
         self._make_paths_absolute()
 
     def _make_paths_absolute(self) -> None:
@@ -205,22 +188,17 @@ class RunConfig:
             object.__setattr__(
                 self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}"
             )
-        if isinstance(folder := self.options.get("folder"), str) and folder:
-            object.__setattr__(self, "options", {**self.options, "folder": absolute_path(folder)})
-        if self.checkpoint:
-            object.__setattr__(self, "checkpoint", absolute_path(self.checkpoint))
-
-    @property
-    def model_sizes(self) -> dict[str, Any]:
-        """Overrides for `GPT2Config`."""
-        return {
-            name: getattr(self, name) for name in ("n_layers", "d_model", "n_heads", "n_positions")
-        }
+        paths = {name: self.options.get(name) for name in _PATHS}
+        made = {k: absolute_path(v) for k, v in paths.items() if isinstance(v, str) and v}
+        object.__setattr__(self, "options", {**self.options, **made})
 
     def with_options(self, **options: Any) -> RunConfig:
-        """A copy with the options that are not None. Raises `ConfigError` for a value of the wrong
-        type."""
-        return replace(self, **{k: v for k, v in options.items() if v is not None})
+        """A copy with the settings that are not None. `options` of the space join those that are
+        set. Raises `ConfigError` for a value of the wrong type."""
+        given = {k: v for k, v in options.items() if v is not None}
+        if isinstance(own := given.get("options"), Mapping):
+            given["options"] = {**self.options, **own}
+        return replace(self, **given)
 
     def to_toml(self) -> str:
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
@@ -231,9 +209,29 @@ class RunConfig:
     @classmethod
     def from_toml(cls, path: Path) -> RunConfig:
         """Read a recipe; the tables `prove` and `workers` are others'. Raises `ConfigError` naming
-        the key at fault."""
-        values = read_toml(path)
-        return cls(**{k: v for k, v in values.items() if k not in _TABLES})
+        the key at fault.
+
+        What was a setting before it was an option of a space (`SPACE_SETTINGS`) is read as one,
+        unless it has the default of then: so has the option, and a space without it refuses the
+        others when it is built."""
+        values = {k: v for k, v in read_toml(path).items() if k not in _TABLES}
+        old = {k: values.pop(k) for k in SPACE_SETTINGS if k in values}
+        given = {k: v for k, v in old.items() if not _is_default(k, v)}
+        options = values.get("options", {})
+        if given and isinstance(options, dict):
+            if twice := given.keys() & options.keys():
+                raise ConfigError(
+                    "an option is set once",
+                    got=min(twice),
+                    remedy="Keep it in the table [options] only.",
+                )
+            values["options"] = {**options, **given}
+        return cls(**values)
+
+
+def _is_default(name: str, value: Any) -> bool:
+    default = SPACE_SETTINGS[name]
+    return type(value) is type(default) and value == default
 
 
 def read_toml(path: Path) -> dict[str, Any]:

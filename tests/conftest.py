@@ -96,19 +96,21 @@ def tiny(english_path: Path) -> RunConfig:
     return RunConfig(
         gens=6,
         pop=8,
-        library="random",
-        library_size=14,
         data=f"text:{english_path}",
         tokenizer="bpe:300",
         device="cpu",
         fitness_tokens=(256, 1024),
         valid_tokens=512,
         finalists=2,
-        n_layers=1,
-        d_model=16,
-        n_heads=2,
-        n_positions=32,
         energy="null",
+        options={
+            "library": "random",
+            "library_size": 14,
+            "n_layers": 1,
+            "d_model": 16,
+            "n_heads": 2,
+            "n_positions": 32,
+        },
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from clso.cli.evolve import config_options, make_config, new_folder
+from clso.cli.evolve import config_options, make_config, new_folder, space_options
 from clso.cli.output import echo, only_json
 
 __all__ = ["baseline"]
@@ -66,18 +66,16 @@ def _command(name: str, plugin: Any) -> click.Command:
 
     @click.command(name, help=plugin.help or plugin.__doc__)
     @config_options
-    @click.option("--space", help="Search space, for baselines that draw from one.")
-    @click.option(
-        "--library",
-        type=click.Choice(["grown", "random"]),
-        help="Crystals, for baselines that draw from a space.",
-    )
-    def run(recipe: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+    @click.option("--space", help="Search space: whose sizes a baseline has, or that it draws from (default gpt2).")
+    @space_options
+    def run(
+        recipe: Path | None, out: Path | None, as_json: bool, of_space: Any, **options: Any
+    ) -> None:
         from clso.baseline import run_baseline
         from clso.cli.view import baseline_summary
 
         given = {f.name: options.pop(f.name) for f in settings}
-        config = make_config(recipe, **options)
+        config = make_config(recipe, of_space, **options)
         progress = (lambda _: None) if as_json else (lambda text: echo(f"  {text}", err=True))
         with new_folder(out, f"{name}-s{config.seed}") as folder, only_json(as_json):
             result = run_baseline(name, given, config, folder, progress=progress)

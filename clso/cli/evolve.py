@@ -19,7 +19,7 @@ from clso.cli.output import echo, only_json
 from clso.disk.recipes import find_recipe
 from clso.errors import RunFolderError
 
-__all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "worker_options"]
+__all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "space_options", "worker_options"]
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,12 +108,50 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def make_config(recipe: Path | None, **options: Any) -> Any:
-    """A `RunConfig` from a recipe and the options that were given."""
+def space_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--option`, and short forms of it that are older. The command gets them as one argument,
+    `of_space`, for `make_config`."""
+    short = {
+        "library": click.option("--library", help="Short for --option library=...: its crystals."),
+        "checkpoint": click.option("--checkpoint", help="Short for --option checkpoint=FOLDER."),
+        "mlp": click.option("--mlp", is_flag=True, default=None, help="--option mlp=true."),
+        "library_size": click.option("--library-size", help="Short for --option library_size=N."),
+    }
+    option = click.option(
+        "--option",
+        "pairs",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set an option of the space or task (clso list options NAME); repeatable.",
+    )
+
+    @wraps(command)
+    def gathered(pairs: tuple[str, ...], **others: Any) -> Any:
+        given = {name: others.pop(name) for name in short}
+        texts = {name: str(value) for name, value in given.items() if value is not None}
+        return command(of_space=(pairs, texts), **others)
+
+    wrapped: Callable[..., Any] = gathered
+    for decorate in reversed([option, *short.values()]):
+        wrapped = decorate(wrapped)
+    return wrapped
+
+
+def make_config(
+    recipe: Path | None, of_space: tuple[tuple[str, ...], dict[str, str]] = ((), {}), **options: Any
+) -> Any:
+    """A `RunConfig` from a recipe and the options that were given; `of_space` are those of
+    `space_options`."""
     from clso.config import RunConfig
 
     base = RunConfig() if recipe is None else RunConfig.from_toml(recipe)
-    return base.with_options(**options)
+    config = base.with_options(**options)
+    if not any(of_space):
+        return config
+    from clso.space.build import with_option_texts
+
+    with only_json(True):  # what a plugin prints when it is imported is no result
+        return with_option_texts(config, *of_space)
 
 
 @contextmanager
@@ -165,32 +203,7 @@ def _claimed(path: Path) -> Path:
     "--task",
     help="Search on a sequence task of `clso list tasks`, not on a text; by default in space nsm.",
 )
-@click.option(
-    "--option",
-    "pairs",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set an option of the task or space; repeatable.",
-)
-@click.option(
-    "--library",
-    type=click.Choice(["grown", "random", "warm"]),
-    help="Where the crystals come from.",
-)
-@click.option(
-    "--checkpoint", type=click.Path(), help="The GPT-2 folder that --library warm is cut from."
-)
-@click.option(
-    "--mlp",
-    is_flag=True,
-    default=None,
-    help="Give grown GPT-2s genes for an MLP of random features, too.",
-)
-@click.option(
-    "--library-size",
-    type=click.IntRange(min=1),
-    help="Random crystals per slot shape (default 64).",
-)
+@space_options
 @click.option(
     "--surrogate", help="gp (default), ridge, forest, another from `clso list surrogates`, or none."
 )
@@ -226,7 +239,7 @@ def evolve(
     recipe: Path | None,
     out: Path | None,
     as_json: bool,
-    pairs: tuple[str, ...],
+    of_space: Any,
     on_workers: dict[str, Any],
     sync: str,
     **options: Any,
@@ -237,14 +250,7 @@ def evolve(
     generations of 32, on the CPU or the first GPU."""
     if options["task"] and options["space"] is None and recipe is None:
         options["space"] = "nsm"
-    config = make_config(recipe, **options)
-    if pairs:
-        from clso.space.build import options_type
-        from clso.space.options import parse_options
-
-        of = "this task" if config.task else "this search space"
-        parsed = parse_options(options_type(config), pairs, of=of)
-        config = config.with_options(options={**config.options, **parsed})
+    config = make_config(recipe, of_space, **options)
     from clso.cli.view import run_view, summary
     from clso.evaluation.workers import Workers
     from clso.run import evolve as run
@@ -252,13 +258,19 @@ def evolve(
     workers = Workers() if recipe is None else Workers.from_toml(recipe)
     workers = workers.with_options(**on_workers)
     with (
-        new_folder(out, f"{Path(config.space).stem}-{config.library}-s{config.seed}") as folder,
+        new_folder(out, _folder_name(config)) as folder,
         only_json(as_json),
         run_view(config, quiet=as_json) as listener,
         graceful_stop() as stop,
     ):
         result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
     echo(json.dumps(result)) if as_json else summary(folder, result)
+
+
+def _folder_name(config: Any) -> str:
+    library = config.options.get("library")
+    parts = [Path(config.space).stem, *([str(library)] if library else []), f"s{config.seed}"]
+    return "-".join(parts).replace("/", "-")
 
 
 @click.command(short_help="Continue an interrupted run.")

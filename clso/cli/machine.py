@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from clso.cli.output import echo
+from clso.cli.output import echo, only_json
 
 __all__ = ["doctor", "list_plugins"]
 
@@ -17,37 +17,55 @@ _KINDS = {
 }
 
 
-@click.command(
-    "list", short_help="List spaces, surrogates, baselines, models, tasks, crystals or recipes."
-)
-@click.argument("kind", type=click.Choice([*_KINDS, "crystals", "recipes"]))
+@click.command("list", short_help="List spaces, tasks, other plugins, recipes, or a space's options.")
+@click.argument("kind", type=click.Choice([*_KINDS, "crystals", "recipes", "options"]))
+@click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def list_plugins(kind: str, as_json: bool) -> None:
-    """List what can be named on the command line. Nothing is imported for it but the crystal
-    families."""
+def list_plugins(kind: str, name: str | None, as_json: bool) -> None:
+    """List what can be named on the command line; `clso list options NAME` lists the options of a
+    space or task.
+
+    Nothing is imported for it but the crystal families, or that space or task."""
+    if (kind == "options") != (name is not None):
+        raise click.UsageError("`options` is followed by the name of a space or task, and no other.")
     rows: list[dict[str, str]] = []
-    if kind == "crystals":
+    if name is not None:
+        rows = _options_of(name)
+    elif kind == "crystals":
         from clso.crystals import FAMILIES
 
-        for name, family in FAMILIES.items():
-            rows.append({"name": name, "what": (family.__doc__ or "").strip().splitlines()[0]})
+        for key, family in FAMILIES.items():
+            rows.append({"name": key, "what": (family.__doc__ or "").strip().splitlines()[0]})
     elif kind == "recipes":
         from clso.disk.recipes import available_recipes
 
-        rows = [{"name": name, "what": str(path)} for name, path in available_recipes().items()]
+        rows = [{"name": key, "what": str(path)} for key, path in available_recipes().items()]
     else:
         from clso import plugins
 
-        for name, points in plugins.available(_KINDS[kind]).items():  # type: ignore[arg-type]
+        for key, points in plugins.available(_KINDS[kind]).items():  # type: ignore[arg-type]
             for point in points:
                 owner = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-                rows.append({"name": name, "what": f"{point.value}  ({owner})"})
+                rows.append({"name": key, "what": f"{point.value}  ({owner})"})
     if as_json:
         echo(json.dumps(rows))
         return
     width = max((len(r["name"]) for r in rows), default=0)
     for row in rows:
         echo(f"{row['name']:<{width}}  {row['what']}")
+
+
+def _options_of(name: str) -> list[dict[str, str]]:
+    from clso import plugins
+    from clso.space.option_help import describe_options
+
+    is_task = name in plugins.available("tasks") and name not in plugins.available("search_spaces")
+    with only_json(True):  # what a plugin prints when it is imported is no result
+        kind = plugins.load("tasks" if is_task else "search_spaces", name).options
+    return [
+        {"name": o.name, "what": f"{o.help} ({o.type}, default {o.default!r})".strip()}
+        for o in describe_options(kind)
+    ]
 
 
 @click.command(short_help="Say what this machine can measure and run.")

@@ -14,7 +14,6 @@ from clso.energy import EnergyMeter
 from clso.energy.ledger import Ledger
 from clso.prove.context import ProofContext
 from clso.run.entries import models_of
-from clso.space.context import SpaceContext
 
 __all__ = ["baseline_row", "make_job"]
 
@@ -27,8 +26,9 @@ def make_job(proof: ProofContext) -> BaselineJob:
 def _job(
     proof: ProofContext, config: RunConfig, corpus: Corpus, folder: Path, meter: EnergyMeter
 ) -> BaselineJob:
-    context = SpaceContext.of(config, proof.device, lambda: corpus)
-    return BaselineJob(config, context, proof.device, folder, Ledger(meter), lambda _: None)
+    return BaselineJob(
+        config, lambda: corpus, proof.device, folder, Ledger(meter), lambda _: None
+    )
 
 
 def baseline_row(

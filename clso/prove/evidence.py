@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from clso.config import RunConfig
 from clso.errors import RunFolderError
 from clso.prove.config import ProveConfig
 from clso.run.folder import RunFolder
+from clso.space.build import all_options
 
 __all__ = ["Evidence"]
 
@@ -46,7 +48,7 @@ class Evidence:
         exists = (path / "config.toml").exists()
         if not exists:
             RunFolder.require_new(path)
-        elif (path / "config.toml").read_text(encoding="utf-8") != text:
+        elif _settings_of(path / "config.toml") != (_spelled_out(config), settings):
             raise RunFolderError(
                 "an interrupted proof goes on with the settings that it was begun with",
                 got=str(path),
@@ -149,3 +151,12 @@ class Evidence:
 
     def __exit__(self, *_: object) -> None:
         self._folder.close()
+
+
+def _settings_of(path: Path) -> tuple[RunConfig, ProveConfig]:
+    return _spelled_out(RunConfig.from_toml(path)), ProveConfig.from_toml(path)
+
+
+def _spelled_out(config: RunConfig) -> RunConfig:
+    """Two configs that mean the same are then equal: what one leaves out is the other's default."""
+    return replace(config, options=all_options(config))

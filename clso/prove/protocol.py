@@ -38,6 +38,7 @@ from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
 from clso.run.manifest import describe_code, describe_device, describe_software
+from clso.space.build import model_sizes
 from clso.space.language import LanguageModelSpace
 
 __all__ = ["ARMS", "prove"]
@@ -288,14 +289,15 @@ class _Bench:
                 self.say(key)
                 row = baseline_row(self.proof, name, settings, seed)
                 self.evidence.add(key, row)
+        random = {"library": "random"}
         try:
             for seed in seeds:
                 key = f"model/random-crystals/{seed}"
-                self._keep(key, partial(self.clso.model, "random-crystals", seed, library="random"))
+                self._keep(key, partial(self.clso.model, "random-crystals", seed, options=random))
         except ClsoError as error:  # a space need not have random crystals
             self.say(f"no control on random crystals: {error}")
         else:
-            random = self.clso.arm("random-crystals", library="random")
+            random = self.clso.arm("random-crystals", options=random)
             cost = partial(measure_window, self.proof.meter, random, seeds[:1], 0.0, kind="cost")
             self.evidence.once("control/random-crystals", cost)
 

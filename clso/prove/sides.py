@@ -17,6 +17,7 @@ from clso.prove.context import ProofContext
 from clso.prove.windows import Arm
 from clso.run import Trained, train_on
 from clso.run.context import RunContext
+from clso.space.build import model_sizes
 from clso.space.language import token_blocks
 
 __all__ = ["AdamwSide", "ClsoSide", "losses_from_disk"]
@@ -25,7 +26,8 @@ __all__ = ["AdamwSide", "ClsoSide", "losses_from_disk"]
 def losses_from_disk(proof: ProofContext, folder: Path, *splits: str) -> dict[str, float]:
     """`{split}_loss` in nats per token of the model in `folder`, in float32, over all blocks of
     each split."""
-    model, n_positions = load_model(folder, device=proof.device), proof.config.n_positions
+    model = load_model(folder, device=proof.device)
+    n_positions = model_sizes(proof.config)["n_positions"]
     return {
         f"{s}_loss": text_loss(
             model, token_blocks(proof.corpus.tokens(s), n_positions).to(proof.device)
@@ -61,7 +63,7 @@ class ClsoSide:
 
     def _run(self, options: dict[str, Any], *splits: str) -> tuple[float, dict[str, Any]]:
         out = self._proof.work / f"run-{next(self._numbers)}"
-        config = replace(self._proof.config, **options, energy="null")
+        config = self._proof.config.with_options(**options, energy="null")
         trained = train_on(self._proof.host, replace(self._context, config=config), out)
         row: dict[str, Any] = {}
         if splits:

@@ -85,14 +85,14 @@ def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
 
 
 def _lead(data: RunData) -> str:
-    config = data.config
+    config, options = data.config, data.manifest.get("options", {})
+    # Of runs from before the library was an option.
+    library = {k: data.result[k] for k in ("library",) if data.is_language and k in data.result}
     parts = [
         f"Space {config.space}",
-        *(f"{k} {v}" for k, v in data.manifest.get("options", {}).items()),
+        *(f"{k} {v}" for k, v in (library | options).items() if v != ""),
+        f"seed {config.seed}",
     ]
-    if data.is_language:
-        parts.append(f"library {config.library}")
-    parts.append(f"seed {config.seed}")
     text = f"{config.data}, tokenizer {config.tokenizer}. " if data.is_language else ""
     noun = "loss" if data.is_language else "fitness"
     return f"{', '.join(parts)}. {text}Every {noun} on this page was measured; predictions appear only in the audits."

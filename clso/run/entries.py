@@ -55,14 +55,10 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
     try:
         best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
         key = "test_loss" if "test_loss" in best else "fitness"
-        library = (
-            f" ({result['library']})" if key == "test_loss" and "baseline" not in result else ""
-        )
-        name = result.get("baseline") or f"clso {result['space']}{library}"
         swept = len(result.get("by_lr") or ()) > 1
         return Entry(
             path=path,
-            name=str(name),
+            name=_name_of(result),
             text=_text_of(manifest),
             score=finite(best[key]),
             valid_loss=finite(best["valid_loss"]) if key == "test_loss" else None,
@@ -136,3 +132,11 @@ def finite(value: Any) -> float:
 
 def _optional(value: Any) -> float | None:
     return None if value is None else finite(value)
+
+
+def _name_of(result: dict[str, Any]) -> str:
+    """What a table calls a result: its baseline, or its space, with the library of a language
+    model that has a choice of them."""
+    is_language = "test_loss" in result["best"]
+    library = f" ({result['library']})" if is_language and "library" in result else ""
+    return str(result.get("baseline") or f"clso {result['space']}{library}")

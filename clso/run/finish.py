@@ -20,6 +20,7 @@ from clso.models.store import load_model, save_model
 from clso.run.folder import RunFolder
 from clso.search.generations import Listener, Search
 from clso.space import Genome
+from clso.space.build import all_options
 from clso.space.language import LanguageModelSpace
 from clso.space.objectives import LOSS, Objectives
 from clso.space.results import Evaluation
@@ -194,7 +195,7 @@ def finish(
         **ledger.summary(),
         "surrogate": search.surrogate_summary,
         "space": config.space,
-        "library": config.library,
+        **{k: v for k, v in all_options(config).items() if k == "library"},
         "seed": config.seed,
         **more,
     }

@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 from contextlib import suppress
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ import clso
 from clso.energy import EnergyMeter
 from clso.run.context import RunContext
 from clso.space import SearchSpace
-from clso.space.build import options_type
+from clso.space.build import all_options
 from clso.space.language import LanguageModelSpace
-from clso.space.options import make_options
 
 __all__ = ["describe_code", "describe_device", "describe_software", "make_manifest"]
 
@@ -143,7 +141,7 @@ def make_manifest(context: RunContext, space: SearchSpace, meter: EnergyMeter) -
         "hardware": describe_device(context.device),
         "plugins": context.plugins,
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
-        "options": asdict(make_options(options_type(config), config.options)),
+        "options": all_options(config),
         "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},

@@ -137,9 +137,9 @@ _RUN = _table(
         "tokens_forward": _count,
         "surrogate": _table({"name": _text, "trusted": _flag, "audit": _AUDIT}),
         "space": _text,
-        "library": _text,
     },
     {
+        "library": _text,
         "log_vocabulary": _number,
         "optimum": _or_none(_number),
         "objectives": _list(_text),

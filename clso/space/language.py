@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from clso.models.gpt2 import GPT2Config, LanguageModel
 from clso.space import Genome, Objective, SearchSpace
 from clso.space.context import SpaceContext
 from clso.space.functions import measure_batch
+from clso.space.options import LanguageModelOptions, make_options
 from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
@@ -52,10 +53,14 @@ def token_blocks(
 
 
 class LanguageModelSpace(SearchSpace):
-    """A space whose genomes are language models over `corpus`."""
+    """A space whose genomes are language models over `corpus`. A subclass's `Options` extend
+    `LanguageModelOptions`."""
+
+    Options: ClassVar[type] = LanguageModelOptions
 
     def __init__(self, context: SpaceContext) -> None:
         self.context = context
+        self.options = make_options(self.Options, context.options)
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> SearchSpace:
@@ -67,7 +72,7 @@ class LanguageModelSpace(SearchSpace):
 
     @cached_property
     def config(self) -> GPT2Config:
-        return GPT2Config(vocab_size=self.corpus.vocab_size, **self.context.model)
+        return GPT2Config(vocab_size=self.corpus.vocab_size, **self.options.sizes)
 
     @abstractmethod
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 from clso.config import checked
 from clso.errors import ConfigError, did_you_mean
 
-__all__ = ["NoOptions", "make_options", "parse_options"]
+__all__ = ["LanguageModelOptions", "NoOptions", "make_options", "parse_options", "require_library"]
 
 _BOOLS = {"true": True, "false": False}
 
@@ -18,6 +18,42 @@ _BOOLS = {"true": True, "false": False}
 @dataclass(frozen=True)
 class NoOptions:
     """What a space takes that has nothing to set."""
+
+
+@dataclass(frozen=True)
+class LanguageModelOptions:
+    """Sizes of the models that a language-model space builds, and of the baselines that it is
+    compared with. The defaults are the reference protocol's."""
+
+    n_layers: int = 2
+    """Layers of the model."""
+    d_model: int = 128
+    """Dimensions of the residual stream."""
+    n_heads: int = 2
+    """Attention heads of a layer."""
+    n_positions: int = 128
+    """Tokens of context: the length of the blocks that are scored."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.sizes.items():
+            if value < 1:
+                raise ConfigError(f"{name} is at least 1", got=value)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `GPT2Config` takes besides the vocabulary."""
+        return {
+            "n_layers": self.n_layers,
+            "d_model": self.d_model,
+            "n_heads": self.n_heads,
+            "n_positions": self.n_positions,
+        }
+
+
+def require_library(library: str, *known: str) -> None:
+    """For an option `library` with the values `known`. Raises `ConfigError`."""
+    if library not in known:
+        raise ConfigError(f"library is {', '.join(known[:-1])} or {known[-1]}", got=library)
 
 
 def make_options(kind: type, values: Mapping[str, Any], *, of: str = "this search space") -> Any:

@@ -53,9 +53,11 @@ class GrownWeights:
         space: LanguageModelSpace,
         split: str = "statistics",
         *,
+        mlp: bool = False,
         contexts: Sequence[int] | None = None,
     ) -> None:
-        """`contexts` are the context patterns that genomes may pick, all by default."""
+        """With `mlp` there are genes for hidden units of an MLP. `contexts` are the context
+        patterns that genomes may pick, all by default."""
         self.space, self.config = space, space.config
         self.device = torch.device(space.context.device)
         if self.config.n_layers < 2 or self.config.n_heads < 2 or self.config.d_model < 32:
@@ -64,7 +66,7 @@ class GrownWeights:
                 got=(self.config.n_layers, self.config.n_heads, self.config.d_model),
                 remedy="Use larger sizes, or --library random.",
             )
-        self._mlp = space.context.mlp
+        self._mlp = mlp
         self.genes = grown_genes(self.config, self._mlp)
         self.crystals = GrownCrystals(space, split, contexts)
         self.costs = GrownCosts(self.config, self.crystals.layout, self.crystals.patterns)
@@ -104,7 +106,9 @@ class GrownWeights:
 
     def on_all_text(self, genome: Genome) -> GrownWeights:
         """What the genome needs, grown on statistics and fitness text together."""
-        whole = GrownWeights(self.space, "train", contexts=[alleles_of(genome)["context"]])
+        whole = GrownWeights(
+            self.space, "train", mlp=self._mlp, contexts=[alleles_of(genome)["context"]]
+        )
         whole.template, whole.rotation = self.template, self.rotation  # which know no text
         return whole
 

@@ -19,7 +19,6 @@ from clso.models.population import PopulationGPT2
 from clso.models.tables import BankedTables
 from clso.search_spaces.gpt2.costs import Stored, model_costs, stored
 from clso.space import Gene, Genome
-from clso.space.context import SpaceContext
 
 __all__ = ["RandomWeights", "Slot"]
 
@@ -35,11 +34,11 @@ class Slot:
 class RandomWeights:
     """One gene a slot, one allele a crystal. Slots of one shape share the crystals."""
 
-    def __init__(self, config: GPT2Config, context: SpaceContext) -> None:
-        self.config, self.device = config, torch.device(context.device)
-        self.library = CrystalLibrary(context.library_size, seed=context.seed)
+    def __init__(self, config: GPT2Config, library: CrystalLibrary, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.library = library
         self.slots = _slots(config)
-        labels = tuple(f"crystal-{i}" for i in range(context.library_size))
+        labels = tuple(f"crystal-{i}" for i in range(library.size))
         self.genes = tuple(Gene(slot.name, labels) for slot in self.slots)
         self._costs: dict[tuple[tuple[int, int], int], Stored] = {}
 

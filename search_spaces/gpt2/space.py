@@ -7,12 +7,16 @@ are and turns a batch of genomes into stacked weights; the space does the rest."
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from clso.crystals import CrystalLibrary
+from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2
 from clso.models.population import PopulationGPT2, candidates_per_pass
 from clso.search_spaces.gpt2.costs import COST_NAMES
@@ -21,8 +25,44 @@ from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.gpt2.warm import WarmWeights
 from clso.space import Genome
+from clso.space.options import LanguageModelOptions, require_library
 
-__all__ = ["GPT2Space", "WeightSource"]
+__all__ = ["GPT2Options", "GPT2Space", "WeightSource"]
+
+
+@dataclass(frozen=True)
+class GPT2Options(LanguageModelOptions):
+    """What a user may set of `gpt2`."""
+
+    library: str = "grown"
+    """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the
+    control), or "warm" (cut from `checkpoint`)."""
+    checkpoint: str = ""
+    """Folder of the GPT-2 that a warm library is cut from: a run's, or one in the layout of
+    `transformers`."""
+    mlp: bool = False
+    """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for
+    two more genes."""
+    library_size: int = 64
+    """Random crystals per slot shape."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_library(self.library, "grown", "random", "warm")
+        if self.library_size < 1:
+            raise ConfigError("library_size is at least 1", got=self.library_size)
+        if self.library == "warm" and not self.checkpoint:
+            raise ConfigError(
+                "library warm is cut from a checkpoint",
+                got=self.checkpoint,
+                remedy="Give --checkpoint FOLDER, of a GPT-2 that a run or `clso export` wrote.",
+            )
+        if self.library != "warm" and self.checkpoint:
+            raise ConfigError(
+                f"library {self.library} uses no checkpoint",
+                got=self.checkpoint,
+                remedy="Use --library warm with it.",
+            )
 
 
 class WeightSource(Source, Protocol):
@@ -45,15 +85,19 @@ class GPT2Space(SourcedSpace):
     """Search space of exact GPT-2 models over a corpus."""
 
     name = "gpt2"
+    Options = GPT2Options
+    options: GPT2Options
     cost_names = COST_NAMES
 
     @cached_property
     def source(self) -> WeightSource:
-        if self.context.library == "random":
-            return RandomWeights(self.config, self.context)
-        if self.context.library == "warm":
-            return WarmWeights(self.config, self.context)
-        return GrownWeights(self)
+        device = torch.device(self.context.device)
+        if self.options.library == "random":
+            library = CrystalLibrary(self.options.library_size, seed=self.context.seed)
+            return RandomWeights(self.config, library, device)
+        if self.options.library == "warm":
+            return WarmWeights(self.config, Path(self.options.checkpoint), device)
+        return GrownWeights(self, mlp=self.options.mlp)
 
     def decode(self, genome: Genome) -> Any:
         return self.source.decode(self.validate(genome))

@@ -24,7 +24,6 @@ from clso.models.tables import BankedTables
 from clso.search_spaces.gpt2.costs import Stored, model_costs, stored
 from clso.search_spaces.gpt2.random import Slot
 from clso.space import Gene, Genome
-from clso.space.context import SpaceContext
 
 __all__ = ["RANKS", "WarmWeights"]
 
@@ -36,9 +35,9 @@ class WarmWeights:
     """One gene a weight matrix, one allele a rank. The checkpoint is read when it is first
     needed."""
 
-    def __init__(self, config: GPT2Config, context: SpaceContext) -> None:
-        self.config, self.device = config, torch.device(context.device)
-        self.folder = Path(context.checkpoint)
+    def __init__(self, config: GPT2Config, folder: Path, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.folder = folder
         self.slots = _slots(config)
         self.ranks = [(*(r for r in RANKS if r < min(s.shape)), min(s.shape)) for s in self.slots]
         self.genes = tuple(
@@ -76,7 +75,7 @@ class WarmWeights:
                 remedy = (
                     "Use the text and tokenizer that it was trained with."
                     if name == "vocab_size"
-                    else f"Set {name} = {its} in a recipe (--config)."
+                    else f"Use --option {name}={its}."
                 )
                 raise ConfigError(
                     f"the checkpoint {self.folder} has the run's {name}, {ours}",

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from clso.errors import ConfigError
 from clso.models.gpt2 import LanguageModel
 from clso.search_spaces.gpt2_pointer.genes import GAIN_VALUES, default_genome, pointer_genes
 from clso.search_spaces.gpt2_pointer.weights import PointerWeights
@@ -24,19 +23,12 @@ __all__ = ["GPT2PointerSpace"]
 
 
 class GPT2PointerSpace(LanguageModelSpace):
-    """Search space of pointer GPT-2s grown from a corpus. Raises `ConfigError` for a library other
-    than "grown"."""
+    """Search space of pointer GPT-2s grown from a corpus."""
 
     name = "gpt2-pointer"
 
     @cached_property
     def source(self) -> PointerWeights:
-        if self.context.library != "grown":
-            raise ConfigError(
-                "space gpt2-pointer has a grown library only",
-                got=self.context.library,
-                remedy="Use --library grown, or --space gpt2 for the others.",
-            )
         return PointerWeights(self)
 
     @property

@@ -16,7 +16,6 @@ from clso.search_spaces.nsm.costs import nsm_costs
 from clso.search_spaces.nsm.genes import CHUNKS, STATES, TOP_K, head_counts
 from clso.search_spaces.nsm.wiring import plain_nsm
 from clso.space import Gene, Genome
-from clso.space.context import SpaceContext
 
 __all__ = ["RandomNSM"]
 
@@ -32,17 +31,18 @@ class RandomNSM:
     def __init__(
         self,
         config: GPT2Config,
-        context: SpaceContext,
+        library: CrystalLibrary,
+        device: torch.device,
         *,
         n_classes: int = 0,
         fitted_head: bool = False,
     ) -> None:
-        self.config, self.device, self._n_classes = config, torch.device(context.device), n_classes
-        self.library = CrystalLibrary(context.library_size, seed=context.seed)
+        self.config, self.device, self._n_classes = config, device, n_classes
+        self.library = library
         self._slots = _slots(config, n_classes)
         if fitted_head:
             del self._slots["head"]
-        crystals = tuple(f"crystal-{i}" for i in range(context.library_size))
+        crystals = tuple(f"crystal-{i}" for i in range(library.size))
         self._sizes: dict[str, tuple[Any, ...]] = {
             "states": STATES,
             "heads": head_counts(config.d_model),

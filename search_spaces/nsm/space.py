@@ -8,22 +8,45 @@ the control. Candidates are measured as the modules that a winner is saved as.""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.nsm.costs import COST_NAMES
 from clso.search_spaces.nsm.grown import GrownNSM
+from clso.search_spaces.nsm.random import RandomNSM
+from clso.search_spaces.nsm.task import NSMTaskSpace
 from clso.space import Genome, SearchSpace
 from clso.space.context import SpaceContext
+from clso.space.options import LanguageModelOptions, make_options, require_library
 
-__all__ = ["NSMSpace"]
+__all__ = ["NSMOptions", "NSMSpace"]
+
+
+@dataclass(frozen=True)
+class NSMOptions(LanguageModelOptions):
+    """What a user may set of `nsm`. The number of heads is a gene: `n_heads` is that of the GPT-2s
+    that it is compared with."""
+
+    library: str = "grown"
+    """Where the crystals come from: "grown" (from the corpus, in closed form), or "random" (the
+    control)."""
+    library_size: int = 64
+    """Random crystals per slot shape."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_library(self.library, "grown", "random")
+        if self.library_size < 1:
+            raise ConfigError("library_size is at least 1", got=self.library_size)
 
 
 class NSMSource(Source, Protocol):
@@ -37,30 +60,26 @@ class NSMSource(Source, Protocol):
 
 
 class NSMSpace(SourcedSpace):
-    """Search space of Neural State Machines over a corpus. The number of heads is a gene, so
-    `n_heads` is not used."""
+    """Search space of Neural State Machines over a corpus."""
 
     name = "nsm"
     cost_names = COST_NAMES
     takes_tasks = True
+    Options = NSMOptions
+    options: NSMOptions
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> SearchSpace:
         if not context.task:
             return cls(context)
-        from clso.search_spaces.nsm.task import NSMTaskSpace
-
-        return NSMTaskSpace(context)
+        return NSMTaskSpace(context, make_options(NSMOptions, context.options))
 
     @cached_property
     def source(self) -> NSMSource:
-        if self.context.library == "grown":
+        if self.options.library == "grown":
             return GrownNSM(self)
-        if self.context.library == "random":
-            from clso.search_spaces.nsm.random import RandomNSM
-
-            return RandomNSM(self.config, self.context)
-        raise ConfigError("space nsm has the libraries grown and random", got=self.context.library)
+        library = CrystalLibrary(self.options.library_size, seed=self.context.seed)
+        return RandomNSM(self.config, library, torch.device(self.context.device))
 
     def decode(self, genome: Genome) -> dict[str, str]:
         return self.describe(genome)

@@ -10,13 +10,13 @@ valid or test."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clso.errors import ConfigError
+from clso.crystals import CrystalLibrary
 from clso.models.gpt2 import GPT2Config
 from clso.models.nsm import SimpleNSM
 from clso.models.nsm_trace import summary
@@ -28,6 +28,9 @@ from clso.tasks.base import Task, load_task
 from clso.tasks.models import load_model, save_model
 from clso.tasks.objective import TaskObjective
 from clso.tasks.scoring import majority_accuracy, make_batch, score
+
+if TYPE_CHECKING:
+    from clso.search_spaces.nsm.space import NSMOptions
 
 __all__ = ["NSMTaskSpace"]
 
@@ -42,15 +45,17 @@ class NSMTaskSpace(SearchSpace):
     name = "nsm"
     cost_names = COST_NAMES
 
-    def __init__(self, context: SpaceContext) -> None:
-        if context.library not in ("grown", "random"):
-            raise ConfigError("space nsm has the libraries grown and random", got=context.library)
-        self._task: Task = load_task(context.task, context.options, context.seed)
-        self._fitted, self._device = context.library == "grown", context.device
-        sizes = {**context.model, "n_positions": self._task.n_positions}
+    def __init__(self, context: SpaceContext, options: NSMOptions) -> None:
+        """The task says how long a context is, and not `options.n_positions`."""
+        self._task: Task = load_task(context.task, context.task_options, context.seed)
+        self._fitted, self._device = options.library == "grown", context.device
+        sizes = {**options.sizes, "n_positions": self._task.n_positions}
         config = GPT2Config(vocab_size=len(self._task.vocab), **sizes)
         self._source = RandomNSM(
-            config, context, n_classes=self._task.n_classes, fitted_head=self._fitted
+            config,
+            CrystalLibrary(options.library_size, seed=context.seed),
+            torch.device(context.device),
+            n_classes=self._task.n_classes, fitted_head=self._fitted
         )
 
     @property

@@ -274,10 +274,7 @@ def config(tmp_path: Path) -> RunConfig:
     folder.mkdir()
     for seed, (split, n_words) in enumerate((("train", 2500), ("valid", 400), ("test", 400))):
         (folder / f"{split}.txt").write_text(text(n_words, seed))
-    return RunConfig(
-        data=f"text:{folder}", tokenizer="bytes", n_layers=1, d_model=16, n_heads=2, n_positions=16,
-        device="cpu", energy="null", idle_s=0.0, seed=1,
-    )  # fmt: skip
+    return RunConfig(data=f"text:{folder}", tokenizer="bytes", device="cpu", energy="null", idle_s=0.0, seed=1, options={"n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 16})  # fmt: skip
 
 
 def test_the_sweep_takes_the_best_rate_and_states_what_the_disk_holds(
@@ -331,7 +328,7 @@ def make_job(config: RunConfig, tmp_path: Path) -> Callable[[], BaselineJob]:
         meter = EnergyMeter(
             CounterBackend("replay", lambda: [float(next(readings))], limits, clock), clock=clock
         )
-        context = SpaceContext(load_corpus=lambda: corpus, model=config.model_sizes)
+        context = SpaceContext(load_corpus=lambda: corpus, options=config.model_sizes)
         return BaselineJob(config, context, "cpu", tmp_path, Ledger(meter), lambda _: None)
 
     return make

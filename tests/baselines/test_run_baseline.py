@@ -133,7 +133,10 @@ def test_the_seed_decides(
 
 def test_a_space_with_fewer_genomes_is_measured_whole(tiny: RunConfig, tmp_path: Path) -> None:
     result = run_baseline(
-        "random-search", {"evaluations": 50}, replace(tiny, library_size=1), tmp_path / "run"
+        "random-search",
+        {"evaluations": 50},
+        tiny.with_options(options={"library_size": 1}),
+        tmp_path / "run",
     )
     assert result["counts"]["evaluated"] == 1
 

@@ -125,7 +125,7 @@ def test_a_long_text_on_one_line_is_fine(
 
 def test_a_text_shorter_than_a_block(clso: Any, tiny: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(
-        replace(tiny, n_positions=2000, fitness_tokens=(2000,)).to_toml()
+        tiny.with_options(fitness_tokens=(2000,), options={"n_positions": 2000}).to_toml()
     )
     done = clso("evolve", "--config", tmp_path / "recipe.toml", "--out", tmp_path / "run", "--json")
     assert (done.code, done.err) == (2, done.error + "\n")

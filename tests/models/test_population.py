@@ -40,10 +40,8 @@ def make_space(
 ) -> GPT2Space:
     context = SpaceContext(
         load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
-        library=library,
-        library_size=14,
         fitness_tokens=(256, 1024),
-        model=model,
+        options={"library": library, "library_size": 14, **model},
     )
     space = kind(context)
     space.prepare()

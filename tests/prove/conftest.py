@@ -25,15 +25,12 @@ class Proof:
 @pytest.fixture(scope="session")
 def small(tiny: RunConfig) -> RunConfig:
     """A grown GPT-2 on bytes; a run takes a third of a second."""
-    return replace(
-        tiny,
+    return tiny.with_options(
         gens=2,
-        library="grown",
         tokenizer="bytes",
-        n_layers=2,
-        d_model=32,
         space="gpt2",
         energy="auto",
+        options={"library": "grown", "n_layers": 2, "d_model": 32},
     )
 
 

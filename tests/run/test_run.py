@@ -132,7 +132,7 @@ def test_the_same_seed_twice_and_another_seed(
 
 
 def test_a_grown_library_is_as_reproducible(tiny: RunConfig, tmp_path: Path) -> None:
-    config = replace(tiny, library="grown", n_layers=2, d_model=32)
+    config = tiny.with_options(options={"library": "grown", "n_layers": 2, "d_model": 32})
     listener = StopAt(3)
     whole = evolve(config, tmp_path / "whole")
     with pytest.raises(Interrupted):
@@ -255,7 +255,7 @@ def test_valid_and_test_are_known_to_be_long_enough_before_the_search(
             raise AssertionError("the search began")
 
     # 1,730 tokens of valid; the fitness text is longer
-    config = replace(tiny, n_positions=2000, fitness_tokens=(2000,))
+    config = tiny.with_options(fitness_tokens=(2000,), options={"n_positions": 2000})
     with pytest.raises(DataError, match="at least 2001 tokens"):
         evolve(config, tmp_path / "run", listener=NoSearch())
     assert list(tmp_path.iterdir()) == []

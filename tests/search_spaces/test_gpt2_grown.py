@@ -25,7 +25,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> GPT2Space:
         )
     corpus = load_corpus(f"text:{folder}", "bpe:512", folder / "cache")
     model = {"n_layers": 2, "n_heads": 2, "d_model": 128, "n_positions": 128}
-    return GPT2Space(SpaceContext(load_corpus=lambda: corpus, model=model))
+    return GPT2Space(SpaceContext(load_corpus=lambda: corpus, options=model))
 
 
 def _counted(space: GPT2Space, order: int) -> float:

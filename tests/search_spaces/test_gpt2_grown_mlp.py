@@ -31,9 +31,7 @@ SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_position
 def space(english_path: Path) -> GPT2Space:
     context = SpaceContext(
         load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"),
-        library="grown",
-        mlp=True,
-        model=SIZES,
+        options={"library": "grown", "mlp": True, **SIZES},
     )
     return GPT2Space(context)
 

@@ -35,9 +35,8 @@ def make_space(path: Path, library: str = "grown", **sizes: int) -> GPT2PointerS
     return GPT2PointerSpace(
         SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
-            library=library,
             fitness_tokens=(256, 1024),
-            model=SIZES | sizes,
+            options={"library": library, **(SIZES | sizes)},
         )
     )
 
@@ -150,7 +149,7 @@ def test_what_cannot_be_grown_is_refused(english_path: Path) -> None:
 
 
 def test_a_whole_run_keeps_the_pointer(tiny: RunConfig, tmp_path: Path) -> None:
-    config = replace(tiny, space="gpt2-pointer", library="grown", gens=3, **SIZES)
+    config = tiny.with_options(space="gpt2-pointer", gens=3, options={"library": "grown", **SIZES})
     result = evolve(config, tmp_path / "run")
     assert load("search_spaces", "gpt2-pointer").value is GPT2PointerSpace
     winner = load_model(tmp_path / "run" / "best")

@@ -31,7 +31,7 @@ def scored(
     model = {"n_layers": 2, "n_heads": 2, "d_model": d_model, "n_positions": n_positions}
     space = GPT2Space(
         SpaceContext(
-            load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"), model=model
+            load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"), options=model
         )
     )
     rng = random.Random(0)

@@ -48,10 +48,8 @@ def make_space(path: Path, checkpoint: Path, kind: type[Any] = GPT2Space, **size
     return kind(
         SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
-            library="warm",
-            checkpoint=str(checkpoint),
             fitness_tokens=(256,),
-            model=SIZES | sizes,
+            options={"library": "warm", "checkpoint": str(checkpoint), **(SIZES | sizes)},
         )
     )
 
@@ -228,7 +226,7 @@ def test_a_whole_run_from_a_checkpoint(
 ) -> None:
     folder, loss = trained
     assert loss < 5.0  # nats; log(300) is 5.70
-    config = replace(tiny, library="warm", checkpoint=str(folder))
+    config = tiny.with_options(options={"library": "warm", "checkpoint": str(folder)})
     result = evolve(config, tmp_path / "run")
     assert result["library"] == "warm"
     assert result["best"]["valid_loss"] < loss + 0.02  # the checkpoint is among the candidates

@@ -34,10 +34,8 @@ def make_space(path: Path, library: str = "grown", **sizes: int) -> NSMSpace:
     return NSMSpace(
         SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
-            library=library,
-            library_size=14,
             fitness_tokens=(256, 512),
-            model=SIZES | sizes,
+            options={"library": library, "library_size": 14, **(SIZES | sizes)},
         )
     )
 
@@ -191,10 +189,7 @@ def test_a_whole_run(tmp_path: Path, english_path: Path) -> None:
         valid_tokens=512,
         energy="null",
         device="cpu",
-        n_layers=1,
-        d_model=32,
-        n_heads=2,
-        n_positions=64,
+        options={"n_layers": 1, "d_model": 32, "n_heads": 2, "n_positions": 64},
     )
     out = tmp_path / "run"
     result = evolve(config, out)
@@ -212,17 +207,19 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
     config = RunConfig(
         space="nsm",
         task="listops",
-        library_size=14,
         gens=2,
         pop=2,
         surrogate="none",
         finalists=1,
         energy="null",
         device="cpu",
-        n_layers=1,
-        d_model=16,
-        n_heads=2,
-        options={"max_length": 29, "max_depth": 3},
+        options={
+            "library_size": 14,
+            "n_layers": 1,
+            "d_model": 16,
+            "n_heads": 2,
+            **{"max_length": 29, "max_depth": 3},
+        },
     )
     whole = evolve(config, tmp_path / "whole")
     stops = iter([False, True])
@@ -257,7 +254,7 @@ def test_tokens_that_are_asked_for_are_read_out(tmp_path: Path) -> None:
     }
     space = NSMSpace.from_context(
         SpaceContext(
-            load_corpus=pytest.fail, library="grown", task="copy", model=SIZES, options=sizes
+            load_corpus=pytest.fail, task="copy", options={"library": "grown", **SIZES, **sizes}
         )
     )
     rng = random.Random(0)

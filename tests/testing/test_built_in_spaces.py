@@ -35,10 +35,15 @@ class LanguageModelConformance(SpaceConformance):
     def make_space(self) -> SearchSpace:
         context = SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{self.path}", "bpe:300"),
-            library_size=14,
             fitness_tokens=(256, 1024),
-            model={"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32},
             **self.options,
+            options={
+                "library_size": 14,
+                "n_layers": 2,
+                "d_model": 32,
+                "n_heads": 2,
+                "n_positions": 32,
+            },
         )
         return self.kind.from_context(context)
 

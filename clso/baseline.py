@@ -61,7 +61,9 @@ class BaselineJob:
 
     def blocks(self, split: str) -> Tensor:
         """All token blocks (n, n_positions + 1) of a split, on the device."""
-        return token_blocks(self.corpus.tokens(split), self.model_config.n_positions).to(self.device)
+        return token_blocks(self.corpus.tokens(split), self.model_config.n_positions).to(
+            self.device
+        )
 
 
 @dataclass(frozen=True)

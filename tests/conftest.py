@@ -131,6 +131,9 @@ def finished_toy_run(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) 
 
     folder = tmp_path_factory.mktemp("finished_toy") / "run"
     evolve(
-        replace(tiny, space=f"{Path(__file__).parent / 'toys.py'}:OneMax", surrogate="none"), folder
+        replace(
+            tiny, space=f"{Path(__file__).parent / 'toys.py'}:OneMax", surrogate="none", options={}
+        ),
+        folder,
     )
     return folder

@@ -38,16 +38,17 @@ def test_paths_mean_the_same_in_every_folder(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     given = {
         "data": "text:t.txt",
-        "library": "warm",
-        "checkpoint": "best",
-        "options": {"folder": "~/imdb", "depth": 3},
+        "options": {"folder": "~/imdb", "checkpoint": "best", "depth": 3},
     }
     recipe = write(tmp_path, RunConfig(**given).to_toml())  # type: ignore[arg-type]
     monkeypatch.chdir("/")
     config = RunConfig.from_toml(recipe)
     assert config.data == f"text:{tmp_path / 't.txt'}"
-    assert config.checkpoint == str(tmp_path / "best")
-    assert config.options == {"folder": str(tmp_path / "home" / "imdb"), "depth": 3}
+    assert config.options == {
+        "folder": str(tmp_path / "home" / "imdb"),
+        "checkpoint": str(tmp_path / "best"),
+        "depth": 3,
+    }
     assert RunConfig().data == "python-stdlib"
     assert RunConfig(data="text:").data == "text:"
 
@@ -83,13 +84,6 @@ def test_integers_do_for_floats(tmp_path: Path) -> None:
         ("fitness_tokens = []", "fitness_tokens are positive and rising; got []"),
         ("fitness_tokens = [20, 10]", "fitness_tokens are positive and rising; got [20, 10]"),
         ("fitness_tokens = [0, 10]", "fitness_tokens are positive and rising; got [0, 10]"),
-        ('library = "borrowed"', "library is grown, random or warm; got 'borrowed'"),
-        (
-            'library = "warm"',
-            "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER",
-        ),
-        ('checkpoint = "a"', "library grown uses no checkpoint; got 'a'. Use --library warm"),
-        ('library = "warm"\ncheckpoint = 3', "checkpoint is of type str; got 3"),
         ("gens = ", "is TOML"),
     ],
 )

@@ -66,7 +66,10 @@ def _command(name: str, plugin: Any) -> click.Command:
 
     @click.command(name, help=plugin.help or plugin.__doc__)
     @config_options
-    @click.option("--space", help="Search space: whose sizes a baseline has, or that it draws from (default gpt2).")
+    @click.option(
+        "--space",
+        help="Search space: whose sizes a baseline has, or that it draws from (default gpt2).",
+    )
     @space_options
     def run(
         recipe: Path | None, out: Path | None, as_json: bool, of_space: Any, **options: Any

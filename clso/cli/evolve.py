@@ -19,7 +19,15 @@ from clso.cli.output import echo, only_json
 from clso.disk.recipes import find_recipe
 from clso.errors import RunFolderError
 
-__all__ = ["config_options", "evolve", "make_config", "new_folder", "resume", "space_options", "worker_options"]
+__all__ = [
+    "config_options",
+    "evolve",
+    "make_config",
+    "new_folder",
+    "resume",
+    "space_options",
+    "worker_options",
+]
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:

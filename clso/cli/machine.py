@@ -27,7 +27,9 @@ def list_plugins(kind: str, name: str | None, as_json: bool) -> None:
 
     Nothing is imported for it but the crystal families, or that space or task."""
     if (kind == "options") != (name is not None):
-        raise click.UsageError("`options` is followed by the name of a space or task, and no other.")
+        raise click.UsageError(
+            "`options` is followed by the name of a space or task, and no other."
+        )
     rows: list[dict[str, str]] = []
     if name is not None:
         rows = _options_of(name)

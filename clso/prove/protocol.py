@@ -297,8 +297,8 @@ class _Bench:
         except ClsoError as error:  # a space need not have random crystals
             self.say(f"no control on random crystals: {error}")
         else:
-            random = self.clso.arm("random-crystals", options=random)
-            cost = partial(measure_window, self.proof.meter, random, seeds[:1], 0.0, kind="cost")
+            arm = self.clso.arm("random-crystals", options=random)
+            cost = partial(measure_window, self.proof.meter, arm, seeds[:1], 0.0, kind="cost")
             self.evidence.once("control/random-crystals", cost)
 
 

@@ -230,8 +230,7 @@ class RunFolder:
 
     @cached_property
     def _config_sha256(self) -> str:
-        """Of the file as it is: versions write the same settings in different words."""
-        return hashlib.sha256(read_regular(self.path / "config.toml")).hexdigest()
+        return _sha256(self.config.to_toml())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Store the state after a whole generation, tied to the settings and to the record so

@@ -55,7 +55,8 @@ class NSMTaskSpace(SearchSpace):
             config,
             CrystalLibrary(options.library_size, seed=context.seed),
             torch.device(context.device),
-            n_classes=self._task.n_classes, fitted_head=self._fitted
+            n_classes=self._task.n_classes,
+            fitted_head=self._fitted,
         )
 
     @property

@@ -29,7 +29,6 @@ from clso.energy.ledger import Ledger
 from clso.errors import ConfigError, DataError, EvaluationError
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.hf import load_hf
-from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 
 SIZES = GPT2Config(vocab_size=37, n_positions=16, d_model=16, n_layers=1, n_heads=2)
@@ -274,7 +273,15 @@ def config(tmp_path: Path) -> RunConfig:
     folder.mkdir()
     for seed, (split, n_words) in enumerate((("train", 2500), ("valid", 400), ("test", 400))):
         (folder / f"{split}.txt").write_text(text(n_words, seed))
-    return RunConfig(data=f"text:{folder}", tokenizer="bytes", device="cpu", energy="null", idle_s=0.0, seed=1, options={"n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 16})  # fmt: skip
+    return RunConfig(
+        data=f"text:{folder}",
+        tokenizer="bytes",
+        device="cpu",
+        energy="null",
+        idle_s=0.0,
+        seed=1,
+        options={"n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 16},
+    )
 
 
 def test_the_sweep_takes_the_best_rate_and_states_what_the_disk_holds(
@@ -328,8 +335,7 @@ def make_job(config: RunConfig, tmp_path: Path) -> Callable[[], BaselineJob]:
         meter = EnergyMeter(
             CounterBackend("replay", lambda: [float(next(readings))], limits, clock), clock=clock
         )
-        context = SpaceContext(load_corpus=lambda: corpus, options=config.model_sizes)
-        return BaselineJob(config, context, "cpu", tmp_path, Ledger(meter), lambda _: None)
+        return BaselineJob(config, lambda: corpus, "cpu", tmp_path, Ledger(meter), lambda _: None)
 
     return make
 

@@ -21,15 +21,14 @@ from clso.energy.ledger import Ledger
 from clso.errors import ConfigError
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
-from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 
 
 @pytest.fixture
 def job(tiny: RunConfig, tmp_path: Path) -> BaselineJob:
     corpus = load_corpus(tiny.data, tiny.tokenizer)
-    context = SpaceContext.of(tiny, "cpu", lambda: corpus)
-    return BaselineJob(tiny, context, "cpu", tmp_path, Ledger(open_meter("null")), lambda _: None)
+    ledger = Ledger(open_meter("null"))
+    return BaselineJob(tiny, lambda: corpus, "cpu", tmp_path, ledger, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_a_curve_ends_where_a_run_does_and_the_model_is_saved(
     assert curve[-1][1] == timed.run(0, plan)
     timed.save(tmp_path / "model")
     sample = token_blocks(
-        job.corpus.tokens("valid"), job.config.n_positions, job.config.valid_tokens // 32
+        job.corpus.tokens("valid"), job.model_config.n_positions, job.config.valid_tokens // 32
     )
     assert text_loss(load_hf(tmp_path / "model"), sample) == pytest.approx(curve[-1][1], abs=1e-5)
     assert timed.describe()["precision"] == "fp32"

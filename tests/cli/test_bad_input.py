@@ -39,12 +39,12 @@ TOYS = Path(__file__).parents[1] / "toys.py"
         (["--device", "cuda:99"], "CUDA device(s); got 'cuda:99'"),
         (["--energy", "solar"], "solar"),
         (["--energy", "nvml"], "NVML"),
-        (["--library", "borrowed"], "'borrowed' is not one of"),
+        (["--library", "borrowed"], "library is grown, random or warm; got 'borrowed'"),
         (
             ["--library", "warm"],
             "library warm is cut from a checkpoint; got ''. Give --checkpoint FOLDER",
         ),
-        (["--checkpoint", "folder"], "library random uses no checkpoint; got 'folder'"),
+        (["--checkpoint", "folder"], "library random uses no checkpoint; got '/"),
         (["--library", "warm", "--checkpoint", "nowhere"], "nowhere holds a GPT-2"),
         (["--gens", "0"], "0 is not in the range x>=1"),
         (["--gens", "-3"], "-3 is not in the range"),
@@ -52,7 +52,8 @@ TOYS = Path(__file__).parents[1] / "toys.py"
         (["--pop", "0"], "0 is not in the range x>=2"),
         (["--pop", "-1"], "-1 is not in the range"),
         (["--pop", "1"], "1 is not in the range"),
-        (["--library-size", "0"], "0 is not in the range"),
+        (["--library-size", "0"], "library_size is at least 1; got 0"),
+        (["--library-size", "many"], "option library_size is of type int; got 'many'"),
         (["--patience", "-1"], "-1 is not in the range"),
         (["--seed", "-1"], "seed is at least 0"),
         (["--objective", "loss, flps"], "unknown objective; got 'flps'. Did you mean 'flops'?"),
@@ -159,9 +160,9 @@ def test_an_existing_run_folder_is_refused_and_untouched(
 def test_a_run_in_which_nothing_can_be_measured_fails_with_1(
     clso: Any, recipe: Path, tmp_path: Path
 ) -> None:
-    done = clso(
-        "evolve", "--config", recipe, "--space", f"{TOYS}:AlwaysNan", "--out", tmp_path / "run"
-    )
+    config = RunConfig.from_toml(recipe)
+    recipe.write_text(replace(config, space=f"{TOYS}:AlwaysNan", options={}).to_toml())
+    done = clso("evolve", "--config", recipe, "--out", tmp_path / "run")
     assert done.code == 1
     assert "at least one candidate of the first generation" in done.error
     assert list(tmp_path.iterdir()) == []
@@ -245,16 +246,9 @@ def test_bad_arguments_elsewhere(clso: Any, tmp_path: Path, args: list[str], mes
 
 
 def test_a_baseline_that_fails_leaves_no_folder(clso: Any, recipe: Path, tmp_path: Path) -> None:
-    done = clso(
-        "baseline",
-        "random-search",
-        "--config",
-        recipe,
-        "--space",
-        f"{TOYS}:OneMax",
-        "--out",
-        tmp_path / "run",
-    )
+    config = RunConfig.from_toml(recipe)
+    recipe.write_text(replace(config, space=f"{TOYS}:OneMax", options={}).to_toml())
+    done = clso("baseline", "random-search", "--config", recipe, "--out", tmp_path / "run")
     assert done.code == 2
     assert "compares language-model spaces" in done.error
     assert list(tmp_path.iterdir()) == []

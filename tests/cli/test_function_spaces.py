@@ -118,7 +118,7 @@ def test_a_recipe_and_the_line(clso: Any, tmp_path: Path) -> None:
         (["--space", "nk", "--option", "n=many"], "option n is of type int; got 'many'"),
         (["--space", "nk", "--option", "n"], "an option is KEY=VALUE; got 'n'"),
         (["--space", "nk", "--option", "k=99"], "k is at least 0 and below n; got 99"),
-        (["--space", "gpt2", "--option", "n=3"], "this search space takes no options; got 'n'"),
+        (["--space", "gpt2", "--option", "n=3"], "got 'n'. Known: n_layers, d_model, n_heads"),
         (["--space", "kn", "--option", "n=3"], "unknown search space; got 'kn'"),
         (["--space", "nasbench201", "--option", "dataset=mnist"], "dataset is one of cifar10"),
         (["--space", "pbo", "--option", "function=99"], "unknown function of space pbo; got '99'"),

@@ -80,7 +80,13 @@ def test_a_plain_space_with_several_objectives_and_a_surrogate(
 ) -> None:
     space = f"{TESTS / 'toys_pareto.py'}:Lotz"
     config = replace(
-        tiny, space=space, surrogate="ridge", pop=24, gens=5, objective=("loss", "trailing")
+        tiny,
+        space=space,
+        surrogate="ridge",
+        pop=24,
+        gens=5,
+        objective=("loss", "trailing"),
+        options={},
     )
     evolve(config, tmp_path / "serial")
     evolve(config, tmp_path / "workers", workers=Workers(n=2))
@@ -156,7 +162,9 @@ def test_a_second_run_with_workers_in_one_process_is_refused(
 def test_without_workers_ray_is_not_imported(tiny: RunConfig, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none").to_toml()
+        replace(
+            tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none", options={}
+        ).to_toml()
     )
     code = (
         "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run.run import evolve; "

@@ -25,6 +25,7 @@ from clso.prove.statistics import interval_of_ratio, median_run, paired_tests
 from clso.prove.sweep import best_within, plans, sweep_key
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
+from clso.space.build import model_sizes
 
 from .conftest import Proof
 from .steady import WATTS, SteadySource
@@ -48,7 +49,8 @@ def test_committed_recipes_ask_for_the_whole_protocol(path: Path) -> None:
 
 def test_there_is_a_recipe_for_the_reference_protocol() -> None:
     config = RunConfig.from_toml(next(p for p in RECIPES if p.name == "ref-2x128.toml"))
-    assert (config.n_layers, config.d_model, config.n_heads, config.n_positions) == (2, 128, 2, 128)
+    sizes = {"n_layers": 2, "d_model": 128, "n_heads": 2, "n_positions": 128}
+    assert config.options == sizes == model_sizes(config)
     assert (config.gens, config.pop, config.tokenizer, config.seed) == (50, 32, "gpt2", 0)
 
 

@@ -168,7 +168,7 @@ def write_run(
             "fit_time_s": 0.1,
         },
         "space": config.space,
-        "library": config.library,
+        **({"library": "grown"} if language else {}),
         "seed": 0,
     }
     if language:

@@ -143,7 +143,7 @@ def test_without_joules_there_are_seconds_and_no_claim(tmp_path: Path) -> None:
     assert points == [(13.2, 5.2), (40.0, 3.1)]
     text = texts(figure)
     assert "Seconds against test loss: energy was not measured for all, so no claim" in text
-    assert f"clso gpt2 ({read_run(run.path, []).config.library}): {NO_RAPL}" in text
+    assert f"clso gpt2 (grown): {NO_RAPL}" in text
     assert "joules" not in text.lower()
     alone = texts(figures(run)["energy"])
     assert "no energy was measured, so no claim" in alone

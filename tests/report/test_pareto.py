@@ -30,7 +30,10 @@ def runs(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[int,
     folder = tmp_path_factory.mktemp("pareto")
     config = replace(tiny, surrogate="none")
     for n, objective in ((2, ("loss", "trailing")), (3, ("loss", "trailing", "size"))):
-        evolve(replace(config, space=f"{TOYS}:Lotz", objective=objective, pop=16), folder / str(n))
+        evolve(
+            replace(config, space=f"{TOYS}:Lotz", objective=objective, pop=16, options={}),
+            folder / str(n),
+        )
     evolve(replace(config, objective=("loss", "flops", "n_bytes", "n_params")), folder / "4")
     return {n: folder / str(n) for n in (2, 3, 4)}
 

@@ -53,7 +53,7 @@ def test_a_users_own_run_goes_on_unasked_until_its_file_changes(
 ) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text((TESTS / "toys.py").read_text())
-    config = replace(tiny, space=f"{plugin}:OneMax", surrogate="none")
+    config = replace(tiny, space=f"{plugin}:OneMax", surrogate="none", options={})
     stop = StopAfter(2)
     with pytest.raises(Interrupted):
         evolve(config, tmp_path / "run", listener=stop, stop=stop)
@@ -72,7 +72,10 @@ def test_a_record_that_cannot_be_written_stops_no_run(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    evolve(replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", surrogate="none"), tmp_path / "run")
+    evolve(
+        replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", surrogate="none", options={}),
+        tmp_path / "run",
+    )
 
 
 def test_a_cluster_that_a_folder_names_is_joined_only_if_asked(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def toy(tiny: RunConfig) -> RunConfig:
-    return replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", surrogate="none")
+    return replace(tiny, space=f"{TESTS / 'toys.py'}:OneMax", surrogate="none", options={})
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -127,7 +127,9 @@ def test_a_finished_run_is_returned_and_not_touched(finished_run: Path) -> None:
 
 
 def test_an_exhausted_space_stays_exhausted(tiny: RunConfig, tmp_path: Path) -> None:
-    config = replace(tiny, space=f"{HERE / 'toys.py'}:FourGenomes", surrogate="none", gens=50)
+    config = replace(
+        tiny, space=f"{HERE / 'toys.py'}:FourGenomes", surrogate="none", gens=50, options={}
+    )
     result = evolve(config, tmp_path / "run")
     assert result["counts"]["evaluated"] == 4
     assert result["best"] == {"genome": [0, 0], "alleles": {"g0": "0", "g1": "0"}, "fitness": 0.0}

@@ -111,7 +111,7 @@ def test_the_winner_is_the_best_finalist_on_valid_and_its_losses_are_those_of_th
     model = load_hf(finished_run / "best")
     for split in ("valid", "test"):
         assert best[f"{split}_loss"] == text_loss(
-            model, token_blocks(space.corpus.tokens(split), tiny.n_positions)
+            model, token_blocks(space.corpus.tokens(split), tiny.options["n_positions"])
         )
     top = sorted(
         (r for r in rows(finished_run, "evaluation") if r["fidelity"] == 1),
@@ -205,13 +205,15 @@ def test_patience_stops_a_run_that_gets_no_better(tiny: RunConfig, tmp_path: Pat
         "from toys import Toy\n\n\nclass Flat(Toy):\n    def __init__(self):\n"
         "        super().__init__([4] * 6, lambda g: 1.0)\n"
     )
-    result = evolve(replace(tiny, gens=50, patience=3, space=f"{plugin}:Flat"), tmp_path / "run")
+    result = evolve(
+        replace(tiny, gens=50, patience=3, space=f"{plugin}:Flat", options={}), tmp_path / "run"
+    )
     assert result["counts"]["generations"] == 4
     assert result["best"]["fitness"] == 1.0
 
 
 def test_failures_are_statuses_in_the_record_and_never_win(tiny: RunConfig, tmp_path: Path) -> None:
-    result = evolve(replace(tiny, pop=24, space=f"{TOYS}:Moody"), tmp_path / "run")
+    result = evolve(replace(tiny, pop=24, space=f"{TOYS}:Moody", options={}), tmp_path / "run")
     found = {status: [r for r in rows(tmp_path / "run", "evaluation") if r["status"] == status] for status in
              ("ok", "failed", "non_finite")}  # fmt: skip
     assert all(found.values())
@@ -300,7 +302,7 @@ def metered(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     monkeypatch.setattr(
         "clso.run.run.open_meter", lambda source, device: EnergyMeter(TenWatts(), ())
     )
-    return replace(tiny, space=f"{TOYS}:OneMax", idle_s=0.01)
+    return replace(tiny, space=f"{TOYS}:OneMax", idle_s=0.01, options={})
 
 
 class StopAt(Listener):

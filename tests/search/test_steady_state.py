@@ -173,7 +173,8 @@ def test_patience_ends_it_and_what_is_out_still_counts() -> None:
 def test_a_space_that_is_exhausted(tiny: RunConfig, tmp_path: Path) -> None:
     space = f"{TESTS / 'toys.py'}:FourGenomes"
     result = evolve(
-        replace(tiny, space=space, surrogate="none", gens=50, asynchronous=True), tmp_path / "run"
+        replace(tiny, space=space, surrogate="none", gens=50, asynchronous=True, options={}),
+        tmp_path / "run",
     )
     assert result["counts"]["evaluated"] == 4
     assert result["best"]["genome"] == [0, 0]
@@ -184,7 +185,12 @@ def test_stopping_after_every_generation_changes_nothing(
     tiny: RunConfig, tmp_path: Path, surrogate: str
 ) -> None:
     config = replace(
-        tiny, asynchronous=True, surrogate=surrogate, gens=10, space=f"{TESTS / 'toys.py'}:OneMax"
+        tiny,
+        asynchronous=True,
+        surrogate=surrogate,
+        gens=10,
+        space=f"{TESTS / 'toys.py'}:OneMax",
+        options={},
     )
     evolve(config, tmp_path / "whole")
     folder = tmp_path / "stopped"

@@ -29,7 +29,7 @@ def make_space(text: Path, **options: Any) -> GPT2Space:
         return load_corpus(f"text:{text}", "bpe:300")
 
     return GPT2Space(
-        SpaceContext(load_corpus=corpus, fitness_tokens=(256,), **options, options=SIZES)
+        SpaceContext(load_corpus=corpus, fitness_tokens=(256,), options=SIZES | options)
     )
 
 
@@ -283,7 +283,21 @@ def test_a_library_of_equal_costs_is_refused(english_path: Path, tmp_path: Path)
     from clso.config import RunConfig
     from clso.run import evolve
 
-    config = RunConfig(data=f"text:{english_path}", tokenizer="bpe:300", objective=("loss", "flops"), energy="null", device="cpu", options={"library": "random", "library_size": 1, "n_layers": 1, "d_model": 16, "n_heads": 2, "n_positions": 32})  # fmt: skip
+    config = RunConfig(
+        data=f"text:{english_path}",
+        tokenizer="bpe:300",
+        objective=("loss", "flops"),
+        energy="null",
+        device="cpu",
+        options={
+            "library": "random",
+            "library_size": 1,
+            "n_layers": 1,
+            "d_model": 16,
+            "n_heads": 2,
+            "n_positions": 32,
+        },
+    )
     with pytest.raises(
         ConfigError, match="an objective differs between genomes of space gpt2; got 'flops = "
     ):

@@ -31,12 +31,12 @@ from clso.space.context import SpaceContext
 SIZES: dict[str, Any] = {"n_layers": 1, "d_model": 32, "n_heads": 2, "n_positions": 32}
 
 
-def make_space(path: Path, library: str = "grown", **sizes: int) -> GPT2PointerSpace:
+def make_space(path: Path, **sizes: int) -> GPT2PointerSpace:
     return GPT2PointerSpace(
         SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
             fitness_tokens=(256, 1024),
-            options={"library": library, **(SIZES | sizes)},
+            options=SIZES | sizes,
         )
     )
 
@@ -142,14 +142,12 @@ def test_one_head_leaves_contexts_of_one_pattern(english_path: Path) -> None:
 
 
 def test_what_cannot_be_grown_is_refused(english_path: Path) -> None:
-    with pytest.raises(ConfigError, match="grown library"):
-        make_space(english_path, library="random").prepare()
     with pytest.raises(ConfigError, match="dimensions"):
         make_space(english_path, d_model=8).prepare()
 
 
 def test_a_whole_run_keeps_the_pointer(tiny: RunConfig, tmp_path: Path) -> None:
-    config = tiny.with_options(space="gpt2-pointer", gens=3, options={"library": "grown", **SIZES})
+    config = replace(tiny, space="gpt2-pointer", gens=3, options=SIZES)
     result = evolve(config, tmp_path / "run")
     assert load("search_spaces", "gpt2-pointer").value is GPT2PointerSpace
     winner = load_model(tmp_path / "run" / "best")

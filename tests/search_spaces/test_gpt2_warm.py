@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,4 +261,6 @@ def test_the_command_line(
     assert not (tmp_path / "run").exists()
     assert clso("--checkpoint", str(trained[0]), *out) == 0
     assert json.loads(capsys.readouterr().out)["library"] == "warm"
-    assert RunConfig.from_toml(tmp_path / "run" / "config.toml").checkpoint == str(trained[0])
+    assert RunConfig.from_toml(tmp_path / "run" / "config.toml").options["checkpoint"] == str(
+        trained[0]
+    )

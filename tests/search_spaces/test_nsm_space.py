@@ -218,7 +218,8 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
             "n_layers": 1,
             "d_model": 16,
             "n_heads": 2,
-            **{"max_length": 29, "max_depth": 3},
+            "max_length": 29,
+            "max_depth": 3,
         },
     )
     whole = evolve(config, tmp_path / "whole")
@@ -253,9 +254,7 @@ def test_tokens_that_are_asked_for_are_read_out(tmp_path: Path) -> None:
         "max_length": 3,
     }
     space = NSMSpace.from_context(
-        SpaceContext(
-            load_corpus=pytest.fail, task="copy", options={"library": "grown", **SIZES, **sizes}
-        )
+        SpaceContext(load_corpus=pytest.fail, task="copy", options=SIZES, task_options=sizes)
     )
     rng = random.Random(0)
     best = space.conclude(

@@ -35,7 +35,7 @@ BOTH = ("loss", "trailing")
 
 @pytest.fixture
 def config(tiny: RunConfig) -> RunConfig:
-    return replace(tiny, space=LOTZ, objective=BOTH, surrogate="none", gens=45, pop=24)
+    return replace(tiny, space=LOTZ, objective=BOTH, surrogate="none", gens=45, pop=24, options={})
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
@@ -105,7 +105,9 @@ def test_limits_hold_for_every_genome_evaluated(config: RunConfig, tmp_path: Pat
 
 
 def test_with_one_objective_nothing_changes(config: RunConfig, tmp_path: Path) -> None:
-    plain = replace(config, space=f"{HERE / 'toys.py'}:OneMax", gens=8, surrogate="ridge")
+    plain = replace(
+        config, space=f"{HERE / 'toys.py'}:OneMax", gens=8, surrogate="ridge", options={}
+    )
     results = [
         evolve(replace(plain, objective=(name,)), tmp_path / name) for name in ("loss", "fitness")
     ]
@@ -178,7 +180,9 @@ def test_what_cannot_be_is_said_in_one_line_and_leaves_nothing(
 
 def test_a_space_that_names_a_cost_gives_it(config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="have a finite constant"):
-        evolve(replace(config, space=f"{HERE / 'toys_pareto.py'}:NoCost"), tmp_path / "run")
+        evolve(
+            replace(config, space=f"{HERE / 'toys_pareto.py'}:NoCost", options={}), tmp_path / "run"
+        )
     assert NoCost.cost_names == Lotz.cost_names
 
 

@@ -36,20 +36,19 @@ class LanguageModelConformance(SpaceConformance):
         context = SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{self.path}", "bpe:300"),
             fitness_tokens=(256, 1024),
-            **self.options,
             options={
-                "library_size": 14,
                 "n_layers": 2,
                 "d_model": 32,
                 "n_heads": 2,
                 "n_positions": 32,
+                **self.options,
             },
         )
         return self.kind.from_context(context)
 
 
 class TestGPT2Random(LanguageModelConformance):
-    options = {"library": "random"}  # noqa: RUF012
+    options = {"library": "random", "library_size": 14}  # noqa: RUF012
 
 
 class TestGPT2Grown(LanguageModelConformance):

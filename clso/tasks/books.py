@@ -26,6 +26,7 @@ _FOLDERS = {"train": "train", "valid": "validation", "test": "test"}
 @dataclass(frozen=True)
 class _BookOptions(files.FileOptions):
     block: int = 1024
+    """Bytes of a block, the length of a sequence."""
     max_books: int = 0
     """Books of each split, in the order of their names; 0: all."""
 

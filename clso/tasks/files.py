@@ -40,6 +40,7 @@ class FileOptions:
     """Where the published files lie, as they are after unpacking."""
 
     folder: str = ""
+    """The folder with the published files, unpacked."""
     valid_share: float = 0.1
     """Share of train that becomes valid if the publishers give none."""
 

@@ -24,8 +24,11 @@ class GeneratedOptions:
     """How many examples are drawn."""
 
     n_train: int = 10_000
+    """Examples to learn from."""
     n_valid: int = 1_000
+    """Examples on which weights are chosen."""
     n_test: int = 1_000
+    """Examples that no choice sees."""
 
     def __post_init__(self) -> None:
         for name in ("n_train", "n_valid", "n_test"):

@@ -37,9 +37,13 @@ class ListOpsOptions(GeneratedOptions):
     """Short sequences, for a CPU. Limits of length are exclusive, as in the Arena's generator."""
 
     max_depth: int = 4
+    """Lists are nested no deeper."""
     max_args: int = 5
+    """Most arguments of an operator."""
     min_length: int = 10
+    """Sequences are longer than this."""
     max_length: int = 65
+    """Sequences are shorter than this."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,6 +27,7 @@ _LRA_SUFFIXES = {"train": "train", "valid": "val", "test": "test"}
 @dataclass(frozen=True)
 class _TextOptions(files.FileOptions):
     max_length: int = 4096
+    """Bytes of a text that are read; the rest is cut off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,6 +123,7 @@ def _only(folder: Path, pattern: str) -> Path:
 @dataclass(frozen=True)
 class _RetrievalOptions(files.FileOptions):
     max_length: int = 4000
+    """Bytes of each of the two texts that are read; the rest is cut off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

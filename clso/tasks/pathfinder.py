@@ -38,9 +38,13 @@ Floats = npt.NDArray[np.float64]
 class _PathfinderOptions(GeneratedOptions):
     n_train: int = 4_000
     length: int = 20
+    """Pixels along each of the two long curves."""
     distractors: int = 3
+    """Short curves beside the two long ones."""
     curvature: float = 0.25
+    """How sharply a curve turns at most, in radians a pixel (0 to 1)."""
     levels: int = 16
+    """Levels of grey, one token each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

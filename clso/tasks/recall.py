@@ -15,8 +15,11 @@ __all__ = ["AssociativeRecall", "Copy"]
 @dataclass(frozen=True)
 class _CopyOptions(GeneratedOptions):
     n_symbols: int = 8
+    """Different symbols."""
     min_length: int = 4
+    """Symbols of the shortest sequence."""
     max_length: int = 16
+    """Symbols of the longest sequence."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,9 +54,13 @@ class Copy(GeneratedTask):
 @dataclass(frozen=True)
 class _RecallOptions(GeneratedOptions):
     n_keys: int = 16
+    """Different keys."""
     n_values: int = 16
+    """Different values."""
     min_pairs: int = 2
+    """Fewest pairs of a sequence."""
     max_pairs: int = 8
+    """Most pairs of a sequence."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,7 +34,9 @@ _SMALL = 1 << 20
 @dataclass(frozen=True)
 class _ScrollsOptions(files.FileOptions):
     max_input: int = 4096
+    """Bytes of an input that are read; the rest is cut off."""
     max_output: int = 512
+    """Bytes of an output; the rest is cut off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

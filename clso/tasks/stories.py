@@ -32,8 +32,11 @@ _LONGEST_SENTENCE, _LONGEST_QUESTION = 6, 8
 @dataclass(frozen=True)
 class _StoryOptions(GeneratedOptions):
     facts: int = 1
+    """Facts that an answer rests on."""
     min_sentences: int = 4
+    """Sentences of the shortest story."""
     max_sentences: int = 12
+    """Sentences of the longest story."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -147,3 +147,40 @@ def test_values_without_end_are_one_line(tmp_path: Path) -> None:
     for value in ("[" * 100_000 + "]" * 100_000, "9" * 5000):
         with pytest.raises(ConfigError, match="is TOML"):
             RunConfig.from_toml(write(tmp_path, f"gens = {value}"))
+
+
+OLD = """space = "nk"
+task = ""
+library = "grown"
+checkpoint = ""
+mlp = false
+library_size = 64
+n_layers = 2
+d_model = 128
+n_heads = 2
+n_positions = 128
+"""
+
+
+def test_old_files_that_hold_every_size_load_for_any_space(tmp_path: Path) -> None:
+    assert RunConfig.from_toml(write(tmp_path, OLD)) == RunConfig(space="nk")
+    text = OLD + "[options]\nn = 12\n"
+    assert RunConfig.from_toml(write(tmp_path, text)).options == {"n": 12}
+
+
+def test_what_old_files_set_is_set_of_the_space(tmp_path: Path) -> None:
+    text = OLD.replace("d_model = 128", "d_model = 64").replace("mlp = false", "mlp = true")
+    assert RunConfig.from_toml(write(tmp_path, text)).options == {"d_model": 64, "mlp": True}
+    # Equal, but of another type: for the space to refuse, by name.
+    assert RunConfig.from_toml(write(tmp_path, "mlp = 0")).options == {"mlp": 0}
+    with pytest.raises(ConfigError, match="an option is set once; got 'd_model'"):
+        RunConfig.from_toml(write(tmp_path, "d_model = 64\n[options]\nd_model = 32\n"))
+
+
+def test_sizes_from_python_are_options() -> None:
+    with pytest.raises(ConfigError, match=r"got 'd_model'. It is an option of the search space"):
+        RunConfig(d_model=16)  # type: ignore[call-arg]
+    config = RunConfig(options={"d_model": 16}).with_options(options={"n_layers": 3}, gens=2)
+    assert config == RunConfig(gens=2, options={"d_model": 16, "n_layers": 3})
+    with pytest.raises(ConfigError, match="checkpoint can be written as UTF-8"):
+        RunConfig(options={"checkpoint": "/a\udcff"})

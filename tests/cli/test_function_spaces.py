@@ -170,3 +170,13 @@ def test_every_space_runs(
 def test_spaces_are_listed(clso: Any) -> None:
     found = {row["name"] for row in json.loads(clso("list", "spaces", "--json").out)}
     assert {"nasbench201", "pbo", "nk", "maxsat"} <= found
+
+
+def test_the_options_of_a_space_or_task_are_listed(clso: Any) -> None:
+    done = clso("list", "options", "nk")
+    assert done.out.splitlines()[0] == "n        Genes. (int, default 64)"
+    rows = json.loads(clso("list", "options", "listops", "--json").out)
+    assert rows[3] == {
+        "name": "max_depth",
+        "what": "Lists are nested no deeper. (int, default 4)",
+    }

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from waiting import HANG_S, wait_for
 
 from clso.config import RunConfig
+from clso.disk.parsing import parse_toml
 from clso.errors import ConfigError, RunFolderError
 from clso.run import evolve, resume
+from clso.run.folder import RunFolder
 from clso.search.generations import Interrupted, Listener, Search
 
 HERE = Path(__file__).parents[1]
@@ -103,6 +106,24 @@ def test_a_graceful_stop_resumes_to_the_same_end(
     result = resume(stopped)
     assert timeless(result) == timeless(json.loads((finished_run / "result.json").read_text()))
     for name in ("records.jsonl", "best/model.safetensors", "config.toml"):
+        assert (stopped / name).read_bytes() == (finished_run / name).read_bytes()
+
+
+def test_a_run_from_before_sizes_were_options_goes_on(
+    tiny: RunConfig, stopped: Path, finished_run: Path
+) -> None:
+    """Its file has them beside the other settings, and its checkpoint the hash of that file."""
+    path = stopped / "config.toml"
+    old = {"mlp": False, "checkpoint": "", **parse_toml(path.read_text())}
+    path.write_text(tomli_w.dumps({**old, **old.pop("options")}))
+    saved = json.loads((stopped / "checkpoint.json").read_text())
+    saved["config_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (stopped / "checkpoint.json").write_text(json.dumps(saved))
+    assert RunFolder.open(stopped).config == tiny
+    assert timeless(resume(stopped)) == timeless(
+        json.loads((finished_run / "result.json").read_text())
+    )
+    for name in ("records.jsonl", "best/model.safetensors"):
         assert (stopped / name).read_bytes() == (finished_run / name).read_bytes()
 
 

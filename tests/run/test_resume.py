@@ -115,7 +115,7 @@ def test_a_run_from_before_sizes_were_options_goes_on(
     """Its file has them beside the other settings, and its checkpoint the hash of that file."""
     path = stopped / "config.toml"
     old = {"mlp": False, "checkpoint": "", **parse_toml(path.read_text())}
-    path.write_text(tomli_w.dumps({**old, **old.pop("options")}))
+    path.write_text(tomli_w.dumps(old.pop("options") | old))
     saved = json.loads((stopped / "checkpoint.json").read_text())
     saved["config_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (stopped / "checkpoint.json").write_text(json.dumps(saved))

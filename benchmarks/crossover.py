@@ -25,6 +25,7 @@ from clso.models.gpt2 import text_loss
 from clso.models.store import load_model
 from clso.run import evolve
 from clso.run.manifest import describe_code, describe_device, describe_software
+from clso.space.build import model_sizes
 from clso.space.language import token_blocks
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     device = resolve_device(args.device)
     config = RunConfig(data=args.data, tokenizer=args.tokenizer, device=args.device, idle_s=0.0)
     corpus = load_corpus(args.data, args.tokenizer)
-    test = token_blocks(corpus.tokens("test"), config.n_positions).to(device)
+    test = token_blocks(corpus.tokens("test"), model_sizes(config)["n_positions"]).to(device)
     found: dict[str, Any] = {
         "hardware": describe_device(device),
         "code": describe_code(),

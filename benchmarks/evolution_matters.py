@@ -43,7 +43,7 @@ def hand_set_loss(config: RunConfig) -> float:
     assert isinstance(space, LanguageModelSpace)
     model = space.final_model(space.seeds()[0]).to(device)
     return text_loss(
-        model, token_blocks(space.corpus.tokens("test"), config.n_positions).to(device)
+        model, token_blocks(space.corpus.tokens("test"), space.config.n_positions).to(device)
     )
 
 

@@ -33,6 +33,7 @@ from clso.prove.sides import AdamwSide, ClsoSide
 from clso.prove.sweep import best_within, plans, sweep_row
 from clso.prove.windows import measure_window
 from clso.run.manifest import describe_code, describe_device, describe_software
+from clso.space.build import model_sizes
 
 HEAD = 64
 
@@ -47,6 +48,7 @@ def measure(
     config: RunConfig, settings: ProveConfig, corpus: Corpus, device: str, meter: EnergyMeter
 ) -> dict[str, Any]:
     """Both sides at one size: losses, joules and seconds a run, and their ratio."""
+    sizes = model_sizes(config)
     with tempfile.TemporaryDirectory() as temporary:
         proof = ProofContext(
             config,
@@ -95,12 +97,10 @@ def measure(
         for name in arms
     }
     return {
-        "d_model": config.d_model,
-        "n_layers": config.n_layers,
-        "n_heads": config.n_heads,
-        "n_parameters": n_parameters(
-            GPT2Config(vocab_size=corpus.vocab_size, **config.model_sizes)
-        ),
+        "d_model": sizes["d_model"],
+        "n_layers": sizes["n_layers"],
+        "n_heads": sizes["n_heads"],
+        "n_parameters": n_parameters(GPT2Config(vocab_size=corpus.vocab_size, **sizes)),
         "plan": str(best),
         **sides,
         "energy_ratio": cost["clso"]["energy_j"] / cost["adamw"]["energy_j"],
@@ -178,7 +178,9 @@ def main() -> None:
         config = RunConfig(
             data=args.data, tokenizer=args.tokenizer, device=args.device, energy="null", idle_s=0.0
         )
-        config = config.with_options(d_model=d, n_layers=layers, n_heads=max(2, d // HEAD))
+        config = config.with_options(
+            options={"d_model": d, "n_layers": layers, "n_heads": max(2, d // HEAD)}
+        )
         with open_meter(args.energy, device) as meter:
             row = measure(config, settings, corpus, device, meter)
         found["sizes"].append(row)

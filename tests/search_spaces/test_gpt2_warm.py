@@ -155,8 +155,8 @@ def test_ranks_at_or_above_the_full_one_are_not_offered(english_path: Path, tmp_
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"n_layers": 1}, "the run's n_layers, 2; got 1. Set n_layers = 1 in a recipe"),
-        ({"d_model": 8}, "the run's d_model, 16; got 8. Set d_model = 8"),
+        ({"n_layers": 1}, "the run's n_layers, 2; got 1. Use --option n_layers=1."),
+        ({"d_model": 8}, "the run's d_model, 16; got 8. Use --option d_model=8."),
         ({"n_heads": 4}, "the run's n_heads, 2; got 4"),
         ({"n_positions": 64}, "the run's n_positions, 32; got 64"),
         ({"vocab_size": 299}, "the run's vocab_size, 300; got 299. Use the text and tokenizer"),
@@ -207,7 +207,7 @@ def test_a_pointer_model_is_no_checkpoint(english_path: Path, tmp_path: Path) ->
 
 
 def test_the_pointer_space_has_no_warm_library(english_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match="grown library only; got 'warm'"):
+    with pytest.raises(ConfigError, match="unknown option of this search space; got 'library'"):
         make_space(english_path, checkpoint, GPT2PointerSpace).prepare()
 
 

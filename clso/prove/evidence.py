@@ -18,7 +18,7 @@ from typing import Any
 
 import tomli_w
 
-from clso.config import RunConfig
+from clso.config import RunConfig, read_toml
 from clso.errors import RunFolderError
 from clso.prove.config import ProveConfig
 from clso.run.folder import RunFolder
@@ -153,7 +153,10 @@ class Evidence:
         self._folder.close()
 
 
-def _settings_of(path: Path) -> tuple[RunConfig, ProveConfig]:
+def _settings_of(path: Path) -> tuple[RunConfig, ProveConfig] | None:
+    """A proof's; None for those of a run."""
+    if "prove" not in read_toml(path):
+        return None
     return _spelled_out(RunConfig.from_toml(path)), ProveConfig.from_toml(path)
 
 

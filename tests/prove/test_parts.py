@@ -13,6 +13,7 @@ import tomli_w
 
 from clso.baseline import TrainingPlan
 from clso.config import RunConfig
+from clso.disk.parsing import parse_toml
 from clso.energy import EnergyMeter
 from clso.energy.cards import Cards
 from clso.energy.counter import CounterLimits
@@ -306,6 +307,24 @@ def test_no_claim_is_made_from_a_doubtful_measurement(
     )
     assert reason in verdict["energy_reason"]
     assert not any(any(a["criteria"].values()) for a in verdict["against"].values())
+
+
+def test_a_proof_goes_on_with_what_its_settings_mean(proof: Proof, tmp_path: Path) -> None:
+    """In the words of an older version, too; a run's folder is none to go on in."""
+    config = RunConfig.from_toml(proof.path / "config.toml")
+    settings = ProveConfig.from_toml(proof.path / "config.toml")
+    (tmp_path / "records.jsonl").touch()
+    file, table = tmp_path / "config.toml", tomli_w.dumps({"prove": settings.to_json()})
+    old = {"mlp": False, "checkpoint": "", **parse_toml(config.to_toml())}
+    file.write_text(tomli_w.dumps(old.pop("options") | old) + table)
+    with Evidence.start(tmp_path, config, settings) as evidence:
+        assert evidence.rows == {}
+    for other in (config.with_options(options={"d_model": 64}), config.with_options(gens=3)):
+        with pytest.raises(RunFolderError, match="the settings that it was begun with"):
+            Evidence.start(tmp_path, other, settings)
+    file.write_text(config.to_toml())
+    with pytest.raises(RunFolderError, match="the settings that it was begun with"):
+        Evidence.start(tmp_path, config, ProveConfig())
 
 
 def test_a_damaged_record_is_refused(proof: Proof, tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_failures_are_statuses_in_the_record_and_never_win(tiny: RunConfig, tmp_
 @pytest.mark.parametrize(
     ("change", "error", "rule"),
     [
-        ({"space": f"{TOYS}:AlwaysNan"}, EvaluationError, "can be measured"),
+        ({"space": f"{TOYS}:AlwaysNan", "options": {}}, EvaluationError, "can be measured"),
         ({"space": f"{TOYS}:NOT_A_SPACE"}, PluginError, "subclass of clso.space.SearchSpace"),
         ({"space": f"{TOYS}:Missing"}, PluginError, "Missing"),
         ({"space": "nowhere.py:Space"}, PluginError, "names a file"),
@@ -236,9 +236,13 @@ def test_failures_are_statuses_in_the_record_and_never_win(tiny: RunConfig, tmp_
         ({"data": "text:/nowhere/at/all"}, DataError, "no such file"),
         ({"tokenizer": "bpe:x"}, DataError, "bpe"),
         ({"energy": "sunlight"}, EnergyError, "energy source"),
-        ({"n_heads": 3}, ConfigError, "multiple"),
-        ({"d_model": 0, "n_heads": 1}, ConfigError, "at least 1"),
-        ({"n_positions": 4000}, DataError, "at least 4001 tokens"),
+        ({"options": {"n_heads": 3}}, ConfigError, "multiple"),
+        ({"options": {"d_model": 0, "n_heads": 1}}, ConfigError, "at least 1"),
+        (
+            {"options": {"library": "random", "n_positions": 4000}},
+            DataError,
+            "at least 4001 tokens",
+        ),
     ],
 )
 def test_a_run_that_cannot_start_leaves_nothing_behind(

@@ -26,9 +26,7 @@ def make_job(proof: ProofContext) -> BaselineJob:
 def _job(
     proof: ProofContext, config: RunConfig, corpus: Corpus, folder: Path, meter: EnergyMeter
 ) -> BaselineJob:
-    return BaselineJob(
-        config, lambda: corpus, proof.device, folder, Ledger(meter), lambda _: None
-    )
+    return BaselineJob(config, lambda: corpus, proof.device, folder, Ledger(meter), lambda _: None)
 
 
 def baseline_row(

@@ -38,7 +38,6 @@ from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
 from clso.run.manifest import describe_code, describe_device, describe_software
-from clso.space.build import model_sizes
 from clso.space.language import LanguageModelSpace
 
 __all__ = ["ARMS", "prove"]

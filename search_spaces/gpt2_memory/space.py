@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clso.errors import ConfigError
 from clso.grown.counted_text import CountedText
 from clso.grown.experts import Recipe, observe
 from clso.models.memory import MemoryModel
@@ -45,7 +44,7 @@ _HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 80, 6, 40
 
 
 class GPT2MemorySpace(LanguageModelSpace):
-    """Search space of memory models. Raises `ConfigError` for a library other than "grown"."""
+    """Search space of memory models."""
 
     name = "gpt2-memory"
     cost_names = COST_NAMES
@@ -53,12 +52,6 @@ class GPT2MemorySpace(LanguageModelSpace):
     @cached_property
     def grown(self) -> GrownWeights:
         """The GPT-2 part."""
-        if self.context.library != "grown":
-            raise ConfigError(
-                "space gpt2-memory has a grown library only",
-                got=self.context.library,
-                remedy="Use --library grown, or --space gpt2 for the others.",
-            )
         return GrownWeights(self)
 
     @cached_property

@@ -76,7 +76,7 @@ def test_the_unigram_is_the_cross_entropy_of_counts(
     """Measured again with nothing of the baseline's code but its blocks: up to smoothing."""
     corpus = load_corpus(tiny.data, tiny.tokenizer)
     counts = np.bincount(corpus.tokens("train"), minlength=corpus.vocab_size).astype(float)
-    targets = token_blocks(corpus.tokens("test"), tiny.options["n_positions"])[:, 1:].numpy()
+    targets = token_blocks(corpus.tokens("test"), int(tiny.options["n_positions"]))[:, 1:].numpy()
     loss = -np.log((counts[targets] + 0.5) / (counts.sum() + 0.5 * corpus.vocab_size)).mean()
     assert ngram[1]["unigram"]["test_loss"] == pytest.approx(loss, abs=0.02)
 
@@ -90,7 +90,7 @@ def test_ngrams_are_scored_on_the_models_targets(
     model = KneserNey(3).fit(corpus.tokens("train"), corpus.vocab_size)
     for split in ("valid", "test"):
         tokens = corpus.tokens(split)
-        blocks = token_blocks(tokens, tiny.options["n_positions"]).numpy()
+        blocks = token_blocks(tokens, int(tiny.options["n_positions"])).numpy()
         assert blocks[:, 1:].size < len(tokens) - 1  # there is a rest
         loss = float(np.mean([model.loss(block) for block in blocks]))
         assert ngram[1]["kn3"][f"{split}_loss"] == pytest.approx(loss, rel=1e-9)
@@ -116,7 +116,7 @@ def test_its_losses_are_those_of_the_model_on_disk(
     folder, result = random_search
     corpus, model = load_corpus(tiny.data, tiny.tokenizer), load_hf(folder / "best")
     for split in ("valid", "test"):
-        blocks = token_blocks(corpus.tokens(split), tiny.options["n_positions"])
+        blocks = token_blocks(corpus.tokens(split), int(tiny.options["n_positions"]))
         assert result["best"][f"{split}_loss"] == text_loss(model, blocks)
 
 

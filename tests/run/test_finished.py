@@ -79,7 +79,7 @@ def test_the_export_is_the_model_for_transformers_too(
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     export_run(finished_run, tmp_path / "hf")
     corpus = load_corpus(tiny.data, tiny.tokenizer)
-    blocks = token_blocks(corpus.tokens("train"), tiny.options["n_positions"])[:313]
+    blocks = token_blocks(corpus.tokens("train"), int(tiny.options["n_positions"]))[:313]
     assert blocks[:, 1:].numel() >= 10_000
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "hf").eval()
     with torch.no_grad():

@@ -111,7 +111,7 @@ def test_the_winner_is_the_best_finalist_on_valid_and_its_losses_are_those_of_th
     model = load_hf(finished_run / "best")
     for split in ("valid", "test"):
         assert best[f"{split}_loss"] == text_loss(
-            model, token_blocks(space.corpus.tokens(split), tiny.options["n_positions"])
+            model, token_blocks(space.corpus.tokens(split), int(tiny.options["n_positions"]))
         )
     top = sorted(
         (r for r in rows(finished_run, "evaluation") if r["fidelity"] == 1),

@@ -13,7 +13,6 @@ import torch
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.disk.tensors import load_checked
-from clso.errors import ConfigError
 from clso.grown.experts import observe
 from clso.grown.mixture import mix
 from clso.models.gpt2 import text_loss
@@ -32,13 +31,12 @@ from clso.testing import SpaceConformance
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
 
 
-def make_space(path: Path, library: str = "grown") -> GPT2MemorySpace:
+def make_space(path: Path) -> GPT2MemorySpace:
     return GPT2MemorySpace(
         SpaceContext(
             load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
-            library=library,
             fitness_tokens=(256, 1024),
-            model=SIZES,
+            options=SIZES,
         )
     )
 
@@ -148,13 +146,9 @@ def test_counts_are_read_from_the_cache_and_counted_anew_if_damaged(
         assert torch.equal(a.continuation, c.continuation)
 
 
-def test_only_a_grown_library_will_do(english_path: Path) -> None:
-    with pytest.raises(ConfigError, match="grown library only"):
-        _ = make_space(english_path, "random").genes
-
-
 def test_a_whole_run(tiny: RunConfig, tmp_path: Path) -> None:
-    config = replace(tiny, space="gpt2-memory", library="grown", gens=2, n_layers=2, d_model=32)
+    sizes = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
+    config = replace(tiny, space="gpt2-memory", gens=2, options=sizes)
     result = evolve(config, tmp_path / "run")
     model = load_model(tmp_path / "run" / "best")
     assert isinstance(model, MemoryModel)

@@ -36,7 +36,7 @@ def test_the_text_below_a_field_is_its_help_and_is_inherited() -> None:
 def test_a_class_without_source_has_no_help() -> None:
     namespace: dict[str, type] = {}
     exec("class Options:\n    n: int = 3\n    'Lost.'", namespace)
-    kind = dataclass(frozen=True)(namespace["Options"])
+    kind: type = dataclass(frozen=True)(namespace["Options"])
     assert describe_options(kind) == [OptionHelp("n", "int", 3, "")]
 
 

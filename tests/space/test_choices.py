@@ -21,7 +21,7 @@ def _named(decoded: Any) -> dict[Any, Any]:
 
 @pytest.mark.parametrize(
     "choices",
-    [{"a": {1, 2}}, {"a": frozenset("xy")}, {3, 4}, {"a": "relu"}, {"a": b"ab"}],
+    [{"a": {1, 2}}, {"a": frozenset("x")}, {3, 4}, {"a": "relu"}, {"a": b"ab"}],
     ids=repr,
 )
 def test_choices_have_an_order_of_their_own(choices: Any) -> None:

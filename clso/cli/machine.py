@@ -17,7 +17,9 @@ _KINDS = {
 }
 
 
-@click.command("list", short_help="List spaces, tasks, other plugins, recipes, or a space's options.")
+@click.command(
+    "list", short_help="List spaces, tasks, other plugins, recipes, or a space's options."
+)
 @click.argument("kind", type=click.Choice([*_KINDS, "crystals", "recipes", "options"]))
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")

@@ -1,0 +1,1 @@
+"""`vsm`: a controller of five levels and an alarm that learns Blocks World by counting."""

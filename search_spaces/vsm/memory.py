@@ -1,0 +1,160 @@
+"""What a controller has learned: counts, habits and a read-out; how it is written to disk and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from clso.errors import RunFolderError
+from clso.worlds.batched import Bools, Ints
+from search_spaces.vsm.choice import Floats
+from search_spaces.vsm.facts import LOCAL_BITS, N_BITS
+from search_spaces.vsm.genes import Anatomy
+from search_spaces.vsm.s1 import CrystalReadOut, counted_scores, random_scores
+from search_spaces.vsm.s2 import HabitTable
+from search_spaces.vsm.s4 import model_of
+
+__all__ = ["Memory"]
+
+_FORMAT = 1
+
+
+def _zeros(bits: int) -> Ints:
+    return np.zeros(1 << bits, dtype=np.int64)
+
+
+@dataclass
+class Memory:
+    """All that practice changes of a controller. `seed` is of what is random in it and never learned."""
+
+    anatomy: Anatomy
+    seed: int
+    width: int
+    """Features of S1's read-out, if it has one."""
+    offered: Ints = field(default_factory=lambda: _zeros(N_BITS))
+    """How often each bit pattern was offered, in solved episodes with loops erased."""
+    chosen: Ints = field(default_factory=lambda: _zeros(N_BITS))
+    tried: Ints = field(default_factory=lambda: _zeros(LOCAL_BITS))
+    """How often an action with each local pattern was done."""
+    changed: Ints = field(default_factory=lambda: _zeros(LOCAL_BITS))
+    read_out: CrystalReadOut | None = None
+    habits: HabitTable = field(init=False)
+    model: Bools = field(init=False)
+    """(2^13,): S4's model, whether an action with a local pattern changes anything."""
+    _scores: Floats = field(init=False)
+    _known: Bools = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.anatomy
+        if settings.s1 == "crystal" and self.read_out is None:
+            self.read_out = CrystalReadOut(self.width, self.seed)
+        self.habits = HabitTable(settings.s2_rows, settings.s2_support, settings.s2_confidence)
+        self.compile()
+
+    def compile(self) -> None:
+        """Turn the counts into what decides."""
+        self._known = np.ones(1 << N_BITS, dtype=np.bool_)
+        if self.anatomy.s1 == "table":
+            self._scores = counted_scores(self.chosen, self.offered, self.anatomy.s1_prior)
+        elif self.anatomy.s1 == "random":
+            self._scores = random_scores(self.seed, np.arange(1 << N_BITS))
+        else:
+            self._scores = np.ones(1 << N_BITS)
+            self._known[:] = self.read_out is None
+        self.model = model_of(self.changed, self.tried)
+        self.habits.compile()
+
+    def fit(self) -> None:
+        """Fit the read-out to the counts, if there is one."""
+        if self.read_out is not None:
+            self.read_out.fit(self.chosen, self.offered)
+            self._known[:] = False
+
+    def scores(self, patterns: Ints) -> Floats:
+        """S1's scores of patterns, of any shape."""
+        if self.read_out is not None and not self._known[patterns].all():
+            new = np.unique(patterns[~self._known[patterns]])
+            self._scores[new] = self.read_out.scores(new)
+            self._known[new] = True
+        found: Floats = self._scores[patterns]
+        return found
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Stored numbers that influence a decision, by level: of a table two a cell in use, of a habit its key, block and
+        target."""
+        s1 = 2 * int((self.offered > 0).sum()) if self.anatomy.s1 == "table" else 0
+        if self.read_out is not None:
+            s1 = self.read_out.n_parameters
+        s4 = 2 * int((self.tried > 0).sum()) if self.anatomy.depth else 0
+        return {"S1": s1, "S2": 3 * len(self.habits.keys), "S3": 0, "S4": s4, "S5": 0, "purple": 0}
+
+    def tensors(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What is stored, by level and name; cells that were never counted are left out."""
+        out: dict[str, np.ndarray[Any, Any]] = {}
+        if self.read_out is not None:
+            out["S1.weights"] = self.read_out.weights.astype(np.float32)
+        elif self.anatomy.s1 == "table":
+            cells = np.flatnonzero(self.offered)
+            out["S1.patterns"] = cells.astype(np.int32)
+            out["S1.offered"] = self.offered[cells].astype(np.int32)
+            out["S1.chosen"] = self.chosen[cells].astype(np.int32)
+        if self.anatomy.habit_table:
+            out["S2.keys"] = self.habits.keys.view(np.int64)
+            out["S2.habits"] = self.habits.habits.view(np.int64)
+        if self.anatomy.depth:
+            cells = np.flatnonzero(self.tried)
+            out["S4.patterns"] = cells.astype(np.int32)
+            out["S4.tried"] = self.tried[cells].astype(np.int32)
+            out["S4.changed"] = self.changed[cells].astype(np.int32)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write the controller to a new folder: `controller.json` and `controller.safetensors`."""
+        folder.mkdir(parents=True)
+        settings = {
+            "format": _FORMAT,
+            "seed": self.seed,
+            "width": self.width,
+            "anatomy": asdict(self.anatomy),
+        }
+        (folder / "controller.json").write_text(json.dumps(settings, indent=1) + "\n")
+        save_file(self.tensors(), folder / "controller.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Memory:
+        """What `save` wrote. Raises `RunFolderError` for anything else."""
+        try:
+            settings = json.loads((folder / "controller.json").read_text())
+            if settings["format"] != _FORMAT:
+                raise ValueError(f"format {settings['format']}")
+            stored = load_file(folder / "controller.safetensors")
+            memory = cls(Anatomy(**settings["anatomy"]), settings["seed"], settings["width"])
+            memory._restore(stored)
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise RunFolderError(
+                "a winner's folder holds a controller of this version",
+                got=f"{folder}: {type(error).__name__}: {error}",
+                remedy="Run the search again.",
+            ) from error
+        return memory
+
+    def _restore(self, stored: dict[str, np.ndarray[Any, Any]]) -> None:
+        if "S1.patterns" in stored:
+            self.offered[stored["S1.patterns"]] = stored["S1.offered"]
+            self.chosen[stored["S1.patterns"]] = stored["S1.chosen"]
+        if "S4.patterns" in stored:
+            self.tried[stored["S4.patterns"]] = stored["S4.tried"]
+            self.changed[stored["S4.patterns"]] = stored["S4.changed"]
+        if "S1.weights" in stored:
+            weights = stored["S1.weights"].astype(np.float64)
+            self.read_out = CrystalReadOut(self.width, self.seed, weights)
+        self.compile()
+        if "S2.keys" in stored:
+            self.habits.keys = stored["S2.keys"].view(np.uint64)
+            self.habits.habits = stored["S2.habits"].view(np.uint64)

@@ -20,7 +20,7 @@ _SWITCH = ("off", "on")
 
 GENES: tuple[Gene, ...] = (
     Gene("s1", ("off", "table", "crystal", "random")),
-    Gene("s1_prior", ("0.25", "1", "4")),
+    Gene("s1_prior", ("1", "4", "16")),
     Gene("practice_power", ("1", "2", "4", "8")),
     Gene("exam_power", ("2", "4", "8", "16", "greedy")),
     Gene("s2", ("off", "facts", "habits", "facts+habits")),
@@ -137,9 +137,9 @@ class Anatomy:
 
 DEFAULT: dict[str, str] = {
     "s1": "table",
-    "s1_prior": "1",
-    "practice_power": "2",
-    "exam_power": "8",
+    "s1_prior": "16",
+    "practice_power": "1",
+    "exam_power": "4",
     "s2": "facts+habits",
     "s2_rows": "128",
     "s2_support": "3",

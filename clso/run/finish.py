@@ -184,13 +184,17 @@ def finish(
         with ledger.phase("test"):
             more = search.objectives.checked.conclude(winner.genome, folder.path / "best")
             best = best | more.pop("best", {})
+    counts = search.counts
+    if space.work_unit:
+        spent = more.pop("counts", {}).get(space.work_unit, 0)
+        counts = {**counts, space.work_unit: winner.tokens_forward + spent}
     result = {
         "best": {
             "genome": list(winner.genome),
             "alleles": search.objectives.checked.describe(winner.genome),
             **best,
         },
-        "counts": search.counts,
+        "counts": counts,
         "tokens_forward": winner.tokens_forward,
         **ledger.summary(),
         "surrogate": search.surrogate_summary,

@@ -57,6 +57,8 @@ class SearchSpace(ABC):
     name: str = ""
     cost_names: tuple[str, ...] = ()
     """Costs of a genome that are known without measuring it, such as "flops"."""
+    work_unit: ClassVar[str] = ""
+    """What an evaluation's `n_tokens` counts, if not tokens; result.json then holds its sum as `counts.<unit>`."""
     takes_tasks: ClassVar[bool] = False
     """Whether `from_context` builds a space for a sequence task where `context.task` names one."""
     Options: ClassVar[type] = NoOptions

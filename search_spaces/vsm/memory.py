@@ -84,6 +84,12 @@ class Memory:
         found: Floats = self._scores[patterns]
         return found
 
+    def with_anatomy(self, anatomy: Anatomy) -> Memory:
+        """A controller of another anatomy with what this one has learned, where it has a use for it."""
+        other = Memory(anatomy, self.seed, self.width)
+        other._restore(self.tensors())
+        return other
+
     @property
     def parameters(self) -> dict[str, int]:
         """Stored numbers that influence a decision, by level: of a table two a cell in use, of a habit its key, block and

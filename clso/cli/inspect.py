@@ -27,21 +27,55 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
     show_default=True,
 )
 @click.option("--device", default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print loss, n_tokens and split as JSON.")
-def evaluate(run: Path, data: str | None, split: str, device: str, as_json: bool) -> None:
-    """Load the winner of RUN from disk and state its loss on a split, in nats per token."""
+@click.option("--blocks", type=int, help="Of a controller's problems (default: the run's own).")
+@click.option(
+    "--problems", type=click.Path(path_type=Path), help="JSON lines of problems for a controller."
+)
+@click.option(
+    "--plans", type=click.Path(path_type=Path), help="File for a controller's plans, as JSON lines."
+)
+@click.option(
+    "--without", help="Levels of a controller to switch off, comma-separated, such as S4,purple."
+)
+@click.option("--raise-again", is_flag=True, help="Let the controller practise anew without them.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def evaluate(
+    run: Path, data: str | None, split: str, device: str, as_json: bool, **of_controller: Any
+) -> None:
+    """Load the winner of RUN from disk and measure it: a model's loss on a split, in nats per
+    token; a controller's success and lengths of plans on problems."""
+    with only_json(as_json):
+        found, text = _measure(run, data, split, device, of_controller)
+    echo(json.dumps(found) if as_json else text.format(**found))
+
+
+def _measure(
+    run: Path, data: str | None, split: str, device: str, of_controller: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """What was found, and the line that says it."""
+    from clso.worlds.evaluate import evaluate_controller, holds_controller
+
+    if any(v not in (None, False) for v in of_controller.values()) or holds_controller(run):
+        from clso.errors import ConfigError
+        from clso.worlds.controllers import Request
+
+        if data is not None:
+            raise ConfigError(
+                "a controller is measured on problems", got=data, remedy="Leave --data out."
+            )
+        names = of_controller.pop("without") or ""
+        levels = tuple(name.strip() for name in names.split(",") if name.strip())
+        found = evaluate_controller(run, Request(split=split, without=levels, **of_controller))
+        return found, (
+            "success {success:.4f} on {n_problems:,} problems, "
+            "{operations:,.0f} operations a decision"
+        )
     from clso.run.finished import evaluate_run
 
-    with only_json(as_json):
-        found = evaluate_run(
-            run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True)
-        )
-    if as_json:
-        echo(json.dumps(found))
-    else:
-        echo(
-            f"{found['loss']:.4f} nats per token on {found['n_tokens']:,} tokens of {found['split']}"
-        )
+    found = evaluate_run(
+        run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True)
+    )
+    return found, "{loss:.4f} nats per token on {n_tokens:,} tokens of {split}"
 
 
 @click.command(short_help="Write the winner for other tools.")

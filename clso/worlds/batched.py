@@ -103,7 +103,7 @@ def zobrist(n: int) -> Words:
 
 def state_hash(below: Ints) -> Words:
     """(B,): the sum of the words of what stands on what; a move changes one of them."""
-    rows, n = below.shape
+    n = below.shape[1]
     words = zobrist(n)[np.arange(n), below]
     total: Words = words.sum(axis=1, dtype=np.uint64)
     return total

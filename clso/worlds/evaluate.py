@@ -7,9 +7,9 @@ from typing import Any
 
 from clso import plugins
 from clso.errors import ConfigError, RunFolderError
-from clso.records import RunFolder
-from clso.run import build_space
+from clso.run.folder import RunFolder
 from clso.space import SearchSpace
+from clso.space.build import build_space
 from clso.worlds.controllers import ControllerSpace, Request
 
 __all__ = ["evaluate_controller", "holds_controller"]
@@ -38,6 +38,8 @@ def evaluate_controller(path: Path, request: Request) -> dict[str, Any]:
         )
     if not folder.finished or not (folder.path / "best").is_dir():
         raise RunFolderError(
-            "a finished run has a winner", got=str(path), remedy=f"Finish it with `clso resume {path}`."
+            "a finished run has a winner",
+            got=str(path),
+            remedy=f"Finish it with `clso resume {path}`.",
         )
     return space.evaluate_winner(folder.path / "best", request)

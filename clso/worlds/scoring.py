@@ -44,7 +44,10 @@ def score(problems: Sequence[Problem], solved: Sequence[bool], steps: Sequence[i
             continue
         gn1 = len(gn1_plan(problem.start, problem.goal))
         below = lower_bound(problem.start, problem.goal) if exact is None else exact
-        low, high = low + below / length, high + min(gn1 if exact is None else exact, length) / length
+        low, high = (
+            low + below / length,
+            high + min(gn1 if exact is None else exact, length) / length,
+        )
         spl += 0.0 if exact is None else exact / length
         taken, least, by_gn1 = taken + int(length), least + below, by_gn1 + gn1
     n = len(problems)

@@ -20,8 +20,8 @@ __all__ = [
     "gn1_move",
     "gn1_plan",
     "lower_bound",
-    "optimum",
     "optimal_plan",
+    "optimum",
     "us_move",
     "us_plan",
 ]

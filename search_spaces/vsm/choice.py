@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from clso.search_spaces.vsm.genes import GREEDY
 from clso.worlds.batched import Ints
-from search_spaces.vsm.genes import GREEDY
 
 __all__ = ["Floats", "choose", "to_power"]
 
@@ -30,4 +30,5 @@ def choose(scores: Floats, power: int, draws: Floats) -> Ints:
     weights = (scores == best) * 1.0 if power == GREEDY else to_power(scores / best, power)
     sums = np.cumsum(weights, axis=1)
     picked: Ints = (sums <= draws[:, None] * sums[:, -1:]).sum(axis=1, dtype=np.int64)
-    return np.minimum(picked, scores.shape[1] - 1)  # draw x sum may round to the sum
+    last: Ints = np.minimum(picked, scores.shape[1] - 1)  # draw x sum may round to the sum
+    return last

@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from clso.worlds.batched import Ints, final
+from clso.search_spaces.vsm.choice import Floats, choose
+from clso.search_spaces.vsm.genes import GREEDY, Anatomy
+from clso.search_spaces.vsm.memory import Memory
+from clso.search_spaces.vsm.purple import hear, response
+from clso.search_spaces.vsm.s2 import Situations
+from clso.search_spaces.vsm.s3 import grants
+from clso.search_spaces.vsm.s4 import look_ahead
+from clso.search_spaces.vsm.s5 import allowed, masked
+from clso.worlds.batched import Bools, Ints, final
 from clso.worlds.draws import uniform_array
-from search_spaces.vsm.choice import Floats, choose
-from search_spaces.vsm.episode import Episodes
-from search_spaces.vsm.facts import LOCAL_BITS, N_BITS, Scene, final_bits, local_bits
-from search_spaces.vsm.genes import GREEDY, Anatomy
-from search_spaces.vsm.memory import Memory
-from search_spaces.vsm.purple import hear, response
-from search_spaces.vsm.s2 import Situations, move_bits
-from search_spaces.vsm.s3 import grants
-from search_spaces.vsm.s4 import look_ahead
-from search_spaces.vsm.s5 import allowed, masked
+from clso.worlds.episode import Episodes
+from clso.worlds.facts import LOCAL_BITS, Scene, final_bits, local_bits, move_bits
 
 __all__ = ["DRAW_ACTION", "Decision", "Tally", "decide", "out_of_place", "patterns_of"]
 
@@ -87,7 +87,9 @@ def patterns_of(scene: Scene, episodes: Episodes, anatomy: Anatomy) -> Ints:
     return patterns
 
 
-def decide(memory: Memory, scene: Scene, episodes: Episodes, *, practice: bool, tally: Tally) -> Decision:
+def decide(
+    memory: Memory, scene: Scene, episodes: Episodes, *, practice: bool, tally: Tally
+) -> Decision:
     """One action for each episode. `practice` draws by the scores of practice, and keeps all facts for learning."""
     anatomy, rows = memory.anatomy, len(scene.below)
     draws = uniform_array(episodes.stream, episodes.step, DRAW_ACTION)
@@ -133,7 +135,7 @@ class _Open:
             self.patterns, refusal=self.anatomy.refusal, goal_order=self.anatomy.goal_order
         )
 
-    def decide(self, answering: Ints, *, practice: bool) -> Ints:
+    def decide(self, answering: Bools, *, practice: bool) -> Ints:
         """(k,): an action each."""
         anatomy = self.anatomy
         power = anatomy.practice_power if practice else anatomy.exam_power
@@ -162,7 +164,7 @@ class _Open:
             self.tally.flops += n * self.memory.read_out.flops
         return self.memory.scores(self.patterns)
 
-    def _look(self, rows: Ints, scores: Floats, actions: Ints, depth: int) -> None:
+    def _look(self, rows: Bools, scores: Floats, actions: Ints, depth: int) -> None:
         """Set the actions of the rows (k,) bool by look-ahead; it costs budget."""
         if not rows.any():
             return
@@ -181,4 +183,3 @@ class _Open:
         self.tally.nodes += int(nodes.sum())
         self.tally.reads += int(rows.sum()) * self.patterns.shape[1]
         self.tally.look_aheads += int(rows.sum())
-

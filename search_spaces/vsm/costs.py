@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from search_spaces.vsm.facts import LOCAL_BITS
-from search_spaces.vsm.genes import Anatomy
-from search_spaces.vsm.lifetime import Rules
-from search_spaces.vsm.s1 import width_for
+from clso.search_spaces.vsm.genes import Anatomy
+from clso.search_spaces.vsm.lifetime import Rules
+from clso.search_spaces.vsm.s1 import width_for
+from clso.worlds.facts import LOCAL_BITS
 
 __all__ = ["COST_NAMES", "bounds"]
 
@@ -13,7 +13,10 @@ COST_NAMES = ("operations", "n_bytes")
 
 _CELL_BYTES = 12  # a pattern and two counts, as int32
 _ROW_BYTES = 24  # a key and two colours
-_LOCAL_CELLS, _FINAL_CELLS = 252, 360  # patterns that exist, without and with S5's facts; a test counts them
+_LOCAL_CELLS, _FINAL_CELLS = (
+    252,
+    360,
+)  # patterns that exist, without and with S5's facts; a test counts them
 _MOVE_FACTS = 3  # S2's facts: an undoing move returns, so three of four combinations exist
 
 

@@ -9,14 +9,14 @@ from statistics import median
 from typing import Any
 
 from clso.energy import EnergyMeter
+from clso.search_spaces.vsm.controller import Tally
+from clso.search_spaces.vsm.lifetime import Outcome, Rules, examine
+from clso.search_spaces.vsm.memory import Memory
 from clso.worlds.batched import action_move
 from clso.worlds.blocks import move
 from clso.worlds.problems import Plan, Problem, by_size, draw_problems
 from clso.worlds.scoring import Score, score
 from clso.worlds.solvers import optimum
-from search_spaces.vsm.controller import Tally
-from search_spaces.vsm.lifetime import Outcome, Rules, examine
-from search_spaces.vsm.memory import Memory
 
 __all__ = ["Exam", "examined", "joules", "sizes_table", "speed"]
 
@@ -94,7 +94,9 @@ def _rate(work: Callable[[Tally], Outcome], window_s: float) -> float:
     return median(rates)
 
 
-def joules(memory: Memory, rules: Rules, blocks: int, meter: EnergyMeter, window_s: float) -> dict[str, Any]:
+def joules(
+    memory: Memory, rules: Rules, blocks: int, meter: EnergyMeter, window_s: float
+) -> dict[str, Any]:
     """Joules for 1,000 decisions in batches, gross; None with a reason if there is no meter."""
     problems, tally = draw_problems(blocks, _BATCH, "test", 0), Tally()
     with meter.window("decisions", record=False) as window:

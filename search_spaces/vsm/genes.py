@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from clso.errors import ConfigError
 from clso.space import Gene, Genome
@@ -126,8 +127,11 @@ class Anatomy:
         """The same with some levels off. Raises `ConfigError` for one that there is not."""
         for level in levels:
             if level not in LEVELS:
-                raise ConfigError("an unknown level", got=level, remedy=f"Levels: {', '.join(LEVELS)}.")
-        return replace(self, **{level.lower(): "off" for level in levels})
+                raise ConfigError(
+                    "an unknown level", got=level, remedy=f"Levels: {', '.join(LEVELS)}."
+                )
+        off: dict[str, Any] = {level.lower(): "off" for level in levels}
+        return replace(self, **off)
 
     def only(self, levels: Collection[str]) -> Anatomy:
         """The same with all other levels off. Raises `ConfigError` for one that there is not."""

@@ -11,25 +11,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clso.search_spaces.vsm.controller import Decision, Tally, decide, out_of_place
+from clso.search_spaces.vsm.genes import Anatomy
+from clso.search_spaces.vsm.memory import Memory
+from clso.search_spaces.vsm.s1 import width_for
 from clso.worlds.batched import Bools, Ints, state_array, step
 from clso.worlds.blocks import step_limit
 from clso.worlds.draws import Words, mix, mix_array
+from clso.worlds.episode import Episodes
+from clso.worlds.facts import HIDDEN, LOCAL_BITS, Scene
+from clso.worlds.practice import curriculum, loops_erased
 from clso.worlds.problems import Problem, draw_problems
-from search_spaces.vsm.controller import Decision, Tally, decide, out_of_place
-from search_spaces.vsm.episode import Episodes
-from search_spaces.vsm.facts import HIDDEN, LOCAL_BITS, Scene
-from search_spaces.vsm.genes import Anatomy
-from search_spaces.vsm.memory import Memory
-from search_spaces.vsm.s1 import width_for
 
-__all__ = ["ROUND", "Outcome", "Rules", "curriculum", "loops_erased", "play", "raise_controller"]
+__all__ = ["ROUND", "Outcome", "Rules", "examine", "play", "raise_controller", "streams"]
 
 ROUND = 10
 """Episodes of practice between two looks at the counts."""
 _FIT_EVERY = 5  # rounds; a fit costs more than counting
 _PRACTICE, _EXAM = 1, 2  # of what the streams of episodes are
 _DRAW_CREDIT = 2  # the counter of the draws that shuffle credit
-_SMALLEST, _LARGEST = 3, 5  # blocks in practice
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,6 @@ class Outcome:
     steps: Ints
     moves: list[Ints]
     """Of each episode the actions, illegal ones too."""
-
-
-def curriculum(rules: Rules, rising: bool) -> list[tuple[int, int]]:
-    """(blocks, episodes) of practice, in order: a quarter with three, a quarter with four, half with five."""
-    largest = min(rules.blocks, _LARGEST)
-    if not rising or largest == _SMALLEST:
-        return [(largest, rules.practice)]
-    sizes = list(range(_SMALLEST, largest))
-    each = rules.practice // 4 if largest == _LARGEST else rules.practice // 2
-    return [*((n, each) for n in sizes), (largest, rules.practice - each * len(sizes))]
-
-
-def loops_erased(hashes: Sequence[int]) -> list[int]:
-    """The steps of a walk that remain when its loops are erased, in order (Lawler 1980). `hashes` are of its states, the
-    last one included; step i goes from state i to state i + 1."""
-    path: list[int] = []
-    place: dict[int, int] = {}
-    for i, state in enumerate(hashes[:-1]):
-        if state in place:
-            for dropped in path[place[state] :]:
-                del place[hashes[dropped]]
-            del path[len(place) :]
-        place[state] = len(path)
-        path.append(i)
-    return path
 
 
 def play(
@@ -147,9 +122,9 @@ class Learner:
         """Episodes that have reached their goal, with the hashes of their states."""
         n_steps = len(self._seen)
         for row, hashes in zip(at.tolist(), visited, strict=True):
-            steps = range(n_steps)
-            if self._memory.anatomy.erase_loops:
-                steps = loops_erased(hashes[: n_steps + 1].tolist())  # type: ignore[assignment]
+            erase = self._memory.anatomy.erase_loops
+            walk = hashes[: n_steps + 1].tolist()
+            steps = loops_erased(walk) if erase else list(range(n_steps))
             for turn in steps:
                 rows, decision, _ = self._seen[turn]
                 self._credit(int(np.searchsorted(rows, row)), decision)
@@ -167,12 +142,14 @@ class Learner:
             memory.habits.count(int(decision.situations.keys[row]), habit)
 
 
-def raise_controller(anatomy: Anatomy, rules: Rules, seed: int, tally: Tally | None = None) -> Memory:
+def raise_controller(
+    anatomy: Anatomy, rules: Rules, seed: int, tally: Tally | None = None
+) -> Memory:
     """A controller after its practice. Equal arguments give equal controllers."""
     memory = Memory(anatomy, seed, width_for(rules.parameters))
     tally = tally or Tally()
     first = 0
-    for n, count in curriculum(rules, anatomy.rising):
+    for n, count in curriculum(rules.blocks, rules.practice, rising=anatomy.rising):
         problems = draw_problems(n, count, "practice", seed) if count else ()
         for start in range(0, count, ROUND):
             batch = problems[start : start + ROUND]
@@ -204,4 +181,3 @@ def examine(memory: Memory, problems: Sequence[Problem], rules: Rules, tally: Ta
     """Play problems of one size; nothing is learned."""
     stream = streams(memory.seed, _EXAM, 0, len(problems))
     return play(memory, problems, stream, rules, tally)
-

@@ -11,13 +11,13 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from clso.errors import RunFolderError
+from clso.search_spaces.vsm.choice import Floats
+from clso.search_spaces.vsm.genes import Anatomy
+from clso.search_spaces.vsm.s1 import CrystalReadOut, counted_scores, random_scores
+from clso.search_spaces.vsm.s2 import HabitTable
+from clso.search_spaces.vsm.s4 import model_of
 from clso.worlds.batched import Bools, Ints
-from search_spaces.vsm.choice import Floats
-from search_spaces.vsm.facts import LOCAL_BITS, N_BITS
-from search_spaces.vsm.genes import Anatomy
-from search_spaces.vsm.s1 import CrystalReadOut, counted_scores, random_scores
-from search_spaces.vsm.s2 import HabitTable
-from search_spaces.vsm.s4 import model_of
+from clso.worlds.facts import LOCAL_BITS, N_BITS
 
 __all__ = ["Memory"]
 

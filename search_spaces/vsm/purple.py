@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from clso.search_spaces.vsm.choice import Floats
+from clso.search_spaces.vsm.genes import Anatomy
+from clso.search_spaces.vsm.s5 import masked
 from clso.worlds.batched import Bools, Ints
 from clso.worlds.draws import uniform_array
-from search_spaces.vsm.choice import Floats
-from search_spaces.vsm.episode import Episodes
-from search_spaces.vsm.facts import ACTION_LEGAL, bit
-from search_spaces.vsm.genes import Anatomy
-from search_spaces.vsm.s5 import masked
+from clso.worlds.episode import Episodes
+from clso.worlds.facts import ACTION_LEGAL, bit
 
 __all__ = ["DRAW_ALARM", "hear", "response"]
 
@@ -51,6 +51,8 @@ def response(patterns: Ints, kept: Bools, kind: str) -> Floats:
     legal = ((patterns & with_) == with_) & ((patterns & without) == 0)
     scores = masked(legal * 1.0, kept & legal)
     if kind == "unstack":
-        down = ((patterns & bit("target-is-table")) != 0) & ((patterns & bit("block-on-table")) == 0)
+        down = ((patterns & bit("target-is-table")) != 0) & (
+            (patterns & bit("block-on-table")) == 0
+        )
         scores = masked(scores, down & (scores > 0))
     return scores

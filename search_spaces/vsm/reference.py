@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from clso.search_spaces.vsm.genes import GREEDY, Anatomy
+from clso.search_spaces.vsm.memory import Memory
 from clso.worlds.blocks import TABLE, Move, State, above, in_final_position, move, step_limit
 from clso.worlds.draws import mix, uniform
+from clso.worlds.facts import ACTION_LEGAL, FACTS, HIDDEN, LOCAL_BITS
 from clso.worlds.problems import Problem
-from search_spaces.vsm.facts import ACTION_LEGAL, FACTS, HIDDEN, LOCAL_BITS
-from search_spaces.vsm.genes import GREEDY, Anatomy
-from search_spaces.vsm.memory import Memory
 
 __all__ = ["ReferenceController", "colours"]
 
@@ -78,7 +78,9 @@ class ReferenceController:
             return in_final_position(state, goal).count(False)
         return sum(a != b for a, b in zip(state, goal, strict=True))
 
-    def _remember(self, walk: _Walk, before: State, after: State, chosen: Move, goal: State) -> None:
+    def _remember(
+        self, walk: _Walk, before: State, after: State, chosen: Move, goal: State
+    ) -> None:
         if after != before:
             walk.revisits += after in walk.states
             walk.edges.add(frozenset((before, after)))

@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from clso.crystals import make_crystal
+from clso.search_spaces.vsm.choice import Floats
 from clso.worlds.batched import Ints
 from clso.worlds.draws import uniform_array
-from search_spaces.vsm.choice import Floats
-from search_spaces.vsm.facts import N_BITS
+from clso.worlds.facts import N_BITS
 
 __all__ = ["DEFAULT_WIDTH", "CrystalReadOut", "counted_scores", "random_scores", "width_for"]
 

@@ -1,4 +1,4 @@
-"""S2, habits: what was done before in the same situation, and two facts about the episode so far.
+"""S2, habits: what was done before in the same situation, and two facts about the episode so far (in `facts`).
 
 A situation is a state and a goal with names removed: every block has a colour, a hash of what stands under and on
 it in state and goal, refined until it has seen all that is connected to it. A habit is kept as the colours of the
@@ -11,33 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clso.worlds.batched import Bools, Ints, carrier, zobrist
+from clso.worlds.batched import Bools, Ints, carrier
 from clso.worlds.draws import Words, mix_array
-from search_spaces.vsm.episode import Episodes
-from search_spaces.vsm.facts import HIDDEN, Scene, bit
+from clso.worlds.facts import HIDDEN, Scene
 
-__all__ = ["HabitTable", "Situations", "move_bits"]
+__all__ = ["HabitTable", "Situations"]
 
 _TABLE_COLOUR = np.uint64(0)
-
-
-def move_bits(scene: Scene, episodes: Episodes) -> Ints:
-    """(B, A): whether an action undoes the last move, and whether it returns to a state visited before."""
-    below, n = scene.below, scene.n_blocks
-    rows = np.arange(len(below))
-    column = np.arange(n + 1)
-    undoes = (np.arange(n) == episodes.last_block[:, None])[:, :, None] & (
-        column == episodes.last_from[:, None]
-    )[:, None, :]
-    words = zobrist(n)
-    leaves = episodes.hashes[:, None] - words[np.arange(n), below]
-    there = (leaves[:, :, None] + words).reshape(len(rows), -1)
-    returns = np.zeros(there.shape, dtype=np.bool_)
-    for i in range(episodes.step):  # the present state, at `step`, is not returned to
-        returns |= there == episodes.visited[:, i, None]
-    undone: Ints = undoes.reshape(len(rows), -1) * bit("undoes-last-move")
-    bits: Ints = undone | returns * bit("returns-to-visited")
-    return bits
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from clso.search_spaces.vsm.choice import Floats
 from clso.worlds.batched import Bools, Ints
-from search_spaces.vsm.choice import Floats
 
 __all__ = ["grants"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from clso.search_spaces.vsm.choice import Floats, choose
+from clso.search_spaces.vsm.genes import GREEDY
 from clso.worlds.batched import Bools, Ints
-from search_spaces.vsm.choice import Floats, choose
-from search_spaces.vsm.facts import Scene, bit, final_bits, local_bits
-from search_spaces.vsm.genes import GREEDY
+from clso.worlds.facts import Scene, bit, final_bits, local_bits
 
 __all__ = ["gains", "look_ahead", "model_of"]
 
@@ -24,7 +24,8 @@ _NEVER = -1e9
 
 def model_of(changed: Ints, tried: Ints) -> Bools:
     """For each local pattern whether its actions change something, more often than not; unknown ones are taken to."""
-    return 2 * changed >= tried
+    likely: Bools = 2 * changed >= tried
+    return likely
 
 
 def gains(patterns: Ints, final_fact: bool) -> Ints:
@@ -35,7 +36,8 @@ def gains(patterns: Ints, final_fact: bool) -> Ints:
         out = (patterns & bit("block-in-final-position")) != 0
     else:
         out = (patterns & bit("block-on-its-goal-support")) != 0
-    return into.astype(np.int64) - out
+    gained: Ints = into.astype(np.int64) - out
+    return gained
 
 
 def look_ahead(
@@ -68,9 +70,13 @@ def look_ahead(
         value = np.take_along_axis(worth, chosen, axis=1)
         begun = np.take_along_axis(first, chosen, axis=1)
         below = _after(below, chosen, n_actions)
-        flat = Scene.of(below.reshape(-1, scene.n_blocks), np.repeat(scene.goal, chosen.shape[1], axis=0))
+        flat = Scene.of(
+            below.reshape(-1, scene.n_blocks), np.repeat(scene.goal, chosen.shape[1], axis=0)
+        )
         facts = local_bits(flat) | (final_bits(flat) if final_fact else 0)
-        legal = (model[facts & local]).reshape(rows, -1, n_actions) & (value > _NEVER / 2)[:, :, None]
+        legal = (
+            (model[facts & local]).reshape(rows, -1, n_actions) & (value > _NEVER / 2)[:, :, None]
+        )
         gained = gains(facts, final_fact).reshape(rows, -1, n_actions)
         new = value[:, :, None] + (1.0 - _DISCOUNT * turn) * gained
         worth = np.where(legal, new, _NEVER).reshape(rows, -1)

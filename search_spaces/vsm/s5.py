@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from clso.search_spaces.vsm.choice import Floats
 from clso.worlds.batched import Bools, Ints
-from search_spaces.vsm.choice import Floats
-from search_spaces.vsm.facts import bit
+from clso.worlds.facts import bit
 
 __all__ = ["allowed", "masked"]
 

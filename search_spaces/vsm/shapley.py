@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import combinations
 from math import factorial
 
-from search_spaces.vsm.genes import LEVELS
+from clso.search_spaces.vsm.genes import LEVELS
 
 __all__ = ["coalition_key", "coalitions", "shapley_values"]
 
@@ -27,7 +27,11 @@ def shapley_values(worth: Mapping[str, float]) -> dict[str, float]:
     n, value = len(LEVELS), _of(worth)
     shares = dict.fromkeys(LEVELS, 0.0)
     for coalition in coalitions():
-        weight = factorial(len(coalition)) * factorial(n - len(coalition) - 1) if len(coalition) < n else 0
+        weight = (
+            factorial(len(coalition)) * factorial(n - len(coalition) - 1)
+            if len(coalition) < n
+            else 0
+        )
         for level in LEVELS:
             if level not in coalition:
                 gain = value((*coalition, level)) - value(coalition)

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from clso.energy import open_meter
 from clso.errors import ConfigError
-from clso.evaluation.functions import measure_batch
-from clso.evaluation.results import Evaluation
-from clso.options import make_options
+from clso.search_spaces.vsm.costs import COST_NAMES, bounds
+from clso.search_spaces.vsm.exam import examined, joules, sizes_table, speed
+from clso.search_spaces.vsm.genes import DEFAULT, GENES, Anatomy, anatomy, genome_of
+from clso.search_spaces.vsm.lifetime import Rules, raise_controller
+from clso.search_spaces.vsm.memory import Memory
+from clso.search_spaces.vsm.shapley import coalition_key, coalitions, shapley_values
 from clso.space import Gene, Genome
+from clso.space.functions import measure_batch
+from clso.space.options import make_options
+from clso.space.results import Evaluation
 from clso.worlds.blocks import MAX_BLOCKS, MIN_BLOCKS
 from clso.worlds.controllers import ControllerSpace, Request
 from clso.worlds.draws import mix
 from clso.worlds.problems import draw_problems, read_problems, write_plans
-from search_spaces.vsm.costs import COST_NAMES, bounds
-from search_spaces.vsm.exam import examined, joules, sizes_table, speed
-from search_spaces.vsm.genes import DEFAULT, GENES, Anatomy, anatomy, genome_of
-from search_spaces.vsm.lifetime import Rules, raise_controller
-from search_spaces.vsm.memory import Memory
-from search_spaces.vsm.shapley import coalition_key, coalitions, shapley_values
 
 if TYPE_CHECKING:
-    from clso.language import SpaceContext
+    from clso.space.context import SpaceContext
 
 __all__ = ["VSMSpace"]
 
@@ -88,7 +88,9 @@ class VSMSpace(ControllerSpace):
                 credit_true=self.credit == "true",
             )
 
-    def __init__(self, options: Options | None = None, *, seed: int = 0, library: str = "grown") -> None:
+    def __init__(
+        self, options: Options | None = None, *, seed: int = 0, library: str = "grown"
+    ) -> None:
         """Raises `ConfigError` for a library that there is not."""
         if library not in ("grown", "random"):
             raise ConfigError("space vsm has the libraries grown and random", got=library)

@@ -52,7 +52,9 @@ class Episodes:
     step: int = 0
 
     @classmethod
-    def begin(cls, below: Ints, stream: Words, limit: int, budget: int | None, misplaced: Ints) -> Episodes:
+    def begin(
+        cls, below: Ints, stream: Words, limit: int, budget: int | None, misplaced: Ints
+    ) -> Episodes:
         """Episodes at their first state; `misplaced` are blocks out of place, as the controller values it."""
         rows = len(below)
         visited = np.zeros((rows, limit + 1), dtype=np.uint64)
@@ -85,7 +87,9 @@ class Episodes:
         """(B,): independent cycles of the graph walked so far, E - V + C. A walk is connected: C = 1."""
         return self.n_edges - self.n_states + 1
 
-    def advance(self, before: Ints, after: Ints, actions: Ints, moved: Bools, misplaced: Ints) -> None:
+    def advance(
+        self, before: Ints, after: Ints, actions: Ints, moved: Bools, misplaced: Ints
+    ) -> None:
         """Take in one step of all episodes."""
         n = before.shape[1]
         here, there = self.hashes, state_hash(after)

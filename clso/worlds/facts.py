@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clso.worlds.batched import Bools, Ints, clear, final
+from clso.worlds.batched import Bools, Ints, clear, final, zobrist
+from clso.worlds.episode import Episodes
 
 __all__ = [
     "ACTION_LEGAL",
@@ -25,6 +26,7 @@ __all__ = [
     "bit",
     "final_bits",
     "local_bits",
+    "move_bits",
 ]
 
 HIDDEN = -2
@@ -131,8 +133,8 @@ def local_bits(scene: Scene) -> Ints:
         | (np.arange(n)[:, None] == column) * bit("target-is-block")
         | (under[:, :, None] == column) * bit("target-is-support")
     )
-    bits: Ints = of_block[:, :, None] | of_target[:, None, :] | of_both
-    return bits.reshape(rows, n * (n + 1))
+    bits: Ints = (of_block[:, :, None] | of_target[:, None, :] | of_both).reshape(rows, -1)
+    return bits
 
 
 def final_bits(scene: Scene) -> Ints:
@@ -140,5 +142,24 @@ def final_bits(scene: Scene) -> Ints:
     n = scene.n_blocks
     of_block = scene.final[:, :n] * bit("block-in-final-position")
     of_target = scene.final * bit("target-in-final-position")
-    bits: Ints = of_block[:, :, None] | of_target[:, None, :]
-    return bits.reshape(-1, n * (n + 1))
+    bits: Ints = (of_block[:, :, None] | of_target[:, None, :]).reshape(-1, n * (n + 1))
+    return bits
+
+
+def move_bits(scene: Scene, episodes: Episodes) -> Ints:
+    """(B, A): whether an action undoes the last move, and whether it returns to a state visited before."""
+    below, n = scene.below, scene.n_blocks
+    rows = np.arange(len(below))
+    column = np.arange(n + 1)
+    undoes = (np.arange(n) == episodes.last_block[:, None])[:, :, None] & (
+        column == episodes.last_from[:, None]
+    )[:, None, :]
+    words = zobrist(n)
+    leaves = episodes.hashes[:, None] - words[np.arange(n), below]
+    there = (leaves[:, :, None] + words).reshape(len(rows), -1)
+    returns = np.zeros(there.shape, dtype=np.bool_)
+    for i in range(episodes.step):  # the present state, at `step`, is not returned to
+        returns |= there == episodes.visited[:, i, None]
+    undone: Ints = undoes.reshape(len(rows), -1) * bit("undoes-last-move")
+    bits: Ints = undone | returns * bit("returns-to-visited")
+    return bits

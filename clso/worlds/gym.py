@@ -17,7 +17,7 @@ from clso.errors import ConfigError, MissingDependencyError
 from clso.worlds.batched import action_move, n_actions
 from clso.worlds.blocks import State, check_blocks, is_legal, move, step_limit
 from clso.worlds.practice import curriculum
-from clso.worlds.problems import SPLITS, Problem, draw_problems
+from clso.worlds.problems import SPLITS, Problem, draw_problem
 
 try:
     import gymnasium
@@ -29,8 +29,6 @@ except ImportError as error:
 __all__ = ["BlocksEnv"]
 
 Observation = npt.NDArray[np.int64]
-
-_POOL = 256  # problems drawn at a time
 
 
 class BlocksEnv(gymnasium.Env):  # type: ignore[type-arg]
@@ -50,7 +48,9 @@ class BlocksEnv(gymnasium.Env):  # type: ignore[type-arg]
         """
         self.n_blocks = check_blocks(blocks)
         if split not in SPLITS:
-            raise ConfigError("an unknown split of problems", got=split, remedy=f"{', '.join(SPLITS)}.")
+            raise ConfigError(
+                "an unknown split of problems", got=split, remedy=f"{', '.join(SPLITS)}."
+            )
         self._split = split
         self._stages = curriculum(blocks, episodes) if episodes else []
         self._episode = 0
@@ -68,9 +68,8 @@ class BlocksEnv(gymnasium.Env):  # type: ignore[type-arg]
         super().reset(seed=seed)
         problem: Problem | None = (options or {}).get("problem")
         if problem is None:
-            size = self._size()
-            pool = draw_problems(size, _POOL, self._split, int(self.np_random.integers(1 << 16)))
-            problem = pool[random.Random(int(self.np_random.integers(1 << 31))).randrange(_POOL)]
+            rng = random.Random(int(self.np_random.integers(1 << 62)))
+            problem = draw_problem(self._size(), self._split, rng)
         absent = (-1,) * (self.n_blocks - problem.n_blocks)
         self._state, self._goal = problem.start + absent, problem.goal + absent
         self._steps, self._limit = 0, step_limit(problem.n_blocks)

@@ -16,7 +16,17 @@ from clso.errors import ConfigError, DataError
 from clso.worlds.blocks import TABLE, Move, State, check_blocks, check_state
 from clso.worlds.canonical import canonical_form
 
-__all__ = ["SPLITS", "Plan", "Problem", "draw_problems", "read_problems", "split_of", "write_plans"]
+__all__ = [
+    "SPLITS",
+    "Plan",
+    "Problem",
+    "by_size",
+    "draw_problem",
+    "draw_problems",
+    "read_problems",
+    "split_of",
+    "write_plans",
+]
 
 SPLITS = {"practice": 50, "exam": 20, "valid": 15, "test": 15}
 """Shares of the forms, in per cent."""
@@ -88,12 +98,15 @@ def draw_problems(n: int, count: int, split: str, seed: int) -> tuple[Problem, .
     if split not in SPLITS:
         raise ConfigError("an unknown split of problems", got=split, remedy=f"{', '.join(SPLITS)}.")
     rng = random.Random(f"{split}/{n}/{seed}")
-    found: list[Problem] = []
-    while len(found) < count:
+    return tuple(draw_problem(n, split, rng, f"{split}-{n}-{seed}-{i}") for i in range(count))
+
+
+def draw_problem(n: int, split: str, rng: random.Random, id: str = "") -> Problem:
+    """One problem of a split, drawn uniformly with `rng`."""
+    while True:
         start, goal = draw_state(n, rng), draw_state(n, rng)
         if start != goal and split_of(start, goal) == split:
-            found.append(Problem(start, goal, f"{split}-{n}-{seed}-{len(found)}"))
-    return tuple(found)
+            return Problem(start, goal, id)
 
 
 def read_problems(path: Path) -> list[Problem]:

@@ -1,0 +1,1 @@
+"""`control`: policies for Blocks World that controllers are held against."""

@@ -47,14 +47,16 @@ class Planner:
 
 def _legal(facts: Ints) -> Ints:
     with_, without = ACTION_LEGAL
-    return (((facts & with_) == with_) & ((facts & without) == 0)).astype(np.int64)
+    legal: Ints = (((facts & with_) == with_) & ((facts & without) == 0)).astype(np.int64)
+    return legal
 
 
 def _gain(facts: Ints) -> Ints:
     """Legal actions by the supports that they put in place; illegal ones last."""
     into = (facts & bit("target-is-goal-support")) != 0
     out = (facts & bit("block-on-its-goal-support")) != 0
-    return np.where(_legal(facts) > 0, into.astype(np.int64) - out, -2)
+    gained: Ints = np.where(_legal(facts) > 0, into.astype(np.int64) - out, -2)
+    return gained
 
 
 FIXED: dict[str, Callable[[], Scored | Planner]] = {

@@ -107,10 +107,14 @@ def _cma(blocks: int, episodes: int, seed: int) -> Policy:
     best = np.zeros(N_BITS)
     for problems in _generations(blocks, episodes, seed, search.popsize):
         found = search.ask()
-        values = [-_spl(_Linear(lambda x, w=w: x @ w), problems, seed) for w in found]
+        values = [-_spl(_weighted(w), problems, seed) for w in found]
         search.tell(found, values)
         best = search.mean
-    return _Linear(lambda x: x @ best)
+    return _weighted(best)
+
+
+def _weighted(weights: Any) -> Policy:
+    return _Linear(lambda bits: bits @ weights)
 
 
 _NEAT_CONFIG = """

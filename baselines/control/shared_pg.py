@@ -45,7 +45,8 @@ class SharedPolicy:
         sums = np.cumsum(weights, axis=1)
         draws = uniform_array(turn.episodes.stream, turn.episodes.step)
         drawn: Ints = (sums <= draws[:, None] * sums[:, -1:]).sum(axis=1)
-        return np.minimum(drawn, scores.shape[1] - 1)
+        drawn = np.minimum(drawn, scores.shape[1] - 1)  # draw x sum may round to the sum
+        return drawn
 
     def scores(self, facts: Ints) -> Tensor:
         """(B, A) logits of facts (B, A)."""

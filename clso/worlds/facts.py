@@ -92,7 +92,8 @@ class Scene:
 
     @property
     def n_blocks(self) -> int:
-        return self.below.shape[1]
+        n: int = self.below.shape[1]
+        return n
 
     def rows(self, chosen: Ints | Bools) -> Scene:
         """Some of the states."""

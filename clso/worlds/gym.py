@@ -8,7 +8,7 @@ episode and pays 4 n, so that solving is always worth it.
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +31,14 @@ __all__ = ["BlocksEnv"]
 Observation = npt.NDArray[np.int64]
 
 
-class BlocksEnv(gymnasium.Env):  # type: ignore[type-arg]
+class BlocksEnv(gymnasium.Env):  # type: ignore[misc]
     """One problem an episode, drawn from a split.
 
     >>> env = BlocksEnv(blocks=3)  # doctest: +SKIP
     >>> observation, info = env.reset(seed=0)  # doctest: +SKIP
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
     def __init__(self, blocks: int = 5, split: str = "practice", episodes: int = 0) -> None:
         """With `episodes`, problems rise from three blocks to `blocks` as in practice over so many; the spaces

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from clso.worlds.problems import draw_problems
 
 SEEDS = 8
 PROBLEMS = 200
+SEARCH_EPISODES = 34_000  # about what a whole search uses
 WHOLE = anatomy(DEFAULT)
 Row = dict[str, Any]
 
@@ -115,26 +117,22 @@ def levels(record: Record) -> None:
     }
     for name, (settings, rules) in cases.items():
         for seed in range(SEEDS):
-            record.add(
-                "levels", name, seed, lambda s=seed, a=settings, r=rules: raised_rows(a, r)(s)
-            )
+            record.add("levels", name, seed, partial(raised_rows(settings, rules), seed))
 
 
 def ablations(record: Record) -> None:
     """The whole without a level, a plasticity, the curriculum or the erasing of loops."""
     cases = {f"without {level}": WHOLE.without([level]) for level in LEVELS}
-    cases |= {
-        f"{name} off": replace(WHOLE, **{name: False}) for name in ("habits", "model", "explosive")
-    }
+    cases["habits off"] = replace(WHOLE, habits=False)
+    cases["model off"] = replace(WHOLE, model=False)
+    cases["explosive off"] = replace(WHOLE, explosive=False)
     cases |= {"flat curriculum": replace(WHOLE, rising=False)}
     cases |= {"loops kept": replace(WHOLE, erase_loops=False)}
     cases |= {"S1, flat curriculum": replace(WHOLE.only(["S1"]), rising=False)}
     cases |= {"S1, loops kept": replace(WHOLE.only(["S1"]), erase_loops=False)}
     for name, settings in cases.items():
         for seed in range(SEEDS):
-            record.add(
-                "ablations", name, seed, lambda s=seed, a=settings: raised_rows(a, Rules())(s)
-            )
+            record.add("ablations", name, seed, partial(raised_rows(settings, Rules()), seed))
 
 
 def alarms(record: Record) -> None:
@@ -146,7 +144,7 @@ def alarms(record: Record) -> None:
             one = replace(settings, purple=kind, purple_rate=rate)
             for seed in range(SEEDS):
                 run = raised_rows(one, Rules(), (8, 10))
-                record.add("alarms", f"{base}, {kind}", seed, lambda s=seed, r=run: r(s))
+                record.add("alarms", f"{base}, {kind}", seed, partial(run, seed))
 
 
 def _rate(record: Record, base: str) -> float:
@@ -156,30 +154,35 @@ def _rate(record: Record, base: str) -> float:
         for r in record.rows
         if r["section"] == "alarms" and r["name"] == f"{base}, betti"
     ]
-    return sum(found) / len(found) / 2
+    mean: float = sum(found) / len(found) / 2
+    return mean
 
 
 def shapley(record: Record) -> None:
     """All 64 coalitions."""
     space = VSMSpace()
     for seed in range(3):
-        record.add("shapley", "hand-set", seed, lambda s=seed: [space.shapley(WHOLE, s)])
+        record.add("shapley", "hand-set", seed, partial(_coalitions, space, seed))
+
+
+def _coalitions(space: VSMSpace, seed: int) -> list[Row]:
+    return [space.shapley(WHOLE, seed)]
 
 
 def sizes(record: Record) -> None:
     """The whole from 3 to 20 blocks."""
     every = (3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20)
     for seed in range(3):
-        record.add("sizes", "all", seed, lambda s=seed: raised_rows(WHOLE, Rules(), every)(s))
+        record.add("sizes", "all", seed, partial(raised_rows(WHOLE, Rules(), every), seed))
 
 
 def practice(record: Record) -> None:
     """Success by episodes of practice."""
     for name, settings in (("all", WHOLE), ("S1+S2", WHOLE.only(["S1", "S2"]))):
         for episodes in (0, 50, 100, 200, 400, 1000, 2000, 10000):
-            for seed in range(3):
+            for seed in range(3 if episodes < 10_000 else 1):
                 run = raised_rows(settings, Rules(practice=episodes))
-                record.add("practice", f"{name}, {episodes}", seed, lambda s=seed, r=run: r(s))
+                record.add("practice", f"{name}, {episodes}", seed, partial(run, seed))
 
 
 def parameters(record: Record) -> None:
@@ -187,7 +190,7 @@ def parameters(record: Record) -> None:
     crystal = replace(WHOLE.only(["S1"]), s1="crystal")
     for n in (0, 10_000, 100_000, 500_000, 1_000_000, 2_000_000):
         run = raised_rows(crystal, Rules(parameters=n), (3, 5, 8, 10))
-        record.add("parameters", str(n), 0, lambda r=run: r(0))
+        record.add("parameters", str(n), 0, partial(run, 0))
 
 
 def resources(record: Record) -> None:
@@ -246,23 +249,21 @@ def search(record: Record) -> None:
 def rivals(record: Record) -> None:
     """`clso baseline control`. What learns by gradients of its own network is cut at few seeds and episodes."""
     for policy in ("random", "legal", "greedy", "gn1", "us", "optimal"):
-        record.add("rivals", policy, 0, lambda p=policy: _control(policy=p, problems=PROBLEMS))
+        record.add("rivals", policy, 0, partial(_control, policy=policy))
+    case: dict[str, Any]
     for episodes in (400, 2000):
         case = {"policy": "shared-pg", "episodes": (episodes,), "seeds": 3}
-        record.add("rivals", f"shared-pg, {episodes}", 0, lambda c=case: _control(**c))
-    for episodes in (10_000, 80_000):
-        best = next(r for r in record.rows if r["name"] == "shared-pg, 2000")["setting"]
-        case = {
-            "policy": "shared-pg",
-            "episodes": (episodes,),
-            "seeds": 3 if episodes == 10_000 else 1,
-        }
-        case |= {"rates": (best["rate"],), "batches": (best["batch"],)}
-        record.add("rivals", f"shared-pg, {episodes}", 0, lambda c=case: _control(**c))
-    for policy in ("cma", "neat", "maskable-ppo", "ppo", "dqn"):
-        for episodes in (400, 2000, 10_000):
-            case = {"policy": policy, "episodes": (episodes,), "seeds": 3 if episodes == 400 else 1}
-            record.add("rivals", f"{policy}, {episodes}", 0, lambda c=case: _control(**c))
+        record.add("rivals", f"shared-pg, {episodes}", 0, partial(_control, **case))
+    best = next(r for r in record.rows if r["name"] == "shared-pg, 2000")["setting"]
+    setting = {"rates": (best["rate"],), "batches": (best["batch"],)}
+    case = {"policy": "shared-pg", "episodes": (10_000,), "seeds": 3, **setting}
+    record.add("rivals", "shared-pg, 10000", 0, partial(_control, **case))
+    for episodes, seeds in ((400, 3), (2000, 1), (10_000, 1)):
+        for policy in ("cma", "neat", "maskable-ppo", "ppo", "dqn"):
+            case = {"policy": policy, "episodes": (episodes,), "seeds": seeds}
+            record.add("rivals", f"{policy}, {episodes}", 0, partial(_control, **case))
+    case = {"policy": "shared-pg", "episodes": (SEARCH_EPISODES,), "seeds": 1, **setting}
+    record.add("rivals", f"shared-pg, {SEARCH_EPISODES}", 0, partial(_control, **case))
 
 
 def _control(**settings: Any) -> list[Row]:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+import torch
 
+from clso.disk.files import read_regular, write_bytes
+from clso.disk.parsing import parse_json
+from clso.disk.tensors import load_checked, write_checked
 from clso.errors import RunFolderError
 from clso.search_spaces.vsm.choice import Floats
 from clso.search_spaces.vsm.genes import Anatomy
@@ -118,7 +121,7 @@ class Memory:
             out["S4.patterns"] = cells.astype(np.int32)
             out["S4.tried"] = self.tried[cells].astype(np.int32)
             out["S4.changed"] = self.changed[cells].astype(np.int32)
-        return out
+        return {name: tensor for name, tensor in out.items() if tensor.size}
 
     def save(self, folder: Path) -> None:
         """Write the controller to a new folder: `controller.json` and `controller.safetensors`."""
@@ -129,19 +132,20 @@ class Memory:
             "width": self.width,
             "anatomy": asdict(self.anatomy),
         }
-        (folder / "controller.json").write_text(json.dumps(settings, indent=1) + "\n")
-        save_file(self.tensors(), folder / "controller.safetensors")
+        write_bytes(folder / "controller.json", (json.dumps(settings, indent=1) + "\n").encode())
+        tensors = {name: torch.from_numpy(array) for name, array in self.tensors().items()}
+        write_checked(tensors, folder / "controller.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Memory:
         """What `save` wrote. Raises `RunFolderError` for anything else."""
         try:
-            settings = json.loads((folder / "controller.json").read_text())
+            settings = parse_json(read_regular(folder / "controller.json"))
             if settings["format"] != _FORMAT:
                 raise ValueError(f"format {settings['format']}")
-            stored = load_file(folder / "controller.safetensors")
+            tensors = load_checked(folder / "controller.safetensors")
             memory = cls(Anatomy(**settings["anatomy"]), settings["seed"], settings["width"])
-            memory._restore(stored)
+            memory._restore({name: tensor.numpy() for name, tensor in tensors.items()})
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise RunFolderError(
                 "a winner's folder holds a controller of this version",

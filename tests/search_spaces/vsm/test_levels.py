@@ -52,7 +52,8 @@ def test_scores_are_shares_of_offers() -> None:
     assert scores.tolist() == pytest.approx(
         [mean / 11, (3 + mean) / 5, mean], abs=1e-12
     )  # the last was never offered
-    assert set(counted_scores(np.zeros(3), np.zeros(3), 1.0).tolist()) == {1.0}
+    none = np.zeros(3, dtype=np.int64)
+    assert set(counted_scores(none, none, 1.0).tolist()) == {1.0}
 
 
 def test_a_read_out_fits_what_was_counted() -> None:
@@ -168,8 +169,7 @@ def test_unknown_actions_are_taken_to_do_something() -> None:
 
 def test_look_ahead_finds_what_one_move_does_not_show() -> None:
     # 2 stands on 0, and 0 should stand on 1: two moves, of which the first gains nothing.
-    start, goal = (TABLE, TABLE, 0), (1, TABLE, TABLE)
-    goal = (1, TABLE, 0)
+    start, goal = (TABLE, TABLE, 0), (1, TABLE, 0)
     scene = Scene.of(state_array([start]), state_array([goal]))
     facts = local_bits(scene)
     patterns = facts | final_bits(scene)
@@ -180,7 +180,7 @@ def test_look_ahead_finds_what_one_move_does_not_show() -> None:
         other = Scene.of(state_array([state]), state_array([wanted]))
         local = local_bits(other)
         model[local] = _legal(local)
-    assert gains(patterns, True).max() == 0
+    assert gains(patterns[_legal(patterns)], True).max() == 0
     chosen, nodes = look_ahead(
         scene,
         patterns,
@@ -191,7 +191,7 @@ def test_look_ahead_finds_what_one_move_does_not_show() -> None:
         final_fact=True,
         draws=np.array([0.5]),
     )
-    assert action_move(int(chosen[0]), 3) == (2, TABLE) or action_move(int(chosen[0]), 3) == (2, 1)
+    assert action_move(int(chosen[0]), 3) == (2, TABLE)
     one = look_ahead(
         scene,
         patterns,

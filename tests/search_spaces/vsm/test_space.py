@@ -24,10 +24,10 @@ OPTIONS = {"practice": 20, "window_s": 0.01}
 
 
 class TestVSM(SpaceConformance):
-    max_examples = 3
+    max_examples = 2
 
     def make_space(self) -> SearchSpace:
-        return VSMSpace(VSMSpace.Options(blocks=3, practice=20))
+        return VSMSpace(VSMSpace.Options(blocks=3, practice=10))
 
 
 class TestVSMRandom(SpaceConformance):

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from clso.energy.ledger import Ledger
     from clso.search.generations import Search
 
-_SHOWN = ("valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance")
+_SHOWN = (
+    *("valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance"),
+    *("test_success", "test_spl", "plan_ratio"),
+)
+_MEASURES = ("test_loss", "test_success")
 
 __all__ = ["baseline_summary", "comparison_table", "run_view", "summary"]
 
@@ -148,6 +152,8 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
         optimum = result.get("optimum")
         known = "" if optimum is None else f" (the optimum is {optimum:.6g})"
         table.add_row("best fitness", f"{best['fitness']:.6g}{known}")
+    if "test_success" in best:
+        table.add_row("test success", f"{best['test_success']:.4f} (re-measured from disk)")
     if "test_accuracy" in best:
         table.add_row("test accuracy", f"{best['test_accuracy']:.4f} (re-measured from disk)")
     if "front" in result:
@@ -171,7 +177,9 @@ def summary(folder: Path, result: dict[str, Any]) -> None:
 
 def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
     """The table at the end of a baseline."""
-    named = {k: v for k, v in result.items() if isinstance(v, dict) and "test_loss" in v}
+    named = {
+        k: v for k, v in result.items() if isinstance(v, dict) and any(m in v for m in _MEASURES)
+    }
     shown = [key for key in _SHOWN if any(key in value for value in named.values())]
     table = Table(
         "model",
@@ -180,7 +188,8 @@ def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
         title_justify="left",
     )
     for key, value in named.items():
-        table.add_row(key, *(f"{value[column]:.4f}" if column in value else "" for column in shown))
+        found = (value.get(column) for column in shown)
+        table.add_row(key, *("" if number is None else f"{number:.4f}" for number in found))
     out = console()
     out.print(table)
     out.print(f"energy: {_energy(result)}; time: {result['time_s']['total']:.1f} s")

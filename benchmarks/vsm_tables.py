@@ -109,8 +109,8 @@ def _rivals(records: Records) -> str:
             cells += [f"{row['success']:.3f}{spread}" if row else "-"]
             cells += [_number(row.get("plan_ratio") or math.nan, 2)]
         rows.append(cells)
-    for name, episodes in (("S1+S2", 400), ("all", 400)):
-        for e in (episodes, 2000, 10000):
+    for name in ("S1+S2", "all"):
+        for e in (400, 2000, 10000):
             cells = [f"vsm {name}"]
             section, key = ("levels", name) if e == 400 else ("practice", f"{name}, {e}")
             found = records.of(section, key, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def walk(state: State, n_steps: int, seed: int) -> tuple[list[State], Episodes]:
 def cycles(states: list[State]) -> int:
     """Independent cycles of the walk's graph: edges less the rank of the boundary map."""
     names = {state: i for i, state in enumerate(dict.fromkeys(states))}
-    pairs = zip(states, states[1:], strict=False)
+    pairs = pairwise(states)
     edges = {frozenset((names[a], names[b])) for a, b in pairs if a != b}
     boundary = np.zeros((len(names), len(edges)))
     for column, edge in enumerate(edges):
@@ -57,7 +58,7 @@ def test_betti_is_that_of_gudhi() -> None:
         names = {state: i for i, state in enumerate(dict.fromkeys(states))}
         for name in names.values():
             tree.insert([name])
-        for a, b in zip(states, states[1:], strict=False):
+        for a, b in pairwise(states):
             if a != b:
                 tree.insert([names[a], names[b]])
         tree.compute_persistence(persistence_dim_max=True)

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from clso.cli import cli
 from clso.config import RunConfig
 from clso.errors import ClsoError, ConfigError
-from clso.run.run import evolve
+from clso.run.run import evolve, resume
+from clso.search.generations import Interrupted
 from clso.search_spaces.vsm.genes import DEFAULT, genome_of
 from clso.search_spaces.vsm.space import VSMSpace
 from clso.space import SearchSpace
@@ -162,6 +163,16 @@ def test_the_same_seed_gives_the_same_run(run: Path, tmp_path: Path) -> None:
         assert (run / "best" / name).read_bytes() == (
             tmp_path / "again" / "best" / name
         ).read_bytes()
+
+
+def test_an_interrupted_run_ends_as_it_would_have(run: Path, tmp_path: Path) -> None:
+    config = RunConfig(space="vsm", gens=2, pop=3, finalists=1, options=OPTIONS, energy="null")
+    with pytest.raises(Interrupted):
+        evolve(config, tmp_path / "run", stop=lambda: (tmp_path / "run" / "records.jsonl").exists())
+    found = resume(tmp_path / "run")
+    expected = json.loads((run / "result.json").read_text())
+    assert found["best"] == expected["best"]
+    assert found["counts"] == expected["counts"]
 
 
 def test_coalitions_are_raised_anew() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from statistics import median
 from typing import Any
 
 from clso.energy import EnergyMeter
 from clso.search_spaces.vsm.controller import Tally
-from clso.search_spaces.vsm.lifetime import Outcome, Rules, examine
+from clso.search_spaces.vsm.lifetime import Outcome, Rules, exam_streams, examine
 from clso.search_spaces.vsm.memory import Memory
+from clso.search_spaces.vsm.reference import ReferenceController
 from clso.worlds.batched import action_move
 from clso.worlds.blocks import move
 from clso.worlds.problems import Plan, Problem, by_size, draw_problems
@@ -71,11 +73,20 @@ def sizes_table(
 
 
 def speed(memory: Memory, rules: Rules, blocks: int, window_s: float) -> dict[str, float]:
-    """Decisions a second on one core, one episode at a time and in a batch: median of windows."""
+    """Decisions a second on one core, one episode at a time (plain Python, the same actions) and in a batch: median of
+    windows."""
     problems = draw_problems(blocks, _BATCH, "test", 0)
+    reference = ReferenceController(memory, goal_shown=rules.goal_shown)
+    alone = cycle(list(zip(problems, exam_streams(memory, _BATCH).tolist(), strict=True)))
+
+    def batched() -> int:
+        tally = Tally()
+        examine(memory, problems, rules, tally)
+        return tally.decisions
+
     return {
-        "one_at_a_time": _rate(lambda t: examine(memory, problems[:1], rules, t), window_s),
-        "batched": _rate(lambda t: examine(memory, problems, rules, t), window_s),
+        "one_at_a_time": _rate(lambda: len(reference.play(*next(alone))), window_s),
+        "batched": _rate(batched, window_s),
         "windows": _WINDOWS,
         "window_s": window_s,
         "batch": _BATCH,
@@ -83,14 +94,15 @@ def speed(memory: Memory, rules: Rules, blocks: int, window_s: float) -> dict[st
     }
 
 
-def _rate(work: Callable[[Tally], Outcome], window_s: float) -> float:
-    work(Tally())
+def _rate(work: Callable[[], int], window_s: float) -> float:
+    """`work` returns how many decisions it took."""
+    work()
     rates = []
     for _ in range(_WINDOWS):
-        tally, begin = Tally(), time.perf_counter()
-        while (spent := time.perf_counter() - begin) < window_s or not tally.decisions:
-            work(tally)
-        rates.append(tally.decisions / spent)
+        n, begin = 0, time.perf_counter()
+        while (spent := time.perf_counter() - begin) < window_s or not n:
+            n += work()
+        rates.append(n / spent)
     return median(rates)
 
 

@@ -23,7 +23,16 @@ from clso.worlds.facts import HIDDEN, LOCAL_BITS, Scene
 from clso.worlds.practice import curriculum, loops_erased
 from clso.worlds.problems import Problem, draw_problems
 
-__all__ = ["ROUND", "Outcome", "Rules", "examine", "play", "raise_controller", "streams"]
+__all__ = [
+    "ROUND",
+    "Outcome",
+    "Rules",
+    "exam_streams",
+    "examine",
+    "play",
+    "raise_controller",
+    "streams",
+]
 
 ROUND = 10
 """Episodes of practice between two looks at the counts."""
@@ -177,7 +186,11 @@ def streams(seed: int, kind: int, first: int, count: int) -> Words:
     return mix_array(base, np.arange(first, first + count))
 
 
+def exam_streams(memory: Memory, count: int) -> Words:
+    """(count,): the random streams of an exam's episodes."""
+    return streams(memory.seed, _EXAM, 0, count)
+
+
 def examine(memory: Memory, problems: Sequence[Problem], rules: Rules, tally: Tally) -> Outcome:
     """Play problems of one size; nothing is learned."""
-    stream = streams(memory.seed, _EXAM, 0, len(problems))
-    return play(memory, problems, stream, rules, tally)
+    return play(memory, problems, exam_streams(memory, len(problems)), rules, tally)

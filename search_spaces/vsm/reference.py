@@ -150,40 +150,47 @@ class ReferenceController:
     def _facts(self, state: State, goal: State, walk: _Walk | None) -> list[int]:
         """The facts of every action; without a walk, those of S2 are left out."""
         n, on, final = len(state), above(state), in_final_position(state, goal)
-
-        def clear(b: int) -> bool:
-            return b == TABLE or on[b] < 0
-
-        def right(b: int) -> bool:
-            return b == TABLE or state[b] == goal[b]
-
+        final_fact = self.anatomy.final_fact
+        targets = (*range(n), TABLE)
+        clear = [*(block < 0 for block in on), True]  # the last is the table's, at TABLE
+        right = [*(a == b for a, b in zip(state, goal, strict=True)), True]
+        of_target = [
+            _bits(
+                ("target-is-table", t == TABLE),
+                ("target-clear", clear[t]),
+                ("target-on-its-own", right[t]),
+                ("target-in-final-position", final_fact and (t == TABLE or final[t])),
+            )
+            for t in targets
+        ]
+        visited = set(walk.states[:-1]) if walk and self.anatomy.move_facts else None
         out = []
-        for b in range(n):
-            wanted, shown = goal[b], goal[b] != HIDDEN
-            for t in (*range(n), TABLE):
-                true = {
-                    "block-clear": clear(b),
-                    "block-on-its-goal-support": right(b),
-                    "goal-support-is-table": wanted == TABLE,
-                    "goal-support-clear": shown and clear(wanted),
-                    "goal-support-on-its-own": shown and right(wanted),
-                    "support-on-its-own": right(state[b]),
-                    "block-on-table": state[b] == TABLE,
-                    "target-is-table": t == TABLE,
-                    "target-clear": clear(t),
-                    "target-on-its-own": right(t),
-                    "target-is-goal-support": wanted == t,
-                    "target-is-block": t == b,
-                    "target-is-support": t == state[b],
-                }
-                if self.anatomy.move_facts and walk is not None:
-                    there = (*state[:b], t, *state[b + 1 :])
-                    true["undoes-last-move"] = walk.last == (b, t)
-                    true["returns-to-visited"] = there in walk.states[:-1]
-                if self.anatomy.final_fact:
-                    true["block-in-final-position"] = final[b]
-                    true["target-in-final-position"] = t == TABLE or final[t]
-                out.append(sum(_BIT[name] for name, holds in true.items() if holds))
+        for b, wanted in enumerate(goal):
+            shown = wanted != HIDDEN
+            of_block = _bits(
+                ("block-clear", clear[b]),
+                ("block-on-its-goal-support", right[b]),
+                ("goal-support-is-table", wanted == TABLE),
+                ("goal-support-clear", shown and clear[wanted]),
+                ("goal-support-on-its-own", shown and right[wanted]),
+                ("support-on-its-own", right[state[b]]),
+                ("block-on-table", state[b] == TABLE),
+                ("block-in-final-position", final_fact and final[b]),
+            )
+            for t, bits in zip(targets, of_target, strict=True):
+                pattern = of_block | bits
+                if wanted == t:
+                    pattern |= _BIT["target-is-goal-support"]
+                if t == b:
+                    pattern |= _BIT["target-is-block"]
+                if t == state[b]:
+                    pattern |= _BIT["target-is-support"]
+                if walk and visited is not None:
+                    if walk.last == (b, t):
+                        pattern |= _BIT["undoes-last-move"]
+                    if (*state[:b], t, *state[b + 1 :]) in visited:
+                        pattern |= _BIT["returns-to-visited"]
+                out.append(pattern)
         return out
 
     def _allowed(self, pattern: int) -> bool:
@@ -265,6 +272,11 @@ def colours(state: State, goal: State) -> tuple[int, list[int]]:
             new = [mix(new[b] ^ old[relation[b]], turn) for b in range(n)]
         of = new
     return mix(sum(map(mix, of)) & _MASK, n), of
+
+
+def _bits(*facts: tuple[str, bool]) -> int:
+    """The pattern of the facts that hold."""
+    return sum(_BIT[name] for name, holds in facts if holds)
 
 
 def _masked(scores: list[float], kept: list[bool]) -> list[float]:

@@ -13,14 +13,13 @@ from clso.errors import RunFolderError
 from clso.search_spaces.vsm.controller import Tally
 from clso.search_spaces.vsm.exam import examined
 from clso.search_spaces.vsm.genes import DEFAULT, GENES, Anatomy, anatomy
-from clso.search_spaces.vsm.lifetime import Rules, examine, raise_controller, streams
+from clso.search_spaces.vsm.lifetime import Rules, exam_streams, examine, raise_controller
 from clso.search_spaces.vsm.memory import Memory
 from clso.search_spaces.vsm.reference import ReferenceController
 from clso.worlds.batched import action_index
 from clso.worlds.problems import draw_problems
 
 WHOLE = anatomy(DEFAULT)
-EXAM = 2  # the kind of an exam's random streams
 
 
 def success(settings: Anatomy, rules: Rules, blocks: int, seed: int = 0) -> float:
@@ -79,7 +78,7 @@ def test_plain_python_chooses_the_same_actions(seed: int) -> None:
     for n in (3, 6):
         problems = draw_problems(n, 8, "test", 1)
         outcome = examine(memory, problems, rules, Tally())
-        stream = streams(memory.seed, EXAM, 0, len(problems)).tolist()
+        stream = exam_streams(memory, len(problems)).tolist()
         for problem, moves, word in zip(problems, outcome.moves, stream, strict=True):
             played = [action_index(chosen, n) for chosen in reference.play(problem, word)]
             assert played == moves.tolist(), alleles

@@ -74,7 +74,7 @@ def sizes_table(
 
 def speed(memory: Memory, rules: Rules, blocks: int, window_s: float) -> dict[str, float]:
     """Decisions a second on one core, one episode at a time (plain Python, the same actions) and in a batch: median of
-    windows."""
+    windows of CPU time."""
     problems = draw_problems(blocks, _BATCH, "test", 0)
     reference = ReferenceController(memory, goal_shown=rules.goal_shown)
     alone = cycle(list(zip(problems, exam_streams(memory, _BATCH).tolist(), strict=True)))
@@ -95,12 +95,12 @@ def speed(memory: Memory, rules: Rules, blocks: int, window_s: float) -> dict[st
 
 
 def _rate(work: Callable[[], int], window_s: float) -> float:
-    """`work` returns how many decisions it took."""
+    """`work` returns how many decisions it took. Windows are of CPU time: other work on the machine does not count."""
     work()
     rates = []
     for _ in range(_WINDOWS):
-        n, begin = 0, time.perf_counter()
-        while (spent := time.perf_counter() - begin) < window_s or not n:
+        n, begin = 0, time.process_time()
+        while (spent := time.process_time() - begin) < window_s or not n:
             n += work()
         rates.append(n / spent)
     return median(rates)

@@ -88,7 +88,7 @@ class Memory:
         return found
 
     def with_anatomy(self, anatomy: Anatomy) -> Memory:
-        """A controller of another anatomy with what this one has learned, where it has a use for it."""
+        """A controller of another anatomy with what this one has learned, as far as it has a use for it."""
         other = Memory(anatomy, self.seed, self.width)
         other._restore(self.tensors())
         return other

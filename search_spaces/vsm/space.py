@@ -22,7 +22,7 @@ from clso.search_spaces.vsm.memory import Memory
 from clso.search_spaces.vsm.shapley import coalition_key, coalitions, shapley_values
 from clso.space import Gene, Genome
 from clso.space.functions import measure_batch
-from clso.space.options import make_options
+from clso.space.options import make_options, require_library
 from clso.space.results import Evaluation
 from clso.worlds.blocks import MAX_BLOCKS, MIN_BLOCKS
 from clso.worlds.controllers import ControllerSpace, Request
@@ -65,6 +65,8 @@ class VSMSpace(ControllerSpace):
         """shown, or hidden from the controller: the control."""
         credit: str = "true"
         """true, or shuffled: what was done gets no more credit than any other action. The control."""
+        library: str = "grown"
+        """grown (what is counted in practice), or random: nothing is counted. The control."""
         window_s: float = 2.0
         """Seconds of each of the windows in which the winner's decisions are timed."""
 
@@ -75,6 +77,7 @@ class VSMSpace(ControllerSpace):
             for name, words in (("goal", ("shown", "hidden")), ("credit", ("true", "shuffled"))):
                 if getattr(self, name) not in words:
                     raise ConfigError(f"{name} is {' or '.join(words)}", got=getattr(self, name))
+            require_library(self.library, "grown", "random")
             if not 0.0 < self.window_s <= 60.0:
                 raise ConfigError("window_s is above 0 and at most 60 seconds", got=self.window_s)
 
@@ -88,19 +91,14 @@ class VSMSpace(ControllerSpace):
                 credit_true=self.credit == "true",
             )
 
-    def __init__(
-        self, options: Options | None = None, *, seed: int = 0, library: str = "grown"
-    ) -> None:
-        """Raises `ConfigError` for a library that there is not."""
-        if library not in ("grown", "random"):
-            raise ConfigError("space vsm has the libraries grown and random", got=library)
-        self.options, self._counts = options or self.Options(), library == "grown"
+    def __init__(self, options: Options | None = None, *, seed: int = 0) -> None:
+        self.options = options or self.Options()
+        self._counts = self.options.library == "grown"
         self.rules, self._seed = self.options.rules, mix(seed)
 
     @classmethod
     def from_context(cls, context: SpaceContext) -> VSMSpace:
-        options = make_options(cls.Options, context.options)
-        return cls(options, seed=context.seed, library=context.library)
+        return cls(make_options(cls.Options, context.options), seed=context.seed)
 
     @property
     def genes(self) -> tuple[Gene, ...]:

@@ -36,7 +36,7 @@ class TestVSMRandom(SpaceConformance):
     other_process = False
 
     def make_space(self) -> SearchSpace:
-        return VSMSpace(VSMSpace.Options(blocks=3, practice=10), library="random")
+        return VSMSpace(VSMSpace.Options(blocks=3, practice=10, library="random"))
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_options_that_cannot_be_are_named(options: dict[str, Any], rule: str) ->
 
 
 def test_the_random_library_counts_nothing() -> None:
-    settings = VSMSpace(library="random").decode(genome_of(DEFAULT))
+    settings = VSMSpace(VSMSpace.Options(library="random")).decode(genome_of(DEFAULT))
     assert (settings.s1, settings.habits, settings.model) == ("random", False, False)
-    with pytest.raises(ConfigError, match="grown and random"):
-        VSMSpace(library="warm")
+    with pytest.raises(ConfigError, match="library is grown or random"):
+        VSMSpace.Options(library="warm")
 
 
 def test_costs_are_upper_bounds() -> None:

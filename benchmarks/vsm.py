@@ -3,9 +3,9 @@
     python -m benchmarks.vsm --out runs/2026-11-29_vsm                # all; the rivals take an hour or more on one core
     python -m benchmarks.vsm --out DIR --only levels,ablations        # some sections
 
-One JSON line a measurement, in `records.jsonl`; a line that is there already is not measured again, so a killed run goes on.
-Every controller is raised anew. Exams are problems of the split `test`; the hand-set genome was chosen by looking at other draws
-of that split, with lifetime seeds 0 to 5.
+One JSON line a measurement, in `records.jsonl`; a line that is there already is not measured again, so
+a killed run goes on. Every controller is raised anew. Exams are problems of the split `test`; the
+hand-set genome was chosen by looking at other draws of that split, with lifetime seeds 0 to 5.
 `benchmarks/vsm_tables.py` makes the tables.
 """
 

@@ -55,6 +55,11 @@ class EnergyMeter:
         self._closed = False
 
     @property
+    def backend(self) -> Backend:
+        """The source itself, for tools and tests; the framework asks the meter."""
+        return self._backend
+
+    @property
     def resolution_s(self) -> float:
         """Seconds between the source's own updates."""
         return self._backend.resolution_s

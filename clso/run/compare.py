@@ -37,18 +37,20 @@ def _read(path: Path) -> Entry:
 
 def compare_entries(own: Entry, other: Entry) -> dict[str, Any]:
     """The verdict on a run of a language model against one baseline over the same text."""
-    same_device = own.device == other.device
-    loss_ratio = own.score / other.score
-    speed_up = other.time_s / own.time_s if same_device and own.time_s else None
+    return _verdict(_row(own), _row(other))
+
+
+def _verdict(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    same_device = own["device"] == other["device"]
+    loss_ratio = own["test_loss"] / other["test_loss"]
+    speed_up = other["time_s"] / own["time_s"] if same_device and own["time_s"] else None
     doubt = _doubt(own) or _doubt(other)
-    if doubt is None and (not same_device or own.energy_source != other.energy_source):
+    if doubt is None and (not same_device or own["energy_source"] != other["energy_source"]):
         doubt = "the two were measured on different devices or by different sources"
-    saved = None
-    if doubt is None and own.energy_j is not None and other.energy_j is not None:
-        saved = 1 - own.energy_j / other.energy_j
+    saved = None if doubt is not None else 1 - own["energy_j"] / other["energy_j"]
     met = criteria_met(CRITERIA, loss_ratio, saved, speed_up)
     return {
-        "against": other.name,
+        "against": other["name"],
         "loss_ratio": loss_ratio,
         "energy_saved": saved,
         "speed_up": speed_up,
@@ -73,16 +75,17 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _doubt(entry: Entry) -> str | None:
-    """Why no saving can be claimed from a folder's joules; None if one can."""
-    resolution_s = entry.energy_resolution_s
-    if entry.energy_j is None:
-        return f"energy of {entry.name} was not measured ({entry.energy_reason})"
-    if not measured(entry.energy_j):
-        return f"{entry.name} was too short for its energy source to measure ({entry.energy_j:g} J)"
-    if resolution_s is not None and entry.time_s < MIN_UPDATES * resolution_s:
+def _doubt(row: dict[str, Any]) -> str | None:
+    """Why no saving can be claimed from a row's joules; None if one can."""
+    name, joules, time_s = row["name"], row["energy_j"], row["time_s"]
+    resolution_s = row.get("energy_resolution_s")
+    if joules is None:
+        return f"energy of {name} was not measured ({row['energy_reason']})"
+    if not measured(joules):
+        return f"{name} was too short for its energy source to measure ({joules:g} J)"
+    if resolution_s is not None and time_s < MIN_UPDATES * resolution_s:
         return (
-            f"{entry.name} took {entry.time_s:.3g} s, too short for an energy source that updates every "
+            f"{name} took {time_s:.3g} s, too short for an energy source that updates every "
             f"{resolution_s:g} s (clso prove repeats runs in one long window)"
         )
     return None

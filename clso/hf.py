@@ -77,7 +77,7 @@ class ClsoMemory(LogitsProcessor):  # type: ignore[misc]
             raise ConfigError(
                 f"a memory has its GPT-2's {scores.shape[-1]} tokens", got=self.memory.vocab_size
             )
-        if self.memory.count.device != input_ids.device:
+        if self.memory.device != input_ids.device:
             self.to(input_ids.device)
         grown = torch.softmax(scores.double(), dim=-1)
         rows = [

@@ -21,8 +21,8 @@ from clso.errors import DataError
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import NGramTable, UnigramTable, kneser_ney, unigram_table
 from clso.grown.ngrams import NGramCounts, NGramLevel, count_ngrams
-from clso.grown.pruning import entropy_loss, kept_masks, prune
-from clso.grown.skips import SkipTable, skip_table
+from clso.grown.pruning import entropy_loss, kept_masks
+from clso.grown.skips import CountedSkip, SkipTable, count_skip
 
 if TYPE_CHECKING:
     from clso.data import Corpus
@@ -59,6 +59,7 @@ class CountedText:
         if device.type == "cpu":
             name = f"{corpus.content_hash[:32]}-{split}-ngrams{self.order}-v{_VERSION}.safetensors"
             self._cache = cache_root(cache_dir) / "statistics" / name
+        self._counted_skips: dict[tuple[tuple[int, ...], int], CountedSkip] = {}
         self._skips: dict[tuple[tuple[int, ...], int], SkipTable] = {}
         self._unigrams: dict[float, UnigramTable] = {}
         self._tables: dict[float, tuple[UnigramTable, tuple[NGramTable, ...]]] = {}
@@ -97,10 +98,18 @@ class CountedText:
             self._unigrams[discount] = unigram_table(self.counts, discount)
         return self._unigrams[discount]
 
+    def counted_skip(self, lags: tuple[int, ...], cut: int = 1) -> CountedSkip:
+        """The counts of a skip context, without followers seen fewer than `cut` times."""
+        if (lags, cut) not in self._counted_skips:
+            v = self.corpus.vocab_size
+            self._counted_skips[lags, cut] = count_skip(self.tokens, v, lags, cut)
+        return self._counted_skips[lags, cut]
+
     def skips(self, lags: tuple[int, ...], cut: int = 1) -> SkipTable:
-        """The table of a skip context, without followers seen fewer than `cut` times."""
+        """The table of a skip context."""
         if (lags, cut) not in self._skips:
-            self._skips[lags, cut] = skip_table(self.tokens, self.corpus.vocab_size, lags, cut)
+            table = self.counted_skip(lags, cut).table(self.corpus.vocab_size)
+            self._skips[lags, cut] = table
         return self._skips[lags, cut]
 
     def memory(
@@ -112,19 +121,15 @@ class CountedText:
         skips: tuple[tuple[int, ...], ...],
         skip_cut: int = 1,
     ) -> CountedMemory:
-        """Tables of orders up to `order`, pruned (`clso.grown.pruning`), and of skip contexts, whose lags `skips` are."""
-        unigram, tables = self.tables(discount)
-        tables = tables[: order - 1]
-        if max(cut) > 1 or max(threshold) > 0:
-            masks = self.masks(len(tables), cut, threshold)
-            tables = prune(tables, *masks, self.corpus.vocab_size)
-        count = self.counts.levels[0].count
-        return CountedMemory(
-            self.corpus.vocab_size,
-            count,
-            unigram,
-            tables,
-            tuple(self.skips(lags, skip_cut) for lags in skips),
+        """Orders up to `order`, pruned (`clso.grown.pruning`), and skip contexts, whose lags `skips` are."""
+        order = min(order, self.order)
+        pruned = max(cut) > 1 or max(threshold) > 0
+        return CountedMemory.of(
+            self.counts,
+            order=order,
+            discount=discount,
+            masks=self.masks(order - 1, cut, threshold) if pruned else None,
+            skips=tuple(self.counted_skip(lags, skip_cut) for lags in skips),
         )
 
     def masks(

@@ -27,7 +27,9 @@ __all__ = [
     "count_class",
     "discounts",
     "kneser_ney",
-    "masses",
+    "shares",
+    "sums",
+    "unigram_shares",
     "unigram_table",
 ]
 
@@ -62,10 +64,6 @@ class NGramTable:
     mass: Tensor
     count_class: Tensor
 
-    @property
-    def n_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in vars(self).values())
-
 
 def discounts(count: Tensor, scale: float = 1.0) -> Tensor:
     """What is taken off counts of 0, 1, 2 and 3 or more: (4,) float64, by Chen and Goodman's estimate times `scale`."""
@@ -90,11 +88,14 @@ def kneser_ney(
     """Tables of orders 1 to `counts.order`; discounts are the estimates times `scale`."""
     tables = []
     for below, level in zip(counts.levels[:-1], counts.levels[1:], strict=True):
-        context = level.keys // counts.vocab_size
-        raw, kind = _shares(context, level.count, len(below), scale)
-        continued, _ = _shares(context, level.continuation, len(below), scale)
-        mass = masses(context, raw, continued, len(below))
-        tables.append(NGramTable(level.keys, raw, continued, mass, kind))
+        context, n = level.keys // counts.vocab_size, len(below)
+        both = []
+        for count in (level.count, level.continuation):
+            total = sums(context, count, n)
+            both.append(shares(context, count, total, discounts(count, scale)))
+        kind = count_class(sums(context, level.count, n), sums(context, level.count > 0, n))
+        mass = torch.stack([sums(context, s, n) for s in both], 1).float()
+        tables.append(NGramTable(level.keys, both[0], both[1], mass, kind))
     return unigram_table(counts, scale), tuple(tables)
 
 
@@ -102,30 +103,25 @@ def unigram_table(counts: NGramCounts, scale: float = 1.0) -> UnigramTable:
     """Order 1, what the discounts take spread evenly over the vocabulary."""
     first = counts.levels[0]
     continuation = first.continuation if counts.order > 1 else first.count
-    return UnigramTable(_unigram(first.count, scale), _unigram(continuation, scale))
+    raw, continued = (unigram_shares(c, discounts(c, scale)) for c in (first.count, continuation))
+    return UnigramTable(raw, continued)
 
 
-def _unigram(count: Tensor, scale: float) -> Tensor:
-    off = discounts(count, scale)[count.clamp(max=3)]
-    kept = (count - off).clamp(min=0) / count.sum()
+def unigram_shares(count: Tensor, off: Tensor) -> Tensor:
+    """Probabilities (V,) float64 of tokens seen `count` times, less the discounts `off` (4,)."""
+    kept = (count - off[count.clamp(max=3)]).clamp(min=0) / count.sum()
     return kept + (1 - kept.sum()) / len(count)
 
 
-def masses(context: Tensor, raw: Tensor, continued: Tensor, n_contexts: int) -> Tensor:
-    """Each context's sums of shares, `NGramTable.mass`."""
-    sums = [
-        torch.bincount(context, weights=s.double(), minlength=n_contexts) for s in (raw, continued)
-    ]
-    return torch.stack(sums, 1).float()
+def sums(context: Tensor, values: Tensor, n_contexts: int) -> Tensor:
+    """Each context's sum of its entries' values: (n_contexts,) float64."""
+    return torch.bincount(context, weights=values.double(), minlength=n_contexts)
 
 
-def _shares(context: Tensor, count: Tensor, n_contexts: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Shares of the entries (float32) and count classes of the contexts."""
-    total = torch.bincount(context, weights=count.double(), minlength=n_contexts)
-    types = torch.bincount(context, weights=(count > 0).double(), minlength=n_contexts)
-    kept = (count - discounts(count, scale)[count.clamp(max=3)]).clamp(min=0)
-    share = (kept / total[context].clamp(min=1)).float()
-    return share, count_class(total, types)
+def shares(context: Tensor, count: Tensor, total: Tensor, off: Tensor) -> Tensor:
+    """Shares (n,) float32 of entries seen `count` times, of their contexts' totals (m,), less the discounts `off` (4,)."""
+    kept = (count - off[count.clamp(max=3)]).clamp(min=0)
+    return (kept / total[context].clamp(min=1)).float()
 
 
 def context_ids(tables: Sequence[NGramTable], tokens: Tensor, vocab_size: int) -> list[Tensor]:

@@ -108,10 +108,11 @@ class Recipe:
 
     def require(self, memory: CountedMemory) -> None:
         """Raises `ConfigError` unless the memory has all tables that the recipe asks for."""
-        if self.order > memory.order or self.n_skips > len(memory.skips):
+        if self.order > memory.order or self.n_skips > len(memory.counted_skips):
             raise ConfigError(
                 "a recipe asks for tables that its memory has",
-                got=f"order {self.order} of {memory.order}, {self.n_skips} skips of {len(memory.skips)}",
+                got=f"order {self.order} of {memory.order}, {self.n_skips} skips of "
+                f"{len(memory.counted_skips)}",
             )
 
     def _size(self, stage: Stage) -> int:

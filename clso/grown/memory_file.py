@@ -1,11 +1,11 @@
-"""A counted memory and its mixture on disk: `memory.safetensors` with every table and a checksum, `memory.json` with what
+"""A counted memory and its mixture on disk: `memory.safetensors` with all counts and a checksum, `memory.json` with what
 they mean."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.disk.tensors import load_checked, write_checked
 from clso.errors import ClsoError
-from clso.grown.counted_memory import CountedMemory
-from clso.grown.discounts import NGramTable, UnigramTable
+from clso.grown.counted_memory import CountedMemory, CountedOrder, CountedUnigrams
 from clso.grown.experts import Recipe
 from clso.grown.own_past import Voters
-from clso.grown.skips import SkipTable
+from clso.grown.packed import Children, SmallNumbers
+from clso.grown.skips import CountedSkip
 
 __all__ = [
     "MEMORY_FILES",
@@ -46,24 +46,18 @@ def save_memory(
 ) -> None:
     """Write both files into the folder, which is there."""
     tensors = {
-        "count": memory.count,
-        "unigram.raw": memory.unigram.raw,
-        "unigram.continued": memory.unigram.continued,
+        **_flat("unigrams", memory.unigrams),
+        **_flat("order", memory.orders),
+        **_flat("skip", memory.counted_skips),
+        **_flat("weights", tuple(weights)),
     }
-    for k, table in enumerate(memory.tables, 2):
-        tensors |= {f"order.{k}.{name}": value for name, value in vars(table).items()}
-    for i, skip in enumerate(memory.skips):
-        names = ("keys", "share", "count_class")
-        tensors |= {f"skip.{i}.{name}": getattr(skip, name) for name in names}
-        tensors |= {f"skip.{i}.inner.{j}": keys for j, keys in enumerate(skip.inner)}
-    tensors |= {f"weights.{i}": w for i, w in enumerate(weights)}
     on_cpu = {name: value.cpu().contiguous() for name, value in tensors.items()}
     write_checked(on_cpu, folder / MEMORY_TENSORS)
     header = {
         "kind": _KIND,
         "vocab_size": memory.vocab_size,
         "order": memory.order,
-        "skips": [list(s.lags) for s in memory.skips],
+        "skips": [list(s.lags) for s in memory.counted_skips],
         "recipe": asdict(recipe),
         "stages": [stage.name for stage in recipe.stages],
         "n_bytes": memory.n_bytes,
@@ -82,29 +76,70 @@ def load_memory(folder: Path) -> tuple[CountedMemory, Recipe, list[Tensor]]:
         tensors = load_checked(folder / MEMORY_TENSORS)
         memory = _memory(header, tensors)
         recipe = _recipe(header["recipe"])
-        weights = [tensors[f"weights.{i}"] for i in range(len(recipe.stages))]
+        weights = [tensors[f"weights.{i}"].double() for i in range(len(recipe.stages))]
     return memory, recipe, weights
 
 
+def _flat(name: str, part: Any) -> dict[str, Tensor]:
+    """The tensors of a dataclass or a tuple, by their path in it."""
+    if isinstance(part, Tensor):
+        return {name: part}
+    inside: dict[str, Any] = {}
+    if isinstance(part, tuple):
+        inside = {str(i): value for i, value in enumerate(part)}
+    elif is_dataclass(part):
+        inside = {f.name: getattr(part, f.name) for f in fields(part)}
+    return {k: v for key, value in inside.items() for k, v in _flat(f"{name}.{key}", value).items()}
+
+
 def _memory(header: dict[str, Any], tensors: dict[str, Tensor]) -> CountedMemory:
-    tables = tuple(
-        NGramTable(
-            **{name: tensors[f"order.{k}.{name}"] for name in NGramTable.__dataclass_fields__}
-        )
-        for k in range(2, header["order"] + 1)
+    v, order = header["vocab_size"], header["order"]
+    unigrams = CountedUnigrams(
+        _numbers(tensors, "unigrams.count"),
+        _numbers(tensors, "unigrams.continuation"),
+        tensors["unigrams.discounts"],
     )
+    orders = tuple(_order(tensors, f"order.{k}") for k in range(order - 1))
     skips = tuple(
-        SkipTable(
-            tuple(lags),
-            tuple(tensors[f"skip.{i}.inner.{j}"] for j in range(len(lags) - 1)),
-            **{name: tensors[f"skip.{i}.{name}"] for name in ("keys", "share", "count_class")},
-        )
-        for i, lags in enumerate(header["skips"])
+        _skip(tensors, f"skip.{i}", tuple(lags)) for i, lags in enumerate(header["skips"])
     )
-    unigram = UnigramTable(tensors["unigram.raw"], tensors["unigram.continued"])
-    if len(unigram.raw) != header["vocab_size"]:
+    contexts = [v, *(len(o.children) for o in orders)]
+    if len(unigrams.count) != v:
         raise ValueError("unigrams of another vocabulary")
-    return CountedMemory(header["vocab_size"], tensors["count"], unigram, tables, skips)
+    if any(len(o.children.size) != n for o, n in zip(orders, contexts, strict=False)):
+        raise ValueError("orders that do not belong together")
+    return CountedMemory(v, unigrams, orders, skips)
+
+
+def _numbers(tensors: dict[str, Tensor], name: str) -> SmallNumbers:
+    return SmallNumbers(tensors[f"{name}.low"], tensors[f"{name}.large"])
+
+
+def _children(tensors: dict[str, Tensor], name: str) -> Children:
+    return Children(_numbers(tensors, f"{name}.size"), tensors[f"{name}.last"])
+
+
+def _order(tensors: dict[str, Tensor], name: str) -> CountedOrder:
+    continues = f"{name}.continuation.low" in tensors
+    totals = [f"{name}.totals.{i}" for i in (0, 1)]
+    return CountedOrder(
+        _children(tensors, f"{name}.children"),
+        _numbers(tensors, f"{name}.count"),
+        _numbers(tensors, f"{name}.continuation") if continues else None,
+        tensors[f"{name}.discounts"],
+        tuple(_numbers(tensors, total) for total in totals if f"{total}.low" in tensors),
+        tensors.get(f"{name}.count_class"),
+    )
+
+
+def _skip(tensors: dict[str, Tensor], name: str, lags: tuple[int, ...]) -> CountedSkip:
+    return CountedSkip(
+        lags,
+        tuple(_children(tensors, f"{name}.inner.{i}") for i in range(len(lags) - 1)),
+        _children(tensors, f"{name}.children"),
+        _numbers(tensors, f"{name}.count"),
+        tensors[f"{name}.discount"],
+    )
 
 
 def _recipe(fields: dict[str, Any]) -> Recipe:

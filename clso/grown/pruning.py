@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from clso.errors import ConfigError
-from clso.grown.discounts import NGramTable, UnigramTable, masses
+from clso.grown.discounts import NGramTable, UnigramTable
 from clso.grown.ngrams import NGramCounts, find_keys
 
-__all__ = ["entropy_loss", "kept_masks", "prune"]
+__all__ = ["entropy_loss", "kept_masks"]
 
 
 def kept_masks(
@@ -51,30 +51,6 @@ def kept_masks(
         needed[(counts.levels[i + 2].keys // counts.vocab_size)[stays[i + 1]]] = True
         stays[i] = stays[i] | needed
     return speaks, stays
-
-
-def prune(
-    tables: Sequence[NGramTable],
-    speaks: Sequence[Tensor],
-    stays: Sequence[Tensor],
-    vocab_size: int,
-) -> tuple[NGramTable, ...]:
-    """The tables without the shares that `kept_masks` silences, and without the entries that nothing needs."""
-    v, out = vocab_size, []
-    below: Tensor | None = None  # which contexts stay; order 1 keeps all
-    for table, speak, keep in zip(tables, speaks, stays, strict=True):
-        context, last = table.keys[keep] // v, table.keys[keep] % v
-        kind = table.count_class
-        if below is not None:
-            context, kind = (torch.cumsum(below, 0) - 1)[context], kind[below]
-        silent = ~speak[keep]
-        raw = table.raw[keep].masked_fill(silent, 0)
-        continued = table.continued[keep].masked_fill(silent, 0)
-        mass = masses(context, raw, continued, len(kind))
-        kind = torch.where(mass[:, 0] > 0, kind, torch.zeros_like(kind))
-        out.append(NGramTable(context * v + last, raw, continued, mass, kind))
-        below = keep
-    return tuple(out)
 
 
 def entropy_loss(

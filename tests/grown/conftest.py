@@ -6,9 +6,8 @@ import pytest
 from torch import Tensor
 
 from clso.grown.counted_memory import CountedMemory
-from clso.grown.discounts import kneser_ney
 from clso.grown.ngrams import NGramCounts, count_ngrams
-from clso.grown.skips import skip_table
+from clso.grown.skips import count_skip
 
 from .example import VOCAB, some_text
 
@@ -25,8 +24,8 @@ def counts(text: Tensor) -> NGramCounts:
 
 @pytest.fixture(scope="session")
 def memory(text: Tensor, counts: NGramCounts) -> CountedMemory:
-    skips = tuple(skip_table(text, VOCAB, lags) for lags in ((2, 0), (1,)))
-    return CountedMemory(VOCAB, counts.levels[0].count, *kneser_ney(counts), skips)
+    skips = tuple(count_skip(text, VOCAB, lags) for lags in ((2, 0), (1,)))
+    return CountedMemory.of(counts, order=counts.order, skips=skips)
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from clso.grown.counted_memory import CountedMemory
-from clso.grown.discounts import kneser_ney
 from clso.grown.experts import Recipe, observe
 from clso.grown.mixture import fit_weights
 from clso.grown.ngrams import count_ngrams
 from clso.grown.own_past import Voters
-from clso.grown.skips import skip_table
+from clso.grown.skips import count_skip
 from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.memory import MemoryModel
 
@@ -41,8 +40,8 @@ def make_model(recipe: Recipe = RECIPE) -> MemoryModel:
     text = some_text(3000, 0)
     lm = GPT2(CONFIG).init_weights(torch.Generator().manual_seed(0)).eval()
     counts = count_ngrams(text, VOCAB, recipe.order)
-    skips = tuple(skip_table(text, VOCAB, lags) for lags in ((2, 0), (1,)))
-    memory = CountedMemory(VOCAB, counts.levels[0].count, *kneser_ney(counts), skips)
+    skips = tuple(count_skip(text, VOCAB, lags) for lags in ((2, 0), (1,)))
+    memory = CountedMemory.of(counts, order=counts.order, skips=skips)
     blocks = some_text(20 * 25, 2).view(20, 25)
     seen = observe(memory, recipe, blocks)
     experts = seen.experts

@@ -15,7 +15,7 @@ from clso.grown.distribution import next_distribution
 from clso.grown.experts import Recipe, observe
 from clso.grown.mixture import mix
 from clso.grown.ngrams import NGramCounts
-from clso.grown.pruning import entropy_loss, kept_masks, prune
+from clso.grown.pruning import entropy_loss, kept_masks
 
 from .example import VOCAB
 
@@ -23,8 +23,7 @@ from .example import VOCAB
 def pruned(counts: NGramCounts, memory: CountedMemory, **how: object) -> CountedMemory:
     costs = entropy_loss(counts, memory.unigram, memory.tables)
     masks = kept_masks(counts, len(memory.tables), costs=costs, **how)  # type: ignore[arg-type]
-    tables = prune(memory.tables, *masks, VOCAB)
-    return CountedMemory(VOCAB, memory.count, memory.unigram, tables, memory.skips)
+    return CountedMemory.of(counts, order=counts.order, masks=masks, skips=memory.counted_skips)
 
 
 @pytest.mark.parametrize("how", [{"cut": (1, 2)}, {"threshold": (1e-4,)}, {"cut": (99999,)}])
@@ -46,9 +45,12 @@ def test_pruned_tables_are_smaller_and_whole(
 
 def test_without_a_threshold_nothing_changes(counts: NGramCounts, memory: CountedMemory) -> None:
     same = pruned(counts, memory)
-    for a, b in zip(memory.tables, same.tables, strict=True):
-        assert torch.equal(a.keys, b.keys)
-        assert torch.equal(a.mass, b.mass)
+    _, straight = kneser_ney(counts)
+    assert len(straight) == len(same.tables)
+    for a, b, c in zip(memory.tables, same.tables, straight, strict=True):
+        for x, y, z in zip(vars(a).values(), vars(b).values(), vars(c).values(), strict=True):
+            assert torch.equal(x, y)
+            assert c is straight[-1] or torch.equal(x, z), "of the highest order nothing continues"
 
 
 def test_the_cost_of_a_bigram_is_the_entropy_between_with_and_without(

@@ -19,12 +19,12 @@ from clso.grown.discounts import (
     count_class,
     discounts,
     shares,
-    sums,
     unigram_shares,
 )
 from clso.grown.ngrams import NGramCounts
 from clso.grown.packed import Children, SmallNumbers
 from clso.grown.skips import CountedSkip, SkipTable
+from clso.grown.sums import sums
 
 __all__ = ["CountedMemory", "CountedOrder", "CountedUnigrams"]
 

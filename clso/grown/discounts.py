@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from clso.grown.ngrams import NGramCounts, find_keys
+from clso.grown.sums import sums
 
 __all__ = [
     "COUNT_CLASSES",
@@ -28,7 +29,6 @@ __all__ = [
     "discounts",
     "kneser_ney",
     "shares",
-    "sums",
     "unigram_shares",
     "unigram_table",
 ]
@@ -111,11 +111,6 @@ def unigram_shares(count: Tensor, off: Tensor) -> Tensor:
     """Probabilities (V,) float64 of tokens seen `count` times, less the discounts `off` (4,)."""
     kept = (count - off[count.clamp(max=3)]).clamp(min=0) / count.sum()
     return kept + (1 - kept.sum()) / len(count)
-
-
-def sums(context: Tensor, values: Tensor, n_contexts: int) -> Tensor:
-    """Each context's sum of its entries' values: (n_contexts,) float64."""
-    return torch.bincount(context, weights=values.double(), minlength=n_contexts)
 
 
 def shares(context: Tensor, count: Tensor, total: Tensor, off: Tensor) -> Tensor:

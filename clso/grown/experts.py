@@ -276,21 +276,25 @@ def assemble(
     """
     orders = orders[: recipe.order - 1]
     lower = unigram.continued[targets]
-    smoothed, explicit, found = [], [], torch.ones_like(targets)
-    for k, order in enumerate(orders, 2):
-        speaks = order.raw_mass > 0
-        smoothed.append(order.raw + (1 - order.raw_mass) * lower)
-        explicit.append(torch.where(speaks, order.raw / order.raw_mass.clamp(min=1e-30), 0.0))
-        lower = order.continued + (1 - order.continued_mass) * lower
-        found = torch.where(speaks, k, found)
-    counts = [torch.where(o.raw_mass > 0, o.kind, 0) for o in orders]
+    smoothed, found = [], torch.ones_like(targets)
+    for order in orders:
+        smoothed.append(torch.addcmul(order.raw, 1 - order.raw_mass, lower))
+        lower = torch.addcmul(order.continued, 1 - order.continued_mass, lower)
+    if orders:
+        # Few operations whatever the order: a GPU's time here is that of starting them.
+        mass = torch.stack([o.raw_mass for o in orders])
+        heard = mass > 0
+        own = torch.stack([o.raw for o in orders]) / mass.clamp(min=1e-30)
+        explicit, counts = own * heard, torch.stack([o.kind for o in orders]) * heard
+        number = torch.arange(2, len(orders) + 2, device=targets.device)[:, None, None]
+        found = (heard * number).amax(0).clamp_(min=1)
     features = Features(
         found=found,
-        total=counts[0] // TYPE_CLASSES if counts else torch.zeros_like(found),
+        total=counts[0] // TYPE_CLASSES if orders else torch.zeros_like(found),
         place=torch.arange(targets.shape[1], device=targets.device).expand_as(targets),
         longest=past.longest,
         number=past.number,
-        counts=tuple(counts),
+        counts=tuple(counts) if orders else (),
         skips=tuple(s.kind for s in skips),
     )
     experts, buckets, grown_stage = [], [], None
@@ -299,7 +303,7 @@ def assemble(
         if stage.kind in ("order", "explicit"):
             at = stage.index - 2
             p = (smoothed if stage.kind == "order" else explicit)[at]
-            speaks = orders[at].raw_mass > 0
+            speaks = heard[at]
         elif stage.kind == "skip":
             p, speaks = skips[stage.index].share, skips[stage.index].kind > 0
         elif stage.kind == GROWN:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from clso.errors import DataError
+from clso.grown.sums import sums
 
 __all__ = ["PRIOR", "START_WEIGHT", "fit_weights", "mix", "mixed_around"]
 
@@ -50,37 +51,72 @@ def fit_weights(
         raise DataError(
             "weights are fitted on one token at least", got=0, remedy="Give a longer text."
         )
-    weights = (
-        list(start) if start is not None else [base.new_full((n,), START_WEIGHT) for n in sizes]
+    first = start if start is not None else [base.new_full((n,), START_WEIGHT) for n in sizes]
+    if not sizes:
+        return []
+    chain, flat = _Chain(buckets, sizes), torch.cat(list(first))
+    p = torch.stack(list(experts))
+    stage = torch.repeat_interleave(
+        torch.arange(len(sizes), device=base.device), torch.tensor(sizes, device=base.device)
     )
-    used = [b.clamp(min=0) for b in buckets]
-    spoken = [(b >= 0).double() for b in buckets]
     for _ in range(steps):
-        shares = [w[b] * s for w, b, s in zip(weights, used, spoken, strict=True)]
-        before = [base]
-        for share, p in zip(shares, experts, strict=True):
-            before.append(torch.lerp(before[-1], p, share))
-        reach = 1 / before[-1]
-        for i in range(len(weights) - 1, -1, -1):
-            own = reach * shares[i] * experts[i]
-            arrived = reach * before[i + 1] * spoken[i]
-            counted = torch.bincount(used[i], weights=own, minlength=sizes[i])
-            out_of = torch.bincount(used[i], weights=arrived, minlength=sizes[i])
-            average = (counted.sum() + 0.1) / (out_of.sum() + 0.2)
-            weights[i] = (counted + PRIOR * average) / (out_of + PRIOR)
-            reach = reach * (1 - shares[i])
-    return weights
+        share, rest = chain.shares(flat)
+        own = torch.empty_like(rest)
+        torch.mul(base, rest[0], out=own[0])
+        torch.mul(share.mul_(p), rest[1:], out=own[1:])
+        own /= own.sum(0)
+        counted = chain.sums(own[1:])
+        # What has arrived at a stage is what no later stage has claimed.
+        out_of = chain.sums(_cumulated(own)[1:])
+        average = (sums(stage, counted, len(sizes)) + 0.1) / (sums(stage, out_of, len(sizes)) + 0.2)
+        flat = (counted + PRIOR * average[stage]) / (out_of + PRIOR)
+    return list(torch.split(flat, list(sizes)))
+
+
+class _Chain:
+    """The buckets of all stages as places in one row of weights, so that a step is a few operations whatever the stages."""
+
+    def __init__(self, buckets: Sequence[Tensor], sizes: Sequence[int]) -> None:
+        stacked, self._n = torch.stack(list(buckets)), sum(sizes)
+        offset = torch.tensor([0, *sizes[:-1]], device=stacked.device).cumsum(0)
+        # Positions without a bucket share one more weight, which is 0.
+        self._place = torch.where(stacked >= 0, stacked + offset[:, None], self._n)
+
+    def shares(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Each stage's share of what it gets (S, n), and what all stages from i on leave of it (S + 1, n)."""
+        share = torch.cat([flat, flat.new_zeros(1)]).index_select(0, self._place.flatten())
+        share = share.view(self._place.shape)
+        left = share.new_ones(len(share) + 1, share.shape[1])
+        torch.sub(1, share, out=left[:-1])
+        if left.is_cuda:
+            return share, torch.cumprod(left.flip(0), 0).flip(0)
+        for i in range(len(share) - 1, -1, -1):
+            left[i] *= left[i + 1]
+        return share, left
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Of values (S, n) between 0 and 1, each bucket's sum, all stages' in one row."""
+        return sums(self._place.flatten(), values.flatten(), self._n + 1)[:-1]
+
+
+def _cumulated(values: Tensor) -> Tensor:
+    """Sums (S, n) of the rows so far, perhaps in place. A CPU is quicker row by row, a GPU in one operation."""
+    if values.is_cuda:
+        return torch.cumsum(values, 0)
+    for i in range(1, len(values)):
+        values[i] += values[i - 1]
+    return values
 
 
 def mix(
     base: Tensor, experts: Sequence[Tensor], buckets: Sequence[Tensor], weights: Sequence[Tensor]
 ) -> Tensor:
     """What the whole chain gives each target: (n,) float64."""
-    out = base
-    for p, bucket, weight in zip(experts, buckets, weights, strict=True):
-        share = torch.where(bucket >= 0, weight[bucket.clamp(min=0)], 0.0)
-        out = torch.lerp(out, p, share)
-    return out
+    if not len(weights):
+        return base
+    chain = _Chain(buckets, [len(w) for w in weights])
+    share, rest = chain.shares(torch.cat(list(weights)))
+    return base * rest[0] + (share * torch.stack(list(experts)) * rest[1:]).sum(0)
 
 
 def mixed_around(
@@ -94,9 +130,9 @@ def mixed_around(
 
     So another expert in that place costs one multiplication and one logarithm a token.
     """
-    zero = torch.zeros_like(base)
-    with_zero = [zero if i == stage else p for i, p in enumerate(experts)]
-    a = mix(base, with_zero, buckets, weights)
-    none = [zero] * len(experts)
-    none[stage] = torch.ones_like(base)
-    return a, mix(zero, none, buckets, weights)
+    chain = _Chain(buckets, [len(w) for w in weights])
+    share, rest = chain.shares(torch.cat(list(weights)))
+    reach = share * rest[1:]
+    p = torch.stack(list(experts))
+    p[stage] = 0
+    return base * rest[0] + (reach * p).sum(0), reach[stage]

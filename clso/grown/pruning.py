@@ -14,6 +14,7 @@ from torch import Tensor
 from clso.errors import ConfigError
 from clso.grown.discounts import NGramTable, UnigramTable
 from clso.grown.ngrams import NGramCounts, find_keys
+from clso.grown.sums import sums
 
 __all__ = ["entropy_loss", "kept_masks"]
 
@@ -73,7 +74,7 @@ def entropy_loss(
             below = lower[suffix]
         share, escape = table.raw.double(), (1 - table.mass[:, 0].double())[context]
         p, after = share + escape * below, (escape + share) * below
-        inside = torch.bincount(context, weights=below, minlength=len(table.mass))[context]
+        inside = sums(context, below, len(table.mass))[context]
         rest = escape * (1 - inside).clamp(min=0)
         of_context = counts.levels[i].count.double()[context] / counts.n_tokens
         growth = torch.log1p(share / escape.clamp(min=1e-12))

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from clso.errors import ConfigError
-from clso.grown.discounts import count_class, sums
+from clso.grown.discounts import count_class
 from clso.grown.ngrams import find_keys, ranked
 from clso.grown.packed import Children, SmallNumbers
+from clso.grown.sums import sums
 
 __all__ = ["CountedSkip", "SkipTable", "count_skip", "skip_table"]
 

@@ -13,7 +13,7 @@ from clso.energy.ledger import Ledger
 from clso.engine import ParetoEngine
 from clso.errors import EvaluationError
 from clso.evaluation.evaluator import Evaluator
-from clso.models.gpt2 import text_loss
+from clso.models.gpt2 import LanguageModel, text_loss
 from clso.models.nsm_trace import summary
 from clso.models.sequence import SequenceModel
 from clso.models.store import load_model, save_model
@@ -64,10 +64,11 @@ class Choice:
     """The winner, chosen among finalists on tokens of `valid`, and its loss on them, read from
     disk.
 
-    `losses` are the finalists' batched ones, in their order.
+    `model` is what was read from there. `losses` are the finalists' batched ones, in their order.
     """
 
     genome: Genome
+    model: LanguageModel
     valid_loss: float
     losses: tuple[float, ...]
     n_tokens: int
@@ -92,26 +93,25 @@ def choose_winner(
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
     save_model(space.final_model(genome), folder)
-    valid_loss = text_loss(load_model(folder, device=space.context.device), sample)
-    n_forward = sample[:, 1:].numel() * (len(finalists) + 1)
-    return Choice(genome, valid_loss, tuple(losses), n_forward)
-
-
-def remeasure(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
-    """The losses of the model in `folder`, read from disk, on all of `valid` and `test`."""
     model = load_model(folder, device=space.context.device)
+    valid_loss = text_loss(model, sample)
+    n_forward = sample[:, 1:].numel() * (len(finalists) + 1)
+    return Choice(genome, model, valid_loss, tuple(losses), n_forward)
+
+
+def remeasure(space: LanguageModelSpace, model: LanguageModel) -> dict[str, Any]:
+    """The losses of a model that was read from disk, on all of `valid` and `test`."""
     valid, test = space.blocks("valid"), space.blocks("test")
     losses = {"valid_loss": text_loss(model, valid), "test_loss": text_loss(model, test)}
     return {**losses, "n_test_tokens": test[:, 1:].numel()}
 
 
-def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
-    """What goes on in the states of the model in `folder`, on some blocks of `valid`
+def states_of(space: LanguageModelSpace, model: LanguageModel) -> dict[str, Any]:
+    """What goes on in the states of a model, on some blocks of `valid`
     (`clso.models.nsm_trace.summary`).
 
     Empty for a model that has none.
     """
-    model = load_model(folder, device=space.context.device)
     if not isinstance(model, SequenceModel):
         return {}
     return summary(model.trace(space.blocks("valid", _TRACED * space.config.n_positions)[:, :-1]))
@@ -120,11 +120,12 @@ def states_of(space: LanguageModelSpace, folder: Path) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Winner:
     """The outcome of a search. `best` is {"valid_loss": ...} on `valid_tokens`, or {"fitness": ...}
-    of other spaces."""
+    of other spaces. `model` is a language model's winner as it was read from disk."""
 
     genome: Genome
     best: dict[str, Any]
     tokens_forward: int
+    model: LanguageModel | None = None
 
 
 def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Listener) -> Winner:
@@ -132,6 +133,7 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     space, config = search.space, search.config
     tokens_forward = search.tokens_forward
     best: dict[str, Any]
+    model: LanguageModel | None = None
     listener.phase("measuring the finalists")
     with ledger.phase("validate"):
         rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
@@ -161,12 +163,12 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
                 for g, v in zip(finalists, choice.losses, strict=True)
             ]
             winner = choice.genome
-            best = {"valid_loss": choice.valid_loss}
+            best, model = {"valid_loss": choice.valid_loss}, choice.model
         else:
             winner = last[0].genome
             best = {"fitness": last[0].value}
     folder.append(rows)
-    return Winner(winner, best, tokens_forward)
+    return Winner(winner, best, tokens_forward, model)
 
 
 def finish(
@@ -176,10 +178,11 @@ def finish(
     space, config, best = search.space, search.config, winner.best
     more: dict[str, Any]
     if isinstance(space, LanguageModelSpace):
+        assert winner.model is not None
         listener.phase("re-measuring the winner from disk")
         with ledger.phase("test"):
-            best = best | remeasure(space, folder.path / "best")
-            more = {"states": found} if (found := states_of(space, folder.path / "best")) else {}
+            best = best | remeasure(space, winner.model)
+            more = {"states": found} if (found := states_of(space, winner.model)) else {}
     else:
         with ledger.phase("test"):
             more = search.objectives.checked.conclude(winner.genome, folder.path / "best")

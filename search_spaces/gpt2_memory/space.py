@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from clso.grown.counted_text import CountedText
-from clso.grown.experts import Recipe, observe
+from clso.grown.experts import Recipe
 from clso.models.memory import MemoryModel
 from clso.models.population import candidates_per_pass
 from clso.search_spaces.gpt2.costs import COST_NAMES
@@ -192,11 +192,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         blocks = self.blocks("fitness", _FINAL_FIT_TOKENS)
         n = self.n_grown
         recipe, pruning = recipe_of(genome[n:], self.text.order), pruning_of(genome[n:])
-        lags = SKIP_LAGS[: recipe.n_skips]
-        memory = self.text.memory(
-            recipe.order, pruning.discount, pruning.cut, pruning.threshold, lags, pruning.skip_cut
-        )
-        seen = observe(memory, recipe, blocks)
+        seen = Blocks(self.text, blocks).observed(recipe, pruning)
         grown = None
         if recipe.grown:
             population = self.grown.population([genome[:n]])

@@ -13,6 +13,7 @@ from torch import Tensor
 from clso.grown.discounts import TYPE_CLASSES, NGramTable, context_ids
 from clso.grown.experts import OrderTerms
 from clso.grown.ngrams import NGramLevel, find_keys, look_up
+from clso.grown.sums import sums
 
 __all__ = ["TouchedOrder", "touched_orders"]
 
@@ -55,10 +56,10 @@ class TouchedOrder:
         )
 
     def _sums(self, values: Tensor) -> Tensor:
-        return torch.bincount(self.of_context, weights=values, minlength=self.n_contexts)
+        return sums(self.of_context, values, self.n_contexts)
 
     def _shares(self, count: Tensor, off: Tensor, kept: Tensor) -> Tensor:
-        total = self._sums(count.double())[self.of_context].clamp(min=1)
+        total = self._sums(count)[self.of_context].clamp(min=1)
         return (count - off[count.clamp(max=3)]).clamp(min=0) / total * kept
 
 

@@ -38,6 +38,7 @@ from clso.space.context import SpaceContext
 ORDERS = (2, 3, 4, 5, 6, 8, 10)
 EXPERTS: dict[str, dict[str, Any]] = {
     "no skip contexts": {"memory.skips": 0},
+    "no contexts with classes": {"memory.classes": 0},
     "no explicit counts again": {"memory.explicit": False},
     "no grown GPT-2": {"memory.grown": False},
     "no shares of the past": {"past.shares": 0},

@@ -117,12 +117,16 @@ class CountedOrder:
 
 @dataclass(frozen=True)
 class CountedMemory:
-    """Counts of one text. `unigram`, `tables` and `skips` are the tables that they give."""
+    """Counts of one text. `unigram`, `tables` and `skips` are the tables that they give.
+
+    `classes` (V,) uint8 are the tokens', if the contexts of `counted_skips` ask for them.
+    """
 
     vocab_size: int
     unigrams: CountedUnigrams
     orders: tuple[CountedOrder, ...]
     counted_skips: tuple[CountedSkip, ...] = ()
+    classes: Tensor | None = None
 
     @classmethod
     def of(
@@ -133,6 +137,7 @@ class CountedMemory:
         discount: float = 1.0,
         masks: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
         skips: tuple[CountedSkip, ...] = (),
+        classes: Tensor | None = None,
     ) -> CountedMemory:
         """Of a text's counts up to `order`; discounts are the estimates times `discount`.
 
@@ -149,7 +154,7 @@ class CountedMemory:
             _counted_order(counts, k, discount, masks, highest=k == n_tables - 1)
             for k in range(n_tables)
         )
-        return cls(counts.vocab_size, unigrams, orders, skips)
+        return cls(counts.vocab_size, unigrams, orders, skips, classes)
 
     @property
     def order(self) -> int:
@@ -159,7 +164,8 @@ class CountedMemory:
     def n_bytes(self) -> int:
         """Bytes of all counts, as in memory and on disk before a table is read."""
         parts = (self.unigrams, *self.orders, *self.counted_skips)
-        return sum(part.n_bytes for part in parts)
+        own = self.classes.numel() if self.classes is not None else 0
+        return own + sum(part.n_bytes for part in parts)
 
     @cached_property
     def count(self) -> Tensor:
@@ -181,6 +187,12 @@ class CountedMemory:
         """The skip contexts' tables."""
         return tuple(s.table(self.vocab_size) for s in self.counted_skips)
 
+    def skip_tables(self, n_skips: int, n_classed: int) -> list[SkipTable]:
+        """The first tables of contexts of tokens alone, then those of contexts with classes."""
+        plain = [s for s in self.skips if not s.context.classed]
+        classed = [s for s in self.skips if s.context.classed]
+        return [*plain[:n_skips], *classed[:n_classed]]
+
     @property
     def device(self) -> torch.device:
         return self.unigrams.discounts.device
@@ -194,6 +206,7 @@ class CountedMemory:
             self.unigrams.to(device),
             tuple(o.to(device) for o in self.orders),
             tuple(s.to(device) for s in self.counted_skips),
+            self.classes.to(device) if self.classes is not None else None,
         )
 
 

@@ -6,6 +6,7 @@ counted anew if it differs. Only a CPU's counts are kept: a GPU counts in less t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import NGramTable, UnigramTable, kneser_ney, unigram_table
 from clso.grown.ngrams import NGramCounts, NGramLevel, count_ngrams
 from clso.grown.pruning import entropy_loss, kept_masks
-from clso.grown.skips import CountedSkip, SkipTable, count_skip
+from clso.grown.skips import CountedSkip, SkipContext, SkipTable, count_skip
 
 if TYPE_CHECKING:
     from clso.data import Corpus
@@ -35,7 +36,8 @@ _VERSION = 1  # of what is counted and of the file
 class CountedText:
     """One split of a corpus, counted to `order` on `device`; a text shorter than that, as far as it goes.
 
-    Raises `DataError` for a text of fewer than 3 tokens.
+    `classes` gives the tokens' classes (V,) when a context first asks for them. Raises `DataError` for a text of fewer than
+    3 tokens.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class CountedText:
         order: int,
         device: torch.device,
         cache_dir: Path | None = None,
+        classes: Callable[[], Tensor] | None = None,
     ) -> None:
         self.corpus, self.split, self.device = corpus, split, device
+        self._classes_of = classes
         n_tokens = len(corpus.tokens(split))
         if n_tokens < 3:
             raise DataError(
@@ -59,8 +63,8 @@ class CountedText:
         if device.type == "cpu":
             name = f"{corpus.content_hash[:32]}-{split}-ngrams{self.order}-v{_VERSION}.safetensors"
             self._cache = cache_root(cache_dir) / "statistics" / name
-        self._counted_skips: dict[tuple[tuple[int, ...], int], CountedSkip] = {}
-        self._skips: dict[tuple[tuple[int, ...], int], SkipTable] = {}
+        self._counted_skips: dict[tuple[SkipContext, int], CountedSkip] = {}
+        self._skips: dict[tuple[SkipContext, int], SkipTable] = {}
         self._unigrams: dict[float, UnigramTable] = {}
         self._tables: dict[float, tuple[UnigramTable, tuple[NGramTable, ...]]] = {}
 
@@ -98,19 +102,24 @@ class CountedText:
             self._unigrams[discount] = unigram_table(self.counts, discount)
         return self._unigrams[discount]
 
-    def counted_skip(self, lags: tuple[int, ...], cut: int = 1) -> CountedSkip:
-        """The counts of a skip context, without followers seen fewer than `cut` times."""
-        if (lags, cut) not in self._counted_skips:
-            v = self.corpus.vocab_size
-            self._counted_skips[lags, cut] = count_skip(self.tokens, v, lags, cut)
-        return self._counted_skips[lags, cut]
+    @cached_property
+    def classes(self) -> Tensor | None:
+        """The tokens' classes (V,), if the text has any."""
+        return None if self._classes_of is None else self._classes_of()
 
-    def skips(self, lags: tuple[int, ...], cut: int = 1) -> SkipTable:
+    def counted_skip(self, context: SkipContext, cut: int = 1) -> CountedSkip:
+        """The counts of a skip context, without followers seen fewer than `cut` times."""
+        if (context, cut) not in self._counted_skips:
+            v, classes = self.corpus.vocab_size, self.classes if context.classed else None
+            self._counted_skips[context, cut] = count_skip(self.tokens, v, context, cut, classes)
+        return self._counted_skips[context, cut]
+
+    def skips(self, context: SkipContext, cut: int = 1) -> SkipTable:
         """The table of a skip context."""
-        if (lags, cut) not in self._skips:
-            table = self.counted_skip(lags, cut).table(self.corpus.vocab_size)
-            self._skips[lags, cut] = table
-        return self._skips[lags, cut]
+        if (context, cut) not in self._skips:
+            table = self.counted_skip(context, cut).table(self.corpus.vocab_size)
+            self._skips[context, cut] = table
+        return self._skips[context, cut]
 
     def memory(
         self,
@@ -118,10 +127,10 @@ class CountedText:
         discount: float,
         cut: tuple[int, ...],
         threshold: tuple[float, ...],
-        skips: tuple[tuple[int, ...], ...],
+        skips: tuple[SkipContext, ...],
         skip_cut: int = 1,
     ) -> CountedMemory:
-        """Orders up to `order`, pruned (`clso.grown.pruning`), and skip contexts, whose lags `skips` are."""
+        """Orders up to `order`, pruned (`clso.grown.pruning`), and skip contexts."""
         order = min(order, self.order)
         pruned = max(cut) > 1 or max(threshold) > 0
         return CountedMemory.of(
@@ -129,7 +138,8 @@ class CountedText:
             order=order,
             discount=discount,
             masks=self.masks(order - 1, cut, threshold) if pruned else None,
-            skips=tuple(self.counted_skip(lags, skip_cut) for lags in skips),
+            skips=tuple(self.counted_skip(context, skip_cut) for context in skips),
+            classes=self.classes if any(c.classed for c in skips) else None,
         )
 
     def masks(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import TYPE_CLASSES
-from clso.grown.experts import Features, Recipe, bucket_of
+from clso.grown.experts import Features, Recipe, bucket_of, skip_place
 from clso.grown.own_past import MAX_MATCH, Voters
 from clso.grown.skips import SkipTable
 
@@ -63,7 +63,8 @@ class MemoryReader:
         """Probabilities (V,) float64 of the next token."""
         memory, recipe = self.memory, self.recipe
         orders, explicit, counts = self._orders()
-        skips = [_skip(s, self.tokens, memory.vocab_size) for s in memory.skips[: recipe.n_skips]]
+        tables = memory.skip_tables(recipe.n_skips, recipe.n_classed)
+        skips = [_skip(s, self.tokens, memory.vocab_size, memory.classes) for s in tables]
         features = self._features(max([1, *orders]), counts, [kind for _, kind in skips])
         out = memory.unigram.raw
         for stage, weight in zip(recipe.stages, self.weights, strict=True):
@@ -71,8 +72,8 @@ class MemoryReader:
                 p = orders.get(stage.index)
             elif stage.kind == "explicit":
                 p = explicit.get(stage.index)
-            elif stage.kind == "skip":
-                p = skips[stage.index][0]
+            elif stage.kind in ("skip", "class"):
+                p = skips[skip_place(recipe, stage)][0]
             elif stage.kind == "grown":
                 p = grown
             else:
@@ -152,13 +153,22 @@ def _child(keys: Tensor, context: int, last: int, v: int) -> int:
     return at if at < len(keys) and int(keys[at]) == key else -1
 
 
-def _skip(table: SkipTable, tokens: list[int], v: int) -> tuple[Tensor | None, int]:
+def _skip(
+    table: SkipTable, tokens: list[int], v: int, classes: Tensor | None
+) -> tuple[Tensor | None, int]:
     """The distribution of a skip context, None if it has nothing, and its count class."""
-    if len(tokens) <= table.lags[0]:
+    lags = table.context.lags
+    if len(tokens) <= lags[0]:
         return None, 0
-    context = tokens[-1 - table.lags[0]]
-    for keys, lag in zip(table.inner, table.lags[1:], strict=True):
-        context = _child(keys, context, tokens[-1 - lag], v) if context >= 0 else -1
+    stands = [
+        int(classes[tokens[-1 - lag]])
+        if classes is not None and lag in table.context.classed
+        else tokens[-1 - lag]
+        for lag in lags
+    ]
+    context = stands[0]
+    for keys, token in zip(table.inner, stands[1:], strict=True):
+        context = _child(keys, context, token, v) if context >= 0 else -1
     kind = int(table.count_class[context]) if context >= 0 else 0
     if not kind:
         return None, 0

@@ -1,6 +1,7 @@
 """The experts of a counted memory, in their order in the mixture, and what each gives the targets of token blocks.
 
-Base: the unigrams. Then come Kneser-Ney of orders 2, 3, ...; the skip contexts; a grown model; the block's decayed shares;
+Base: the unigrams. Then come Kneser-Ney of orders 2, 3, ...; the skip contexts, of tokens and then
+with classes; a grown model; the block's decayed shares;
 the explicit counts of orders 2, 3, ... once more, so that what they leave over goes to all of the former; the matches.
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "bucket_of",
     "observe",
     "order_terms",
+    "skip_place",
     "skip_terms",
 ]
 
@@ -50,7 +52,7 @@ _PLACES, _NUMBERS, _TOTALS = 9, 5, COUNT_CLASSES // TYPE_CLASSES
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the mixture: `kind` is "order", "skip", "grown", "share", "explicit" or "match"; `index` is the order,
+    """One stage of the mixture: `kind` is "order", "skip", "class", "grown", "share", "explicit" or "match"; `index` is the order,
     the skip table's place, or the voters' place among their kind."""
 
     kind: str
@@ -68,7 +70,7 @@ class Recipe:
     Attributes
     ----------
     order : highest order of the n-grams.
-    n_skips : how many of the memory's skip tables.
+    n_skips, n_classed : how many of the memory's skip tables of tokens, and of those with classes.
     shares, matches : decayed shares and matches of the block's own past.
     explicit : whether the n-grams' explicit counts speak a second time, after the block's shares.
     grown : whether a grown model speaks.
@@ -77,6 +79,7 @@ class Recipe:
 
     order: int = 6
     n_skips: int = 0
+    n_classed: int = 0
     shares: tuple[Voters, ...] = ()
     matches: tuple[Voters, ...] = ()
     explicit: bool = True
@@ -95,6 +98,7 @@ class Recipe:
         return (
             *(Stage("order", k) for k in orders),
             *(Stage("skip", i) for i in range(self.n_skips)),
+            *(Stage("class", i) for i in range(self.n_classed)),
             *((Stage(GROWN),) if self.grown else ()),
             *(Stage("share", i) for i in range(len(self.shares))),
             *(Stage("explicit", k) for k in orders if self.explicit),
@@ -108,11 +112,13 @@ class Recipe:
 
     def require(self, memory: CountedMemory) -> None:
         """Raises `ConfigError` unless the memory has all tables that the recipe asks for."""
-        if self.order > memory.order or self.n_skips > len(memory.counted_skips):
+        classed = sum(bool(s.context.classed) for s in memory.counted_skips)
+        plain = len(memory.counted_skips) - classed
+        if self.order > memory.order or self.n_skips > plain or self.n_classed > classed:
             raise ConfigError(
                 "a recipe asks for tables that its memory has",
-                got=f"order {self.order} of {memory.order}, {self.n_skips} skips of "
-                f"{len(memory.counted_skips)}",
+                got=f"order {self.order} of {memory.order}, {self.n_skips} skips of {plain}, "
+                f"{self.n_classed} with classes of {classed}",
             )
 
     def _size(self, stage: Stage) -> int:
@@ -124,6 +130,7 @@ _SIZES = {
     # finer feature, coarser feature
     "order": (1, COUNT_CLASSES),
     "skip": (1, COUNT_CLASSES),
+    "class": (1, COUNT_CLASSES),
     "explicit": (1, COUNT_CLASSES),
     GROWN: (_TOTALS, MAX_ORDER + 1),
     "share": (_PLACES, MAX_ORDER + 1),
@@ -153,8 +160,9 @@ def bucket_of(recipe: Recipe, stage: Stage, features: Features) -> Tensor:
     """The bucket of each position at a stage; whether its expert has anything to say is not looked at."""
     if stage.kind in ("order", "explicit"):
         fine, coarse = torch.zeros_like(features.found), features.counts[stage.index - 2]
-    elif stage.kind == "skip":
-        fine, coarse = torch.zeros_like(features.found), features.skips[stage.index]
+    elif stage.kind in ("skip", "class"):
+        at = skip_place(recipe, stage)
+        fine, coarse = torch.zeros_like(features.found), features.skips[at]
     elif stage.kind == GROWN:
         fine, coarse = features.total, features.found
     elif stage.kind == "share":
@@ -166,6 +174,11 @@ def bucket_of(recipe: Recipe, stage: Stage, features: Features) -> Tensor:
     if recipe.rule == "one":
         return torch.zeros_like(coarse)
     return coarse if recipe.rule == "coarse" else fine * _SIZES[stage.kind][1] + coarse
+
+
+def skip_place(recipe: Recipe, stage: Stage) -> int:
+    """The place of a stage's table among the recipe's, `CountedMemory.skip_tables`."""
+    return stage.index + (recipe.n_skips if stage.kind == "class" else 0)
 
 
 def _log_class(n: Tensor, classes: int) -> Tensor:
@@ -239,10 +252,12 @@ def order_terms(tables: Sequence[NGramTable], blocks: Tensor, vocab_size: int) -
     return out
 
 
-def skip_terms(table: SkipTable, blocks: Tensor, vocab_size: int) -> SkipTerms:
+def skip_terms(
+    table: SkipTable, blocks: Tensor, vocab_size: int, classes: Tensor | None = None
+) -> SkipTerms:
     """The terms of a skip table on token blocks (N, T + 1)."""
     tokens, targets = blocks[:, :-1].contiguous(), blocks[:, 1:].contiguous()
-    context = table.contexts(tokens, vocab_size)
+    context = table.contexts(tokens, vocab_size, classes)
     key = torch.where(context >= 0, context * vocab_size + targets, -1)
     share = look_up(table.share, find_keys(table.keys, key), 0.0).double()
     return SkipTerms(share, look_up(table.count_class, context, 0).long())
@@ -253,10 +268,11 @@ def observe(
 ) -> Observed:
     """The experts on token blocks (N, T + 1), on the blocks' device, which is the memory's."""
     recipe.require(memory)
-    parts = []
+    v, parts = memory.vocab_size, []
+    tables = memory.skip_tables(recipe.n_skips, recipe.n_classed)
     for part in torch.split(blocks.long(), blocks_at_once):
-        orders = order_terms(memory.tables[: recipe.order - 1], part, memory.vocab_size)
-        skips = [skip_terms(s, part, memory.vocab_size) for s in memory.skips[: recipe.n_skips]]
+        orders = order_terms(memory.tables[: recipe.order - 1], part, v)
+        skips = [skip_terms(s, part, v, memory.classes) for s in tables]
         past = PastShares.of((*recipe.shares, *recipe.matches), part, memory.count)
         parts.append(assemble(recipe, memory.unigram, part[:, 1:], orders, skips, past))
     return Observed.joined(parts)
@@ -304,8 +320,9 @@ def assemble(
             at = stage.index - 2
             p = (smoothed if stage.kind == "order" else explicit)[at]
             speaks = heard[at]
-        elif stage.kind == "skip":
-            p, speaks = skips[stage.index].share, skips[stage.index].kind > 0
+        elif stage.kind in ("skip", "class"):
+            own_skip = skips[skip_place(recipe, stage)]
+            p, speaks = own_skip.share, own_skip.kind > 0
         elif stage.kind == GROWN:
             p, grown_stage = torch.zeros_like(lower), i
             speaks = torch.ones_like(targets, dtype=torch.bool)

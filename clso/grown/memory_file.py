@@ -20,7 +20,7 @@ from clso.grown.counted_memory import CountedMemory, CountedOrder, CountedUnigra
 from clso.grown.experts import Recipe
 from clso.grown.own_past import Voters
 from clso.grown.packed import Children, SmallNumbers
-from clso.grown.skips import CountedSkip
+from clso.grown.skips import CountedSkip, SkipContext
 
 __all__ = [
     "MEMORY_FILES",
@@ -49,6 +49,7 @@ def save_memory(
         **_flat("unigrams", memory.unigrams),
         **_flat("order", memory.orders),
         **_flat("skip", memory.counted_skips),
+        **({} if memory.classes is None else {"classes": memory.classes}),
         **_flat("weights", tuple(weights)),
     }
     on_cpu = {name: value.cpu().contiguous() for name, value in tensors.items()}
@@ -57,7 +58,7 @@ def save_memory(
         "kind": _KIND,
         "vocab_size": memory.vocab_size,
         "order": memory.order,
-        "skips": [list(s.lags) for s in memory.counted_skips],
+        "skips": [asdict(s.context) for s in memory.counted_skips],
         "recipe": asdict(recipe),
         "stages": [stage.name for stage in recipe.stages],
         "n_bytes": memory.n_bytes,
@@ -100,15 +101,16 @@ def _memory(header: dict[str, Any], tensors: dict[str, Tensor]) -> CountedMemory
         tensors["unigrams.discounts"],
     )
     orders = tuple(_order(tensors, f"order.{k}") for k in range(order - 1))
-    skips = tuple(
-        _skip(tensors, f"skip.{i}", tuple(lags)) for i, lags in enumerate(header["skips"])
-    )
+    skips = tuple(_skip(tensors, f"skip.{i}", context) for i, context in enumerate(header["skips"]))
     contexts = [v, *(len(o.children) for o in orders)]
     if len(unigrams.count) != v:
         raise ValueError("unigrams of another vocabulary")
     if any(len(o.children.size) != n for o, n in zip(orders, contexts, strict=False)):
         raise ValueError("orders that do not belong together")
-    return CountedMemory(v, unigrams, orders, skips)
+    classes = tensors.get("classes")
+    if any(s.context.classed for s in skips) and (classes is None or len(classes) != v):
+        raise ValueError("contexts without the classes of their tokens")
+    return CountedMemory(v, unigrams, orders, skips, classes)
 
 
 def _numbers(tensors: dict[str, Tensor], name: str) -> SmallNumbers:
@@ -132,10 +134,11 @@ def _order(tensors: dict[str, Tensor], name: str) -> CountedOrder:
     )
 
 
-def _skip(tensors: dict[str, Tensor], name: str, lags: tuple[int, ...]) -> CountedSkip:
+def _skip(tensors: dict[str, Tensor], name: str, written: dict[str, Any]) -> CountedSkip:
+    context = SkipContext(tuple(written["lags"]), tuple(written["classed"]))
     return CountedSkip(
-        lags,
-        tuple(_children(tensors, f"{name}.inner.{i}") for i in range(len(lags) - 1)),
+        context,
+        tuple(_children(tensors, f"{name}.inner.{i}") for i in range(len(context.lags) - 1)),
         _children(tensors, f"{name}.children"),
         _numbers(tensors, f"{name}.count"),
         tensors[f"{name}.discount"],

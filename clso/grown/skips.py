@@ -1,7 +1,8 @@
 """Skip contexts: tables of what follows tokens at chosen distances, the ones between left out.
 
 Lags (2, 0) say what followed the token two before the current one together with the current one. Their shares are absolutely
-discounted and then made to sum to 1, so that a mixture says how much they are trusted.
+discounted and then made to sum to 1, so that a mixture says how much they are trusted. At some of the lags the token's class
+(`clso.grown.classes`) may stand for it, which makes of a context one that is seen more often.
 """
 
 from __future__ import annotations
@@ -17,12 +18,38 @@ from clso.grown.ngrams import find_keys, ranked
 from clso.grown.packed import Children, SmallNumbers
 from clso.grown.sums import sums
 
-__all__ = ["CountedSkip", "SkipTable", "count_skip", "skip_table"]
+__all__ = ["CountedSkip", "SkipContext", "SkipTable", "count_skip"]
+
+
+@dataclass(frozen=True)
+class SkipContext:
+    """Tokens at `lags`, falling; lag 0 is the current token. At those of `classed` the class stands for the token.
+
+    Raises `ConfigError` for lags that do not fall, or classes at other lags.
+    """
+
+    lags: tuple[int, ...]
+    classed: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        falling = list(self.lags) == sorted(set(self.lags), reverse=True)
+        if not self.lags or min(self.lags) < 0 or not falling:
+            raise ConfigError("the lags of a skip context fall, 0 at the least", got=self.lags)
+        if not set(self.classed) <= set(self.lags):
+            raise ConfigError("classes stand at lags of a skip context", got=self.classed)
+
+    def at(self, lag: int, tokens: Tensor, classes: Tensor | None) -> Tensor:
+        """What stands for `tokens` (...) at a lag; `classes` (V,) is needed if that is a class."""
+        if lag not in self.classed:
+            return tokens
+        if classes is None:
+            raise ConfigError("a context of classes has the tokens' classes", got=None)
+        return classes.to(tokens.dtype)[tokens]
 
 
 @dataclass(frozen=True)
 class SkipTable:
-    """What follows a context of tokens at `lags`, falling; lag 0 is the current token.
+    """What follows a context.
 
     Attributes
     ----------
@@ -32,21 +59,22 @@ class SkipTable:
     count_class : (m,) uint8 by context, 0 for one that has nothing.
     """
 
-    lags: tuple[int, ...]
+    context: SkipContext
     inner: tuple[Tensor, ...]
     keys: Tensor
     share: Tensor
     count_class: Tensor
 
-    def contexts(self, tokens: Tensor, vocab_size: int) -> Tensor:
+    def contexts(self, tokens: Tensor, vocab_size: int, classes: Tensor | None) -> Tensor:
         """Context ids (N, T) of tokens (N, T), -1 if never seen or if the block is too short."""
-        t = tokens.shape[1]
-        first = self.lags[0]
+        t, lags = tokens.shape[1], self.context.lags
+        first = lags[0]
         if t <= first:
             return torch.full_like(tokens, -1)
-        out = tokens[:, : t - first]
-        for lag, keys in zip(self.lags[1:], self.inner, strict=True):
-            key = out * vocab_size + tokens[:, first - lag : t - lag]
+        out = self.context.at(first, tokens[:, : t - first], classes)
+        for lag, keys in zip(lags[1:], self.inner, strict=True):
+            at = self.context.at(lag, tokens[:, first - lag : t - lag], classes)
+            key = out * vocab_size + at
             out = find_keys(keys, torch.where(out >= 0, key, -1))
         return torch.nn.functional.pad(out, (first, 0), value=-1)
 
@@ -62,7 +90,7 @@ class CountedSkip:
     discount : (1,) float64, what is taken off each.
     """
 
-    lags: tuple[int, ...]
+    context: SkipContext
     inner: tuple[Children, ...]
     children: Children
     count: SmallNumbers
@@ -75,7 +103,7 @@ class CountedSkip:
 
     def to(self, device: torch.device) -> CountedSkip:
         return CountedSkip(
-            self.lags,
+            self.context,
             tuple(c.to(device) for c in self.inner),
             self.children.to(device),
             self.count.to(device),
@@ -90,20 +118,26 @@ class CountedSkip:
         share = (left / sums(context, left, n)[context]).float()
         kind = count_class(sums(context, count, n), sums(context, count > 0, n))
         inner = tuple(c.keys(vocab_size) for c in self.inner)
-        return SkipTable(self.lags, inner, keys, share, kind)
+        return SkipTable(self.context, inner, keys, share, kind)
 
 
-def count_skip(tokens: Tensor, vocab_size: int, lags: tuple[int, ...], cut: int = 1) -> CountedSkip:
+def count_skip(
+    tokens: Tensor,
+    vocab_size: int,
+    context: SkipContext,
+    cut: int = 1,
+    classes: Tensor | None = None,
+) -> CountedSkip:
     """Count a text (n,) int64. Followers seen fewer than `cut` times are left out, and contexts that then have none.
 
-    Raises `ConfigError` for lags that do not fall.
+    classes : (V,) the tokens' classes, if the context has any.
     """
-    if not lags or min(lags) < 0 or list(lags) != sorted(set(lags), reverse=True):
-        raise ConfigError("the lags of a skip context fall, 0 at the least", got=lags)
-    v, first, n = vocab_size, lags[0], len(tokens) - lags[0] - 1
-    ids, levels = tokens[:n], []
+    v, lags = vocab_size, context.lags
+    first, n = lags[0], len(tokens) - lags[0] - 1
+    ids, levels = context.at(first, tokens[:n], classes), []
     for lag in lags[1:]:
-        keys, _, ids = ranked(ids.long() * v + tokens[first - lag : first - lag + n])
+        at = context.at(lag, tokens[first - lag : first - lag + n], classes)
+        keys, _, ids = ranked(ids.long() * v + at)
         levels.append(keys)
     keys, count, _ = ranked(ids.long() * v + tokens[first + 1 : first + 1 + n])
     once, twice = (float((count == i).sum()) for i in (1, 2))
@@ -122,9 +156,4 @@ def count_skip(tokens: Tensor, vocab_size: int, lags: tuple[int, ...], cut: int 
     children.reverse()
     inner, own = tuple(children[:-1]), children[-1]
     off = torch.tensor([discount], dtype=torch.float64, device=tokens.device)
-    return CountedSkip(lags, inner, own, SmallNumbers.of(count), off)
-
-
-def skip_table(tokens: Tensor, vocab_size: int, lags: tuple[int, ...], cut: int = 1) -> SkipTable:
-    """The table of `count_skip`."""
-    return count_skip(tokens, vocab_size, lags, cut).table(vocab_size)
+    return CountedSkip(context, inner, own, SmallNumbers.of(count), off)

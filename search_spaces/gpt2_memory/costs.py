@@ -11,7 +11,7 @@ from clso.grown.counted_text import CountedText
 from clso.grown.experts import Recipe
 from clso.grown.packed import LARGE, last_bytes
 from clso.search_spaces.gpt2.costs import FLOAT_BYTES
-from clso.search_spaces.gpt2_memory.genes import SKIP_LAGS, Pruning
+from clso.search_spaces.gpt2_memory.genes import Pruning, skip_contexts
 
 __all__ = ["MemoryCosts"]
 
@@ -36,8 +36,9 @@ class MemoryCosts:
     ) -> dict[str, float]:
         n_weights = sum(recipe.sizes)
         entries, n_bytes = self._kept(recipe.order - 1, pruning)
-        lags = SKIP_LAGS[: recipe.n_skips]
-        skips = [self.text.counted_skip(own, pruning.skip_cut) for own in lags]
+        contexts = skip_contexts(recipe)
+        skips = [self.text.counted_skip(own, pruning.skip_cut) for own in contexts]
+        n_bytes += self.text.corpus.vocab_size if recipe.n_classed else 0
         n_bytes += self._unigram_bytes + _WEIGHT_BYTES * n_weights + sum(s.n_bytes for s in skips)
         n_params = 2 * self.text.corpus.vocab_size + 2 * entries + sum(len(s.count) for s in skips)
         own = {

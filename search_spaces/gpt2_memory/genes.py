@@ -10,23 +10,40 @@ from dataclasses import dataclass
 
 from clso.grown.experts import BUCKET_RULES, Recipe
 from clso.grown.own_past import MATCH_DECAY, Voters
+from clso.grown.skips import SkipContext
 from clso.space import Gene, Genome
 
 __all__ = [
+    "CLASS_CONTEXTS",
     "MAX_COUNTED",
     "MEMORY_GENES",
-    "SKIP_LAGS",
+    "SKIP_CONTEXTS",
     "Pruning",
     "default_genome",
     "memory_genes",
     "recipe_of",
+    "skip_contexts",
 ]
 
 ORDERS = (2, 3, 4, 5, 6, 8, 10)
 MAX_COUNTED = max(ORDERS)
 
-SKIP_LAGS: tuple[tuple[int, ...], ...] = ((2, 0), (3, 1, 0), (3, 2, 0), (2, 1), (1,), (2,))
-"""Skip contexts, the most useful ones first: distances back, 0 the current token."""
+SKIP_CONTEXTS = tuple(
+    SkipContext(lags) for lags in ((2, 0), (3, 1, 0), (3, 2, 0), (2, 1), (1,), (2,))
+)
+"""Contexts of tokens, the most useful ones first."""
+
+CLASS_CONTEXTS = tuple(
+    SkipContext(lags, classed)
+    for lags, classed in (
+        ((1, 0), (1, 0)),
+        ((2, 1, 0), (2, 1)),
+        ((2, 1, 0), (2, 1, 0)),
+        ((1, 0), (1,)),
+        ((2, 1, 0), (2,)),
+    )
+)
+"""Contexts with classes, likewise."""
 
 _CUTS = ((1, 1, 1), (1, 1, 2), (1, 2, 2), (2, 2, 2), (1, 2, 3))
 _THRESHOLDS = (0.0, 1e-8, 3e-8, 1e-7, 3e-7)
@@ -42,9 +59,10 @@ MEMORY_GENES: dict[str, tuple[object, ...]] = {
     "memory.cut": _CUTS,
     "memory.entropy.low": _THRESHOLDS,
     "memory.entropy.high": _THRESHOLDS,
-    # Skip contexts, and the least count of a follower that stays in their tables.
+    # Skip contexts, the least count of a follower that stays in their tables, and contexts with classes.
     "memory.skips": (0, 1, 2, 3, 4, 6),
     "memory.skips.cut": (1, 2, 3),
+    "memory.classes": (0, 1, 2, 3, 5),
     # Whether explicit counts speak again, after the block's shares.
     "memory.explicit": (False, True),
     "memory.grown": (False, True),
@@ -64,6 +82,7 @@ _HAND_SET: dict[str, object] = {
     "memory.entropy.high": 0.0,
     "memory.skips": 3,
     "memory.skips.cut": 2,
+    "memory.classes": 5,
     "memory.explicit": True,
     "memory.grown": True,
     "past.decay": 0.97,
@@ -122,12 +141,18 @@ def recipe_of(genome: Genome, max_order: int) -> Recipe:
     return Recipe(
         order=min(int(str(v["memory.order"])), max_order),
         n_skips=int(str(v["memory.skips"])),
+        n_classed=int(str(v["memory.classes"])),
         shares=shares[: int(str(v["past.shares"]))],
         matches=matches[: int(str(v["past.matches"]))],
         explicit=bool(v["memory.explicit"]),
         grown=bool(v["memory.grown"]),
         rule=str(v["buckets"]),
     )
+
+
+def skip_contexts(recipe: Recipe) -> tuple[SkipContext, ...]:
+    """The contexts of a recipe's skip tables, in the order of its stages."""
+    return (*SKIP_CONTEXTS[: recipe.n_skips], *CLASS_CONTEXTS[: recipe.n_classed])
 
 
 def _label(value: object) -> str:

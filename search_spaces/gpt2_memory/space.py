@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clso.grown.classes import token_classes
 from clso.grown.counted_text import CountedText
 from clso.grown.experts import Recipe
 from clso.models.memory import MemoryModel
@@ -23,11 +24,11 @@ from clso.search_spaces.gpt2_memory.costs import MemoryCosts
 from clso.search_spaces.gpt2_memory.genes import (
     MAX_COUNTED,
     MEMORY_GENES,
-    SKIP_LAGS,
     default_genome,
     memory_genes,
     pruning_of,
     recipe_of,
+    skip_contexts,
 )
 from clso.search_spaces.gpt2_memory.grown_probabilities import target_probabilities
 from clso.search_spaces.gpt2_memory.weights import Blocks, fitted, line, line_losses
@@ -60,7 +61,15 @@ class GPT2MemorySpace(LanguageModelSpace):
         return self._counted("statistics")
 
     def _counted(self, split: str) -> CountedText:
-        return CountedText(self.corpus, split, MAX_COUNTED, torch.device(self.context.device))
+        device = torch.device(self.context.device)
+        return CountedText(self.corpus, split, MAX_COUNTED, device, classes=lambda: self._classes)
+
+    @cached_property
+    def _classes(self) -> Tensor:
+        """The tokens' classes, by the codes of the hand-set grown part."""
+        codes = self.grown.population(self.grown.seeds()[:1]).single(0).wte.weight
+        device = torch.device(self.context.device)
+        return token_classes(codes.to(device), self.text.counts.levels[0].count)
 
     @cached_property
     def n_grown(self) -> int:
@@ -179,9 +188,13 @@ class GPT2MemorySpace(LanguageModelSpace):
     ) -> MemoryModel:
         n = self.n_grown
         recipe, pruning = recipe_of(genome[n:], self.text.order), pruning_of(genome[n:])
-        lags = SKIP_LAGS[: recipe.n_skips]
         memory = text.memory(
-            recipe.order, pruning.discount, pruning.cut, pruning.threshold, lags, pruning.skip_cut
+            recipe.order,
+            pruning.discount,
+            pruning.cut,
+            pruning.threshold,
+            skip_contexts(recipe),
+            pruning.skip_cut,
         )
         lm = grown.population([genome[:n]]).single(0)
         cpu = torch.device("cpu")

@@ -18,7 +18,8 @@ from clso.grown.discounts import discounts
 from clso.grown.experts import Observed, OrderTerms, Recipe, SkipTerms, assemble, skip_terms
 from clso.grown.mixture import START_WEIGHT, fit_weights, mix, mixed_around
 from clso.grown.own_past import PastShares, Voters
-from clso.search_spaces.gpt2_memory.genes import SKIP_LAGS, Pruning
+from clso.grown.skips import SkipContext
+from clso.search_spaces.gpt2_memory.genes import Pruning, skip_contexts
 from clso.search_spaces.gpt2_memory.touched import TouchedOrder, touched_orders
 
 __all__ = ["Blocks", "line_losses"]
@@ -32,7 +33,7 @@ class Blocks:
     def __init__(self, text: CountedText, blocks: Tensor) -> None:
         self.text, self.blocks = text, blocks
         self._terms: dict[tuple[Any, ...], OrderTerms] = {}
-        self._skips: dict[tuple[int, int], SkipTerms] = {}
+        self._skips: dict[tuple[SkipContext, int], SkipTerms] = {}
         self._past: dict[Voters, tuple[Tensor, Tensor]] = {}
         self._features: PastShares | None = None
         self._touched: list[TouchedOrder] | None = None
@@ -41,7 +42,7 @@ class Blocks:
     def observed(self, recipe: Recipe, pruning: Pruning) -> Observed:
         """What the recipe's experts give the targets."""
         orders = [self._order(k, pruning) for k in range(2, recipe.order + 1)]
-        skips = [self._skip(i, pruning.skip_cut) for i in range(recipe.n_skips)]
+        skips = [self._skip(c, pruning.skip_cut) for c in skip_contexts(recipe)]
         unigram = self.text.unigram(pruning.discount)
         past = self._past_of((*recipe.shares, *recipe.matches))
         return assemble(recipe, unigram, self.blocks[:, 1:], orders, skips, past)
@@ -73,11 +74,14 @@ class Blocks:
             self._touched = touched_orders(tables, levels, text.costs, self.blocks, v)
         return self._touched
 
-    def _skip(self, i: int, cut: int) -> SkipTerms:
-        if (i, cut) not in self._skips:
-            table = self.text.skips(SKIP_LAGS[i], cut)
-            self._skips[i, cut] = skip_terms(table, self.blocks, self.text.corpus.vocab_size)
-        return self._skips[i, cut]
+    def _skip(self, context: SkipContext, cut: int) -> SkipTerms:
+        if (context, cut) not in self._skips:
+            text = self.text
+            classes = text.classes if context.classed else None
+            self._skips[context, cut] = skip_terms(
+                text.skips(context, cut), self.blocks, text.corpus.vocab_size, classes
+            )
+        return self._skips[context, cut]
 
     def _past_of(self, voters: tuple[Voters, ...]) -> PastShares:
         new = tuple(v for v in voters if v not in self._past)

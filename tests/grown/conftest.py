@@ -9,7 +9,7 @@ from clso.grown.counted_memory import CountedMemory
 from clso.grown.ngrams import NGramCounts, count_ngrams
 from clso.grown.skips import count_skip
 
-from .example import VOCAB, some_text
+from .example import CLASSES, CONTEXTS, VOCAB, some_text
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +24,8 @@ def counts(text: Tensor) -> NGramCounts:
 
 @pytest.fixture(scope="session")
 def memory(text: Tensor, counts: NGramCounts) -> CountedMemory:
-    skips = tuple(count_skip(text, VOCAB, lags) for lags in ((2, 0), (1,)))
-    return CountedMemory.of(counts, order=counts.order, skips=skips)
+    skips = tuple(count_skip(text, VOCAB, context, classes=CLASSES) for context in CONTEXTS)
+    return CountedMemory.of(counts, order=counts.order, skips=skips, classes=CLASSES)
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,23 @@ from clso.grown.experts import Recipe, observe
 from clso.grown.mixture import fit_weights
 from clso.grown.ngrams import count_ngrams
 from clso.grown.own_past import Voters
-from clso.grown.skips import count_skip
+from clso.grown.skips import SkipContext, count_skip
 from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.memory import MemoryModel
 
 VOCAB = 23
 CONFIG = GPT2Config(vocab_size=VOCAB, n_positions=24, d_model=16, n_layers=1, n_heads=2)
+CONTEXTS = (
+    SkipContext((2, 0)),
+    SkipContext((1,)),
+    SkipContext((1, 0), (1, 0)),
+    SkipContext((2, 1, 0), (2,)),
+)
+CLASSES = (torch.arange(VOCAB) % 5).to(torch.uint8)
 RECIPE = Recipe(
     order=4,
     n_skips=2,
+    n_classed=2,
     shares=(Voters("share"), Voters("share", 0.9), Voters("share", 1.0, 0.5)),
     matches=(Voters("match"), Voters("match", 0.9, 0.0, 1), Voters("match", 0.9, 0.0, 2)),
 )
@@ -40,8 +48,8 @@ def make_model(recipe: Recipe = RECIPE) -> MemoryModel:
     text = some_text(3000, 0)
     lm = GPT2(CONFIG).init_weights(torch.Generator().manual_seed(0)).eval()
     counts = count_ngrams(text, VOCAB, recipe.order)
-    skips = tuple(count_skip(text, VOCAB, lags) for lags in ((2, 0), (1,)))
-    memory = CountedMemory.of(counts, order=counts.order, skips=skips)
+    skips = tuple(count_skip(text, VOCAB, context, classes=CLASSES) for context in CONTEXTS)
+    memory = CountedMemory.of(counts, order=counts.order, skips=skips, classes=CLASSES)
     blocks = some_text(20 * 25, 2).view(20, 25)
     seen = observe(memory, recipe, blocks)
     experts = seen.experts

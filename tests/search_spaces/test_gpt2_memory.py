@@ -22,7 +22,12 @@ from clso.plugins import load
 from clso.run import evolve
 from clso.run.finished import evaluate_run, export_run
 from clso.search_spaces.gpt2_memory import GPT2MemorySpace
-from clso.search_spaces.gpt2_memory.genes import MEMORY_GENES, SKIP_LAGS, pruning_of, recipe_of
+from clso.search_spaces.gpt2_memory.genes import (
+    MEMORY_GENES,
+    pruning_of,
+    recipe_of,
+    skip_contexts,
+)
 from clso.search_spaces.gpt2_memory.weights import Blocks, line, line_losses
 from clso.space import Genome
 from clso.space.context import SpaceContext
@@ -67,9 +72,13 @@ def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed
     alleles = space.sample(random.Random(seed))[space.n_grown :]
     recipe, pruning = recipe_of(alleles, space.text.order), pruning_of(alleles)
     blocks = space.blocks("fitness", 512)
-    lags = SKIP_LAGS[: recipe.n_skips]
     memory = space.text.memory(
-        recipe.order, pruning.discount, pruning.cut, pruning.threshold, lags, pruning.skip_cut
+        recipe.order,
+        pruning.discount,
+        pruning.cut,
+        pruning.threshold,
+        skip_contexts(recipe),
+        pruning.skip_cut,
     )
     whole = observe(memory, recipe, blocks)
     seen = Blocks(space.text, blocks).observed(recipe, pruning)

@@ -3,6 +3,8 @@
     python benchmarks/memory.py --data text:FOLDER --tokenizer gpt2 --device cuda --out memory.json
     python benchmarks/memory.py --data python-stdlib --tokenizer bpe:4096 --device cpu --parts runs,rate --out std.json
 
+One process; the record is written after each row, whole runs first, and `--minutes` ends it early.
+
 Runs are whole (`clso evolve`: library, search, winner chosen on `valid`, read back from disk). In the ablation a genome's
 model is grown and counted on the statistics text, its weights fitted on the fitness text, and its loss taken on all of
 `test`: no search, so that only the named part differs from the hand-set genome.
@@ -15,7 +17,9 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,10 @@ import torch
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.device import resolve_device
+from clso.disk.files import atomic_file
+from clso.errors import ClsoError
 from clso.models.gpt2 import text_loss
-from clso.models.store import load_model
+from clso.models.store import load_model, save_model
 from clso.run import evolve
 from clso.run.manifest import describe_device, describe_software
 from clso.search_spaces.gpt2_memory import GPT2MemorySpace
@@ -35,6 +41,7 @@ from clso.search_spaces.gpt2_memory.weights import line_losses
 from clso.space import Genome
 from clso.space.context import SpaceContext
 
+PARTS = ("runs", "disk", "experts", "orders", "pruning", "sizes", "rate")
 ORDERS = (2, 3, 4, 5, 6, 8, 10)
 EXPERTS: dict[str, dict[str, Any]] = {
     "no skip contexts": {"memory.skips": 0},
@@ -78,48 +85,99 @@ def genome(space: GPT2MemorySpace, changes: dict[str, Any]) -> Genome:
     return tuple(out)
 
 
+class Record:
+    """The record on disk, written after each row: what a time limit or an error cuts off loses nothing that was measured.
+
+    Attributes
+    ----------
+    rows : the record. `left_out` says of each row that is missing why.
+    """
+
+    def __init__(self, path: Path, rows: dict[str, Any], minutes: float) -> None:
+        self.path, self.rows = path, {**rows, "left_out": []}
+        self._end = time.monotonic() + 60 * minutes
+        self._write()
+
+    def add(self, part: str, name: str, measure: Callable[[], dict[str, Any]]) -> None:
+        """One row of a part, unless the time is up."""
+        row: dict[str, Any] = {}
+        if time.monotonic() > self._end:
+            self._leave_out(part, name, "the time was up")
+        else:
+            try:
+                row = measure()
+            except (
+                ClsoError,
+                RuntimeError,
+                OSError,
+            ) as error:  # RuntimeError: torch, out of memory too
+                self._leave_out(part, name, f"{type(error).__name__}: {error}")
+        if row:
+            self.rows.setdefault(part, {})[name] = row
+            print(json.dumps({"part": part, "row": name, **row}), flush=True)
+        self._write()
+
+    def _leave_out(self, part: str, name: str, why: str) -> None:
+        self.rows["left_out"].append({"part": part, "row": name, "why": why})
+        print(f"left out: {part} {name}: {why}", flush=True)
+
+    def _write(self) -> None:
+        with atomic_file(self.path) as temporary:
+            Path(temporary).write_text(json.dumps(self.rows, indent=1) + "\n")
+
+
 def measured(space: GPT2MemorySpace, changes: dict[str, Any]) -> dict[str, Any]:
     """Test loss and bytes of one genome's model, and the seconds that it took."""
     begin, chosen = time.perf_counter(), genome(space, changes)
     model = space.model(chosen).to(space.context.device)
     loss = text_loss(model, space.blocks("test"))
-    row = {
+    return {
         "changes": {k: str(v) for k, v in changes.items()},
         "test_loss": loss,
         "n_bytes": space.costs(chosen)["n_bytes"],
         "time_s": time.perf_counter() - begin,
     }
-    print(json.dumps(row), flush=True)
-    return row
 
 
-def whole_runs(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Whole runs: losses, joules and seconds by phase, the winner in words."""
-    rows = []
-    for seed in range(args.seeds):
-        config = RunConfig(
-            space="gpt2-memory",
-            data=args.data,
-            tokenizer=args.tokenizer,
-            gens=args.gens,
-            seed=seed,
-            device=args.device,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            result = evolve(config, Path(folder) / "run")
-            n_bytes = load_model(Path(folder) / "run" / "best").n_bytes
-        keep = (
-            "best",
-            "energy_j",
-            "energy_reason",
-            "time_s",
-            "cpu_time_s",
-            "counts",
-            "tokens_forward",
-        )
-        rows.append({"seed": seed, "n_bytes": n_bytes, **{k: result[k] for k in keep}})
-        print(json.dumps(rows[-1]), flush=True)
-    return rows
+def whole_run(args: argparse.Namespace, space: str, seed: int) -> dict[str, Any]:
+    """A whole run: losses, joules and seconds by phase, the winner in words, bytes on disk."""
+    config = RunConfig(
+        space=space,
+        data=args.data,
+        tokenizer=args.tokenizer,
+        gens=args.gens,
+        seed=seed,
+        device=args.device,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.process_time()
+        result = evolve(config, Path(folder) / "run")
+        cpu_s = time.process_time() - begin
+        best = Path(folder) / "run" / "best"
+        n_bytes = {path.name: path.stat().st_size for path in sorted(best.iterdir())}
+    kept = ("best", "energy_j", "energy_reason", "time_s", "counts", "tokens_forward")
+    return {"seed": seed, "n_bytes": n_bytes, "cpu_s": cpu_s, **{k: result[k] for k in kept}}
+
+
+def on_disk(space: GPT2MemorySpace) -> dict[str, Any]:
+    """The hand-set genome's model: bytes of its files, seconds to write it, read it, and make its tables."""
+    device = torch.device(space.context.device)
+    model, times = space.final_model(space.seeds()[0]), {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        out = work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times[name] = time.perf_counter() - begin
+        return out
+
+    with tempfile.TemporaryDirectory() as folder:
+        timed("write_s", lambda: save_model(model, Path(folder)))
+        n_bytes = {path.name: path.stat().st_size for path in sorted(Path(folder).iterdir())}
+        loaded = timed("read_s", lambda: load_model(Path(folder), device=str(device)))
+    timed("tables_s", lambda: (loaded.memory.tables, loaded.memory.skips))
+    return {"n_bytes": n_bytes, **times}
 
 
 def rates(space: GPT2MemorySpace) -> dict[str, float]:
@@ -145,49 +203,62 @@ def rates(space: GPT2MemorySpace) -> dict[str, float]:
     return {"shared_per_s": shared, "new_mixtures_per_s": new, "n_tokens": n}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="python-stdlib")
     parser.add_argument("--tokenizer", default="bpe:4096")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--gens", type=int, default=50)
-    parser.add_argument("--parts", default="runs,experts,orders,pruning,sizes,rate")
+    parser.add_argument(
+        "--spaces", default="gpt2-memory", help="of the whole runs, e.g. gpt2,gpt2-memory"
+    )
+    parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--sizes", default="10000,30000,100000,300000,1000000,3000000")
+    parser.add_argument("--minutes", type=float, default=60, help="no row begins after these")
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    if unknown := set(args.parts.split(",")) - set(PARTS):
+        parser.error(f"parts are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     args.device = resolve_device(args.device)
     corpus = load_corpus(args.data, args.tokenizer)
     context = SpaceContext(load_corpus=lambda: corpus, device=args.device)
-    space, parts = GPT2MemorySpace(context), args.parts.split(",")
-    available = len(corpus.tokens("statistics"))
-
-    def of_size(n: int) -> dict[str, Any]:
-        cut: Any = Prefix(corpus, n)
-        return {
-            "n_tokens": n,
-            **measured(GPT2MemorySpace(replace(context, load_corpus=lambda: cut)), {}),
-        }
-
-    record: dict[str, Any] = {
+    space = GPT2MemorySpace(context)
+    start = {
         "device": describe_device(args.device),
         "software": describe_software(),
         "corpus": corpus.spec,
+        "gens": args.gens,
     }
-    work: dict[str, Any] = {
-        "runs": lambda: whole_runs(args),
-        "experts": lambda: {
-            "all": measured(space, {}),
-            **{name: measured(space, changes) for name, changes in EXPERTS.items()},
-        },
-        "orders": lambda: [measured(space, {"memory.order": k}) for k in ORDERS],
-        "pruning": lambda: [measured(space, changes) for changes in PRUNED],
-        "sizes": lambda: [of_size(n) for n in map(int, args.sizes.split(",")) if n <= available],
-        "rate": lambda: rates(space),
-    }
-    for part in parts:
-        record[part] = work[part]()
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+    record = Record(args.out, start, args.minutes)
+
+    def of_size(n: int) -> dict[str, Any]:
+        cut: Any = Prefix(corpus, n)
+        return measured(GPT2MemorySpace(replace(context, load_corpus=lambda: cut)), {})
+
+    available = len(corpus.tokens("statistics"))
+    for part in args.parts.split(","):
+        if part == "runs":
+            for seed in range(args.seeds):
+                for name in args.spaces.split(","):
+                    record.add(part, f"{name} {seed}", partial(whole_run, args, name, seed))
+        elif part == "disk":
+            record.add(part, "hand-set", partial(on_disk, space))
+        elif part == "experts":
+            for name, changes in {"all": {}, **EXPERTS}.items():
+                record.add(part, name, partial(measured, space, changes))
+        elif part == "orders":
+            for k in ORDERS:
+                record.add(part, str(k), partial(measured, space, {"memory.order": k}))
+        elif part == "pruning":
+            for changes in PRUNED:
+                name = ", ".join(f"{key} {value}" for key, value in changes.items())
+                record.add(part, name, partial(measured, space, changes))
+        elif part == "sizes":
+            for n in (n for n in map(int, args.sizes.split(",")) if n <= available):
+                record.add(part, str(n), partial(of_size, n))
+        elif part == "rate":
+            record.add(part, "candidates", partial(rates, space))
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ _PLACES, _NUMBERS, _TOTALS = 9, 5, COUNT_CLASSES // TYPE_CLASSES
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the mixture: `kind` is "order", "skip", "class", "grown", "share", "explicit" or "match"; `index` is the order,
-    the skip table's place, or the voters' place among their kind."""
+    """One stage of the mixture: `kind` is "order", "skip", "class", "grown", "share", "explicit" or "match"; `index` is the
+    order, or the table's or voters' place among their kind."""
 
     kind: str
     index: int = 0

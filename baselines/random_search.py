@@ -62,7 +62,7 @@ class RandomSearch(Baseline):
             finalists = [e.genome for e in last[: job.config.finalists]]
             choice = choose_winner(space, finalists, job.folder / "best", job.config.valid_tokens)
         with job.ledger.phase("test"):
-            losses = remeasure(space, job.folder / "best")
+            losses = remeasure(space, choice.model)
         forward = sum(e.n_tokens for e in (*measured, *(e for rung in rungs for e in rung)))
         return {
             "best": {"genome": list(choice.genome), **losses},

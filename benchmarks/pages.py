@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import nsm_tables, results
+from benchmarks import memory_tables, nsm_tables, results
 
 __all__ = ["PAGES", "rewritten"]
 
@@ -22,6 +22,11 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "losses": results.losses,
         "scale": results.scale,
         "nsm": nsm_tables.summary,
+    },
+    "docs/memory.md": {
+        "memory-runs": memory_tables.runs,
+        "memory-disk": memory_tables.disk,
+        "memory-experts": memory_tables.experts,
     },
     "docs/nsm.md": {
         "claims": nsm_tables.claims,

@@ -163,9 +163,9 @@ class CountedMemory:
     @property
     def n_bytes(self) -> int:
         """Bytes of all counts, as in memory and on disk before a table is read."""
-        parts = (self.unigrams, *self.orders, *self.counted_skips)
         own = self.classes.numel() if self.classes is not None else 0
-        return own + sum(part.n_bytes for part in parts)
+        own += self.unigrams.n_bytes + sum(order.n_bytes for order in self.orders)
+        return own + sum(skip.n_bytes for skip in self.counted_skips)
 
     @cached_property
     def count(self) -> Tensor:

@@ -98,8 +98,8 @@ class CountedSkip:
 
     @property
     def n_bytes(self) -> int:
-        parts = (*self.inner, self.children, self.count)
-        return self.discount.element_size() + sum(part.n_bytes for part in parts)
+        keys = sum(children.n_bytes for children in (*self.inner, self.children))
+        return keys + self.count.n_bytes + self.discount.element_size()
 
     def to(self, device: torch.device) -> CountedSkip:
         return CountedSkip(

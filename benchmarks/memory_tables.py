@@ -58,8 +58,8 @@ def experts() -> str:
     return _table(["record", "left out", "test loss", "MB"], rows)
 
 
-def _joules(phases: dict[str, float | None]) -> str:
-    total = phases.get("total")
+def _joules(phases: dict[str, float] | None) -> str:
+    total = (phases or {}).get("total")
     return "not measured" if total is None else f"{total:.0f}"
 
 

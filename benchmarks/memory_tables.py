@@ -58,8 +58,8 @@ def experts() -> str:
     return _table(["record", "left out", "test loss", "MB"], rows)
 
 
-def _joules(phases: dict[str, float] | None) -> str:
-    total = (phases or {}).get("total")
+def _joules(energy: dict[str, Any] | None) -> str:
+    total = energy["gross"]["total"] if energy else None
     return "not measured" if total is None else f"{total:.0f}"
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clso.models.gpt2 import GPT2Config
-from clso.models.head_loss import row_losses
+from clso.models.log_sum_exp import log_sum_exp
 from clso.models.pointer import PointerGPT2, mixture_losses, pointer_scores, unit_codes
 from clso.models.population import PopulationGPT2
 
@@ -19,7 +19,6 @@ __all__ = ["PopulationPointer", "log_normalisers", "pointer_candidates_per_pass"
 
 _CPU_BLOCKS = 8
 _CPU_BYTES = 1 << 27
-_CPU_TILE_ELEMENTS = 1 << 20  # logits in flight
 _CUDA_MEMORY_SHARE = 0.25  # of the free memory
 _FUSED_WIDTHS = (16, 32, 64, 128)
 
@@ -116,19 +115,16 @@ def log_normalisers(rows: Tensor, tables: Tensor, index: Tensor) -> Tensor:
     candidates that share a table together."""
     p, n, _ = rows.shape
     if tables.dtype == torch.float16:
-        from clso.models.triton_head import ROW_TILE, log_sum_exp
+        from clso.models.triton_head import ROW_TILE
+        from clso.models.triton_head import log_sum_exp as fused_log_sum_exp
 
         of_tile = index.to(rows.device, torch.int32).repeat_interleave(n // ROW_TILE)
-        return log_sum_exp(rows.half().flatten(0, 1).contiguous(), tables, of_tile).view(p, n)
-    limit = min(n, max(32, _CPU_TILE_ELEMENTS // tables.shape[1]))
-    tile = next(r for r in range(limit, 0, -1) if n % r == 0)  # a tile never spans two candidates
+        return fused_log_sum_exp(rows.half().flatten(0, 1).contiguous(), tables, of_tile).view(p, n)
     out = torch.empty(p, n, device=rows.device)
     for table in sorted(set(index.tolist())):
         members = (index == table).nonzero().flatten().to(rows.device)
         own = rows[members].flatten(0, 1)
-        first = torch.zeros(len(own), dtype=torch.long, device=rows.device)
-        losses = row_losses(own, tables[table], first, tile) + (own * tables[table, 0]).sum(1)
-        out[members] = losses.view(len(members), n)
+        out[members] = log_sum_exp(own, tables[table], n).view(len(members), n)
     return out
 
 

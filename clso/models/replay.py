@@ -30,8 +30,9 @@ class Replays:
     `score` takes values (P, n) and token blocks, waits for nothing on the host, and gives (P,)
     losses."""
 
-    def __init__(self, score: Callable[[Tensor, Tensor], Tensor], d_model: int) -> None:
-        self._score, self._d_model = score, d_model
+    def __init__(self, score: Callable[[Tensor, Tensor], Tensor], head_width: int) -> None:
+        """`head_width`: columns of the output tables."""
+        self._score, self._head_width = score, head_width
         # how often; blocks, so that no others get their id
         self._seen: dict[tuple[int, int], tuple[int, Tensor]] = {}
         self._graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
@@ -55,7 +56,7 @@ class Replays:
 
     def _capturable(self, blocks: Tensor) -> bool:
         # The head's other way asks the host which candidates share a table.
-        return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._d_model, torch.float16)
+        return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._head_width, torch.float16)
 
     def _captured(
         self, inputs: Tensor, blocks: Tensor

@@ -26,16 +26,16 @@ class Embeddings(ABC):
 class Heads(ABC):
     """Head tables of P candidates.
 
-    `index` (P,) says which of the distinct tables a candidate uses. Tables may be given in an
-    orthogonal basis of the hidden space: then `basis` (d, d) takes hidden states there, and
-    candidate p's logits are hidden @ basis @ table[index[p]]^T."""
+    `index` (P,) says which of the distinct tables a candidate uses. Tables may be given in a basis
+    of the part of the hidden space that they read: then `basis` (d, q) takes hidden states there,
+    and candidate p's logits are hidden @ basis @ table[index[p]]^T."""
 
     index: Tensor
     basis: Tensor | None = None
 
     @abstractmethod
     def distinct(self, dtype: torch.dtype) -> Tensor:
-        """The distinct tables (E, V, d), contiguous."""
+        """The distinct tables (E, V, d), or (E, V, q) in a basis, contiguous."""
 
 
 class BankedTables(Embeddings, Heads):

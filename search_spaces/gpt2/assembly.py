@@ -14,13 +14,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clso.grown.layout import Layout
+from clso.models.head_loss import fused_width
 from clso.models.tables import Embeddings, Heads
 from clso.search_spaces.gpt2.crystals import GrownCrystals
 from clso.search_spaces.gpt2.genes import GAIN_VALUES, GENE_NAMES
 from clso.search_spaces.gpt2.template import NAME_SCALE, NORM, Template
 from clso.space import Genome
 
-__all__ = ["Assembly", "values_of"]
+__all__ = ["Assembly", "head_basis", "head_width", "values_of"]
 
 _COLUMNS = ("codes", "context", *GAIN_VALUES, "mean_rarity")
 _GAINS = {name: np.array(values) for name, values in GAIN_VALUES.items()}
@@ -41,16 +43,36 @@ def values_of(genomes: Sequence[Genome], crystals: GrownCrystals) -> Floats:
     return np.stack([columns[name] for name in _COLUMNS], axis=1).astype(np.float32)
 
 
+def head_width(layout: Layout, device: torch.device) -> int:
+    """Columns q of an output table: a constant, the code and the names, and on a GPU zeros up to a
+    width that its kernel takes."""
+    return fused_width(1 + layout.code + layout.identity, device)
+
+
+def head_basis(layout: Layout, rotation: Tensor) -> Tensor:
+    """The axes of an output table's columns (d, q)."""
+    code_and_names = slice(layout.code_dims.start, layout.identity_dims.stop)
+    read = torch.cat([rotation[:, layout.one, None], rotation[:, code_and_names]], dim=1)
+    spare = head_width(layout, rotation.device) - read.shape[1]
+    return torch.nn.functional.pad(read, (0, spare)).contiguous()
+
+
 class Assembly(Embeddings, Heads):
-    """P candidates; tables in logical coordinates, of which `basis` is the way back to physical
-    ones."""
+    """P candidates; output tables on the axes that they read (`head_basis`)."""
 
     def __init__(
-        self, crystals: GrownCrystals, template: Template, rotation: Tensor, values: Tensor
+        self,
+        crystals: GrownCrystals,
+        template: Template,
+        rotation: Tensor,
+        basis: Tensor,
+        values: Tensor,
     ) -> None:
-        """`values` (P, columns) on the device, rows of `values_of`."""
+        """`basis` as `head_basis` gives it, `values` (P, columns) on the device, rows of
+        `values_of`."""
         self.crystals, self.template, self._rotation = crystals, template, rotation
-        self.basis = rotation
+        self.basis = basis
+        self._distinct: dict[torch.dtype, Tensor] = {}
         self.gain = dict(zip(_COLUMNS, values.T, strict=True))  # (P,) each
         self.family, self.context = self.gain["codes"].long(), self.gain["context"].long()
         # (P, V): 0 for a typical token, more for a rare one
@@ -92,17 +114,23 @@ class Assembly(Embeddings, Heads):
         return out @ self._rotation.T
 
     def distinct(self, dtype: torch.dtype) -> Tensor:
-        """Output tables (P, V, d), in logical coordinates."""
+        """Output tables (P, V, q) in the basis; formed once, for a text has many blocks."""
+        if dtype not in self._distinct:
+            self._distinct[dtype] = self._tables(dtype)
+        return self._distinct[dtype]
+
+    def _tables(self, dtype: torch.dtype) -> Tensor:
         crystals, layout, gain = self.crystals, self.crystals.layout, self.gain
-        out = torch.zeros(
-            *self.rarity.shape, layout.d_model, dtype=dtype, device=self.rarity.device
-        )
-        # The target codes (P, V, K) read what the stream's code says.
-        out[:, :, layout.code_dims] = crystals.b.to(dtype)[self.family]
-        # The names (P, V, D) read what was copied, rare tokens more strongly.
-        boost = torch.exp(gain["copy.rare_boost"][:, None] * self.rarity).to(dtype)
-        torch.mul(crystals.names.to(dtype), boost[..., None], out=out[:, :, layout.identity_dims])
+        width, read = self.basis.shape[1], 1 + layout.code + layout.identity
+        out = torch.empty(*self.rarity.shape, width, dtype=dtype, device=self.rarity.device)
         # The bias (P, V); ln_f's bias is all ones: sqrt(d) along this direction.
         bias = crystals.log_p[self.family] + gain["bias.rarity"][:, None] * self.rarity
-        out[:, :, layout.one] = (bias / math.sqrt(layout.d_model)).to(dtype)
+        out[:, :, 0] = (bias / math.sqrt(layout.d_model)).to(dtype)
+        # The target codes (P, V, K) read what the stream's code says.
+        out[:, :, 1 : 1 + layout.code] = crystals.b.to(dtype)[self.family]
+        # The names (P, V, D) read what was copied, rare tokens more strongly.
+        boost = torch.exp(gain["copy.rare_boost"][:, None] * self.rarity).to(dtype)
+        names = out[:, :, 1 + layout.code : read]
+        torch.mul(crystals.names.to(dtype), boost[..., None], out=names)
+        out[:, :, read:] = 0
         return out

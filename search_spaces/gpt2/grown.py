@@ -17,7 +17,7 @@ from clso.grown.als import hash_noise
 from clso.grown.layout import Layout, rotation
 from clso.models.population import PopulationGPT2
 from clso.models.replay import Replays
-from clso.search_spaces.gpt2.assembly import Assembly, values_of
+from clso.search_spaces.gpt2.assembly import Assembly, head_basis, head_width, values_of
 from clso.search_spaces.gpt2.crystals import GrownCrystals
 from clso.search_spaces.gpt2.genes import (
     GAIN_VALUES,
@@ -70,7 +70,7 @@ class GrownWeights:
         self.genes = grown_genes(self.config, self._mlp)
         self.crystals = GrownCrystals(space, split, contexts)
         self.costs = GrownCosts(self.config, self.crystals.layout, self.crystals.patterns)
-        self._replays = Replays(self._scores, self.config.d_model)
+        self._replays = Replays(self._scores, head_width(self.crystals.layout, self.device))
 
     @cached_property
     def template(self) -> Template:
@@ -84,6 +84,10 @@ class GrownWeights:
     def rotation(self) -> Tensor:
         """From logical to physical coordinates, and back."""
         return rotation(self.config.d_model, self.device)
+
+    @cached_property
+    def _head_basis(self) -> Tensor:
+        return head_basis(self.crystals.layout, self.rotation)
 
     def prepare(self) -> None:
         """Grow what the default genome needs; the rest follows when the search asks for it."""
@@ -132,7 +136,9 @@ class GrownWeights:
         return self._population(values).losses(blocks)
 
     def _population(self, values: Tensor, units: HiddenUnits | None = None) -> PopulationGPT2:
-        assembly = Assembly(self.crystals, self.template, self.rotation, values)
+        assembly = Assembly(
+            self.crystals, self.template, self.rotation, self._head_basis, values
+        )
         return PopulationWithUnits(self.config, assembly, assembly, assembly.params(), units)
 
     def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:

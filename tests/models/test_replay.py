@@ -13,7 +13,7 @@ from clso.models.replay import Replays
 def test_losses_of_one_call_outlive_the_next() -> None:
     blocks = torch.ones(1, 129, dtype=torch.long, device="cuda")
     replays = Replays(
-        lambda values, blocks: values.double().sum(1) * blocks.double().mean(), d_model=128
+        lambda values, blocks: values.double().sum(1) * blocks.double().mean(), head_width=128
     )
     # captured at the third, replayed from there on
     rows = [np.full((4, 3), i, dtype=np.float32) for i in range(6)]
@@ -24,7 +24,7 @@ def test_losses_of_one_call_outlive_the_next() -> None:
 def test_without_a_gpu_every_call_is_run_as_it_is() -> None:
     blocks = torch.ones(1, 129, dtype=torch.long)
     replays = Replays(
-        lambda values, blocks: values.double().sum(1) * blocks.double().mean(), d_model=128
+        lambda values, blocks: values.double().sum(1) * blocks.double().mean(), head_width=128
     )
     for i in range(5):
         assert replays(np.full((4, 3), i, dtype=np.float32), blocks).tolist() == [3.0 * i] * 4

@@ -79,25 +79,26 @@ class LanguageModel(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, d_model: int, n_heads: int, head_dim: int) -> None:
         super().__init__()
-        self.n_heads = config.n_heads
-        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
-        self.o = nn.Linear(config.d_model, config.d_model)
+        self.n_heads, width = n_heads, n_heads * head_dim
+        self.qkv = nn.Linear(d_model, 3 * width)
+        self.o = nn.Linear(width, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, t, d = x.shape
-        q, k, v = self.qkv(x).view(b, t, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
+        b, t, _ = x.shape
+        # (b, t, 3 width) -> three of (b, heads, t, width / heads)
+        q, k, v = self.qkv(x).view(b, t, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        out: Tensor = self.o(y.transpose(1, 2).reshape(b, t, d))
+        out: Tensor = self.o(y.transpose(1, 2).reshape(b, t, -1))
         return out
 
 
 class MLP(nn.Module):
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, d_model: int, n_units: int) -> None:
         super().__init__()
-        self.fc = nn.Linear(config.d_model, config.d_mlp)
-        self.proj = nn.Linear(config.d_mlp, config.d_model)
+        self.fc = nn.Linear(d_model, n_units)
+        self.proj = nn.Linear(n_units, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.proj(F.gelu(self.fc(x), approximate="tanh"))
@@ -105,17 +106,22 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
+    """One layer. A sub-layer may be `None`: one that adds nothing (`clso.models.trimmed`)."""
+
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.d_model)
-        self.attn = Attention(config)
-        self.ln_2 = nn.LayerNorm(config.d_model)
-        self.mlp = MLP(config)
+        d, n_heads = config.d_model, config.n_heads
+        self.ln_1 = nn.LayerNorm(d)
+        self.attn: Attention | None = Attention(d, n_heads, d // n_heads)
+        self.ln_2 = nn.LayerNorm(d)
+        self.mlp: MLP | None = MLP(d, config.d_mlp)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
-        out: Tensor = x + self.mlp(self.ln_2(x))
-        return out
+        if self.attn is not None:
+            x = x + self.attn(self.ln_1(x))
+        if self.mlp is not None:
+            x = x + self.mlp(self.ln_2(x))
+        return x
 
 
 class GPT2(LanguageModel):

@@ -15,6 +15,7 @@ from clso.models.tables import Heads
 
 __all__ = ["fused_kernel_fits", "fused_width", "population_head_loss", "row_losses"]
 
+
 def population_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
     """Summed negative log-likelihood of `targets` for each candidate, in nats, float64 (P,).
 
@@ -86,4 +87,6 @@ def _fused_row_losses(rows: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
     rows = rows.contiguous()
     only = torch.zeros(len(rows) // ROW_TILE, dtype=torch.int32, device=rows.device)
-    return fused_log_sum_exp(rows, weight[None].contiguous(), only) - (rows * weight[targets]).sum(1)
+    return fused_log_sum_exp(rows, weight[None].contiguous(), only) - (rows * weight[targets]).sum(
+        1
+    )

@@ -16,6 +16,7 @@ from clso.disk.tensors import write_tensors
 from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
 from clso.models.modules import WEIGHTS
+from clso.models.trimmed import trimmed
 
 __all__ = ["load_hf", "save_hf", "save_hf_tokenizer"]
 
@@ -73,9 +74,10 @@ def save_hf_tokenizer(json_text: str, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
+def load_hf(folder: Path, *, device: str = "cpu", trim: bool = False) -> GPT2:
     """The GPT-2 in `folder`, float32: as `save_hf`, `save_pretrained` or the hub writes it.
 
+    `trim` leaves out what is multiplied by zeros (`clso.models.trimmed`), for scoring alone.
     Tensors in one `model.safetensors` or in shards with an index, with or without the prefix
     `transformer.`.
 
@@ -89,6 +91,9 @@ def load_hf(folder: Path, *, device: str = "cpu") -> GPT2:
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
+        model = trimmed(model) if trim else model
+        for parameter in model.parameters():  # after the trimming: zeros need no copy
+            parameter.data = parameter.data.contiguous()
     return model.to(device).eval()
 
 
@@ -140,7 +145,7 @@ def _state(tensors: dict[str, Tensor], config: HFConfig) -> dict[str, Tensor]:
             continue
         theirs, transposed = _hf_name(name)
         value = found.pop(theirs).float()
-        state[name] = (value.T if transposed else value).contiguous()
+        state[name] = value.T if transposed else value
     if config.sizes.tied_head:
         state["head.weight"] = state["wte.weight"]
         head = found.pop("lm_head.weight", None)

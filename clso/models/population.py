@@ -120,11 +120,12 @@ class PopulationGPT2:
             if name in state:
                 continue
             neutral = 1.0 if "ln_" in name and name.endswith("weight") else 0.0
-            value = torch.full(meta.shape, neutral, device=self._device)
+            # made on the host: most of a deep model is silent, and need not come from a GPU
+            value = torch.full(meta.shape, neutral)
             if (stack := self.params.get(name)) is not None:
-                given = stack[candidate].float()
+                given = stack[candidate].float().cpu()
                 value[tuple(slice(n) for n in given.shape)] = given
-            state[name] = value.cpu()
+            state[name] = value
         model.load_state_dict(state, assign=True)
         return model.eval()
 

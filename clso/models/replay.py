@@ -56,7 +56,9 @@ class Replays:
 
     def _capturable(self, blocks: Tensor) -> bool:
         # The head's other way asks the host which candidates share a table.
-        return fused_kernel_fits(blocks.device, blocks[:, 1:].numel(), self._head_width, torch.float16)
+        return fused_kernel_fits(
+            blocks.device, blocks[:, 1:].numel(), self._head_width, torch.float16
+        )
 
     def _captured(
         self, inputs: Tensor, blocks: Tensor

@@ -67,12 +67,13 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         )
 
 
-def load_model(folder: Path, *, device: str = "cpu") -> LanguageModel:
-    """The model in `folder`, float32. Raises `RunFolderError` if it is missing or damaged."""
+def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> LanguageModel:
+    """The model in `folder`, float32; with `trim` its GPT-2 without silent parts, for scoring alone
+    (`clso.models.trimmed`). Raises `RunFolderError` if it is missing or damaged."""
     if _holds_nsm(folder):
         with reading(folder, f"a SimpleNSM ({_CONFIG} and {WEIGHTS})", refusals=(ClsoError,)):
             return read_module(folder, _CONFIG, _build_nsm, device=device)
-    lm = load_hf(folder, device=device)
+    lm = load_hf(folder, device=device, trim=trim)
     if holds_memory(folder):
         with reading(folder, "a memory that fits its GPT-2", refusals=(ConfigError,)):
             return MemoryModel(lm, *load_memory(folder)).to(device).eval()

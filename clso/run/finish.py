@@ -93,7 +93,7 @@ def choose_winner(
         raise EvaluationError("at least one finalist has a finite loss on valid", got=losses)
     _, genome = min(finite)
     save_model(space.final_model(genome), folder)
-    model = load_model(folder, device=space.context.device)
+    model = load_model(folder, device=space.context.device, trim=True)
     valid_loss = text_loss(model, sample)
     n_forward = sample[:, 1:].numel() * (len(finalists) + 1)
     return Choice(genome, model, valid_loss, tuple(losses), n_forward)

@@ -71,7 +71,7 @@ class Assembly(Embeddings, Heads):
         """`basis` as `head_basis` gives it, `values` (P, columns) on the device, rows of
         `values_of`."""
         self.crystals, self.template, self._rotation = crystals, template, rotation
-        self.basis = basis
+        self.basis, self._width = basis, basis.shape[1]
         self._distinct: dict[torch.dtype, Tensor] = {}
         self.gain = dict(zip(_COLUMNS, values.T, strict=True))  # (P,) each
         self.family, self.context = self.gain["codes"].long(), self.gain["context"].long()
@@ -121,8 +121,8 @@ class Assembly(Embeddings, Heads):
 
     def _tables(self, dtype: torch.dtype) -> Tensor:
         crystals, layout, gain = self.crystals, self.crystals.layout, self.gain
-        width, read = self.basis.shape[1], 1 + layout.code + layout.identity
-        out = torch.empty(*self.rarity.shape, width, dtype=dtype, device=self.rarity.device)
+        read = 1 + layout.code + layout.identity
+        out = torch.empty(*self.rarity.shape, self._width, dtype=dtype, device=self.rarity.device)
         # The bias (P, V); ln_f's bias is all ones: sqrt(d) along this direction.
         bias = crystals.log_p[self.family] + gain["bias.rarity"][:, None] * self.rarity
         out[:, :, 0] = (bias / math.sqrt(layout.d_model)).to(dtype)

@@ -136,9 +136,7 @@ class GrownWeights:
         return self._population(values).losses(blocks)
 
     def _population(self, values: Tensor, units: HiddenUnits | None = None) -> PopulationGPT2:
-        assembly = Assembly(
-            self.crystals, self.template, self.rotation, self._head_basis, values
-        )
+        assembly = Assembly(self.crystals, self.template, self.rotation, self._head_basis, values)
         return PopulationWithUnits(self.config, assembly, assembly, assembly.params(), units)
 
     def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:

@@ -1,0 +1,57 @@
+"""Log-sum-exp in tiles against torch's own on whole rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clso.models.head_loss import row_losses
+from clso.models.log_sum_exp import log_sum_exp
+
+
+def operands(n: int, v: int, d: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(n)
+    return torch.randn(n, d, generator=generator), torch.randn(v, d, generator=generator)
+
+
+@pytest.mark.parametrize(("n", "v"), [(1, 1), (7, 1024), (600, 1025), (1030, 3000)])
+def test_tiles_give_what_whole_rows_give(n: int, v: int) -> None:
+    rows, table = operands(n, v)
+    expected = torch.logsumexp(rows.double() @ table.double().T, 1)
+    assert log_sum_exp(rows, table).double() == pytest.approx(expected, abs=1e-5)
+
+
+def test_logits_far_from_zero_neither_overflow_nor_vanish() -> None:
+    rows, table = operands(64, 2500)
+    # later columns are far above earlier ones in some rows, far below in others
+    table[:, 0] = torch.linspace(-40, 40, 2500)
+    rows[:, 0] = torch.linspace(-30, 30, 64)
+    expected = torch.logsumexp(rows.double() @ table.double().T, 1)
+    assert log_sum_exp(rows, table).double() == pytest.approx(expected, rel=1e-6, abs=1e-4)
+
+
+def test_impossible_tokens_weigh_nothing() -> None:
+    rows, table = operands(5, 1500)
+    rows[:, 0] = 1
+    table[:1100, 0] = -torch.inf
+    expected = torch.logsumexp(rows @ table[1100:].T, 1)
+    assert log_sum_exp(rows, table) == pytest.approx(expected, abs=1e-5)
+
+
+def test_nan_is_never_hidden() -> None:
+    rows, table = operands(4, 2000)
+    rows[2, 3] = torch.nan
+    assert log_sum_exp(rows, table).isnan().tolist() == [False, False, True, False]
+
+
+def test_a_group_does_not_depend_on_its_company() -> None:
+    rows, table = operands(3 * 700, 1500)
+    together = log_sum_exp(rows, table, 700)
+    assert torch.equal(together[700:1400], log_sum_exp(rows[700:1400], table, 700))
+
+
+def test_row_losses_are_cross_entropies() -> None:
+    rows, table = operands(40, 90)
+    targets = torch.arange(40) % 90
+    expected = torch.nn.functional.cross_entropy(rows @ table.T, targets, reduction="none")
+    assert row_losses(rows, table, targets) == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,54 @@
+"""A trimmed GPT-2 scores as the whole one does, and holds only what speaks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clso.models.gpt2 import GPT2, MLP, Attention, Block, GPT2Config
+from clso.models.trimmed import trimmed
+
+CONFIG = GPT2Config(vocab_size=31, n_positions=8, d_model=24, n_layers=4, n_heads=3)
+BLOCKS = torch.randint(31, (5, 9), generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def model_with_silent_parts() -> GPT2:
+    """Layer 0 whole; of layer 1 a head and three units; of layer 2 two biases; layer 3 silent."""
+    model = GPT2(CONFIG).init_weights(torch.Generator().manual_seed(0)).eval()
+    _, one, two, three = model.h
+    for block in (one, two, three):
+        assert isinstance(block, Block) and block.attn is not None and block.mlp is not None
+        block.attn.qkv.bias.normal_(generator=torch.Generator().manual_seed(2))
+    one.attn.o.weight[:, :8] = 0
+    one.attn.o.weight[:, 16:] = 0
+    one.mlp.proj.weight[:, torch.arange(96) % 32 != 5] = 0
+    for block in (two, three):
+        block.attn.o.weight.zero_()
+        block.mlp.proj.weight.zero_()
+    two.attn.o.bias.fill_(0.5)
+    two.mlp.proj.bias.fill_(-0.25)
+    return model
+
+
+def test_a_trimmed_model_scores_as_the_whole_one() -> None:
+    whole = model_with_silent_parts().token_losses(BLOCKS).detach()
+    got = trimmed(model_with_silent_parts()).token_losses(BLOCKS).detach()
+    assert got == pytest.approx(whole, abs=1e-5)
+
+
+def test_silent_parts_are_gone() -> None:
+    zero, one, two, three = trimmed(model_with_silent_parts()).h
+    assert isinstance(zero.attn, Attention) and zero.attn.n_heads == 3
+    assert isinstance(zero.mlp, MLP) and zero.mlp.fc.out_features == 96
+    assert one.attn.n_heads == 1 and one.mlp.fc.out_features == 3
+    # a bias needs a part that carries it
+    assert two.attn.n_heads == 1 and two.mlp.fc.out_features == 1
+    assert three.attn is None and three.mlp is None
+
+
+def test_a_model_without_silent_parts_stays_as_it_is() -> None:
+    model = GPT2(CONFIG).init_weights(torch.Generator().manual_seed(0)).eval()
+    before = {name: value.data_ptr() for name, value in model.state_dict().items()}
+    after = {name: value.data_ptr() for name, value in trimmed(model).state_dict().items()}
+    assert after == before

@@ -26,7 +26,7 @@ __all__ = ["AdamwSide", "ClsoSide", "losses_from_disk"]
 def losses_from_disk(proof: ProofContext, folder: Path, *splits: str) -> dict[str, float]:
     """`{split}_loss` in nats per token of the model in `folder`, in float32, over all blocks of
     each split."""
-    model = load_model(folder, device=proof.device)
+    model = load_model(folder, device=proof.device, trim=True)
     n_positions = model_sizes(proof.config)["n_positions"]
     return {
         f"{s}_loss": text_loss(

@@ -42,7 +42,7 @@ def evaluate_run(
     for a text that cannot be used."""
     where = resolve_device(device)
     folder = RunFolder.open(path)
-    model = load_model(_winner(folder), device=where)
+    model = load_model(_winner(folder), device=where, trim=True)
     corpus = _corpus(folder, cache_dir)
     tokens = (
         corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]

@@ -11,7 +11,6 @@ from clso import plugins
 from clso.baseline import Baseline, BaselineJob
 from clso.errors import ConfigError
 from clso.evaluation.evaluator import LocalEvaluator
-from clso.models.store import load_model
 from clso.run.finish import choose_winner, remeasure, successive_halving
 from clso.space import Genome
 from clso.space.build import all_options, build_space

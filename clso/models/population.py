@@ -7,7 +7,7 @@ that none of them uses is not computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -19,7 +19,11 @@ from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.head_loss import population_head_loss
 from clso.models.tables import Embeddings, Heads
 
-__all__ = ["PopulationGPT2", "blocks_per_pass", "candidates_per_pass"]
+__all__ = ["Attend", "PopulationGPT2", "blocks_per_pass", "candidates_per_pass"]
+
+Attend = Callable[[int, Tensor], Tensor]
+"""A layer's number and its queries, keys and values (P, N, 3 * d_model) -> what its heads read
+(P, N, d_model)."""
 
 _CPU_BLOCKS = 16
 _CPU_BYTES = 1 << 28  # 256 MB
@@ -86,12 +90,26 @@ class PopulationGPT2:
     def hidden(self, tokens: Tensor) -> Tensor:
         """Final hidden states of shared tokens (B, T): (P, B * T, d_model)."""
         b, t = tokens.shape
+        p, heads = len(self), self.config.n_heads
         # Token vectors (P, B T, d), and positions (P, T, d) alike in every block.
         x = self.wte.rows(tokens.flatten())
         if (wpe := self.params.get("wpe.weight")) is not None:
-            x = (x.view(len(self), b, t, -1) + wpe[:, None, :t]).flatten(1, 2)
+            x = (x.view(p, b, t, -1) + wpe[:, None, :t]).flatten(1, 2)
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            # (P, B T, 3 d) -> three of (P B, heads, T, d / heads)
+            q, k, v = qkv.view(p * b, t, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            # heads side by side again: (P, B T, d)
+            return y.transpose(1, 2).reshape(p, b * t, -1)
+
+        return self.layers(x, attend)
+
+    def layers(self, x: Tensor, attend: Attend) -> Tensor:
+        """From what the first layer reads, (P, N, d_model), to final hidden states; `attend` mixes
+        tokens."""
         for i in range(self.config.n_layers):
-            x = self._attention(x, f"h.{i}", b, t)
+            x = self._attention(x, i, attend)
             x = self._mlp(x, f"h.{i}")
         return self._norm(x, "ln_f")
 
@@ -151,17 +169,12 @@ class PopulationGPT2:
         bias = self.params.get(f"{name}.bias")
         return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias[:, None], x, weight)
 
-    def _attention(self, x: Tensor, layer: str, b: int, t: int) -> Tensor:
+    def _attention(self, x: Tensor, i: int, attend: Attend) -> Tensor:
+        layer = f"h.{i}"
         if f"{layer}.attn.o.weight" not in self.params:
             return x
-        p, _, d = x.shape
-        heads = self.config.n_heads
-        # (P, B T, 3 d) -> three of (P B, heads, T, d / heads)
         qkv = self._linear(self._norm(x, f"{layer}.ln_1"), f"{layer}.attn.qkv")
-        q, k, v = qkv.view(p * b, t, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        # heads side by side again: (P, B T, d)
-        return x + self._linear(y.transpose(1, 2).reshape(p, b * t, d), f"{layer}.attn.o")
+        return x + self._linear(attend(i, qkv), f"{layer}.attn.o")
 
     def _mlp(self, x: Tensor, layer: str) -> Tensor:
         if f"{layer}.mlp.proj.weight" not in self.params:

@@ -3,13 +3,14 @@ not.
 
 A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json`
 (its numbers) and `pointer.safetensors` (rarity, projection); a memory model's is its GPT-2 part plus
-`memory.json` and `memory.safetensors` (`clso.grown.memory_file`). A SimpleNSM has a `config.json` of its
-own kind. What kind of model a folder holds is told by what is in it."""
+`memory.json` and `memory.safetensors` (`clso.grown.memory_file`). A SimpleNSM or a VSLA has a
+`config.json` of its own kind. What kind of model a folder holds is told by what is in it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from clso.models.memory import MemoryModel
 from clso.models.modules import WEIGHTS, build_module, read_module, write_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
+from clso.models.vsla import VSLA, VSLAConfig
 
 __all__ = ["load_model", "save_model"]
 
@@ -54,15 +56,14 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         )
         numbers = {"kind": "pointer-sentinel", "scalars": model.scalars}
         (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n")
-    elif isinstance(model, (GPT2, SimpleNSM)):
-        if isinstance(model, GPT2):
-            save_hf(model, folder)
-        else:
-            described = {"model_type": model.name, **asdict(model.config)}
-            write_module(model, described, folder, _CONFIG)
+    elif isinstance(model, GPT2):
+        save_hf(model, folder)
+    elif isinstance(model, (SimpleNSM, VSLA)):
+        described = {"model_type": model.name, **asdict(model.config)}
+        write_module(model, described, folder, _CONFIG)
     else:
         raise RunFolderError(
-            "a model that is written is a GPT2, a PointerGPT2, a MemoryModel or a SimpleNSM",
+            "a model that is written is a GPT2, a PointerGPT2, a MemoryModel, a SimpleNSM or a VSLA",
             got=type(model).__name__,
         )
 
@@ -70,9 +71,10 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> LanguageModel:
     """The model in `folder`, float32; with `trim` its GPT-2 without silent parts, for scoring alone
     (`clso.models.trimmed`). Raises `RunFolderError` if it is missing or damaged."""
-    if _holds_nsm(folder):
-        with reading(folder, f"a SimpleNSM ({_CONFIG} and {WEIGHTS})", refusals=(ClsoError,)):
-            return read_module(folder, _CONFIG, _build_nsm, device=device)
+    if (family := _own_kind(folder)) is not None:
+        what = f"a {family.__name__} ({_CONFIG} and {WEIGHTS})"
+        with reading(folder, what, refusals=(ClsoError,)):
+            return read_module(folder, _CONFIG, partial(_build, family), device=device)
     lm = load_hf(folder, device=device, trim=trim)
     if holds_memory(folder):
         with reading(folder, "a memory that fits its GPT-2", refusals=(ConfigError,)):
@@ -87,15 +89,18 @@ def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> Lang
     return model.to(device).eval()
 
 
-def _holds_nsm(folder: Path) -> bool:
-    """Whether `folder` says that its model is a SimpleNSM."""
+def _own_kind(folder: Path) -> type[SimpleNSM] | type[VSLA] | None:
+    """The class that `folder` says its model is of; None for a GPT-2 and what lies beside one."""
     try:
         found = parse_json(read_regular(folder / _CONFIG))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("model_type") == SimpleNSM.name
+        return None
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    return next((family for family in (SimpleNSM, VSLA) if family.name == kind), None)
 
 
-def _build_nsm(described: dict[str, Any]) -> SimpleNSM:
+def _build(family: type[SimpleNSM] | type[VSLA], described: dict[str, Any]) -> SimpleNSM | VSLA:
     del described["model_type"]
+    if issubclass(family, VSLA):
+        return build_module(VSLA, VSLAConfig(**described))
     return build_module(SimpleNSM, NSMConfig(**described))

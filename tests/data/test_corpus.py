@@ -314,3 +314,30 @@ def test_wikitext_proxy_tokens_are_those_of_the_whole_files(cache: Path) -> None
     assert len(corpus.tokens("train")) == 282_300
     assert corpus.n_documents["train"] == 62
     assert 0.08 < len(corpus.tokens("fitness")) / 282_300 < 0.12
+
+
+def test_documents_have_lengths(cache: Path, folder: Path) -> None:
+    corpus = load_corpus(f"text:{folder}", "bytes")
+    for split in SPLITS:
+        lengths = corpus.document_lengths(split)
+        assert len(lengths) == corpus.n_documents[split]
+        assert sum(lengths) == len(corpus.tokens(split))
+    files = {path.read_text(encoding="utf-8").rstrip() for path in folder.rglob("*.txt")}
+    at = 0
+    for n in corpus.document_lengths("valid"):
+        assert corpus.decode(corpus.tokens("valid")[at : at + n]).rstrip() in files
+        at += n
+    with pytest.raises(DataError, match="split is one of"):
+        corpus.document_lengths("dev")
+
+
+def test_a_cache_from_before_documents_had_lengths_is_made_anew(cache: Path, folder: Path) -> None:
+    corpus = load_corpus(f"text:{folder}", "bytes")
+    (sidecar,) = cache.rglob("corpus.json")
+    old = json.loads(sidecar.read_text())
+    del old["files"]["documents.json"]
+    sidecar.write_text(json.dumps(old))
+    (sidecar.parent / "documents.json").unlink()
+    again = load_corpus(f"text:{folder}", "bytes")
+    assert again.content_hash == corpus.content_hash
+    assert sum(again.document_lengths("test")) == len(again.tokens("test"))

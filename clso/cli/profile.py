@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from clso.cli.output import echo, only_json, plain
 from clso.errors import ClsoError, ConfigError, RunFolderError
@@ -37,6 +38,19 @@ class _Lengths(click.ParamType[Any]):
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is no comma-separated list of whole numbers", param, ctx)
+
+
+class _Names(click.ParamType[Any]):
+    """Comma-separated names, as a tuple."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return (
+            value
+            if isinstance(value, tuple)
+            else tuple(part.strip() for part in str(value).split(","))
+        )
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -104,6 +118,38 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--energy", default="auto", show_default=True, help="auto, nvml, nvml-sampled, rapl or null."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and tokens.")
+@click.option(
+    "--mix",
+    default="",
+    metavar="MIX",
+    help="Documents of these lengths instead: choice:N,N,..., uniform:LOW-HIGH, lognormal:MU,SIGMA,MAX or text:PATH.",
+)
+@click.option("--docs", type=int, default=8, show_default=True, help="Documents of a mix.")
+@click.option(
+    "--micro",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Micro-batches that they are divided into.",
+)
+@click.option(
+    "--pad-to", type=int, default=0, help="Slots of a padded document (default: the mix's longest)."
+)
+@click.option(
+    "--layout",
+    "layouts",
+    type=_Names(),
+    default="padded,sorted,packed",
+    show_default=True,
+    help="Layouts of a mix.",
+)
+@click.option("--step", is_flag=True, help="Measure whole training steps, with fused AdamW.")
+@click.option(
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    help="Sizes by name: vsla-1b. Options on the line win.",
+)
 @click.option("--claims", is_flag=True, help="Hold the published claims against the measurement.")
 @click.option(
     "--from",
@@ -126,6 +172,7 @@ def profile(
     out: Path | None,
     as_json: bool,
     memory_budget_gb: float | None,
+    preset_name: str | None,
     **options: Any,
 ) -> None:
     """Measure MODELs (installed names, or FILE.py:CLASS) side by side, at every length.
@@ -140,6 +187,17 @@ def profile(
         raise RunFolderError(
             "a profile is written into a new folder", got=str(out), remedy="Give another --out."
         )
+    if preset_name is not None:
+        from clso.profiling.presets import preset
+
+        given = click.get_current_context().get_parameter_source
+        sizes = {
+            k: v
+            for k, v in preset(preset_name).items()
+            if k == "tied_head" or given(k) != ParameterSource.COMMANDLINE
+        }
+        models = models or sizes["models"]
+        options |= {k: v for k, v in sizes.items() if k != "models"}
     if (source is None) == (not models):
         raise ConfigError(
             "models are named, or a profile is read with --from", got=", ".join(models) or "neither"

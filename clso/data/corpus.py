@@ -31,7 +31,14 @@ from clso.data.tokenizers import (
 from clso.disk.files import FileCheck, write_bytes
 from clso.errors import DataError, did_you_mean
 
-__all__ = ["MIN_SPLIT_TOKENS", "SPLITS", "Corpus", "load_corpus", "load_other", "load_text_tokens"]
+__all__ = [
+    "MIN_SPLIT_TOKENS",
+    "SPLITS",
+    "Corpus",
+    "load_corpus",
+    "load_other",
+    "load_text_tokens",
+]
 
 SPLITS = ("statistics", "fitness", "train", "valid", "test")
 _DOCUMENTS = "documents.json"  # tokens of each document, by split

@@ -16,7 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from clso.models import attention_varlen
+from clso.models.attention_patterns import Full, Local
 
 __all__ = ["flop_formulas", "is_uncounted"]
 
@@ -53,6 +57,8 @@ def flop_formulas() -> dict[Any, Callable[..., int]]:
         aten.addbmm: _added_product,
         aten._trilinear: _trilinear,
     }
+    if (kernel := attention_varlen.operators()) is not None:
+        own |= dict(zip(kernel, (_varlen, _varlen_backward), strict=True))
     formulas = dict(FlopCounterMode(display=False, custom_mapping=own).flop_registry)
     for operator in (aten.addmm, aten.baddbmm, aten.addmv, aten.addbmm):
         formulas[getattr(aten, f"{operator.__name__}_")] = formulas[operator]  # in place
@@ -135,6 +141,42 @@ def _attention_backward(
     **named: Any,
 ) -> int:
     return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bounds: Tensor,
+    *rest: Any,
+    out_val: Any = None,
+    **named: Any,
+) -> int:
+    """Documents of any lengths, all heads with one window: what `clso.models.attention_patterns` states of them."""
+    window = next((v[0] for v in (*rest, *named.values()) if isinstance(v, (list, tuple))), -1)
+    pattern = Full() if window < 0 else Local(window + 1)
+    lengths = bounds.diff().tolist()
+    return query.shape[1] * sum(pattern.flops(n, query.shape[2]) for n in lengths)
+
+
+def _varlen_backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    bounds: Tensor,
+    *rest: Any,
+    out_val: Any = None,
+    **named: Any,
+) -> int:
+    """Five products for two, as for other attention."""
+    return _varlen(query, key, value, bounds, *rest, **named) * 5 // 2
+
+
+for _raw in (_varlen, _varlen_backward):  # which read the lengths: torch hands shapes to the others
+    _raw.__dict__["_get_raw"] = True
 
 
 def _convolution_backward(

@@ -9,18 +9,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from clso.energy import EnergyMeter
 from clso.profiling.memory import describe_out_of_memory, is_out_of_memory, limited
 from clso.profiling.settings import ProfileSettings
+from clso.profiling.subject import Subject
 from clso.profiling.watch import OverTime, Watch
 
-__all__ = ["Row", "Subject", "measure"]
+__all__ = ["Row", "measure"]
 
 Status = Literal["ok", "out-of-memory", "failed", "skipped"]
 
@@ -51,6 +51,9 @@ class Row:
         included.
         gradient_norm: L2 norm of all gradients of the mean loss at initialisation.
         energy_j, energy_net_j: of one forward and backward pass, gross and above idle.
+        layout, document_lengths: how a batch of documents lies, and their tokens; `n_tokens` of them in `n_slots` slots.
+        step_time_s: of forward, backward and a step of the optimizer; `peak_bytes` is then of all three.
+        attention_backend: how attention is executed, as far as the model says.
     """
 
     model: str
@@ -75,50 +78,14 @@ class Row:
     gradient_norm: float | None = None
     energy_j: float | None = None
     energy_net_j: float | None = None
+    layout: str | None = None
+    document_lengths: list[int] | None = None
+    n_tokens: int | None = None
+    n_slots: int | None = None
+    step_time_s: float | None = None
+    step_time_std_s: float | None = None
+    attention_backend: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model on its device with one fixed batch: tokens (batch, length), targets as `loss` takes
-    them."""
-
-    model: nn.Module
-    tokens: torch.Tensor
-    targets: torch.Tensor
-
-    @classmethod
-    def draw(
-        cls, model: nn.Module, batch: int, length: int, vocab_size: int, n_classes: int, seed: int
-    ) -> Subject:
-        """Uniform tokens from `seed`, on the model's device; a language model's targets are the
-        tokens that follow."""
-        device = next(model.parameters()).device
-        generator = torch.Generator().manual_seed(seed)
-        tokens = torch.randint(vocab_size, (batch, length + 1), generator=generator)
-        targets = (
-            torch.randint(n_classes, (batch,), generator=generator)
-            if n_classes
-            else tokens[:, 1:].contiguous()
-        )
-        return cls(model, tokens[:, :-1].contiguous().to(device), targets.to(device))
-
-    @property
-    def device(self) -> torch.device:
-        return self.tokens.device
-
-    def loss(self) -> torch.Tensor:
-        """The mean cross-entropy in nats: the forward pass."""
-        logits: torch.Tensor = self.model(self.tokens)
-        return F.cross_entropy(logits.flatten(0, -2), self.targets.flatten())
-
-    def clear(self) -> None:
-        """Drop the gradients, so that every pass allocates its own."""
-        self.model.zero_grad(set_to_none=True)
-
-    def held(self) -> list[torch.Tensor]:
-        """What is alive before a pass."""
-        return [*self.model.parameters(), *self.model.buffers(), self.tokens, self.targets]
 
 
 def measure(
@@ -186,13 +153,20 @@ def _count(
     """One forward and backward pass under the counters of FLOPs and, on a CPU, of live bytes."""
     on_cpu = subject.device.type == "cpu"
     start_s = time.perf_counter()
+    forward = activation_bytes = 0
     with Watch(
         subject.held() if on_cpu else [], budget_bytes if on_cpu else None, deadline_s
     ) as watch:
-        loss = subject.loss()
-        forward, activation_bytes = watch.flops, watch.live_bytes - watch.held_bytes
-        uncounted_forward = watch.uncounted.copy()
-        torch.autograd.backward(loss)
+        uncounted_forward: Counter[str] = Counter()
+        for forward_pass in subject.micro_batches():
+            before, held_bytes, uncounted = watch.flops, watch.live_bytes, watch.uncounted.copy()
+            loss = forward_pass()
+            forward += watch.flops - before
+            uncounted_forward += watch.uncounted - uncounted
+            activation_bytes = max(activation_bytes, watch.live_bytes - held_bytes)
+            torch.autograd.backward(loss)
+            del loss
+        subject.step()
     _note_uncounted("flops_forward", uncounted_forward, notes)
     _note_uncounted("flops_backward", watch.uncounted - uncounted_forward, notes)
     found: dict[str, Any] = {
@@ -228,24 +202,38 @@ def _warm_up(subject: Subject, notes: dict[str, str]) -> dict[str, Any]:
     """Passes that nothing watches: loss, gradient norm and, on CUDA, the allocator's peak."""
     device, on_cuda = subject.device, subject.device.type == "cuda"
     found: dict[str, Any] = {}
-    for _ in range(_WARM_UP):
+    for turn in range(_WARM_UP):
         subject.clear()
         start_s = time.perf_counter()
+        losses, activation_bytes = [], 0
         if on_cuda:
             torch.cuda.reset_peak_memory_stats(device)
-            before = torch.cuda.memory_allocated(device)
-        loss = subject.loss()
-        if on_cuda:
-            found["activation_bytes"] = torch.cuda.memory_allocated(device) - before
-        torch.autograd.backward(loss)
+        for forward_pass in subject.micro_batches():
+            before = torch.cuda.memory_allocated(device) if on_cuda else 0
+            loss = forward_pass()
+            if on_cuda:
+                activation_bytes = max(
+                    activation_bytes, torch.cuda.memory_allocated(device) - before
+                )
+            torch.autograd.backward(loss)
+            losses.append(loss.detach())
+            del loss
+        if turn == 0:  # a step changes the weights
+            gradients = [p.grad for p in subject.model.parameters() if p.grad is not None]
+            found["gradient_norm"] = math.sqrt(
+                sum(g.double().square().sum().item() for g in gradients)
+            )
+            found["loss"] = math.fsum(loss.item() for loss in losses)
+            del gradients
+        subject.step()
         if on_cuda:
             torch.cuda.synchronize(device)
-            found["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+            found |= {
+                "activation_bytes": activation_bytes,
+                "peak_bytes": torch.cuda.max_memory_allocated(device),
+            }
         if time.perf_counter() - start_s > _LONG_S:
             break
-    gradients = [p.grad for p in subject.model.parameters() if p.grad is not None]
-    found["gradient_norm"] = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
-    found["loss"] = loss.item()
     for name in ("gradient_norm", "loss"):
         if not math.isfinite(found[name]):
             notes[name], found[name] = f"it is {found[name]}", None
@@ -253,12 +241,10 @@ def _warm_up(subject: Subject, notes: dict[str, str]) -> dict[str, Any]:
 
 
 def _formula(subject: Subject, counted: int | None, notes: dict[str, str]) -> dict[str, Any]:
-    formula = getattr(subject.model, "forward_flops", None)
-    if formula is None:
+    stated = subject.stated_flops()
+    if stated is None:
         notes["flops_forward_formula"] = "the model states no forward_flops"
         return {}
-    batch, length = subject.tokens.shape
-    stated = batch * int(formula(length))
     if stated <= 0:
         notes["flops_difference"] = "the model's formula is not positive"
         return {"flops_forward_formula": stated}
@@ -284,7 +270,7 @@ def _time(
     least_s = settings.min_time_s
     if meter.reason is None:
         least_s = max(least_s, 12 * meter.resolution_s)
-    pairs: list[tuple[float, float]] = []
+    pairs: list[tuple[float, float, float]] = []
     with meter.window("profile", record=False) as window:
         start_s = now_s = time.perf_counter()
         while len(pairs) < settings.repeats or (
@@ -295,7 +281,10 @@ def _time(
             pairs.append(once(subject))
             now_s = time.perf_counter()
     found: dict[str, Any] = {"n_repeats": len(pairs)}
-    for name, times in zip(("forward", "backward"), zip(*pairs, strict=True), strict=True):
+    columns = dict(zip(("forward", "backward"), zip(*pairs, strict=True), strict=False))
+    if subject.optimizer is not None:
+        columns["step"] = tuple(map(sum, pairs))
+    for name, times in columns.items():
         found[f"{name}_time_s"] = statistics.fmean(times)
         if len(times) > 1:
             found[f"{name}_time_std_s"] = statistics.stdev(times)
@@ -313,25 +302,43 @@ def _time(
     return found
 
 
-def _cpu_times(subject: Subject) -> tuple[float, float]:
+def _cpu_times(subject: Subject) -> tuple[float, float, float]:
+    """Seconds of forward passes, backward passes and the optimizer's step."""
     subject.clear()
+    forward_s = backward_s = 0.0
+    for forward_pass in subject.micro_batches():
+        start_s = time.perf_counter()
+        loss = forward_pass()
+        middle_s = time.perf_counter()
+        torch.autograd.backward(loss)
+        forward_s, backward_s = (
+            forward_s + middle_s - start_s,
+            backward_s + time.perf_counter() - middle_s,
+        )
     start_s = time.perf_counter()
-    loss = subject.loss()
-    middle_s = time.perf_counter()
-    torch.autograd.backward(loss)
-    return middle_s - start_s, time.perf_counter() - middle_s
+    subject.step()
+    return forward_s, backward_s, time.perf_counter() - start_s
 
 
-def _cuda_times(subject: Subject) -> tuple[float, float]:
-    """Seconds between events on the device's own stream."""
+def _cuda_times(subject: Subject) -> tuple[float, float, float]:
+    """`_cpu_times` between events on the device's own stream."""
     subject.clear()
     with torch.cuda.device(subject.device):
-        start, middle, end = (torch.cuda.Event(enable_timing=True) for _ in range(3))  # type: ignore[no-untyped-call]
+        marks: list[torch.cuda.Event] = []
+
+        def mark() -> None:
+            marks.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+            marks[-1].record()
+
         torch.cuda.synchronize()
-        start.record()
-        loss = subject.loss()
-        middle.record()
-        torch.autograd.backward(loss)
-        end.record()
+        mark()
+        for forward_pass in subject.micro_batches():
+            loss = forward_pass()
+            mark()
+            torch.autograd.backward(loss)
+            mark()
+        subject.step()
+        mark()
         torch.cuda.synchronize()
-    return start.elapsed_time(middle) / 1e3, middle.elapsed_time(end) / 1e3
+    times = [a.elapsed_time(b) / 1e3 for a, b in pairwise(marks)]
+    return math.fsum(times[:-1:2]), math.fsum(times[1:-1:2]), times[-1]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from clso import plugins
@@ -42,11 +43,17 @@ class ProfiledModel:
                 n_heads=s.n_heads,
                 n_positions=max(s.lengths),
                 n_classes=s.n_classes,
+                **({"tied_head": True} if s.tied_head else {}),
             )
 
     def build(self) -> nn.Module:
-        """The initialised model on the CPU, in float32; equal settings give equal weights."""
+        """The initialised model on the CPU, in float32; equal settings give equal weights.
+        On meta it is only described."""
         config = self.config()
+        if self.settings.device == "meta":
+            with self.plugin.as_plugin_error("be built on the device meta"), torch.device("meta"):
+                described: nn.Module = self.plugin.value(config)
+            return described
         with self.plugin.as_plugin_error("be built"):
             model: nn.Module = build_module(self.plugin.value, config, seed=self.settings.seed)
         return model
@@ -66,6 +73,19 @@ def find_models(settings: ProfileSettings) -> list[ProfiledModel]:
         `TOLERANCE`.
     """
     found = [_load(spec, settings) for spec in settings.models]
+    for model in found:
+        if (
+            settings.mix
+            and "packed" in settings.layouts
+            and not hasattr(model.plugin.value, "packed")
+        ):
+            raise ConfigError(
+                "the layout packed is for models with packed(tokens, offsets)",
+                got=model.name,
+                remedy="Leave it out of --layout, or name a vsla.",
+            )
+        if settings.tied_head and "tied_head" not in model.plugin.value.Config.__dataclass_fields__:
+            raise ConfigError("a tied head is for models that can have one", got=model.name)
     names = [model.name for model in found]
     for name in names:
         if names.count(name) > 1:

@@ -12,11 +12,15 @@ import torch
 
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
-from clso.profiling.measure import Row, Subject, measure
+from clso.profiling.layout_names import Layout
+from clso.profiling.layouts import MixSubject, slots_of
+from clso.profiling.measure import Row, measure
 from clso.profiling.memory import resolve_budget
+from clso.profiling.mixes import parse_mix
 from clso.profiling.models import ProfiledModel, find_models
 from clso.profiling.scaling import Exponent, fit_all
 from clso.profiling.settings import ProfileSettings
+from clso.profiling.subject import Subject
 from clso.profiling.watch import Watch
 from clso.run.manifest import describe_code, describe_device, describe_software
 
@@ -74,6 +78,8 @@ def run_profile(
     Raises:
         PluginError, ConfigError, DeviceError, EnergyError: before anything is measured.
     """
+    if settings.device == "meta":
+        return _described(settings)
     device = resolve_device(settings.device)
     budget_bytes = resolve_budget(settings.memory_budget_bytes, device)
     settings = replace(settings, device=device, memory_budget_bytes=budget_bytes)
@@ -90,6 +96,38 @@ def run_profile(
         except KeyboardInterrupt:
             return found
     return replace(found, interrupted=False)
+
+
+def _described(settings: ProfileSettings) -> Profile:
+    """Parameters and stated FLOPs, of models that are not allocated."""
+    models = find_models(settings)
+    rows = []
+    for model in models:
+        built = model.build()
+        n_parameters = sum(p.numel() for p in built.parameters() if p.requires_grad)
+        formula = getattr(built, "forward_flops", None)
+        rows += [
+            Row(
+                model.name,
+                length,
+                settings.batch,
+                parameters=n_parameters,
+                flops_forward_formula=None
+                if formula is None
+                else settings.batch * int(formula(length)),
+                notes=dict.fromkeys(
+                    ("forward_time_s", "backward_time_s", "peak_bytes"), "nothing runs on meta"
+                ),
+            )
+            for length in settings.lengths
+        ]
+    manifest = {
+        "software": describe_software(),
+        "hardware": {"device": "meta"},
+        "energy": {"source": "none", "reason": "nothing runs on meta", "idle_w": None},
+        "memory": "none: nothing is allocated on meta",
+    }
+    return Profile(settings, [_describe(model) for model in models], rows, manifest)
 
 
 def _manifest(device: str, meter: EnergyMeter) -> dict[str, Any]:
@@ -120,11 +158,15 @@ def _measure_all(
     progress: Progress,
 ) -> Iterator[Row]:
     _warm_up_process(settings)
+    if settings.mix:
+        yield from _measure_layouts(models, settings, meter, progress)
+        return
     cells = [(length, model) for length in settings.lengths for model in models]
     last: dict[str, Row] = {}
     for done, (length, model) in enumerate(cells):
         progress(done, len(cells), f"{model.name} at {length:,} tokens")
-        base, before = Row(model.name, length, settings.batch), last.get(model.name)
+        base = Row(model.name, length, settings.batch, attention_backend=_backend(model, settings))
+        before = last.get(model.name)
         reason = None if before is None else _foregone(before, length, settings)
         if reason is not None:
             yield replace(
@@ -142,6 +184,62 @@ def _measure_all(
         )
         yield row
     progress(len(cells), len(cells), "done")
+
+
+def _measure_layouts(
+    models: Sequence[ProfiledModel],
+    settings: ProfileSettings,
+    meter: EnergyMeter,
+    progress: Progress,
+) -> Iterator[Row]:
+    lengths = parse_mix(settings.mix).lengths(settings.docs, settings.seed)
+    cells = [(layout, model) for model in models for layout in settings.layouts]
+    for done, (layout, model) in enumerate(cells):
+        progress(done, len(cells), f"{model.name}, {layout}")
+        base = Row(
+            model.name,
+            settings.pad_to,
+            settings.docs,
+            layout=layout,
+            document_lengths=lengths,
+            n_tokens=sum(lengths),
+            n_slots=sum(slots_of(lengths, layout, settings.micro, settings.pad_to)),
+            attention_backend=_backend(model, settings),
+        )
+        yield measure(
+            partial(_mixed_subject, model, layout, lengths, settings),
+            base,
+            settings,
+            meter,
+        )
+    progress(len(cells), len(cells), "done")
+
+
+def _mixed_subject(
+    model: ProfiledModel, layout: Layout, lengths: Sequence[int], settings: ProfileSettings
+) -> MixSubject:
+    built = model.build().to(settings.device, getattr(torch, settings.dtype))
+    return MixSubject.of(
+        built,
+        lengths,
+        layout,
+        micro=settings.micro,
+        pad_to=settings.pad_to,
+        vocab_size=settings.vocab_size,
+        seed=settings.seed,
+        optimizer=Subject.adamw(built) if settings.step else None,
+    )
+
+
+def _backend(model: ProfiledModel, settings: ProfileSettings) -> str | None:
+    """What a model of ours says of itself; it is asked without allocating one."""
+    if not hasattr(model.plugin.value, "attention_backend"):
+        return None
+    with torch.device("meta"):
+        described = model.plugin.value(model.config())
+    return str(
+        described.attention_backend(torch.device(settings.device), getattr(torch, settings.dtype))
+    )
 
 
 def _warm_up_process(settings: ProfileSettings) -> None:
@@ -169,6 +267,7 @@ def _foregone(before: Row, length: int, settings: ProfileSettings) -> str | None
 
 def _subject(model: ProfiledModel, length: int, settings: ProfileSettings) -> Subject:
     built = model.build().to(settings.device, getattr(torch, settings.dtype))
-    return Subject.draw(
+    drawn = Subject.draw(
         built, settings.batch, length, settings.vocab_size, settings.n_classes, settings.seed
     )
+    return replace(drawn, optimizer=Subject.adamw(built)) if settings.step else drawn

@@ -62,7 +62,7 @@ def _fit_one(rows: Sequence[Row], model: str, quantity: str) -> Exponent:
     points = [(r.length, getattr(r, quantity)) for r in rows if r.model == model]
     points = [(n, value) for n, value in points if value is not None and value > 0]
     lengths = tuple(n for n, _ in points)
-    if len(points) < 2:
+    if len(set(lengths)) < 2:
         return Exponent(
             model, quantity, None, None, lengths, "fewer than two lengths were measured"
         )

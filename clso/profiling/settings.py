@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from clso.errors import ConfigError
+from clso.profiling.layout_names import LAYOUTS, Layout
+from clso.profiling.mixes import parse_mix
 
 __all__ = ["Dtype", "ProfileSettings"]
 
@@ -27,12 +29,16 @@ class ProfileSettings:
         d_model as given.
         repeats: least repetitions of a timing.
         min_time_s: a cell is repeated until at least this many seconds have gone by.
-        max_time_s: no pass of a cell begins after so many seconds; a cell that cannot be timed
-        within them is skipped.
-        memory_budget_bytes: on a CPU, what one cell may hold above what the process already holds;
-            None: 80 % of the memory that is free at the start. A CUDA device has its own memory as
-            the limit.
-        device, energy, seed: as in a run.
+        max_time_s: no pass of a cell begins after so many seconds; a cell that cannot be timed within them is skipped.
+        memory_budget_bytes: on a CPU, what one cell may hold above what the process already holds; None: 80 % of
+            the memory that is free at the start. A CUDA device has its own memory as the limit.
+        device, energy, seed: as in a run. On the device meta nothing is allocated or timed, only counted.
+        tied_head: the head's weights are the embedding's, for models that can.
+        mix: document lengths of a batch (`clso.profiling.mixes`), instead of `lengths` and `batch`; "": equal lengths.
+        docs, micro: documents of a batch of a mix, and micro-batches that they are divided into, in every layout.
+        pad_to: slots of a document in the layout padded; 0: as many as the mix's longest document has tokens.
+        layouts: of a mix (`clso.profiling.layouts`).
+        step: measure whole steps, with fused AdamW.
     """
 
     models: tuple[str, ...]
@@ -52,6 +58,13 @@ class ProfileSettings:
     device: str = "auto"
     energy: str = "auto"
     seed: int = 0
+    tied_head: bool = False
+    mix: str = ""
+    docs: int = 8
+    micro: int = 1
+    pad_to: int = 0
+    layouts: tuple[Layout, ...] = LAYOUTS
+    step: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -87,3 +100,34 @@ class ProfileSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is at least 1", got=value)
+        object.__setattr__(self, "layouts", tuple(self.layouts))
+        if self.mix:
+            self._check_mix(parse_mix(self.mix).longest)
+        if self.device == "meta" and (self.step or self.mix):
+            what = "a step" if self.step else "a mix"
+            raise ConfigError(
+                f"{what} is timed on a device that computes",
+                got=self.device,
+                remedy="Leave it out.",
+            )
+
+    def _check_mix(self, longest: int) -> None:
+        if self.n_classes:
+            raise ConfigError("mixes are for language models", got=f"{self.n_classes} classes")
+        if self.docs < 1:
+            raise ConfigError("docs is at least 1", got=self.docs)
+        if not 1 <= self.micro <= self.docs:
+            raise ConfigError(f"micro is from 1 to the documents, {self.docs}", got=self.micro)
+        if not self.layouts or len(set(self.layouts)) < len(self.layouts):
+            raise ConfigError("each layout is named once", got=",".join(self.layouts))
+        for layout in self.layouts:
+            if layout not in LAYOUTS:
+                raise ConfigError(f"layouts are {', '.join(LAYOUTS)}", got=layout)
+        if self.pad_to and self.pad_to < longest:
+            raise ConfigError(
+                f"pad_to is at least the mix's longest document, {longest}",
+                got=self.pad_to,
+                remedy="Raise --pad-to, or shorten the mix.",
+            )
+        object.__setattr__(self, "pad_to", self.pad_to or longest)
+        object.__setattr__(self, "lengths", (self.pad_to,))

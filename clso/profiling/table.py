@@ -38,23 +38,31 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("mJ", lambda r: _figure(r.energy_j, 1e-3, ",.3g")),
     ("status", lambda r: r.status),
 )
+_MIX_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("layout", lambda r: r.layout or _NONE),
+    ("tokens", lambda r: _figure(r.n_tokens, 1, ",")),
+    ("slots", lambda r: _figure(r.n_slots, 1, ",")),
+)
+_STEP_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("step ms", lambda r: _spread(r.step_time_s, r.step_time_std_s)),
+)
 
 
 def rows_table(profile: Profile) -> Table:
     """Every cell. "formula" is how far the counted FLOPs lie from the model's own, "-" what was not
     measured, ">" a count without the operators that have no formula."""
     s = profile.settings
-    table = Table(
-        title=f"batch {s.batch}, {s.dtype}, {s.device}",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
+    batch = (
+        f"{s.docs} documents of {s.mix}, {s.micro} micro-batches" if s.mix else f"batch {s.batch}"
     )
-    for i, (head, _) in enumerate(_COLUMNS):
+    table = Table(
+        title=f"{batch}, {s.dtype}, {s.device}", title_justify="left", box=SIMPLE, pad_edge=False
+    )
+    for i, (head, _) in enumerate(_columns(profile.rows)):
         table.add_column(head, justify="right" if i else "left", no_wrap=True)
     for i, row in enumerate(profile.rows):
         last = i + 1 == len(profile.rows) or profile.rows[i + 1].length != row.length
-        table.add_row(*_cells(row), end_section=last)
+        table.add_row(*_cells(row, profile.rows), end_section=last)
     return table
 
 
@@ -82,8 +90,10 @@ def to_csv(rows: Iterable[Row]) -> str:
 
 def markdown_rows(rows: Iterable[Row]) -> str:
     """The cells as a Markdown table."""
-    lines = ["| " + " | ".join(head for head, _ in _COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    rows = list(rows)
+    columns = _columns(rows)
+    lines = ["| " + " | ".join(head for head, _ in columns) + " |", "|---" * len(columns) + "|"]
+    lines += ["| " + " | ".join(_cells(row, rows)) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -91,8 +101,16 @@ def _is_bound(row: Row) -> bool:
     return row.flops_forward is not None and "flops_forward" in row.notes
 
 
-def _cells(row: Row) -> list[str]:
-    return [show(row) for _, show in _COLUMNS]
+def _columns(rows: Sequence[Row]) -> tuple[tuple[str, Callable[[Row], str]], ...]:
+    """Those of layouts and of steps only if there are any."""
+    model, tokens, *rest, status = _COLUMNS
+    mixed = _MIX_COLUMNS if any(row.layout for row in rows) else (tokens,)
+    step = _STEP_COLUMNS if any(row.step_time_s for row in rows) else ()
+    return (model, *mixed, *rest, *step, status)
+
+
+def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
+    return [show(row) for _, show in _columns(rows)]
 
 
 def _figure(value: float | None, unit: float, form: str, suffix: str = "") -> str:

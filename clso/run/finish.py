@@ -13,7 +13,7 @@ from clso.energy.ledger import Ledger
 from clso.engine import ParetoEngine
 from clso.errors import EvaluationError
 from clso.evaluation.evaluator import Evaluator
-from clso.models.gpt2 import LanguageModel, text_loss
+from clso.models.gpt2 import LanguageModel, n_targets, text_loss
 from clso.models.nsm_trace import summary
 from clso.models.sequence import SequenceModel
 from clso.models.store import load_model, save_model
@@ -82,7 +82,7 @@ def choose_winner(
 
     The stated loss is the float32 model's, whatever precision the batched pass used. Raises
     `EvaluationError` where no finalist has a finite loss."""
-    sample = space.blocks("valid", n_tokens)
+    sample = space.text("valid", n_tokens)
     losses = space.losses(finalists, sample).tolist()
     finite = [
         (loss, genome)
@@ -95,15 +95,15 @@ def choose_winner(
     save_model(space.final_model(genome), folder)
     model = load_model(folder, device=space.context.device, trim=True)
     valid_loss = text_loss(model, sample)
-    n_forward = sample[:, 1:].numel() * (len(finalists) + 1)
+    n_forward = n_targets(sample) * (len(finalists) + 1)
     return Choice(genome, model, valid_loss, tuple(losses), n_forward)
 
 
 def remeasure(space: LanguageModelSpace, model: LanguageModel) -> dict[str, Any]:
     """The losses of a model that was read from disk, on all of `valid` and `test`."""
-    valid, test = space.blocks("valid"), space.blocks("test")
+    valid, test = space.text("valid"), space.text("test")
     losses = {"valid_loss": text_loss(model, valid), "test_loss": text_loss(model, test)}
-    return {**losses, "n_test_tokens": test[:, 1:].numel()}
+    return {**losses, "n_test_tokens": n_targets(test)}
 
 
 def states_of(space: LanguageModelSpace, model: LanguageModel) -> dict[str, Any]:

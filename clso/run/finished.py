@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clso.data import Corpus, load_corpus, load_text_tokens
+from clso.data import Corpus, load_corpus
+from clso.data.corpus import load_other
 from clso.device import resolve_device
 from clso.errors import RunFolderError
-from clso.models.gpt2 import GPT2, text_loss
+from clso.models.gpt2 import GPT2, Text, n_targets, text_loss
 from clso.models.hf import save_hf_tokenizer
 from clso.models.memory import MemoryModel, distribution_loss
+from clso.models.packed_text import packed_text
 from clso.models.pointer import PointerGPT2
 from clso.models.store import load_model, save_model
+from clso.models.vsla import VSLA, as_gpt2
 from clso.run.folder import RunFolder
 from clso.space.language import token_blocks
 
@@ -44,17 +47,19 @@ def evaluate_run(
     folder = RunFolder.open(path)
     model = load_model(_winner(folder), device=where, trim=True)
     corpus = _corpus(folder, cache_dir)
-    tokens = (
-        corpus.tokens(split) if data is None else load_text_tokens(corpus, data, progress)[split]
-    )
-    blocks = token_blocks(tokens, model.config.n_positions).to(where)
+    other = corpus if data is None else load_other(corpus, data, progress)
+    tokens, longest = other.tokens(split), model.config.n_positions
+    blocks = token_blocks(tokens, longest).to(where)
+    text: Text = blocks
+    if isinstance(model, VSLA):
+        text = packed_text(tokens, other.document_lengths(split), longest).to(where)
     # A memory model is read in another way than the run's own: whole distributions, token by token.
     loss = (
         distribution_loss(model, blocks)
         if isinstance(model, MemoryModel)
-        else text_loss(model, blocks)
+        else text_loss(model, text)
     )
-    found = {"loss": loss, "n_tokens": blocks[:, 1:].numel(), "split": split}
+    found = {"loss": loss, "n_tokens": n_targets(text), "split": split}
     recorded = folder.read_result()["best"].get(f"{split}_loss") if data is None else None
     if recorded is None:
         return found
@@ -77,6 +82,8 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     `out` holds anything already."""
     folder = RunFolder.open(path)
     model = load_model(_winner(folder))
+    if isinstance(model, VSLA):
+        model = as_gpt2(model)
     if not isinstance(model, (GPT2, MemoryModel)):
         raise RunFolderError(
             "transformers reads exact GPT-2s only",

@@ -210,7 +210,7 @@ def _execute(
                 listener.phase("reading the text")
                 for split in ("fitness", "valid", "test"):
                     # a text that is too short shows now, not after the search
-                    space.blocks(split, 1)
+                    space.text(split, 1)
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         with context.space_plugin.as_plugin_error("say what its genes are"):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from clso.errors import DataError
-from clso.models.gpt2 import GPT2Config, LanguageModel
+from clso.models.gpt2 import GPT2Config, LanguageModel, Text, n_targets
 from clso.space import Genome, Objective, SearchSpace
 from clso.space.context import SpaceContext
 from clso.space.functions import measure_batch
@@ -75,9 +75,9 @@ class LanguageModelSpace(SearchSpace):
         return GPT2Config(vocab_size=self.corpus.vocab_size, **self.options.sizes)
 
     @abstractmethod
-    def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        """Mean loss of each genome on shared blocks (B, T + 1) on the device: (P,) float64, nats
-        per token."""
+    def losses(self, genomes: Sequence[Genome], blocks: Any) -> Tensor:
+        """Mean loss of each genome on a shared text on the device, as `text` gives it: (P,)
+        float64, nats per token."""
 
     @abstractmethod
     def model(self, genome: Genome) -> LanguageModel:
@@ -87,6 +87,11 @@ class LanguageModelSpace(SearchSpace):
         """The winner as it is published: by default `model`; a space may regrow it on statistics
         and fitness text."""
         return self.model(genome)
+
+    def text(self, split: str, n_tokens: int | None = None) -> Text:
+        """A split as models are measured on it, on the device; about `n_tokens` of it if given.
+        By default `blocks`."""
+        return self.blocks(split, n_tokens)
 
     def blocks(self, split: str, n_tokens: int | None = None) -> Tensor:
         """Token blocks of a split, on the device; about `n_tokens` of them where given."""
@@ -103,8 +108,8 @@ class LanguageModelObjective:
 
     def __init__(self, space: LanguageModelSpace) -> None:
         self.space = space
-        self._rungs = [space.blocks("fitness", n) for n in space.context.fitness_tokens]
-        self.fidelities = tuple(r.shape[0] * (r.shape[1] - 1) for r in self._rungs)
+        self._rungs = [space.text("fitness", n) for n in space.context.fitness_tokens]
+        self.fidelities = tuple(map(n_targets, self._rungs))
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
         """All of `genomes` in batched forward passes; if that fails, one by one, so that only the
@@ -124,7 +129,7 @@ class LanguageModelObjective:
             started=lambda: self._read(started, genomes, blocks),
         )
 
-    def _start(self, genomes: Sequence[Genome], blocks: Tensor) -> Future[Tensor]:
+    def _start(self, genomes: Sequence[Genome], blocks: Text) -> Future[Tensor]:
         """Queue the forward pass of a batch: its losses (P,), which a GPU may still be computing,
         or what it raised."""
         started: Future[Tensor] = Future()
@@ -139,7 +144,7 @@ class LanguageModelObjective:
         return started
 
     def _read(
-        self, started: Future[Tensor], genomes: Sequence[Genome], blocks: Tensor
+        self, started: Future[Tensor], genomes: Sequence[Genome], blocks: Text
     ) -> list[float]:
         """The losses of a batch that was started; anew in halves if the device's memory did not
         hold it."""

@@ -8,7 +8,7 @@ crystal in two slots once. An exported GPT-2 is dense, and costs the same whatev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clso.crystals import Crystal, Zero
@@ -39,14 +39,20 @@ def stored(crystal: Crystal) -> Stored:
 
 
 def model_costs(
-    config: GPT2Config, slots: Mapping[str, tuple[object, Stored]], *, trained: bool
+    config: GPT2Config,
+    slots: Mapping[str, tuple[object, Stored]],
+    *,
+    trained: bool,
+    attention_flops: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """Costs of a model whose slots hold crystals: an identity, and costs.
 
-    Attention without values or output, and an MLP without one of its halves, add a constant at
-    most: then all of its slots go. `trained`: with biases and LayerNorms; one d-vector of biases is
-    left of a part that goes."""
-    d, live, vectors, attention = config.d_model, dict(slots), 0, 0
+    Attention without values or output, and an MLP without one of its halves, add a constant at most: then all of its
+    slots go. `trained`: with biases and LayerNorms; one d-vector of biases is left of a part that goes.
+    `attention_flops`: of each layer's scores and averages, per token; by default as `GPT2Config.forward_flops` has them.
+    """
+    d, live, vectors, attention = config.d_model, dict(slots), 0, 0.0
+    by_layer = attention_flops or [4 * config.n_positions * d] * config.n_layers
     for i in range(config.n_layers):
         for part, matrices, needed, biases in (
             ("attn", "q k v o", "v o", 4 * d),
@@ -54,7 +60,7 @@ def model_costs(
         ):
             gone = any(slots[f"h.{i}.{part}.{m}"][1].zero for m in needed.split())
             vectors += d if gone else biases + 2 * d
-            attention += 4 * config.n_positions * d if part == "attn" and not gone else 0
+            attention += by_layer[i] if part == "attn" and not gone else 0
             for matrix in matrices.split() if gone else ():
                 del live[f"h.{i}.{part}.{matrix}"]
     vectors = vectors + 2 * d if trained else 0

@@ -7,7 +7,7 @@ MLP nobody reads position 0's swelling. A token's own name stays: the head reads
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import torch
@@ -22,6 +22,10 @@ from clso.search_spaces.gpt2.genes import GAIN_VALUES, MLPS, alleles_of
 from clso.space import Genome
 
 __all__ = ["GrownCosts"]
+
+
+KeysSeen = Callable[[int, int], float]
+"""A layer and the place of a head in it -> keys that a query meets on average."""
 
 
 class GrownCosts:
@@ -39,7 +43,15 @@ class GrownCosts:
         ]
         self._previous = _n_weights(lag(1, config.n_positions).query())
 
-    def __call__(self, genome: Genome) -> dict[str, float]:
+    def live_heads(self, genome: Genome) -> set[tuple[int, int]]:
+        """Layer and place of the heads that add anything."""
+        alleles = alleles_of(genome)
+        context, copy = _is_on("context.gain", alleles), _is_on("copy.gain", alleles)
+        return ({(0, 1)} if context else set()) | ({(0, 0), (1, 0)} if copy else set())
+
+    def __call__(self, genome: Genome, keys: KeysSeen | None = None) -> dict[str, float]:
+        """`keys` says how many keys a query of a layer's head meets on average; by default every
+        position is one."""
         layout, v, d = self.layout, self.config.vocab_size, self.config.d_model
         code, names, match, position = layout.code, layout.identity, layout.match, N_POSITION_DIMS
         alleles = alleles_of(genome)
@@ -49,20 +61,22 @@ class GrownCosts:
         family, n_units = MLPS[alleles["mlp"]]
         swelling = copy or n_units > 0
         projection = names * min(names, match)
-        # Weights that multiply a token's vector; the widths of scores and averages over positions;
-        # biases.
-        weights = widths = biases = 0
+        seen = keys or (lambda layer, head: self.config.n_positions)
+        # Weights that multiply a token's vector; products of scores and averages with the keys
+        # seen; biases.
+        weights = biases = 0
+        products = 0.0
         if context:
             query, width = self._queries[alleles["context"]]
             weights += query + width + code + code * code
-            widths += width + code
+            products += seen(0, 1) * (width + code)
         if copy:
             # layer 0 fetches the previous token's name,
             weights += self._previous + position + projection + match
-            widths += position + match
+            products += seen(0, 0) * (position + match)
             # layer 1 looks for it and brings the name found there
             weights += projection + match + 1 + rarity + 2 * names
-            widths += match + 1 + names
+            products += seen(1, 0) * (match + 1 + names)
             biases += 1
         if swelling:
             weights += 2 * (2 + 2) + (
@@ -76,7 +90,7 @@ class GrownCosts:
         )
         norms = d * ((context or copy) + copy + 2 * swelling + 2)
         n_params = weights + biases + norms + wte + wpe + head
-        flops = 2 * (weights + head + self.config.n_positions * widths)
+        flops = 2 * (weights + head + products)
         return {
             "flops": float(flops),
             "n_bytes": float(FLOAT_BYTES * n_params),

@@ -60,12 +60,25 @@ class RandomWeights:
             for s, a in zip(self.slots, genome, strict=True)
         }
 
-    def costs(self, genome: Genome) -> dict[str, float]:
+    def live_layers(self, genome: Genome) -> set[int]:
+        """The layers whose attention adds anything."""
+        values = {
+            slot.name: self._cost(slot.shape, a) for slot, a in zip(self.slots, genome, strict=True)
+        }
+        gone = (
+            any(values[f"h.{i}.attn.{m}"].zero for m in "vo") for i in range(self.config.n_layers)
+        )
+        return {i for i, is_gone in enumerate(gone) if not is_gone}
+
+    def costs(
+        self, genome: Genome, attention_flops: Sequence[float] | None = None
+    ) -> dict[str, float]:
+        """Costs by name; `attention_flops` as in `model_costs`."""
         slots = {
             s.name: ((s.shape, a), self._cost(s.shape, a))
             for s, a in zip(self.slots, genome, strict=True)
         }
-        return model_costs(self.config, slots, trained=False)
+        return model_costs(self.config, slots, trained=False, attention_flops=attention_flops)
 
     def on_all_text(self, genome: Genome) -> RandomWeights:
         """Random crystals know no text."""

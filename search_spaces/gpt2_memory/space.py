@@ -56,7 +56,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         return GrownWeights(self)
 
     @cached_property
-    def text(self) -> CountedText:
+    def statistics(self) -> CountedText:
         """The statistics text's counts."""
         return self._counted("statistics")
 
@@ -69,7 +69,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         """The tokens' classes, by the codes of the hand-set grown part."""
         codes = self.grown.population(self.grown.seeds()[:1]).single(0).wte.weight
         device = torch.device(self.context.device)
-        return token_classes(codes.to(device), self.text.counts.levels[0].count)
+        return token_classes(codes.to(device), self.statistics.counts.levels[0].count)
 
     @cached_property
     def n_grown(self) -> int:
@@ -95,12 +95,12 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     @cached_property
     def _costs(self) -> MemoryCosts:
-        return MemoryCosts(self.text)
+        return MemoryCosts(self.statistics)
 
     def costs(self, genome: Genome) -> dict[str, float]:
         genome = self.validate(genome)
         alleles = genome[self.n_grown :]
-        recipe = recipe_of(alleles, self.text.order)
+        recipe = recipe_of(alleles, self.statistics.order)
         grown = self.grown.costs(genome[: self.n_grown]) if recipe.grown else None
         return self._costs(recipe, pruning_of(alleles), grown)
 
@@ -120,7 +120,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def _looked_at(self, blocks: Tensor) -> _LookedAt:
         key = id(blocks)
         if key not in self._known or self._known[key].blocks.blocks is not blocks:
-            self._known[key] = _LookedAt(Blocks(self.text, blocks))
+            self._known[key] = _LookedAt(Blocks(self.statistics, blocks))
         return self._known[key]
 
     @cached_property
@@ -139,7 +139,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     @cached_property
     def _fit(self) -> _LookedAt:
         """The blocks that weights are fitted on during the search, with the hand-set grown part."""
-        out = _LookedAt(Blocks(self.text, self.blocks("fitness", _FIT_TOKENS)))
+        out = _LookedAt(Blocks(self.statistics, self.blocks("fitness", _FIT_TOKENS)))
         self._grow(self.grown.seeds()[:1], out)
         return out
 
@@ -150,7 +150,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def _weights(self, alleles: Genome) -> list[Tensor]:
         """The weights of the memory's alleles."""
         if alleles not in self._fitted:
-            recipe = recipe_of(alleles, self.text.order)
+            recipe = recipe_of(alleles, self.statistics.order)
             seen = self._fit.blocks.observed(recipe, pruning_of(alleles))
             grown = self._fit.grown[self.grown.seeds()[0]] if recipe.grown else None
             first = alleles == default_genome()
@@ -161,7 +161,7 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     def _start(self, recipe: Recipe) -> dict[str, Tensor]:
         """The hand-set genome's weights by stage, if their buckets are the recipe's."""
-        own = recipe_of(default_genome(), self.text.order)
+        own = recipe_of(default_genome(), self.statistics.order)
         names = [stage.name for stage in own.stages]
         return (
             dict(zip(names, self._weights(default_genome()), strict=True))
@@ -174,7 +174,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def model(self, genome: Genome) -> MemoryModel:
         """One genome, of the statistics text alone, with weights from all of the fitness text."""
         genome = self.validate(genome)
-        return self._model(genome, self.grown, self.text, self._final_weights(genome))
+        return self._model(genome, self.grown, self.statistics, self._final_weights(genome))
 
     def final_model(self, genome: Genome) -> MemoryModel:
         """Regrown and counted on the whole training text; the weights are those of `model`."""
@@ -187,7 +187,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         self, genome: Genome, grown: GrownWeights, text: CountedText, weights: list[Tensor]
     ) -> MemoryModel:
         n = self.n_grown
-        recipe, pruning = recipe_of(genome[n:], self.text.order), pruning_of(genome[n:])
+        recipe, pruning = recipe_of(genome[n:], self.statistics.order), pruning_of(genome[n:])
         memory = text.memory(
             recipe.order,
             pruning.discount,
@@ -204,8 +204,8 @@ class GPT2MemorySpace(LanguageModelSpace):
         """Weights by EM on all of the fitness text (at most 2^17 tokens), with this genome's own grown part."""
         blocks = self.blocks("fitness", _FINAL_FIT_TOKENS)
         n = self.n_grown
-        recipe, pruning = recipe_of(genome[n:], self.text.order), pruning_of(genome[n:])
-        seen = Blocks(self.text, blocks).observed(recipe, pruning)
+        recipe, pruning = recipe_of(genome[n:], self.statistics.order), pruning_of(genome[n:])
+        seen = Blocks(self.statistics, blocks).observed(recipe, pruning)
         grown = None
         if recipe.grown:
             population = self.grown.population([genome[:n]])
@@ -227,7 +227,7 @@ class _LookedAt:
     def line(self, space: GPT2MemorySpace, alleles: Genome) -> tuple[Tensor, Tensor]:
         """The mixture of the memory's alleles, as a line in the grown part's probabilities."""
         if alleles not in self._lines:
-            recipe = recipe_of(alleles, space.text.order)
+            recipe = recipe_of(alleles, space.statistics.order)
             seen = self.blocks.observed(recipe, pruning_of(alleles))
             self._lines[alleles] = line(seen, space._weights(alleles))
         return self._lines[alleles]

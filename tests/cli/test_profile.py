@@ -141,3 +141,41 @@ def test_help_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "MODEL" in done.stdout
     assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_a_mix_is_measured_and_read_again(clso, tmp_path: Path) -> None:
+    sizes = (
+        "--d-model",
+        "16",
+        "--vocab",
+        "20",
+        "--repeats",
+        "2",
+        "--seconds",
+        "0",
+        "--device",
+        "cpu",
+    )
+    mix = ("--mix", "choice:8,24", "--docs", "4", "--micro", "2", "--layout", "sorted,packed")
+    done = clso("profile", "vsla-local", *sizes, *mix, "--step", "--out", "profile")
+    assert done.code == 0
+    assert "4 documents of choice:8,24, 2 micro-batches" in done.out
+    rows = list(csv.DictReader((tmp_path / "profile" / "profile.csv").open(encoding="utf-8")))
+    assert [(r["layout"], r["n_tokens"], r["n_slots"]) for r in rows] == [
+        ("sorted", "64", "64"),
+        ("packed", "64", "64"),
+    ]
+    assert all(float(r["step_time_s"]) > 0 for r in rows)
+    again = clso("profile", "--from", tmp_path / "profile", "--json")
+    assert json.loads(again.out) == json.loads((tmp_path / "profile" / "profile.json").read_text())
+
+
+def test_a_preset_has_its_parameters_without_allocating_them(clso) -> None:
+    done = clso("profile", "--preset", "vsla-1b", "--device", "meta", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["rows"][0]["parameters"] == 1_319_917_568
+    smaller = clso(
+        "profile", "--preset", "vsla-1b", "--device", "meta", "--n-layers", "1", "--json"
+    )
+    assert json.loads(smaller.out)["rows"][0]["parameters"] < 1_319_917_568
+    assert clso("profile", "--preset", "vsla-2b", "--device", "meta").code == 2

@@ -202,7 +202,7 @@ def test_bad_documents() -> None:
         ("sparse:8:0", "K of a pattern"),
         ("sparse:0:1", "B of a pattern"),
         ("pyramid:x", "pyramid:x"),
-        ("locl:8", "Did you mean 'local:W'"),
+        ("locl:8", "Did you mean 'local'"),
         ("adaptive:entrpy:3", "Did you mean 'entropy'"),
         ("adaptive:gradient-norm:3", "needs the future"),
         ("adaptive:entropy:high", "THRESHOLD"),

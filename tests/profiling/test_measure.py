@@ -19,10 +19,11 @@ from clso.energy import EnergyMeter
 from clso.energy.counter import CounterBackend, CounterLimits
 from clso.profiling import ProfileSettings
 from clso.profiling.flops import flop_formulas
-from clso.profiling.measure import Row, Subject, measure
+from clso.profiling.measure import Row, measure
 from clso.profiling.memory import LiveBytes
 from clso.profiling.models import find_models
 from clso.profiling.run import Profile, run_profile
+from clso.profiling.subject import Subject
 from clso.profiling.watch import Watch
 
 BATCH, D, V, LAYERS = 2, 32, 50, 2

@@ -70,9 +70,9 @@ def with_allele(space: GPT2MemorySpace, name: str, value: object) -> Genome:
 @pytest.mark.parametrize("seed", range(6))
 def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed: int) -> None:
     alleles = space.sample(random.Random(seed))[space.n_grown :]
-    recipe, pruning = recipe_of(alleles, space.text.order), pruning_of(alleles)
+    recipe, pruning = recipe_of(alleles, space.statistics.order), pruning_of(alleles)
     blocks = space.blocks("fitness", 512)
-    memory = space.text.memory(
+    memory = space.statistics.memory(
         recipe.order,
         pruning.discount,
         pruning.cut,
@@ -81,7 +81,7 @@ def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed
         pruning.skip_cut,
     )
     whole = observe(memory, recipe, blocks)
-    seen = Blocks(space.text, blocks).observed(recipe, pruning)
+    seen = Blocks(space.statistics, blocks).observed(recipe, pruning)
     torch.testing.assert_close(seen.base, whole.base)
     for stage, a, b in zip(recipe.stages, seen.experts, whole.experts, strict=True):
         assert torch.allclose(a, b, atol=1e-6, rtol=1e-5), stage.name
@@ -92,8 +92,11 @@ def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed
 def test_a_candidate_is_a_line_in_its_grown_part(space: GPT2MemorySpace) -> None:
     genome = space.seeds()[0]
     alleles, blocks = genome[space.n_grown :], space.blocks("fitness", 512)
-    recipe, pruning = recipe_of(alleles, space.text.order), pruning_of(alleles)
-    seen, weights = Blocks(space.text, blocks).observed(recipe, pruning), space._weights(alleles)
+    recipe, pruning = recipe_of(alleles, space.statistics.order), pruning_of(alleles)
+    seen, weights = (
+        Blocks(space.statistics, blocks).observed(recipe, pruning),
+        space._weights(alleles),
+    )
     a, b = line(seen, weights)
     grown = torch.rand(3, len(a), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     mixed = [mix(seen.base, seen.with_grown(p), seen.buckets, weights) for p in grown]
@@ -142,13 +145,13 @@ def test_counts_are_read_from_the_cache_and_counted_anew_if_damaged(
     english_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLSO_CACHE", str(tmp_path))
-    first = make_space(english_path).text.counts
+    first = make_space(english_path).statistics.counts
     (path,) = (tmp_path / "statistics").glob("*ngrams*.safetensors")
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    again = make_space(english_path).text.counts
+    again = make_space(english_path).statistics.counts
     assert load_checked(path), "written anew, and whole"
-    third = make_space(english_path).text.counts
+    third = make_space(english_path).statistics.counts
     for a, b, c in zip(first.levels, again.levels, third.levels, strict=True):
         assert torch.equal(a.keys, b.keys)
         assert torch.equal(a.count, c.count)

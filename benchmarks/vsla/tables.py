@@ -1,0 +1,223 @@
+"""The tables of docs/vsla.md from the committed records; a test holds the page to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from statistics import fmean, stdev
+from typing import Any
+
+from benchmarks.vsla.claims import claims_table
+from benchmarks.vsla.records import ROOT, Rows, layout_ratio, of_part, read, records
+
+__all__ = ["PAGE", "rewritten"]
+
+PAGE = ROOT / "docs" / "vsla.md"
+_NONE = "-"
+
+
+def layouts(rows: Rows) -> list[str]:
+    lines = _head(
+        "mix",
+        "micro-batches",
+        "layout",
+        "slots",
+        "forward and backward",
+        "of packed",
+        "peak MB",
+        "of packed",
+    )
+    for r in of_part(rows, "layouts"):
+        ratios = (
+            layout_ratio(rows, r["mix"], r["micro"], q, r["layout"])
+            for q in ("time_s", "peak_bytes")
+        )
+        time_ratio, peak_ratio = (_NONE if v is None else f"{v:.2f}" for v in ratios)
+        cells = (
+            f"`{r['mix']}`",
+            str(r["micro"]),
+            r["layout"],
+            f"{r['n_slots']:,}",
+            _seconds(r["time_s"]),
+            time_ratio,
+        )
+        lines.append(_row(*cells, _megabytes(r["peak_bytes"], r["status"]), peak_ratio))
+    return lines
+
+
+def patterns(rows: Rows) -> list[str]:
+    found = [r for r in of_part(rows, "patterns") if "length" in r]
+    lengths = sorted({r["length"] for r in found})
+    out: list[str] = []
+    shown: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Forward and backward": lambda r: _seconds(r["time_s"]),
+        "Peak MB": lambda r: _megabytes(r["peak_bytes"], r["status"]),
+        "Attention GFLOP, forward": lambda r: f"{r['flops'] / 1e9:,.2f}",
+    }
+    for title, show in shown.items():
+        out += ["", f"{title}:", "", *_head("pattern", *(f"{n:,}" for n in lengths))]
+        for pattern in dict.fromkeys(r["pattern"] for r in found):
+            cells = {r["length"]: show(r) for r in found if r["pattern"] == pattern}
+            out.append(_row(f"`{pattern}`", *(cells.get(n, _NONE) for n in lengths)))
+    return out[1:]
+
+
+def stacking(rows: Rows) -> list[str]:
+    found = of_part(rows, "stacking")
+    ways = ("ragged", "padded", "nested")
+    lines = _head(
+        "mix",
+        "ragged MB",
+        "padded MB",
+        *(f"{what} {way}, ms" for what in ("stack", "add") for way in ways),
+    )
+    for r in found:
+        if "mix" in r:
+            times = (
+                f"{r['time_s'][f'{what} {way}'] * 1e3:.2f}"
+                for what in ("stack", "add")
+                for way in ways
+            )
+            lines.append(
+                _row(f"`{r['mix']}`", *(f"{r[f'{w}_bytes'] / 1e6:.1f}" for w in ways[:2]), *times)
+            )
+    lines += ["", *_head("convolution of two of length", "direct, ms", "fft, ms", "auto, ms")]
+    for r in found:
+        if "convolution" in r:
+            lines.append(
+                _row(
+                    f"{r['convolution']:,}",
+                    *(f"{r['time_s'][m] * 1e3:.3f}" for m in ("direct", "fft", "auto")),
+                )
+            )
+    return lines
+
+
+def contexts(rows: Rows) -> list[str]:
+    lines = _head(
+        "pattern",
+        "test loss, nats",
+        "by seed",
+        "mean context",
+        "10 %, 50 %, 90 %",
+        "segments that expand",
+    )
+    for r in of_part(rows, "contexts"):
+        if "losses" in r:
+            mean = f"{r['mean_context']:.0f}" if r["pattern"] != "full" else _NONE
+            adaptive = r["pattern"].startswith("adaptive")
+            spread = ", ".join(f"{q:.0f}" for q in r["context_quantiles"]) if adaptive else _NONE
+            share = f"{r['expanding']:.0%}" if adaptive else _NONE
+            by_seed = ", ".join(f"{loss:.4f}" for loss in r["losses"])
+            lines.append(
+                _row(f"`{r['pattern']}`", _spread(r["losses"]), by_seed, mean, spread, share)
+            )
+    for r in of_part(rows, "contexts"):
+        if r["signal"] == "gradient norm":
+            ranks = ", ".join(
+                f"{name} {value:+.2f}" for name, value in r["rank_correlation"].items()
+            )
+            low, middle, high = r["quantiles"]
+            lines += [
+                "",
+                f"Gradient norms of {r['segments']} single segments: {low:.2f}, {middle:.2f}, {high:.2f} (10 %, 50 %, 90 %); "
+                f"rank correlation with a segment's own {ranks}.",
+            ]
+    return lines
+
+
+def large(rows: Rows) -> list[str]:
+    found = of_part(rows, "large")
+    if not found:
+        return ["Not measured."]
+    if "layout" not in found[0]:
+        return [f"{found[0]['parameters']:,} parameters; {found[0]['reason']}."]
+    lines = _head(
+        "micro-batches", "layout", "slots", "forward", "step", "of packed", "peak GB", "status"
+    )
+    for r in found:
+        packed = next(
+            o["step_time_s"] for o in found if (o["micro"], o["layout"]) == (r["micro"], "packed")
+        )
+        ratio = f"{r['step_time_s'] / packed:.2f}" if r["step_time_s"] and packed else _NONE
+        peak = _NONE if r["peak_bytes"] is None else f"{r['peak_bytes'] / 1e9:.1f}"
+        cells = (str(r["micro"]), r["layout"], f"{r['n_slots']:,}", _seconds(r["forward_time_s"]))
+        lines.append(_row(*cells, _seconds(r["step_time_s"]), ratio, peak, r["status"]))
+    return lines
+
+
+def front(rows: Rows) -> list[str]:
+    lines = _head(
+        "seed",
+        "evaluations",
+        "full: test loss",
+        "full: kv bytes",
+        "member: test loss",
+        "kv bytes",
+        "of full",
+        "patterns",
+    )
+    for r in of_part(rows, "front"):
+        full, member = r["full"], r["member"]
+        share = member["kv_bytes"] / full["kv_bytes"]
+        evaluations = f"{r['evaluated']} / {r['full_evaluated']}"
+        cells = (
+            str(r["seed"]),
+            evaluations,
+            f"{full['test_loss']:.4f}",
+            f"{full['kv_bytes']:,.0f}",
+        )
+        found = (f"{member['test_loss']:.4f}", f"{member['kv_bytes']:,.0f}", f"{share:.0%}")
+        lines.append(_row(*cells, *found, "; ".join(f"`{p}`" for p in member["patterns"])))
+    return lines
+
+
+TABLES: dict[str, Callable[[Rows], list[str]]] = {
+    "layouts": layouts,
+    "patterns": patterns,
+    "stacking": stacking,
+    "contexts": contexts,
+    "large": large,
+    "front": front,
+    "claims": lambda rows: claims_table(rows).splitlines(),
+}
+
+
+def rewritten() -> str:
+    """The page with its tables made anew, each between comments with its name."""
+    text = PAGE.read_text()
+    found = {device: (path.name, read(path)) for device, path in records().items()}
+    for name, make in TABLES.items():
+        mark, end = f"<!-- {name}: python -m benchmarks.vsla --tables -->\n", f"\n<!-- /{name} -->"
+        before, *inside = text.split(mark)
+        if len(inside) != 1 or end not in inside[0]:
+            raise SystemExit(f"{PAGE.name} has one place for {name}")
+        parts = []
+        for device, (folder, rows) in found.items():
+            what = json.loads((ROOT / "runs" / folder / "manifest.json").read_text())
+            title = f"{device} ([record](../runs/{folder}), torch {what['software']['torch']}):"
+            parts.append("\n".join([title, "", *make(rows)]))
+        text = before + mark + "\n\n".join(parts) + end + inside[0].partition(end)[2]
+    return text
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return _NONE
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms"
+
+
+def _megabytes(value: float | None, status: str) -> str:
+    return status if value is None else f"{value / 1e6:,.1f}"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{fmean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
+
+
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), "|---" * len(cells) + "|"]
+
+
+def _row(*cells: Any) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"

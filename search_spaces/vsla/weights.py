@@ -1,0 +1,180 @@
+"""Weights of `gpt2`'s libraries with a pattern for every head, and what that costs.
+
+`flops`, `n_bytes` and `n_params` are `gpt2`'s (`clso.search_spaces.gpt2.costs`), with each head's scores and averages as its
+pattern executes them on a full document; unigrams that a perplexity is read from are stored, too. `kv_bytes`: keys and
+values of one document that must be kept to predict its next token, at its fullest, of the heads that add
+anything. Contexts that follow the text count as large as they can get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clso.grown.counted import bigram_counts
+from clso.models.attention_contexts import token_signals
+from clso.models.attention_patterns import Adaptive, Pattern
+from clso.models.packed_population import PackedPopulation
+from clso.models.packed_text import PackedText, packed_text
+from clso.models.vsla import VSLA, VSLAConfig
+from clso.search_spaces.gpt2.costs import FLOAT_BYTES
+from clso.search_spaces.gpt2.grown import GrownWeights
+from clso.search_spaces.gpt2.random import RandomWeights
+from clso.search_spaces.vsla.genes import (
+    PER_HEAD,
+    POLICIES,
+    WINDOWS,
+    pattern_genes,
+    patterns_of,
+    picks,
+)
+from clso.space import Gene, Genome
+from clso.space.language import LanguageModelSpace
+
+__all__ = ["COST_NAMES", "PatternedWeights"]
+
+COST_NAMES = ("flops", "n_bytes", "n_params", "kv_bytes")
+_NEVER = 1e9  # above every signal: documents of one segment have none
+_SIGNAL_TOKENS = 1 << 16  # of the statistics text, for thresholds
+
+
+class PatternedWeights:
+    """A library's genes and weights, then pattern genes for every head."""
+
+    def __init__(
+        self, space: LanguageModelSpace, inner: GrownWeights | RandomWeights, kinds: Sequence[str]
+    ) -> None:
+        self.space, self.config, self.kinds = space, space.config, kinds
+        self._inner = inner
+        n_layers, self._n_heads = self.config.n_layers, self.config.n_heads
+        self._n_own = len(self._inner.genes)
+        self.genes: tuple[Gene, ...] = (
+            *self._inner.genes,
+            *pattern_genes(n_layers, self._n_heads, kinds),
+        )
+
+    def prepare(self) -> None:
+        self._inner.prepare()
+        if "adaptive" in self.kinds:
+            _ = self._thresholds
+
+    def seeds(self) -> list[Genome]:
+        """The library's, with every head full; and with windows as long as what the grown heads look for."""
+        n = self.config.n_layers * self._n_heads
+        full, local = [("full", WINDOWS[-1])] * n, [("local", 64)] * n
+        wired = list(local)
+        wired[0] = ("local", 2)  # the previous token's name
+        if n > self._n_heads:
+            wired[self._n_heads] = ("full", WINDOWS[-1])  # copies from anywhere
+        layouts = (full, wired, local) if "local" in self.kinds else (full,)
+        return [
+            (*seed, *picks(heads, self.kinds)) for seed in self._inner.seeds() for heads in layouts
+        ]
+
+    def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
+        """The library's; windows tell the surrogate their logarithm."""
+        windows = np.log2(np.array(WINDOWS, dtype=np.float32))[:, None]
+        n = self.config.n_layers * self._n_heads
+        return [*self._inner.descriptors(), *([None, windows, None] * n)]
+
+    def patterns(self, genome: Genome) -> list[list[Pattern]]:
+        """By layer and head."""
+        own = genome[self._n_own :]
+        thresholds = self._thresholds if self._adapts(own) else {}
+        return patterns_of(own, self._n_heads, self.kinds, thresholds)
+
+    def losses(self, genomes: Sequence[Genome], text: PackedText) -> Tensor:
+        """Mean loss of each genome: (P,) float64."""
+        weights = self._inner.population([g[: self._n_own] for g in genomes])
+        return PackedPopulation(
+            weights, [self.patterns(g) for g in genomes], self._unigrams
+        ).losses(text)
+
+    @torch.no_grad()
+    def model(self, genome: Genome, inner: Any = None) -> VSLA:
+        """One genome as a float32 module on the CPU, with weights of `inner` or this library."""
+        gpt2 = (inner or self._inner).population([genome[: self._n_own]]).single(0)
+        heads = self.patterns(genome)
+        patterns = tuple("+".join(p.label for p in layer) for layer in heads)
+        sizes = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
+        with torch.device("meta"):
+            model = VSLA(VSLAConfig(**sizes, patterns=patterns))
+        state = gpt2.state_dict()
+        if "unigram_log_p" in model.state_dict():
+            state["unigram_log_p"] = self._unigrams.cpu()
+        model.load_state_dict(state, assign=True)
+        return model.eval()
+
+    def final_model(self, genome: Genome) -> VSLA:
+        """`model`, with weights from the whole training text."""
+        return self.model(genome, self._inner.on_all_text(genome[: self._n_own]))
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        own, n, d_head = (
+            genome[: self._n_own],
+            self.config.n_positions,
+            self.config.d_model // self._n_heads,
+        )
+        heads = self.patterns(genome)
+        if isinstance(self._inner, GrownWeights):
+            found = self._inner.costs(
+                own, lambda layer, head: heads[layer][head].flops(n, 1) / (4 * n)
+            )
+            live = self._inner.costs.live_heads(own)
+        else:
+            found = self._inner.costs(
+                own, [sum(p.flops(n, d_head) for p in layer) / n for layer in heads]
+            )
+            live = {
+                (layer, h) for layer in self._inner.live_layers(own) for h in range(self._n_heads)
+            }
+        kept = sum(heads[layer][head].kept(n) for layer, head in live)
+        reads_unigrams = any(
+            isinstance(p, Adaptive) and p.policy.signal == "perplexity" for p in chain(*heads)
+        )
+        unigrams = self.config.vocab_size if reads_unigrams else 0
+        return {
+            **found,
+            "n_bytes": found["n_bytes"] + FLOAT_BYTES * unigrams,
+            "n_params": found["n_params"] + unigrams,
+            "kv_bytes": float(2 * FLOAT_BYTES * d_head * kept),
+        }
+
+    def _adapts(self, own: Genome) -> bool:
+        return "adaptive" in {self.kinds[allele] for allele in own[::PER_HEAD]}
+
+    @cached_property
+    def _unigrams(self) -> Tensor:
+        """Log p (V,) in nats over the statistics text, one count added to each token."""
+        device = torch.device(self.space.context.device)
+        counts = bigram_counts(self.space.corpus, "statistics", device).row_sums().double() + 1
+        return (counts / counts.sum()).log().float()
+
+    @cached_property
+    def _thresholds(self) -> dict[tuple[str, float], float]:
+        """Of each policy, in its signal's unit."""
+        corpus = self.space.corpus
+        lengths = corpus.document_lengths("statistics")
+        text = packed_text(
+            corpus.tokens("statistics"), lengths, self.config.n_positions, _SIGNAL_TOKENS
+        )
+        documents = torch.tensor_split(text.tokens, text.offsets[1:-1])
+        signals = {
+            signal: [v for d in documents for v in token_signals(signal, d, self._unigrams.cpu())]
+            for signal in ("entropy", "perplexity")
+        }
+        found = {
+            (signal, at): at
+            if signal == "diversity"
+            else float(np.quantile(signals[signal] or [_NEVER], at))
+            for signal, at in POLICIES
+        }
+        return {
+            policy: float(f"{threshold:g}") for policy, threshold in found.items()
+        }  # as a pattern's name states it

@@ -1,0 +1,198 @@
+"""The `vsla` space: candidates cost and lose what the model on disk does, and a run ends with models that can be read."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clso.config import RunConfig
+from clso.data import load_corpus
+from clso.errors import ConfigError, RunFolderError
+from clso.models.gpt2 import GPT2, text_loss
+from clso.models.store import load_model, save_model
+from clso.models.vsla import VSLA
+from clso.run.finished import evaluate_run, export_run
+from clso.run.run import evolve
+from clso.search_spaces.vsla.genes import KINDS, PER_HEAD, WINDOWS, kinds_of, picks
+from clso.search_spaces.vsla.space import VSLASpace
+from clso.space import Genome, SearchSpace
+from clso.space.context import SpaceContext
+from clso.testing import SpaceConformance
+
+
+def space_of(path: Path, library: str = "grown", **options: Any) -> VSLASpace:
+    context = SpaceContext(
+        load_corpus=lambda: load_corpus(f"text:{path}", "bpe:300"),
+        fitness_tokens=(512, 2048),
+        options={
+            "library": library,
+            "library_size": 14,
+            "n_layers": 2,
+            "d_model": 32,
+            "n_heads": 2,
+            "n_positions": 256,
+            **options,
+        },
+    )
+    space = VSLASpace.from_context(context)
+    assert isinstance(space, VSLASpace)
+    return space
+
+
+@pytest.fixture(scope="module")
+def space(english_path: Path) -> VSLASpace:
+    found = space_of(english_path)
+    found.prepare()
+    return found
+
+
+def with_heads(space: VSLASpace, heads: list[tuple[str, int]]) -> Genome:
+    own = space.seeds()[0][: -PER_HEAD * len(heads)]
+    return (*own, *picks(heads, space.source.kinds))
+
+
+class TestGrown(SpaceConformance):
+    max_examples = 5
+    other_process = False
+    library = "grown"
+
+    @pytest.fixture(autouse=True)
+    def _text(self, english_path: Path) -> None:
+        self.path = english_path
+
+    def make_space(self) -> SearchSpace:
+        return space_of(self.path, self.library)
+
+
+class TestRandom(TestGrown):
+    library = "random"
+
+
+@pytest.mark.parametrize("library", ["grown", "random"])
+def test_a_candidate_loses_what_its_model_does(english_path: Path, library: str) -> None:
+    space = space_of(english_path, library)
+    rng = random.Random(0)
+    genomes = [*space.seeds(), *(space.sample(rng) for _ in range(6))]
+    text = space.text("valid", 2000)
+    alone = [text_loss(space.model(genome), text) for genome in genomes]
+    assert space.losses(genomes, text).tolist() == pytest.approx(
+        alone, rel=5e-4
+    )  # near-equal blocks are chosen either way
+
+
+def test_texts_are_whole_documents(space: VSLASpace) -> None:
+    text = space.text("valid")
+    lengths = space.corpus.document_lengths("valid")
+    assert text.n_targets == sum(lengths) - len(lengths)  # each token but a document's first, once
+    assert max(text.offsets.diff()) <= 256
+    assert sum(space.corpus.document_lengths("fitness")) == len(space.corpus.tokens("fitness"))
+    assert len(set(text.offsets.diff().tolist())) > 3
+    assert space.text("fitness", 600).n_targets <= 600
+
+
+def test_seeds_begin_with_a_full_one(space: VSLASpace) -> None:
+    full, wired, local = (space.model(genome).config for genome in space.seeds())
+    assert full.is_full
+    assert wired.patterns == ("local:2+local:64", "full+local:64")
+    assert set(local.patterns) == {"local:64+local:64"}
+
+
+def test_costs_follow_the_patterns(space: VSLASpace) -> None:
+    def costs(*heads: tuple[str, int]) -> dict[str, float]:
+        return space.costs(with_heads(space, list(heads)))
+
+    full, local = costs(*[("full", 256)] * 4), costs(*[("local", 8)] * 4)
+    sparse, pyramid = costs(*[("sparse", 32)] * 4), costs(*[("pyramid", 8)] * 4)
+    live = 3  # heads that the hand-set genome uses
+    assert full["kv_bytes"] == 2 * 4 * 16 * 256 * live
+    assert local["kv_bytes"] == 2 * 4 * 16 * 8 * live
+    assert sparse["kv_bytes"] == full["kv_bytes"]
+    assert local["kv_bytes"] < pyramid["kv_bytes"] < full["kv_bytes"]
+    assert max(local["flops"], sparse["flops"], pyramid["flops"]) < full["flops"]
+    assert local["n_params"] == full["n_params"]
+    assert costs(*[("full", 256)] * 3, ("local", 2)) == full  # the silent head costs nothing
+
+
+def test_a_perplexity_stores_its_unigrams(space: VSLASpace) -> None:
+    heads = list(with_heads(space, [("adaptive", 64)] * 4))
+    entropy = space.costs(tuple(heads))
+    heads[-1] = 2
+    perplexity = space.costs(tuple(heads))
+    assert perplexity["n_params"] - entropy["n_params"] == space.config.vocab_size
+    model = space.model(tuple(heads))
+    assert model.unigram_log_p is not None
+    assert model.unigram_log_p.exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_model_comes_back_from_disk(space: VSLASpace, tmp_path: Path) -> None:
+    genome = with_heads(space, [("adaptive", 64), ("local", 8), ("sparse", 32), ("pyramid", 8)])
+    model = space.model((*genome[:-1], 2))
+    save_model(model, tmp_path)
+    found = load_model(tmp_path)
+    assert isinstance(found, VSLA)
+    assert found.config == model.config
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(found.state_dict().values(), model.state_dict().values(), strict=True)
+    )
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vsla", "patterns": ["ful"]}))
+    with pytest.raises(RunFolderError, match="holds a VSLA"):
+        load_model(tmp_path)
+
+
+def test_patterns_that_a_run_may_pick() -> None:
+    assert kinds_of("pyramid, full") == ("full", "pyramid")
+    with pytest.raises(ConfigError, match="'ful'"):
+        kinds_of("ful")
+
+
+def test_other_libraries_are_refused(english_path: Path) -> None:
+    with pytest.raises(ConfigError, match="warm"):
+        space_of(english_path, "warm")
+
+
+@pytest.fixture(scope="module")
+def settings(tiny: RunConfig) -> RunConfig:
+    sizes = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 256}
+    return replace(tiny, space="vsla", options=sizes, fitness_tokens=(512,), gens=3)
+
+
+def test_a_front_evaluates_from_disk_and_is_no_gpt2(settings: RunConfig, tmp_path: Path) -> None:
+    local = {**settings.options, "patterns": "local"}
+    config = replace(settings, objective=("loss", "flops", "kv_bytes"), options=local)
+    result = evolve(config, tmp_path / "run")
+    assert result["objectives"] == ["fitness_loss", "flops", "kv_bytes"]
+    assert len({member["values"]["kv_bytes"] for member in result["front"]}) > 1
+    found = evaluate_run(tmp_path / "run", device="cpu")
+    assert found["loss"] == pytest.approx(result["best"]["test_loss"], abs=1e-6)
+    assert found["n_tokens"] == result["best"]["n_test_tokens"]
+    with pytest.raises(RunFolderError, match="see every token"):
+        export_run(tmp_path / "run", tmp_path / "hf")
+
+
+def test_a_winner_that_sees_everything_is_a_gpt2(settings: RunConfig, tmp_path: Path) -> None:
+    evolve(replace(settings, options={**settings.options, "patterns": "full"}), tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "hf")
+    exported, winner = load_model(tmp_path / "hf"), load_model(tmp_path / "run" / "best")
+    assert isinstance(exported, GPT2)
+    tokens = torch.arange(60).view(2, 30)
+    torch.testing.assert_close(exported(tokens), winner(tokens), atol=1e-5, rtol=1e-5)
+
+
+def test_every_kind_is_reachable(space: VSLASpace) -> None:
+    assert space.source.kinds == KINDS
+    rng = random.Random(1)
+    labels = {
+        p.label.split(":")[0]
+        for _ in range(20)
+        for layer in space.source.patterns(space.sample(rng))
+        for p in layer
+    }
+    assert labels == set(KINDS)
+    assert max(WINDOWS) < 512

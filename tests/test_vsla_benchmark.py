@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from benchmarks.vsla.__main__ import PARTS, measure_part
 from benchmarks.vsla.claims import judge
 from benchmarks.vsla.records import Rows, layout_ratio, of_part, read, records
 from benchmarks.vsla.tables import PAGE, rewritten
+from benchmarks.vsla.timing import in_turn
 
 MIX = "choice:512,1024,2048,4096"
 
@@ -48,6 +55,43 @@ def test_every_published_figure_is_judged(cpu: Rows) -> None:
     claims = judge(cpu)
     assert len(claims) == 11
     assert all(c.published and c.measured and c.verdict for c in claims)
+
+
+def test_a_way_that_fails_leaves_the_others() -> None:
+    def fail() -> None:
+        raise RuntimeError("no kernel")
+
+    timed = in_turn({"good": lambda: None, "bad": fail}, "cpu", repeats=3)
+    assert len(timed.seconds["good"]) == 3
+    assert timed.median("bad") is None
+    assert timed.failed == {"bad": "RuntimeError: no kernel"}
+
+
+def test_a_part_that_fails_or_takes_too_long_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(device: str) -> Iterator[dict[str, Any]]:
+        yield {"figure": 1}
+        raise RuntimeError("the device is lost")
+
+    def goes_on(device: str) -> Iterator[dict[str, Any]]:
+        while True:
+            yield {"figure": 2}
+
+    monkeypatch.setitem(PARTS, "breaks", breaks)
+    monkeypatch.setitem(PARTS, "goes on", goes_on)
+    measure_part("breaks", "cpu", tmp_path, None)
+    measure_part("goes on", "cpu", tmp_path, time.monotonic())
+    rows = read(tmp_path)
+    assert [r.get("reason") for r in rows] == [
+        None,
+        "RuntimeError: the device is lost",
+        None,
+        "its time is over",
+    ]
+    assert [r["figure"] for r in [*of_part(rows, "breaks"), *of_part(rows, "goes on")]] == [1, 2]
+    measure_part("breaks", "cpu", tmp_path, None)
+    assert len(read(tmp_path)) == 4, "a part that is measured again replaces its rows"
 
 
 def test_contexts_have_three_seeds(cpu: Rows) -> None:

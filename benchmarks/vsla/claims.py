@@ -132,7 +132,8 @@ def _utilisation(rows: Rows) -> Claim:
 def _stacking(rows: Rows) -> Claim:
     found = [r for r in of_part(rows, "stacking") if "mix" in r and r["mix"] != _EQUAL]
     sizes = [r["padded_bytes"] / r["ragged_bytes"] for r in found]
-    times = [r["time_s"]["add padded"] / r["time_s"]["add ragged"] for r in found]
+    pairs = [(r["time_s"]["add padded"], r["time_s"]["add ragged"]) for r in found]
+    times = [padded / ragged for padded, ragged in pairs if padded and ragged]
     text = (
         f"sizes {_shown(sizes, '.1f')} times; an addition is {_shown(times, '.1f')} times as fast"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.vsla.layouts import DOCUMENTS, PAD_TO, flops_by_part, one_pass
-from benchmarks.vsla.timing import in_turn, median
+from benchmarks.vsla.timing import in_turn
 from clso.models.vsla import VSLA, VSLAConfig
 from clso.profiling.layout_names import LAYOUTS, Layout
 from clso.profiling.layouts import MixSubject, slots_of
@@ -59,8 +59,9 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
                 "n_tokens": sum(lengths),
                 "n_slots": sum(slots_of(lengths, layout, micro, PAD_TO)),
                 "flops": flops,
-                "step_time_s": median(steps[layout]) if layout in steps else None,
-                "forward_time_s": median(forwards[layout]) if layout in forwards else None,
+                "step_time_s": steps.median(layout),
+                "forward_time_s": forwards.median(layout),
+                "failed": {**forwards.failed, **steps.failed}.get(layout),
                 "attention_backend": model.attention_backend(torch.device(device), torch.bfloat16),
                 **found[layout],
             }
@@ -83,18 +84,18 @@ def _subject(
 
 def _probe(subject: MixSubject, device: str) -> dict[str, Any]:
     """Peak memory of a step, or that it does not fit."""
-    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     try:
         one_pass(subject)
         torch.cuda.synchronize(device)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = describe_out_of_memory(error)
+    except Exception as error:  # the other layouts are worth having
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+        if is_out_of_memory(error):
+            status, reason = "out-of-memory", describe_out_of_memory(error)
         subject.clear()
+        return {"status": status, "reason": reason, "peak_bytes": None}
+    finally:
         torch.cuda.empty_cache()
-        return {"status": "out-of-memory", "reason": reason, "peak_bytes": None}
     return {"status": "ok", "reason": None, "peak_bytes": torch.cuda.max_memory_allocated(device)}
 
 

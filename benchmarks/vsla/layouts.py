@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.vsla.timing import in_turn, median, peak_of
+from benchmarks.vsla.timing import in_turn, peak_of
 from clso.models.vsla import VSLA, VSLAConfig
 from clso.profiling.layout_names import LAYOUTS, Layout
 from clso.profiling.layouts import MixSubject, slots_of
@@ -18,6 +18,7 @@ from clso.profiling.mixes import parse_mix
 __all__ = ["flops_by_part", "measure", "one_pass"]
 
 DOCUMENTS, PAD_TO = 8, 4096
+_MOST_S = 120.0  # of one cell
 CELLS = (
     # mix, micro-batches
     ("choice:512,1024,2048,4096", 1),
@@ -44,7 +45,9 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
             layout: partial(_subject, model, config, lengths, layout, micro) for layout in LAYOUTS
         }
         cells = {
-            str(layout): peak_of(partial(_fresh, config, device, lengths, layout, micro))
+            str(layout): peak_of(
+                partial(_fresh, config, device, lengths, layout, micro), max_time_s=_MOST_S
+            )
             for layout in LAYOUTS
         }
         ways = {
@@ -52,7 +55,7 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
             for layout, one in make.items()
             if cells[layout].status == "ok"
         }
-        times = in_turn(ways, device, repeats=3 if device == "cpu" else 10)
+        timed = in_turn(ways, device, repeats=3 if device == "cpu" else 10)
         for layout in LAYOUTS:
             cell = cells[layout]
             yield {
@@ -62,9 +65,10 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
                 "lengths": lengths,
                 "n_tokens": sum(lengths),
                 "n_slots": sum(slots_of(lengths, layout, micro, PAD_TO)),
-                "status": cell.status,
-                "time_s": median(times[layout]) if layout in times else None,
-                "times_s": times.get(layout),
+                "status": "failed" if layout in timed.failed else cell.status,
+                "reason": timed.failed.get(layout, cell.reason),
+                "time_s": timed.median(layout),
+                "times_s": timed.seconds.get(layout),
                 "peak_bytes": cell.peak_bytes,
                 "flops": flops_by_part(config, lengths, layout, micro),
                 "attention_backend": backend,

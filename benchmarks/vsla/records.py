@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ROOT", "Rows", "layout_ratio", "of_part", "read", "records"]
+__all__ = ["ENDED", "ROOT", "Rows", "layout_ratio", "of_part", "read", "records"]
 
+ENDED = "ended early"
+"""Status of a row that stands for the rest of a part: it failed, or its minutes were over."""
 ROOT = Path(__file__).parents[2]
 Rows = list[dict[str, Any]]
 
@@ -28,8 +30,8 @@ def records() -> dict[str, Path]:
 
 
 def of_part(rows: Rows, part: str) -> Rows:
-    """A part's measured rows."""
-    return [row for row in rows if row["part"] == part and row.get("status", "ok") != "failed"]
+    """A part's rows, without those that say how a part ended early."""
+    return [row for row in rows if row["part"] == part and row.get("status") != ENDED]
 
 
 def layout_ratio(

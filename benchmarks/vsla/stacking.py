@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.vsla.timing import in_turn, median
+from benchmarks.vsla.timing import in_turn
 from clso.profiling.mixes import parse_mix
 from clso.ragged import Ragged, add, convolve
 from clso.ragged.convolution import Method
@@ -27,29 +27,33 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
         generator = torch.Generator().manual_seed(0)
         items = [torch.randn(n, _WIDTH, generator=generator).to(device) for n in lengths]
         ragged, padded = Ragged.stack(items), pad_sequence(items, batch_first=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            nested = torch.nested.nested_tensor(items, layout=torch.jagged)
+        nested = _nested(items)
         ways = {
             "stack ragged": lambda items=items: Ragged.stack(items),
             "stack padded": lambda items=items: pad_sequence(items, batch_first=True),
-            "stack nested": lambda items=items: torch.nested.nested_tensor(
-                items, layout=torch.jagged
-            ),
+            "stack nested": lambda items=items: _nested(items),
             "add ragged": lambda x=ragged: add(x, x),
             "add padded": lambda x=padded: x + x,
             "add nested": lambda x=nested: x + x,
         }
-        times = {name: median(found) for name, found in in_turn(ways, device, repeats=9).items()}
+        timed = in_turn(ways, device, repeats=9)
         yield {
             "mix": mix,
             "documents": len(items),
             "ragged_bytes": ragged.values.numel() * 4,
             "padded_bytes": padded.numel() * 4,
-            "time_s": times,
+            "time_s": {name: timed.median(name) for name in ways},
+            "failed": timed.failed,
         }
     for n in (16, 64, 256, 1024, 4096):
         a, b = (torch.randn(n, device=device) for _ in "ab")
         ways = {method: partial(convolve, a, b, method) for method in get_args(Method)}
-        times = {name: median(found) for name, found in in_turn(ways, device, repeats=9).items()}
-        yield {"convolution": n, "time_s": times}
+        timed = in_turn(ways, device, repeats=9)
+        seconds = {name: timed.median(name) for name in ways}
+        yield {"convolution": n, "time_s": seconds, "failed": timed.failed}
+
+
+def _nested(items: list[torch.Tensor]) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a prototype, as it says itself
+        return torch.nested.nested_tensor(items, layout=torch.jagged)

@@ -74,7 +74,7 @@ def stacking(rows: Rows) -> list[str]:
     for r in found:
         if "mix" in r:
             times = (
-                f"{r['time_s'][f'{what} {way}'] * 1e3:.2f}"
+                _milliseconds(r["time_s"][f"{what} {way}"], 2)
                 for what in ("stack", "add")
                 for way in ways
             )
@@ -87,7 +87,7 @@ def stacking(rows: Rows) -> list[str]:
             lines.append(
                 _row(
                     f"{r['convolution']:,}",
-                    *(f"{r['time_s'][m] * 1e3:.3f}" for m in ("direct", "fft", "auto")),
+                    *(_milliseconds(r["time_s"][m], 3) for m in ("direct", "fft", "auto")),
                 )
             )
     return lines
@@ -135,10 +135,9 @@ def large(rows: Rows) -> list[str]:
     lines = _head(
         "micro-batches", "layout", "slots", "forward", "step", "of packed", "peak GB", "status"
     )
+    steps = {(r["micro"], r["layout"]): r["step_time_s"] for r in found}
     for r in found:
-        packed = next(
-            o["step_time_s"] for o in found if (o["micro"], o["layout"]) == (r["micro"], "packed")
-        )
+        packed = steps.get((r["micro"], "packed"))
         ratio = f"{r['step_time_s'] / packed:.2f}" if r["step_time_s"] and packed else _NONE
         peak = _NONE if r["peak_bytes"] is None else f"{r['peak_bytes'] / 1e9:.1f}"
         cells = (str(r["micro"]), r["layout"], f"{r['n_slots']:,}", _seconds(r["forward_time_s"]))
@@ -205,6 +204,10 @@ def _seconds(value: float | None) -> str:
     if value is None:
         return _NONE
     return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms"
+
+
+def _milliseconds(seconds: float | None, digits: int) -> str:
+    return _NONE if seconds is None else f"{seconds * 1e3:.{digits}f}"
 
 
 def _megabytes(value: float | None, status: str) -> str:

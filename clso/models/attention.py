@@ -31,7 +31,7 @@ def attend(
         return adaptive_attention(q, k, v, pattern.policy, documents, evidence)
     if isinstance(pattern, (Full, Local)):
         window = pattern.window if isinstance(pattern, Local) else None
-        if attention_varlen.takes(q.device, q.dtype, window):
+        if attention_varlen.takes(q.device, q.dtype, q.shape[2], window):
             return attention_varlen.varlen_attention(q, k, v, documents, window)
     if isinstance(pattern, Local):
         dense = partial(local_attention, pattern=pattern)
@@ -73,12 +73,15 @@ def attend_heads(
     return torch.cat(parts, 1)[:, back]
 
 
-def backend(patterns: Sequence[Pattern], device: torch.device, dtype: torch.dtype) -> str:
-    """How these patterns are executed, in words."""
+def backend(
+    patterns: Sequence[Pattern], device: torch.device, dtype: torch.dtype, d_head: int
+) -> str:
+    """How these patterns are executed on heads of `d_head` dimensions, in words."""
     found = set()
     for pattern in patterns:
         window = pattern.window if isinstance(pattern, Local) else None
-        if isinstance(pattern, (Full, Local)) and attention_varlen.takes(device, dtype, window):
+        by_kernel = attention_varlen.takes(device, dtype, d_head, window)
+        if isinstance(pattern, (Full, Local)) and by_kernel:
             found.add("varlen_attn")
         elif isinstance(pattern, Full):
             found.add("sdpa by length")

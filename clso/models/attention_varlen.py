@@ -18,6 +18,8 @@ from clso.models.documents import Documents
 
 __all__ = ["operators", "takes", "varlen_attention"]
 
+_WIDEST_HEAD = 256  # of flash attention
+
 
 @cache
 def _kernel() -> tuple[Callable[..., Any], frozenset[str]] | None:
@@ -29,9 +31,11 @@ def _kernel() -> tuple[Callable[..., Any], frozenset[str]] | None:
     return varlen_attn, frozenset(inspect.signature(varlen_attn).parameters)
 
 
-def takes(device: torch.device, dtype: torch.dtype, window: int | None) -> bool:
+def takes(device: torch.device, dtype: torch.dtype, d_head: int, window: int | None) -> bool:
     """Whether the kernel can be used; `window` None is full attention."""
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return False
+    if d_head % 8 or d_head > _WIDEST_HEAD:
         return False
     if torch.cuda.get_device_capability(device) < (8, 0):
         return False

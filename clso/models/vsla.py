@@ -240,7 +240,8 @@ class VSLA(LanguageModel):
 
     def attention_backend(self, device: torch.device, dtype: torch.dtype) -> str:
         """How attention is executed there, in words."""
-        return backend([head for layer in self.config.heads for head in layer], device, dtype)
+        heads = [head for layer in self.config.heads for head in layer]
+        return backend(heads, device, dtype, self.config.d_model // self.config.n_heads)
 
     def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
         if torch.is_grad_enabled():

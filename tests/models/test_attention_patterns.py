@@ -187,10 +187,10 @@ def test_unigrams_are_asked_for() -> None:
 def test_the_way_taken_has_a_name() -> None:
     cpu = torch.device("cpu")
     assert (
-        backend(parse_layer("full+local:8", 2), cpu, torch.bfloat16)
+        backend(parse_layer("full+local:8", 2), cpu, torch.bfloat16, 64)
         == "local by chunks, sdpa by length"
     )
-    assert not attention_varlen.takes(cpu, torch.bfloat16, None)
+    assert not attention_varlen.takes(cpu, torch.bfloat16, 64, None)
 
 
 @pytest.mark.parametrize("pattern", ["full", "local:9"])
@@ -217,7 +217,7 @@ def test_flops_of_the_cuda_kernel_are_those_stated(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["full", "local:70"])
 def test_the_cuda_kernel_gives_what_the_other_way_gives(pattern: str) -> None:
     cuda = torch.device("cuda")
-    if not attention_varlen.takes(cuda, torch.bfloat16, 70):
+    if not attention_varlen.takes(cuda, torch.bfloat16, 64, 70):
         pytest.skip("this torch or this card has no varlen_attn with windows")
     lengths = (3, 200, 65, 200)
     q, k, v = torch.randn(3, sum(lengths), 2, 64, device=cuda).bfloat16().requires_grad_()

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.vsla.__main__ import PARTS, measure_part
 from benchmarks.vsla.claims import judge
 from benchmarks.vsla.records import Rows, layout_ratio, of_part, read, records
-from benchmarks.vsla.tables import PAGE, rewritten
+from benchmarks.vsla.tables import PAGE, front_bar, rewritten
 from benchmarks.vsla.timing import in_turn
 
 MIX = "choice:512,1024,2048,4096"
@@ -34,12 +34,19 @@ def test_packed_is_faster_and_smaller_than_padded(cpu: Rows) -> None:
 
 
 def test_the_front_has_members_with_half_the_bytes(cpu: Rows) -> None:
-    found = of_part(cpu, "front")
-    assert len(found) == 3
-    for row in found:
+    for row in of_part(cpu, "front"):
         assert row["member"]["kv_bytes"] <= 0.5 * row["full"]["kv_bytes"]
         assert row["evaluated"] <= 1.1 * row["full_evaluated"]
-    assert any(r["member"]["test_loss"] <= r["full"]["test_loss"] + 0.005 for r in found)
+
+
+def test_the_front_misses_its_bar_and_the_page_says_so(cpu: Rows) -> None:
+    """No worse at half of the bytes on 3 seeds was the bar: it holds on one of them by either budget."""
+    met = front_bar(cpu)
+    assert {budget: (sum(seeds), len(seeds)) for budget, seeds in met.items()} == {
+        "not recorded": (1, 3),
+        "50 x 32": (1, 3),
+    }
+    assert "is **missed**" in PAGE.read_text()
 
 
 def test_long_documents_are_cheaper_by_every_pattern(cpu: Rows) -> None:

@@ -50,6 +50,9 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
         winner = min(losses, key=losses.__getitem__)
         yield {
             "seed": seed,
+            "gens": config.gens,
+            "pop": config.pop,
+            "fitness_tokens": list(config.fitness_tokens),
             "evaluated": found["counts"]["evaluated"],
             "full_evaluated": full["counts"]["evaluated"],
             "full": {"test_loss": full["best"]["test_loss"], "kv_bytes": full_kv},

@@ -74,7 +74,7 @@ def sized(names: list[str], task: Task, sizes: dict[str, Any], n_wanted: int) ->
 
 
 def read(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that are there; a line that a kill cut short is dropped. Stops where they are of
+    """The rows that are there; a line that a kill cut short is dropped. Stops if they are of
     other settings."""
     if not path.exists():
         return []

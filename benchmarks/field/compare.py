@@ -26,7 +26,7 @@ def ert(rows: Sequence[Row]) -> float:
 
 
 def ahead(a: Sequence[Row], b: Sequence[Row]) -> int:
-    """1 where `a` is better, -1 where `b` is, 0 for equal: by expected running time, by mean value
+    """1 if `a` is better, -1 if `b` is, 0 for equal: by expected running time, by mean value
     if neither solved."""
     x, y = ert(a), ert(b)
     if math.isinf(x) and math.isinf(y):

@@ -21,7 +21,7 @@ Task = tuple[str, str, int, int, bool]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The records in `path`, none where there is no file. A line cut off by a kill is dropped."""
+    """The records in `path`, none if there is no file. A line cut off by a kill is dropped."""
     if not path.exists():
         return []
     lines = path.read_text().split("\n")

@@ -121,14 +121,14 @@ def _pbo(rows: Sequence[Row]) -> list[str]:
         "## Pseudo-Boolean functions (PBO)",
         "Expected running time (evaluations of all seeds over the number of seeds that reach the optimum), on 64 bits "
         f"(ConcatenatedTrap: 65), masked by the seed, stopped at {_count(max(capped, default=math.inf))} evaluations; in "
-        "brackets how many seeds reach it, where not all; in italics the mean of the best values (larger is better) where "
+        "brackets how many seeds reach it, if not all; in italics the mean of the best values (larger is better) if "
         "none does. Rank: of the best value, then of the evaluation that found it, within each function and seed.",
         _grid(["Function", *(c.label for c, _ in groups)], lines),
     ]
     duels = [line for group in groups for line in _duels(group, groups)]
     if duels:
         out += [
-            "On how many functions CLSO is at least as good: by expected running time (mean best value where neither ever "
+            "On how many functions CLSO is at least as good: by expected running time (mean best value if neither ever "
             "finds the optimum); by paired seeds (wins no fewer than losses); not significantly worse (sign test over the "
             "seeds, 5 %).",
             _grid(["Against", "running time", "paired seeds", "not worse", "of"], duels),

@@ -14,7 +14,7 @@ __all__ = ["Minimiser", "Trajectory", "minimise"]
 
 
 class BudgetSpent(Exception):
-    """The way out of any optimiser's loop: the last evaluation was made, or the optimum found where
+    """The way out of any optimiser's loop: the last evaluation was made, or the optimum found if
     the run stops there."""
 
 

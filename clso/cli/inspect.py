@@ -103,7 +103,7 @@ def export(run: Path, folder: Path, kind: str) -> None:
 @click.argument("baselines", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
-    """Table and verdict of RUN against the BASELINE folders. Where energy was not measured, none is
+    """Table and verdict of RUN against the BASELINE folders. If energy was not measured, none is
     claimed."""
     from clso.cli.view import comparison_table
     from clso.run.compare import compare_runs

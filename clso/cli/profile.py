@@ -200,7 +200,8 @@ def profile(
         options |= {k: v for k, v in sizes.items() if k != "models"}
     if (source is None) == (not models):
         raise ConfigError(
-            "models are named, or a profile is read with --from", got=", ".join(models) or "neither"
+            "models are named, or a profile is read with --from",
+            problem="both were given" if models else "neither was given",
         )
     if source is not None:
         from clso.profiling.folder import read_profile
@@ -225,7 +226,8 @@ def profile(
         raise _Stopped("stopped", remedy=f"{len(found.rows)} cells were measured, and are above.")
     if not any(row.status == "ok" for row in found.rows):
         raise _Stopped(
-            "no cell could be measured", got=found.rows[0].reason if found.rows else "no cell"
+            "at least one cell can be measured",
+            problem=f"none could ({found.rows[0].reason})" if found.rows else "there is none",
         )
 
 

@@ -64,7 +64,7 @@ def prove(
     """Run CLSO and AdamW under one meter, window by window, and write verdict, report and pictures.
 
     Against AdamW at the reference protocol and at the best that a sweep finds, with n-grams, random
-    search and random crystals as controls. Where energy cannot be measured, losses and times are
+    search and random crystals as controls. If energy cannot be measured, losses and times are
     compared and no energy claim is made. Repeat the same command with the same --out after an
     interruption."""
     from clso.cli.evolve import make_config, new_folder

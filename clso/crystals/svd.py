@@ -63,7 +63,7 @@ def cuts(matrix: Tensor, ranks: Sequence[int]) -> list[Svd]:
     require(
         bool(torch.isfinite(matrix).all()),
         "a matrix to cut is finite",
-        got=f"{int((~torch.isfinite(matrix)).sum())} entries that are not",
+        problem=f"{int((~torch.isfinite(matrix)).sum())} entries are NaN or infinite",
         remedy="Check the checkpoint.",
     )
     left, singular, right = torch.linalg.svd(matrix.double(), full_matrices=False)

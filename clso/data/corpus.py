@@ -277,7 +277,7 @@ def _make_tokenizer(
 
 
 def _texts(documents: list[Document]) -> Iterator[str]:
-    """Texts to be packed: a line end is added only where a document is followed by another and
+    """Texts to be packed: a line end is added only if a document is followed by another and
     lacks it."""
     for i, document in enumerate(documents):
         text = document.text
@@ -313,8 +313,8 @@ def _require_enough(n_tokens: dict[str, int], *, given: bool) -> None:
         bound = max(20 * MIN_SPLIT_TOKENS, grown) * 11 // 10
         remedy = f"Give a text of about {bound} tokens or more that do not repeat"
     raise DataError(
-        f"the text is too short: every split needs {MIN_SPLIT_TOKENS} tokens",
-        got=f"{total} tokens without what repeats ({counts})",
+        f"every split needs {MIN_SPLIT_TOKENS} tokens",
+        problem=f"the text is too short, with {total} tokens without what repeats ({counts})",
         remedy=remedy,
     )
 

@@ -124,7 +124,7 @@ def divide(
 ) -> tuple[list[Document], list[Document]]:
     """Cut a sequence of documents in two near byte `position`.
 
-    The cut falls between documents where such a place lies within `tolerance` bytes, else inside
+    The cut falls between documents if such a place lies within `tolerance` bytes, else inside
     the document
     there: at a line's start, else between words, else between characters.
     """

@@ -41,8 +41,8 @@ def read_hub(name: str) -> dict[str, bytes]:
     # the hub's client lets through its own, the HTTP library's and the system's errors
     except Exception as error:
         raise DataError(
-            f"{name} cannot be had from the Hugging Face hub",
-            got=type(error).__name__,
+            f"{name} comes from the Hugging Face hub",
+            problem=f"the hub gave {type(error).__name__}",
             remedy="Use --data text:PATH with a copy of the text",
         ) from error
     files = sorted(Path(folder, config).glob("*.parquet"))

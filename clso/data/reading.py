@@ -72,7 +72,7 @@ def too_large(path: Path, limit: int) -> DataError:
     """The refusal of a text beyond `limit` bytes."""
     return DataError(
         f"a text has at most {MAX_TEXT_BYTES:,} bytes, unpacked",
-        got=f"{path}: more than {limit:,}",
+        problem=f"{path} has more than {limit:,}",
         remedy="Name a part of it",
     )
 

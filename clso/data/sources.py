@@ -181,7 +181,7 @@ def _folder(root: Path) -> Source:
         if missing:
             raise DataError(
                 "a folder with split files needs train, valid and test",
-                got=f"{root} without {', '.join(missing)}",
+                problem=f"{root} has no {' and no '.join(missing)}",
                 remedy="Add the file, or name the text file itself to have it split",
             )
         for name in names:
@@ -190,15 +190,18 @@ def _folder(root: Path) -> Source:
         files = tuple(_text_files(root, roles, roles, left_out, notes))
         for role in sorted(given):
             if not any(file.data.strip() for file in files if file.role == role):
-                reasons = f": {_listed(left_out)}" if left_out else ""
-                raise DataError(f"the {role} text is empty, or no text", got=f"{root}{reasons}")
+                reasons = f" ({_listed(left_out)})" if left_out else ""
+                raise DataError(
+                    f"the {role} split holds text",
+                    problem=f"the {role} text in {root} is empty, or no text{reasons}",
+                )
         description = f"text:{root} (train, valid and test given)"
         return Source("splits", files, description, _frozen(left_out), tuple(notes))
     files = tuple(_text_files(root, names, {}, left_out, notes))
     if not files:
         raise DataError(
-            "the folder holds no text files",
-            got=f"{root}: {_listed(left_out)}" if left_out else str(root),
+            "a folder of text holds text files",
+            problem=f"{root} holds none" + (f" ({_listed(left_out)})" if left_out else ""),
             remedy="Name a folder of UTF-8 files",
         )
     if given:

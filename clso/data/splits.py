@@ -7,7 +7,7 @@
 * A folder: documents in the order of their SHA-256 fill test, then valid (5 % of the bytes each);
   the rest is train.
 * One file, or a folder with too few or too large documents for that: 90/5/5 contiguously, at
-  document boundaries where one is near, else at line boundaries.
+  document boundaries if one is near, else at line boundaries.
 * Fitness: about 10 % of train's tokens, at most 500,000, as up to eight groups of neighbouring
   documents, one from the middle of each eighth of train. If train's documents are too large for
   that, they are first cut at line boundaries.
@@ -70,7 +70,7 @@ def choose_fitness(sizes: Sequence[int], share: float) -> list[bool]:
 
     Args:
         sizes: tokens of each document, in order.
-        share: largest share of their sum to take; met to within a document where documents are
+        share: largest share of their sum to take; met to within a document if documents are
         small.
 
     Returns:

@@ -134,8 +134,8 @@ class Gpt2Tokenizer:
         # tiktoken lets its HTTP library's and the system's errors through
         except Exception as error:
             raise DataError(
-                "the gpt2 tokenizer's vocabulary cannot be had",
-                got=type(error).__name__,
+                "the gpt2 tokenizer needs its vocabulary",
+                problem=f"it cannot be had ({type(error).__name__})",
                 remedy="Set TIKTOKEN_CACHE_DIR to a folder that holds it, connect once, or use bpe:4096",
             ) from error
 

@@ -84,12 +84,14 @@ def _read(folder: Path) -> dict[str, str] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} is whole", got=str(error)) from error
+        raise RunFolderError(f"{path} is whole", problem=f"it cannot be read ({error})") from error
     sums = {}
     for line in text.removesuffix("\n").split("\n"):
         digest, _, name = line.partition("  ")
         if len(digest.removeprefix("\\")) != 64 or not name:
-            raise RunFolderError(f"{path} is whole", got=line[:100])
+            raise RunFolderError(
+                f"{path} is whole", problem="a line is no hash and name", got=line[:100]
+            )
         if digest.startswith("\\"):
             digest, name = digest[1:], re.sub(r"\\(.)", lambda m: _ESCAPED.get(m[1], m[1]), name)
         sums[name] = digest

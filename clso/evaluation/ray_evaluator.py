@@ -124,7 +124,7 @@ class RayEvaluator(Evaluator):
         except (RayError, OSError) as error:
             raise ConfigError(
                 "the object store holds the tokens",
-                got=str(error).splitlines()[0],
+                problem=f"Ray's object store is too small ({str(error).splitlines()[0]})",
                 remedy="Set object_store_mb in the recipe's table [workers] higher.",
             ) from error
 
@@ -228,7 +228,7 @@ class RayEvaluator(Evaluator):
             )
             remedy = "Set CLSO_TRACEBACK=1 to see the traceback."
             raise EvaluationError(
-                rule, got=f"{type(cause).__name__}: {cause}", remedy=remedy
+                rule, problem=f"a worker raised {type(cause).__name__}: {cause}", remedy=remedy
             ) from error
         except RayError as error:
             self._replace_worker(worker, f"{type(error).__name__}: {error}", starting=starting)
@@ -258,7 +258,8 @@ class RayEvaluator(Evaluator):
         self._n_failed_starts += starting
         if self._n_failed_starts >= self._limits.attempts * self._cluster.n:
             raise EvaluationError(
-                "workers live long enough to start", got=" ".join(reason.split())[:500]
+                "workers live long enough to start",
+                problem=f"{self._n_failed_starts} starts failed, the last with {reason[:500]}",
             )
         self._spawn()
 

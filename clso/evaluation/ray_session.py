@@ -218,8 +218,8 @@ def _start(workers: Workers, n_gpus: int, folder: SessionFolder) -> Any:
             with suppress(Exception):
                 ray.shutdown()  # of the processes that did start
             raise EvaluationError(
-                "Ray starts on this machine",
-                got=_one_line(error),
+                "measuring in workers needs Ray",
+                problem=f"Ray does not start here ({_one_line(error)})",
                 remedy=f"Its logs lie in {folder.path}; TMPDIR names another place, which needs a short path and room. "
                 "Without --workers nothing of it is needed.",
             ) from error

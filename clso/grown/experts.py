@@ -117,7 +117,7 @@ class Recipe:
         if self.order > memory.order or self.n_skips > plain or self.n_classed > classed:
             raise ConfigError(
                 "a recipe asks for tables that its memory has",
-                got=f"order {self.order} of {memory.order}, {self.n_skips} skips of {plain}, "
+                problem=f"it asks for order {self.order} of {memory.order}, {self.n_skips} skips of {plain}, "
                 f"{self.n_classed} with classes of {classed}",
             )
 

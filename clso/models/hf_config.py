@@ -131,7 +131,7 @@ def _whole(key: str, value: Any) -> int:
 def _refused(path: Path, key: str, value: Any, rule: str) -> ConfigError:
     return ConfigError(
         f"{rule} (GPT-2's own computation is the only one here)",
-        got=f"{path}: {key} = {json.dumps(value)[:80]}",
+        problem=f"{path} has {key} = {json.dumps(value)[:80]}",
         remedy="Name another checkpoint; if the key changes nothing in the forward pass, remove it.",
     )
 

@@ -66,7 +66,8 @@ def read_profile(path: Path) -> Profile:
         )
     except OSError as error:
         raise RunFolderError(
-            "a profile is read from its folder or profile.json", got=str(error)
+            "a profile is read from its folder or profile.json",
+            problem=f"{file} cannot be read ({error})",
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(

@@ -72,7 +72,7 @@ class ProfileSettings:
                 "at least one model is profiled", remedy="Name models, or FILE.py:CLASS."
             )
         if len(set(self.models)) < len(self.models):
-            raise ConfigError("each model is named once", got=", ".join(self.models))
+            raise ConfigError("each model is named once", got=self.models)
         if not self.lengths or min(self.lengths) < 2:
             # The loss is that of the next token, so a sequence needs one.
             raise ConfigError(

@@ -78,14 +78,12 @@ class ProveConfig:
 
     @property
     def deviations(self) -> list[str]:
-        """Where these settings ask for less than the protocol; empty: nowhere."""
+        """In what these settings ask for less than the protocol; empty: nowhere."""
         found = []
         if self.window_s < 60:
-            found.append(
-                f"windows of {self.window_s:g} s, where the protocol asks for at least 60 s"
-            )
+            found.append(f"windows of {self.window_s:g} s, but the protocol asks for at least 60 s")
         if self.seeds < 8:
-            found.append(f"{self.seeds} paired seeds, where the protocol asks for at least 8")
+            found.append(f"{self.seeds} paired seeds, but the protocol asks for at least 8")
         if len(self.rates) < 5 or min(self.rates) > 3e-4 or max(self.rates) < 1e-2:
             found.append(
                 "the sweep does not cover learning rates from 3e-4 to 1e-2 with at least five"
@@ -132,7 +130,7 @@ class ProveConfig:
 
     @classmethod
     def from_toml(cls, path: Path) -> ProveConfig:
-        """The table `[prove]` of a recipe; defaults where it has none. Raises `ConfigError`."""
+        """The table `[prove]` of a recipe; defaults if it has none. Raises `ConfigError`."""
         table = read_toml(path).get("prove", {})
         if not isinstance(table, dict):
             raise ConfigError("prove is a table", got=table)

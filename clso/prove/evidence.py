@@ -70,7 +70,7 @@ class Evidence:
 
     @classmethod
     def read(cls, path: Path) -> Evidence:
-        """A proof that was made, to write its report anew. Raises `RunFolderError` where there is
+        """A proof that was made, to write its report anew. Raises `RunFolderError` if there is
         none."""
         if not all(
             (path / name).is_file() for name in ("config.toml", "manifest.json", "records.jsonl")
@@ -94,7 +94,8 @@ class Evidence:
             self.rows = {row["key"]: row for row in rows}
         except (ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
-                f"{record} is whole", got=f"{type(error).__name__}: {error}"
+                f"{record} is whole",
+                problem=f"a line cannot be used ({type(error).__name__}: {error})",
             ) from error
 
     def manifest(self, manifest: dict[str, Any]) -> None:
@@ -113,7 +114,7 @@ class Evidence:
                 )
 
     def once(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The row of this key; `work` is done, and its row kept, where there is none yet."""
+        """The row of this key; `work` is done, and its row kept, if there is none yet."""
         if key not in self.rows:
             self.add(key, work())
         return self.rows[key]

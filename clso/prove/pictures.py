@@ -34,7 +34,7 @@ _SHORT = {"clso": "CLSO", "adamw_best": "strongest AdamW", "adamw_reference": "r
 
 
 def draw(evidence: Evidence, verdict: dict[str, Any]) -> dict[str, bytes]:
-    """PNG files by name. There is no picture of power where none was sampled."""
+    """PNG files by name. There is no picture of power if none was sampled."""
     with styled():
         figures = {"pareto": _pareto(evidence, verdict), "targets": _targets(evidence, verdict)}
         power = _power(evidence)

@@ -37,7 +37,7 @@ def rewrite_report(path: Path) -> dict[str, Any]:
     """Verdict, report and pictures of a proof that was made, from its record alone; return the
     verdict.
 
-    Raises `RunFolderError` where `path` holds no proof.
+    Raises `RunFolderError` if `path` holds no proof.
     """
     evidence = Evidence.read(path)
     settings = path / "config.toml"

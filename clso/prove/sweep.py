@@ -67,7 +67,7 @@ def best_within(
     """The plan with the lowest loss on valid in at most `steps` steps, stopped exactly there, and
     that loss.
 
-    Raises `EvaluationError` where everything diverged.
+    Raises `EvaluationError` if everything diverged.
     """
     found = [
         (loss, step, row["lr"], row["schedule"], row["steps"], _variant(row.get("variant", {})))
@@ -77,7 +77,8 @@ def best_within(
     ]
     if not found:
         raise EvaluationError(
-            "at least one AdamW of the sweep has a finite loss", got=f"{len(rows)} trainings"
+            "at least one AdamW of the sweep has a finite loss",
+            problem=f"all {len(rows)} trainings diverged",
         )
     loss, step, lr, schedule, length, variant = min(found, key=lambda item: item[:5])
     return TrainingPlan(lr, schedule, length, step, variant), loss

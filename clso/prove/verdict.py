@@ -1,4 +1,4 @@
-"""From the rows of a proof to its verdict: only what was measured, and no claim where something was
+"""From the rows of a proof to its verdict: only what was measured, and no claim if something was
 not."""
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _Side:
 
 def _idle(evidence: Evidence) -> dict[str, float | None]:
     """Idle watts by the keys of windows: the mean of the readings on the window's own card, None
-    where there is none."""
+    if there is none."""
     cards = evidence.cards()
     rows = evidence.of_type("idle")
     return {
@@ -222,7 +222,7 @@ def _controls(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def cost_key(verdict: dict[str, Any]) -> str:
-    """What costs are compared in: joules, or seconds where there is no energy."""
+    """What costs are compared in: joules, or seconds if there is no energy."""
     return (
         "energy_j"
         if all(verdict[s]["energy_j"] is not None for s in ("clso", *OPPONENTS))

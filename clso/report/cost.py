@@ -1,4 +1,4 @@
-"""Joules against loss, with the baselines; seconds, and no claim, where joules were not
+"""Joules against loss, with the baselines; seconds, and no claim, if joules were not
 measured."""
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def draw_cost(data: RunData) -> Figure:
 
 
 def missing_energy(entries: Sequence[Entry]) -> str | None:
-    """Whose joules are missing and why, in words; None where all were measured."""
+    """Whose joules are missing and why, in words; None if all were measured."""
     gone = [e for e in entries if e.energy_j is None]
     if not gone:
         return None
@@ -99,7 +99,7 @@ def missing_energy(entries: Sequence[Entry]) -> str | None:
 
 
 def no_claim(entries: Sequence[Entry]) -> str | None:
-    """Why costs of these folders say nothing about each other; None where they do."""
+    """Why costs of these folders say nothing about each other; None if they do."""
     for what, values in (
         ("devices", [e.device for e in entries]),
         ("sources", [e.energy_source for e in entries]),
@@ -154,7 +154,7 @@ def _points(data: RunData, measured: bool) -> list[_Point]:
             )
             name = f"{e.name}, whole sweep"
         whole = cost(e.energy_j, e.time_s)
-        # no folder lacks seconds, and joules are drawn only where all have them
+        # no folder lacks seconds, and joules are drawn only if all have them
         assert whole is not None
         points.append(_Point(name, whole, e.score, colour, marker))
     return points

@@ -21,8 +21,8 @@ def draw_report(run: Path, baselines: list[Path], html: Path | None) -> list[Pat
 
     Each figure is a file of its own: loss.png, audits.png, energy.png, genome.png and, for several
     objectives, pareto.png; for a winner with states, states.png. `html` names a page to write as
-    well, whole in one file. Raises `RunFolderError` where a folder is unfinished, damaged or
-    foreign, where a baseline is over another text, or where `html` is a folder."""
+    well, whole in one file. Raises `RunFolderError` if a folder is unfinished, damaged or
+    foreign, if a baseline is over another text, or if `html` is a folder."""
     if html is not None and html.is_dir():
         raise RunFolderError("the page is a file", got=str(html), remedy="Give --html a file name.")
     data = read_run(run, baselines)

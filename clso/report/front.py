@@ -37,7 +37,7 @@ def read_front(
     """The front in result.json; None for a run of one objective. `everything` and `hypervolume`
     come from the record.
 
-    Raises `KeyError`, `TypeError` or `ValueError` where something is missing, or does not fit
+    Raises `KeyError`, `TypeError` or `ValueError` if something is missing, or does not fit
     together."""
     if "front" not in result:
         return None

@@ -35,7 +35,7 @@ _LOG_FROM = 30.0  # values further apart than this factor are drawn on a log axi
 
 
 def draw_loss(data: RunData) -> Figure:
-    """One panel, or two where references lie so far away that the search would be a flat line."""
+    """One panel, or two if references lie so far away that the search would be a flat line."""
     references = reference_lines(data)
     # A restart draws candidates anew, and for a generation the worst of them would take all of the
     # picture.

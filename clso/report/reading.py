@@ -49,7 +49,7 @@ class RunData:
 
     `spread` (3, generations) holds the population's 10th, 50th and 90th percentile. `held` (genes,
     generations) is the share of the population with the winner's allele and `best_holds` says
-    whether the best genome so far has it. `finalists` are (genome, loss on valid or None where it
+    whether the best genome so far has it. `finalists` are (genome, loss on valid or None if it
     was not finite)."""
 
     path: Path
@@ -76,7 +76,7 @@ class RunData:
 
     @property
     def optimum(self) -> float | None:
-        """The least fitness there is, where a space that is no language model knows it."""
+        """The least fitness there is, if a space that is no language model knows it."""
         value = self.result.get("optimum")
         return finite(value) if value is not None else None
 
@@ -88,7 +88,7 @@ class RunData:
 
 
 def read_run(run: Path, baselines: list[Path]) -> RunData:
-    """Read and check. Raises `RunFolderError` where a folder is unfinished, damaged, foreign or
+    """Read and check. Raises `RunFolderError` if a folder is unfinished, damaged, foreign or
     over another text."""
     folder = RunFolder.open(run)
     if not folder.finished:
@@ -101,7 +101,7 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         config = folder.config
     except ConfigError as error:
         raise RunFolderError(
-            f"{run / 'config.toml'} is a run's configuration", got=str(error)
+            f"{run / 'config.toml'} is a run's configuration", problem=str(error)
         ) from error
     result, manifest = folder.read_result(), folder.read_manifest()
     if "baseline" in result:
@@ -122,7 +122,7 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
     except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"{run / 'records.jsonl'} is whole",
-            got=f"line {number}: {type(error).__name__}: {error}",
+            problem=f"line {number} cannot be used ({type(error).__name__}: {error})",
             remedy="Its rows are damaged, or belong to another run.",
         ) from error
     if not record.generations or len(record.generations) != result["counts"]["generations"]:
@@ -135,7 +135,8 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         states = read_states(result)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
-            f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"
+            f"{run / 'result.json'} is a run's result",
+            problem=f"a value is missing or of another kind ({type(error).__name__}: {error})",
         ) from error
     others = [read_folder(path) for path in baselines]
     for other in others:
@@ -183,7 +184,8 @@ def _winner(run: Path, result: dict[str, Any]) -> tuple[tuple[int, ...], dict[st
                 finite(result[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
-            f"{run / 'result.json'} is a run's result", got=f"{type(error).__name__}: {error}"
+            f"{run / 'result.json'} is a run's result",
+            problem=f"a value is missing or of another kind ({type(error).__name__}: {error})",
         ) from error
     return winner, alleles
 
@@ -192,7 +194,7 @@ class _Record:
     """Takes in the rows of a record in their order, and keeps only what is drawn.
 
     A generation's row names its population by values; the genomes behind a value are those measured
-    so far that have it. Where several do, each counts in proportion."""
+    so far that have it. If several do, each counts in proportion."""
 
     def __init__(self, winner: tuple[int, ...]) -> None:
         self._winner = np.array(winner)
@@ -211,7 +213,7 @@ class _Record:
         self.finalists: list[tuple[tuple[int, ...], float | None]] = []
 
     def add(self, row: dict[str, Any]) -> None:
-        """One row. Raises `KeyError`, `TypeError` or `ValueError` where it is damaged."""
+        """One row. Raises `KeyError`, `TypeError` or `ValueError` if it is damaged."""
         kind = row["type"]
         if kind == "evaluation" and row["generation"] is not None:
             self._evaluation(row)

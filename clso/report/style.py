@@ -193,7 +193,7 @@ def spread(wanted: Sequence[float], gap: float, height: float) -> list[float]:
     0 to `height`.
 
     With z_i = y_(i) - i gap this is isotonic regression, solved by pooling adjacent violators.
-    Where they do not fit inside, they overflow evenly."""
+    If they do not fit inside, they overflow evenly."""
     order = np.argsort(np.array(wanted, dtype=np.float64), kind="stable")
     pools: list[list[float]] = []  # [mean, size]
     for rank, i in enumerate(order):
@@ -213,7 +213,7 @@ def spread(wanted: Sequence[float], gap: float, height: float) -> list[float]:
 
 
 def shorten(text: str, n: int) -> str:
-    """At most `n` characters on one line, with an ellipsis where something was cut."""
+    """At most `n` characters on one line, with an ellipsis if something was cut."""
     text = " ".join(text.split())
     return text if len(text) <= n else text[: n - 1].rstrip() + "…"
 

@@ -29,7 +29,7 @@ class States:
 
 def read_states(result: dict[str, Any]) -> States | None:
     """The states in result.json; None for a winner without. Raises `KeyError`, `TypeError` or
-    `ValueError` where damaged."""
+    `ValueError` if damaged."""
     if "states" not in result:
         return None
     found = [np.array(result["states"][name], dtype=np.float64) for name in STATES]

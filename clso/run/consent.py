@@ -43,7 +43,7 @@ def require_agreed(path: Path, sha256: str) -> None:
     if (str(path), sha256) not in agreed:
         raise RunFolderError(
             "code that a run folder names is run if a run of yours has recorded it, or if you agree",
-            got=f"{path}, SHA-256 {sha256}",
+            problem=f"{path} (SHA-256 {sha256}) is not recorded",
             remedy="Read that file, then repeat the command with --trust.",
         )
 

@@ -30,7 +30,7 @@ class Entry:
 
     `models` are the scores by name of a folder that holds several models (`ngram`); empty
     otherwise. `alone_j` and `alone_s` are what the winner of a sweep of settings cost by itself,
-    None where there was no sweep."""
+    None if there was no sweep."""
 
     path: Path
     name: str
@@ -50,7 +50,7 @@ class Entry:
 
 
 def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> Entry:
-    """Check and reduce. Raises `RunFolderError` where something that every finished folder holds is
+    """Check and reduce. Raises `RunFolderError` if something that every finished folder holds is
     not there."""
     try:
         best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
@@ -76,7 +76,7 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(
             f"{path / 'result.json'} and its manifest.json hold a finished run or baseline",
-            got=f"{type(error).__name__}: {error}",
+            problem=f"a value is missing or of another kind ({type(error).__name__}: {error})",
             remedy="Give folders that `clso evolve` or `clso baseline` finished.",
         ) from error
 
@@ -122,7 +122,7 @@ def with_distinct_names(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def finite(value: Any) -> float:
-    """`value` as a float. Raises `TypeError` or `ValueError` where it is no finite number."""
+    """`value` as a float. Raises `TypeError` or `ValueError` if it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{value!r} is no number")
     if not math.isfinite(value):

@@ -81,7 +81,7 @@ def choose_winner(
     re-measure it from there.
 
     The stated loss is the float32 model's, whatever precision the batched pass used. Raises
-    `EvaluationError` where no finalist has a finite loss."""
+    `EvaluationError` if no finalist has a finite loss."""
     sample = space.text("valid", n_tokens)
     losses = space.losses(finalists, sample).tolist()
     finite = [

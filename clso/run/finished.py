@@ -78,7 +78,7 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     """Write the winner as a folder that `transformers` loads, with its tokenizer. Of a memory model
     `transformers` loads the GPT-2 part, and `clso.hf.ClsoMemory` the memory beside it.
 
-    Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or where
+    Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or if
     `out` holds anything already."""
     folder = RunFolder.open(path)
     model = load_model(_winner(folder))
@@ -87,7 +87,7 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     if not isinstance(model, (GPT2, MemoryModel)):
         raise RunFolderError(
             "transformers reads exact GPT-2s only",
-            got=f"a winner of space {folder.config.space} ({type(model).__name__})",
+            problem=f"the winner, of space {folder.config.space}, is a {type(model).__name__}",
             remedy=f"{_winner(folder)} holds the whole model, for clso.models.store.load_model"
             + (
                 "; transformers would read its GPT-2 part alone from there, which is another model, with a higher loss."
@@ -105,7 +105,7 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
 
 
 def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:
-    """The run's own text. Where it has changed, a tokenizer that is trained on it has, too, and its
+    """The run's own text. If it has changed, a tokenizer that is trained on it has, too, and its
     ids mean other things."""
     config = folder.config
     corpus = load_corpus(config.data, config.tokenizer, cache_dir)

@@ -56,7 +56,7 @@ class RunFolder:
 
     @staticmethod
     def require_new(path: Path) -> None:
-        """Raises `RunFolderError` where `path` holds anything already, cannot be looked at, or is a
+        """Raises `RunFolderError` if `path` holds anything already, cannot be looked at, or is a
         URL."""
         if _URL.match(str(path)):
             raise RunFolderError(
@@ -82,7 +82,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> RunFolder:
-        """Make a new folder. Raises `RunFolderError` where it holds anything already, or cannot be
+        """Make a new folder. Raises `RunFolderError` if it holds anything already, or cannot be
         written."""
         cls.require_new(path)
         run = cls(path)
@@ -178,7 +178,9 @@ class RunFolder:
                 f"the run has {name}", got=str(self.path), remedy="Let the run finish first."
             ) from error
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{self.path / name} is whole", got=str(error)) from error
+            raise RunFolderError(
+                f"{self.path / name} is whole", problem=f"it cannot be read ({error})"
+            ) from error
         if not isinstance(value, dict):
             raise RunFolderError(
                 f"{self.path / name} holds a JSON object", got=type(value).__name__
@@ -301,7 +303,9 @@ class RunFolder:
         if len(data) != size or digest.hexdigest() != saved.get("record_sha256"):
             raise RunFolderError(
                 f"records.jsonl begins with the {size} bytes that its checkpoint was saved with",
-                got=f"{len(data)} bytes" if len(data) != size else "other bytes",
+                problem=f"it holds {len(data)} bytes"
+                if len(data) != size
+                else "it holds other bytes",
                 remedy="The record was cut or replaced; start a new run.",
             )
         self._n_bytes, self._digest = size, digest
@@ -326,7 +330,8 @@ class RunFolder:
                     yield row
         except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(
-                f"{self.path / 'records.jsonl'} is whole", got=f"line {number}: {error}"
+                f"{self.path / 'records.jsonl'} is whole",
+                problem=f"line {number} cannot be read ({error})",
             ) from error
 
 

@@ -54,7 +54,7 @@ class Mirror:
         self._begun_s = -_EVERY_S
 
     def require_new(self) -> None:
-        """Raises `RunFolderError` where the URL holds a run."""
+        """Raises `RunFolderError` if the URL holds a run."""
         if self._do(lambda: self._files.exists(f"{self._root}/config.toml")):
             raise RunFolderError(
                 "a new run needs a new place",
@@ -72,7 +72,7 @@ class Mirror:
                 self.push()
 
     def push(self) -> None:
-        """Copy what has changed. Raises `RunFolderError` where the storage refuses it."""
+        """Copy what has changed. Raises `RunFolderError` if the storage refuses it."""
         names = [
             p.relative_to(self._folder).as_posix() for p in self._folder.rglob("*") if p.is_file()
         ]
@@ -85,7 +85,7 @@ class Mirror:
                 self._copied[name] = status.st_size, status.st_mtime_ns
 
     def fetch(self) -> None:
-        """Make the folder from the copy. Raises `RunFolderError` where there is none."""
+        """Make the folder from the copy. Raises `RunFolderError` if there is none."""
         root = self._root.rstrip("/") + "/"
         keys = [str(key) for key in self._do(lambda: self._files.find(self._root)) or ()]
         found = {
@@ -108,7 +108,7 @@ class Mirror:
         if not is_plain or not target.resolve().is_relative_to(self._folder.resolve()):
             raise RunFolderError(
                 "a copy of a run holds files of its folder only",
-                got=f"{name!r} at {self._url}",
+                problem=f"{self._url} holds {name!r}, which would lie outside it",
                 remedy="Somebody else wrote there: nothing was fetched.",
             )
         return target
@@ -123,8 +123,8 @@ class Mirror:
             return action()
         except Exception as error:  # every storage has errors of its own
             raise RunFolderError(
-                f"the storage at {self._url} answers",
-                got=f"{type(error).__name__}: {error}",
+                "a copy needs storage that answers",
+                problem=f"{self._url} failed ({type(error).__name__}: {error})",
                 remedy=f"What the run has written is whole in {self._folder}.",
             ) from error
 

@@ -229,7 +229,7 @@ def _of(path: Path) -> Iterator[None]:
     except ValueError as error:
         raise RunFolderError(
             f"{path} is of a finished run or baseline",
-            got=str(error),
+            problem=str(error),
             remedy="Give a folder that `clso evolve` or `clso baseline` finished.",
         ) from error
 

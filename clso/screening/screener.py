@@ -364,7 +364,7 @@ class Screener:
             self._fit_time_s = float(state["fit_time_s"])
         except (KeyError, TypeError, ValueError, GenomeError) as error:
             raise RunFolderError(
-                "the surrogate's state in the checkpoint is damaged or of another space",
-                got=str(error),
+                "the surrogate's state belongs to this space",
+                problem=f"its state in the checkpoint cannot be used ({type(error).__name__}: {error})",
                 remedy="Resume from an older checkpoint",
             ) from error

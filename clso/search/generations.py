@@ -181,7 +181,7 @@ class Search:
             )
             raise EvaluationError(
                 "at least one candidate of the first generations can be measured",
-                got=f"none of {len(found)}: {first.strip()}",
+                problem=f"all {len(found)} candidates failed, the first with {first.strip()}",
             )
         return measured
 
@@ -198,7 +198,7 @@ class Search:
         return shortfall.reason if shortfall else "no more candidates"
 
     def _measure(self) -> Round | None:
-        """Propose, measure and tell; None where the space has no more."""
+        """Propose, measure and tell; None if the space has no more."""
         candidates, screening = self.optimizer.propose(self.config.pop)
         if not candidates:
             return None
@@ -215,7 +215,7 @@ class Search:
 
     @property
     def contenders(self) -> list[Evaluation]:
-        """Evaluations among which the winner is. Raises `EvaluationError` where none keeps the
+        """Evaluations among which the winner is. Raises `EvaluationError` if none keeps the
         limits."""
         if self.pareto is None:
             return self.evaluations
@@ -257,7 +257,7 @@ class Search:
     def load_state(self, state: dict[str, Any], records: Iterable[dict[str, Any]]) -> None:
         """Continue from a checkpoint; the measured genomes come from the record.
 
-        Raises `RunFolderError` where they belong to another space, or to another version of CLSO.
+        Raises `RunFolderError` if they belong to another space, or to another version of CLSO.
         """
         try:
             self.evaluations = [
@@ -267,7 +267,7 @@ class Search:
         except (KeyError, TypeError, ValueError, OverflowError, ClsoError) as error:
             raise RunFolderError(
                 "the checkpoint and the record are of this search space and version of CLSO",
-                got=f"{type(error).__name__}: {error}",
+                problem=f"the search cannot go on from it ({type(error).__name__}: {error})",
                 remedy="Resume with the version that wrote them (manifest.json names it), or start a new run.",
             ) from error
 

@@ -108,7 +108,7 @@ class Optimizer:
         return list(self._pending)
 
     def decode(self, genome: Genome) -> Any:
-        """What `genome` stands for: name -> value where the space was given so."""
+        """What `genome` stands for: name -> value if the space was given so."""
         return self.space.decode(genome)
 
     def ask(self, n: int = 1) -> list[Genome]:
@@ -150,7 +150,9 @@ class Optimizer:
         shortfall = self.engine.shortfall
         return ConfigError(
             f"some genome of space {self.space.name!r} meets the constraints",
-            got=shortfall.reason if shortfall else "none",
+            problem=f"no genome is left to try ({shortfall.reason})"
+            if shortfall
+            else "no genome is left to try",
             remedy="Loosen them, give seeds that meet them, or the space a `repair`.",
         )
 
@@ -282,6 +284,7 @@ def minimize(
         stop = callback is not None and plain(callback(optimizer, evaluation)) is True
     if optimizer.best is None:
         raise ConfigError(
-            "the function gives a finite value somewhere", got=f"none in {len(done)} calls"
+            "the function gives a finite value somewhere",
+            problem=f"none of {len(done)} calls gave one",
         )
     return Result(optimizer.decode(optimizer.best.genome), optimizer.best.value, tuple(done))

@@ -84,7 +84,7 @@ class SteadySearch(Search):
             self.evaluator.submit(batch, 0)
 
     def _propose(self) -> bool:
-        """Choose more candidates; False where there are to be no more."""
+        """Choose more candidates; False if there are to be no more."""
         if self._dry or self._n_generations + len(self._proposals) >= self.config.gens:
             return False
         self._tell()
@@ -102,7 +102,8 @@ class SteadySearch(Search):
             self._arrived += self.evaluator.completed()
         if not self._arrived:
             raise EvaluationError(
-                "every genome is answered with an evaluation", got=f"{self._n_out} are missing"
+                "every genome is answered with an evaluation",
+                problem=f"the evaluator owes {self._n_out} of them",
             )
         evaluation = self._arrived.popleft()
         self._untold.append(evaluation)

@@ -43,7 +43,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Startable(Protocol):
-    """What an objective may offer besides, where a device works while this process goes on."""
+    """What an objective may offer besides, if a device works while this process goes on."""
 
     def begin(self, genomes: Sequence[Genome], fidelity: int) -> Callable[[], list[Evaluation]]:
         """Set the device to work on `evaluate(genomes, fidelity)`; what is returned waits for its
@@ -60,7 +60,7 @@ class SearchSpace(ABC):
     work_unit: ClassVar[str] = ""
     """What an evaluation's `n_tokens` counts, if not tokens; result.json then holds its sum as `counts.<unit>`."""
     takes_tasks: ClassVar[bool] = False
-    """Whether `from_context` builds a space for a sequence task where `context.task` names one."""
+    """Whether `from_context` builds a space for a sequence task if `context.task` names one."""
     Options: ClassVar[type] = NoOptions
     """What a user may set: a frozen dataclass whose fields are str, int, float or bool and have
     defaults. A space that declares one is built with `make_options(cls.Options,
@@ -109,7 +109,7 @@ class SearchSpace(ABC):
 
     @property
     def optimum(self) -> float | None:
-        """The least value that any genome has, where it is known exactly."""
+        """The least value that any genome has, if it is known exactly."""
         return None
 
     def seeds(self) -> list[Genome]:
@@ -126,7 +126,7 @@ class SearchSpace(ABC):
         return {}
 
     def validate(self, genome: Sequence[int]) -> Genome:
-        """`genome` as a tuple of plain ints. Raises `GenomeError` where it does not belong to the
+        """`genome` as a tuple of plain ints. Raises `GenomeError` if it does not belong to the
         space."""
         genes = self.genes
         try:

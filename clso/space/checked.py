@@ -26,7 +26,7 @@ _INT = frozenset((int,))
 class CheckedSpace:
     """Calls a space's functions for the search.
 
-    Each raises `PluginError` where the space's own raises (`sys.exit` included) or returns
+    Each raises `PluginError` if the space's own raises (`sys.exit` included) or returns
     something else than its contract says; a `ClsoError` of its own passes.
 
     Attributes:
@@ -48,7 +48,8 @@ class CheckedSpace:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise PluginError(
-                f"the genes of space {space.name!r} have names of their own", got=f"{twice!r} twice"
+                f"the genes of space {space.name!r} have names of their own",
+                problem=f"two genes are named {twice!r}",
             )
         self.sizes = tuple(len(gene) for gene in genes)
         if not all(self.sizes):
@@ -115,7 +116,7 @@ class CheckedSpace:
             return {str(name): str(label) for name, label in self.space.describe(genome).items()}
 
     def optimum(self) -> float | None:
-        """The least value of any genome, where it is known."""
+        """The least value of any genome, if it is known."""
         with self._calling("optimum"):
             found = self.space.optimum
         return (

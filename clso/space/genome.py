@@ -20,7 +20,7 @@ class Gene:
     choices: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Labels become text, whatever they were. Raises `ConfigError` where their order is not
+        """Labels become text, whatever they were. Raises `ConfigError` if their order is not
         their own."""
         if type(self.choices) is not tuple or not {str}.issuperset(map(type, self.choices)):
             labels = tuple(map(str, in_order(self.choices, f"the choices of gene {self.name!r}")))

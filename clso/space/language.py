@@ -38,7 +38,7 @@ def token_blocks(
     is scored once.
 
     With `n_blocks` fewer than there are, the blocks are spread evenly over the text. Raises
-    `DataError` where the text holds no whole block."""
+    `DataError` if the text holds no whole block."""
     available = (len(tokens) - 1) // n_positions
     if available < 1:
         raise DataError(
@@ -94,7 +94,7 @@ class LanguageModelSpace(SearchSpace):
         return self.blocks(split, n_tokens)
 
     def blocks(self, split: str, n_tokens: int | None = None) -> Tensor:
-        """Token blocks of a split, on the device; about `n_tokens` of them where given."""
+        """Token blocks of a split, on the device; about `n_tokens` of them if given."""
         t = self.config.n_positions
         n_blocks = None if n_tokens is None else max(1, n_tokens // t)
         return token_blocks(self.corpus.tokens(split), t, n_blocks).to(self.context.device)

@@ -19,7 +19,7 @@ _RAISES_NOTHING = "an objective reports a failure as a status, and raises nothin
 
 
 def rungs(objective: Objective) -> tuple[int, ...]:
-    """The cost of each rung of `objective`. Raises `EvaluationError` where one is no number."""
+    """The cost of each rung of `objective`. Raises `EvaluationError` if one is no number."""
     return tuple(
         as_index(cost, "the cost of a rung", EvaluationError) for cost in objective.fidelities
     )
@@ -29,7 +29,7 @@ def measure(objective: Objective, genomes: Sequence[Genome], fidelity: int) -> l
     """What `objective` says of `genomes`, here or in a worker: the one place that calls it and
     waits.
 
-    Raises `EvaluationError` where it raises, or answers something else than was asked.
+    Raises `EvaluationError` if it raises, or answers something else than was asked.
     """
     return answered(lambda: objective.evaluate(genomes, fidelity), genomes)
 

@@ -55,15 +55,17 @@ class Objectives:
         if names[:1] != [LOSS]:
             raise ConfigError(
                 "the first objective is the loss",
-                got=",".join(names),
+                got=list(names),
                 remedy="Use --objective loss,...",
             )
         if len(set(names)) < len(names):
-            raise ConfigError("an objective is named once", got=",".join(names))
+            raise ConfigError("an objective is named once", got=list(names))
         if ENERGY in names and (meter is None or meter.reason is not None):
             reason = meter.reason if meter else "no meter"
             raise ConfigError(
-                "objective energy_j needs an energy source", got=reason, remedy="Leave it out."
+                "objective energy_j needs an energy source",
+                problem=f"no energy is measured ({reason})",
+                remedy="Leave it out.",
             )
         limits: dict[str, float] = {}
         for text in config.limits:
@@ -84,7 +86,7 @@ class Objectives:
 
     @property
     def upper(self) -> tuple[float, ...]:
-        """The limit of each objective, infinite where there is none."""
+        """The limit of each objective, infinite if there is none."""
         return tuple(self.limits.get(name, math.inf) for name in self.names)
 
     def excess(self, genome: Genome) -> tuple[float, ...]:
@@ -100,7 +102,7 @@ class Objectives:
         return all(value <= 0 for value in self.excess(genome))
 
     def costs(self, genome: Genome) -> dict[str, float]:
-        """The space's costs. Raises `PluginError` where one that it names is missing or not
+        """The space's costs. Raises `PluginError` if one that it names is missing or not
         finite."""
         return self.checked.costs(genome)
 
@@ -110,7 +112,7 @@ class Objectives:
         return CheckedSpace(self.space)
 
     def check(self) -> None:
-        """Raises `ConfigError` where a cost that is an objective seems to be the same for all
+        """Raises `ConfigError` if a cost that is an objective seems to be the same for all
         genomes."""
         seen: dict[str, set[float]] = {
             name: set() for name in self.names if name not in (LOSS, ENERGY)
@@ -124,12 +126,12 @@ class Objectives:
             if len(values) < 2:
                 raise ConfigError(
                     f"an objective differs between genomes of space {self.space.name}",
-                    got=f"{name} = {values.pop():g} for all",
+                    problem=f"{name} is {values.pop():g} for all",
                     remedy="Leave it out, or take another library.",
                 )
 
     def complete(self, objective: Objective) -> Objective:
-        """`objective` with all values that are minimised; itself where that is the loss alone."""
+        """`objective` with all values that are minimised; itself if that is the loss alone."""
         return CompleteObjective(objective, self) if self.is_multi_objective else objective
 
     def nothing_within(self) -> ConfigError:
@@ -139,7 +141,8 @@ class Objectives:
         least = ", ".join(f"{name} = {min(c[name] for c in costs):g}" for name in asked)
         return ConfigError(
             "some genome keeps the limits",
-            got=", ".join(f"{name}={limit:g}" for name, limit in asked.items()),
+            problem="no genome drawn keeps "
+            + ", ".join(f"{name}={limit:g}" for name, limit in asked.items()),
             remedy=f"The least of {len(costs)} random genomes: {least}.",
         )
 

@@ -24,7 +24,7 @@ class Evaluation:
     """One genome, measured at one fidelity.
 
     `values` are the objectives, all minimised (for a language model the first is the loss in nats
-    per token). There are some, all finite, exactly where `status` is "ok": a NaN can never become
+    per token). There are some, all finite, exactly if `status` is "ok": a NaN can never become
     best. `error` is a failure's traceback.
 
     Numbers of any library are taken, and kept as Python's own; an exception as `error` is kept as
@@ -101,7 +101,7 @@ class Evaluation:
 
     @property
     def value(self) -> float:
-        """The first objective; infinite where the evaluation failed, so that it never wins a
+        """The first objective; infinite if the evaluation failed, so that it never wins a
         comparison."""
         return self.values[0] if self.ok else math.inf
 

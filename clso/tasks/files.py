@@ -60,7 +60,7 @@ def the_folder(options: FileOptions, what: str) -> Path:
     if not options.folder or not path.is_dir():
         raise DataError(
             "this task reads files that are not downloaded for you",
-            got=options.folder or "no folder",
+            problem=f"{options.folder} is no folder" if options.folder else "no folder was given",
             remedy=f"Set the option folder=PATH to {what}.",
         )
     return path

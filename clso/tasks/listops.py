@@ -147,9 +147,7 @@ def evaluate(tokens: Sequence[str]) -> int:
                 "a ListOps expression holds digits, [MAX, [MIN, [MED, [SM and ]", got=token
             )
     if open_brackets or len(values) != 1:
-        raise DataError(
-            "a ListOps expression is one value, every bracket closed", got=" ".join(tokens)[:80]
-        )
+        raise DataError("a ListOps expression is one value, every bracket closed", got=tokens[:40])
     return values[0]
 
 

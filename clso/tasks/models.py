@@ -87,6 +87,8 @@ def _make(name: str, values: Mapping[str, Any], *, seed: int | None = None) -> n
         raise
     except Exception as error:
         raise ConfigError(
-            f"model {name} can be built with these sizes", got=f"{dict(values)}: {error}"
+            f"model {name} can be built with these sizes",
+            problem=f"its constructor raised {type(error).__name__}: {error}",
+            got=dict(values),
         ) from error
     return model

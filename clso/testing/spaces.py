@@ -200,7 +200,7 @@ class SpaceConformance:
     def test_descriptors_are_finite_and_one_row_a_choice(self) -> None:
         descriptors = self.space.descriptors()
         sizes = [len(gene) for gene in self.space.genes]
-        # raises where a shape is wrong or a number is not finite
+        # raises if a shape is wrong or a number is not finite
         encoder = Encoder(sizes, descriptors)
         assert np.isfinite(encoder.encode([self.space.sample(random.Random(0))])).all()
 

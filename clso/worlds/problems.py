@@ -114,7 +114,9 @@ def read_problems(path: Path) -> list[Problem]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError("a file of problems can be read", got=f"{path}: {error}") from error
+        raise DataError(
+            "a file of problems is UTF-8 text", problem=f"{path} cannot be read ({error})"
+        ) from error
     found = [_problem(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise DataError("a file of problems holds at least one", got=str(path))
@@ -147,7 +149,9 @@ def write_plans(path: Path, plans: Iterable[Plan]) -> None:
     try:
         path.write_text("".join(json.dumps(plan.to_json()) + "\n" for plan in plans))
     except OSError as error:
-        raise DataError("the file of plans can be written", got=f"{path}: {error}") from error
+        raise DataError(
+            "plans need a file that can be written", problem=f"{path} cannot be ({error})"
+        ) from error
 
 
 def by_size(problems: Sequence[Problem]) -> dict[int, list[int]]:

@@ -149,7 +149,7 @@ class Memory:
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise RunFolderError(
                 "a winner's folder holds a controller of this version",
-                got=f"{folder}: {type(error).__name__}: {error}",
+                problem=f"{folder} cannot be read ({type(error).__name__}: {error})",
                 remedy="Run the search again.",
             ) from error
         return memory

@@ -64,7 +64,10 @@ TOYS = Path(__file__).parents[1] / "toys.py"
             ["--limit", "flops=1e6", "--limit", "n_byte=3"],
             "unknown limit; got 'n_byte'. Did you mean 'n_bytes'?",
         ),
-        (["--limit", "flops=-1"], "some genome keeps the limits; got 'flops=-1'. The least of"),
+        (
+            ["--limit", "flops=-1"],
+            "no genome drawn keeps flops=-1: some genome keeps the limits. The least of",
+        ),
         (["--config", "missing.toml"], "can be read"),
         (["--bogus"], "No such option"),
         (["stray"], "unexpected extra argument"),

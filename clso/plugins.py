@@ -94,7 +94,7 @@ def as_plugin_error(
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise kind(rule, got=_text(error), remedy=remedy) from error
+        raise kind(rule, problem=f"its code raised {_text(error)}", remedy=remedy) from error
 
 
 def available(group: Group) -> dict[str, list[EntryPoint]]:

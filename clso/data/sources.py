@@ -193,7 +193,7 @@ def _folder(root: Path) -> Source:
                 reasons = f" ({_listed(left_out)})" if left_out else ""
                 raise DataError(
                     f"the {role} split holds text",
-                    problem=f"the {role} text in {root} is empty, or no text{reasons}",
+                    problem=f"the {role} text is empty, or no text{reasons}",
                 )
         description = f"text:{root} (train, valid and test given)"
         return Source("splits", files, description, _frozen(left_out), tuple(notes))

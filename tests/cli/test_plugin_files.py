@@ -105,32 +105,40 @@ FAULTS = [
     (
         NAME,
         "    def __init__(self): raise KeyError('no table')\n    name = ",
-        "can be built; got .KeyError: 'no table'",
+        "raised KeyError: 'no table'.*: .*can be built",
     ),
     (
         NAME,
         "    def __init__(self): open('no/table')\n    name = ",
-        "can be built; got .FileNotFoundError",
+        "raised FileNotFoundError.*: .*can be built",
     ),
     (
         NAME,
         "    def from_context(context): 1 / 0\n    name = ",
-        "can be built; got .ZeroDivisionError",
+        "raised ZeroDivisionError.*: .*can be built",
     ),
     (NAME, "    def from_context(context): return 3\n    name = ", "returns a search space"),
-    (NAME, "    def prepare(self): 1 / 0\n    name = ", "can be prepared; got .ZeroDivisionError"),
+    (
+        NAME,
+        "    def prepare(self): 1 / 0\n    name = ",
+        "raised ZeroDivisionError.*: .*can be prepared",
+    ),
     (
         "return tuple(Gene",
         "return 1 / 0, (Gene",
-        "can say what its genes are; got .ZeroDivisionError",
+        "raised ZeroDivisionError.*: .*can say what its genes are",
     ),
     (
         NAME,
         "    def seeds(self): 1 / 0\n    name = ",
-        "`seeds` of space 'mine' can be called; got .ZeroDivisionError",
+        "raised ZeroDivisionError.*: .*`seeds` of space 'mine' can be called",
     ),
-    ("def objective(self): return self", "def nothing(self): pass", "can be built; got .TypeError"),
-    ("return ridge(random_state)", "return ridge()", "can make an estimator; got .TypeError"),
+    (
+        "def objective(self): return self",
+        "def nothing(self): pass",
+        "raised TypeError.*: .*can be built",
+    ),
+    ("return ridge(random_state)", "return ridge()", "raised TypeError.*: .*can make an estimator"),
     ("return ridge(random_state)", "return 3", "has fit and predict"),
 ]
 

@@ -68,7 +68,7 @@ def test_the_zero_matrix_can_be_cut() -> None:
         (
             torch.tensor([[1.0, torch.nan]]),
             1,
-            "a matrix to cut is finite; got '1 entries that are not'",
+            "1 entries are NaN or infinite: a matrix to cut is finite",
         ),
     ],
 )

@@ -218,7 +218,7 @@ def _nothing(path: Path) -> None:
             lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 40),
             "at most",
         ),
-        ("void", lambda path: path.mkdir(), "no text files"),
+        ("void", lambda path: path.mkdir(), "void holds none: a folder of text"),
     ],
 )
 def test_bad_text_is_one_clear_line(
@@ -255,7 +255,7 @@ def test_unreadable_file() -> None:
 def test_missing_split_file_is_named(tmp_path: Path, missing: str) -> None:
     for role in {"train", "valid", "test"} - {missing}:
         (tmp_path / f"{role}.txt").write_text("some text")
-    with pytest.raises(DataError, match=f"without {missing}"):
+    with pytest.raises(DataError, match=f"has no {missing}"):
         read(f"text:{tmp_path}")
 
 

@@ -143,12 +143,12 @@ def test_patience_counts_generations_without_more_hypervolume(
         (
             ("loss", "constant"),
             (),
-            "an objective differs between genomes of space lotz; got 'constant = 3 for all'",
+            "constant is 3 for all: an objective differs between genomes of space lotz",
         ),
         (
             ("loss", "energy_j"),
             (),
-            "needs an energy source; got 'energy measurement was switched off'",
+            "(energy measurement was switched off): objective energy_j needs an energy source",
         ),
         (BOTH, ("size",), "a limit is NAME=NUMBER; got 'size'"),
         (BOTH, ("size=nan",), "a limit is NAME=NUMBER; got 'size=nan'"),
@@ -334,7 +334,8 @@ def test_a_run_in_which_nothing_can_be_measured_stops_after_a_stated_number(tmp_
         gens=400, pop=16, space=f"{HERE / 'toys.py'}:AlwaysNan", energy="null", device="cpu"
     )
     with pytest.raises(
-        EvaluationError, match="none of 128: every loss was infinite or not a number"
+        EvaluationError,
+        match="all 128 candidates failed, the first with every loss was infinite or not a number",
     ):
         evolve(config, tmp_path / "run")
 

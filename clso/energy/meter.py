@@ -25,12 +25,30 @@ class EnergyMeter:
     Whatever the source does inside a window, the work goes on: a failed reading is `None` with a
     reason.
 
-    Attributes:
-        source: name of the source.
-        reason: why nothing is ever measured, or `None`.
-        windows: the finished windows, in order.
-        idle_w: the last measured idle power, in watts, or `None`.
-        idle_reason: why `idle_w` is `None`.
+    Attributes
+    ----------
+    source
+        Name of the source.
+    reason
+        Why nothing is ever measured, or `None`.
+    windows
+        The finished windows, in order.
+    idle_w
+        The last measured idle power, in watts, or `None`.
+    idle_reason
+        Why `idle_w` is `None`.
+
+    Examples
+    --------
+    Without a source there are seconds, and a reason instead of joules:
+
+    >>> from clso.energy import open_meter
+    >>> with open_meter("null") as meter, meter.window("search") as window:
+    ...     total = sum(range(1000))
+    >>> window.energy_j, window.reason
+    (None, 'energy measurement was switched off')
+    >>> window.time_s > 0
+    True
     """
 
     def __init__(

@@ -57,11 +57,45 @@ def evolve(
     workers: Workers | None = None,
     sync: str = "",
 ) -> dict[str, Any]:
-    """Run a search in the new folder `out`; return what result.json holds.
+    """Run a search in the new folder `out`.
 
-    `stop` is asked after every generation; when it says so, the state is on disk and `Interrupted`
-    is raised. A copy of the folder is kept at the URL `sync` (see `clso.run.mirror`). Raises
-    `ClsoError` subclasses for bad settings, data or an existing folder."""
+    Parameters
+    ----------
+    config
+        All that the run's outcome depends on.
+    out
+        The run folder; nothing may be there.
+    listener
+        Is told of every generation.
+    stop
+        Asked after every generation; if it says so, the state is on disk and `Interrupted` is
+        raised.
+    cache_dir
+        Where token files are kept, if not in the user's cache.
+    workers
+        Where candidates are measured; in this process by default.
+    sync
+        A URL at which a copy of the folder is kept (`clso.run.mirror`).
+
+    Returns
+    -------
+    dict
+        What result.json holds.
+
+    Raises
+    ------
+    ClsoError
+        Bad settings or data, an existing folder, or a search of which every candidate failed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> config = RunConfig(gens=4, pop=8, space="nk", energy="null", device="cpu")
+    >>> with TemporaryDirectory() as folder:
+    ...     result = evolve(config, Path(folder, "run"))
+    >>> result["counts"]["evaluated"]
+    32
+    """
     # Everything that can be wrong with the settings is found before the folder is made.
     device = resolve_device(config.device)
     with plugins.files_pass(remember):

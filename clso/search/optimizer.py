@@ -47,8 +47,44 @@ class Optimizer:
     Only what is told counts: predictions choose what to measure and enter no result (`best` was
     measured).
 
-    Attributes:
-        space, engine, screener: the parts; their own pages say more.
+    Parameters
+    ----------
+    space
+        A space; name -> values to choose from; or each gene's number of alleles.
+    surrogate
+        The name of an installed one, make(random_state) -> estimator, or None to evolve without.
+    config
+        Settings of the evolutionary search.
+    engine
+        One that is made already; then `config` and `seeds` are its own.
+    seed
+        Decides everything: equal seeds and equal values give equal runs.
+    seeds
+        Genomes to try first; the space's own by default.
+    screening
+        How many candidates the surrogate chooses from, and when it is believed.
+    acquisition
+        Orders candidates by their predicted values; the lowest first by default.
+
+    Attributes
+    ----------
+    space, engine, screener
+        The parts; their own pages say more.
+
+    Raises
+    ------
+    ConfigError, GenomeError, PluginError
+        Bad settings, a seed outside the space, an unknown surrogate.
+
+    Examples
+    --------
+    >>> optimizer = Optimizer({"depth": range(1, 9), "act": ["relu", "tanh"]}, seed=0)
+    >>> while optimizer.n_evaluated < 16:
+    ...     for genome in optimizer.ask(4):
+    ...         x = optimizer.decode(genome)
+    ...         optimizer.tell(genome, (x["depth"] - 6) ** 2 + (x["act"] == "tanh"))
+    >>> optimizer.decode(optimizer.best.genome), optimizer.best.value
+    ({'depth': 6, 'act': 'relu'}, 0.0)
     """
 
     def __init__(
@@ -63,22 +99,6 @@ class Optimizer:
         screening: ScreeningConfig = _SCREENING,
         acquisition: Acquisition | None = None,
     ) -> None:
-        """
-        Args:
-            space: a space; name -> values to choose from; or each gene's number of alleles.
-            surrogate: the name of an installed surrogate, make(random_state) -> estimator, or None
-            to evolve without.
-            config: settings of the evolutionary search.
-            engine: one that is made already; then `config` and `seeds` are its own.
-            seed: decides everything: equal seeds and equal values give equal runs.
-            seeds: genomes to try first; the space's own by default.
-            screening: how many candidates the surrogate chooses from, and when it is believed.
-            acquisition: orders candidates by their predicted values; the lowest first by default.
-
-        Raises:
-            ConfigError, GenomeError, PluginError: bad settings, a seed outside the space, an
-            unknown surrogate.
-        """
         seed = as_seed(seed)
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         self._checked = checked = CheckedSpace(self.space)
@@ -259,17 +279,37 @@ def minimize(
     """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of
     them a repetition.
 
-    A value that is NaN or infinite counts as a failure; what the function raises is passed on. If
-    thousands of draws find no more genomes that meet the space's constraints, the search ends
-    early, with a `SearchWarning`.
+    Parameters
+    ----------
+    function
+        Gives a number of any library, to be small; NaN and infinity count as failures, and what it
+        raises is passed on.
+    space, surrogate, config, seed
+        As of `Optimizer`.
+    n_evaluations
+        The most calls. The search ends early, with a `SearchWarning`, if thousands of draws find no
+        more genomes that meet the space's constraints.
+    callback
+        Called with the optimizer and each evaluation; True ends the search.
 
-    >>> best = minimize(lambda x: (x["a"] - 3) ** 2 + (x["b"] != "yes"), {"a": range(10), "b": ["no", "yes"]}, 20)
+    Returns
+    -------
+    Result
+        The best measured choices, their value, and every evaluation in order.
+
+    Raises
+    ------
+    ConfigError
+        Bad settings, a function that returns no number, no genome that meets the constraints, or no
+        call that gave a finite value.
+
+    Examples
+    --------
+    >>> def loss(x):
+    ...     return (x["a"] - 3) ** 2 + (x["b"] != "yes")
+    >>> best = minimize(loss, {"a": range(10), "b": ["no", "yes"]}, n_evaluations=20)
     >>> best.x, best.value
     ({'a': 3, 'b': 'yes'}, 0.0)
-
-    Raises:
-        ConfigError: bad settings, a function that returns no number, no genome that meets the
-            constraints, or no call that gave a finite value.
     """
     n_evaluations = as_index(n_evaluations, "n_evaluations", least=1)
     returned = f"what {getattr(function, '__name__', 'the function')} returns"

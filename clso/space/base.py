@@ -52,7 +52,29 @@ class Startable(Protocol):
 
 
 class SearchSpace(ABC):
-    """Base class of every space. Subclasses implement `genes`, `decode` and `objective`."""
+    """Base class of every space. Subclasses implement `genes`, `decode` and `objective`; the other
+    methods have defaults.
+
+    Examples
+    --------
+    A bit string whose ones are to be few, as a plain function of all genomes:
+
+    >>> import numpy as np
+    >>> from clso import Gene, SearchSpace, minimize
+    >>> from clso.space.functions import FunctionObjective
+    >>> class Ones(SearchSpace):
+    ...     name = "ones"
+    ...     genes = tuple(Gene(f"bit {i}", ("0", "1")) for i in range(12))
+    ...     def decode(self, genome):
+    ...         return "".join(map(str, genome))
+    ...     def objective(self):
+    ...         return FunctionObjective(lambda genomes: np.array([sum(g) for g in genomes], float))
+    >>> space = Ones()
+    >>> space.describe(space.validate([1] + [0] * 11))["bit 0"]
+    '1'
+    >>> minimize(lambda bits: bits.count("1"), space, 120, seed=0).x
+    '000000000000'
+    """
 
     name: str = ""
     cost_names: tuple[str, ...] = ()

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from clso.cli.evolve import config_options, make_config, new_folder, space_options
+from clso.cli.new_folder import new_folder
+from clso.cli.options import config_options, make_config, space_options
 from clso.cli.output import echo, only_json
 
 __all__ = ["baseline"]

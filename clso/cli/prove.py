@@ -67,7 +67,8 @@ def prove(
     search and random crystals as controls. If energy cannot be measured, losses and times are
     compared and no energy claim is made. Repeat the same command with the same --out after an
     interruption."""
-    from clso.cli.evolve import make_config, new_folder
+    from clso.cli.new_folder import new_folder
+    from clso.cli.options import make_config
     from clso.prove.config import ProveConfig
 
     config = make_config(recipe, **options)

@@ -10,6 +10,7 @@ from torch import Tensor
 from clso.crystals.base import Crystal
 from clso.crystals.params import check_shape, require
 from clso.crystals.registry import register_family
+from clso.errors import ConfigError
 
 __all__ = ["Svd", "cut", "cuts"]
 
@@ -60,12 +61,12 @@ def cuts(matrix: Tensor, ranks: Sequence[int]) -> list[Svd]:
             got=rank,
             remedy="The zero crystal has rank 0.",
         )
-    require(
-        bool(torch.isfinite(matrix).all()),
-        "a matrix to cut is finite",
-        problem=f"{int((~torch.isfinite(matrix)).sum())} entries are NaN or infinite",
-        remedy="Check the checkpoint.",
-    )
+    if n_bad := int((~torch.isfinite(matrix)).sum()):
+        raise ConfigError(
+            "a matrix to cut is finite",
+            problem=f"{n_bad} entries are NaN or infinite",
+            remedy="Check the checkpoint.",
+        )
     left, singular, right = torch.linalg.svd(matrix.double(), full_matrices=False)
     u, v = (left * singular).float(), right.float()
     # Copies: a slice would keep the whole factors in memory.

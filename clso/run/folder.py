@@ -27,17 +27,17 @@ from typing import Any
 
 from clso.config import RunConfig
 from clso.disk.checksums import SUMS, is_sealed, require_written, seal
-from clso.disk.files import open_regular, read_regular, sync_file, write_bytes
+from clso.disk.files import read_regular, write_bytes
 from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
 from clso.run.earlier import in_todays_words
+from clso.run.record import Record
 from clso.run.schema import check_manifest, check_result
 
 __all__ = ["FORMAT", "RunFolder"]
 
 FORMAT = 1
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
-_ROWS = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _LEFT_BY_A_KILL = re.compile(r"\.lock|\..*\.tmp")  # in a folder whose run never began
 _NAMES = ("config.toml", "manifest.json", "records.jsonl", "checkpoint.json", SUMS, "result.json")
 
@@ -48,10 +48,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
-        self._n_bytes = 0  # of records.jsonl, and their digest
-        self._digest = hashlib.sha256()
-        # whether rows that no checkpoint knows lie behind those; the next row takes their place
-        self._has_tail = False
+        self._record = Record(path / "records.jsonl")
         self.on_checkpoint: Callable[[], None] = lambda: None
 
     @staticmethod
@@ -219,16 +216,7 @@ class RunFolder:
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Add rows to records.jsonl. They are on the disk with the next checkpoint, or the
         result."""
-        if self._has_tail:
-            os.truncate(self.path / "records.jsonl", self._n_bytes)
-            self._has_tail = False
-        data = "".join(_ROWS.encode(row) + "\n" for row in rows).encode()
-        rest = memoryview(data)
-        with open(self.path / "records.jsonl", "ab", buffering=0) as file:
-            while rest:  # a disk that is nearly full takes a part, without an error
-                rest = rest[file.write(rest) :]
-        self._n_bytes += len(data)
-        self._digest.update(data)
+        self._record.append(rows)
 
     @cached_property
     def _config_sha256(self) -> str:
@@ -241,12 +229,11 @@ class RunFolder:
         head = {
             "format": FORMAT,
             "config_sha256": self._config_sha256,
-            "record_bytes": self._n_bytes,
-            "record_sha256": self._digest.hexdigest(),
+            **self._record.mark(),
             "state_sha256": _sha256(text),
         }
         # a power cut must not leave a checkpoint without its record
-        sync_file(self.path / "records.jsonl")
+        self._record.sync()
         self.write_text("checkpoint.json", f'{json.dumps(head)[:-1]}, "state": {text}}}\n')
         self.on_checkpoint()
 
@@ -259,7 +246,7 @@ class RunFolder:
 
     def put_back(self, heads: dict[str, bytes]) -> None:
         """Undo what a resumed run changed, if it has not added a row."""
-        if not self._has_tail:
+        if not self._record.has_tail:
             return
         for name in ("checkpoint.json", "manifest.json"):
             if name not in heads:
@@ -273,9 +260,8 @@ class RunFolder:
 
         Raises `RunFolderError` for a checkpoint that is damaged, of another format or of another
         run, and for a record that is not the one that it was saved with. Nothing is changed."""
-        record = self.path / "records.jsonl"
         if not (self.path / "checkpoint.json").exists():
-            self._has_tail = True
+            self._record.return_to(None)
             return None
         saved = self.read_json("checkpoint.json")
         if saved.get("format") != FORMAT or not isinstance(saved.get("record_bytes"), int):
@@ -284,7 +270,7 @@ class RunFolder:
                 got=saved.get("format"),
                 remedy="Resume with the version of CLSO that wrote it (manifest.json names it), or start anew.",
             )
-        state, size = saved.get("state"), saved["record_bytes"]
+        state = saved.get("state")
         if not isinstance(state, dict) or _sha256(json.dumps(state)) != saved.get("state_sha256"):
             raise RunFolderError(
                 f"{self.path / 'checkpoint.json'} is whole",
@@ -298,41 +284,13 @@ class RunFolder:
                 got=str(self.path),
                 remedy="One of them was changed or comes from another run: put it back, or start a new run.",
             )
-        data = read_regular(record)[:size] if record.exists() else b""
-        digest = hashlib.sha256(data)
-        if len(data) != size or digest.hexdigest() != saved.get("record_sha256"):
-            raise RunFolderError(
-                f"records.jsonl begins with the {size} bytes that its checkpoint was saved with",
-                problem=f"it holds {len(data)} bytes"
-                if len(data) != size
-                else "it holds other bytes",
-                remedy="The record was cut or replaced; start a new run.",
-            )
-        self._n_bytes, self._digest = size, digest
-        self._has_tail = True
+        self._record.return_to(saved)
         return in_todays_words(state)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The rows of records.jsonl, after `load_checkpoint` those that it knows.
-
-        A last line without its newline (a kill in mid-write) is left out. Raises `RunFolderError`
-        for a damaged one."""
-        number = n_bytes = 0
-        try:
-            with open_regular(self.path / "records.jsonl") as file:
-                for number, line in enumerate(file, 1):  # noqa: B007
-                    n_bytes += len(line)
-                    if not line.endswith(b"\n") or (self._has_tail and n_bytes > self._n_bytes):
-                        return
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("it is no JSON object")
-                    yield row
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunFolderError(
-                f"{self.path / 'records.jsonl'} is whole",
-                problem=f"line {number} cannot be read ({error})",
-            ) from error
+        """The rows of records.jsonl, after `load_checkpoint` those that it knows. Raises
+        `RunFolderError` for a damaged one."""
+        return self._record.rows()
 
 
 def _sha256(text: str) -> str:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,10 +20,10 @@ import numpy.typing as npt
 from clso.conversion import as_seed
 from clso.errors import EvaluationError, GenomeError, PluginError, RunFolderError
 from clso.screening.allocation import AUDIT, Allocation
+from clso.screening.awaited import Awaited, Batch
 from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
 from clso.screening.learner import Estimator, Learner
-from clso.screening.packing import pack_rows, unpack_rows
 from clso.screening.trust import Trust
 from clso.space import Genome
 
@@ -34,8 +33,6 @@ Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 Rank = Callable[[Floats], list[int]]
 """From predicted values to indices, best first."""
-
-_MAX_OPEN = 256  # screenings whose evaluations may be awaited; of older ones what came counts
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,6 @@ class Screening:
     chosen: list[int]  # to evaluate
     audits: list[int]  # those of `chosen` that the predictions did not pick
     predictions: list[Prediction]  # one per candidate, or empty when nothing was predicted
-
-
-@dataclass
-class _Batch:
-    """One screening between `screen` and the arrival of its evaluations."""
-
-    # of the chosen, in candidate order; NaN if nothing was predicted
-    predicted: dict[Genome, float]
-    strategies: dict[
-        Genome, int
-        # how each of them was picked (`clso.screening.allocation`); empty if nothing was predicted
-    ]
-    arrived: dict[Genome, float] = field(default_factory=dict)
 
 
 class Screener:
@@ -110,7 +94,7 @@ class Screener:
         self._rng = np.random.default_rng(seed)
         self._allocation = Allocation(self._rng)
         self._lowest = math.inf  # of the batches that are closed
-        self._open: deque[_Batch] = deque()  # screenings with evaluations to come, oldest first
+        self._awaited = Awaited()
         self._n_screened_out = 0
         self._fit_time_s = 0.0
 
@@ -164,19 +148,17 @@ class Screener:
         genomes = list(map(tuple, genomes))
         if self._learner is None or self.disabled:
             return
-        owners = [
-            next((b for b in self._open if genome in b.predicted), None) for genome in genomes
-        ]
+        owners = self._awaited.owners(genomes)
         others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
         if others:
             self._encoder.encode(others)  # raises for genomes of another space
         for genome, owner, value in zip(genomes, owners, map(float, values), strict=True):
             if owner is not None:
-                owner.arrived[genome] = value
+                owner.values[genome] = value
             else:
                 self._learner.learn([(genome, value)])
-        while self._open and len(self._open[0].arrived) == len(self._open[0].predicted):
-            self._close(self._open.popleft())
+        for batch in self._awaited.complete():
+            self._close(batch)
 
     def pool_for(self, n: int) -> int:
         """How many candidates `screen` would choose `n` from."""
@@ -196,13 +178,14 @@ class Screener:
         The lowest predictions are the best unless `rank` says otherwise. What earlier calls chose
         and was neither observed nor is `out` being measured counts as failed."""
         everything = Screening(list(range(len(candidates))), [], [])
-        self._close_done(out)
+        for batch in self._awaited.done(out):
+            self._close(batch)
         if not candidates or self._learner is None or self.disabled:
             return everything
         genomes = [tuple(candidate) for candidate in candidates]
         # what stragglers hold back does not count
         if not self._learner.knows(self._min_observations):
-            self._open.append(_Batch(dict.fromkeys(genomes, math.nan), {}))
+            self._awaited.add(Batch(dict.fromkeys(genomes, math.nan), {}))
             return everything
         ranked = self._predict(self._learner, genomes, rank)
         if ranked is None:
@@ -219,8 +202,8 @@ class Screener:
             strategies = dict.fromkeys(range(len(genomes)), AUDIT)
         self._n_screened_out += len(genomes) - len(strategies)
         predicted = values.tolist()
-        self._open.append(
-            _Batch(
+        self._awaited.add(
+            Batch(
                 {genomes[i]: predicted[i] for i in strategies},
                 {genomes[i]: strategy for i, strategy in strategies.items()},
             )
@@ -270,20 +253,9 @@ class Screener:
         finally:
             self._fit_time_s += time.perf_counter() - begin
 
-    def _close_done(self, out: Collection[Genome]) -> None:
-        """Close screenings of which nothing more comes, in their order."""
-        while self._open:
-            batch = self._open[0]
-            awaited = any(g in out for g in batch.predicted if g not in batch.arrived)
-            if awaited and len(self._open) <= _MAX_OPEN:
-                return
-            self._close(self._open.popleft())
-
-    def _close(self, batch: _Batch) -> None:
+    def _close(self, batch: Batch) -> None:
         assert self._learner is not None
-        arrived = [
-            (genome, batch.arrived[genome]) for genome in batch.predicted if genome in batch.arrived
-        ]
+        arrived = batch.arrived
         self._learner.learn(arrived)
         best_before = self._lowest
         self._lowest = min([best_before, *(value for _, value in arrived)])
@@ -301,7 +273,7 @@ class Screener:
 
     def _disable(self, reason: str) -> None:
         self._trust.switch_off(reason)
-        self._open.clear()
+        self._awaited.clear()
         if self._learner is not None:
             self._learner.forget()
 
@@ -315,14 +287,7 @@ class Screener:
             "rng": self._rng.bit_generator.state,
             **(self._learner.state_dict(with_rows=with_rows) if self._learner else {}),
             **self._trust.state_dict(),
-            "open": [
-                {
-                    "predicted": pack_rows(batch.predicted.items()),
-                    "strategies": list(batch.strategies.values()),
-                    "arrived": pack_rows(batch.arrived.items()),
-                }
-                for batch in self._open
-            ],
+            "open": self._awaited.state(),
             "allocation": self._allocation.state_dict(),
             "lowest": None if math.isinf(self._lowest) else self._lowest,
             "n_screened_out": self._n_screened_out,
@@ -340,24 +305,14 @@ class Screener:
         Raises:
             RunFolderError: the state is damaged; this screener is then not to be used.
         """
-        n_genes = len(self._encoder.n_choices)
         try:
             self._rng.bit_generator.state = state["rng"]
-            self._open.clear()
-            for batch in state["open"]:
-                predicted = dict(unpack_rows(batch["predicted"], n_genes))
-                strategies = dict(
-                    zip(predicted, map(int, batch["strategies"]), strict=bool(batch["strategies"]))
-                )
-                self._open.append(
-                    _Batch(predicted, strategies, dict(unpack_rows(batch["arrived"], n_genes)))
-                )
+            self._awaited.load_state(state["open"], len(self._encoder.n_choices))
             self._allocation.load_state_dict(state["allocation"])
             self._lowest = math.inf if state["lowest"] is None else float(state["lowest"])
             if self._learner is not None:
-                n_held = sum(len(batch.arrived) for batch in self._open)  # by open screenings
                 self._learner.load_state_dict(
-                    state, observed and observed[: len(observed) - n_held]
+                    state, observed and observed[: len(observed) - self._awaited.n_held]
                 )
             self._trust.load_state_dict(state)
             self._n_screened_out = int(state["n_screened_out"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clso.cli.console import console
-from clso.cli.evolve import new_folder
+from clso.cli.new_folder import new_folder
 from clso.cli.output import Forgiving, echo, plain
 
 QUICK = (
@@ -117,7 +117,7 @@ def test_two_runs_of_one_second_have_folders_of_their_own(
         def now(cls, tz: object = None) -> Still:  # type: ignore[override]
             return cls(2026, 1, 1, 12)
 
-    monkeypatch.setattr(sys.modules["clso.cli.evolve"], "datetime", Still)
+    monkeypatch.setattr(sys.modules["clso.cli.new_folder"], "datetime", Still)
     monkeypatch.chdir(tmp_path)
     with new_folder(None, "a") as first, new_folder(None, "a") as second:
         assert [first.name, second.name] == ["2026-01-01_12-00-00_a", "2026-01-01_12-00-00_a-2"]

@@ -1,0 +1,52 @@
+"""The folder that a command writes to if none was named."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from clso.errors import RunFolderError
+
+__all__ = ["new_folder"]
+
+
+@contextmanager
+def new_folder(out: Path | None, name: str) -> Iterator[Path]:
+    """`out`, or a new empty folder in runs/local, which goes again if an error leaves it empty.
+
+    It is made here, so that of two commands in one second each has its own.
+    """
+    if out is not None:
+        yield out
+        return
+    parent = Path("runs") / "local"
+    made = [path for path in (parent, parent.parent) if not path.exists()]
+    folder = _claimed(parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):
+            for path in (folder, *made):
+                if path.exists():  # a run that could not begin has removed its own
+                    path.rmdir()
+        raise
+
+
+def _claimed(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise RunFolderError(
+            f"a run folder can be made ({error.strerror})",
+            got=str(path),
+            remedy="Choose one with --out.",
+        ) from error
+    raise AssertionError("there is always a next number")

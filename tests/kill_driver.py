@@ -24,10 +24,10 @@ import clso.data  # noqa: F401  (imported here, once, and not in every child)
 from clso import plugins
 from clso.config import RunConfig
 from clso.disk.checksums import seal
-from clso.run import evolve, resume, run
+from clso.run import evolve, resume, training
 from clso.run.folder import RunFolder
 
-run._SAVE_EVERY_S, run._SAVE_SHARE = 0.0, math.inf  # so that writes come in a known order
+training._SAVE_EVERY_S, training._SAVE_SHARE = 0.0, math.inf  # so that writes come in a known order
 
 
 def die() -> None:

@@ -319,7 +319,7 @@ class Screener:
             self._fit_time_s = float(state["fit_time_s"])
         except (KeyError, TypeError, ValueError, GenomeError) as error:
             raise RunFolderError(
-                "the surrogate's state belongs to this space",
-                problem=f"its state in the checkpoint cannot be used ({type(error).__name__}: {error})",
+                "a checkpoint has the state of a surrogate of this space",
+                problem=f"the state is damaged ({type(error).__name__}: {error})",
                 remedy="Resume from an older checkpoint",
             ) from error

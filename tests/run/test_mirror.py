@@ -70,8 +70,8 @@ def test_every_copy_on_the_way_can_be_resumed(
 ) -> None:
     """As after the loss of the machine, at each moment between two files."""
     monkeypatch.setattr(sync, "_EVERY_S", 0.0)
-    monkeypatch.setattr("clso.run.run._SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("clso.run.run._SAVE_SHARE", math.inf)
+    monkeypatch.setattr("clso.run.training._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("clso.run.training._SAVE_SHARE", math.inf)
     url, snapshots = f"file://{tmp_path}/copy", []
     put = Mirror._put
 
@@ -98,8 +98,8 @@ def test_a_storage_that_fails_for_a_while_is_tried_again(
     toy: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync, "_EVERY_S", 0.0)
-    monkeypatch.setattr("clso.run.run._SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("clso.run.run._SAVE_SHARE", math.inf)
+    monkeypatch.setattr("clso.run.training._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("clso.run.training._SAVE_SHARE", math.inf)
     put, n = Mirror._put, 0
 
     def sometimes(mirror: Mirror, name: str) -> None:

@@ -38,7 +38,7 @@ def test_code_of_a_foreign_folder_runs_only_with_trust(
     (run / "config.toml").write_text(f'{space}{key} = "{run}/evil.py:X"\n')
     (run / "records.jsonl").write_text('{"kept": 1}\n')
     before = {p.name: p.read_bytes() for p in run.iterdir()}
-    with pytest.raises(RunFolderError, match=r"evil\.py, SHA-256 .*--trust"):
+    with pytest.raises(RunFolderError, match=r"evil\.py \(SHA-256 .*--trust"):
         resume(run)
     assert not ran.exists()
     assert not state.exists()

@@ -299,6 +299,7 @@ def test_a_library_of_equal_costs_is_refused(english_path: Path, tmp_path: Path)
         },
     )
     with pytest.raises(
-        ConfigError, match=r"flops is .* for all: an objective differs between genomes of space gpt2"
+        ConfigError,
+        match=r"flops is .* for all: an objective differs between genomes of space gpt2",
     ):
         evolve(config, tmp_path / "run")

@@ -57,7 +57,9 @@ def raiser(error: BaseException) -> Callable[..., Any]:
 )
 @pytest.mark.parametrize("function", CALLS)
 def test_what_a_function_raises_is_named(function: str, error: BaseException) -> None:
-    with pytest.raises(PluginError, match=f"raised {type(error).__name__}.*`{function}` of space 'toy'"):
+    with pytest.raises(
+        PluginError, match=f"raised {type(error).__name__}.*`{function}` of space 'toy'"
+    ):
         CALLS[function](CheckedSpace(Odd(function, raiser(error))))
 
 

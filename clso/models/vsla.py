@@ -281,7 +281,7 @@ def as_gpt2(model: VSLA) -> GPT2:
     if not config.is_full:
         raise RunFolderError(
             "transformers reads exact GPT-2s only, which see every token",
-            got=f"a VSLA with the patterns {', '.join(config.patterns)}",
+            problem=f"this is a VSLA with the patterns {', '.join(config.patterns)}",
             remedy="Read it with clso.models.store.load_model, or search with `--option patterns=full`.",
         )
     sizes = {name: getattr(config, name) for name in GPT2Config.__dataclass_fields__}

@@ -92,7 +92,7 @@ def _lognormal(text: str, mu: float, sigma: float, most: int) -> Mix:
 
 def _at_least_one(text: str, least: int) -> None:
     if least < 1:
-        raise ConfigError("documents of a mix have at least 1 token", got=f"{least} in {text}")
+        raise ConfigError("documents of a mix have at least 1 token", problem=f"{text} has {least}")
 
 
 def _text_lengths(path: str) -> list[int]:

@@ -113,13 +113,13 @@ class ProfileSettings:
 
     def _check_mix(self, longest: int) -> None:
         if self.n_classes:
-            raise ConfigError("mixes are for language models", got=f"{self.n_classes} classes")
+            raise ConfigError("mixes are for language models", got=self.n_classes)
         if self.docs < 1:
             raise ConfigError("docs is at least 1", got=self.docs)
         if not 1 <= self.micro <= self.docs:
             raise ConfigError(f"micro is from 1 to the documents, {self.docs}", got=self.micro)
         if not self.layouts or len(set(self.layouts)) < len(self.layouts):
-            raise ConfigError("each layout is named once", got=",".join(self.layouts))
+            raise ConfigError("each layout is named once", got=list(self.layouts))
         for layout in self.layouts:
             if layout not in LAYOUTS:
                 raise ConfigError(f"layouts are {', '.join(LAYOUTS)}", got=layout)

@@ -94,10 +94,11 @@ def check_pair(a: Tensor, b: Tensor, *, ranks: bool = True) -> None:
     for what in ("dtype", "device"):
         if getattr(a, what) != getattr(b, what):
             raise ShapeError(
-                f"operands have one {what}", got=f"{getattr(a, what)} and {getattr(b, what)}"
+                f"operands have one {what}",
+                problem=f"they are {getattr(a, what)} and {getattr(b, what)}",
             )
     if ranks and a.dim() != b.dim():
-        raise ShapeError("operands have one rank", got=f"{a.dim()} and {b.dim()}")
+        raise ShapeError("operands have one rank", problem=f"the ranks are {a.dim()} and {b.dim()}")
 
 
 def _pointwise(function: _Binary, a: Tensor | Ragged, b: Tensor | Ragged) -> Tensor | Ragged:
@@ -118,7 +119,7 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
     if a.dim() < 2:
         raise ShapeError(
             "matmul takes matrices, or batches of them",
-            got=f"rank {a.dim()}",
+            problem=f"the operand has rank {a.dim()}",
             remedy="Use x[None].",
         )
     ambient = [max(n, m) for n, m in zip(a.shape[:-2], b.shape[:-2], strict=True)]

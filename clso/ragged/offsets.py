@@ -22,7 +22,7 @@ def check_offsets(offsets: Tensor, n_tokens: int, longest: int | None = None) ->
     ):
         raise ShapeError(
             "offsets are whole numbers of shape (documents + 1,)",
-            got=f"{tuple(offsets.shape)} of {offsets.dtype}",
+            problem=f"these are {tuple(offsets.shape)} of {offsets.dtype}",
         )
     bounds: list[int] = offsets.tolist()
     if bounds[0] != 0:
@@ -30,17 +30,19 @@ def check_offsets(offsets: Tensor, n_tokens: int, longest: int | None = None) ->
     for i in range(len(bounds) - 1):
         length = bounds[i + 1] - bounds[i]
         if length < 0:
-            raise ShapeError("offsets rise", got=f"{bounds[i + 1]} after {bounds[i]}, document {i}")
+            raise ShapeError(
+                "offsets rise", problem=f"document {i} goes from {bounds[i]} to {bounds[i + 1]}"
+            )
         if length == 0:
             raise ShapeError(
                 "a document has at least one token",
-                got=f"none in document {i}",
+                problem=f"document {i} has none",
                 remedy="Leave it out.",
             )
         if longest is not None and length > longest:
             raise ShapeError(
                 f"a document has at most {longest} tokens",
-                got=f"{length} in document {i}",
+                problem=f"document {i} has {length}",
                 remedy="Cut it, or raise n_positions.",
             )
     if bounds[-1] != n_tokens:

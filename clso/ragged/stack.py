@@ -42,7 +42,8 @@ class Ragged:
         for i, shape in enumerate(shapes):
             if len(shape) != rank:
                 raise ShapeError(
-                    f"items have the rank of item 0, {rank}", got=f"rank {len(shape)} of item {i}"
+                    f"items have the rank of item 0, {rank}",
+                    problem=f"item {i} has rank {len(shape)}",
                 )
         sizes = [math.prod(shape) for shape in shapes]
         if values.dim() != 1 or len(values) != sum(sizes):
@@ -62,7 +63,7 @@ class Ragged:
                 first, found = getattr(items[0], what), getattr(item, what)
                 if found != first:
                     raise ShapeError(
-                        f"items have the {what} of item 0, {first}", got=f"{found} of item {i}"
+                        f"items have the {what} of item 0, {first}", problem=f"item {i} has {found}"
                     )
         shapes = [tuple(item.shape) for item in items]
         values = torch.cat([item.reshape(-1) for item in items]) if items else torch.empty(0)
@@ -126,9 +127,9 @@ def per_item(
     if not isinstance(a, Ragged) or not isinstance(b, Ragged):
         raise ShapeError(
             "both operands are tensors, or both are stacks",
-            got=f"{type(a).__name__} and {type(b).__name__}",
+            problem=f"these are {type(a).__name__} and {type(b).__name__}",
             remedy="Stack the tensor once for each item.",
         )
     if len(a) != len(b):
-        raise ShapeError("stacks have as many items", got=f"{len(a)} and {len(b)}")
+        raise ShapeError("stacks have as many items", problem=f"they have {len(a)} and {len(b)}")
     return [function(x, y) for x, y in zip(a, b, strict=True)]

@@ -31,12 +31,12 @@ def pyramid_stack(x: Tensor | Ragged, widths: Sequence[int]) -> list[Ragged]:
         raise ShapeError("a pyramid has at least one width", got=list(widths))
     for i, w in enumerate(widths):
         if w < 1:
-            raise ShapeError("a window holds at least 1 entry", got=f"{w}, width {i}")
+            raise ShapeError("a window holds at least 1 entry", problem=f"width {i} is {w}")
     values, shapes = (
         (x.values, x.shapes) if isinstance(x, Ragged) else (x.reshape(-1), [tuple(x.shape)])
     )
     if not shapes[0]:
-        raise ShapeError("windows are cut along an axis", got="rank 0")
+        raise ShapeError("windows are cut along an axis", problem="rank 0 has none")
     levels, size = [], 1
     for w in widths:
         size *= w

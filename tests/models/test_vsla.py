@@ -186,7 +186,7 @@ def test_bad_offsets(offsets: list[int], named: str) -> None:
 
 def test_bad_documents() -> None:
     model = model_of("full", n_positions=8)
-    with pytest.raises(ShapeError, match="at most 8 tokens; got '9 in document 0'"):
+    with pytest.raises(ShapeError, match="document 0 has 9: a document has at most 8 tokens"):
         model.packed(torch.zeros(10, dtype=torch.long), torch.tensor([0, 9, 10]))
     with pytest.raises(ShapeError, match="at most 8"):
         model(torch.zeros(1, 9, dtype=torch.long))

@@ -20,7 +20,9 @@ class _FullConfig(VSLAConfig):
 
     def __post_init__(self) -> None:
         if self.n_classes:
-            raise ConfigError("a VSLA is a language model", got=self.n_classes)
+            raise ConfigError(
+                "a VSLA is a language model", problem=f"it is asked for {self.n_classes} classes"
+            )
         object.__setattr__(self, "patterns", self.patterns or (self.pattern,) * self.n_layers)
         super().__post_init__()
 

@@ -85,7 +85,10 @@ class ProfileSettings:
         if self.vocab_size < 2:
             raise ConfigError("vocab_size is at least 2", got=self.vocab_size)
         if self.n_classes < 0 or self.n_classes == 1:
-            raise ConfigError("n_classes is 0 (a language model) or at least 2", got=self.n_classes)
+            raise ConfigError(
+                "n_classes is 0 (a language model) or at least 2",
+                got=self.n_classes,
+            )
         if not 0 <= self.min_time_s < float("inf"):
             raise ConfigError(
                 "the seconds of a cell are a number of at least 0", got=self.min_time_s
@@ -113,7 +116,9 @@ class ProfileSettings:
 
     def _check_mix(self, longest: int) -> None:
         if self.n_classes:
-            raise ConfigError("mixes are for language models", got=self.n_classes)
+            raise ConfigError(
+                "mixes are for language models", problem=f"{self.n_classes} classes were asked for"
+            )
         if self.docs < 1:
             raise ConfigError("docs is at least 1", got=self.docs)
         if not 1 <= self.micro <= self.docs:

@@ -45,7 +45,7 @@ def test_documents_of_a_text(tmp_path: Path) -> None:
     ("mix", "named"),
     [
         ("choice:", "choice:N,N,..."),
-        ("choice:4,0", "0 in choice:4,0"),
+        ("choice:4,0", "choice:4,0 has 0"),
         ("uniform:9-3", "Did you mean 'uniform:3-9'"),
         ("uniform:9", "uniform:LOW-HIGH"),
         ("lognormal:5,0,9", "SIGMA above 0"),

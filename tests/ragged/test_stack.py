@@ -87,7 +87,7 @@ def test_windows_of_a_stack_span_no_items() -> None:
 
 
 def test_bad_windows() -> None:
-    with pytest.raises(ShapeError, match="0, width 0"):
+    with pytest.raises(ShapeError, match="width 0 is 0"):
         window_stack(torch.zeros(3), 0)
     with pytest.raises(ShapeError, match="width 1"):
         pyramid_stack(torch.zeros(3), (2, -1))
@@ -103,14 +103,14 @@ def test_bad_windows() -> None:
         ([1, 4], "start at 0; got 1"),
         ([0, 3], "end at the number of tokens, 4; got 3"),
         ([0, 3, 2, 4], "document 1"),
-        ([0, 2, 2, 4], "none in document 1"),
-        ([0, 1, 4], "3 in document 1"),
+        ([0, 2, 2, 4], "document 1 has none"),
+        ([0, 1, 4], "document 1 has 3"),
         ([0], "documents"),
     ],
 )
 def test_bad_offsets(offsets: list[int], named: str) -> None:
     with pytest.raises(ShapeError, match=named):
-        check_offsets(torch.tensor(offsets), 4, longest=2 if named == "3 in document 1" else None)
+        check_offsets(torch.tensor(offsets), 4, longest=2 if named == "document 1 has 3" else None)
 
 
 def test_offsets_are_whole_numbers() -> None:

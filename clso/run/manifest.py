@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-import clso
 from clso.energy import EnergyMeter
 from clso.run.context import RunContext
 from clso.space import SearchSpace
@@ -63,7 +62,7 @@ def describe_code(package: Path | None = None) -> dict[str, Any]:
         last two are None if the package lies in no checkout (a wheel, also one that is installed
         inside somebody else's repository), or git does not say.
     """
-    folder = package or Path(clso.__file__).parent
+    folder = package or Path(__file__).parents[1]
     found: dict[str, Any] = {"version": _version("clso"), "commit": None, "modified": None}
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return found

@@ -8,7 +8,6 @@ the control. Candidates are measured as the modules that a winner is saved as.""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -16,37 +15,19 @@ import torch
 from torch import Tensor
 
 from clso.crystals import CrystalLibrary
-from clso.errors import ConfigError
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.nsm.costs import COST_NAMES
 from clso.search_spaces.nsm.grown import GrownNSM
+from clso.search_spaces.nsm.options import NSMOptions
 from clso.search_spaces.nsm.random import RandomNSM
 from clso.search_spaces.nsm.task import NSMTaskSpace
 from clso.space import Genome, SearchSpace
 from clso.space.context import SpaceContext
-from clso.space.options import LanguageModelOptions, make_options, require_library
+from clso.space.options import make_options
 
 __all__ = ["NSMOptions", "NSMSpace"]
-
-
-@dataclass(frozen=True)
-class NSMOptions(LanguageModelOptions):
-    """What a user may set of `nsm`. The number of heads is a gene: `n_heads` is that of the GPT-2s
-    that it is compared with."""
-
-    library: str = "grown"
-    """Where the crystals come from: "grown" (from the corpus, in closed form), or "random" (the
-    control)."""
-    library_size: int = 64
-    """Random crystals per slot shape."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_library(self.library, "grown", "random")
-        if self.library_size < 1:
-            raise ConfigError("library_size is at least 1", got=self.library_size)
 
 
 class NSMSource(Source, Protocol):

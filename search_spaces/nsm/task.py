@@ -10,7 +10,7 @@ valid or test."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from clso.models.gpt2 import GPT2Config
 from clso.models.nsm import SimpleNSM
 from clso.models.nsm_trace import summary
 from clso.search_spaces.nsm.costs import COST_NAMES
+from clso.search_spaces.nsm.options import NSMOptions
 from clso.search_spaces.nsm.random import RandomNSM
 from clso.space import Gene, Genome, Objective, SearchSpace
 from clso.space.context import SpaceContext
@@ -28,9 +29,6 @@ from clso.tasks.base import Task, load_task
 from clso.tasks.models import load_model, save_model
 from clso.tasks.objective import TaskObjective
 from clso.tasks.scoring import majority_accuracy, make_batch, score
-
-if TYPE_CHECKING:
-    from clso.search_spaces.nsm.space import NSMOptions
 
 __all__ = ["NSMTaskSpace"]
 

@@ -6,12 +6,13 @@ mixer is SplitMix64's (Steele, Lea & Flood 2014, doi:10.1145/2714064.2660195).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Words", "mix", "mix_array", "uniform", "uniform_array"]
+__all__ = ["Words", "mix", "mix_array", "mix_each", "uniform", "uniform_array"]
 
 Words = npt.NDArray[np.uint64]
 
@@ -23,11 +24,19 @@ _UNIT = 2.0**-53
 def mix(word: int, *counters: int) -> int:
     """A 64-bit hash of a word and small counters."""
     for counter in counters or (0,):
-        word = (word + (counter + 1) * _STEP) & _MASK
+        (word,) = mix_each((word,), counter)
+    return word
+
+
+def mix_each(words: Iterable[int], counter: int = 0) -> list[int]:
+    """`mix` of each word: a call for all, because calls are most of its time in plain Python."""
+    out, turn = [], (counter + 1) * _STEP
+    for word in words:
+        word = (word + turn) & _MASK
         word = ((word ^ word >> 30) * _FIRST) & _MASK
         word = ((word ^ word >> 27) * _SECOND) & _MASK
-        word ^= word >> 31
-    return word
+        out.append(word ^ word >> 31)
+    return out
 
 
 def mix_array(words: npt.ArrayLike, *counters: Any) -> Words:

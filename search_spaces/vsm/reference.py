@@ -6,6 +6,7 @@ hash that random numbers come from. It chooses the same actions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from clso.search_spaces.vsm.genes import GREEDY, Anatomy
 from clso.search_spaces.vsm.memory import Memory
 from clso.worlds.blocks import TABLE, Move, State, above, in_final_position, move, step_limit
-from clso.worlds.draws import mix, uniform
+from clso.worlds.draws import mix, mix_each, uniform
 from clso.worlds.facts import ACTION_LEGAL, FACTS, HIDDEN, LOCAL_BITS
 from clso.worlds.problems import Problem
 
@@ -255,23 +256,32 @@ def colours(state: State, goal: State) -> tuple[int, list[int]]:
     n = len(state)
     goal = tuple(TABLE if t == HIDDEN else t for t in goal)
     relations = (state, goal, above(state), above(goal))
-
-    def connected(block: int) -> int:
-        group, known = [block], {block}
-        for b in group:
-            new = {r[b] for r in relations if r[b] >= 0} - known
-            known |= new
-            group += sorted(new)
-        return len(group)
-
-    of = [mix(connected(b)) for b in range(n)]
+    of = mix_each(_group_sizes(relations, n))
     for _ in range(n):
-        new = of
+        old, new = [*of, 0], of
         for turn, relation in enumerate(relations):
-            old = [*of, 0]
-            new = [mix(new[b] ^ old[relation[b]], turn) for b in range(n)]
+            pairs = zip(new, relation, strict=True)
+            new = mix_each([word ^ old[to] for word, to in pairs], turn)
         of = new
-    return mix(sum(map(mix, of)) & _MASK, n), of
+    return mix(sum(mix_each(of)) & _MASK, n), of
+
+
+def _group_sizes(relations: Sequence[Sequence[int]], n: int) -> list[int]:
+    """For each block, of how many blocks the group is that relations connect it to."""
+    sizes = [0] * n
+    for first in range(n):
+        if sizes[first]:
+            continue
+        group, known = [first], {first}
+        for block in group:
+            for relation in relations:
+                other = relation[block]
+                if other >= 0 and other not in known:
+                    known.add(other)
+                    group.append(other)
+        for block in group:
+            sizes[block] = len(group)
+    return sizes
 
 
 def _bits(*facts: tuple[str, bool]) -> int:

@@ -16,7 +16,7 @@ from clso.worlds.batched import (
     step,
 )
 from clso.worlds.blocks import TABLE, in_final_position, is_legal, move
-from clso.worlds.draws import mix, mix_array, uniform, uniform_array
+from clso.worlds.draws import mix, mix_array, mix_each, uniform, uniform_array
 from clso.worlds.problems import draw_state
 from clso.worlds.solvers import breadth_first
 
@@ -61,6 +61,7 @@ def test_draws_are_those_of_plain_python() -> None:
         drawn = uniform_array(words, *counters).tolist()
         assert drawn == [uniform(w, *counters) for w in words]
         assert all(0 <= u < 1 for u in drawn)
+    assert mix_each(words, 3) == [mix(w, 3) for w in words] == mix_array(words, 3).tolist()
 
 
 def test_draws_are_spread() -> None:

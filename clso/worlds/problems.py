@@ -12,6 +12,8 @@ from math import comb, factorial
 from pathlib import Path
 from typing import Any
 
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
 from clso.errors import ConfigError, DataError
 from clso.worlds.blocks import TABLE, Move, State, check_blocks, check_state
 from clso.worlds.canonical import canonical_form
@@ -112,7 +114,7 @@ def draw_problem(n: int, split: str, rng: random.Random, id: str = "") -> Proble
 def read_problems(path: Path) -> list[Problem]:
     """Problems, one JSON object `{"id", "start", "goal"}` a line. Raises `DataError` with the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             "a file of problems is UTF-8 text", problem=f"{path} cannot be read ({error})"
@@ -129,7 +131,7 @@ def read_problems(path: Path) -> list[Problem]:
 
 def _problem(line: str, at: str) -> Problem:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise DataError(f"{at} is JSON", got=line[:80]) from error
     if not isinstance(row, dict) or not {"id", "start", "goal"} <= row.keys():

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clso.errors import ConfigError
 from clso.space import Gene, Genome
 
-__all__ = ["DEFAULT", "GENES", "GREEDY", "LEVELS", "Anatomy", "anatomy", "genome_of"]
+__all__ = [
+    "DEFAULT",
+    "GENES",
+    "GREEDY",
+    "LEVELS",
+    "Anatomy",
+    "anatomy",
+    "genome_of",
+    "stored_anatomy",
+]
 
 LEVELS = ("S1", "S2", "S3", "S4", "S5", "purple")
 
@@ -171,29 +180,51 @@ def genome_of(alleles: dict[str, str], genes: Sequence[Gene] = GENES) -> Genome:
     return tuple(gene.choices.index(alleles[gene.name]) for gene in genes)
 
 
-def anatomy(alleles: dict[str, str]) -> Anatomy:
+def _on(allele: str) -> bool:
+    return allele == "on"
+
+
+_MEANING: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "s1": ("s1", str),
+    "s1_prior": ("s1_prior", float),
+    "practice_power": ("practice_power", _POWERS.__getitem__),
+    "exam_power": ("exam_power", _POWERS.__getitem__),
+    "s2": ("s2", str),
+    "s2_rows": ("s2_rows", int),
+    "s2_support": ("s2_support", int),
+    "s2_confidence": ("s2_confidence", float),
+    "s3": ("s3", str),
+    "s3_closeness": ("s3_closeness", float),
+    "s4": ("s4", str),
+    "s4_beam": ("s4_beam", int),
+    "s5": ("s5", str),
+    "purple": ("purple", str),
+    "purple_threshold": ("purple_threshold", int),
+    "purple_response": ("purple_response", str),
+    "purple_length": ("purple_length", int),
+    "habits": ("habits", _on),
+    "model": ("model", _on),
+    "explosive": ("explosive", _on),
+    "curriculum": ("rising", lambda allele: allele == "rising"),
+    "loops": ("erase_loops", lambda allele: allele == "erased"),
+}
+"""Each gene's field of an `Anatomy`, and what an allele of it is there."""
+
+
+def anatomy(alleles: Mapping[str, str]) -> Anatomy:
     """What a genome's alleles mean; `SearchSpace.describe` gives them."""
-    return Anatomy(
-        s1=alleles["s1"],
-        s1_prior=float(alleles["s1_prior"]),
-        practice_power=_POWERS[alleles["practice_power"]],
-        exam_power=_POWERS[alleles["exam_power"]],
-        s2=alleles["s2"],
-        s2_rows=int(alleles["s2_rows"]),
-        s2_support=int(alleles["s2_support"]),
-        s2_confidence=float(alleles["s2_confidence"]),
-        s3=alleles["s3"],
-        s3_closeness=float(alleles["s3_closeness"]),
-        s4=alleles["s4"],
-        s4_beam=int(alleles["s4_beam"]),
-        s5=alleles["s5"],
-        purple=alleles["purple"],
-        purple_threshold=int(alleles["purple_threshold"]),
-        purple_response=alleles["purple_response"],
-        purple_length=int(alleles["purple_length"]),
-        habits=alleles["habits"] == "on",
-        model=alleles["model"] == "on",
-        explosive=alleles["explosive"] == "on",
-        rising=alleles["curriculum"] == "rising",
-        erase_loops=alleles["loops"] == "erased",
-    )
+    return Anatomy(**{field: read(alleles[gene]) for gene, (field, read) in _MEANING.items()})
+
+
+def stored_anatomy(stored: Mapping[str, Any]) -> Anatomy:
+    """An anatomy from its fields, as a file has them. Raises `ValueError` for a value that no allele means,
+    `KeyError` or `TypeError` for other fields than there are."""
+    for gene in GENES:
+        field, read = _MEANING[gene.name]
+        value, meant = stored[field], [read(choice) for choice in gene.choices]
+        if not any(type(value) is type(one) and value == one for one in meant):
+            raise ValueError(f"{field} is one of {meant}, not {value!r}")
+    rate = stored["purple_rate"]
+    if type(rate) is not float or not 0.0 <= rate <= 1.0:
+        raise ValueError(f"purple_rate is 0.0 to 1.0, not {rate!r}")
+    return Anatomy(**stored)

@@ -15,7 +15,7 @@ from clso.disk.parsing import parse_json
 from clso.disk.tensors import load_checked, write_checked
 from clso.errors import RunFolderError
 from clso.search_spaces.vsm.choice import Floats
-from clso.search_spaces.vsm.genes import Anatomy
+from clso.search_spaces.vsm.genes import Anatomy, stored_anatomy
 from clso.search_spaces.vsm.s1 import CrystalReadOut, counted_scores, random_scores
 from clso.search_spaces.vsm.s2 import HabitTable
 from clso.search_spaces.vsm.s4 import model_of
@@ -25,6 +25,35 @@ from clso.worlds.facts import LOCAL_BITS, N_BITS
 __all__ = ["Memory"]
 
 _FORMAT = 1
+_MAX_WIDTH = 1 << 24
+_COUNT = 1 << 31
+
+_STORED: dict[str, tuple[str, str, tuple[int, ...], int]] = {
+    "S1.patterns": ("S1.patterns", "int32", (), 1 << N_BITS),
+    "S1.offered": ("S1.patterns", "int32", (), _COUNT),
+    "S1.chosen": ("S1.patterns", "int32", (), _COUNT),
+    "S2.keys": ("S2.keys", "int64", (), 0),
+    "S2.habits": ("S2.keys", "int64", (2,), 0),
+    "S4.patterns": ("S4.patterns", "int32", (), 1 << LOCAL_BITS),
+    "S4.tried": ("S4.patterns", "int32", (), _COUNT),
+    "S4.changed": ("S4.patterns", "int32", (), _COUNT),
+}
+"""Of each tensor but the read-out's: the one that it shares its rows with, its type, the shape of a row, and what its
+values are 0 or more, and less than (0: any, they are hashes)."""
+
+
+def _check_stored(stored: dict[str, np.ndarray[Any, Any]], width: int) -> None:
+    """Raises `ValueError` for tensors that `Memory.tensors` does not give, `KeyError` for one that is missing."""
+    for name, array in stored.items():
+        if name == "S1.weights":
+            kind, shape, limit = "float32", (width,), 0
+        else:
+            rows, kind, row, limit = _STORED[name]
+            shape = (len(stored[rows]), *row)
+        if array.dtype != kind or array.shape != shape:
+            raise ValueError(f"{name} is {kind} {shape}, not {array.dtype} {array.shape}")
+        if not np.isfinite(array).all() or (limit and not ((array >= 0) & (array < limit)).all()):
+            raise ValueError(f"{name} has values that nothing was counted by")
 
 
 def _zeros(bits: int) -> Ints:
@@ -144,8 +173,15 @@ class Memory:
             if settings["format"] != _FORMAT:
                 raise ValueError(f"format {settings['format']}")
             tensors = load_checked(folder / "controller.safetensors")
-            memory = cls(Anatomy(**settings["anatomy"]), settings["seed"], settings["width"])
-            memory._restore({name: tensor.numpy() for name, tensor in tensors.items()})
+            seed, width = settings["seed"], settings["width"]
+            if type(seed) is not int or not 0 <= seed < 1 << 64:
+                raise ValueError(f"a seed is 64 bits, not {seed!r}")
+            if type(width) is not int or not 0 <= width <= _MAX_WIDTH:
+                raise ValueError(f"a width is 0 to {_MAX_WIDTH}, not {width!r}")
+            stored = {name: tensor.numpy() for name, tensor in tensors.items()}
+            _check_stored(stored, width)
+            memory = cls(stored_anatomy(settings["anatomy"]), seed, width)
+            memory._restore(stored)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise RunFolderError(
                 "a winner's folder holds a controller of this version",

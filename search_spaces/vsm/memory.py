@@ -29,6 +29,7 @@ _MAX_WIDTH = 1 << 24
 _COUNT = 1 << 31
 
 _STORED: dict[str, tuple[str, str, tuple[int, ...], int]] = {
+    "S1.weights": ("", "float32", (), 0),
     "S1.patterns": ("S1.patterns", "int32", (), 1 << N_BITS),
     "S1.offered": ("S1.patterns", "int32", (), _COUNT),
     "S1.chosen": ("S1.patterns", "int32", (), _COUNT),
@@ -38,18 +39,16 @@ _STORED: dict[str, tuple[str, str, tuple[int, ...], int]] = {
     "S4.tried": ("S4.patterns", "int32", (), _COUNT),
     "S4.changed": ("S4.patterns", "int32", (), _COUNT),
 }
-"""Of each tensor but the read-out's: the one that it shares its rows with, its type, the shape of a row, and what its
-values are 0 or more, and less than (0: any, they are hashes)."""
+"""Of each tensor: the one that it shares its rows with (none: the width), its type, the shape of a row, and what its
+values are 0 or more, and less than (0: any, such as hashes)."""
 
 
 def _check_stored(stored: dict[str, np.ndarray[Any, Any]], width: int) -> None:
     """Raises `ValueError` for tensors that `Memory.tensors` does not give, `KeyError` for one that is missing."""
     for name, array in stored.items():
-        if name == "S1.weights":
-            kind, shape, limit = "float32", (width,), 0
-        else:
-            rows, kind, row, limit = _STORED[name]
-            shape = (len(stored[rows]), *row)
+        rows, kind, row, limit = _STORED[name]
+        n_rows = len(stored[rows]) if rows else width
+        shape = (n_rows, *row)
         if array.dtype != kind or array.shape != shape:
             raise ValueError(f"{name} is {kind} {shape}, not {array.dtype} {array.shape}")
         if not np.isfinite(array).all() or (limit and not ((array >= 0) & (array < limit)).all()):

@@ -35,10 +35,8 @@ def _own(records: Records) -> list[tuple[str, int, str, str]]:
 
 def rivals(records: Records) -> str:
     """What learns nothing first, GN1 before all; then by episodes."""
-    wanted = (0, *_PRACTICE, search_episodes(records))
     first = {name: records.of("rivals", name, 5)[0] for name in records.names("rivals")}
-    shown = [name for name, row in first.items() if row["episodes"] in wanted]
-    shown.sort(key=lambda name: (first[name]["episodes"], name != "gn1"))
+    shown = sorted(first, key=lambda name: (first[name]["episodes"], name != "gn1"))
     rows = [_rival(records, name, first[name]) for name in shown]
     for label, episodes, section, key in _own(records):
         n_seeds = len(records.of(section, key, 5))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from benchmarks.vsm_tables import TABLES, Records, rewrite
+import pytest
+
+from benchmarks.vsm_records import Records, interval
+from benchmarks.vsm_tables import TABLES, rewrite
+from benchmarks.vsm_verdict import verdict
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "vsm.md").read_text()
@@ -19,11 +24,14 @@ def test_the_tables_follow_from_the_record() -> None:
 
 def test_what_is_asked_of_learning_holds_in_the_record() -> None:
     for name, five, eight in (("S1+S2", 0.90, 0.75), ("all", 0.95, 0.90)):
-        assert len(RECORDS.of("levels", name, 5)) == 8
-        assert RECORDS.median("levels", name, 5) >= five
-        assert RECORDS.median("levels", name, 8) >= eight
-    assert RECORDS.median("levels", "all, goal hidden", 5) <= 0.10
-    assert RECORDS.median("levels", "S1+S2, credit shuffled", 5) <= 0.10
+        for section in ("levels", "fresh"):
+            assert len(RECORDS.of(section, name, 5)) == 8
+            assert RECORDS.median(section, name, 5) >= five
+            assert RECORDS.median(section, name, 8) >= eight
+    for section in ("levels", "fresh"):
+        assert RECORDS.median(section, "all, goal hidden", 5) <= 0.10
+        assert RECORDS.median(section, "S1+S2, credit shuffled", 5) <= 0.10
+    assert len(RECORDS.of("search", "evolved", 5)) == 8
     for row in RECORDS.of("search", "evolved"):
         assert row["counts"]["episodes"] <= 100_000
         assert row["plan_ratio"] <= 1.10
@@ -40,8 +48,37 @@ def test_shapley_values_sum_to_the_whole() -> None:
 
 
 def test_what_the_readme_says() -> None:
-    learned, whole = (RECORDS.median("levels", name, 5) for name in ("S1+S2", "all"))
+    learned, whole = (RECORDS.median("fresh", name, 5) for name in ("S1+S2", "all"))
     rival = RECORDS.median("rivals", "shared-pg, 400", 5)
     assert f"{learned:.2f} of new problems with five blocks from what it counts" in README
     assert f"{whole:.2f} with all levels" in README
     assert f"policy gradient on the same facts {rival:.2f}" in README
+
+
+def test_verdicts_follow_from_the_figures(tmp_path: Path) -> None:
+    """With other figures the wording is another one."""
+    rows = []
+    for row in RECORDS.rows:
+        if row["section"] == "ablations" and row["name"] == "explosive off":
+            row = {**row, "spl_low": 0.1}
+        if row["section"] == "practice" and row["name"] == "all, 400":
+            row = {**row, "success": 0.5}
+        if row["section"] == "rivals" and row["name"] == "gn1":
+            row = {**row, "success": 0.1}
+        rows.append(json.dumps(row) + "\n")
+    (tmp_path / "records.jsonl").write_text("".join(rows))
+    before, after = verdict(RECORDS), verdict(Records(tmp_path))
+    for one, other in (
+        ("needed: habits, model; not shown: explosive", "needed: habits, model, explosive"),
+        ("within 0.02 at 400: all, shared-pg;", "within 0.02 at 400: shared-pg; not: all"),
+        ("holds over random, untrained; not", "holds over random, untrained, GN1; not"),
+    ):
+        assert one in before
+        assert one not in after
+        assert other in after
+
+
+def test_intervals_are_of_students_t() -> None:
+    mean, low, high = interval([1.0, 2.0, 3.0])
+    assert (mean, high - mean) == pytest.approx((2.0, 4.302653 / 3**0.5), rel=1e-6)
+    assert low == pytest.approx(4.0 - high)

@@ -18,7 +18,7 @@ _PRACTICE = (400, 2000, 10_000)
 def search_episodes(records: Records) -> int:
     """Of a whole search, practice and exams; the median over searches."""
     found = [row["counts"]["episodes"] for row in records.of("search", "evolved", 5)]
-    return round(median(found))
+    return int(median(found) + 0.5)
 
 
 def _own(records: Records) -> list[tuple[str, int, str, str]]:

@@ -140,7 +140,7 @@ def _evaluate(run: Path, *args: str) -> dict[str, Any]:
         (["--raise-again"], "--raise-again is for"),
         (["--data", "text:x"], "measured on problems"),
         (["--split", "train"], "unknown split"),
-        (["--problems", "/nowhere"], "can be read"),
+        (["--problems", "/nowhere"], "cannot be read"),
         (["--problems", "x", "--blocks", "5"], "one of the two"),
     ],
 )

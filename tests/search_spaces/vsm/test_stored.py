@@ -69,7 +69,11 @@ def test_a_damaged_file_is_refused(copy: Path, name: str, damage: str) -> None:
     if damage == "fifo":
         os.mkfifo(path)
     elif damage != "missing":
-        kinds = {"cut": data[: len(data) // 2], "flipped": data, "other": b"[" * 100_000}
+        kinds: dict[str, bytes | bytearray] = {
+            "cut": data[: len(data) // 2],
+            "flipped": data,
+            "other": b"[" * 100_000,
+        }
         path.write_bytes(kinds[damage])
     with pytest.raises(RunFolderError, match="a controller of this version"):
         Memory.load(copy)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
 from benchmarks import memory_tables
+
+ROOT = Path(__file__).parents[1]
 
 RUN: dict[str, Any] = {
     "best": {"test_loss": 2.5},
@@ -28,3 +31,11 @@ def test_a_run_with_joules_and_one_without(tmp_path: Path, monkeypatch: pytest.M
     _, _, first, second = memory_tables.runs().splitlines()
     assert first == "| text-h100 | gpt2-memory 0 | 2.500 | 12 | 0.0 | 3.0 | 0.0 | 0.0 | 2 |"
     assert "| not measured |" in second
+
+
+def test_the_readme_states_what_the_records_hold() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in ("python-stdlib-cpu", "wikitext-h100", "english-mix-h100"):
+        record = json.loads((ROOT / "runs" / "2026-11-29_memory" / f"{name}.json").read_text())
+        best = median(run["best"]["test_loss"] for run in record["runs"].values())
+        assert f" {best:.3f} " in readme or f" {best:.3f}," in readme, (name, best)

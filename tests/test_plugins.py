@@ -11,7 +11,7 @@ from clso import plugins
 from clso.baseline import Baseline
 from clso.config import RunConfig
 from clso.errors import PluginError
-from clso.models.sequence import SequenceModel
+from clso.models.gpt2 import LanguageModel
 from clso.space import SearchSpace
 from clso.tasks.base import Task
 
@@ -29,7 +29,8 @@ def test_every_entry_point_resolves(group: plugins.Group) -> None:
         elif group == "baselines":
             assert issubclass(plugin.subclass_of(Baseline), Baseline)
         elif group == "models":
-            assert plugin.subclass_of(SequenceModel).name == name
+            assert issubclass(plugin.subclass_of(LanguageModel), LanguageModel)
+            assert plugin.value.name == name
         elif group == "tasks":
             assert plugin.subclass_of(Task).name == name
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from clso.device import has_triton
 from clso.models.log_sum_exp import log_sum_exp
@@ -71,8 +72,10 @@ def _fused_head_loss(hidden: Tensor, heads: Heads, targets: Tensor) -> Tensor:
 
 
 def row_losses(rows: Tensor, weight: Tensor, targets: Tensor, group: int | None = None) -> Tensor:
-    """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d),
-    without gradients; `group` as in `log_sum_exp`."""
+    """Negative log-likelihood (n,) of targets (n,) for hidden rows (n, d) under one head (V, d);
+    `group` as in `log_sum_exp`. If gradients are wanted, whole rows of logits are kept."""
+    if torch.is_grad_enabled() and (rows.requires_grad or weight.requires_grad):
+        return F.cross_entropy(rows.float() @ weight.float().T, targets, reduction="none")
     if group is None and fused_kernel_fits(rows.device, len(rows), rows.shape[1], rows.dtype):
         return _fused_row_losses(rows, weight, targets)
     at_target = (rows.float() * weight[targets].float()).sum(1)

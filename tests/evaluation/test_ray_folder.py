@@ -14,7 +14,8 @@ from waiting import wait_for
 from clso.evaluation.ray_folder import SessionFolder
 
 DRIVER = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 from clso.evaluation.ray_folder import SessionFolder
 folder = SessionFolder()
 (folder.path / "log").touch()

@@ -55,3 +55,17 @@ def test_row_losses_are_cross_entropies() -> None:
     targets = torch.arange(40) % 90
     expected = torch.nn.functional.cross_entropy(rows @ table.T, targets, reduction="none")
     assert row_losses(rows, table, targets) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_loss_that_is_trained_on_has_the_gradient_of_cross_entropy() -> None:
+    generator = torch.Generator().manual_seed(5)
+    rows = torch.randn(7, 8, generator=generator, requires_grad=True)
+    weight = torch.randn(11, 8, generator=generator, requires_grad=True)
+    targets = torch.randint(11, (7,), generator=generator)
+    loss = row_losses(rows, weight, targets)
+    with torch.no_grad():
+        assert row_losses(rows, weight, targets) == pytest.approx(loss.detach(), abs=1e-5)
+    got = torch.autograd.grad(loss.sum(), (rows, weight))
+    whole = torch.nn.functional.cross_entropy(rows @ weight.T, targets, reduction="sum")
+    for one, other in zip(got, torch.autograd.grad(whole, (rows, weight)), strict=True):
+        torch.testing.assert_close(one, other)

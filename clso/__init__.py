@@ -3,8 +3,9 @@ matrices."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from clso.lazy import first_use
 from clso.moved import install as _point_to_what_moved
 
 if TYPE_CHECKING:
@@ -46,11 +47,4 @@ _HOME = {
     "resume": "clso.run.run",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: `clso --help` must not wait for torch.
-    if name not in _HOME:
-        raise AttributeError(f"module 'clso' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = first_use(__name__, _HOME)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clso.lazy import first_use
 
 if TYPE_CHECKING:
     from clso.run.run import Trained, evolve, resume, train_on
@@ -10,13 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Trained", "build_space", "evolve", "load_plugins", "resume", "train_on"]
 
-_HOME = {"build_space": "clso.space.build", "load_plugins": "clso.space.build"}
+_HOME = {
+    **dict.fromkeys(("Trained", "evolve", "resume", "train_on"), "clso.run.run"),
+    **dict.fromkeys(("build_space", "load_plugins"), "clso.space.build"),
+}
 
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: a finished run is read, compared and reported without torch.
-    if name not in __all__:
-        raise AttributeError(f"module 'clso.run' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME.get(name, "clso.run.run")), name)
+__getattr__ = first_use(__name__, _HOME)

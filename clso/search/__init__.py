@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clso.lazy import first_use
 
 if TYPE_CHECKING:
     from clso.search.generations import Interrupted, Listener, Search
@@ -18,11 +20,4 @@ _HOME = {
     "minimize": "clso.search.optimizer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: a module of this package needs not all of them.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = first_use(__name__, _HOME)

@@ -13,8 +13,9 @@ import click
 
 from clso.cli.baseline import baseline
 from clso.cli.evolve import evolve, resume
-from clso.cli.inspect import compare, evaluate, export, report
+from clso.cli.inspect import compare, evaluate, report
 from clso.cli.machine import doctor, list_plugins
+from clso.cli.model import export, generate
 from clso.cli.new_space import new_space
 from clso.cli.output import echo, log_to_stderr
 from clso.cli.profile import profile
@@ -45,6 +46,7 @@ for _command in (
     evolve,
     resume,
     evaluate,
+    generate,
     export,
     baseline,
     compare,

@@ -1,4 +1,4 @@
-"""`clso evaluate`, `export`, `compare` and `report`: looking at finished runs."""
+"""`clso evaluate`, `compare` and `report`: looking at finished runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from clso.cli.output import echo, only_json
 
-__all__ = ["compare", "evaluate", "export", "report"]
+__all__ = ["compare", "evaluate", "report"]
 
 _RUN = click.argument("run", type=click.Path(path_type=Path))
 
@@ -76,26 +76,6 @@ def _measure(
         run, data=data, split=split, device=device, progress=lambda line: echo(line, err=True)
     )
     return found, "{loss:.4f} nats per token on {n_tokens:,} tokens of {split}"
-
-
-@click.command(short_help="Write the winner for other tools.")
-@_RUN
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["hf"]),
-    default="hf",
-    show_default=True,
-    help="hf: transformers.",
-)
-def export(run: Path, folder: Path, kind: str) -> None:
-    """Write the winner of RUN to FOLDER; `transformers.GPT2LMHeadModel.from_pretrained(FOLDER)`
-    loads it."""
-    from clso.run.finished import export_run
-
-    export_run(run, folder)
-    echo(f"wrote {folder}")
 
 
 @click.command(short_help="Hold a run against baselines.")

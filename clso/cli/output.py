@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
-__all__ = ["Forgiving", "echo", "log_to_stderr", "only_json", "plain"]
+__all__ = ["Forgiving", "echo", "log_to_stderr", "only_json", "plain", "stream"]
 
 # C0 and C1 controls but the line end, separators of lines, marks that turn the direction of
 # writing, lone surrogates.
@@ -86,6 +86,15 @@ def echo(text: str, *, err: bool = False) -> None:
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         echo(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}", err=True)
+
+
+def stream(text: str) -> None:
+    """A piece of generated text on stdout, at once: on a terminal as `echo` shows it, in a file or
+    pipe as it is."""
+    out: Any = sys.stdout
+    if out is not None:
+        out.write(plain(text) if out.isatty() else text)
+        out.flush()
 
 
 def log_to_stderr() -> None:

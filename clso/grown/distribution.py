@@ -59,6 +59,13 @@ class MemoryReader:
         ]
         self.tokens.append(token)
 
+    def forget_oldest(self) -> None:
+        """The block begins one token later, as if its first had never been pushed."""
+        self.tokens.pop(0)
+        # an agreement cannot reach back beyond the beginning
+        self._lengths = [min(n, s + 1) for s, n in enumerate(self._lengths[1:])]
+        self._contexts = self._contexts[: len(self.tokens)]
+
     def distribution(self, grown: Tensor) -> Tensor:
         """Probabilities (V,) float64 of the next token."""
         memory, recipe = self.memory, self.recipe

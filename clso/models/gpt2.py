@@ -87,6 +87,11 @@ class LanguageModel(nn.Module):
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
         raise NotImplementedError
 
+    def next_log_p(self, tokens: Tensor) -> Tensor:
+        """Log-probabilities (V,) float64 of the token after `tokens` (T,), T at most
+        `n_positions`. By default of `forward`'s last position."""
+        return F.log_softmax(self(tokens[None])[0, -1].double(), dim=-1)
+
     def packed_losses(self, tokens: Tensor, offsets: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood (N,) in nats of each token's target (N,), for documents of any lengths in one row.
 
@@ -181,6 +186,10 @@ class GPT2(LanguageModel):
         """Logits (batch, time, vocab_size)."""
         out: Tensor = self.head(self.hidden(tokens))
         return out
+
+    def next_log_p(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.hidden(tokens[None])[0, -1])  # no head for the others
+        return F.log_softmax(logits.double(), dim=-1)
 
     def token_losses(self, blocks: Tensor) -> Tensor:
         rows = self.hidden(blocks[:, :-1]).flatten(0, 1)

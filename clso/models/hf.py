@@ -18,7 +18,7 @@ from clso.models.hf_config import HFConfig, read_config, write_config
 from clso.models.modules import WEIGHTS
 from clso.models.trimmed import trimmed
 
-__all__ = ["load_hf", "save_hf", "save_hf_tokenizer"]
+__all__ = ["load_hf", "save_hf", "save_hf_generation", "save_hf_tokenizer"]
 
 # Our suffix -> GPT-2's. Hugging Face keeps GPT-2's matrices as Conv1D, which is (in, out), hence
 # the transposes.
@@ -58,20 +58,34 @@ def save_hf(model: GPT2, folder: Path, *, dtype: torch.dtype = torch.float32) ->
     write_config(model.config, str(dtype).removeprefix("torch."), folder / _CONFIG)
 
 
-def save_hf_tokenizer(json_text: str, folder: Path) -> None:
-    """Write a tokenizer beside a model, as `transformers.AutoTokenizer` reads it.
+def save_hf_tokenizer(json_text: str, folder: Path, n_positions: int) -> None:
+    """Write a tokenizer beside a model of `n_positions`, as `transformers.AutoTokenizer` reads it.
 
     The configuration names the plain class: without it, `transformers` takes a GPT-2's tokenizer to
     be OpenAI's and adds `<|endoftext|>`, for which the model has no row."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
+        "model_max_length": n_positions,
         "bos_token": None,
         "eos_token": None,
         "unk_token": None,
     }
     (folder / "tokenizer.json").write_text(json_text, encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def save_hf_generation(folder: Path, n_positions: int) -> None:
+    """Write what `generate` does unasked: it samples, and ends before a position that is not there."""
+    config = {
+        "do_sample": True,
+        "temperature": 0.8,
+        "max_length": n_positions,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    }
+    (folder / "generation_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def load_hf(folder: Path, *, device: str = "cpu", trim: bool = False) -> GPT2:

@@ -119,6 +119,10 @@ class SequenceModel(LanguageModel):
         out: Tensor = self.head(x)
         return out
 
+    def next_log_p(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.hidden(tokens[None])[0, -1])  # no head for the others
+        return F.log_softmax(logits.double(), dim=-1)
+
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats, blocks (n, T + 1) -> (n, T);
         differentiable."""

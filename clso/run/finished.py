@@ -1,9 +1,10 @@
-"""A finished run's winner: measured again from disk, or written for other tools."""
+"""A finished run's winner, read from disk: measured again, or asked for text."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,16 @@ from clso.data import Corpus, load_corpus
 from clso.data.corpus import load_other
 from clso.device import resolve_device
 from clso.errors import RunFolderError
-from clso.models.gpt2 import GPT2, Text, n_targets, text_loss
-from clso.models.hf import save_hf_tokenizer
+from clso.models.gpt2 import LanguageModel, Text, n_targets, text_loss
 from clso.models.memory import MemoryModel, distribution_loss
 from clso.models.packed_text import packed_text
-from clso.models.pointer import PointerGPT2
-from clso.models.store import load_model, save_model
-from clso.models.vsla import VSLA, as_gpt2
+from clso.models.sampling import Sampling, sample
+from clso.models.store import load_model
+from clso.models.vsla import VSLA
 from clso.run.folder import RunFolder
 from clso.space.language import token_blocks
 
-__all__ = ["evaluate_run", "export_run"]
+__all__ = ["Winner", "evaluate_run"]
 
 _TOLERANCE = 1e-4  # nats per token: other kernels, other devices
 _log = logging.getLogger(__name__)
@@ -44,9 +44,8 @@ def evaluate_run(
     `RunFolderError` for a run without a winner, or whose files are not what it wrote; `DataError`
     for a text that cannot be used."""
     where = resolve_device(device)
-    folder = RunFolder.open(path)
-    model = load_model(_winner(folder), device=where, trim=True)
-    corpus = _corpus(folder, cache_dir)
+    winner = Winner.open(path, device=device, trim=True, cache_dir=cache_dir)
+    folder, model, corpus = winner.folder, winner.model, winner.corpus
     other = corpus if data is None else load_other(corpus, data, progress)
     tokens, longest = other.tokens(split), model.config.n_positions
     blocks = token_blocks(tokens, longest).to(where)
@@ -74,34 +73,67 @@ def evaluate_run(
     return {**found, "recorded_loss": recorded}
 
 
-def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
-    """Write the winner as a folder that `transformers` loads, with its tokenizer. Of a memory model
-    `transformers` loads the GPT-2 part, and `clso.hf.ClsoMemory` the memory beside it.
+@dataclass(frozen=True)
+class Winner:
+    """The language model that a finished run found, and the text that it was made of.
 
-    Raises `RunFolderError` for a run without a winner, for a winner that is no GPT-2, or if
-    `out` holds anything already."""
-    folder = RunFolder.open(path)
-    model = load_model(_winner(folder))
-    if isinstance(model, VSLA):
-        model = as_gpt2(model)
-    if not isinstance(model, (GPT2, MemoryModel)):
-        raise RunFolderError(
-            "transformers reads exact GPT-2s only",
-            problem=f"the winner, of space {folder.config.space}, is a {type(model).__name__}",
-            remedy=f"{_winner(folder)} holds the whole model, for clso.models.store.load_model"
-            + (
-                "; transformers would read its GPT-2 part alone from there, which is another model, with a higher loss."
-                if isinstance(model, PointerGPT2)
-                else "."
-            ),
-        )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(
-            "an export needs a new folder", got=str(out), remedy="Choose another one."
-        )
-    tokenizer = _corpus(folder, cache_dir).tokenizer_json
-    save_model(model, out)
-    save_hf_tokenizer(tokenizer, out)
+    Examples
+    --------
+    winner = Winner.open(Path("runs/local/mine"))
+    for piece in winner.generate("def ", 100, Sampling(temperature=0.8), seed=0):
+        print(piece, end="")
+    """
+
+    folder: RunFolder
+    model: LanguageModel
+    corpus: Corpus
+
+    @classmethod
+    def open(
+        cls, path: Path, *, device: str = "cpu", trim: bool = False, cache_dir: Path | None = None
+    ) -> Winner:
+        """Of the run in `path`; `trim` as in `load_model`.
+
+        Raises
+        ------
+        RunFolderError
+            No finished run, a winner that is no language model, or files that are not what the
+            run wrote.
+        DataError
+            The run's text cannot be read.
+        """
+        where = resolve_device(device)
+        folder = RunFolder.open(path)
+        model = load_model(_best(folder), device=where, trim=trim)
+        return cls(folder, model, _corpus(folder, cache_dir))
+
+    @property
+    def path(self) -> Path:
+        """The folder of the model, for `clso.models.store.load_model`."""
+        return self.folder.path / "best"
+
+    def generate(
+        self, prompt: str, n_tokens: int, sampling: Sampling, *, seed: int = 0
+    ) -> Iterator[str]:
+        """What follows `prompt`, in pieces that end with whole characters, as they are drawn.
+
+        Equal arguments give equal text. Raises `ConfigError` for an empty prompt."""
+        drawn = sample(self.model, self.corpus.encode(prompt), n_tokens, sampling, seed=seed)
+        return _whole_characters(drawn, self.corpus)
+
+
+def _whole_characters(tokens: Iterable[int], corpus: Corpus) -> Iterator[str]:
+    """The tokens' text; one that ends within a character waits for the next, at most 3 of them,
+    for no character has more bytes."""
+    waiting: list[int] = []
+    for token in tokens:
+        waiting.append(token)
+        text = corpus.decode(waiting)
+        if not text.endswith("\ufffd") or len(waiting) > 3:
+            yield text
+            waiting = []
+    if waiting:
+        yield corpus.decode(waiting)
 
 
 def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:
@@ -119,13 +151,20 @@ def _corpus(folder: RunFolder, cache_dir: Path | None) -> Corpus:
     return corpus
 
 
-def _winner(folder: RunFolder) -> Path:
+def _best(folder: RunFolder) -> Path:
     best = folder.path / "best"
-    if not folder.finished or not best.is_dir():
+    if not folder.finished:
         raise RunFolderError(
             "a finished run of a language-model space has a winner",
             got=str(folder.path),
             remedy=f"Finish it with `clso resume {folder.path}`.",
+        )
+    config = folder.config
+    if config.task or not (best / "config.json").exists():
+        searched = f"task {config.task}" if config.task else f"space {config.space}"
+        raise RunFolderError(
+            "a finished run of a language-model space has a winner that predicts text",
+            problem=f"{folder.path}, of {searched}, has none",
         )
     folder.read_result()
     folder.require_written("best/")

@@ -19,7 +19,8 @@ from clso.errors import RunFolderError
 from clso.report.reading import read_run
 from clso.run import resume
 from clso.run.compare import compare_runs
-from clso.run.finished import evaluate_run, export_run
+from clso.run.export import export_run
+from clso.run.finished import evaluate_run
 from clso.run.folder import RunFolder
 
 READERS: dict[str, Callable[[Path], Any]] = {

@@ -17,7 +17,8 @@ from clso.errors import DataError, RunFolderError
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
 from clso.run import evolve
-from clso.run.finished import evaluate_run, export_run
+from clso.run.export import export_run
+from clso.run.finished import evaluate_run
 from clso.space.language import token_blocks
 
 

@@ -20,7 +20,8 @@ from clso.models.memory import MemoryModel
 from clso.models.store import load_model
 from clso.plugins import load
 from clso.run import evolve
-from clso.run.finished import evaluate_run, export_run
+from clso.run.export import export_run
+from clso.run.finished import evaluate_run
 from clso.search_spaces.gpt2_memory import GPT2MemorySpace
 from clso.search_spaces.gpt2_memory.genes import (
     MEMORY_GENES,

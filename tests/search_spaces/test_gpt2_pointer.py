@@ -18,7 +18,8 @@ from clso.models.pointer import PointerGPT2
 from clso.models.store import load_model
 from clso.plugins import load
 from clso.run import evolve
-from clso.run.finished import evaluate_run, export_run
+from clso.run.export import export_run
+from clso.run.finished import evaluate_run
 from clso.search_spaces.gpt2_pointer.genes import (
     GAIN_VALUES,
     GENE_NAMES,

@@ -18,7 +18,8 @@ from clso.models.nsm import SimpleNSM
 from clso.models.store import load_model, save_model
 from clso.report.draw import draw_report
 from clso.run import evolve, resume
-from clso.run.finished import evaluate_run, export_run
+from clso.run.export import export_run
+from clso.run.finished import evaluate_run
 from clso.search.generations import Interrupted
 from clso.search_spaces.nsm.genes import READS
 from clso.search_spaces.nsm.grown import GrownNSM

@@ -17,7 +17,8 @@ from clso.errors import ConfigError, RunFolderError
 from clso.models.gpt2 import GPT2, text_loss
 from clso.models.store import load_model, save_model
 from clso.models.vsla import VSLA
-from clso.run.finished import evaluate_run, export_run
+from clso.run.export import export_run
+from clso.run.finished import evaluate_run
 from clso.run.run import evolve
 from clso.search_spaces.vsla.genes import KINDS, PER_HEAD, WINDOWS, kinds_of, picks
 from clso.search_spaces.vsla.space import VSLASpace

@@ -116,7 +116,8 @@ class RunConfig:
     on from any folder)."""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     """Options of the search space (`clso list options SPACE`) and of the task, by name; the rest
-    have their defaults. A table in TOML. Those called `folder` and `checkpoint` are paths."""
+    have their defaults. A table in TOML. Those called `folder` and `checkpoint` are
+    paths, and `crystals` may name files."""
     task: str = ""
     """Sequence task to search on, for a space that takes one; none: the text."""
     data: str = "python-stdlib"
@@ -190,6 +191,8 @@ class RunConfig:
             )
         paths = {name: self.options.get(name) for name in _PATHS}
         made = {k: absolute_path(v) for k, v in paths.items() if isinstance(v, str) and v}
+        if isinstance(crystals := self.options.get("crystals"), str):
+            made["crystals"] = ",".join(absolute(name.strip()) for name in crystals.split(","))
         object.__setattr__(self, "options", {**self.options, **made})
 
     def with_options(self, **options: Any) -> RunConfig:

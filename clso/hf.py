@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clso.errors import ConfigError, MissingDependencyError
 from clso.grown.counted_memory import CountedMemory
-from clso.grown.distribution import next_distribution
+from clso.grown.distribution import MemoryReader
 from clso.grown.experts import Recipe
 from clso.grown.memory_file import load_memory
 from clso.models.memory import check_weights
@@ -55,6 +55,7 @@ class ClsoMemory(LogitsProcessor):  # type: ignore[misc]
         recipe.require(memory)
         self.memory, self.recipe, self.weights = memory, recipe, weights
         self.pad_token_id = pad_token_id
+        self._readers: dict[int, MemoryReader] = {}  # by row of the batch
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, pad_token_id: int | None = None) -> ClsoMemory:
@@ -65,6 +66,7 @@ class ClsoMemory(LogitsProcessor):  # type: ignore[misc]
         """Move the tables to a device; a call does so by itself."""
         self.memory = self.memory.to(torch.device(device))
         self.weights = [w.to(device) for w in self.weights]
+        self._readers.clear()
         return self
 
     @torch.no_grad()
@@ -81,10 +83,20 @@ class ClsoMemory(LogitsProcessor):  # type: ignore[misc]
             self.to(input_ids.device)
         grown = torch.softmax(scores.double(), dim=-1)
         rows = [
-            next_distribution(self.memory, self.recipe, self.weights, self._past(ids), p)
-            for ids, p in zip(input_ids, grown, strict=True)
+            self._read(row, self._past(ids).tolist()).distribution(p)
+            for row, (ids, p) in enumerate(zip(input_ids, grown, strict=True))
         ]
         return torch.stack(rows).log().to(scores.dtype)
+
+    def _read(self, row: int, past: list[int]) -> MemoryReader:
+        """A reader that has read `past`: the row's last one, if that only has to read on."""
+        reader = self._readers.get(row)
+        if reader is None or past[: len(reader.tokens)] != reader.tokens:
+            reader = MemoryReader(self.memory, self.recipe, self.weights)
+            self._readers[row] = reader
+        for token in past[len(reader.tokens) :]:
+            reader.push(token)
+        return reader
 
     def _past(self, ids: Tensor) -> Tensor:
         """A row without the padding at its beginning."""

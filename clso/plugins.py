@@ -1,5 +1,5 @@
-"""What plugs in, found through entry points: spaces, surrogates, baselines, models, tasks. Imported
-when it is selected."""
+"""What plugs in, found through entry points: spaces, surrogates, crystals, baselines, models,
+tasks. Imported when it is selected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "load",
 ]
 
-Group = Literal["search_spaces", "surrogates", "baselines", "models", "tasks"]
+Group = Literal["search_spaces", "surrogates", "crystals", "baselines", "models", "tasks"]
 
 Gate = Callable[[Path, str], None]
 """Is told the path and SHA-256 of a plugin file before it runs, and may raise."""

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from clso.cli.scaffold import render
 
 TEXT = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
-SPACE, SURROGATE, TESTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+SPACE, SURROGATE, CRYSTALS, TESTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 (TOML,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -25,6 +25,7 @@ def test_the_pages_tests_pass_on_the_pages_code(tmp_path: Path) -> None:
     (tmp_path / "my_space").mkdir()
     (tmp_path / "my_space" / "space.py").write_text(SPACE)
     (tmp_path / "my_surrogates.py").write_text(SURROGATE)
+    (tmp_path / "my_crystals.py").write_text(CRYSTALS)
     (tmp_path / "test_page.py").write_text(TESTS)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not hash_seed"],

@@ -40,23 +40,34 @@ def list_plugins(kind: str, name: str | None, as_json: bool) -> None:
 
         for key, family in FAMILIES.items():
             rows.append({"name": key, "what": (family.__doc__ or "").strip().splitlines()[0]})
+        rows += _installed("crystals")
     elif kind == "recipes":
         from clso.disk.recipes import available_recipes
 
         rows = [{"name": key, "what": str(path)} for key, path in available_recipes().items()]
     else:
-        from clso import plugins
-
-        for key, points in plugins.available(_KINDS[kind]).items():  # type: ignore[arg-type]
-            for point in points:
-                owner = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-                rows.append({"name": key, "what": f"{point.value}  ({owner})"})
+        rows = _installed(_KINDS[kind])
     if as_json:
         echo(json.dumps(rows))
         return
     width = max((len(r["name"]) for r in rows), default=0)
     for row in rows:
         echo(f"{row['name']:<{width}}  {row['what']}")
+
+
+def _installed(group: str) -> list[dict[str, str]]:
+    """The entry points of a group, none of them imported."""
+    from clso import plugins
+
+    return [
+        {
+            "name": key,
+            "what": f"{point.value}  "
+            f"({f'{point.dist.name} {point.dist.version}' if point.dist else 'unknown'})",
+        }
+        for key, points in plugins.available(group).items()  # type: ignore[arg-type]
+        for point in points
+    ]
 
 
 def _options_of(name: str) -> list[dict[str, str]]:

@@ -109,6 +109,11 @@ def space_options(command: Callable[..., Any]) -> Callable[..., Any]:
     `of_space`, for `make_config`."""
     short = {
         "library": click.option("--library", help="Short for --option library=...: its crystals."),
+        "crystals": click.option(
+            "--crystals",
+            metavar="NAME|FILE.py:CLASS,...",
+            help="Short for --option crystals=...: families of a random library.",
+        ),
         "checkpoint": click.option("--checkpoint", help="Short for --option checkpoint=FOLDER."),
         "mlp": click.option("--mlp", is_flag=True, default=None, help="--option mlp=true."),
         "library_size": click.option("--library-size", help="Short for --option library_size=N."),

@@ -44,6 +44,9 @@ class Crystal(ABC):
 
     family: ClassVar[str] = ""
     defaults: ClassVar[Params] = {}
+    variants: ClassVar[tuple[Params, ...]] = ({},)
+    """What a library that is asked for this family goes round; of the families that come with CLSO
+    `clso.crystals.library` says it."""
 
     def __init__(
         self,

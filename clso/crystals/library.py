@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clso.crystals.base import Crystal
-from clso.crystals.params import ParamValue, check_shape, require
-from clso.crystals.registry import family_class, make_crystal
+from clso.crystals.params import Params, ParamValue, check_shape, require, resolve_params
+from clso.crystals.registry import family_class, load_families, make_crystal
 
-__all__ = ["CrystalLibrary", "Recipe", "default_recipe"]
+__all__ = ["CrystalLibrary", "Recipe", "default_recipe", "recipes_of"]
 
 Recipe = tuple[str, dict[str, ParamValue]]
 
@@ -54,6 +55,26 @@ def default_recipe(index: int) -> Recipe:
     turn = index if index < n_families else index - len(_SINGLE)
     family, variants = _SEEDED[turn % n_families]
     return family, dict(variants[(turn // n_families) % len(variants)])
+
+
+def recipes_of(names: str) -> list[Recipe] | None:
+    """Recipes of the families in a comma-separated list (`clso.crystals.registry.load_families`),
+    in turn, and within each its parameters in turn; None, for the default ones, of an empty list.
+
+    Raises what `load_families` raises, and `ConfigError` for parameters that a family has not."""
+    families = load_families(names)
+    if not families:
+        return None
+    known: dict[str, tuple[Params, ...]] = dict(_SEEDED)
+    turns = [known.get(family.family, family.variants) for family in families]
+    for family, variants in zip(families, turns, strict=True):
+        for params in variants:
+            resolve_params(family.family, {"gain": 1.0, **family.defaults}, params)
+    return [
+        (family.family, dict(variants[turn % len(variants)]))
+        for turn in range(math.lcm(*map(len, turns)))
+        for family, variants in zip(families, turns, strict=True)
+    ]
 
 
 class CrystalLibrary:

@@ -16,17 +16,7 @@ from clso.grown.experts import Features, Recipe, bucket_of, skip_place
 from clso.grown.own_past import MAX_MATCH, Voters
 from clso.grown.skips import SkipTable
 
-__all__ = ["MemoryReader", "next_distribution"]
-
-
-def next_distribution(
-    memory: CountedMemory, recipe: Recipe, weights: Sequence[Tensor], past: Tensor, grown: Tensor
-) -> Tensor:
-    """Probabilities (V,) float64 of the token after `past` (t,), t >= 1; `grown` (V,) are the grown model's."""
-    reader = MemoryReader(memory, recipe, weights)
-    for token in past.tolist():
-        reader.push(token)
-    return reader.distribution(grown)
+__all__ = ["MemoryReader"]
 
 
 class MemoryReader:

@@ -46,7 +46,9 @@ class Sampling:
         """A token from its log-probabilities (V,), by `generator` alone; ties go to the lower id."""
         if self.temperature == 0:
             return int(log_p.argmax())
-        ranked, ids = (log_p.double().cpu() / self.temperature).sort(descending=True, stable=True)
+        log_p = log_p.double().cpu()
+        # the largest is 0, which no temperature makes infinite
+        ranked, ids = ((log_p - log_p.max()) / self.temperature).sort(descending=True, stable=True)
         p = ranked[: self.top_k or None].softmax(0)
         before = p.cumsum(0) - p
         p = p.masked_fill(before >= self.top_p, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clso.config import RunConfig
+from clso.crystals.registry import family_plugins
 from clso.errors import RunFolderError
 from clso.evaluation.workers import Workers
 from clso.plugins import Plugin
@@ -69,8 +70,14 @@ class RunContext:
 
     @property
     def plugins(self) -> dict[str, dict[str, str]]:
-        """Where the space and the surrogate come from, as manifest.json says it."""
-        named = {"space": self.space_plugin, "surrogate": self.surrogate_plugin}
+        """Where the space, the surrogate and each crystal family that plugs in come from, as
+        manifest.json says it."""
+        crystals = family_plugins(str(self.config.options.get("crystals", "")))
+        named = {
+            "space": self.space_plugin,
+            "surrogate": self.surrogate_plugin,
+            **{f"crystals:{family}": plugin for family, plugin in crystals.items()},
+        }
         return {kind: plugin.describe() for kind, plugin in named.items() if plugin is not None}
 
 

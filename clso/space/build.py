@@ -130,7 +130,7 @@ def with_option_texts(
     kept = [
         f"{name}={text}"
         for name, text in moved.items()
-        if name in known or text != str(SPACE_SETTINGS[name])
+        if name in known or text != str(SPACE_SETTINGS.get(name))
     ]
     return config.with_options(options=parse_options(kind, [*kept, *pairs], of=_owner(config)))
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clso.config import checked
 from clso.errors import ConfigError, did_you_mean
 
-__all__ = ["LanguageModelOptions", "NoOptions", "make_options", "parse_options", "require_library"]
+if TYPE_CHECKING:
+    from clso.crystals import CrystalLibrary
+
+__all__ = [
+    "LanguageModelOptions",
+    "LibraryOptions",
+    "NoOptions",
+    "make_options",
+    "parse_options",
+    "require_library",
+]
 
 _BOOLS = {"true": True, "false": False}
 
@@ -48,6 +58,43 @@ class LanguageModelOptions:
             "n_heads": self.n_heads,
             "n_positions": self.n_positions,
         }
+
+
+@dataclass(frozen=True)
+class LibraryOptions(LanguageModelOptions):
+    """Options of a space whose matrices are crystals from one of `libraries`."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("grown", "random")
+
+    library: str = "grown"
+    """Where the crystals come from: "grown" (from the corpus, in closed form), or "random" (the
+    control)."""
+    library_size: int = 64
+    """Random crystals per slot shape."""
+    crystals: str = ""
+    """Families of the random crystals, comma-separated: of `clso list crystals`, or FILE.py:CLASS;
+    none: those that come with CLSO."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_library(self.library, *self.libraries)
+        if self.library_size < 1:
+            raise ConfigError("library_size is at least 1", got=self.library_size)
+        if self.crystals:
+            if self.library != "random":
+                raise ConfigError(
+                    f"library {self.library} picks its own crystals",
+                    got=self.crystals,
+                    remedy="Use --library random with --crystals.",
+                )
+            self.random_library(0)
+
+    def random_library(self, seed: int) -> CrystalLibrary:
+        """The random crystals of a run's seed. Raises what `load_families` raises."""
+        from clso.crystals import CrystalLibrary
+        from clso.crystals.library import recipes_of
+
+        return CrystalLibrary(self.library_size, seed, recipes=recipes_of(self.crystals))
 
 
 def require_library(library: str, *known: str) -> None:

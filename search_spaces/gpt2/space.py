@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2
 from clso.models.population import PopulationGPT2, candidates_per_pass
@@ -25,14 +24,16 @@ from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.gpt2.warm import WarmWeights
 from clso.space import Genome
-from clso.space.options import LanguageModelOptions, require_library
+from clso.space.options import LibraryOptions
 
 __all__ = ["GPT2Options", "GPT2Space", "WeightSource"]
 
 
 @dataclass(frozen=True)
-class GPT2Options(LanguageModelOptions):
+class GPT2Options(LibraryOptions):
     """What a user may set of `gpt2`."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("grown", "random", "warm")
 
     library: str = "grown"
     """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the
@@ -43,14 +44,9 @@ class GPT2Options(LanguageModelOptions):
     mlp: bool = False
     """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for
     two more genes."""
-    library_size: int = 64
-    """Random crystals per slot shape."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_library(self.library, "grown", "random", "warm")
-        if self.library_size < 1:
-            raise ConfigError("library_size is at least 1", got=self.library_size)
         if self.library == "warm" and not self.checkpoint:
             raise ConfigError(
                 "library warm is cut from a checkpoint",
@@ -93,7 +89,7 @@ class GPT2Space(SourcedSpace):
     def source(self) -> WeightSource:
         device = torch.device(self.context.device)
         if self.options.library == "random":
-            library = CrystalLibrary(self.options.library_size, seed=self.context.seed)
+            library = self.options.random_library(self.context.seed)
             return RandomWeights(self.config, library, device)
         if self.options.library == "warm":
             return WarmWeights(self.config, Path(self.options.checkpoint), device)

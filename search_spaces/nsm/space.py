@@ -14,7 +14,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from clso.crystals import CrystalLibrary
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
@@ -59,7 +58,7 @@ class NSMSpace(SourcedSpace):
     def source(self) -> NSMSource:
         if self.options.library == "grown":
             return GrownNSM(self)
-        library = CrystalLibrary(self.options.library_size, seed=self.context.seed)
+        library = self.options.random_library(self.context.seed)
         return RandomNSM(self.config, library, torch.device(self.context.device))
 
     def decode(self, genome: Genome) -> dict[str, str]:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clso.crystals import CrystalLibrary
 from clso.models.gpt2 import GPT2Config
 from clso.models.nsm import SimpleNSM
 from clso.models.nsm_trace import summary
@@ -51,7 +50,7 @@ class NSMTaskSpace(SearchSpace):
         config = GPT2Config(vocab_size=len(self._task.vocab), **sizes)
         self._source = RandomNSM(
             config,
-            CrystalLibrary(options.library_size, seed=context.seed),
+            options.random_library(context.seed),
             torch.device(context.device),
             n_classes=self._task.n_classes,
             fitted_head=self._fitted,

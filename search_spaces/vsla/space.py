@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clso.crystals import CrystalLibrary
-from clso.errors import ConfigError
 from clso.models.packed_text import PackedText, packed_text
 from clso.models.population import candidates_per_pass
 from clso.models.vsla import VSLA
@@ -25,31 +23,23 @@ from clso.search_spaces.gpt2.sourced import SourcedSpace
 from clso.search_spaces.vsla.genes import KINDS, kinds_of
 from clso.search_spaces.vsla.weights import COST_NAMES, PatternedWeights
 from clso.space import Genome
-from clso.space.options import LanguageModelOptions, require_library
+from clso.space.options import LibraryOptions
 
 __all__ = ["VSLAOptions", "VSLASpace"]
 
 
 @dataclass(frozen=True)
-class VSLAOptions(LanguageModelOptions):
+class VSLAOptions(LibraryOptions):
     """What a user may set of `vsla`."""
 
     n_positions: int = 512
     """Tokens of context: the longest piece of a document that is measured."""
     patterns: str = ",".join(KINDS)
     """Attention patterns that heads pick from, comma-separated."""
-    library: str = "grown"
-    """Where the weights come from: "grown" (from the corpus, in closed form) or "random" (the
-    control)."""
-    library_size: int = 64
-    """Random crystals per slot shape."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         kinds_of(self.patterns)
-        require_library(self.library, "grown", "random")
-        if self.library_size < 1:
-            raise ConfigError("library_size is at least 1", got=self.library_size)
 
 
 class VSLASpace(SourcedSpace):
@@ -64,7 +54,7 @@ class VSLASpace(SourcedSpace):
     def source(self) -> PatternedWeights:
         if self.options.library == "grown":
             return PatternedWeights(self, GrownWeights(self), kinds_of(self.options.patterns))
-        library = CrystalLibrary(self.options.library_size, seed=self.context.seed)
+        library = self.options.random_library(self.context.seed)
         inner = RandomWeights(self.config, library, torch.device(self.context.device))
         return PatternedWeights(self, inner, kinds_of(self.options.patterns))
 

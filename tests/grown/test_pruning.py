@@ -11,7 +11,7 @@ from torch import Tensor
 from clso.errors import ConfigError
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import kneser_ney
-from clso.grown.distribution import next_distribution
+from clso.grown.distribution import MemoryReader
 from clso.grown.experts import Recipe, observe
 from clso.grown.mixture import mix
 from clso.grown.ngrams import NGramCounts
@@ -37,8 +37,10 @@ def test_pruned_tables_are_smaller_and_whole(
     seen = observe(small, recipe, blocks)
     p = mix(seen.base, seen.experts, seen.buckets, weights).view(len(blocks), -1)
     nothing = torch.zeros(VOCAB, dtype=torch.float64)
-    for t in (0, 3, 11):
-        whole = next_distribution(small, recipe, weights, blocks[0, : t + 1], nothing)
+    reader = MemoryReader(small, recipe, weights)
+    for t, token in enumerate(blocks[0, :12].tolist()):
+        reader.push(token)
+        whole = reader.distribution(nothing)
         assert whole.sum().item() == pytest.approx(1, abs=1e-6)
         assert whole[blocks[0, t + 1]].item() == pytest.approx(p[0, t].item(), rel=1e-6)
 

@@ -21,7 +21,7 @@ from clso.models.store import load_model
 from clso.plugins import load
 from clso.run import evolve
 from clso.run.export import export_run
-from clso.run.finished import evaluate_run
+from clso.run.finished import Winner, evaluate_run
 from clso.search_spaces.gpt2_memory import GPT2MemorySpace
 from clso.search_spaces.gpt2_memory.genes import (
     MEMORY_GENES,
@@ -32,6 +32,7 @@ from clso.search_spaces.gpt2_memory.genes import (
 from clso.search_spaces.gpt2_memory.weights import Blocks, line, line_losses
 from clso.space import Genome
 from clso.space.context import SpaceContext
+from clso.space.language import token_blocks
 from clso.testing import SpaceConformance
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
@@ -169,7 +170,37 @@ def test_a_whole_run(tiny: RunConfig, tmp_path: Path) -> None:
     assert evaluated["loss"] == pytest.approx(result["best"]["test_loss"], abs=1e-5)
     export_run(tmp_path / "run", tmp_path / "exported")
     assert isinstance(load_model(tmp_path / "exported"), MemoryModel)
-    assert (tmp_path / "exported" / "tokenizer.json").exists()
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "a model with a higher loss" in card
+    assert f"| test | {result['best']['test_loss']:.4f} |" in card
+    _same_loss_through_generate(tmp_path / "exported", Winner.open(tmp_path / "run"))
+
+
+def _same_loss_through_generate(folder: Path, winner: Winner) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    from clso.hf import ClsoMemory
+
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    memory = ClsoMemory.from_pretrained(folder)
+    blocks = token_blocks(winner.corpus.tokens("test"), winner.model.config.n_positions)[:2]
+    total = 0.0
+    for block in blocks:
+        for t in range(1, len(block)):
+            past = block[None, :t]
+            out = theirs.generate(
+                past,
+                attention_mask=torch.ones_like(past),
+                logits_processor=[memory],
+                max_new_tokens=1,
+                do_sample=False,
+                temperature=None,
+                output_scores=True,
+                return_dict_in_generate=True,
+                pad_token_id=0,
+            )
+            total -= float(out.scores[0][0, block[t]])
+    loss = total / blocks[:, 1:].numel()
+    assert loss == pytest.approx(text_loss(winner.model, blocks), abs=1e-4)
 
 
 def test_it_is_found_by_name() -> None:

@@ -22,6 +22,7 @@ COMMANDS = [
     "evolve",
     "resume",
     "evaluate",
+    "generate",
     "export",
     "baseline",
     "compare",

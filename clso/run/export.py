@@ -94,13 +94,12 @@ def push_export(folder: Path, repo: str, token: str) -> str:
 
     Raises `ClsoError`, exit code 1, for whatever the hub or the network refuse."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     hub: Any = HfApi(token=token)
     try:
         name = hub.create_repo(repo, private=True, exist_ok=True).repo_id
         hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Export from CLSO")
-    except (HfHubHTTPError, OSError, *_http_errors()) as error:
+    except Exception as error:  # the hub's, the system's, and its HTTP library's, whichever it is
         failed = ClsoError(
             f"the Hugging Face hub takes {folder} as {repo}",
             problem=f"{type(error).__name__}: {error}",
@@ -109,12 +108,3 @@ def push_export(folder: Path, repo: str, token: str) -> str:
         failed.exit_code = 1
         raise failed from error
     return f"{hub.endpoint}/{name}"
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """What the hub's HTTP library raises if the network fails: `requests` of old, `httpx` of late."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    names = {"httpx": "HTTPError", "requests": "RequestException"}
-    return tuple(getattr(import_module(m), n) for m, n in names.items() if find_spec(m))

@@ -127,8 +127,9 @@ class RunConfig:
     """Tokenizer: bpe:N, gpt2 or bytes."""
     surrogate: str = "gp"
     """Screening estimator: an entry-point name, FILE.py:FUNCTION, or none."""
-    objective: tuple[str, ...] = ("loss",)
-    """What is minimised: "loss", then costs that the space offers, and "energy_j"."""
+    objective: tuple[str, ...] = ()
+    """What is searched for, by name: what the space measures, such as "loss", then costs that it
+    offers, and "energy_j". None: the first that it measures. The first one named is measured."""
     limits: tuple[str, ...] = ()
     """Upper bounds on costs, as "NAME=NUMBER"."""
     asynchronous: bool = False

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.errors import ConfigError
-from clso.space import Gene, Genome, SearchSpace
+from clso.space import Gene, Genome, Measure, SearchSpace
 from clso.space.functions import FunctionObjective
 from clso.space.options import make_options
 
@@ -34,6 +34,7 @@ class MaxSat(SearchSpace):
     unsatisfied."""
 
     name = "maxsat"
+    measures = (Measure("unsatisfied", unit="clauses"),)
 
     @dataclass(frozen=True)
     class Options:

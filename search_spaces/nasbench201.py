@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.errors import ConfigError, DataError, MissingDependencyError
-from clso.space import Gene, Genome, SearchSpace
+from clso.space import Gene, Genome, Measure, SearchSpace
 from clso.space.functions import FunctionObjective
 from clso.space.options import make_options
 
@@ -51,6 +51,7 @@ class NASBench201(SearchSpace):
     """Search space of NAS-Bench-201 cells; six genes of five operations."""
 
     name = "nasbench201"
+    measures = (Measure("error", unit="%"),)
     cost_names = ("flops", "n_params", "latency_s", "train_time_s")
 
     @dataclass(frozen=True)

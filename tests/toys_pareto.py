@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from toys import Toy
 
-from clso.space import Genome
+from clso.space import Genome, Measure
 from clso.space.results import Evaluation
 
 
@@ -49,3 +49,31 @@ class NoCost(Lotz):
 
     def costs(self, genome: Genome) -> dict[str, float]:
         return {"trailing": 1.0}
+
+
+class Measured(Toy):
+    """LOTZ with both values measured: the ones in front are to be many, and the ones behind to be
+    few. Any genome that begins with 0, 0 fails."""
+
+    name = "measured"
+    measures = (Measure("leading", "max", "bits"), Measure("not_trailing", unit="bits"))
+
+    def __init__(self, n: int = 10) -> None:
+        super().__init__([2] * n)
+
+    def objective(self) -> MeasuredObjective:  # type: ignore[override]
+        return MeasuredObjective()
+
+
+class MeasuredObjective:
+    fidelities: tuple[int, ...] = (1,)
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        return [self._measure(g, fidelity) for g in genomes]
+
+    def _measure(self, genome: Genome, fidelity: int) -> Evaluation:
+        if genome[:2] == (0, 0):
+            return Evaluation(genome, fidelity, (), "failed", error="ValueError: it begins with 0, 0")
+        trailing = leading_ones([1 - bit for bit in reversed(genome)])
+        values = (float(leading_ones(genome)), float(len(genome) - trailing))
+        return Evaluation.measured(genome, fidelity, values, 1)

@@ -42,17 +42,25 @@ def read_front(
     if "front" not in result:
         return None
     names = tuple(map(str, result["objectives"]))
-    points = [[finite(member["values"][name]) for name in names] for member in result["front"]]
+    # the record's values are minimised all, and so are those drawn
+    signs = [-1.0 if d == "max" else 1.0 for d in result.get("directions", ["min"] * len(names))]
+    if len(signs) != len(names):
+        raise ValueError(f"{len(signs)} directions of {len(names)} objectives")
+
+    def read(values: dict[str, Any]) -> list[float]:
+        return [sign * finite(values[name]) for sign, name in zip(signs, names, strict=True)]
+
+    points = [read(member["values"]) for member in result["front"]]
     measured = np.array(everything, dtype=np.float64)
     if not points or len(names) < 2 or measured.shape[1:] != (len(names),):
         raise ValueError(
             f"a front of {len(points)} genomes with {len(names)} objectives, {measured.shape} measured"
         )
     return Front(
-        names,
+        tuple(name if sign > 0 else f"-{name}" for sign, name in zip(signs, names, strict=True)),
         np.array(points),
         tuple(tuple(map(int, member["genome"])) for member in result["front"]),
         measured,
         np.array(hypervolume, dtype=np.float64),
-        np.array([finite(result["hypervolume_reference"][name]) for name in names]),
+        np.array(read(result["hypervolume_reference"])),
     )

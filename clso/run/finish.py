@@ -22,7 +22,7 @@ from clso.search.generations import Listener, Search
 from clso.space import Genome
 from clso.space.build import all_options
 from clso.space.language import LanguageModelSpace
-from clso.space.objectives import LOSS, Objectives
+from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
 __all__ = [
@@ -166,9 +166,17 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
             best, model = {"valid_loss": choice.valid_loss}, choice.model
         else:
             winner = last[0].genome
-            best = {"fitness": last[0].value}
+            best = {"fitness": last[0].value, "values": _values_of(winner, search)}
     folder.append(rows)
     return Winner(winner, best, tokens_forward, model)
+
+
+def _values_of(genome: Genome, search: Search) -> dict[str, float]:
+    """The winner's objectives by name, as they were measured on the first rung."""
+    objectives = search.objectives
+    evaluation = search.engine.lookup(genome)
+    assert evaluation is not None
+    return dict(zip(objectives.names, objectives.shown(evaluation.values), strict=True))
 
 
 def finish(
@@ -187,7 +195,7 @@ def finish(
         with ledger.phase("test"):
             more = search.objectives.checked.conclude(winner.genome, folder.path / "best")
             best = best | more.pop("best", {})
-    counts = search.counts
+    counts, objectives = search.counts, search.objectives
     if space.work_unit:
         spent = more.pop("counts", {}).get(space.work_unit, 0)
         counts = {**counts, space.work_unit: winner.tokens_forward + spent}
@@ -195,6 +203,7 @@ def finish(
         "best": {
             "genome": list(winner.genome),
             "alleles": search.objectives.checked.describe(winner.genome),
+            "inactive": search.objectives.checked.inactive(winner.genome),
             **best,
         },
         "counts": counts,
@@ -204,13 +213,15 @@ def finish(
         "space": config.space,
         **{k: v for k, v in all_options(config).items() if k == "library"},
         "seed": config.seed,
+        "measure": {
+            "name": objectives.names[0],
+            "direction": objectives.directions[0],
+            "unit": objectives.unit,
+        },
         **more,
     }
     if search.pareto is not None:
-        # A language model's is the loss on the fitness text's first rung: the search's own, and no
-        # result of a model.
-        loss_name = "fitness_loss" if isinstance(space, LanguageModelSpace) else "fitness"
-        result |= front_summary(search.pareto, search.objectives, loss_name)
+        result |= front_summary(search.pareto, search.objectives)
     if isinstance(space, LanguageModelSpace):
         result["log_vocabulary"] = math.log(space.corpus.vocab_size)
     else:
@@ -218,21 +229,26 @@ def finish(
     return folder.write_result(result)
 
 
-def front_summary(engine: ParetoEngine, objectives: Objectives, loss_name: str) -> dict[str, Any]:
-    """For result.json: the front's genomes with their values, true evaluations all. `loss_name`
-    says what the loss is of."""
-    names = [loss_name if name == LOSS else name for name in objectives.names]
+def front_summary(engine: ParetoEngine, objectives: Objectives) -> dict[str, Any]:
+    """For result.json: the front's genomes with their values, true evaluations all."""
+    names = list(objectives.names)
+    if isinstance(objectives.space, LanguageModelSpace):
+        # The loss on the fitness text's first rung: the search's own, and no result of a model.
+        names[0] = "fitness_loss"
     front = [
         {
             "genome": list(e.genome),
             "alleles": objectives.checked.describe(e.genome),
-            "values": dict(zip(names, e.values, strict=True)),
+            "values": dict(zip(names, objectives.shown(e.values), strict=True)),
         }
         for e in engine.front
     ]
     return {
         "objectives": names,
+        "directions": list(objectives.directions),
         "front": front,
         "hypervolume": engine.hypervolume,
-        "hypervolume_reference": dict(zip(names, engine.reference or (), strict=True)),
+        "hypervolume_reference": dict(
+            zip(names, objectives.shown(engine.reference or ()), strict=True)
+        ),
     }

@@ -143,6 +143,8 @@ _RUN = _table(
         "log_vocabulary": _number,
         "optimum": _or_none(_number),
         "objectives": _list(_text),
+        "directions": _list(_kind("min or max", lambda value: value in ("min", "max"))),
+        "measure": _table({"name": _text, "direction": _text, "unit": _text}),
         "front": _list(_table({"genome": _genome, "values": _by_name(_number)})),
         "hypervolume": _number,
         "hypervolume_reference": _by_name(_number),

@@ -1,4 +1,4 @@
-"""Which candidates are worth measuring, by what a surrogate predicts of their loss."""
+"""Which candidates are worth measuring, by what a surrogate predicts of their values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from clso.engine import crowded_order
 from clso.screening.encoding import Encoder
 from clso.screening.learner import Estimator
 from clso.space import Genome
-from clso.space.objectives import ENERGY, LOSS, Objectives
+from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
 __all__ = ["Acquisition", "ParetoOrder"]
 
 Floats = npt.NDArray[np.float64]
 
-_MAX_FIT_ROWS = 512  # the latest energies; bounds the time of a fit in long runs
+_MAX_FIT_ROWS = 512  # the latest values; bounds the time of a fit in long runs
 
 
 class Acquisition(ABC):
@@ -30,7 +30,7 @@ class Acquisition(ABC):
 
     @abstractmethod
     def order(self, candidates: Sequence[Genome], predicted: Floats) -> list[int]:
-        """Indices of `candidates`, best first, given their predicted losses, shape (n,)."""
+        """Indices of `candidates`, best first, given their predicted first values, shape (n,)."""
 
     def observe(self, evaluations: Sequence[Evaluation]) -> None:
         """Take in true evaluations that succeeded, oldest first."""
@@ -40,10 +40,10 @@ class Acquisition(ABC):
 
 
 class ParetoOrder(Acquisition):
-    """NSGA-II's order of predicted losses and known costs.
+    """NSGA-II's order of predicted values and known costs.
 
-    Only the loss is audited. If energy is an objective, a second fit of the same kind of estimator
-    predicts the joules, from the latest that were measured.
+    Only the first value is audited. For each other one that is measured, such as the energy, one
+    more fit of the same kind of estimator predicts it from the latest that were measured.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ParetoOrder(Acquisition):
 
     @property
     def observed(self) -> list[Evaluation]:
-        """The latest evaluations, from which joules are predicted; oldest first."""
+        """The latest evaluations, from which further values are predicted; oldest first."""
         return list(self._measured)
 
     def observe(self, evaluations: Sequence[Evaluation]) -> None:
@@ -68,14 +68,15 @@ class ParetoOrder(Acquisition):
 
     def order(self, candidates: Sequence[Genome], predicted: Floats) -> list[int]:
         known = [self._objectives.costs(genome) for genome in candidates]
+        costs = self._objectives.space.cost_names
         columns = []
         for column, name in enumerate(self._objectives.names):
-            if name == LOSS:
+            if column == 0:
                 columns.append(predicted)
-            elif name == ENERGY:
-                columns.append(self._predict(candidates, column))
+            elif name in costs:
+                columns.append(np.array([found[name] for found in known], dtype=np.float64))
             else:
-                columns.append(np.array([costs[name] for costs in known], dtype=np.float64))
+                columns.append(self._predict(candidates, column))
         return crowded_order(np.stack(columns, axis=1))
 
     def _predict(self, candidates: Sequence[Genome], column: int) -> Floats:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from clso.errors import GenomeError
 from clso.space.genome import Gene, Genome
+from clso.space.measures import Measure
 from clso.space.options import NoOptions
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class SearchSpace(ABC):
     """
 
     name: str = ""
+    measures: tuple[Measure, ...] = (Measure("fitness"),)
+    """The values that `evaluate` returns, in their order. Each of them can be an objective of a
+    search; the first is, if nothing else is asked for."""
     cost_names: tuple[str, ...] = ()
     """Costs of a genome that are known without measuring it, such as "flops"."""
     work_unit: ClassVar[str] = ""
@@ -187,6 +191,12 @@ class SearchSpace(ABC):
         """For each gene an array (n_choices, n_features) that tells a surrogate about its alleles,
         or None."""
         return None
+
+    def inactive(self, genome: Genome) -> frozenset[str]:
+        """Names of the genes that make no difference to what `genome` stands for, such as those of
+        a part that another gene switches off. They are not shown as the winner's. None by
+        default."""
+        return frozenset()
 
     def describe(self, genome: Genome) -> dict[str, str]:
         """Gene name -> label of the allele picked: the genome in words."""

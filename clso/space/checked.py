@@ -16,7 +16,8 @@ from typing import Any
 from clso.conversion import as_float, as_floats, as_json, in_order
 from clso.errors import GenomeError, PluginError
 from clso.plugins import as_plugin_error
-from clso.space import Gene, Genome, SearchSpace
+from clso.space import Gene, Genome, Measure, SearchSpace
+from clso.space.measures import as_measures
 
 __all__ = ["CheckedSpace"]
 
@@ -109,6 +110,25 @@ class CheckedSpace:
         with self._calling("descriptors"):
             found = self.space.descriptors()
             return None if found is None else list(found)
+
+    def measures(self) -> tuple[Measure, ...]:
+        """What an evaluation's values are. Raises `PluginError` if costs have one of their
+        names."""
+        with self._calling("measures"):
+            measures = as_measures(self.space.measures, f"measures of space {self.space.name!r}")
+        for measure in measures:
+            if measure.name in self.space.cost_names:
+                raise PluginError(
+                    f"what space {self.space.name!r} measures and its costs have different names",
+                    got=measure.name,
+                )
+        return measures
+
+    def inactive(self, genome: Genome) -> list[str]:
+        """Names of the genes that `genome` has for nothing, in the order of the genes."""
+        with self._calling("inactive"):
+            named = frozenset(self.space.inactive(genome))
+        return [gene.name for gene in self.space.genes if gene.name in named]
 
     def describe(self, genome: Genome) -> dict[str, str]:
         """The genome in words."""

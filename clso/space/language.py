@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clso.errors import DataError
 from clso.models.gpt2 import GPT2Config, LanguageModel, Text, n_targets
-from clso.space import Genome, Objective, SearchSpace
+from clso.space import Genome, Measure, Objective, SearchSpace
 from clso.space.context import SpaceContext
 from clso.space.functions import measure_batch
 from clso.space.options import LanguageModelOptions, make_options
@@ -56,6 +56,7 @@ class LanguageModelSpace(SearchSpace):
     """A space whose genomes are language models over `corpus`. A subclass's `Options` extend
     `LanguageModelOptions`."""
 
+    measures = (Measure("loss", unit="nats per token"),)
     Options: ClassVar[type] = LanguageModelOptions
 
     def __init__(self, context: SpaceContext) -> None:

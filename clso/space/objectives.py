@@ -1,8 +1,8 @@
-"""What a run minimises besides the loss, and what it keeps below limits.
+"""What a run minimises, by name, and what it keeps below limits.
 
     --objective loss,flops,energy_j --limit n_bytes=2e6
 
-A space names costs that it knows of a genome without measuring it (`SearchSpace.costs`): they are
+A space names what `evaluate` returns (`SearchSpace.measures`), and costs that it knows of a genome without measuring it (`SearchSpace.costs`): they are
 exact, a limit on one is kept by every genome that is ever evaluated. `energy_j` is measured for
 each candidate where it is evaluated, so a limit on it can only be broken and regretted: such
 candidates survive behind all others, and never reach the front."""
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from clso.energy.window import MIN_UPDATES
 from clso.errors import ConfigError, EvaluationError, did_you_mean
-from clso.space import Genome, Objective, SearchSpace
+from clso.space import Genome, Measure, Objective, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.measuring import measure
 from clso.space.results import Evaluation
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from clso.config import RunConfig
     from clso.energy import EnergyMeter
 
-__all__ = ["ENERGY", "LOSS", "CompleteObjective", "Objectives"]
+__all__ = ["ENERGY", "CompleteObjective", "Objectives"]
 
-LOSS, ENERGY = "loss", "energy_j"
-_ALIASES = {"fitness": LOSS}  # of spaces that are no language models
+ENERGY = "energy_j"
+_FIRST = "loss"  # what config files of before called the first measure of every space
 _DRAWS = 256  # random genomes among which a cost that is an objective takes at least two values
 _MIN_WINDOW_S = 0.01  # of energy measured for one candidate, however fine the source
 
 
 @dataclass(frozen=True)
 class Objectives:
-    """`names` are minimised, the loss first. `limits` are upper bounds by name. `meter` is for
+    """`names` are searched for, the first one measured. `limits` are upper bounds by name. `meter` is for
     single candidates: the run's own has its window open while they are measured."""
 
     space: SearchSpace
@@ -50,13 +50,18 @@ class Objectives:
         cls, config: RunConfig, space: SearchSpace, meter: EnergyMeter | None = None
     ) -> Objectives:
         """Read and check what a config asks of a space. Raises `ConfigError`."""
-        known = (LOSS, *space.cost_names, ENERGY)
-        names = [_known(name, known, "objective", space) for name in config.objective]
-        if names[:1] != [LOSS]:
+        measured = [measure.name for measure in CheckedSpace(space).measures()]
+        costs = (*space.cost_names, ENERGY)
+        known = (*measured, *costs)
+        wanted = config.objective or measured[:1]
+        if _FIRST not in known:
+            wanted = [measured[0] if name == _FIRST else name for name in wanted]
+        names = [_known(name, known, "objective", space) for name in wanted]
+        if names[0] not in measured:
             raise ConfigError(
-                "the first objective is the loss",
+                "the first objective is measured, and not known before",
                 got=list(names),
-                remedy="Use --objective loss,...",
+                remedy=f"Use --objective {measured[0]},...",
             )
         if len(set(names)) < len(names):
             raise ConfigError("an objective is named once", got=list(names))
@@ -70,10 +75,11 @@ class Objectives:
         limits: dict[str, float] = {}
         for text in config.limits:
             name, _, number = text.partition("=")
-            name, value = _known(name, known[1:], "limit", space), _number(text, number)
+            name, value = _known(name, costs, "limit", space), _number(text, number)
             if name == ENERGY and ENERGY not in names:
                 raise ConfigError(
-                    "a limit on energy_j needs it measured", remedy="Use --objective loss,energy_j."
+                    "a limit on energy_j needs it measured",
+                    remedy=f"Use --objective {names[0]},energy_j.",
                 )
             if name in limits:
                 raise ConfigError("a limit is named once", got=name)
@@ -83,6 +89,30 @@ class Objectives:
     @property
     def is_multi_objective(self) -> bool:
         return len(self.names) > 1
+
+    @cached_property
+    def measures(self) -> tuple[Measure, ...]:
+        """What an evaluation's values are, in their order."""
+        return self.checked.measures()
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Of each objective, "min" or "max"."""
+        known = {measure.name: measure.direction for measure in self.measures}
+        return tuple(known.get(name, "min") for name in self.names)
+
+    @property
+    def unit(self) -> str:
+        """Of the first objective; "" if it has none."""
+        return next(m.unit for m in self.measures if m.name == self.names[0])
+
+    def shown(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Values of the search, all minimised, as they were measured: what is to be large is
+        positive again."""
+        return tuple(
+            value if direction == "min" else 0.0 - value
+            for value, direction in zip(values, self.directions, strict=True)
+        )
 
     @property
     def upper(self) -> tuple[float, ...]:
@@ -115,7 +145,7 @@ class Objectives:
         """Raises `ConfigError` if a cost that is an objective seems to be the same for all
         genomes."""
         seen: dict[str, set[float]] = {
-            name: set() for name in self.names if name not in (LOSS, ENERGY)
+            name: set() for name in self.names if name in self.space.cost_names
         }
         for genome in self._draw():
             if all(len(values) > 1 for values in seen.values()):
@@ -131,8 +161,9 @@ class Objectives:
                 )
 
     def complete(self, objective: Objective) -> Objective:
-        """`objective` with all values that are minimised; itself if that is the loss alone."""
-        return CompleteObjective(objective, self) if self.is_multi_objective else objective
+        """`objective` with all values that are minimised; itself if those are its own."""
+        is_complete = len(self.names) == len(self.measures) == 1 and self.directions == ("min",)
+        return objective if is_complete else CompleteObjective(objective, self)
 
     def nothing_within(self) -> ConfigError:
         """The error for limits that no genome could be found to keep."""
@@ -152,9 +183,10 @@ class Objectives:
 
 
 class CompleteObjective:
-    """A space's objective, with the other objectives' values behind the first.
+    """A space's objective, with the values of the run's objectives: of what the space measures
+    those that were asked for, negated if they are to be large; then costs, and the energy.
 
-    Higher rungs stay as they are: they choose the winner by its loss alone. For the energy, the
+    Higher rungs choose the winner, by the first objective alone. For the energy, the
     candidates are first evaluated together (which also grows what they need), then one by one, each
     again and again until its window is long enough for the source's resolution. Its joules, gross,
     are the window's over the number of evaluations."""
@@ -165,15 +197,23 @@ class CompleteObjective:
 
     def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
         evaluations = measure(self._inner, genomes, fidelity)
-        return evaluations if fidelity else [self._complete(e) if e.ok else e for e in evaluations]
+        return [self._complete(e) if e.ok else e for e in evaluations]
 
     def _complete(self, evaluation: Evaluation) -> Evaluation:
-        if len(evaluation.values) != 1:
+        measures, names = self._objectives.measures, self._objectives.names
+        if len(evaluation.values) != len(measures):
             raise EvaluationError(
-                "an objective measures one value, the loss", got=evaluation.values
+                f"an evaluation holds {len(measures)} values: {', '.join(m.name for m in measures)}",
+                got=evaluation.values,
+                remedy="A space says what it measures by `measures`.",
             )
-        costs, names = dict(self._objectives.costs(evaluation.genome)), self._objectives.names
-        costs[LOSS] = evaluation.value
+        found = {
+            measure.name: measure.as_minimised(value)
+            for measure, value in zip(measures, evaluation.values, strict=True)
+        }
+        if evaluation.fidelity:
+            return replace(evaluation, values=(found[names[0]],))
+        costs = {**self._objectives.costs(evaluation.genome), **found}
         if ENERGY in names:
             energy_j, n = self._energy(evaluation)
             evaluation = replace(evaluation, n_tokens=(1 + n) * evaluation.n_tokens)
@@ -204,8 +244,6 @@ def _known(name: str, known: Iterable[str], kind: str, space: SearchSpace) -> st
     offered = list(known)
     if name in offered:
         return name
-    if _ALIASES.get(name) in offered:
-        return _ALIASES[name]
     offers = f"Space {space.name} offers {', '.join(offered)}."
     raise ConfigError(f"unknown {kind}", got=name, remedy=did_you_mean(name, offered, offers))
 

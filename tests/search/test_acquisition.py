@@ -28,7 +28,7 @@ def measured(joules_of_a_one: float, n: int = 60) -> list[Evaluation]:
 
 @pytest.fixture
 def acquisition() -> ParetoOrder:
-    return ParetoOrder(Objectives(OneMax(), ("loss", "energy_j"), {}), ridge, seed=0)
+    return ParetoOrder(Objectives(OneMax(), ("fitness", "energy_j"), {}), ridge, seed=0)
 
 
 def test_joules_are_predicted_from_what_was_observed(acquisition: ParetoOrder) -> None:

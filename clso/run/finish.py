@@ -17,6 +17,7 @@ from clso.models.gpt2 import LanguageModel, n_targets, text_loss
 from clso.models.nsm_trace import summary
 from clso.models.sequence import SequenceModel
 from clso.models.store import load_model, save_model
+from clso.run.failures import failure_reasons
 from clso.run.folder import RunFolder
 from clso.search.generations import Listener, Search
 from clso.space import Genome
@@ -207,6 +208,7 @@ def finish(
             **best,
         },
         "counts": counts,
+        "failures": failure_reasons(search.evaluations),
         "tokens_forward": winner.tokens_forward,
         **ledger.summary(),
         "surrogate": search.surrogate_summary,

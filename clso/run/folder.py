@@ -19,8 +19,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -218,9 +220,18 @@ class RunFolder:
         result."""
         self._record.append(rows)
 
+    def reopen(self, config: RunConfig) -> None:
+        """Take a finished run for an unfinished one, with more generations to come.
+
+        A kill in between leaves an unfinished run, of the old number of generations or the new."""
+        for name in ("result.json", SUMS):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "best", ignore_errors=True)
+        self.write_text("config.toml", config.to_toml())
+
     @cached_property
     def _config_sha256(self) -> str:
-        return _sha256(self.config.to_toml())
+        return _identity(self.config)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Store the state after a whole generation, tied to the settings and to the record so
@@ -278,7 +289,8 @@ class RunFolder:
             )
         # of the settings as this version writes them, or as an earlier one did that wrote the file
         text = read_regular(self.path / "config.toml").decode()
-        if saved.get("config_sha256") not in (self._config_sha256, _sha256(text)):
+        known = (self._config_sha256, _sha256(self.config.to_toml()), _sha256(text))
+        if saved.get("config_sha256") not in known:
             raise RunFolderError(
                 "a checkpoint belongs to the config.toml beside it",
                 got=str(self.path),
@@ -291,6 +303,11 @@ class RunFolder:
         """The rows of records.jsonl, after `load_checkpoint` those that it knows. Raises
         `RunFolderError` for a damaged one."""
         return self._record.rows()
+
+
+def _identity(config: RunConfig) -> str:
+    """The hash of all settings but the number of generations, which a run may be given more of."""
+    return _sha256(replace(config, gens=1).to_toml())
 
 
 def _sha256(text: str) -> str:

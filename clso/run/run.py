@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from clso.config import RunConfig
 from clso.device import host_threads, resolve_device
 from clso.energy import open_meter
 from clso.energy.ledger import Ledger
-from clso.errors import ClsoError, RunFolderError
+from clso.errors import ClsoError, ConfigError, RunFolderError
 from clso.evaluation.execution import ExecutionBackend
 from clso.evaluation.opening import open_execution
 from clso.evaluation.workers import Workers
@@ -118,9 +119,12 @@ def resume(
     workers: Workers | None = None,
     sync: str = "",
     trust: bool = False,
+    gens: int | None = None,
 ) -> dict[str, Any]:
     """Continue an interrupted run, with other `workers` if they are given. A finished run is
-    returned as it is.
+    returned as it is, unless it is to have more generations, `gens` in all: then it is searched
+    further, and has another winner. Its energy is then not known: some of it was spent after the
+    last generation.
 
     A folder that came from others runs nothing of its own and joins no cluster, unless you `trust`
     it: of plugin files only those run that a run of yours has recorded (`clso.run.consent`). Raises
@@ -133,9 +137,20 @@ def resume(
         raise RunFolderError(
             "only evolved runs are resumed", got=str(out), remedy="Run the baseline again."
         )
-    if folder.finished:
-        return folder.read_result()
     config = folder.config
+    more = gens is not None and gens > config.gens
+    if gens is not None and not more and gens != config.gens:
+        raise ConfigError(
+            "a run goes on to more generations than it has",
+            got=gens,
+            remedy=f"It has {config.gens}.",
+        )
+    if folder.finished and not more:
+        return folder.read_result()
+    if more:
+        if folder.finished:
+            folder.require_written("config.toml", "records.jsonl")
+        config = config.with_options(gens=gens)
     folder.lock()
     try:
         before = folder.heads()
@@ -152,7 +167,8 @@ def resume(
                     cache_dir=cache_dir,
                     workers=workers,
                 )
-                return _execute(folder, context, state, resumed=True)
+                reopen = partial(folder.reopen, config) if more else None
+                return _execute(folder, context, state, resumed=True, reopen=reopen)
             except ClsoError as error:
                 if error.exit_code == 2:  # it was refused, and has measured nothing
                     folder.put_back(before)
@@ -209,8 +225,11 @@ def _execute(
     state: dict[str, Any] | None = None,
     *,
     resumed: bool = False,
+    reopen: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """The whole line, from the begin or from the `state` of a checkpoint; what result.json holds."""
+    """The whole line, from the begin or from the `state` of a checkpoint; what result.json holds.
+
+    `reopen` is called once nothing more can be refused, before anything is written."""
     config, device, listener = context.config, context.device, context.listener
     if state:
         _require_same_plugins(folder, context.plugins)
@@ -238,6 +257,8 @@ def _execute(
                 for split in ("fitness", "valid", "test"):
                     # a text that is too short shows now, not after the search
                     space.text(split, 1)
+        if reopen is not None:
+            reopen()
         if state and state["clean"]:
             folder.save_checkpoint({**state, "clean": False})  # from here on a kill loses joules
         with context.space_plugin.as_plugin_error("say what its genes are"):

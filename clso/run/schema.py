@@ -132,7 +132,10 @@ STATES = (
 _RUN = _table(
     {
         **_COMMON,
-        "best": _table({"genome": _genome, "alleles": _by_name(_plain)}, _SCORES),
+        "best": _table(
+            {"genome": _genome, "alleles": _by_name(_plain)},
+            {**_SCORES, "inactive": _list(_text), "values": _by_name(_number)},
+        ),
         "counts": _by_name(_count, "evaluated", "screened_out", "cached", "generations"),
         "tokens_forward": _count,
         "surrogate": _table({"name": _text, "trusted": _flag, "audit": _AUDIT}),
@@ -140,6 +143,7 @@ _RUN = _table(
     },
     {
         "library": _text,
+        "failures": _list(_table({"n": _count, "reason": _text})),
         "log_vocabulary": _number,
         "optimum": _or_none(_number),
         "objectives": _list(_text),

@@ -194,9 +194,10 @@ class SearchSpace(ABC):
 
     def inactive(self, genome: Genome) -> frozenset[str]:
         """Names of the genes that make no difference to what `genome` stands for, such as those of
-        a part that another gene switches off. They are not shown as the winner's. None by
-        default."""
-        return frozenset()
+        a part that another gene switches off. They are not shown as the winner's. By default
+        what the genes say themselves (`Gene.unless`)."""
+        alleles = self.describe(genome)
+        return frozenset(gene.name for gene in self.genes if gene.is_inactive(alleles))
 
     def describe(self, genome: Genome) -> dict[str, str]:
         """Gene name -> label of the allele picked: the genome in words."""

@@ -105,6 +105,16 @@ class Evaluation:
         comparison."""
         return self.values[0] if self.ok else math.inf
 
+    @property
+    def reason(self) -> str:
+        """Why it has no values, in one line; "" if it has."""
+        if self.ok:
+            return ""
+        lines = [line.strip() for line in (self.error or "").splitlines() if line.strip()]
+        if lines:
+            return lines[-1]
+        return "failed" if self.status == "failed" else "the value is infinite or not a number"
+
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {
             "genome": list(self.genome),

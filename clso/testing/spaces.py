@@ -236,6 +236,27 @@ class SpaceConformance:
 
         for_all(self.max_examples, check, self._batches(), self._rungs())
 
+    def test_inactive_genes_make_no_difference(self) -> None:
+        """What is not shown as the winner's has no part in its value."""
+        names = [gene.name for gene in self.space.genes]
+
+        def check(genome: Genome) -> None:
+            off = self.space.inactive(genome)
+            assert off <= set(names), "an inactive gene is one of the space's"
+            if not off:
+                return
+            rng = random.Random(0)
+            other = tuple(
+                rng.randrange(len(gene)) if gene.name in off else allele
+                for gene, allele in zip(self.space.genes, genome, strict=True)
+            )
+            if feasible(self.space, other):
+                found, again = (self.objective.evaluate([g], 0)[0] for g in (genome, other))
+                assert found.status == again.status
+                assert found.values == pytest.approx(again.values, rel=1e-4, abs=1e-4)
+
+        for_all(self.max_examples, check, genomes(self.space))
+
     def test_nothing_to_evaluate(self) -> None:
         for fidelity in range(len(self.objective.fidelities)):
             assert list(self.objective.evaluate([], fidelity)) == []

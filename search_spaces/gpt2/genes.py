@@ -67,6 +67,15 @@ GAIN_VALUES: dict[str, tuple[float, ...]] = {
     "copy.gain": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0),
 }
 
+_SWITCHES = {
+    "context": "context.gain",
+    **dict.fromkeys(
+        ("copy.rare_boost", "copy.rare_value", "copy.salience", "copy.match", "copy.sink"),
+        "copy.gain",
+    ),
+}
+"""Genes of a head, and the gain that switches it off."""
+
 MLPS: tuple[tuple[str, int], ...] = (
     ("off", 0),
     ("random-feature", 64),
@@ -116,10 +125,13 @@ def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
 def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
     """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
-    gains = (Gene(name, tuple(f"{g:g}" for g in values)) for name, values in GAIN_VALUES.items())
+    gains = (
+        Gene(name, tuple(f"{g:g}" for g in values), _unless(name))
+        for name, values in GAIN_VALUES.items()
+    )
     genes = (
         Gene("codes", tuple(f.label for f in code_families(config))),
-        Gene("context", contexts),
+        Gene("context", contexts, _unless("context")),
         *gains,
     )
     if not mlp:
@@ -128,8 +140,12 @@ def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
     return (
         *genes,
         Gene("mlp", families),
-        Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAIN_VALUES)),
+        Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAIN_VALUES), (("mlp", "off"),)),
     )
+
+
+def _unless(name: str) -> tuple[tuple[str, str], ...]:
+    return ((_SWITCHES[name], "0"),) if name in _SWITCHES else ()
 
 
 def alleles_of(genome: Genome) -> dict[str, int]:

@@ -117,7 +117,7 @@ def pointer_genes(config: GPT2Config) -> tuple[Gene, ...]:
     gains = (Gene(name, tuple(f"{x:g}" for x in values)) for name, values in GAIN_VALUES.items())
     return (
         Gene("codes", tuple(f.label for f in code_families(config))),
-        Gene("contexts", contexts),
+        Gene("contexts", contexts, (("context.gain", "0"),)),
         *gains,
     )
 

@@ -141,7 +141,11 @@ def grown_genes(config: GPT2Config, rank: int) -> tuple[Gene, ...]:
         "read": tuple(", ".join(head.label for head in heads) for heads in READS),
         "gain": numbers(GAINS),
     }
-    layers = [Gene(f"{i}.{name}", alleles[name]) for i in range(config.n_layers) for name in LAYER]
+    layers = [
+        Gene(f"{i}.{name}", alleles[name], () if name == "gain" else ((f"{i}.gain", "0"),))
+        for i in range(config.n_layers)
+        for name in LAYER
+    ]
     return (*(Gene(name, alleles[name]) for name in SHARED), *layers)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "RunFolderError",
     "SearchWarning",
     "ShapeError",
+    "Stopped",
     "did_you_mean",
 ]
 
@@ -107,6 +108,13 @@ class EvaluationError(ClsoError):
     """Every candidate of a run failed, so that there is no winner."""
 
     exit_code = 1
+
+
+class Stopped(ClsoError):
+    """Ctrl-C; what was done is on disk, and the remedy says how to go on. No error: the command
+    line shows it as it is."""
+
+    exit_code = 130  # as a shell's, of 128 + SIGINT
 
 
 class SearchWarning(UserWarning):

@@ -20,7 +20,7 @@ from clso.cli.new_space import new_space
 from clso.cli.output import echo, log_to_stderr
 from clso.cli.profile import profile
 from clso.cli.prove import prove
-from clso.errors import ClsoError
+from clso.errors import ClsoError, Stopped
 from clso.threads import wait_passively
 
 __all__ = ["cli", "main"]
@@ -62,11 +62,13 @@ for _command in (
 
 def main() -> None:
     """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad
-    input."""
+    input, 130 stopped by Ctrl-C."""
     wait_passively()
     log_to_stderr()
     try:
         code = cli.main(prog_name="clso", standalone_mode=False)
+    except Stopped as stopped:
+        _end(str(stopped), stopped.exit_code)
     except ClsoError as error:
         if os.environ.get("CLSO_TRACEBACK"):
             traceback.print_exception(error)
@@ -80,7 +82,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped. What was saved is whole; `clso resume RUN` goes on from there.", 1)
+        _end("stopped. What was saved is whole; `clso resume RUN` goes on from there.", 130)
     except OSError as error:
         if error.filename is None:
             # Output that a pipe or a disk did not take is still in the buffer, and would fail once
@@ -99,5 +101,9 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    echo(f"error: {' '.join(message.split())}", err=True)
+    _end(f"error: {message}", code)
+
+
+def _end(message: str, code: int) -> None:
+    echo(" ".join(message.split()), err=True)
     sys.exit(code)

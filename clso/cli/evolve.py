@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import click
 from clso.cli.new_folder import new_folder
 from clso.cli.options import config_options, make_config, space_options, worker_options
 from clso.cli.output import echo, only_json
+from clso.errors import Stopped
 
 __all__ = ["evolve", "graceful_stop", "resume"]
 
@@ -38,7 +40,7 @@ __all__ = ["evolve", "graceful_stop", "resume"]
     callback=lambda context, option, value: (
         None if value is None else tuple(name.strip() for name in value.split(","))
     ),
-    help="What is minimised: loss (default), and after commas what the space offers, such as flops, or energy_j.",
+    help="By name, after commas: what the space measures (default: its first), then costs such as flops, or energy_j.",
 )
 @click.option(
     "--limit",
@@ -77,7 +79,7 @@ def evolve(
     if options["task"] and options["space"] is None and recipe is None:
         options["space"] = "nsm"
     config = make_config(recipe, of_space, **options)
-    from clso.cli.view import run_view, summary
+    from clso.cli.live import live_view
     from clso.evaluation.workers import Workers
     from clso.run import evolve as run
 
@@ -86,11 +88,21 @@ def evolve(
     with (
         new_folder(out, _folder_name(config)) as folder,
         only_json(as_json),
-        run_view(config, quiet=as_json) as listener,
-        graceful_stop() as stop,
+        live_view(config, quiet=as_json) as listener,
+        graceful_stop(folder) as stop,
     ):
         result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
-    echo(json.dumps(result)) if as_json else summary(folder, result)
+    _show(folder, result, as_json)
+
+
+def _show(folder: Path, result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        echo(json.dumps(result))
+        return
+    from clso.cli.view import next_steps, summary
+
+    group: Any = click.get_current_context().find_root().command
+    summary(folder, result, next_steps=next_steps(folder, result, group.commands))
 
 
 def _folder_name(config: Any) -> str:
@@ -101,6 +113,9 @@ def _folder_name(config: Any) -> str:
 
 @click.command(short_help="Continue an interrupted run.")
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--gens", type=click.IntRange(min=1), help="Generations in all; a finished run may have more."
+)
 @worker_options
 @click.option(
     "--trust",
@@ -108,12 +123,20 @@ def _folder_name(config: Any) -> str:
     help="Run the code and join the cluster that the folder names, though no run of yours has recorded them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trust: bool) -> None:
-    """Continue the run in folder RUN; it ends as it would have without the interruption.
+def resume(
+    run: Path,
+    gens: int | None,
+    as_json: bool,
+    on_workers: dict[str, Any],
+    sync: str,
+    trust: bool,
+) -> None:
+    """Continue the run in folder RUN; it ends as it would have without the interruption. With
+    --gens a finished run is searched further.
 
     It goes on with the workers that it had, or with others. With --sync, a folder that is not there
     is fetched first. A folder that came from others runs none of its own code without --trust."""
-    from clso.cli.view import run_view, summary
+    from clso.cli.live import live_view
     from clso.run import resume as continue_run
     from clso.run.context import workers_to_resume
     from clso.run.folder import RunFolder
@@ -123,18 +146,26 @@ def resume(run: Path, as_json: bool, on_workers: dict[str, Any], sync: str, trus
         fetch(sync, run)
     folder = RunFolder.open(run)
     config = folder.config
-    workers = None if folder.finished else workers_to_resume(folder, trust=trust, **on_workers)
-    with only_json(as_json), run_view(config, quiet=as_json) as listener, graceful_stop() as stop:
+    goes_on = not folder.finished or (gens or 0) > config.gens
+    config = config.with_options(gens=gens)
+    workers = None if not goes_on else workers_to_resume(folder, trust=trust, **on_workers)
+    with (
+        only_json(as_json),
+        live_view(config, quiet=as_json) as listener,
+        graceful_stop(run) as stop,
+    ):
         result = continue_run(
-            run, listener=listener, stop=stop, workers=workers, sync=sync, trust=trust
+            run, listener=listener, stop=stop, workers=workers, sync=sync, trust=trust, gens=gens
         )
-    echo(json.dumps(result)) if as_json else summary(run, result)
+    _show(run, result, as_json)
 
 
 @contextmanager
-def graceful_stop() -> Iterator[Callable[[], bool]]:
+def graceful_stop(folder: Path) -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C lets the generation finish; the second stops at once. Yields "was it
-    pressed?"."""
+    pressed?".
+
+    Raises `Stopped`, which says how the run in `folder` goes on."""
     pressed = False
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
@@ -142,10 +173,17 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
-        echo("\nstopping after this generation; press Ctrl-C again to stop at once", err=True)
+        echo("\nstopping once a generation is whole; Ctrl-C again stops at once", err=True)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield lambda: pressed
+    except KeyboardInterrupt:
+        if (folder / "checkpoint.json").exists():
+            raise Stopped(
+                "stopped; all but the last generation is saved",
+                remedy=f"Go on with: clso resume {shlex.quote(str(folder))}",
+            ) from None
+        raise Stopped("stopped before a generation was saved") from None
     finally:
         signal.signal(signal.SIGINT, before)

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from clso.cli.output import echo, only_json, plain
-from clso.errors import ClsoError, ConfigError, RunFolderError
+from clso.errors import ClsoError, ConfigError, RunFolderError, Stopped
 
 if TYPE_CHECKING:
     from clso.profiling.run import Profile
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["profile"]
 
 
-class _Stopped(ClsoError):
-    """Ctrl-C, or nothing could be measured; what was is written."""
+class _NothingMeasured(ClsoError):
+    """No cell could be measured; why not is written."""
 
     exit_code = 1
 
@@ -223,9 +223,9 @@ def profile(
             found = run_profile(settings, progress, keep)
     _show(found, claims, csv_file, plot, out, as_json)
     if source is None and found.interrupted:
-        raise _Stopped("stopped", remedy=f"{len(found.rows)} cells were measured, and are above.")
+        raise Stopped("stopped", remedy=f"{len(found.rows)} cells were measured, and are above.")
     if not any(row.status == "ok" for row in found.rows):
-        raise _Stopped(
+        raise _NothingMeasured(
             "at least one cell can be measured",
             problem=f"none could ({found.rows[0].reason})" if found.rows else "there is none",
         )

@@ -10,15 +10,9 @@ import click
 
 from clso.cli.output import echo, only_json
 from clso.disk.recipes import find_recipe
-from clso.errors import ClsoError
+from clso.errors import Stopped
 
 __all__ = ["prove"]
-
-
-class _Stopped(ClsoError):
-    """Ctrl-C; what was measured is on disk."""
-
-    exit_code = 1
 
 
 @click.command(short_help="Measure CLSO against AdamW: the energy proof.")
@@ -86,7 +80,7 @@ def prove(
         try:
             verdict = run(config, settings, folder, progress=progress)
         except KeyboardInterrupt:
-            raise _Stopped(
+            raise Stopped(
                 "stopped",
                 remedy=f"The same command with --out {folder} goes on at the next window.",
             ) from None

@@ -1,178 +1,138 @@
-"""What the terminal shows: live progress, the summary of a run, comparison tables."""
+"""What the terminal shows of a finished run: what was found, comparison tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.columns import Columns
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from clso.cli.console import console
 from clso.cli.output import plain
 from clso.run.criteria import verdict_sentence
-from clso.search.generations import Listener
-
-if TYPE_CHECKING:
-    from clso.config import RunConfig
-    from clso.energy.ledger import Ledger
-    from clso.search.generations import Search
+from clso.screening.config import GENERATIONAL
 
 _SHOWN = (
-    *("valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance"),
+    *("fitness", "valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance"),
     *("test_success", "test_spl", "plan_ratio"),
 )
-_MEASURES = ("test_loss", "test_success")
+_MEASURES = ("test_loss", "test_success", "fitness")
+_MAX_GENES = 24  # of a winner, on a terminal
 
-__all__ = ["baseline_summary", "comparison_table", "run_view", "summary"]
-
-
-class _LiveView(Listener):
-    """A progress bar over the generations and the figures that matter, redrawn at most four times a
-    second."""
-
-    def __init__(self, config: RunConfig, console: Console) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        self.task = self.progress.add_task("starting", total=config.gens)
-        self.figures = Text()
-        self.ledger: Ledger | None = None
-
-    def __rich__(self) -> Group:
-        return Group(self.progress, self.figures)
-
-    def started(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-
-    def phase(self, name: str) -> None:
-        self.progress.update(self.task, description=plain(name))
-
-    def generation(self, search: Search, row: dict[str, Any]) -> None:
-        self.progress.update(self.task, completed=row["generation"])
-        counts = search.counts
-        self.figures = Text.assemble(
-            (f"{_noun(search)} ", "dim"),
-            (_value(search, row), "bold green"),
-            ("   evaluated ", "dim"),
-            f"{counts['evaluated']:,}",
-            ("   screened out ", "dim"),
-            f"{counts['screened_out']:,}",
-            ("   cached ", "dim"),
-            f"{counts['cached']:,}",
-            *(
-                (("   tokens ", "dim"), f"{search.tokens_forward:,}")
-                if _is_language(search)
-                else ()
-            ),
-            ("   joules ", "dim"),
-            self._joules(),
-        )
-
-    def _joules(self) -> str:
-        if self.ledger is None:
-            return "-"
-        if self.ledger.meter.reason:
-            return "not measured"
-        spent_j = self.ledger.total()["energy_j"]
-        return "-" if spent_j is None else f"{spent_j:,.0f}"
+__all__ = ["baseline_summary", "comparison_table", "next_steps", "summary"]
 
 
-def _is_language(search: Search) -> bool:
-    # with torch, which a finished run is shown without
-    from clso.space.language import (
-        LanguageModelSpace,
-    )
-
-    return isinstance(search.space, LanguageModelSpace)
-
-
-def _noun(search: Search) -> str:
-    return "best true loss" if _is_language(search) else "best fitness"
-
-
-def _value(search: Search, row: dict[str, Any]) -> str:
-    return f"{row['best']:.4f}" if _is_language(search) else f"{row['best']:.6g}"
-
-
-class _PlainView(Listener):
-    """One line a phase and ten lines a search, for logs and pipes."""
-
-    def __init__(self, config: RunConfig, console: Console) -> None:
-        self.console, self.every = console, max(1, config.gens // 10)
-        self.gens = config.gens
-
-    def phase(self, name: str) -> None:
-        self.console.print(name)
-
-    def generation(self, search: Search, row: dict[str, Any]) -> None:
-        if row["generation"] % self.every == 0 or row["generation"] == 1:
-            self.console.print(
-                f"  generation {row['generation']}/{self.gens}  {_noun(search)} {_value(search, row)}  "
-                f"evaluated {search.counts['evaluated']}  screened out {search.counts['screened_out']}"
-            )
-
-
-@contextmanager
-def run_view(config: RunConfig, *, quiet: bool) -> Iterator[Listener]:
-    """A listener that draws on stderr; none with `quiet`."""
-    err = console(stderr=True)
-    if quiet:
-        yield Listener()
-    elif not err.is_terminal:
-        yield _PlainView(config, err)
-    else:
-        view = _LiveView(config, err)
-        with Live(view, console=err, refresh_per_second=4, transient=True):
-            yield view
-
-
-def summary(folder: Path, result: dict[str, Any]) -> None:
-    """The table at the end of a run, or of a baseline."""
+def summary(folder: Path, result: dict[str, Any], *, next_steps: Iterable[str] = ()) -> None:
+    """What a run found, or a baseline; `next_steps` are commands to copy."""
     if "baseline" in result:
         return baseline_summary(folder, result["baseline"], result)
+    out = console()
+    out.print(_outcome(folder, result))
+    out.print(_winner(result))
+    out.print(f"run folder: {folder}", soft_wrap=True)
+    steps = list(next_steps)
+    if steps:
+        out.print("next:")
+    for step in steps:
+        out.print(f"  {step}", soft_wrap=True)
+
+
+def next_steps(folder: Path, result: dict[str, Any], known: Collection[str]) -> list[str]:
+    """Commands that make something of a finished run, of those that are `known`."""
+    run = shlex.quote(str(folder))
+    more = 2 * int(result["counts"]["generations"])
+    steps = {"report": f"clso report {run} --html {shlex.quote(str(folder / 'report.html'))}"}
+    if "test_loss" in result["best"] or "test_success" in result["best"]:
+        steps["evaluate"] = f"clso evaluate {run}"
+    if "test_loss" in result["best"]:
+        steps["generate"] = f'clso generate {run} "Once upon a time"'
+    steps["resume"] = f"clso resume {run} --gens {more}"
+    return [step for name, step in steps.items() if name in known]
+
+
+def _outcome(folder: Path, result: dict[str, Any]) -> Table:
     best, counts = result["best"], result["counts"]
     table = Table(title="result", show_header=False, title_justify="left")
-    if "test_loss" in best:
-        table.add_row(
-            "test loss", f"{best['test_loss']:.4f} nats per token (re-measured from disk)"
-        )
-        table.add_row("valid loss", f"{best['valid_loss']:.4f} nats per token")
-        table.add_row("log(vocabulary)", f"{result['log_vocabulary']:.4f} (knowing nothing)")
-    else:
-        optimum = result.get("optimum")
-        known = "" if optimum is None else f" (the optimum is {optimum:.6g})"
-        table.add_row("best fitness", f"{best['fitness']:.6g}{known}")
-    if "test_success" in best:
-        table.add_row("test success", f"{best['test_success']:.4f} (re-measured from disk)")
-    if "test_accuracy" in best:
-        table.add_row("test accuracy", f"{best['test_accuracy']:.4f} (re-measured from disk)")
+    for name, text in _measured(folder, result):
+        table.add_row(name, text)
     if "front" in result:
         table.add_row("front", _front(result))
-    table.add_row(
-        "candidates",
-        f"{counts['evaluated']:,} evaluated, {counts['screened_out']:,} screened out, {counts['cached']:,} cached",
-    )
+    parts = (("evaluated", "evaluated"), ("failed", "failed"), ("screened_out", "screened out"))
+    shown = [
+        f"{counts[key]:,} {word}" for key, word in (*parts, ("cached", "cached")) if counts.get(key)
+    ]
+    table.add_row("candidates", f"{', '.join(shown)}, in {counts['generations']:,} generations")
+    if result.get("failures"):
+        table.add_row(
+            "failed", "\n".join(f"{f['n']:,} x {f['reason']}" for f in result["failures"])
+        )
     if "test_loss" in best:
         table.add_row("tokens forward", f"{result['tokens_forward']:,}")
     table.add_row("surrogate", _surrogate(result["surrogate"]))
     table.add_row("energy", _energy(result))
-    times = result["time_s"]
-    table.add_row(
-        "time", ", ".join(f"{name} {t:.1f} s" for name, t in times.items() if name != "total")
-    )
-    out = console()
-    out.print(table)
-    out.print(f"run folder: {folder}", soft_wrap=True)
+    times = {name: t for name, t in result["time_s"].items() if name != "total"}
+    spent = ", ".join(f"{name} {t:.1f} s" for name, t in times.items() if t >= 0.05)
+    table.add_row("time", f"{sum(times.values()):.1f} s" + (f": {spent}" if spent else ""))
+    return table
+
+
+def _measured(folder: Path, result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was measured of the winner, and on what."""
+    best = result["best"]
+    if "test_loss" in best:
+        data = _data(folder)
+        n = (
+            f"{best['n_test_tokens']:,} tokens that no selection saw"
+            if "n_test_tokens" in best
+            else ""
+        )
+        yield (
+            "test loss",
+            f"{best['test_loss']:.4f} nats per token on test of {data}: {n} (re-measured from disk)",
+        )
+        yield (
+            "valid loss",
+            f"{best['valid_loss']:.4f} nats per token on valid, which chose the winner",
+        )
+        yield "log(vocabulary)", f"{result['log_vocabulary']:.4f} nats per token: knowing nothing"
+    else:
+        measure = result.get("measure", {"name": "fitness", "unit": ""})
+        value = best.get("values", {}).get(measure["name"], best["fitness"])
+        optimum = result.get("optimum")
+        known = "" if optimum is None else f" (the optimum is {optimum:.6g})"
+        yield f"best {measure['name']}", f"{value:.6g} {measure['unit']}".rstrip() + known
+    for name in ("test_success", "test_accuracy"):
+        if name in best:
+            yield name.replace("_", " "), f"{best[name]:.4f} (re-measured from disk)"
+
+
+def _data(folder: Path) -> str:
+    from clso.run.folder import RunFolder
+
+    return RunFolder.open(folder).config.data
+
+
+def _winner(result: dict[str, Any]) -> Group:
+    """The winner's genes by name, but those that make no difference."""
+    best = result["best"]
+    off = best.get("inactive", [])
+    shown = [f"{name}: {label}" for name, label in best["alleles"].items() if name not in off]
+    parts: list[Any] = [Text("winner")]
+    cells = [Text(plain(text)) for text in shown[:_MAX_GENES]]
+    parts.append(Padding(Columns(cells, padding=(0, 3), column_first=True), (0, 0, 0, 2)))
+    if len(shown) > _MAX_GENES:
+        parts.append(
+            Text(f"  and {len(shown) - _MAX_GENES:,} more, in best.alleles of result.json")
+        )
+    if off:
+        parts.append(Text(plain(f"  switched off, and so without effect: {', '.join(off)}")))
+    return Group(*parts)
 
 
 def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
@@ -222,7 +182,7 @@ def _number(value: float | None) -> str:
 def _energy(result: dict[str, Any]) -> str:
     energy = result["energy_j"]
     if energy is None:
-        return f"not measured: {result['energy_reason']}"
+        return "not measured (clso doctor explains)"
     net = energy["net"]["total"]
     return (
         f"{energy['gross']['total']:,.1f} J gross"
@@ -232,13 +192,13 @@ def _energy(result: dict[str, Any]) -> str:
 
 
 def _front(result: dict[str, Any]) -> str:
-    """Its size, and its member with the least of each objective."""
+    """Its size, and its best member by each objective."""
     front, names = [member["values"] for member in result["front"]], result["objectives"]
-    ends = {name: min(front, key=lambda values: values[name]) for name in names}
-    lines = [
-        f"least {name}: {', '.join(f'{k} {v:.6g}' for k, v in values.items())}"
-        for name, values in ends.items()
-    ]
+    lines = []
+    for name, direction in zip(names, result.get("directions", ["min"] * len(names)), strict=True):
+        word, best = ("most", max) if direction == "max" else ("least", min)
+        values = best(front, key=lambda values: values[name])
+        lines.append(f"{word} {name}: {', '.join(f'{k} {v:.6g}' for k, v in values.items())}")
     volume = result["hypervolume"]
     size = "beyond a float's range" if volume is None else f"{volume:.4g}"
     return "\n".join([f"{len(front):,} genomes, hypervolume {size}", *lines])
@@ -250,8 +210,14 @@ def _surrogate(summary: dict[str, Any]) -> str:
         return "none"
     if audit["disabled"]:
         return f"{summary['name']}, switched off: {audit['reason']}"
-    if audit["rank_correlation"] is None:
-        return f"{summary['name']}, not yet audited"
-    state = "trusted" if summary["trusted"] else "not trusted"
-    rho = f"rank correlation {audit['rank_correlation']:.2f} on its last audits ({audit['n']})"
-    return f"{summary['name']}, {state}: {rho}"
+    rho, n = audit["rank_correlation"], audit["n"]
+    if summary["trusted"]:
+        return f"{summary['name']}, trusted: rank correlation {rho:.2f} on its last audits ({n})"
+    rules = GENERATIONAL
+    if rho is None or n < rules.min_audits:
+        why = f"too few audits yet ({n} of {rules.min_audits})"
+    elif rho < rules.trust_threshold:
+        why = f"rank correlation {rho:.2f} on its last audits ({n}), {rules.trust_threshold} needed"
+    else:
+        why = f"rank correlation {rho:.2f} on {n} audits, which chance gives too easily"
+    return f"{summary['name']}, not trusted: {why}"

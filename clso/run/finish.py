@@ -135,7 +135,8 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     tokens_forward = search.tokens_forward
     best: dict[str, Any]
     model: LanguageModel | None = None
-    listener.phase("measuring the finalists")
+    if isinstance(space, LanguageModelSpace) or len(search.evaluator.fidelities) > 1:
+        listener.phase("measuring the finalists")
     with ledger.phase("validate"):
         rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
         last = sorted(

@@ -306,7 +306,7 @@ class RunFolder:
 
 
 def _identity(config: RunConfig) -> str:
-    """The hash of all settings but the number of generations, which a run may be given more of."""
+    """The hash of all settings but the number of generations; a run may be given more."""
     return _sha256(replace(config, gens=1).to_toml())
 
 

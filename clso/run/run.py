@@ -233,6 +233,8 @@ def _execute(
     config, device, listener = context.config, context.device, context.listener
     if state:
         _require_same_plugins(folder, context.plugins)
+    if workers := context.workers:
+        listener.phase(f"joining Ray at {workers.ray}" if workers.ray else "starting Ray")
     # The run's meter has its window open while candidates are measured, so they have one of their
     # own.
     candidates = config.energy if ENERGY in config.objective else "null"

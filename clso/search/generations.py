@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from clso.config import RunConfig
 from clso.energy.ledger import Ledger
 from clso.engine import Engine, EngineConfig, ParetoEngine
-from clso.errors import ClsoError, EvaluationError, RunFolderError
+from clso.errors import ClsoError, EvaluationError, RunFolderError, Stopped
 from clso.evaluation.evaluator import Evaluator
 from clso.screening.config import GENERATIONAL
 from clso.screening.screener import Estimator, Screening
@@ -24,15 +25,13 @@ __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
 
 
-class Interrupted(ClsoError):
+class Interrupted(Stopped):
     """The run was asked to stop; its state is on disk."""
-
-    exit_code = 1
 
     def __init__(self, folder: str) -> None:
         super().__init__(
-            "the run was interrupted after a whole generation",
-            remedy=f"Go on: clso resume {folder}",
+            "stopped after a whole generation, which is saved",
+            remedy=f"Go on with: clso resume {shlex.quote(folder)}",
         )
 
 

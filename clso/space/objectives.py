@@ -2,10 +2,11 @@
 
     --objective loss,flops,energy_j --limit n_bytes=2e6
 
-A space names what `evaluate` returns (`SearchSpace.measures`), and costs that it knows of a genome without measuring it (`SearchSpace.costs`): they are
-exact, a limit on one is kept by every genome that is ever evaluated. `energy_j` is measured for
-each candidate where it is evaluated, so a limit on it can only be broken and regretted: such
-candidates survive behind all others, and never reach the front."""
+A space names what `evaluate` returns (`SearchSpace.measures`), and costs that it knows of a genome
+without measuring it (`SearchSpace.costs`): they are exact, a limit on one is kept by every genome
+that is ever evaluated. `energy_j` is measured for each candidate where it is evaluated, so a limit
+on it can only be broken and regretted: such candidates survive behind all others, and never reach
+the front."""
 
 from __future__ import annotations
 

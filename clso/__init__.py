@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clso.run import evolve, resume
     from clso.screening.config import ScreeningConfig
     from clso.search.optimizer import Optimizer, minimize
-    from clso.space import Gene, SearchSpace
+    from clso.space import Gene, Measure, SearchSpace
     from clso.space.results import Evaluation
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "EngineConfig",
     "Evaluation",
     "Gene",
+    "Measure",
     "Optimizer",
     "RunConfig",
     "ScreeningConfig",
@@ -38,6 +39,7 @@ _HOME = {
     "EngineConfig": "clso.engine",
     "Evaluation": "clso.space.results",
     "Gene": "clso.space.base",
+    "Measure": "clso.space.measures",
     "Optimizer": "clso.search.optimizer",
     "RunConfig": "clso.config",
     "ScreeningConfig": "clso.screening.config",

@@ -135,9 +135,10 @@ class Baseline(ABC):
         """Results to merge into result.json: at least `best` with `valid_loss` and `test_loss`
         (nats per token)."""
 
-    def load(self, job: BaselineJob) -> dict[str, Any]:
+    def load(self, job: BaselineJob) -> dict[str, Any] | None:
         """Read what the baseline learns from (phase "data"). What it is, for the manifest; its
-        "hash" tells whether two runs can be compared. By default the text of `--data`."""
+        "hash" tells whether two runs can be compared. By default the text of `--data`; None: it
+        reads none."""
         return job.corpus.spec
 
     def timed(self, job: BaselineJob, max_steps: int) -> TimedTraining:

@@ -25,6 +25,8 @@ __all__ = [
     "available",
     "files_pass",
     "load",
+    "load_options",
+    "require_known",
 ]
 
 Group = Literal["search_spaces", "surrogates", "crystals", "baselines", "models", "tasks"]
@@ -106,15 +108,55 @@ def available(group: Group) -> dict[str, list[EntryPoint]]:
     return {name: list(points.values()) for name, points in sorted(found.items())}
 
 
+def require_known(group: Group, name: str) -> None:
+    """Nothing if there is such a plugin, or such a file. Its code is not run, so that a misspelt
+    name is found before anything heavy is imported. Raises `PluginError`."""
+    if _is_file(name):
+        _split(name)
+    else:
+        _point(group, name)
+
+
+def load_options(group: Group, name: str) -> type:
+    """What may be set of the plugin `name`: its dataclass `Options`. If the entry-point group
+    `clso.options` has the name too, it is taken from there, and the plugin is not imported.
+
+    Raises `PluginError`."""
+    if not _is_file(name):
+        own = _point(group, name)
+        apart = [p for p in entry_points(group="clso.options") if p.name == name]
+        if group == "search_spaces" and len(apart) == 1 and _owner(apart[0]) == _owner(own):
+            with as_plugin_error(f"the options of {name!r} ({apart[0].value}) can be imported"):
+                options: type = apart[0].load()
+            return options
+    return load(group, name).options
+
+
 def load(group: Group, name: str) -> Plugin:
     """Import the plugin `name`, or the attribute of a file for `FILE.py:NAME`.
 
     Raises `PluginError` for an unknown name, a name claimed twice, and a plugin whose import fails.
     """
-    if ".py:" in name or name.endswith(".py"):
+    if _is_file(name):
         return _load_file(name)
-    found = available(group)
-    kind = group.removesuffix("s").replace("_", " ")
+    kind, point = _kind(group), _point(group, name)
+    repair = f"Repair or reinstall {_owner(point)[0]}. {_TRACEBACK}"
+    with as_plugin_error(f"the {kind} {name!r} ({point.value}) can be imported", remedy=repair):
+        value = point.load()
+    return Plugin(name, value, *_owner(point))
+
+
+def _is_file(name: str) -> bool:
+    return ".py:" in name or name.endswith(".py")
+
+
+def _kind(group: Group) -> str:
+    return group.removesuffix("s").replace("_", " ")
+
+
+def _point(group: Group, name: str) -> EntryPoint:
+    """The one entry point with this name. Raises `PluginError`."""
+    found, kind = available(group), _kind(group)
     if name not in found:
         known = ", ".join(found) or "none installed"
         raise PluginError(
@@ -126,11 +168,7 @@ def load(group: Group, name: str) -> Plugin:
         raise PluginError(
             f"the {kind} name {name!r} is claimed once", got=owners, remedy="Uninstall one of them."
         )
-    point = points[0]
-    repair = f"Repair or reinstall {_owner(point)[0]}. {_TRACEBACK}"
-    with as_plugin_error(f"the {kind} {name!r} ({point.value}) can be imported", remedy=repair):
-        value = point.load()
-    return Plugin(name, value, *_owner(point))
+    return points[0]
 
 
 @contextmanager
@@ -168,7 +206,8 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _load_file(name: str) -> Plugin:
+def _split(name: str) -> tuple[Path, str]:
+    """The file that is there, and the name in it. Raises `PluginError`."""
     path_text, _, attribute = name.rpartition(":")
     if not path_text.endswith(".py"):
         raise PluginError(
@@ -179,6 +218,11 @@ def _load_file(name: str) -> Plugin:
     path = Path(path_text).resolve()
     if not path.is_file():
         raise PluginError("a plugin given as FILE.py:NAME names a file", got=path_text)
+    return path, attribute
+
+
+def _load_file(name: str) -> Plugin:
+    path, attribute = _split(name)
     try:
         source = path.read_bytes()
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from clso.cli.new_folder import new_folder
-from clso.cli.options import config_options, make_config, space_options
+from clso.cli.options import config_options, make_config, objective_option, space_options
 from clso.cli.output import echo, only_json
 
 __all__ = ["baseline"]
@@ -71,6 +71,7 @@ def _command(name: str, plugin: Any) -> click.Command:
         "--space",
         help="Search space: whose sizes a baseline has, or that it draws from (default gpt2).",
     )
+    @objective_option
     @space_options
     def run(
         recipe: Path | None, out: Path | None, as_json: bool, of_space: Any, **options: Any

@@ -14,7 +14,13 @@ from typing import Any
 import click
 
 from clso.cli.new_folder import new_folder
-from clso.cli.options import config_options, make_config, space_options, worker_options
+from clso.cli.options import (
+    config_options,
+    make_config,
+    objective_option,
+    space_options,
+    worker_options,
+)
 from clso.cli.output import echo, only_json
 from clso.errors import Stopped
 
@@ -35,13 +41,7 @@ __all__ = ["evolve", "graceful_stop", "resume"]
 @click.option(
     "--surrogate", help="gp (default), ridge, forest, another from `clso list surrogates`, or none."
 )
-@click.option(
-    "--objective",
-    callback=lambda context, option, value: (
-        None if value is None else tuple(name.strip() for name in value.split(","))
-    ),
-    help="By name, after commas: what the space measures (default: its first), then costs such as flops, or energy_j.",
-)
+@objective_option
 @click.option(
     "--limit",
     "limits",

@@ -76,7 +76,7 @@ def _options_of(name: str) -> list[dict[str, str]]:
 
     is_task = name in plugins.available("tasks") and name not in plugins.available("search_spaces")
     with only_json(True):  # what a plugin prints when it is imported is no result
-        kind = plugins.load("tasks" if is_task else "search_spaces", name).options
+        kind = plugins.load_options("tasks" if is_task else "search_spaces", name)
     return [
         {"name": o.name, "what": f"{o.help} ({o.type}, default {o.default!r})".strip()}
         for o in describe_options(kind)

@@ -15,7 +15,7 @@ from clso.disk.recipes import find_recipe
 if TYPE_CHECKING:
     from clso.config import RunConfig
 
-__all__ = ["config_options", "make_config", "space_options", "worker_options"]
+__all__ = ["config_options", "make_config", "objective_option", "space_options", "worker_options"]
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +50,15 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+objective_option = click.option(
+    "--objective",
+    callback=lambda context, option, value: (
+        None if value is None else tuple(name.strip() for name in value.split(","))
+    ),
+    help="By name, after commas: what the space measures (default: its first), then costs such as flops, or energy_j.",
+)
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,9 +156,21 @@ def make_config(
 
     base = RunConfig() if recipe is None else RunConfig.from_toml(recipe)
     config = base.with_options(**options)
+    _require_known(config)
     if not any(of_space):
         return config
     from clso.space.build import with_option_texts
 
     with only_json(True):  # what a plugin prints when it is imported is no result
         return with_option_texts(config, *of_space)
+
+
+def _require_known(config: RunConfig) -> None:
+    """A misspelt name is found here, before torch is imported. Raises `PluginError`."""
+    from clso import plugins
+
+    plugins.require_known("search_spaces", config.space)
+    if config.task:
+        plugins.require_known("tasks", config.task)
+    if config.surrogate != "none":
+        plugins.require_known("surrogates", config.surrogate)

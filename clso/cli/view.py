@@ -19,10 +19,10 @@ from clso.run.criteria import verdict_sentence
 from clso.screening.config import GENERATIONAL
 
 _SHOWN = (
-    *("fitness", "valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance"),
+    *("valid_loss", "test_loss", "valid_accuracy", "test_accuracy", "chance"),
     *("test_success", "test_spl", "plan_ratio"),
 )
-_MEASURES = ("test_loss", "test_success", "fitness")
+_MEASURES = ("test_loss", "test_success")
 _MAX_GENES = 24  # of a winner, on a terminal
 
 __all__ = ["baseline_summary", "comparison_table", "next_steps", "summary"]
@@ -137,6 +137,12 @@ def _winner(result: dict[str, Any]) -> Group:
 
 def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
     """The table at the end of a baseline."""
+    if "measure" in result and "fitness" in result["best"]:
+        table = Table(title=f"baseline {name}", show_header=False, title_justify="left")
+        for label, text in _measured(folder, result):
+            table.add_row(label, text)
+        _baseline_end(table, folder, result)
+        return
     named = {
         k: v for k, v in result.items() if isinstance(v, dict) and any(m in v for m in _MEASURES)
     }
@@ -150,6 +156,10 @@ def baseline_summary(folder: Path, name: str, result: dict[str, Any]) -> None:
     for key, value in named.items():
         found = (value.get(column) for column in shown)
         table.add_row(key, *("" if number is None else f"{number:.4f}" for number in found))
+    _baseline_end(table, folder, result)
+
+
+def _baseline_end(table: Table, folder: Path, result: dict[str, Any]) -> None:
     out = console()
     out.print(table)
     out.print(f"energy: {_energy(result)}; time: {result['time_s']['total']:.1f} s")

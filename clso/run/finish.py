@@ -216,11 +216,7 @@ def finish(
         "space": config.space,
         **{k: v for k, v in all_options(config).items() if k == "library"},
         "seed": config.seed,
-        "measure": {
-            "name": objectives.names[0],
-            "direction": objectives.directions[0],
-            "unit": objectives.unit,
-        },
+        "measure": objectives.measure,
         **more,
     }
     if search.pareto is not None:

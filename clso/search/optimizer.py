@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import math
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,21 +19,24 @@ from functools import partial
 from typing import Any
 
 from clso import plugins
-from clso.conversion import as_float, as_index, as_seed, plain
-from clso.engine import Engine, EngineConfig
-from clso.errors import ConfigError, EvaluationError, SearchWarning
+from clso.conversion import as_float, as_floats, as_index, as_seed, in_order, plain
+from clso.engine import Engine, EngineConfig, ParetoEngine
+from clso.errors import ClsoError, ConfigError, EvaluationError, SearchWarning, did_you_mean
 from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
 from clso.screening.screener import Estimator, Screener, Screening
-from clso.search.acquisition import Acquisition
-from clso.space import Genome, SearchSpace
+from clso.search.acquisition import Acquisition, ParetoOrder
+from clso.space import Genome, Measure, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.choices import Choices
+from clso.space.measures import as_measures
+from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 
 __all__ = ["Callback", "Optimizer", "Result", "minimize"]
 
 _SCREENING = ScreeningConfig()
+_ONE = (Measure("value"),)
 
 
 class _Without(Enum):
@@ -65,6 +70,9 @@ class Optimizer:
         How many candidates the surrogate chooses from, and when it is believed.
     acquisition
         Orders candidates by their predicted values; the lowest first by default.
+    objectives
+        The values of a genome, if there are several or one is to be large: a name each for what is
+        to be small, or a `Measure`. Several are searched for a Pareto front (NSGA-II).
 
     Attributes
     ----------
@@ -98,14 +106,23 @@ class Optimizer:
         seeds: Sequence[Genome] | None = None,
         screening: ScreeningConfig = _SCREENING,
         acquisition: Acquisition | None = None,
+        objectives: Sequence[str | Measure] = _ONE,
     ) -> None:
         seed = as_seed(seed)
+        self.objectives = as_measures(in_order(objectives, "objectives"), "objectives")
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         self._checked = checked = CheckedSpace(self.space)
         seeds = checked.seeds() if seeds is None else seeds
-        self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
+        n = len(self.objectives)
+        if engine is None and n > 1:
+            upper = (math.inf,) * n
+            engine = ParetoEngine(self.space, config, upper=upper, seed=seed, seeds=seeds)
+            if surrogate is not None and acquisition is None:
+                names = tuple(measure.name for measure in self.objectives)
+                acquisition = ParetoOrder(Objectives(self.space, names, {}), surrogate, seed=seed)
+        self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
         encoder = Encoder(checked.sizes, checked.descriptors())
         self.screener = Screener(surrogate, encoder, screening, seed=seed)
         self._acquisition = acquisition
@@ -186,10 +203,12 @@ class Optimizer:
     def tell(
         self,
         measured: Evaluation | Iterable[Evaluation] | Genome,
-        value: float | _Without = _Without.VALUE,
+        value: float | Sequence[float] | Mapping[str, float] | _Without = _Without.VALUE,
     ) -> None:
-        """Take in one evaluation, several, or a genome with its value; NaN and infinity count as
-        failures.
+        """Take in one evaluation, several, or a genome with its value (with its values, if there
+        are several objectives); NaN and infinity count as failures.
+
+        The values of an evaluation are minimised all, as they are in a run's record.
 
         Raises:
             ValueError: a genome was told before.
@@ -198,8 +217,8 @@ class Optimizer:
             evaluation.
         """
         if not isinstance(value, _Without):
-            number = as_float(value, "the value of a genome", EvaluationError)
-            evaluations = [Evaluation(self._checked.validate(measured), 0, (number,))]  # type: ignore[arg-type]
+            values = self.as_minimised(value, "the value of a genome", EvaluationError)
+            evaluations = [Evaluation(self._checked.validate(measured), 0, values)]  # type: ignore[arg-type]
         else:
             evaluations = [measured] if isinstance(measured, Evaluation) else list(measured)  # type: ignore[arg-type]
         for evaluation in evaluations:
@@ -218,6 +237,34 @@ class Optimizer:
         if self._acquisition is not None:
             self._acquisition.observe(ok)
         self.screener.observe([e.genome for e in ok], [e.value for e in ok])
+
+    def as_minimised(
+        self, value: Any, what: str, error: type[ClsoError] = ConfigError
+    ) -> tuple[float, ...]:
+        """What was measured of a genome, one number or one for each objective, in their order or
+        by name, as an evaluation holds it. Raises `error` if `what` is something else."""
+        names = [measure.name for measure in self.objectives]
+        if len(names) == 1:
+            return (self.objectives[0].as_minimised(as_float(value, what, error)),)
+        if isinstance(value, Mapping):
+            known = list(map(str, value))
+            for name in names:
+                if name not in value:
+                    remedy = did_you_mean(name, known)
+                    raise error(f"{what} holds {', '.join(names)}", got=known, remedy=remedy)
+            value = [value[name] for name in names]
+        values = as_floats(value, what, error)
+        if len(values) != len(names):
+            raise error(f"{what} is {len(names)} numbers: {', '.join(names)}", got=values)
+        return tuple(m.as_minimised(v) for m, v in zip(self.objectives, values, strict=True))
+
+    @property
+    def front(self) -> list[Evaluation]:
+        """The measured candidates that no other beats in all objectives, by rising first value;
+        with one objective the best one alone."""
+        if isinstance(self.engine, ParetoEngine):
+            return self.engine.front
+        return [] if self.best is None else [self.best]
 
     def state_dict(self, *, with_evaluations: bool = True) -> dict[str, Any]:
         """All that later proposals depend on, in JSON types.
@@ -258,16 +305,26 @@ does not."""
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome of `minimize`: the best measured choices `x`, their `value`, and every evaluation in
-    order."""
+    """Outcome of `minimize`: the best measured choices `x` by the first objective, their first
+    `value`, and every evaluation in order.
+
+    `values` are what was measured of `x`, by name. `front` holds such pairs of choices and values
+    for all that no other beats in all objectives: with one objective, `x` and `values` alone.
+    `failures` are the evaluations without a value, each with its `reason` and traceback."""
 
     x: Any
     value: float
     evaluations: tuple[Evaluation, ...]
+    values: Mapping[str, float]
+    front: tuple[tuple[Any, Mapping[str, float]], ...]
+
+    @property
+    def failures(self) -> tuple[Evaluation, ...]:
+        return tuple(evaluation for evaluation in self.evaluations if not evaluation.ok)
 
 
 def minimize(
-    function: Callable[[Any], float],
+    function: Callable[[Any], Any],
     space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
     n_evaluations: int = 300,
     *,
@@ -275,6 +332,8 @@ def minimize(
     config: EngineConfig | None = None,
     seed: int = 0,
     callback: Callback | None = None,
+    objectives: Sequence[str | Measure] = _ONE,
+    catch: tuple[type[Exception], ...] = (),
 ) -> Result:
     """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of
     them a repetition.
@@ -282,8 +341,9 @@ def minimize(
     Parameters
     ----------
     function
-        Gives a number of any library, to be small; NaN and infinity count as failures, and what it
-        raises is passed on.
+        Gives a number of any library, to be small; or, with several `objectives`, one for each, in
+        their order or in a dict by name. NaN and infinity count as failures, and what it raises is
+        passed on, but for `catch`.
     space, surrogate, config, seed
         As of `Optimizer`.
     n_evaluations
@@ -291,6 +351,11 @@ def minimize(
         more genomes that meet the space's constraints.
     callback
         Called with the optimizer and each evaluation; True ends the search.
+    objectives
+        As of `Optimizer`.
+    catch
+        Exceptions after which the search goes on: such a candidate has failed, and its evaluation
+        holds the traceback.
 
     Returns
     -------
@@ -310,21 +375,55 @@ def minimize(
     >>> best = minimize(loss, {"a": range(10), "b": ["no", "yes"]}, n_evaluations=20)
     >>> best.x, best.value
     ({'a': 3, 'b': 'yes'}, 0.0)
+
+    Two objectives, and calls that may fail:
+
+    >>> def error_and_size(x):
+    ...     if x["depth"] == 3:
+    ...         raise MemoryError("3 does not fit")
+    ...     return {"error": 1 / x["depth"], "size": x["depth"]}
+    >>> found = minimize(error_and_size, {"depth": range(1, 5)}, 4,
+    ...                  objectives=("error", "size"), catch=(MemoryError,))
+    >>> [values["size"] for _, values in found.front], found.failures[0].reason
+    ([4.0, 2.0, 1.0], 'MemoryError: 3 does not fit')
     """
     n_evaluations = as_index(n_evaluations, "n_evaluations", least=1)
     returned = f"what {getattr(function, '__name__', 'the function')} returns"
-    optimizer = Optimizer(space, surrogate=surrogate, config=config, seed=seed)
+    caught = in_order(catch, "exceptions to catch") if not isinstance(catch, type) else (catch,)
+    if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in caught):
+        raise ConfigError("what is caught are kinds of Exception", got=catch)
+    optimizer = Optimizer(
+        space, surrogate=surrogate, config=config, seed=seed, objectives=objectives
+    )
     done: list[Evaluation] = []
     stop = False
     while not stop and len(done) < n_evaluations and (asked := optimizer.ask()):
-        value = as_float(function(optimizer.decode(asked[0])), returned)
-        evaluation = Evaluation(asked[0], 0, (value,))
+        choices = optimizer.decode(asked[0])
+        try:
+            found = function(choices)
+        except caught:
+            evaluation = Evaluation(asked[0], 0, (), "failed", error=traceback.format_exc())
+        else:
+            evaluation = Evaluation(asked[0], 0, optimizer.as_minimised(found, returned))
         optimizer.tell(evaluation)
         done.append(evaluation)
         stop = callback is not None and plain(callback(optimizer, evaluation)) is True
     if optimizer.best is None:
         raise ConfigError(
             "the function gives a finite value somewhere",
-            problem=f"none of {len(done)} calls gave one",
+            problem=f"none of {len(done)} calls gave one; the first: {done[0].reason}",
         )
-    return Result(optimizer.decode(optimizer.best.genome), optimizer.best.value, tuple(done))
+
+    def shown(evaluation: Evaluation) -> dict[str, float]:
+        pairs = zip(optimizer.objectives, evaluation.values, strict=True)
+        return {measure.name: measure.as_minimised(value) for measure, value in pairs}
+
+    best = optimizer.best
+    values = shown(best)
+    return Result(
+        optimizer.decode(best.genome),
+        values[optimizer.objectives[0].name],
+        tuple(done),
+        values,
+        tuple((optimizer.decode(e.genome), shown(e)) for e in optimizer.front),
+    )

@@ -91,7 +91,7 @@ def load_plugins(config: RunConfig) -> tuple[plugins.Plugin, plugins.Plugin | No
 def options_type(config: RunConfig) -> type:
     """What a config's options are options of: its space and, if it has one, its task, whose fields
     come first. Raises `PluginError`."""
-    space, task = _space_type(config).Options, _task_options_type(config)
+    space, task = _space_options_type(config), _task_options_type(config)
     if task is None:
         return space
     merged = {f.name: (f.name, f.type, field(default=f.default)) for f in fields(task)}
@@ -106,7 +106,7 @@ def all_options(config: RunConfig) -> dict[str, Any]:
     task refuses."""
     make_options(options_type(config), config.options, of=_owner(config))  # every name is known
     of_space, of_task = _options_by_owner(config)
-    found = asdict(make_options(_space_type(config).Options, of_space))
+    found = asdict(make_options(_space_options_type(config), of_space))
     task = _task_options_type(config)
     return found if task is None else found | asdict(make_options(task, of_task))
 
@@ -139,13 +139,12 @@ def _owner(config: RunConfig) -> str:
     return "this task" if config.task else "this search space"
 
 
-def _space_type(config: RunConfig) -> type[SearchSpace]:
-    kind: type[SearchSpace] = plugins.load("search_spaces", config.space).subclass_of(SearchSpace)
-    return kind
+def _space_options_type(config: RunConfig) -> type:
+    return plugins.load_options("search_spaces", config.space)
 
 
 def _task_options_type(config: RunConfig) -> type | None:
-    return plugins.load("tasks", config.task).options if config.task else None
+    return plugins.load_options("tasks", config.task) if config.task else None
 
 
 def _options_by_owner(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:

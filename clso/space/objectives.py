@@ -107,6 +107,11 @@ class Objectives:
         """Of the first objective; "" if it has none."""
         return next(m.unit for m in self.measures if m.name == self.names[0])
 
+    @property
+    def measure(self) -> dict[str, str]:
+        """The first objective, for result.json."""
+        return {"name": self.names[0], "direction": self.directions[0], "unit": self.unit}
+
     def shown(self, values: Sequence[float]) -> tuple[float, ...]:
         """Values of the search, all minimised, as they were measured: what is to be large is
         positive again."""

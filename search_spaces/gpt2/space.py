@@ -7,58 +7,24 @@ are and turns a batch of genomes into stacked weights; the space does the rest."
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2
 from clso.models.population import PopulationGPT2, candidates_per_pass
 from clso.search_spaces.gpt2.costs import COST_NAMES
 from clso.search_spaces.gpt2.grown import GrownWeights
+from clso.search_spaces.gpt2.options import GPT2Options
 from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.gpt2.warm import WarmWeights
 from clso.space import Genome
-from clso.space.options import LibraryOptions
 
 __all__ = ["GPT2Options", "GPT2Space", "WeightSource"]
-
-
-@dataclass(frozen=True)
-class GPT2Options(LibraryOptions):
-    """What a user may set of `gpt2`."""
-
-    libraries: ClassVar[tuple[str, ...]] = ("grown", "random", "warm")
-
-    library: str = "grown"
-    """Where the crystals come from: "grown" (from the corpus, in closed form), "random" (the
-    control), or "warm" (cut from `checkpoint`)."""
-    checkpoint: str = ""
-    """Folder of the GPT-2 that a warm library is cut from: a run's, or one in the layout of
-    `transformers`."""
-    mlp: bool = False
-    """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for
-    two more genes."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.library == "warm" and not self.checkpoint:
-            raise ConfigError(
-                "library warm is cut from a checkpoint",
-                got=self.checkpoint,
-                remedy="Give --checkpoint FOLDER, of a GPT-2 that a run or `clso export` wrote.",
-            )
-        if self.library != "warm" and self.checkpoint:
-            raise ConfigError(
-                f"library {self.library} uses no checkpoint",
-                got=self.checkpoint,
-                remedy="Use --library warm with it.",
-            )
 
 
 class WeightSource(Source, Protocol):

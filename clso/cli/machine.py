@@ -17,17 +17,18 @@ _KINDS = {
 }
 
 
-@click.command(
-    "list", short_help="List spaces, tasks, other plugins, recipes, or a space's options."
-)
-@click.argument("kind", type=click.Choice([*_KINDS, "crystals", "recipes", "options"]))
+@click.command("list", short_help="List plugins, recipes, a space's options, or a recipe's schema.")
+@click.argument("kind", type=click.Choice([*_KINDS, "crystals", "recipes", "options", "schema"]))
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_plugins(kind: str, name: str | None, as_json: bool) -> None:
     """List what can be named on the command line; `clso list options NAME` lists the options of a
-    space or task.
+    space or task, and `clso list schema [SPACE]` is the JSON Schema of a recipe.
 
     Nothing is imported for it but the crystal families, or that space or task."""
+    if kind == "schema":
+        _show_schema(name)
+        return
     if (kind == "options") != (name is not None):
         raise click.UsageError(
             "`options` is followed by the name of a space or task, and no other."
@@ -68,6 +69,15 @@ def _installed(group: str) -> list[dict[str, str]]:
         for key, points in plugins.available(group).items()  # type: ignore[arg-type]
         for point in points
     ]
+
+
+def _show_schema(space: str | None) -> None:
+    from clso import plugins
+    from clso.cli.schema import recipe_schema
+
+    with only_json(True):  # what a plugin prints when it is imported is no result
+        options = None if space is None else plugins.load_options("search_spaces", space)
+    echo(json.dumps(recipe_schema(options), indent=2))
 
 
 def _options_of(name: str) -> list[dict[str, str]]:

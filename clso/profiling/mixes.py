@@ -10,14 +10,13 @@ A batch holds the mix's quantiles at (i + 1/2) / n, so that it stands for the mi
 
 from __future__ import annotations
 
-import difflib
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from clso.errors import ConfigError, DataError
+from clso.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["Mix", "parse_mix"]
 
@@ -44,11 +43,10 @@ def parse_mix(text: str) -> Mix:
     kind, _, rest = text.partition(":")
     kinds = {form.partition(":")[0]: form for form in _FORMS}
     if kind not in kinds:
-        near = difflib.get_close_matches(kind, kinds, n=1, cutoff=0.5)
         raise ConfigError(
             f"a mix is {' | '.join(_FORMS)}",
             got=text,
-            remedy=f"Did you mean {kinds[near[0]]!r}?" if near else "",
+            remedy=did_you_mean(kind, kinds),
         )
     if kind == "text":
         return _of(text, _text_lengths(rest))

@@ -56,7 +56,10 @@ class Measured(Toy):
     few. Any genome that begins with 0, 0 fails."""
 
     name = "measured"
-    measures = (Measure("leading", "max", "bits"), Measure("not_trailing", unit="bits"))
+    measures: tuple[Measure, ...] = (
+        Measure("leading", "max", "bits"),
+        Measure("not_trailing", unit="bits"),
+    )
 
     def __init__(self, n: int = 10) -> None:
         super().__init__([2] * n)

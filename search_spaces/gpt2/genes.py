@@ -70,7 +70,7 @@ GAIN_VALUES: dict[str, tuple[float, ...]] = {
 _SWITCHES = {
     "context": "context.gain",
     **dict.fromkeys(
-        ("copy.rare_boost", "copy.rare_value", "copy.salience", "copy.match", "copy.sink"),
+        ("copy.salience", "copy.match", "copy.sink"),
         "copy.gain",
     ),
 }

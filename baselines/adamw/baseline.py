@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -13,11 +14,15 @@ from clso.baseline import Baseline, BaselineJob, TimedTraining
 from clso.baselines.adamw.settings import AdamWSettings
 from clso.baselines.adamw.timed import TimedAdamW
 from clso.baselines.adamw.trainer import Fit, Trainer
+from clso.baselines.memory import fitness_blocks
 from clso.energy import Window
 from clso.energy.window import sum_windows
 from clso.errors import EvaluationError
-from clso.models.gpt2 import text_loss
-from clso.models.hf import load_hf, save_hf
+from clso.models.gpt2 import GPT2, LanguageModel, text_loss
+from clso.models.hf import save_hf
+from clso.models.memory import MemoryModel
+from clso.models.mixing import mixed_with_memory
+from clso.models.store import load_model, save_model
 
 __all__ = ["AdamW", "Trainer"]
 
@@ -62,7 +67,10 @@ class AdamW(Baseline):
     everything from token arrays in host memory to trained weights, early stopping's scorings
     included. Runs of a sweep are compared by a quick scoring ("validate") of as many tokens of
     valid as choose an evolved run's winner; the winner's float32 scoring from disk, on all of valid
-    and test, is "test", outside the total."""
+    and test, is "test", outside the total.
+
+    With `memory` the winner has counted memory mixed in: counting and fitting are the phase
+    "library", and `alone` has the losses of the GPT-2 by itself."""
 
     Settings: ClassVar[type] = AdamWSettings
     help = "GPT-2 trained by AdamW: fused, bf16, CUDA graphs, a sweep of learning rates, early stopping."
@@ -79,7 +87,7 @@ class AdamW(Baseline):
         job.progress("compiling")
         with job.ledger.phase("compile"):
             trainer.compile(
-                job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens
+                job.corpus.tokens(s.text), job.corpus.tokens("valid"), job.config.valid_tokens
             )
         runs: list[_Run] = []
         weights: dict[str, Tensor] = {}
@@ -98,17 +106,21 @@ class AdamW(Baseline):
                 remedy="Use lower rates.",
             )
         trainer.model.load_state_dict(weights)
-        save_hf(trainer.model, folder)
+        if s.memory:
+            _mix(trainer.model, job, folder, winner)
+        else:
+            save_hf(trainer.model, folder)
         job.progress("re-measuring the winner from disk")
         with job.ledger.phase("test"):
-            model, test_blocks = load_hf(folder, device=job.device), job.blocks("test")
-            valid_loss, test_loss = (
-                text_loss(model, job.blocks("valid")),
-                text_loss(model, test_blocks),
-            )
+            model, test_blocks = load_model(folder, device=job.device), job.blocks("test")
+            valid_loss, test_loss = _losses(model, job)
+            alone = _losses(model.lm, job) if isinstance(model, MemoryModel) else ()
         if not math.isfinite(valid_loss):
             raise EvaluationError("the trained model has a finite loss on valid", got=valid_loss)
-        return _result(trainer, runs, winner, valid_loss, test_loss, test_blocks[:, 1:].numel())
+        result = _result(trainer, runs, winner, valid_loss, test_loss, test_blocks[:, 1:].numel())
+        if alone:
+            result["alone"] = dict(zip(("valid_loss", "test_loss"), alone, strict=True))
+        return result
 
 
 def _train(trainer: Trainer, job: BaselineJob, lr: float) -> _Run:
@@ -126,6 +138,20 @@ def _train(trainer: Trainer, job: BaselineJob, lr: float) -> _Run:
     if loss is None:  # a single rate: nothing to choose, so nothing is scored before the end
         loss = float(trainer.train_losses()[-1])
     return _Run(lr, fit, loss, n_scored, windows[first:])
+
+
+def _mix(lm: GPT2, job: BaselineJob, folder: Path, winner: _Run) -> None:
+    """Write the trained model with memory mixed in, charged to the winner."""
+    job.progress("counting, and fitting the mixture's weights")
+    windows = job.ledger.meter.windows
+    first = len(windows)
+    with job.ledger.phase("library"):
+        save_model(mixed_with_memory(lm, job.corpus, fitness_blocks(job)), folder)
+    winner.windows += windows[first:]
+
+
+def _losses(model: LanguageModel, job: BaselineJob) -> tuple[float, float]:
+    return text_loss(model, job.blocks("valid")), text_loss(model, job.blocks("test"))
 
 
 def _winner(runs: Sequence[_Run]) -> _Run | None:

@@ -86,13 +86,24 @@ class AdamWSettings:
             "help": "compiled (torch.compile) or eager; auto: compiled on CUDA if that works."
         },
     )
-
+    memory: bool = field(
+        default=False,
+        metadata={
+            "help": "Mix counted memory into the trained model, which then learns from the statistics text alone: "
+            "the mixture's weights are fitted on the fitness text."
+        },
+    )
     pad_to: int = field(
         default=64,
         metadata={
             "help": "In tf32 and bf16 on CUDA, compute the head on a multiple of so many rows; 1: as it is."
         },
     )
+
+    @property
+    def text(self) -> str:
+        """The split that is trained on."""
+        return "statistics" if self.memory else "train"
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -10,8 +10,11 @@ from typing import Any
 from clso.baseline import BaselineJob, TrainingPlan
 from clso.baselines.adamw.settings import AdamWSettings
 from clso.baselines.adamw.trainer import Trainer
+from clso.baselines.memory import fitness_blocks
 from clso.errors import ConfigError
-from clso.models.hf import save_hf
+from clso.models.gpt2 import LanguageModel
+from clso.models.mixing import mixed_with_memory
+from clso.models.store import save_model
 
 __all__ = ["TimedAdamW"]
 
@@ -28,6 +31,7 @@ class TimedAdamW:
         self._job = job
         self._settings = replace(settings, steps=max_steps, warmup=0, eval_every=0)
         self._trainers: dict[Variant, Trainer] = {}  # the latest used last
+        self._model: LanguageModel  # what the last run made
 
     def check(self, plan: TrainingPlan) -> None:
         self._planned(plan)
@@ -38,18 +42,18 @@ class TimedAdamW:
     def run(self, seed: int, plan: TrainingPlan) -> float:
         trainer = self._reset(seed, plan)
         trainer.train(plan.stop_at)
-        return trainer.quick_score()
+        return self._score(trainer)
 
     def curve(self, seed: int, plan: TrainingPlan, every: int) -> list[tuple[int, float]]:
         trainer = self._reset(seed, plan)
         points = []
         while trainer.steps_done < plan.stop_at:
             trainer.train(min(every, plan.stop_at - trainer.steps_done))
-            points.append((trainer.steps_done, trainer.quick_score()))
+            points.append((trainer.steps_done, self._score(trainer)))
         return points
 
     def save(self, folder: Path) -> None:
-        save_hf(self._latest.model, folder)
+        save_model(self._model, folder)
 
     def describe(self) -> dict[str, Any]:
         return {**self._latest.describe(), "batch": self._latest.settings.batch}
@@ -84,7 +88,7 @@ class TimedAdamW:
             job = self._job
             trainer = Trainer(replace(job.model_config, tied_head=own.tied_head), own, job.device)
             trainer.compile(
-                job.corpus.tokens("train"), job.corpus.tokens("valid"), job.config.valid_tokens
+                job.corpus.tokens(own.text), job.corpus.tokens("valid"), job.config.valid_tokens
             )
         self._trainers[variant] = trainer
         return trainer
@@ -93,3 +97,12 @@ class TimedAdamW:
         trainer = self._trainer(plan.variant)
         trainer.reset(seed, plan=self._planned(plan))
         return trainer
+
+    def _score(self, trainer: Trainer) -> float:
+        """Of the model as trained so far, with memory if it has one."""
+        self._model = trainer.model
+        if not trainer.settings.memory:
+            return trainer.quick_score()
+        job = self._job
+        self._model = mixed_with_memory(trainer.model, job.corpus, fitness_blocks(job))
+        return trainer.score(self._model)

@@ -24,7 +24,7 @@ from clso.baselines.adamw.graph import StepGraphs
 from clso.baselines.adamw.loss import Loss, compiled_loss, summed_loss
 from clso.baselines.adamw.settings import AdamWSettings, learning_rates
 from clso.errors import ConfigError
-from clso.models.gpt2 import GPT2, GPT2Config, text_loss
+from clso.models.gpt2 import GPT2, GPT2Config, LanguageModel, text_loss
 
 __all__ = ["Fit", "Trainer"]
 
@@ -140,9 +140,10 @@ class Trainer:
         for state in self._optimizer.state.values():
             for value in state.values():
                 value.zero_()
-        order = block_starts(self._tokens.shape[0], self.config.n_positions, s.steps, s.batch, seed)
-        self._starts.copy_(order)
         plan = plan or s
+        n_positions = self.config.n_positions
+        order = block_starts(self._tokens.shape[0], n_positions, plan.steps, s.batch, seed)
+        self._starts[: plan.steps].copy_(order)
         self._rates.zero_()
         self._rates[: plan.steps].copy_(learning_rates(plan, plan.lr[0] if lr is None else lr))
         self._losses.zero_()
@@ -198,10 +199,10 @@ class Trainer:
                 total += self._summed_loss(self.model, blocks, self._multiple)
         return total.item() / self.n_valid_tokens
 
-    def score(self) -> float:
-        """The same tokens in float32, by `text_loss`."""
+    def score(self, model: LanguageModel | None = None) -> float:
+        """The same tokens in float32, by `text_loss`; of another model than the trained one, too."""
         blocks = self._valid.flatten(0, 1)[: self.n_valid_tokens // self.config.n_positions]
-        return text_loss(self.model, blocks)
+        return text_loss(model or self.model, blocks)
 
     def describe(self) -> dict[str, Any]:
         """How it trains, as JSON types."""

@@ -43,6 +43,12 @@ __all__ = ["prove"]
     help="The proof's folder (default: a new one in runs/local). An interrupted one goes on at its next window.",
 )
 @click.option(
+    "--resume",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Go on with the interrupted proof in DIR, by the settings in it; other options are refused.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print the verdict as JSON, and nothing else."
 )
 def prove(
@@ -52,6 +58,7 @@ def prove(
     steps_grid: str | None,
     quick: bool,
     out: Path | None,
+    resume: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -59,12 +66,17 @@ def prove(
 
     Against AdamW at the reference protocol and at the best that a sweep finds, with n-grams, random
     search and random crystals as controls. If energy cannot be measured, losses and times are
-    compared and no energy claim is made. Repeat the same command with the same --out after an
-    interruption."""
+    compared and no energy claim is made. After an interruption, repeat the same command with the same
+    --out, or give its folder to --resume."""
     from clso.cli.new_folder import new_folder
     from clso.cli.options import make_config
     from clso.prove.config import ProveConfig
 
+    if resume is not None:
+        given = (recipe, out, seeds, window_s, steps_grid, *options.values())
+        if quick or any(value is not None for value in given):
+            raise click.UsageError("--resume takes the settings of the proof, and no others.")
+        recipe, out = resume / "config.toml", resume
     config = make_config(recipe, **options)
     settings = ProveConfig() if recipe is None else ProveConfig.from_toml(recipe)
     if quick:

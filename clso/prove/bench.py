@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
@@ -20,7 +21,15 @@ from clso.prove.context import ProofContext
 from clso.prove.controls import baseline_row
 from clso.prove.evidence import Evidence
 from clso.prove.sides import AdamwSide, ClsoSide
-from clso.prove.sweep import best_within, plans, sweep_key, sweep_row
+from clso.prove.sweep import (
+    best_within,
+    front,
+    plans,
+    refined,
+    sweep_key,
+    sweep_row,
+    with_settings,
+)
 from clso.prove.windows import Arm, measure_window
 
 __all__ = ["Bench", "Say"]
@@ -129,22 +138,21 @@ class Bench:
         self.evidence.add(f"idle/{when}" + (f"/{again + 1}" if again else ""), row)
 
     def _sweep(self) -> TrainingPlan:
-        """Try everything; the strongest AdamW."""
-        rows = []
-        every, seed = self.settings.score_every, self.seeds[0]
-        for plan in plans(self.settings):
-            key = sweep_key(plan)
-            if key not in self.evidence.rows:
-                self.say(f"sweep: AdamW {plan}")
-            rows.append(
-                self.evidence.once(
-                    key,
-                    partial(sweep_row, self.proof.meter, self.adamw.training, plan, seed, every),
-                )
-            )
+        """Try everything, then refine the strongest so far; the strongest AdamW."""
+        rows = [self._tried(plan) for plan in plans(self.settings)]
+        for table in self.settings.refinements:
+            rows += [self._tried(plan) for plan in refined(best_within(rows)[0], table)]
         best, loss = best_within(rows)
         self.say(f"the strongest AdamW: {best}, valid loss {loss:.4f}")
         return best
+
+    def _tried(self, plan: TrainingPlan) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            self.say(f"sweep: AdamW {plan}")
+            every, seed = self.settings.score_every, self.seeds[0]
+            return sweep_row(self.proof.meter, self.adamw.training, plan, seed, every)
+
+        return self.evidence.once(sweep_key(plan), work)
 
     def _models(self, reference: TrainingPlan, best: TrainingPlan) -> None:
         """Each seed's model of each side, outside windows: the only place where `test` is read."""
@@ -181,8 +189,16 @@ class Bench:
             if plan not in done:
                 done.add(plan)
                 self._point(f"curve/adamw/{steps}", self.adamw.arm("adamw", plan), steps, plan)
+        for plan in (plan for plan in self._front(s.front_points) if plan not in done):
+            key = f"curve/adamw/{plan}"
+            self._point(key, self.adamw.arm("adamw", plan), plan.stop_at, plan)
         for gens in (n for n in s.curve_gens if n <= self.proof.config.gens):
             self._point(f"curve/clso/{gens}", self.clso.arm("clso", gens=gens), gens, None)
+
+    def _front(self, most: int) -> list[TrainingPlan]:
+        """AdamW's plans that no other beats, with the cheapest that is as good as CLSO."""
+        own = [r["valid_loss"] for r in self.evidence.of_type("model") if r["arm"] == "clso"]
+        return front(self.evidence.of_type("sweep"), most, median(own))
 
     def _point(self, key: str, arm: Arm, length: int, plan: TrainingPlan | None) -> None:
         def work() -> dict[str, Any]:
@@ -210,12 +226,20 @@ class Bench:
         jobs += [
             ("random-search", {"evaluations": own[s]["counts"]["evaluated"]}, s) for s in seeds
         ]
+        if self.settings.memory_points:
+            jobs.append(("memory", {}, seeds[0]))
         for name, settings, seed in jobs:
             key = f"control/{name}/{seed}"
             if key not in self.evidence.rows:
                 self.say(key)
                 row = baseline_row(self.proof, name, settings, seed)
                 self.evidence.add(key, row)
+        for plan in front(self.evidence.of_type("sweep"), self.settings.memory_points):
+            name, mixed = f"AdamW and memory: {plan}", with_settings(plan, {"memory": True})
+            model = partial(self.adamw.model, name, seeds[0], mixed)
+            self._keep(f"model/{name}/{seeds[0]}", model)
+            self.adamw.training.prepare(mixed)  # a resumed process has not yet
+            self._cost(self.adamw.arm(name, mixed))
         random = {"library": "random"}
         try:
             for seed in seeds:
@@ -224,9 +248,12 @@ class Bench:
         except ClsoError as error:  # a space need not have random crystals
             self.say(f"no control on random crystals: {error}")
         else:
-            arm = self.clso.arm("random-crystals", options=random)
-            cost = partial(measure_window, self.proof.meter, arm, seeds[:1], 0.0, kind="cost")
-            self.evidence.once("control/random-crystals", cost)
+            self._cost(self.clso.arm("random-crystals", options=random))
+
+    def _cost(self, arm: Arm) -> None:
+        """What one run of a control costs."""
+        cost = partial(measure_window, self.proof.meter, arm, self.seeds[:1], 0.0, kind="cost")
+        self.evidence.once(f"control/{arm.name}", cost)
 
 
 def _per_run(row: dict[str, Any]) -> str:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clso.config import read_toml, settings
+from clso.config import checked, read_toml, settings
 from clso.errors import ConfigError
 
-__all__ = ["ProveConfig"]
+__all__ = ["Grid", "ProveConfig"]
+
+_GRID = ("rates", "schedules", "steps_grid")
+_LATER = ("variants", "refinements", "front_points", "memory_points")
+"""Left out of a file as long as they are the defaults: proofs from before there were any go on."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the sweep tries with one variant of AdamW: every rate, schedule and length."""
+
+    variant: dict[str, Any]
+    rates: tuple[float, ...]
+    schedules: tuple[str, ...]
+    steps_grid: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("rates", "steps_grid"):
+            require_rising(name, getattr(self, name))
+        if not self.schedules or not set(self.schedules) <= {"constant", "cosine"}:
+            raise ConfigError("schedules are constant, cosine or both", got=list(self.schedules))
 
 
 @settings
@@ -35,7 +56,10 @@ class ProveConfig:
     variants: tuple[dict[str, Any], ...] = ({},)
     """AdamW's other settings, each a table of those that differ from the baseline's own (batch,
     tied_head, warmup, betas, weight_decay, grad_clip, ...): every rate, schedule and length is
-    tried with each."""
+    tried with each, or those of its own that it gives as `rates`, `schedules` and `steps_grid`."""
+    refinements: tuple[dict[str, Any], ...] = ({},)
+    """Tables of settings that the strongest so far is tried with, one table after another, at its
+    rate and at a higher one: what makes it stronger stays. An empty table tries nothing."""
     score_every: int = 50
     """Steps between two scorings of the sweep, which find where to stop."""
     reference_lr: float = 5e-4
@@ -44,6 +68,12 @@ class ProveConfig:
     """Least length of a window of the joules-to-target curves."""
     curve_steps: tuple[int, ...] = (100, 250, 500, 750, 1000, 1500, 2000)
     curve_gens: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    front_points: int = 0
+    """How many of the sweep's trainings that no other beats in cost and loss are points of the
+    curve as well, and the cheapest one that is as good as CLSO."""
+    memory_points: int = 0
+    """How many of them are also measured with counted memory mixed in (0: none, and no memory
+    without a GPT-2 either)."""
     control_seeds: int = 3
     """Seeds of the controls, at most `seeds`."""
     quick: bool = False
@@ -59,22 +89,34 @@ class ProveConfig:
                 raise ConfigError(f"{name} is a positive number", got=getattr(self, name))
         if not 0 <= self.settle_s < float("inf"):
             raise ConfigError("settle_s is a number of seconds, at least 0", got=self.settle_s)
+        for name in ("front_points", "memory_points"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is at least 0", got=getattr(self, name))
         for name in ("rates", "steps_grid", "curve_steps", "curve_gens"):
-            values = getattr(self, name)
-            if not values or min(values) <= 0 or list(values) != sorted(set(values)):
-                raise ConfigError(f"{name} are positive and rising", got=list(values))
+            require_rising(name, getattr(self, name))
         if not self.variants or any(v in self.variants[:i] for i, v in enumerate(self.variants)):
             raise ConfigError(
                 "variants are distinct, and the empty one is AdamW as it comes",
                 got=list(self.variants),
             )
-        if not self.schedules or not set(self.schedules) <= {"constant", "cosine"}:
-            raise ConfigError("schedules are constant, cosine or both", got=list(self.schedules))
+        self.grids  # noqa: B018 - checks them
+
+    @property
+    def grids(self) -> list[Grid]:
+        """What is tried of each variant."""
+        own = {name: getattr(self, name) for name in _GRID}
+        return [
+            Grid(
+                {k: v for k, v in table.items() if k not in _GRID},
+                **{name: _tuple(name, table.get(name, own[name])) for name in _GRID},
+            )
+            for table in self.variants
+        ]
 
     @property
     def max_steps(self) -> int:
         """The most steps that any plan has."""
-        return max(*self.steps_grid, self.reference_steps)
+        return max(self.reference_steps, *(grid.steps_grid[-1] for grid in self.grids))
 
     @property
     def deviations(self) -> list[str]:
@@ -84,13 +126,15 @@ class ProveConfig:
             found.append(f"windows of {self.window_s:g} s, but the protocol asks for at least 60 s")
         if self.seeds < 8:
             found.append(f"{self.seeds} paired seeds, but the protocol asks for at least 8")
-        if len(self.rates) < 5 or min(self.rates) > 3e-4 or max(self.rates) < 1e-2:
+        rates = {rate for grid in self.grids for rate in grid.rates}
+        lengths = {steps for grid in self.grids for steps in grid.steps_grid}
+        if len(rates) < 5 or min(rates) > 3e-4 or max(rates) < 1e-2:
             found.append(
                 "the sweep does not cover learning rates from 3e-4 to 1e-2 with at least five"
             )
-        if set(self.schedules) != {"constant", "cosine"}:
+        if {s for grid in self.grids for s in grid.schedules} != {"constant", "cosine"}:
             found.append("the sweep has not both schedules, constant and cosine")
-        if min(self.steps_grid) > 250 or max(self.steps_grid) < 2000:
+        if min(lengths) > 250 or max(lengths) < 2000:
             found.append("the sweep does not cover 250 to 2,000 steps")
         if (self.reference_lr, self.reference_steps) != (5e-4, 500):
             found.append("the reference is not AdamW at 5e-4 for 500 steps")
@@ -110,7 +154,13 @@ class ProveConfig:
             self_test_s=min(self.self_test_s, 2.0),
             rates=tuple(r for r in self.rates if r in (5e-4, 1e-3, 3e-3)) or self.rates[:1],
             steps_grid=tuple(n for n in self.steps_grid if n in (500, 1000)) or self.steps_grid[:1],
-            variants=self.variants[:2],
+            variants=tuple(
+                {k: v[:1] if k in ("rates", "steps_grid") else v for k, v in table.items()}
+                for table in self.variants[:2]
+            ),
+            refinements=self.refinements[:1],
+            front_points=min(self.front_points, 2),
+            memory_points=min(self.memory_points, 1),
             curve_window_s=min(self.curve_window_s, 0.5),
             curve_steps=self.curve_steps[1:5:2] or self.curve_steps[:1],
             curve_gens=self.curve_gens[::3],
@@ -124,8 +174,9 @@ class ProveConfig:
 
     def to_json(self) -> dict[str, Any]:
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        if self.variants == ProveConfig.variants:
-            del values["variants"]  # proofs from before there were any go on
+        for name in _LATER:
+            if getattr(self, name) == getattr(ProveConfig, name):
+                del values[name]
         return values
 
     @classmethod
@@ -135,3 +186,15 @@ class ProveConfig:
         if not isinstance(table, dict):
             raise ConfigError("prove is a table", got=table)
         return cls(**table)
+
+
+def require_rising(name: str, values: Sequence[float]) -> None:
+    """Raises `ConfigError` unless the values are positive and rising."""
+    if not values or min(values) <= 0 or list(values) != sorted(set(values)):
+        raise ConfigError(f"{name} are positive and rising", got=list(values))
+
+
+def _tuple(name: str, values: Any) -> tuple[Any, ...]:
+    """A variant's own values, of the type that the setting of this name has."""
+    found: tuple[Any, ...] = checked(ProveConfig, {name: values})[name]
+    return found

@@ -1,32 +1,57 @@
-"""The search for the strongest AdamW: every rate, schedule and length, stopped where valid is
-best."""
+"""The search for the strongest AdamW, coarse to fine: every rate, schedule and length of each
+variant, stopped where valid is best; then refinements of the strongest, one after another."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from clso.baseline import TimedTraining, TrainingPlan
 from clso.energy import EnergyMeter
 from clso.errors import EvaluationError
 from clso.prove.config import ProveConfig
 
-__all__ = ["best_within", "plans", "sweep_key", "sweep_row"]
+__all__ = [
+    "best_within",
+    "front",
+    "plans",
+    "refined",
+    "sweep_key",
+    "sweep_row",
+    "with_settings",
+]
+
+_RATE_FACTORS = (1.0, 1.5)
+"""Of a refinement: a tied head, warm-up and clipping bear higher rates."""
 
 
 def plans(settings: ProveConfig) -> list[TrainingPlan]:
     """What is tried. A constant schedule's shorter lengths are prefixes of its longest, so one
     training tells all."""
     out = []
-    for table in settings.variants:
-        variant = _variant(table)
-        for schedule in settings.schedules:
-            lengths = settings.steps_grid if schedule == "cosine" else settings.steps_grid[-1:]
-            out += [
-                TrainingPlan(lr, schedule, n, n, variant) for lr in settings.rates for n in lengths
-            ]
-    return out
+    for grid in settings.grids:
+        variant = _variant(grid.variant)
+        for schedule in grid.schedules:
+            lengths = grid.steps_grid if schedule == "cosine" else grid.steps_grid[-1:]
+            out += [TrainingPlan(lr, schedule, n, n, variant) for lr in grid.rates for n in lengths]
+    return list(dict.fromkeys(out))
+
+
+def refined(plan: TrainingPlan, table: Mapping[str, Any]) -> list[TrainingPlan]:
+    """What is tried of a refinement of a plan, over its whole length; nothing of an empty one."""
+    if not table:
+        return []
+    whole = with_settings(replace(plan, stop_at=plan.steps), table)
+    return [replace(whole, lr=plan.lr * factor) for factor in _RATE_FACTORS]
+
+
+def with_settings(plan: TrainingPlan, table: Mapping[str, Any]) -> TrainingPlan:
+    """The plan with these settings of AdamW on top of its variant's."""
+    return replace(plan, variant=_variant({**dict(plan.variant), **table}))
 
 
 def sweep_key(plan: TrainingPlan) -> str:
@@ -82,3 +107,39 @@ def best_within(
         )
     loss, step, lr, schedule, length, variant = min(found, key=lambda item: item[:5])
     return TrainingPlan(lr, schedule, length, step, variant), loss
+
+
+def front(
+    rows: Sequence[dict[str, Any]], most: int, as_good_as: float | None = None
+) -> list[TrainingPlan]:
+    """Plans of the sweep that no other beats in both cost and loss, cheapest first: `most` of them,
+    evenly spread by the logarithm of their cost, the strongest among them, and the cheapest whose
+    loss is at most `as_good_as`.
+
+    Costs are joules, or seconds if not all joules are known; of a part of a training, its share.
+    """
+    if not most:
+        return []
+    key = "energy_j" if all(row["energy_j"] for row in rows) else "time_s"
+    points = sorted(
+        (row[key] * step / row["curve"][-1][0], loss, number, step)
+        for number, row in enumerate(rows)
+        for step, loss in row["curve"]
+        if loss is not None
+    )
+    found: list[tuple[float, float, int, int]] = []
+    for point in points:
+        if not found or point[1] < found[-1][1]:
+            found.append(point)
+    logs = np.log([point[0] for point in found])
+    wanted = np.linspace(logs[0], logs[-1], most) if most > 1 else logs[-1:]
+    chosen = {int(np.abs(logs - at).argmin()) for at in wanted}
+    if as_good_as is not None:
+        chosen |= set([i for i, point in enumerate(found) if point[1] <= as_good_as][:1])
+    out = []
+    for i in sorted(chosen):
+        _, _, number, step = found[i]
+        row = rows[number]
+        variant = _variant(row.get("variant", {}))
+        out.append(TrainingPlan(row["lr"], row["schedule"], row["steps"], step, variant))
+    return out

@@ -203,14 +203,14 @@ def _controls(evidence: Evidence) -> list[dict[str, Any]]:
         for name, losses in row["models"].items():
             cost = {k: row[k] for k in ("energy_j", "time_s", "cpu_time_s")}
             groups.setdefault(name, []).append({**losses, **cost, "shared_by": shared})
-    random = evidence.rows.get("control/random-crystals")
+    costs = {row["arm"]: row for row in evidence.of_type("cost")}
     for row in evidence.of_type("model"):
-        if row["arm"] == "random-crystals" and random:
+        if cost_row := costs.get(row["arm"]):
             one = {
-                k: random[k] and random[k] / random["n_runs"]
+                k: cost_row[k] and cost_row[k] / cost_row["n_runs"]
                 for k in ("energy_j", "time_s", "cpu_time_s")
             }
-            groups.setdefault("random-crystals", []).append({**row, **one, "shared_by": 1})
+            groups.setdefault(row["arm"], []).append({**row, **one, "shared_by": 1})
     out = []
     for name, rows in groups.items():
         figures = {

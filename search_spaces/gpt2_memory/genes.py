@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clso.grown.experts import BUCKET_RULES, Recipe
-from clso.grown.own_past import MATCH_DECAY, Voters
+from clso.grown.own_past import Voters
 from clso.grown.skips import SkipContext
+from clso.grown.usual import CLASS_CONTEXTS, MATCH_LENGTHS, SKIP_CONTEXTS, matches_of
 from clso.space import Gene, Genome
 
 __all__ = [
-    "CLASS_CONTEXTS",
     "MAX_COUNTED",
     "MEMORY_GENES",
-    "SKIP_CONTEXTS",
     "Pruning",
     "default_genome",
     "memory_genes",
@@ -27,23 +26,6 @@ __all__ = [
 
 ORDERS = (2, 3, 4, 5, 6, 8, 10)
 MAX_COUNTED = max(ORDERS)
-
-SKIP_CONTEXTS = tuple(
-    SkipContext(lags) for lags in ((2, 0), (3, 1, 0), (3, 2, 0), (2, 1), (1,), (2,))
-)
-"""Contexts of tokens, the most useful ones first."""
-
-CLASS_CONTEXTS = tuple(
-    SkipContext(lags, classed)
-    for lags, classed in (
-        ((1, 0), (1, 0)),
-        ((2, 1, 0), (2, 1)),
-        ((2, 1, 0), (2, 1, 0)),
-        ((1, 0), (1,)),
-        ((2, 1, 0), (2,)),
-    )
-)
-"""Contexts with classes, likewise."""
 
 _CUTS = ((1, 1, 1), (1, 1, 2), (1, 2, 2), (2, 2, 2), (1, 2, 3))
 _THRESHOLDS = (0.0, 1e-8, 3e-8, 1e-7, 3e-7)
@@ -136,8 +118,7 @@ def recipe_of(genome: Genome, max_order: int) -> Recipe:
     v = values_of(genome)
     decay, rarity = float(str(v["past.decay"])), float(str(v["past.rarity"]))
     shares = (Voters("share"), Voters("share", decay), Voters("share", 1.0, rarity))
-    lengths = (0, 1, 2, 3, 4)
-    matches = tuple(Voters("match", MATCH_DECAY if n else 1.0, 0.0, n) for n in lengths)
+    matches = matches_of(MATCH_LENGTHS)
     return Recipe(
         order=min(int(str(v["memory.order"])), max_order),
         n_skips=int(str(v["memory.skips"])),

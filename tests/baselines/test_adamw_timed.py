@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from clso.baseline import BaselineJob, TrainingPlan
 from clso.baselines.adamw.baseline import AdamW
@@ -21,6 +22,8 @@ from clso.energy.ledger import Ledger
 from clso.errors import ConfigError
 from clso.models.gpt2 import text_loss
 from clso.models.hf import load_hf
+from clso.models.memory import MemoryModel
+from clso.models.store import load_model
 from clso.space.language import token_blocks
 
 
@@ -127,6 +130,30 @@ def test_a_curve_ends_where_a_run_does_and_the_model_is_saved(
     )
     assert text_loss(load_hf(tmp_path / "model"), sample) == pytest.approx(curve[-1][1], abs=1e-5)
     assert timed.describe()["precision"] == "fp32"
+
+
+def test_with_memory_it_learns_from_the_statistics_text_and_the_mixture_is_saved(
+    job: BaselineJob, tmp_path: Path
+) -> None:
+    timed = AdamW(AdamWSettings()).timed(job, 7)
+    plan = TrainingPlan(3e-3, "cosine", 7, 7)
+    mixed = replace(plan, variant=(("memory", True),))
+    timed.prepare(mixed)
+    loss = timed.run(0, mixed)
+    timed.save(tmp_path / "mixed")
+    model = load_model(tmp_path / "mixed")
+    assert isinstance(model, MemoryModel)
+    sample = token_blocks(
+        job.corpus.tokens("valid"), job.model_config.n_positions, job.config.valid_tokens // 32
+    )
+    assert text_loss(model, sample) == pytest.approx(loss, abs=1e-5)
+    assert loss < timed.run(0, plan)
+    own = Trainer(job.model_config, AdamWSettings(lr=(3e-3,), schedule="cosine", steps=7), "cpu")
+    statistics = job.corpus.tokens("statistics")
+    own.compile(statistics, job.corpus.tokens("valid"), job.config.valid_tokens)
+    own.reset(0)
+    own.train(7)
+    assert torch.equal(own.model.wte.weight, model.lm.wte.weight)
 
 
 def test_other_baselines_are_not_timed(job: BaselineJob) -> None:

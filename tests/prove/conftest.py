@@ -49,6 +49,9 @@ def settings() -> ProveConfig:
         curve_window_s=0.02,
         curve_steps=(1, 4, 8, 50),
         curve_gens=(1, 9),
+        refinements=({"betas": [0.9, 0.95]},),
+        front_points=2,
+        memory_points=1,
         control_seeds=1,
     )
 

@@ -23,7 +23,7 @@ from clso.errors import ConfigError, EvaluationError, RunFolderError
 from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
 from clso.prove.statistics import interval_of_ratio, median_run, paired_tests
-from clso.prove.sweep import best_within, plans, sweep_key
+from clso.prove.sweep import best_within, front, plans, refined, sweep_key
 from clso.prove.verdict import make_verdict
 from clso.prove.windows import Arm, measure_window
 from clso.space.build import model_sizes
@@ -65,6 +65,10 @@ def test_there_is_a_recipe_for_the_reference_protocol() -> None:
         ('schedules = ["linear"]', "schedules are constant, cosine or both"),
         ("steps_grid = [1.5]", "steps_grid is of type tuple"),
         ("sedes = 8", "Did you mean 'seeds'?"),
+        ("variants = [{rates = [2e-3, 1e-3]}]", "rates are positive and rising"),
+        ("variants = [{steps_grid = [1.5]}]", "steps_grid is of type tuple"),
+        ('variants = [{schedules = ["linear"]}]', "schedules are constant, cosine or both"),
+        ("front_points = -1", "front_points is at least 0; got -1"),
     ],
 )
 def test_bad_tables_name_the_key(tmp_path: Path, text: str, message: str) -> None:
@@ -116,6 +120,42 @@ def test_every_variant_is_swept_and_found_again(tmp_path: Path) -> None:
     assert "variants" not in ProveConfig().to_json()
     with pytest.raises(ConfigError, match="variants are distinct"):
         ProveConfig(variants=({"batch": 2}, {"batch": 2}))
+
+
+def test_a_variant_may_have_rates_schedules_and_lengths_of_its_own() -> None:
+    own = {"batch": 16, "rates": [2e-3], "schedules": ["cosine"], "steps_grid": [4, 64]}
+    settings = ProveConfig(rates=(1e-3,), steps_grid=(8,), variants=({}, own))
+    found = plans(settings)
+    assert [p for p in found if p.variant] == [
+        TrainingPlan(2e-3, "cosine", n, n, (("batch", 16),)) for n in (4, 64)
+    ]
+    assert len(found) == 4
+    assert settings.max_steps == 500
+    assert ProveConfig(variants=(own, {"steps_grid": [9000]})).max_steps == 9000
+
+
+def test_a_refinement_adds_to_the_strongest_over_its_whole_length() -> None:
+    plan = TrainingPlan(1e-3, "cosine", 8, 6, (("batch", 16),))
+    same, higher = refined(plan, {"tied_head": True, "betas": [0.9, 0.95]})
+    variant = (("batch", 16), ("betas", (0.9, 0.95)), ("tied_head", True))
+    assert same == TrainingPlan(1e-3, "cosine", 8, 8, variant)
+    assert higher == TrainingPlan(1.5e-3, "cosine", 8, 8, variant)
+    assert refined(plan, {}) == []
+
+
+def test_the_front_has_the_strongest_and_the_cheapest_that_is_good_enough() -> None:
+    def row(lr: float, joules: float, *losses: float) -> dict[str, Any]:
+        curve = [[2 * (i + 1), loss] for i, loss in enumerate(losses)]
+        steps = 2 * len(losses)
+        return {"lr": lr, "schedule": "constant", "steps": steps, "curve": curve,
+                "energy_j": joules, "time_s": 1.0}  # fmt: skip
+
+    rows = [row(1e-3, 40.0, 6.0, 5.0), row(2e-3, 400.0, 5.5, 4.0), row(3e-3, 80.0, 4.8)]
+    assert front(rows, 0) == []
+    assert front(rows, 1) == [TrainingPlan(2e-3, "constant", 4, 4)]
+    first = TrainingPlan(1e-3, "constant", 4, 2)
+    assert front(rows, 2) == [first, TrainingPlan(2e-3, "constant", 4, 4)]
+    assert front(rows, 2, 4.9)[1] == TrainingPlan(3e-3, "constant", 2, 2)
 
 
 class Card:

@@ -30,6 +30,10 @@ from .steady import WATTS, SteadySource
 SIDES = ("clso", "adamw_best", "adamw_reference")
 
 
+def tried_of(sweep: list[dict[str, Any]]) -> list[tuple[float, str, int]]:
+    return [(r["lr"], r["schedule"], r["steps"]) for r in sweep]
+
+
 def rows(proof: Proof, kind: str) -> list[dict[str, Any]]:
     return [
         r
@@ -135,9 +139,12 @@ def test_the_strongest_adamw_is_the_best_of_the_sweep_trained_to_its_best_step(
     proof: Proof,
 ) -> None:
     sweep = rows(proof, "sweep")
-    tried = {(r["lr"], r["schedule"], r["steps"]) for r in sweep}
     lengths = {("constant", 8), ("cosine", 4), ("cosine", 8)}
-    assert tried == {(lr, schedule, n) for lr in (1e-3, 1e-2) for schedule, n in lengths}
+    coarse = {(lr, schedule, n) for lr in (1e-3, 1e-2) for schedule, n in lengths}
+    assert {t for t, r in zip(tried_of(sweep), sweep, strict=True) if "variant" not in r} == coarse
+    fine = [r for r in sweep if "variant" in r]
+    assert [r["variant"] for r in fine] == [{"betas": [0.9, 0.95]}] * 2
+    assert fine[1]["lr"] == pytest.approx(1.5 * fine[0]["lr"])
     best = min((loss, step, r["lr"], r["schedule"]) for r in sweep for step, loss in r["curve"])
     v = proof.verdict["adamw_best"]
     assert v["sweep_valid_loss"] == best[0]
@@ -165,7 +172,11 @@ def test_curves_targets_and_misses(proof: Proof) -> None:
 
 def test_controls(proof: Proof) -> None:
     found = {c["name"]: c for c in proof.verdict["controls"]}
-    assert set(found) == {"unigram", "kn2", "kn3", "random-search", "random-crystals"}
+    (mixed,) = (name for name in found if name.startswith("AdamW and memory: "))
+    others = {"unigram", "kn2", "kn3", "random-search", "random-crystals", "memory"}
+    assert set(found) == others | {mixed}
+    assert found[mixed]["test_loss"] < proof.verdict["adamw_best"]["test_loss"]
+    assert found["memory"]["test_loss"] < found["kn3"]["test_loss"]
     assert found["random-crystals"]["test_loss"] > math.log(256) - 0.5
     assert found["kn2"]["test_loss"] < found["unigram"]["test_loss"]
     own = next(m for m in rows(proof, "model") if m["arm"] == "clso" and m["seed"] == 0)

@@ -1,0 +1,73 @@
+"""Counted memory mixed into any GPT-2, however it came to its weights; or memory alone.
+
+    model = mixed_with_memory(lm, corpus, fitness_blocks)
+
+The GPT-2 must not have been trained on the fitness text, on which EM finds the mixture's weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clso.data import Corpus
+from clso.grown.classes import token_classes
+from clso.grown.counted_memory import CountedMemory
+from clso.grown.counted_text import CountedText
+from clso.grown.experts import observe
+from clso.grown.mixture import fit_weights
+from clso.grown.usual import CLASS_CONTEXTS, SKIP_CONTEXTS, USUAL_SKIP_CUT, usual_recipe
+from clso.models.gpt2 import GPT2, GPT2Config
+from clso.models.memory import MemoryModel
+
+__all__ = ["memory_alone", "mixed_with_memory"]
+
+_EM_STEPS = 40
+_BLOCKS_AT_ONCE = 64
+
+
+@torch.no_grad()
+def mixed_with_memory(
+    lm: GPT2, corpus: Corpus, fitness: Tensor, *, speaks: bool = True
+) -> MemoryModel:
+    """The memory set by hand (`clso.grown.usual`), with `lm` in the place of the grown GPT-2.
+
+    Weights are fitted with the statistics text's counts; those of the whole training text then take
+    their place, as in a run of `gpt2-memory`.
+
+    Parameters
+    ----------
+    lm : on the device that counts.
+    fitness : blocks (n, T + 1) of the fitness text, on the same device.
+    speaks : False leaves `lm` out of the mixture, and the contexts with classes, which come from it.
+
+    Raises `DataError` for a text of fewer than 3 tokens.
+    """
+    recipe = usual_recipe(len(corpus.tokens("statistics")) - 1, grown=speaks, classes=speaks)
+    contexts = (*SKIP_CONTEXTS[: recipe.n_skips], *CLASS_CONTEXTS[: recipe.n_classed])
+    classes: list[Tensor] = []
+
+    def counted(split: str) -> CountedMemory:
+        text = CountedText(corpus, split, recipe.order, fitness.device, classes=lambda: classes[0])
+        if speaks and not classes:  # the weights belong to the classes, so both texts share them
+            classes.append(token_classes(lm.wte.weight, text.counts.levels[0].count))
+        return text.memory(recipe.order, 1.0, (1,), (0.0,), contexts, USUAL_SKIP_CUT)
+
+    seen = observe(counted("statistics"), recipe, fitness)
+    experts = seen.experts
+    if speaks:
+        parts = [lm.token_losses(part) for part in torch.split(fitness, _BLOCKS_AT_ONCE)]
+        experts = seen.with_grown(torch.cat(parts).neg().double().exp().flatten())
+    weights = fit_weights(seen.base, experts, seen.buckets, recipe.sizes, steps=_EM_STEPS)
+    return MemoryModel(lm, counted("train"), recipe, weights).eval()
+
+
+def memory_alone(corpus: Corpus, fitness: Tensor) -> MemoryModel:
+    """The memory without any GPT-2: in its place stands one of width 2, which is not asked."""
+    n_positions = fitness.shape[1] - 1
+    config = GPT2Config(
+        vocab_size=corpus.vocab_size, n_positions=n_positions, n_layers=1, n_heads=1, d_model=2
+    )
+    lm = GPT2(config).to(fitness.device)
+    lm.init_weights(torch.Generator(device=fitness.device).manual_seed(0))
+    return mixed_with_memory(lm, corpus, fitness, speaks=False)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,11 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.record import Record
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.device import resolve_device
-from clso.disk.files import atomic_file
-from clso.errors import ClsoError
 from clso.models.gpt2 import text_loss
 from clso.models.store import load_model, save_model
 from clso.run import evolve
@@ -83,47 +81,6 @@ def genome(space: GPT2MemorySpace, changes: dict[str, Any]) -> Genome:
     for name, value in changes.items():
         out[space.n_grown + names.index(name)] = MEMORY_GENES[name].index(value)
     return tuple(out)
-
-
-class Record:
-    """The record on disk, written after each row: what a time limit or an error cuts off loses nothing that was measured.
-
-    Attributes
-    ----------
-    rows : the record. `left_out` says of each row that is missing why.
-    """
-
-    def __init__(self, path: Path, rows: dict[str, Any], minutes: float) -> None:
-        self.path, self.rows = path, {**rows, "left_out": []}
-        self._end = time.monotonic() + 60 * minutes
-        self._write()
-
-    def add(self, part: str, name: str, measure: Callable[[], dict[str, Any]]) -> None:
-        """One row of a part, unless the time is up."""
-        row: dict[str, Any] = {}
-        if time.monotonic() > self._end:
-            self._leave_out(part, name, "the time was up")
-        else:
-            try:
-                row = measure()
-            except (
-                ClsoError,
-                RuntimeError,
-                OSError,
-            ) as error:  # RuntimeError: torch, out of memory too
-                self._leave_out(part, name, f"{type(error).__name__}: {error}")
-        if row:
-            self.rows.setdefault(part, {})[name] = row
-            print(json.dumps({"part": part, "row": name, **row}), flush=True)
-        self._write()
-
-    def _leave_out(self, part: str, name: str, why: str) -> None:
-        self.rows["left_out"].append({"part": part, "row": name, "why": why})
-        print(f"left out: {part} {name}: {why}", flush=True)
-
-    def _write(self) -> None:
-        with atomic_file(self.path) as temporary:
-            Path(temporary).write_text(json.dumps(self.rows, indent=1) + "\n")
 
 
 def measured(space: GPT2MemorySpace, changes: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import memory_tables, nsm_tables, results
+from benchmarks import memory_tables, nsm_tables, results, scalability_tables
 
 __all__ = ["PAGES", "rewritten"]
 
@@ -21,6 +21,9 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "headline": results.headline,
         "losses": results.losses,
         "scale": results.scale,
+        "scalability": scalability_tables.scalability,
+        "scalability-supports": scalability_tables.supported,
+        "scalability-published": scalability_tables.projections,
         "nsm": nsm_tables.summary,
     },
     "docs/memory.md": {

@@ -80,6 +80,8 @@ class TimedAdamW:
         )
 
     def _trainer(self, variant: Variant) -> Trainer:
+        # warm-up is a matter of the rates, which a plan brings
+        variant = tuple((name, value) for name, value in variant if name != "warmup")
         trainer = self._trainers.pop(variant, None)
         if trainer is None:
             while len(self._trainers) >= _KEPT:

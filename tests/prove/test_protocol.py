@@ -157,7 +157,10 @@ def test_curves_targets_and_misses(proof: Proof) -> None:
     curve = {r["key"]: r for r in rows(proof, "curve")}
     # 50 steps and 9 generations are more than were asked of either side; one step is before the
     # first scoring.
-    assert set(curve) == {"curve/adamw/1", "curve/adamw/4", "curve/adamw/8", "curve/clso/1"}
+    lengths = {"curve/adamw/1", "curve/adamw/4", "curve/adamw/8", "curve/clso/1"}
+    assert {key for key in curve if "steps" not in key} == lengths
+    for key in set(curve) - lengths:  # of the sweep's front; which they are depends on time
+        assert key == f"curve/adamw/{curve[key]['plan']}"
     assert curve["curve/adamw/1"]["valid_loss"] > curve["curve/adamw/8"]["valid_loss"]
     targets = proof.verdict["targets"]
     assert [t["valid_loss"] for t in targets] == sorted(
@@ -228,8 +231,10 @@ def test_killed_in_a_window_it_resumes_at_that_window(
     whole = [
         r["key"] for r in map(json.loads, (proof.path / "records.jsonl").read_text().splitlines())
     ]
-    assert sorted(r["key"] for r in map(json.loads, data.splitlines())) == sorted(
-        [*whole, "session/2", "idle/before/2"]
+    found = [r["key"] for r in map(json.loads, data.splitlines())]
+    # which plans lie on the sweep's front depends on the seconds that they took
+    assert sorted(key for key in found if " steps" not in key) == sorted(
+        key for key in [*whole, "session/2", "idle/before/2"] if " steps" not in key
     )
     for side in ("clso", "adamw_reference"):
         assert verdict[side]["test_loss"] == proof.verdict[side]["test_loss"]

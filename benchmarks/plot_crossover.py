@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from clso.report.style import side_colour
+
+CLSO, ADAMW = side_colour("clso"), side_colour("adamw")
+
 
 def joules_to_reach(points: list[tuple[float, float]], loss: float) -> float:
     """Joules at which the lower envelope of (joules, loss) points reaches `loss`; infinite for a
@@ -50,18 +54,16 @@ def main() -> None:
     axes.plot(
         *zip(*adamw, strict=True),
         "o",
-        color="#0072B2",
+        color=ADAMW,
         alpha=0.35,
         markersize=4,
         label=f"AdamW at batch {batch}, every run",
     )
     axes.plot(
-        *zip(*envelope, strict=True), "-", color="#0072B2", label="AdamW, the best for its joules"
+        *zip(*envelope, strict=True), "-", color=ADAMW, label="AdamW, the best for its joules"
     )
-    axes.plot(
-        *zip(*clso, strict=True), "*", color="#D55E00", markersize=13, label="CLSO, whole runs"
-    )
-    axes.axhline(loss, color="#D55E00", linewidth=0.8, linestyle=":")
+    axes.plot(*zip(*clso, strict=True), "*", color=CLSO, markersize=13, label="CLSO, whole runs")
+    axes.axhline(loss, color=CLSO, linewidth=0.8, linestyle=":")
     axes.annotate(
         f"AdamW needs {crossing:,.0f} J\nfor CLSO's loss ({crossing / joules:.1f} times)",
         (crossing, loss), xytext=(12, 18), textcoords="offset points", fontsize=9,

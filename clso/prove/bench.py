@@ -16,7 +16,7 @@ import torch
 from clso.baseline import TrainingPlan
 from clso.energy import self_test
 from clso.errors import ClsoError, EvaluationError
-from clso.prove.config import ProveConfig
+from clso.prove.config import MIXED, ProveConfig
 from clso.prove.context import ProofContext
 from clso.prove.controls import baseline_row
 from clso.prove.evidence import Evidence
@@ -235,7 +235,7 @@ class Bench:
                 row = baseline_row(self.proof, name, settings, seed)
                 self.evidence.add(key, row)
         for plan in front(self.evidence.of_type("sweep"), self.settings.memory_points):
-            name, mixed = f"AdamW and memory: {plan}", with_settings(plan, {"memory": True})
+            name, mixed = f"{MIXED}: {plan}", with_settings(plan, {"memory": True})
             model = partial(self.adamw.model, name, seeds[0], mixed)
             self._keep(f"model/{name}/{seeds[0]}", model)
             self.adamw.training.prepare(mixed)  # a resumed process has not yet

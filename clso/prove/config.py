@@ -10,7 +10,10 @@ from typing import Any
 from clso.config import checked, read_toml, settings
 from clso.errors import ConfigError
 
-__all__ = ["Grid", "ProveConfig"]
+__all__ = ["MIXED", "Grid", "ProveConfig"]
+
+MIXED = "AdamW and memory"
+"""What the arms of AdamW with memory mixed in are called, before their plan."""
 
 _GRID = ("rates", "schedules", "steps_grid")
 _LATER = ("variants", "refinements", "front_points", "memory_points")

@@ -1,4 +1,4 @@
-"""Pictures of a proof: cost against loss, cost to reach a loss, power over time."""
+"""Pictures of a proof: cost against loss, cost to reach a loss with all rows, power over time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from clso.prove.config import MIXED
 from clso.prove.evidence import Evidence
 from clso.prove.verdict import cost_key, points_of
 from clso.report.cost import joules, seconds
 from clso.report.placing import place_labels
 from clso.report.style import (
-    COLOURS,
     GREY,
-    OWN,
     RULE,
-    TEST,
     Margins,
     add_axes,
     new_figure,
+    side_colour,
     styled,
     to_png,
 )
@@ -29,7 +28,7 @@ from clso.report.style import (
 __all__ = ["draw"]
 
 _WIDTH, _HEIGHT = 10.5, 5.4
-_COLOUR = {"clso": OWN, "adamw": TEST, "adamw_reference": COLOURS[2], "adamw_best": TEST}
+_LINES = {"clso": "CLSO", "adamw": "AdamW, the best of the sweep", MIXED: MIXED}
 _SHORT = {"clso": "CLSO", "adamw_best": "strongest AdamW", "adamw_reference": "reference AdamW"}
 
 
@@ -62,7 +61,7 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.15))
     marks = [(s, verdict[s][key], verdict[s]["valid_loss"], _SHORT[s]) for s in _SHORT]
     marks += [
-        ("", c[key], c["valid_loss"], c["name"])
+        (c["name"], c[key], c["valid_loss"], c["name"])
         for c in verdict["controls"]
         if c[key] and c["shared_by"] == 1
     ]
@@ -84,7 +83,7 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
     for name, loss in lines:
         # then the label goes below its line
         crowded = any(0 < other - loss < pad for _, other in lines)
-        axes.axhline(loss, color=GREY, lw=1.0, ls=(0, (1, 1.5)))
+        axes.axhline(loss, color=side_colour(name), lw=1.0, ls=(0, (1, 1.5)))
         where = axes.get_yaxis_transform()
         fixed.append(
             axes.text(
@@ -101,19 +100,20 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
         axes.plot(
             [p[0] for p in points],
             [p[1] for p in points],
-            color=_COLOUR[side],
+            color=side_colour(side),
             lw=1.2,
             marker="o",
             ms=3.5,
         )
     for side, cost, loss, _ in marks:
-        star, colour = side == "clso", _COLOUR.get(side, GREY)
+        star, colour = side == "clso", side_colour(side)
         axes.scatter(
             [cost],
             [loss],
             marker="*" if star else "D",
             s=330 if star else 70,
             color=colour,
+            alpha=0.5 if side == "adamw_reference" else 1,
             zorder=3,
         )
     axes.set_ylabel("loss on valid (nats per token)")
@@ -125,36 +125,51 @@ def _pareto(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
 
 
 def _targets(evidence: Evidence, verdict: dict[str, Any]) -> Figure:
-    """For every loss, the least that reached it: a step function, which ends where nothing did."""
+    """For every loss, the least that reached it: a step function, which ends where nothing did; the
+    controls as points."""
     key = cost_key(verdict)
     noun = "Joules" if key == "energy_j" else "Seconds"
-    note = "The cheapest whole run that reached the loss or a lower one. Where a line ends, the side never got (infinite)."
-    figure, head = new_figure(_WIDTH, _HEIGHT, f"{noun} to reach a loss", _notes(verdict, note))
-    axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.4))
     points = {
         side: [(loss, cost) for cost, loss, _ in rows]
         for side, rows in points_of(evidence, verdict).items()
     }
     for name, side in (("clso", "clso"), ("adamw_best", "adamw"), ("adamw_reference", "adamw")):
         points[side].append((verdict[name]["valid_loss"], verdict[name][key]))
+    costly = [c for c in verdict["controls"] if c[key] and c["shared_by"] == 1]
+    points[MIXED] = [(c["valid_loss"], c[key]) for c in costly if c["name"].startswith(MIXED)]
+    others = [c for c in costly if not c["name"].startswith(MIXED)]
     highest = max(loss for rows in points.values() for loss, _ in rows)
-    for side, label in (
-        ("clso", "CLSO"),
-        ("adamw", "AdamW, the best rate, schedule and length of the sweep"),
-    ):
-        xs, ys = [highest + 0.05], [min(cost for _, cost in points[side])]
+    shown = [c for c in others if c["valid_loss"] < highest + 0.5]
+    notes = [
+        "The cheapest whole run that reached the loss or a lower one. Where a line ends, the side never got (infinite)."
+    ]
+    notes += [f"Not shown: {c['name']}, {c['valid_loss']:.3f}." for c in others if c not in shown]
+    figure, head = new_figure(_WIDTH, _HEIGHT, f"{noun} to reach a loss", _notes(verdict, *notes))
+    axes = add_axes(figure, Margins(0.95, 0.7, 0.45, head + 0.4))
+    right = max([highest, *(c["valid_loss"] for c in shown)]) + 0.05
+    for side, label in _LINES.items():
+        if not points[side]:
+            continue
+        xs, ys = [right], [min(cost for _, cost in points[side])]
         for loss in sorted({loss for loss, _ in points[side]}, reverse=True):
             least = min(cost for reached, cost in points[side] if reached <= loss)
             xs.append(loss)
             ys.append(least)
         # Between two losses the run that reached the lower one is what counts.
-        axes.plot(xs, ys, drawstyle="steps-pre", color=_COLOUR[side], lw=2, label=label)
-        axes.scatter([xs[-1]], [ys[-1]], marker="|", s=200, color=_COLOUR[side])
+        axes.plot(xs, ys, drawstyle="steps-pre", color=side_colour(side), lw=2, label=label)
+        axes.scatter([xs[-1]], [ys[-1]], marker="|", s=200, color=side_colour(side))
+    for c in shown:
+        colour = side_colour(c["name"])
+        axes.scatter([c["valid_loss"]], [c[key]], marker="D", s=60, color=colour, zorder=3)
     axes.invert_xaxis()
     _cost_axis(axes, key, "y")
     axes.set_xlabel("loss on valid (nats per token); better to the right")
     axes.grid(which="major", color=RULE, lw=0.7)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.1)
+    unit = joules if key == "energy_j" else seconds
+    texts = [f"{c['name']}\n{c['valid_loss']:.3f} at {unit(c[key])}" for c in shown]
+    at = [(c["valid_loss"], c[key]) for c in shown]
+    place_labels(axes, at, texts, [False] * len(shown), [])
     return figure
 
 
@@ -172,7 +187,8 @@ def _power(evidence: Evidence) -> Figure | None:
         t, w = np.array(row["power_w"]).T
         label = None if row["arm"] in seen else _SHORT[row["arm"]]
         seen.add(row["arm"])
-        axes.plot(t + offset, w, color=_COLOUR[row["arm"]], lw=1.2, label=label)
+        alpha = 0.5 if row["arm"] == "adamw_reference" else 1
+        axes.plot(t + offset, w, color=side_colour(row["arm"]), alpha=alpha, lw=1.2, label=label)
         offset += row["time_s"]
         axes.axvline(offset, color=RULE, lw=0.8)
     for row in evidence.of_type("idle"):

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from clso.report.placing import place_labels
 from clso.report.reading import RunData
-from clso.report.style import COLOURS, GREY, OWN, RULE, Margins, add_axes, new_figure, shorten
+from clso.report.style import GREY, OWN, RULE, Margins, add_axes, new_figure, shorten, side_colour
 from clso.run.entries import Entry
 
 __all__ = ["draw_cost", "joules", "missing_energy", "no_claim", "seconds"]
@@ -143,7 +143,7 @@ def _points(data: RunData, measured: bool) -> list[_Point]:
         colour, marker = (
             (OWN, "*")
             if i == 0
-            else (COLOURS[(i - 1) % len(COLOURS)], _MARKERS[(i - 1) % len(_MARKERS)])
+            else (side_colour(e.name, i - 1), _MARKERS[(i - 1) % len(_MARKERS)])
         )
         alone = cost(e.alone_j, e.alone_s)
         best = min(e.models, key=lambda name: e.models[name], default=None)

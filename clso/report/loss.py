@@ -10,12 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from clso.report.reading import RunData
 from clso.report.style import (
-    COLOURS,
     GREY,
     OWN,
     ROUND,
     RULE,
-    TEST,
     Label,
     Margins,
     add_axes,
@@ -23,6 +21,7 @@ from clso.report.style import (
     legend_above,
     new_figure,
     shorten,
+    side_colour,
 )
 
 __all__ = ["draw_loss", "reference_lines"]
@@ -76,14 +75,14 @@ def reference_lines(data: RunData) -> list[Label]:
     if data.optimum is not None:
         lines.append(Label(data.optimum, f"{_number(data.optimum)}  optimum", GREY))
     kind = "winner, test text" if data.is_language else "winner, top rung"
-    lines.append(Label(data.own.score, f"{_number(data.own.score)}  {kind}", TEST, bold=True))
+    lines.append(Label(data.own.score, f"{_number(data.own.score)}  {kind}", OWN, bold=True))
     for i, entry in enumerate(data.baselines):
         models = {f"{entry.name} {name}": score for name, score in entry.models.items()} or {
             entry.name: entry.score
         }
         for name, score in models.items():
             text = f"{_number(score)}  {shorten(name, _MAX_LABEL)}"
-            lines.append(Label(score, text, COLOURS[i % len(COLOURS)]))
+            lines.append(Label(score, text, side_colour(entry.name, i)))
     return lines
 
 

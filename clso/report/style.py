@@ -34,6 +34,7 @@ __all__ = [
     "legend_above",
     "new_figure",
     "shorten",
+    "side_colour",
     "spread",
     "styled",
     "to_png",
@@ -41,10 +42,25 @@ __all__ = [
 
 INK, GREY, RULE = "#1a1a1a", "#595959", "#d9d9d9"
 OWN = "#0072B2"
-"""The run's own colour. All colours are from Okabe and Ito, https://jfly.uni-koeln.de/color/."""
-TEST = "#D55E00"
-COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Baselines, in order."""
+"""CLSO's colour, in every picture. All colours are from Okabe and Ito,
+https://jfly.uni-koeln.de/color/."""
+TEST = "#000000"
+"""What stands out within a run."""
+COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+"""What is no side that has a colour of its own, in order."""
+_SIDES = {
+    "AdamW and memory": "#CC79A7",
+    "adamw": "#D55E00",
+    "ngram": "#009E73",
+    "unigram": "#009E73",
+    "kn": "#009E73",
+    "memory": "#009E73",
+    "random-search": "#E69F00",
+    "random search": "#E69F00",
+    "random-crystals": "#56B4E9",
+    "clso": OWN,
+}
+"""By the beginning of a side's name. What only counts has one colour."""
 ROUND = (1, 2, 5, 10)
 """Steps between ticks."""
 
@@ -73,6 +89,15 @@ _STYLE: dict[Any, Any] = {
 _DPI = 160
 # inches from the top edge to the title's baseline, and from there to the first line below it
 _HEAD = 0.32
+
+
+def side_colour(name: str, number: int = 0) -> str:
+    """The colour that a side of a comparison has in every picture; of an unknown one the
+    `number`-th of the rest."""
+    for begin, colour in _SIDES.items():
+        if name.lower().startswith(begin.lower()):
+            return colour
+    return COLOURS[number % len(COLOURS)]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""`gpt2-memory`: whole runs with their energy, what each expert is worth, orders, pruning against bytes, sizes of text.
+"""`gpt2-memory`: whole runs with their energy, what each expert is worth, orders, pruning against
+bytes, sizes of text, samples beside those of `gpt2`, and evolution against random search.
 
     python benchmarks/memory.py --data text:FOLDER --tokenizer gpt2 --device cuda --out memory.json
     python benchmarks/memory.py --data python-stdlib --tokenizer bpe:4096 --device cpu --parts runs,rate --out std.json
 
-One process; the record is written after each row, whole runs first, and `--minutes` ends it early.
+The record is written after each row, `--minutes` ends it early, and the same command goes on.
 
 Runs are whole (`clso evolve`: library, search, winner chosen on `valid`, read back from disk). In the ablation a genome's
 model is grown and counted on the statistics text, its weights fitted on the fitness text, and its loss taken on all of
@@ -25,11 +26,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.memory_search import equal_joules
 from benchmarks.record import Record
 from clso.config import RunConfig
-from clso.data import load_corpus
+from clso.data import Corpus, load_corpus
 from clso.device import resolve_device
-from clso.models.gpt2 import text_loss
+from clso.grown.distribution import MemoryReader
+from clso.models.gpt2 import LanguageModel, text_loss
+from clso.models.memory import MemoryModel
 from clso.models.store import load_model, save_model
 from clso.run import evolve
 from clso.run.manifest import describe_device, describe_software
@@ -39,7 +43,8 @@ from clso.search_spaces.gpt2_memory.weights import line_losses
 from clso.space import Genome
 from clso.space.context import SpaceContext
 
-PARTS = ("runs", "disk", "experts", "orders", "pruning", "sizes", "rate")
+PARTS = ("runs", "disk", "experts", "orders", "pruning", "sizes", "rate", "samples", "search")
+TEMPERATURE, SAMPLE_TOKENS, PROMPT_TOKENS = 0.8, 80, 12
 ORDERS = (2, 3, 4, 5, 6, 8, 10)
 EXPERTS: dict[str, dict[str, Any]] = {
     "no skip contexts": {"memory.skips": 0},
@@ -98,14 +103,7 @@ def measured(space: GPT2MemorySpace, changes: dict[str, Any]) -> dict[str, Any]:
 
 def whole_run(args: argparse.Namespace, space: str, seed: int) -> dict[str, Any]:
     """A whole run: losses, joules and seconds by phase, the winner in words, bytes on disk."""
-    config = RunConfig(
-        space=space,
-        data=args.data,
-        tokenizer=args.tokenizer,
-        gens=args.gens,
-        seed=seed,
-        device=args.device,
-    )
+    config = configured(args, space, seed)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
         result = evolve(config, Path(folder) / "run")
@@ -160,12 +158,61 @@ def rates(space: GPT2MemorySpace) -> dict[str, float]:
     return {"shared_per_s": shared, "new_mixtures_per_s": new, "n_tokens": n}
 
 
+def sample(args: argparse.Namespace, corpus: Corpus, space: str) -> dict[str, Any]:
+    """A text drawn from a whole run's winner, after the first tokens of the test text."""
+    config = configured(args, space, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        evolve(config, Path(folder) / "run")
+        model = load_model(Path(folder) / "run" / "best", device=args.device)
+    prompt = [int(token) for token in corpus.tokens("test")[:PROMPT_TOKENS]]
+    drawn = continued(model, prompt, SAMPLE_TOKENS)
+    return {
+        "temperature": TEMPERATURE,
+        "prompt": corpus.decode(prompt),
+        "text": corpus.decode(drawn),
+    }
+
+
+@torch.no_grad()
+def continued(model: LanguageModel, prompt: Sequence[int], n: int) -> list[int]:
+    """`n` tokens drawn one by one at `TEMPERATURE`, seed 0; prompt and text are one block."""
+    lm, reader = model, None
+    if isinstance(model, MemoryModel):
+        lm, reader = model.lm, MemoryReader(model.memory, model.recipe, model.weights)
+    device = next(lm.parameters()).device
+    generator, tokens = torch.Generator().manual_seed(0), list(prompt)
+    if reader:
+        for token in prompt:
+            reader.push(token)
+    for _ in range(n):
+        p = lm(torch.tensor([tokens], device=device))[0, -1].double().softmax(0)
+        p = reader.distribution(p) if reader else p
+        p = p.cpu().log().div(TEMPERATURE).softmax(0)
+        tokens.append(int(torch.multinomial(p, 1, generator=generator)))
+        if reader:
+            reader.push(tokens[-1])
+    return tokens[len(prompt) :]
+
+
+def configured(args: argparse.Namespace, space: str, seed: int) -> RunConfig:
+    """A whole run's settings."""
+    return RunConfig(
+        space=space,
+        data=args.data,
+        tokenizer=args.tokenizer,
+        gens=args.gens,
+        seed=seed,
+        device=args.device,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="python-stdlib")
     parser.add_argument("--tokenizer", default="bpe:4096")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--search-seeds", type=int, default=8, help="pairs of the part search")
     parser.add_argument("--gens", type=int, default=50)
     parser.add_argument(
         "--spaces", default="gpt2-memory", help="of the whole runs, e.g. gpt2,gpt2-memory"
@@ -212,10 +259,16 @@ def main(argv: Sequence[str] | None = None) -> None:
                 name = ", ".join(f"{key} {value}" for key, value in changes.items())
                 record.add(part, name, partial(measured, space, changes))
         elif part == "sizes":
-            for n in (n for n in map(int, args.sizes.split(",")) if n <= available):
+            for n in (*(n for n in map(int, args.sizes.split(",")) if n < available), available):
                 record.add(part, str(n), partial(of_size, n))
         elif part == "rate":
             record.add(part, "candidates", partial(rates, space))
+        elif part == "samples":
+            for name in ("gpt2", "gpt2-memory"):
+                record.add(part, name, partial(sample, args, corpus, name))
+        elif part == "search":
+            config = configured(args, "gpt2-memory", 0).with_options(idle_s=0.0)
+            equal_joules(record, config, args.search_seeds)
 
 
 if __name__ == "__main__":

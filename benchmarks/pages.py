@@ -30,6 +30,13 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "memory-runs": memory_tables.runs,
         "memory-disk": memory_tables.disk,
         "memory-experts": memory_tables.experts,
+        "memory-phases": memory_tables.phases,
+        "memory-orders": memory_tables.orders,
+        "memory-pruning": memory_tables.pruning,
+        "memory-sizes": memory_tables.sizes,
+        "memory-genome": memory_tables.genome,
+        "memory-search": memory_tables.search,
+        "memory-samples": memory_tables.samples,
     },
     "docs/nsm.md": {
         "claims": nsm_tables.claims,

@@ -39,3 +39,36 @@ def test_the_readme_states_what_the_records_hold() -> None:
         record = json.loads((ROOT / "runs" / "2026-11-29_memory" / f"{name}.json").read_text())
         best = median(run["best"]["test_loss"] for run in record["runs"].values())
         assert f" {best:.3f} " in readme or f" {best:.3f}," in readme, (name, best)
+
+
+def test_parts_of_a_record_become_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_tables, "ROOT", tmp_path)
+    folder = tmp_path / "runs" / "2026_memory"
+    folder.mkdir(parents=True)
+
+    def side(loss: float) -> dict[str, float]:
+        return {"test_loss": loss, "spent": 100.0, "evaluations": 1200}
+
+    record = {
+        "sizes": {"10000": {"test_loss": 6.5, "n_bytes": 1_500_000}},
+        "pruning": {
+            "small": {"test_loss": 5.2, "n_bytes": 1e6},
+            "large": {"test_loss": 5.1, "n_bytes": 2e6},
+        },
+        "search": {
+            "calibration": {"unit": "J", "fixed": 1.0, "each": 0.1},
+            "0": {"unit": "J", "evolved": side(5.0), "random_search": side(5.1)},
+            "1": {"unit": "J", "evolved": side(5.0), "random_search": side(5.3)},
+        },
+        "samples": {"gpt2": {"prompt": "It\nwas", "text": "a day", "temperature": 0.8}},
+    }
+    (folder / "text.json").write_text(json.dumps(record))
+    assert memory_tables.sizes().splitlines()[2] == "| text | 10,000 | 6.500 | 1.5 |"
+    assert [line.split(" | ")[1] for line in memory_tables.pruning().splitlines()[2:]] == [
+        "large",
+        "small",
+    ]
+    row = memory_tables.search().splitlines()[2]
+    assert row.startswith("| text | 2 | 5.0000 | 5.2000 | 100 J | 100 J | 1,200 | -0.2000 (")
+    assert "It was | a day" in memory_tables.samples()
+    assert memory_tables.orders() == memory_tables.genome() == "No record yet."

@@ -43,17 +43,3 @@ def test_an_unknown_part_is_refused(
     with pytest.raises(SystemExit):
         run(english_path, record, "--parts", "runs,energy")
     assert "parts are runs" in capsys.readouterr().err
-
-
-def test_samples_and_evolution_against_random_search_go_on(
-    english_path: Path, record: Path
-) -> None:
-    found = run(english_path, record, "--parts", "samples,search", "--search-seeds", "1")
-    assert found["left_out"] == []
-    for row in found["samples"].values():  # type: ignore[attr-defined]
-        assert row["text"]
-        assert row["temperature"] == 0.8
-    pair = found["search"]["0"]  # type: ignore[index]
-    assert pair["random_search"]["evaluations"] >= 8
-    assert pair["evolved"]["spent"] > 0
-    assert run(english_path, record, "--parts", "samples,search", "--search-seeds", "1") == found

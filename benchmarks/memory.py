@@ -1,8 +1,8 @@
 """`gpt2-memory`: whole runs with their energy, what each expert is worth, orders, pruning against
 bytes, sizes of text, samples beside those of `gpt2`, and evolution against random search.
 
-    python benchmarks/memory.py --data text:FOLDER --tokenizer gpt2 --device cuda --out memory.json
-    python benchmarks/memory.py --data python-stdlib --tokenizer bpe:4096 --device cpu --parts runs,rate --out std.json
+    python -m benchmarks.memory --data text:FOLDER --tokenizer gpt2 --device cuda --out memory.json
+    python -m benchmarks.memory --data python-stdlib --tokenizer bpe:4096 --device cpu --parts runs,rate --out std.json
 
 The record is written after each row, `--minutes` ends it early, and the same command goes on.
 

@@ -1,7 +1,7 @@
 """Larger models on one text: CLSO's whole run, and the joules that AdamW needs to reach the same loss.
 
-    python benchmarks/scalability.py --data text:FOLDER --out runs/DATE_scalability/h200.json
-    python benchmarks/scalability.py --data text:FOLDER --sizes 2x32 --steps 2,4 --device cpu --out /tmp/tiny.json
+    python -m benchmarks.scalability --data text:FOLDER --out runs/DATE_scalability/h200.json
+    python -m benchmarks.scalability --data text:FOLDER --sizes 2x32 --steps 2,4 --device cpu --out /tmp/tiny.json
 
 Sizes are layers x width, heads of 64. CLSO's runs come after one of a single generation, which loads
 and compiles what they need. AdamW trains anew for each length, the rate by a cosine: all rates at

@@ -3,6 +3,7 @@ again."""
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,6 +164,7 @@ class Bench:
 
     def _keep(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if key not in self.evidence.rows:
+            gc.collect()
             row = self.evidence.once(key, work)
             self.say(f"{key}: test loss {row['test_loss']:.4f}")
         return self.evidence.rows[key]
@@ -170,6 +172,7 @@ class Bench:
     def _window(self, key: str, arm: Arm) -> None:
         def work() -> dict[str, Any]:
             self.say(f"{key}: at least {self.settings.window_s:g} s")
+            gc.collect()  # what earlier runs left in cycles would fill a device
             arm.run(self.seeds[0])  # the clocks are up before the window opens
             return measure_window(self.proof.meter, arm, self.seeds, self.settings.window_s)
 

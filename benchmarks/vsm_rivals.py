@@ -52,8 +52,6 @@ def rivals(records: Records) -> str:
 def _rival(records: Records, name: str, first: Row) -> list[str]:
     episodes = f"{first['episodes']:,}" if first["episodes"] else "none"
     cells = [first["policy"], episodes]
-    if "not_run" in first:
-        return [*cells, "0", f"not run: {first['not_run']}", "-", "-", "-"]
     cells.append(str(first["seeds"]))
     for n in (5, 8):
         found = records.of("rivals", name, n)

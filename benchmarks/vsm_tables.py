@@ -133,6 +133,19 @@ def _sizes(records: Records) -> str:
     return table(["blocks", "success", "over the least", "over GN1", "operations a decision"], rows)
 
 
+def _large(records: Records) -> str:
+    """The searches' winners with more blocks than the least number of moves is known for."""
+    rows = []
+    for n in (12, 16, 20):
+        keys = ("success", "gn1_ratio")
+        cells = [spread(records.values("large", "evolved", n, key)) for key in keys]
+        operations = records.median("large", "evolved", n, "operations")
+        rows.append([str(n), *cells, number(operations, 0)])
+    n_seeds = len(records.of("large", "evolved", 12))
+    head = ["blocks", f"success, {n_seeds} winners", "over GN1", "operations a decision"]
+    return table(head, rows)
+
+
 def _practice(records: Records) -> str:
     rows = []
     for name in records.names("practice"):
@@ -166,6 +179,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "shapley": _shapley,
     "coalitions": _coalitions,
     "sizes": _sizes,
+    "large": _large,
     "practice": _practice,
     "parameters": _parameters,
     "verdict": verdict,

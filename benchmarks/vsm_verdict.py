@@ -170,11 +170,15 @@ def _growth(records: Records) -> tuple[str, str]:
     small, large = (f(wide, key=lambda row: row["parameters"]) for f in (min, max))
     by_width = math.log(large["flops"] / small["flops"])
     by_width /= math.log(large["parameters"] / small["parameters"])
+    few, many = (records.of("parameters", "1000000", n)[0]["flops"] for n in (3, 10))
+    by_blocks = math.log(many / few) / math.log(10 / 3)
     listed = " / ".join(f"{n:,.0f}" for n in sizes.values())
     return (
         f"operations a decision {listed} at 5 / 10 / 20 blocks: n^{exponent:.1f}; "
-        f"FLOPs of S1's read-out by its parameters: p^{by_width:.1f}",
-        "it grows with size" if max(exponent, by_width) > 0.1 else "it does not grow with size",
+        f"FLOPs of S1's read-out by its parameters p^{by_width:.1f}, by blocks n^{by_blocks:.1f}",
+        "it grows with size"
+        if max(exponent, by_width, by_blocks) > 0.1
+        else "it does not grow with size",
     )
 
 

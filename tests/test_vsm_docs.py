@@ -39,6 +39,21 @@ def test_what_is_asked_of_learning_holds_in_the_record() -> None:
     assert RECORDS.median("search", "evolved", 8) >= 0.95
 
 
+def test_winners_raised_again_are_those_of_the_searches() -> None:
+    for key in ("success", "spl_low"):
+        assert RECORDS.values("large", "evolved", 5, key) == RECORDS.values(
+            "search", "evolved", 5, key
+        )
+    for n in (12, 16, 20):
+        assert RECORDS.median("large", "evolved", n) >= 0.99
+        assert RECORDS.median("large", "evolved", n, "gn1_ratio") <= 1.02
+
+
+def test_no_row_of_the_record_is_there_twice() -> None:
+    rows = [(r["section"], r["name"], r["seed"], r.get("blocks")) for r in RECORDS.rows]
+    assert len(set(rows)) == len(rows)
+
+
 def test_shapley_values_sum_to_the_whole() -> None:
     for run in RECORDS.of("shapley"):
         worth = {key: row["spl"] for key, row in run["coalitions"].items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,10 @@ __all__ = ["LEARNERS", "needs"]
 
 _GENERATION = 20
 """Episodes in which a candidate of CMA-ES or NEAT is measured."""
+_ENVS_ON_POLICY = 8
+"""Environments at once, for PPO: actions for all cost little more than one. Fewer if they cannot share the episodes out."""
+_ROLLOUT, _STEPS_PER_UPDATE = 2048, 4
+"""Steps of all environments together between two updates, PPO's and DQN's: their packages' defaults with one."""
 
 
 def needs(module: str) -> Any:
@@ -33,7 +38,7 @@ def needs(module: str) -> Any:
 
 
 class _Observed:
-    """A Stable-Baselines3 model: it sees the observations of `BlocksEnv`, of one number of blocks."""
+    """A Stable-Baselines3 model: it sees the observations of `BlocksEnv` one-hot, of one number of blocks."""
 
     def __init__(self, model: Any, *, masked: bool) -> None:
         self._model, self._masked = model, masked
@@ -43,7 +48,7 @@ class _Observed:
 
         scene, n = turn.scene, turn.scene.n_blocks
         both = np.concatenate([scene.below, scene.goal], axis=1)
-        observed = np.where(both < 0, n, both)
+        observed = np.eye(n + 1)[np.where(both < 0, n, both)].reshape(len(both), -1)
         more: dict[str, Any] = {}
         if self._masked:
             facts, (with_, without) = local_bits(scene), ACTION_LEGAL
@@ -52,17 +57,31 @@ class _Observed:
         return np.asarray(actions, dtype=np.int64)
 
 
-def _stable_baselines(module: str, name: str, *, masked: bool) -> Callable[[int, int, int], Policy]:
+def _stable_baselines(
+    module: str, name: str, *, masked: bool = False, on_policy: bool = True
+) -> Callable[[int, int, int], Policy]:
     def train(blocks: int, episodes: int, seed: int) -> Policy:
         kind = getattr(needs(module), name)
         callbacks = needs("stable_baselines3.common.callbacks")
+        vec_env = needs("stable_baselines3.common.vec_env")
+        one_hot = needs("gymnasium").wrappers.FlattenObservation
         from clso.worlds.blocks import step_limit
         from clso.worlds.gym import BlocksEnv
 
-        enough = callbacks.StopTrainingOnMaxEpisodes(episodes, verbose=0)
-        model = kind(
-            "MlpPolicy", BlocksEnv(blocks, episodes=episodes), seed=seed, device="cpu", verbose=0
+        most = _ENVS_ON_POLICY if on_policy else _STEPS_PER_UPDATE
+        n_envs = math.gcd(episodes, most)
+        each = episodes // n_envs
+        # One-hot here, not in the package for every minibatch again: a seventh of the time.
+        env = vec_env.DummyVecEnv(
+            [lambda: one_hot(BlocksEnv(blocks, episodes=each)) for _ in range(n_envs)]
         )
+        enough = callbacks.StopTrainingOnMaxEpisodes(each, verbose=0)  # of each environment
+        between = (
+            {"n_steps": _ROLLOUT // n_envs}
+            if on_policy
+            else {"train_freq": _STEPS_PER_UPDATE // n_envs}
+        )
+        model = kind("MlpPolicy", env, seed=seed, device="cpu", verbose=0, **between)
         model.learn(episodes * step_limit(blocks), callback=enough)
         return _Observed(model, masked=masked)
 
@@ -233,9 +252,9 @@ def _network(neat: Any, genome: Any, config: Any) -> Policy:
 
 
 LEARNERS: dict[str, Callable[[int, int, int], Policy]] = {
-    "ppo": _stable_baselines("stable_baselines3", "PPO", masked=False),
+    "ppo": _stable_baselines("stable_baselines3", "PPO"),
     "maskable-ppo": _stable_baselines("sb3_contrib", "MaskablePPO", masked=True),
-    "dqn": _stable_baselines("stable_baselines3", "DQN", masked=False),
+    "dqn": _stable_baselines("stable_baselines3", "DQN", on_policy=False),
     "cma": _cma,
     "neat": _neat,
 }

@@ -12,7 +12,7 @@ from math import comb, factorial
 from pathlib import Path
 from typing import Any
 
-from clso.disk.files import read_regular
+from clso.disk.files import read_regular, write_bytes
 from clso.disk.parsing import parse_json
 from clso.errors import ConfigError, DataError
 from clso.worlds.blocks import TABLE, Move, State, check_blocks, check_state
@@ -143,13 +143,21 @@ def _problem(line: str, at: str) -> Problem:
         raise DataError(f"{at} has as many blocks in start and goal", got=lengths)
     start = check_state(row["start"], of=f"the start of {at}")
     goal = check_state(row["goal"], of=f"the goal of {at}")
+    if start == goal:
+        raise DataError(f"{at} has a start and a goal that differ", got=list(start))
+    if isinstance(row["id"], bool) or not isinstance(row["id"], (str, int)):
+        raise DataError(f"{at} has a text or a whole number as id", got=row["id"])
     return Problem(start, goal, str(row["id"]))
 
 
 def write_plans(path: Path, plans: Iterable[Plan]) -> None:
-    """One JSON object a line. Raises `DataError` if the file cannot be written."""
+    """One JSON object a line. Raises `DataError` if the file cannot be written, or if something else than a file
+    (a FIFO, a device, a folder) is there."""
+    text = "".join(json.dumps(plan.to_json()) + "\n" for plan in plans)
     try:
-        path.write_text("".join(json.dumps(plan.to_json()) + "\n" for plan in plans))
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")
+        write_bytes(path, text.encode())
     except OSError as error:
         raise DataError(
             "plans need a file that can be written", problem=f"{path} cannot be ({error})"

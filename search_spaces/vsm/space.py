@@ -192,7 +192,8 @@ class VSMSpace(ControllerSpace):
         if request.plans is not None:
             write_plans(request.plans, exam.plans)
         operations = exam.tally.per_decision()["operations"]
-        return {**exam.score.to_json(), "operations": operations, "split": request.split}
+        split = request.split if request.problems is None else None
+        return {**exam.score.to_json(), "operations": operations, "split": split}
 
 
 class LifetimeObjective:

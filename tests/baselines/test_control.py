@@ -72,6 +72,15 @@ def test_evolved_policies_play(policy: str) -> None:
     assert scored(trained, problems, 0) == scored(again, problems, 0)
 
 
+@pytest.mark.parametrize("policy", ["ppo", "maskable-ppo", "dqn"])
+@pytest.mark.parametrize("episodes", [3, 8])  # in one environment, and in several at once
+def test_policies_of_stable_baselines_play(policy: str, episodes: int) -> None:
+    pytest.importorskip("sb3_contrib", reason="the extra rl is not installed")
+    problems = draw_problems(3, 20, "test", 0)
+    found = [scored(LEARNERS[policy](3, episodes, 0), problems, 0) for _ in range(2)]
+    assert found[0] == found[1]
+
+
 def test_without_its_packages_a_policy_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def test_problems_are_read(tmp_path: Path) -> None:
         ('{"id": "a", "start": [2, 2, -1], "goal": [1, 2, -1]}', "carries at most one"),
         ('{"id": "a", "start": [-1, -1], "goal": [1, 2, -1]}', "as many blocks"),
         ('{"id": "a", "start": 3, "goal": [1, 2, -1]}', "has lists"),
+        ('{"id": "a", "start": [-1, 0, 1], "goal": [-1, 0, 1]}', "that differ"),
+        ('{"id": {"b": 1}, "start": [-1, 0, 1], "goal": [1, 2, -1]}', "as id"),
         ('{"id": "a", "start": [-1, -1, -1]}', 'has "id"'),
         ("[]", 'has "id"'),
         ("no JSON", "is JSON"),
@@ -119,3 +122,11 @@ def test_plans_are_written(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == row
     with pytest.raises(DataError, match="can be written"):
         write_plans(tmp_path / "no" / "plans.jsonl", [])
+
+
+def test_plans_are_written_to_regular_files_only(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", "."):
+        with pytest.raises(DataError, match="it is no regular file"):
+            write_plans(tmp_path / name, [])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["fifo"]

@@ -120,6 +120,7 @@ def test_problems_and_plans_are_files(run: Path, tmp_path: Path) -> None:
     found = _evaluate(run, "--problems", str(problems), "--plans", str(plans))
     assert found["n_problems"] == 2
     assert found["spl"] is None  # twelve blocks: the least is not known
+    assert found["split"] is None  # of no split
     written = [json.loads(line) for line in plans.read_text().splitlines()]
     assert [row["id"] for row in written] == ["three", "twelve"]
     assert [row["optimal"] for row in written] == [3, None]

@@ -20,6 +20,8 @@ from clso.cli.new_space import new_space
 from clso.cli.output import echo, log_to_stderr
 from clso.cli.profile import profile
 from clso.cli.prove import prove
+from clso.cli.runs import importances, runs, trials
+from clso.cli.watch import watch
 from clso.errors import ClsoError, Stopped
 from clso.threads import wait_passively
 
@@ -51,6 +53,10 @@ for _command in (
     baseline,
     compare,
     report,
+    runs,
+    watch,
+    trials,
+    importances,
     prove,
     profile,
     list_plugins,

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
-__all__ = ["Forgiving", "echo", "log_to_stderr", "only_json", "plain", "stream"]
+__all__ = ["Forgiving", "echo", "log_to_stderr", "only_json", "plain", "stream", "write_out"]
 
 # C0 and C1 controls but the line end, separators of lines, marks that turn the direction of
 # writing, lone surrogates.
@@ -81,6 +81,13 @@ def echo(text: str, *, err: bool = False) -> None:
     if stream is not None:
         stream.write(plain(text) + "\n")
         stream.flush()
+
+
+def write_out(text: str) -> None:
+    """Data for programs on stdout: whole lines, with the escapes of `plain`."""
+    if sys.stdout is not None:
+        sys.stdout.write(plain(text))
+        sys.stdout.flush()
 
 
 class _Warnings(logging.Handler):

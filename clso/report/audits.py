@@ -13,7 +13,7 @@ from clso.report.reading import RunData
 from clso.report.style import GREY, OWN, ROUND, RULE, TEST, Margins, add_axes, new_figure
 from clso.screening.ranks import rank_correlation
 
-__all__ = ["draw_audits"]
+__all__ = ["draw_audits", "verdict_on"]
 
 _WIDTH, _HEIGHT = 10.5, 5.3
 # predictions further outside the true range than this many times its width are drawn at the edge
@@ -26,7 +26,7 @@ def draw_audits(data: RunData) -> Figure:
     title = f"Surrogate audits: predictions against {n:,} measured {_noun(data, n)}"
     notes = [
         "A prediction only decides which candidates are measured; it is never a result, and no result here is one.",
-        _verdict(data),
+        verdict_on(data),
     ]
     if n == 0:
         figure, head = new_figure(_WIDTH, 1.2, "Surrogate audits: none", notes)
@@ -163,7 +163,8 @@ def _history(axes: Axes, data: RunData) -> None:
         )
 
 
-def _verdict(data: RunData) -> str:
+def verdict_on(data: RunData) -> str:
+    """Whether the surrogate was trusted, and by what."""
     surrogate = data.result["surrogate"]
     audit, name = surrogate["audit"], surrogate["name"]
     if name == "none":

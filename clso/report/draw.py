@@ -39,7 +39,7 @@ def draw_report(run: Path, baselines: list[Path], html: Path | None) -> list[Pat
         from clso.report.page import write_page
 
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(write_page(data, pictures), encoding="utf-8", errors="backslashreplace")
+        html.write_text(write_page(data), encoding="utf-8", errors="backslashreplace")
     return paths
 
 

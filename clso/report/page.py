@@ -1,87 +1,196 @@
-"""One HTML file with everything: pictures, outcome, comparison, the winner in words, settings. It
-loads nothing."""
+"""One HTML file with everything: outcome, interactive plots, sortable tables, the winner's crystals,
+settings. It loads nothing, and works without a network."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from html import escape
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from clso.report.cost import joules, seconds
-from clso.report.front import Front
+from clso.errors import ConfigError
+from clso.report.cost import joules, missing_energy, no_claim, seconds
+from clso.report.importances import Importances, gene_importances
+from clso.report.plots import plots_of, slices_of
 from clso.report.reading import RunData
+from clso.report.thumbnails import Thumbnail, thumbnails
 from clso.run.compare import compare_entries
 from clso.run.criteria import verdict_sentence
+from clso.run.folder import RunFolder
+from clso.run.trials import read_trials
+from clso.space.trials import Trial, Trials
 
 __all__ = ["write_page"]
 
-_TITLES = {
-    "loss": "Loss by generation",
-    "audits": "Surrogate: true against predicted",
-    "energy": "Cost against loss",
-    "genome": "Convergence of the genome",
-    "pareto": "Pareto front",
-    "states": "States of the winner",
-}
-_FITNESS_TITLES = {"loss": "Fitness by generation", "energy": "Cost against fitness"}
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1080px; margin: 2.5rem auto;
-  padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-p.note { color: #595959; margin-top: 0; overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; display: block; margin: 0 0 1.6rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-bottom: 1rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e2e2e2;
-  overflow-wrap: anywhere; }
-thead th { color: #595959; font-weight: 600; } tbody th { font-weight: 600; white-space: nowrap; }
-td.number { text-align: right; white-space: nowrap; }
-details { margin-bottom: 1rem; } summary { cursor: pointer; font-weight: 600; }
-"""
+_TEMPLATES = Path(__file__).parents[1] / "templates" / "report"
+_MOST_ROWS = 500  # of trials: the best
+_MOST_CELLS = 60  # genes with a column each
 
 
-def write_page(data: RunData, pictures: Mapping[str, bytes]) -> str:
-    """The page as text. `pictures` are PNG files by name."""
-    title = f"CLSO run {data.path.resolve().name}"
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="note">{escape(_lead(data))}</p>',
-        _table((), _outcome(data), "Outcome"),
-    ]
-    if data.baselines:
-        body.append(_comparison(data))
-    body += [_picture(_title(data, name), png) for name, png in pictures.items()]
-    if data.front is not None:
-        body.append(_front(data.front))
-    body.append(_table(("gene", "allele"), data.alleles.items(), "The winner, in words"))
-    if data.finalists:
-        rows = [
-            (str(i), _loss(loss), " ".join(map(str, g)))
-            for i, (g, loss) in enumerate(data.finalists, 1)
+@dataclass(frozen=True)
+class _Cell:
+    """`value` is what a column is sorted by, `pre` what unfolds."""
+
+    text: str
+    value: float | None = None
+    pre: str = ""
+
+
+@dataclass(frozen=True)
+class _Row:
+    cells: Sequence[_Cell]
+    is_off: bool = False
+
+
+@dataclass(frozen=True)
+class _Table:
+    head: Sequence[str]
+    rows: Sequence[_Row]
+    folded: str = ""
+    left_out: str = ""
+
+    @property
+    def sortable(self) -> bool:
+        return len(self.rows) > 1
+
+    @cached_property
+    def numeric(self) -> list[bool]:
+        """Whether a column holds numbers."""
+        width = max((len(row.cells) for row in self.rows), default=len(self.head))
+        columns = [[row.cells[i] for row in self.rows] for i in range(width)]
+        return [
+            any(c.value is not None for c in column)
+            and all(c.value is not None or not c.text for c in column)
+            for column in columns
         ]
-        body.append(_table(("", "loss on valid", "genome"), rows, "Finalists"))
-    body.append(
-        _table(
-            ("phase", "seconds", "joules, gross", "joules, net"),
-            _phases(data),
-            "Time and energy by phase",
+
+
+@dataclass(frozen=True)
+class _Section:
+    id: str
+    title: str
+    notes: Sequence[str] = ()
+    plots: Sequence[str] = ()
+    tables: Sequence[_Table] = ()
+    slices: Sequence[tuple[str, str]] = ()
+    thumbnails: Sequence[Thumbnail] = field(default=())
+
+
+def write_page(data: RunData) -> str:
+    """The page as text. Raises `RunFolderError` for a model that is not what the run wrote."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    trials = read_trials(data.path)
+    found, why_not = _importances(trials)
+    plots = plots_of(data, trials, found)
+    slices = {f"slice-{i}": pair for i, pair in enumerate(slices_of(trials, found))}
+    sections = _sections(data, trials, found, why_not, set(plots))
+    if slices:
+        at = next((i for i, s in enumerate(sections) if s.id == "parallel"), 1) + 1
+        note = (
+            f"Each point is a measured {_noun(data)}, each bar the median of an allele; values beyond "
+            "the edges are drawn at them. The most important genes first."
         )
+        named = [(name, key) for key, (name, _) in slices.items()]
+        sections.insert(at, _Section("slices", "By allele of each gene", [note], slices=named))
+    figures = plots | {key: plot for key, (_, plot) in slices.items()}
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    body.append(
-        _folded("Settings (config.toml)", ((k, str(v)) for k, v in asdict(data.config).items()))
+    text = environment.get_template("page.html").render(
+        title=f"CLSO run {data.path.resolve().name}",
+        lead=_lead(data),
+        cards=_cards(data),
+        sections=sections,
+        figures={f"plot-{name}": plot for name, plot in figures.items()},
+        css=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        js=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
     )
-    body.append(_folded("Made with (manifest.json)", _flat(data.manifest)))
+    return text.lstrip() + "\n"
+
+
+def _importances(trials: Trials) -> tuple[Importances | None, str]:
+    """Importances, or why there are none."""
+    try:
+        return gene_importances(trials), ""
+    except ConfigError as error:
+        return None, f"{error}"
+
+
+def _sections(
+    data: RunData, trials: Trials, found: Importances | None, why_not: str, plots: set[str]
+) -> list[_Section]:
+    front = sorted(name for name in plots if name.startswith("front-"))
+    entries = (data.own, *data.baselines)
+    unmeasured = missing_energy(entries)
+    cost = "Joules" if unmeasured is None else "Seconds"
+    claim = f"No claim on energy: {unmeasured}." if unmeasured else (no_claim(entries) or "")
+    made = [
+        _Section("winner", "The winner", tables=[_outcome(data), _alleles(data)]),
+        _Section("loss", f"{_noun(data).capitalize()} by generation", [_MEASURED], ["loss"]),
+        _Section("importances", "Which genes matter", [_about(found, why_not)], ["importances"]),
+        _Section("parallel", "Genomes, the best on top", [_PARALLEL], ["parallel"]),
+        _Section(
+            "audits", "Surrogate: true against predicted", _verdict(data), ["audits", "trust"]
+        ),
+        _Section(
+            "energy",
+            f"{cost} against {_noun(data)}",
+            [claim] if claim else [],
+            ["energy"],
+            [_comparison(data), _phases(data)] if data.baselines else [_phases(data)],
+        ),
+        _Section("front", "The front", [], [*front, "hypervolume"], _front(data)),
+        _Section("genome", "Convergence of the genome", [_GENOME], ["genome"]),
+        _Section("states", "States of the winner", [], ["states", "states-change"]),
+        _Section(
+            "crystals",
+            "Crystals of the winner",
+            [_CRYSTALS],
+            thumbnails=thumbnails(RunFolder(data.path)),
+        ),
+        _Section("failures", "Failures", [], [], _failures(trials)),
+        _Section("trials", "Trials", [_TRIALS], [], [_trials(trials)]),
+        _Section("finalists", "Finalists", [], [], _finalists(data)),
+        _Section("made", "Made with", [], [], _made(data)),
+    ]
+    out = []
+    for s in made:
+        shown = [name for name in s.plots if name in plots]
+        tables = [t for t in s.tables if t.rows]
+        if shown or tables or s.thumbnails or (s.id == "importances" and why_not):
+            out.append(_Section(s.id, s.title, s.notes, shown, tables, s.slices, s.thumbnails))
+    return out
+
+
+_MEASURED = "All values were measured; none is a prediction."
+_PARALLEL = (
+    "A line is a measured genome, by its alleles; the darker and, last, the warmer, the better."
+)
+_GENOME = "The share of the population that has the winner's allele."
+_CRYSTALS = (
+    "Matrices of the model in best/: each pixel is the number of largest size in its tile, red above "
+    "zero and blue below."
+)
+_TRIALS = "Every measurement; `clso trials RUN --csv` writes them all."
+
+
+def _about(found: Importances | None, why_not: str) -> str:
+    if found is None:
+        return f"None are given: {why_not}"
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
+        f"Random forests of {found.n_trials:,} trials (seed {found.seed}) explain {found.r2:.0%} of the "
+        "variance of ranks on trials that they have not seen. Permutation: what of it is lost when the "
+        "gene is shuffled. Variance: the gene's own share over all genomes, as in functional ANOVA."
     )
+
+
+def _noun(data: RunData) -> str:
+    return "loss" if data.is_language else "fitness"
 
 
 def _lead(data: RunData) -> str:
@@ -89,26 +198,54 @@ def _lead(data: RunData) -> str:
     # Of runs from before the library was an option.
     library = {k: data.result[k] for k in ("library",) if data.is_language and k in data.result}
     parts = [
-        f"Space {config.space}",
-        *(f"{k} {v}" for k, v in (library | options).items() if v != ""),
+        f"Space {_name(config.space)}",
+        *(f"{k} {_name(v)}" for k, v in (library | options).items() if v != ""),
         f"seed {config.seed}",
     ]
-    text = f"{config.data}, tokenizer {config.tokenizer}. " if data.is_language else ""
-    noun = "loss" if data.is_language else "fitness"
-    return f"{', '.join(parts)}. {text}Every {noun} on this page was measured; predictions appear only in the audits."
+    text = f"{_name(config.data)}, tokenizer {config.tokenizer}. " if data.is_language else ""
+    return f"{', '.join(parts)}. {text}Every {_noun(data)} on this page was measured; predictions appear only in the audits."
 
 
-def _outcome(data: RunData) -> list[tuple[str, str]]:
+def _name(value: object) -> str:
+    """A setting without the folders of a path in it: those are under Made with."""
+    head, separator, tail = str(value).rpartition("/")
+    return (
+        f"{head.partition(':')[0]}:{tail}"
+        if separator and ":" in head
+        else tail
+        if separator
+        else str(value)
+    )
+
+
+def _cards(data: RunData) -> list[dict[str, str]]:
+    own, counts = data.own, data.result["counts"]
+    score = f"{own.score:.4f}" if data.is_language else f"{own.score:.6g}"
+    unit = "test loss, nats per token" if data.is_language else "best fitness, less is better"
+    failed = f", {counts['failed']:,} failed" if counts.get("failed") else ""
+    cards = [
+        (score, unit),
+        (f"{counts['evaluated']:,}", f"candidates evaluated{failed}"),
+        (f"{counts['screened_out']:,}", "screened out by the surrogate"),
+        (seconds(own.time_s), f"on {own.device}"),
+        ("not measured", "energy")
+        if own.energy_j is None
+        else (joules(own.energy_j), f"gross ({own.energy_source})"),
+    ]
+    return [{"value": value, "name": name} for value, name in cards]
+
+
+def _outcome(data: RunData) -> _Table:
     result, own = data.result, data.own
     rows = []
     if data.is_language:
-        rows.append(
+        rows += [
             (
                 "test loss",
                 f"{own.score:.4f} nats per token (the winner, read from disk; no selection saw it)",
-            )
-        )
-        rows.append(("valid loss", f"{own.valid_loss:.4f} nats per token (chose the winner)"))
+            ),
+            ("valid loss", f"{own.valid_loss:.4f} nats per token (chose the winner)"),
+        ]
     else:
         rows.append(("best fitness", f"{own.score:.6g} (less is better)"))
     if data.optimum is not None:
@@ -117,15 +254,22 @@ def _outcome(data: RunData) -> list[tuple[str, str]]:
         rows.append(
             ("log(vocabulary)", f"{data.log_vocabulary:.4f} nats per token (knowing nothing)")
         )
-    counts = result["counts"]
-    rows.append(
-        ("candidates", ", ".join(f"{_count(v)} {k.replace('_', ' ')}" for k, v in counts.items()))
-    )
+    counted = (f"{_count(v)} {k.replace('_', ' ')}" for k, v in result["counts"].items())
+    rows.append(("candidates", ", ".join(counted)))
     if data.is_language and "tokens_forward" in result:
         rows.append(("tokens forward", _count(result["tokens_forward"])))
-    rows.append(("energy", _energy(data)))
-    rows.append(("time", f"{seconds(own.time_s)} on {own.device}"))
-    return rows
+    rows += [("energy", _energy(data)), ("time", f"{seconds(own.time_s)} on {own.device}")]
+    return _plain((), rows)
+
+
+def _alleles(data: RunData) -> _Table:
+    """The winner in words; genes that make no difference in it are said to be off."""
+    off = set(data.result["best"].get("inactive", ()))
+    rows = [
+        _Row([_Cell(gene), _Cell(f"{allele} (off)" if gene in off else allele)], gene in off)
+        for gene, allele in data.alleles.items()
+    ]
+    return _Table(("gene", "allele"), rows)
 
 
 def _energy(data: RunData) -> str:
@@ -136,85 +280,145 @@ def _energy(data: RunData) -> str:
     return f"{joules(own.energy_j)} gross, {net} ({own.energy_source})"
 
 
-def _comparison(data: RunData) -> str:
+def _comparison(data: RunData) -> _Table:
     rows = [
-        (
-            e.name,
-            _loss(e.valid_loss),
-            _loss(e.score),
-            "not measured" if e.energy_j is None else f"{e.energy_j:,.1f}",
-            "not measured" if e.energy_net_j is None else f"{e.energy_net_j:,.1f}",
-            f"{e.time_s:,.2f}",
-            e.device,
+        _Row(
+            [
+                _Cell(e.name),
+                _number(e.valid_loss, ".4f"),
+                _number(e.score, ".4f"),
+                _number(e.energy_j, ",.1f", "not measured"),
+                _number(e.energy_net_j, ",.1f", "not measured"),
+                _number(e.time_s, ",.2f"),
+                _Cell(e.device),
+            ]
         )
         for e in (data.own, *data.baselines)
     ]
     last = "test loss" if data.is_language else "fitness"
-    head = ("", "valid loss", last, "joules, gross", "joules, net", "seconds", "device")
-    table = _table(head, rows, "Against the baselines")
-    if not data.is_language:
-        return table
-    verdicts = [compare_entries(data.own, other) for other in data.baselines]
-    return table + "".join(f"<p>{escape(verdict_sentence(v))}.</p>" for v in verdicts)
-
-
-def _front(front: Front) -> str:
-    rows = [
-        (str(i), *(f"{v:,.6g}" for v in values), " ".join(map(str, genome)))
-        for i, (values, genome) in enumerate(
-            zip(front.points.tolist(), front.genomes, strict=True), 1
+    head = ("side", "valid loss", last, "joules, gross", "joules, net", "seconds", "device")
+    verdicts = (
+        " ".join(
+            f"{verdict_sentence(compare_entries(data.own, other))}." for other in data.baselines
         )
+        if data.is_language
+        else ""
+    )
+    return _Table(head, rows, left_out=verdicts)
+
+
+def _verdict(data: RunData) -> list[str]:
+    from clso.report.audits import verdict_on
+
+    return [
+        "A prediction only decides which candidates are measured; it is never a result.",
+        verdict_on(data),
     ]
-    return _table(
-        ("", *(name.replace("_", " ") for name in front.objectives), "genome"), rows, "The front"
+
+
+def _front(data: RunData) -> list[_Table]:
+    if data.front is None:
+        return []
+    names = [name.replace("_", " ") for name in data.front.objectives]
+    rows = [
+        _Row([*(_number(v, ",.6g") for v in values), _Cell(" ".join(map(str, genome)))])
+        for values, genome in zip(data.front.points.tolist(), data.front.genomes, strict=True)
+    ]
+    return [_Table((*names, "genome"), rows)]
+
+
+def _phases(data: RunData) -> _Table:
+    energy = data.result["energy_j"]
+
+    def of(kind: str, phase: str) -> _Cell:
+        value = energy[kind].get(phase) if energy else None
+        reason = energy.get("reasons", {}).get(phase) if energy else None
+        return _number(value, ",.1f", f"not measured ({reason})" if reason else "not measured")
+
+    rows = [
+        _Row([_Cell(n), _number(t, ",.2f"), of("gross", n), of("net", n)])
+        for n, t in data.result["time_s"].items()
+    ]
+    return _Table(("phase", "seconds", "joules, gross", "joules, net"), rows)
+
+
+def _failures(trials: Trials) -> list[_Table]:
+    """The failures by their last line, most frequent first."""
+    by_reason: dict[str, list[Trial]] = {}
+    for trial in trials.trials:
+        if not trial.evaluation.ok:
+            lines = (trial.evaluation.error or trial.evaluation.status).strip().splitlines()
+            by_reason.setdefault(lines[-1] if lines else "failed", []).append(trial)
+    most = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
+    rows = []
+    for reason, failed in most[:_MOST_ROWS]:
+        first = failed[0].evaluation
+        words = zip((g.name for g in trials.genes), trials.labels(first.genome), strict=True)
+        genome = ", ".join(f"{name} {value}" for name, value in words)
+        rows.append(
+            _Row(
+                [
+                    _number(len(failed), ",d"),
+                    _Cell(first.status),
+                    _Cell(reason[:300], pre=f"{genome}\n\n{first.error or ''}"[:6000]),
+                ]
+            )
+        )
+    return [_Table(("candidates", "status", "reason, and the first of them"), rows)]
+
+
+def _trials(trials: Trials) -> _Table:
+    """The best, each with its alleles."""
+    rows = sorted(
+        zip(trials.trials, trials.rows(), strict=True), key=lambda pair: pair[0].evaluation.value
+    )
+    columns = [c for c in trials.columns if c not in ("error", "time_s", "tokens")]
+    if len(trials.genes) > _MOST_CELLS:
+        columns = [c for c in columns if c not in set(trials.gene_columns[_MOST_CELLS:])]
+    shown = [_Row([_any(row[c]) for c in columns]) for _, row in rows[:_MOST_ROWS]]
+    left = len(rows) - len(shown)
+    notes = [f"{left:,} worse ones are not shown."] if left else []
+    if len(trials.genes) > _MOST_CELLS:
+        notes.append(f"The first {_MOST_CELLS} of {len(trials.genes):,} genes.")
+    return _Table(columns, shown, left_out=" ".join(notes))
+
+
+def _finalists(data: RunData) -> list[_Table]:
+    rows = [
+        _Row([_number(i, "d"), _number(loss, ".4f", "not finite"), _Cell(" ".join(map(str, g)))])
+        for i, (g, loss) in enumerate(data.finalists, 1)
+    ]
+    return [_Table(("rank on fitness", "loss on valid", "genome"), rows)]
+
+
+def _made(data: RunData) -> list[_Table]:
+    settings = [(k, str(v)) for k, v in asdict(data.config).items()]
+    manifest = {k: v for k, v in data.manifest.items() if k != "genes"}
+    return [
+        _plain((), settings, "Settings (config.toml)"),
+        _plain((), _flat(manifest), "Code, machine, plugins, text (manifest.json)"),
+    ]
+
+
+def _plain(head: Sequence[str], rows: Iterable[Sequence[str]], folded: str = "") -> _Table:
+    return _Table(head, [_Row([_Cell(text) for text in row]) for row in rows], folded)
+
+
+def _number(value: float | None, form: str, missing: str = "") -> _Cell:
+    return _Cell(missing) if value is None else _Cell(format(value, form), value)
+
+
+def _any(value: Any) -> _Cell:
+    if isinstance(value, float):
+        return _number(value, ".6g")
+    return (
+        _number(value, "d")
+        if isinstance(value, int)
+        else _Cell("" if value is None else str(value))
     )
 
 
-def _phases(data: RunData) -> list[tuple[str, ...]]:
-    energy = data.result["energy_j"]
-
-    def of(kind: str, phase: str) -> str:
-        value = energy[kind].get(phase) if energy else None
-        if value is not None:
-            return f"{value:,.1f}"
-        reason = energy.get("reasons", {}).get(phase) if energy else None
-        return f"not measured ({reason})" if reason else "not measured"
-
-    return [
-        (n, f"{t:,.2f}", of("gross", n), of("net", n)) for n, t in data.result["time_s"].items()
-    ]
-
-
-def _title(data: RunData, name: str) -> str:
-    return _TITLES[name] if data.is_language else _FITNESS_TITLES.get(name, _TITLES[name])
-
-
-def _picture(title: str, png: bytes) -> str:
-    data, title = base64.b64encode(png).decode(), escape(title)
-    return f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{data}">'
-
-
-def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]], title: str = "") -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = []
-    for first, *rest in rows:
-        cells = "".join(_cell(text) for text in rest)
-        lines.append(f"<tr><th>{escape(first)}</th>{cells}</tr>")
-    caption = f"<h2>{escape(title)}</h2>\n" if title else ""
-    thead = f"<thead><tr>{names}</tr></thead>" if names else ""
-    return f"{caption}<table>{thead}<tbody>\n" + "\n".join(lines) + "\n</tbody></table>"
-
-
-def _cell(text: str) -> str:
-    kind = ' class="number"' if _is_number(text) else ""
-    return f"<td{kind}>{escape(text)}</td>"
-
-
-def _folded(title: str, rows: Iterable[tuple[str, ...]]) -> str:
-    return f"<details><summary>{escape(title)}</summary>\n{_table((), rows)}</details>"
-
-
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, ...]]:
+def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested JSON as (dotted name, text) rows."""
     if isinstance(value, dict) and value:
         return [
@@ -227,13 +431,5 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, ...]]:
     return [(prefix, "-" if value is None else str(value))]
 
 
-def _loss(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _is_number(text: str) -> bool:
-    return text[:1].isdigit() and text.replace(",", "").replace(".", "").isdigit()

@@ -4,6 +4,7 @@ generation, or a tenth of a second of short ones.
     config.toml      the settings
     manifest.json    versions, devices, plugin distributions, corpus and seeds
     records.jsonl    one JSON object a line: evaluations and generations, append-only
+    times.jsonl      when generations ended, in seconds of search
     checkpoint.json  the state after a whole generation, replaced atomically
     best/            the winner as a model folder
     SHA256SUMS       hashes of all of these, once the run is finished
@@ -104,7 +105,7 @@ class RunFolder:
         repeated."""
         # Best effort: it runs on the way out of an error, which is the one to be shown.
         with suppress(OSError):
-            for name in ("config.toml", "manifest.json", "records.jsonl", ".lock"):
+            for name in ("config.toml", "manifest.json", "records.jsonl", "times.jsonl", ".lock"):
                 (self.path / name).unlink(missing_ok=True)
             self._clear_half_written()
             self.path.rmdir()
@@ -247,6 +248,39 @@ class RunFolder:
         self._record.sync()
         self.write_text("checkpoint.json", f'{json.dumps(head)[:-1]}, "state": {text}}}\n')
         self.on_checkpoint()
+
+    def note_time(self, generation: int, time_s: float) -> None:
+        """Note at how many seconds of search a generation ended. Apart from the record, which is
+        the same for equal seeds."""
+        row = json.dumps({"generation": generation, "time_s": round(time_s, 6)})
+        with open(self.path / "times.jsonl", "a", encoding="utf-8") as file:
+            file.write(row + "\n")
+
+    def times(self) -> dict[int | None, float]:
+        """Seconds of search by generation; of one that was measured again the later. What cannot
+        be read is left out: nothing depends on it."""
+        found: dict[int | None, float] = {}
+        with suppress(OSError):
+            for line in read_regular(self.path / "times.jsonl").splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    row = parse_json(line)
+                    found[int(row["generation"])] = float(row["time_s"])
+        return found
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether a process of this machine has the folder locked. False after a kill."""
+        try:
+            fd = os.open(self.path / ".lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def heads(self) -> dict[str, bytes]:
         """The small files that a resumed run replaces before its first row, for `put_back`."""

@@ -15,7 +15,7 @@ import torch
 
 from clso.energy import EnergyMeter
 from clso.run.context import RunContext
-from clso.space import SearchSpace
+from clso.space import Gene, SearchSpace
 from clso.space.build import all_options
 from clso.space.language import LanguageModelSpace
 
@@ -131,6 +131,17 @@ def describe_device(device: str) -> dict[str, Any]:
     return out
 
 
+_MAX_LABELS = 256  # of a gene; longer lists say little, and would be most of the file
+
+
+def _describe(gene: Gene) -> dict[str, Any]:
+    """With the alleles' labels, so that the record can be read without the space."""
+    found: dict[str, Any] = {"name": gene.name, "n_choices": len(gene)}
+    if gene.unless:
+        found["unless"] = [list(pair) for pair in gene.unless]
+    return {**found, "choices": list(gene.choices)} if len(gene) <= _MAX_LABELS else found
+
+
 def make_manifest(context: RunContext, space: SearchSpace, meter: EnergyMeter) -> dict[str, Any]:
     """The manifest of a run, as JSON types."""
     config = context.config
@@ -141,7 +152,7 @@ def make_manifest(context: RunContext, space: SearchSpace, meter: EnergyMeter) -
         "plugins": context.plugins,
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
         "options": all_options(config),
-        "genes": [{"name": g.name, "n_choices": len(g)} for g in space.genes],
+        "genes": [_describe(gene) for gene in space.genes],
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},
         "workers": context.workers.to_json(),

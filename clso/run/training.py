@@ -71,6 +71,8 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
         return max(_SAVE_EVERY_S, (time.monotonic() - begin_s) / _SAVE_SHARE)
 
     saved, pause_s = -math.inf, 0.0
+    earlier = ledger.phases().get("search")
+    start = clock() - (earlier["time_s"] if earlier else 0.0)
     while not search.done:
         if stop():
             save(clean=True)
@@ -79,6 +81,7 @@ def _search(search: Search, folder: RunFolder, ledger: Ledger, stop: Callable[[]
             begin = clock()
             while not search.done and clock() - begin < _WINDOW_S and not stop():
                 folder.append(search.generation())
+                folder.note_time(search.n_generations, clock() - start)
                 if clock() - saved >= pause_s or search.done:
                     pause_s = save(clean=False)
                     saved = clock()

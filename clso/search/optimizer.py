@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from clso import plugins
 from clso.conversion import as_float, as_floats, as_index, as_seed, in_order, plain
@@ -32,6 +33,10 @@ from clso.space.choices import Choices
 from clso.space.measures import as_measures
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
+from clso.space.trials import Trial, Trials
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Callback", "Optimizer", "Result", "minimize"]
 
@@ -143,6 +148,21 @@ class Optimizer:
     def pending(self) -> list[Genome]:
         """What was picked and not yet told, in the order of picking."""
         return list(self._pending)
+
+    def __repr__(self) -> str:
+        return " ".join(f"{k} {v}" for k, v in self._words()).join(("<Optimizer: ", ">"))
+
+    def _repr_html_(self) -> str:
+        return as_html("Optimizer", self._words())
+
+    def _words(self) -> list[tuple[str, str]]:
+        best = self.best
+        found = (
+            []
+            if best is None
+            else [("best", f"{best.value:.6g}"), *self.space.describe(best.genome).items()]
+        )
+        return [("space", self.space.name), ("evaluated", f"{self.n_evaluated:,}"), *found]
 
     def decode(self, genome: Genome) -> Any:
         """What `genome` stands for: name -> value if the space was given so."""
@@ -298,6 +318,12 @@ class Optimizer:
         self._pending = dict.fromkeys(self.space.validate(genome) for genome in state["pending"])
 
 
+def as_html(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A small table for notebooks; nothing in it is markup."""
+    cells = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows)
+    return f"<table><caption>{escape(title)}</caption>{cells}</table>"
+
+
 Callback = Callable[[Optimizer, Evaluation], Any]
 """Called after every evaluation; returning True (numpy's, too) ends the search, and anything else
 does not."""
@@ -317,10 +343,32 @@ class Result:
     evaluations: tuple[Evaluation, ...]
     values: Mapping[str, float]
     front: tuple[tuple[Any, Mapping[str, float]], ...]
+    space: SearchSpace
+    measures: tuple[Measure, ...]
 
     @property
     def failures(self) -> tuple[Evaluation, ...]:
         return tuple(evaluation for evaluation in self.evaluations if not evaluation.ok)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an evaluation, the genes by name: a table of pandas (extra `frames`)."""
+        return self.trials().to_frame()
+
+    def trials(self) -> Trials:
+        """Every evaluation as a row, for `to_csv`, `to_json`, `to_frame` and `write_parquet`."""
+        signs = [-1.0 if measure.direction == "max" else 1.0 for measure in self.measures]
+        rows = tuple(Trial(e).shown(signs) for e in self.evaluations)
+        return Trials(tuple(self.space.genes), tuple(m.name for m in self.measures), rows)
+
+    def __repr__(self) -> str:
+        failed = sum(not e.ok for e in self.evaluations)
+        of_them = f", {failed:,} failed" if failed else ""
+        return f"<Result: value {self.value:.6g}, x {self.x!r}, {len(self.evaluations):,} evaluations{of_them}>"
+
+    def _repr_html_(self) -> str:
+        best = min(self.evaluations, key=lambda e: e.value)
+        words = [("value", f"{self.value:.6g}"), ("evaluations", f"{len(self.evaluations):,}")]
+        return as_html("Result", [*words, *self.space.describe(best.genome).items()])
 
 
 def minimize(
@@ -426,4 +474,6 @@ def minimize(
         tuple(done),
         values,
         tuple((optimizer.decode(e.genome), shown(e)) for e in optimizer.front),
+        optimizer.space,
+        tuple(optimizer.objectives),
     )

@@ -1,0 +1,148 @@
+"""What was measured, as a table: one row a trial, with the genes by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clso.errors import MissingDependencyError
+from clso.space.genome import Gene, Genome
+from clso.space.results import Evaluation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Trial", "Trials"]
+
+_HEAD = ("trial", "generation", "rung", "status")
+_TAIL = ("tokens", "time_s", "error")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluation. `generation` is None for those of higher rungs, after the search; `time_s`
+    the seconds of search up to the end of its generation, None if they were not noted."""
+
+    evaluation: Evaluation
+    generation: int | None = None
+    time_s: float | None = None
+
+    def shown(self, signs: Sequence[float]) -> Trial:
+        """With values as they were measured: -1.0 for each that is to be large, which a search
+        and its record hold negated."""
+        e = self.evaluation
+        values = tuple(s * v for s, v in zip(signs, e.values, strict=False))
+        return replace(self, evaluation=replace(e, values=values))
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trials in the order of their measurement.
+
+    Parameters
+    ----------
+    genes
+        With the labels of their alleles, or with none if those are not known; then alleles are
+        given as indices.
+    objectives
+        Names of the values, in their order.
+    trials
+        The rows.
+
+    Examples
+    --------
+    >>> table = Trials((Gene("act", ("relu", "tanh")),), ("loss",), (Trial(Evaluation((1,), 0, (2.5,))),))
+    >>> table.rows()[0]["act"], table.rows()[0]["loss"]
+    ('tanh', 2.5)
+    """
+
+    genes: tuple[Gene, ...]
+    objectives: tuple[str, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def gene_columns(self) -> tuple[str, ...]:
+        """The genes' columns: their names, or `gene.NAME` where another column has the name."""
+        taken = {*_HEAD, *_TAIL, *self.objectives}
+        return tuple(f"gene.{g.name}" if g.name in taken else g.name for g in self.genes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns: `trial` (from 1), `generation`, `rung`, `status`, the objectives, the genes,
+        `tokens`, `time_s`, `error` (a failure's last line)."""
+        return (*_HEAD, *self.objectives, *self.gene_columns, *_TAIL)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a trial, of JSON types; the values of a failure are None."""
+        return [self._row(i, trial) for i, trial in enumerate(self.trials, 1)]
+
+    def _row(self, number: int, trial: Trial) -> dict[str, Any]:
+        e = trial.evaluation
+        error = (e.error or "").strip().splitlines()
+        values = e.values if e.ok else (None,) * len(self.objectives)
+        cells = (
+            *(number, trial.generation, e.fidelity, e.status),
+            *values,
+            *self.labels(e.genome),
+            *(e.n_tokens, trial.time_s, error[-1] if error else None),
+        )
+        return dict(zip(self.columns, cells, strict=True))
+
+    def labels(self, genome: Genome) -> list[str | int]:
+        """A genome's alleles in words."""
+        return [
+            gene.choices[allele] if gene.choices else allele
+            for gene, allele in zip(self.genes, genome, strict=True)
+        ]
+
+    def to_csv(self) -> str:
+        """The table as CSV, with a line of names; nothing for what was not measured."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """The rows as a JSON list."""
+        return json.dumps(self.rows(), allow_nan=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table of pandas (extra `frames`). Raises `MissingDependencyError` without it."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingDependencyError(
+                "a data frame needs pandas", remedy="Run: pip install 'clso[frames]'"
+            ) from error
+        return pd.DataFrame(self.rows(), columns=list(self.columns))
+
+    def write_parquet(self, path: Path) -> None:
+        """The table as a Parquet file (extra `frames`). Raises `MissingDependencyError` without
+        pyarrow."""
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise MissingDependencyError(
+                "a Parquet file needs pyarrow", remedy="Run: pip install 'clso[frames]'"
+            ) from error
+        rows = self.rows()
+        kinds = {
+            **dict.fromkeys(("trial", "generation", "rung", "tokens"), pa.int64()),
+            **dict.fromkeys((*self.objectives, "time_s"), pa.float64()),
+            **{
+                column: pa.string() if gene.choices else pa.int64()
+                for column, gene in zip(self.gene_columns, self.genes, strict=True)
+            },
+        }
+        columns = {
+            name: pa.array([row[name] for row in rows], kinds.get(name, pa.string()))
+            for name in self.columns
+        }
+        pq.write_table(pa.table(columns), path)

@@ -6,6 +6,7 @@ import io
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -51,7 +52,10 @@ def _pictures(path: Path) -> list[Thumbnail]:
     from safetensors import SafetensorError, safe_open
 
     out: list[Thumbnail] = []
-    with suppress(SafetensorError, OSError, TypeError, ValueError), safe_open(path, framework="numpy") as file:
+    with (
+        suppress(SafetensorError, OSError, TypeError, ValueError),
+        safe_open(path, framework="numpy") as file,
+    ):
         for name in sorted(file.keys()):
             shape = file.get_slice(name).get_shape()
             if len(shape) == 2 and min(shape) > 1 and np.prod(shape) <= _LARGEST:

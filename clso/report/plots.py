@@ -42,14 +42,14 @@ def label(text: object, n: int = 40) -> str:
     return escape(shorten(str(text), n), quote=False)
 
 
-def robust_range(values: Floats) -> list[float]:
+def robust_range(values: Floats) -> tuple[float, float]:
     """Where an axis begins and ends so that a few outliers do not squash the rest."""
     low, high = np.percentile(values, (10, 90))
     width = float(high - low) or float(np.ptp(values)) or abs(float(low)) * 0.1 or 1.0
     least = max(float(values.min()), float(low) - _WIDEST * width)
     most = min(float(values.max()), float(high) + _WIDEST * width)
     pad = 0.06 * ((most - least) or width)
-    return [least - pad, most + pad]
+    return least - pad, most + pad
 
 
 def plots_of(data: RunData, trials: Trials, found: Importances | None) -> dict[str, Plot]:
@@ -247,7 +247,7 @@ def _audits(data: RunData) -> Plot:
             "colorbar": {"title": {"text": "generation"}, "thickness": 12, "outlinewidth": 0},
         },
     }
-    identity = {**_line(span, np.array(span), "predicted = measured", MUTED, dash="dash")}
+    identity = {**_line(list(span), np.array(span), "predicted = measured", MUTED, dash="dash")}
     return _figure(
         [identity, points],
         showlegend=False,

@@ -304,7 +304,7 @@ def _cost(data: RunData) -> Plot:
     entries = (data.own, *data.baselines)
     measured = missing_energy(entries) is None
     colours = [CLSO, *(side_colour(e.name, i) for i, e in enumerate(data.baselines))]
-    traces = []
+    traces: list[Plot] = []
     for entry, colour in zip(entries, colours, strict=True):
         cost = entry.energy_j if measured else entry.time_s
         if cost is None or cost <= 0:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from clso.grown.statistics import sparse_rows
 
-__all__ = ["Regression", "ValueMap", "fit_map", "fit_value_maps"]
+__all__ = ["Regression", "ValueMap", "fit_map", "fit_value_maps", "low_rank"]
 
 _ROWS = 1 << 18  # tokens whose features are held at once
 _SHRINK = 2.0
@@ -106,6 +106,24 @@ def fit_map(
     average = sum_f.sum(1, keepdim=True) / n.sum().clamp(min=1)
     expected = (sum_f + _SHRINK * average) / (n[:, None] + _SHRINK)
     return ValueMap(m, expected @ m)
+
+
+def low_rank(
+    fitted: ValueMap, a: Tensor, count: Tensor, rank: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Value maps of codes as products of (C, k, rank) and (C, rank, k), and their `expected` (C, V, k).
+
+    Kept are the directions in which the maps move the codes `a` (V, k) of tokens that occur `count` (V,) times most. If
+    `rank` is k, the first factor is the identity.
+    """
+    k = fitted.matrix.shape[-1]
+    if rank >= k:
+        identity = torch.eye(k, device=a.device).expand_as(fitted.matrix)
+        return identity, fitted.matrix, fitted.expected
+    moment = (a * (count / count.sum())[:, None]).T @ a
+    moved = fitted.matrix.mT @ moment @ fitted.matrix
+    main = torch.linalg.eigh(moved.double())[1][..., -rank:].float()  # (C, k, rank), orthonormal
+    return fitted.matrix @ main, main.mT, fitted.expected @ main @ main.mT
 
 
 class _SumsByToken:

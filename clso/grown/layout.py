@@ -46,11 +46,12 @@ class Layout:
 
     @classmethod
     def by_shares(cls, d_model: int, head_dim: int, code: float, identity: float) -> Layout:
-        """Shares of the dimensions that are not reserved, cut to what one head can carry."""
-        free = d_model - _RESERVED
-        k = min(max(1, round(code * free)), head_dim)
+        """Shares of the dimensions that are not reserved, cut to what heads can carry: a name to one head's, a code
+        to two heads'. The last axis stays free, for it shares coordinates with the ballast (`rotation`)."""
+        free = d_model - _RESERVED - 1
+        k = min(max(1, round(code * free)), 2 * head_dim)
         d = min(max(1, round(identity * free)), head_dim)
-        return cls(d_model, k, d, min(max(1, free - k - d), head_dim - 1))
+        return cls(d_model, k, d, min(max(1, free - k - d), head_dim - 1, max(1, d - d // 8)))
 
     one = 0
     ballast = 1

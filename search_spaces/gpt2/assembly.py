@@ -18,13 +18,13 @@ from clso.grown.layout import Layout
 from clso.models.head_loss import fused_width
 from clso.models.tables import Embeddings, Heads
 from clso.search_spaces.gpt2.crystals import GrownCrystals
-from clso.search_spaces.gpt2.genes import GAIN_VALUES, GENE_NAMES
-from clso.search_spaces.gpt2.template import NAME_SCALE, NORM, Template
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, NEURON_SHARES, gene_names
+from clso.search_spaces.gpt2.template import NAME_SCALE, Template
 from clso.space import Genome
 
 __all__ = ["Assembly", "head_basis", "head_width", "values_of"]
 
-_COLUMNS = ("codes", "context", *GAIN_VALUES, "mean_rarity")
+_COLUMNS = ("codes", "context", *GAIN_VALUES, "mean_rarity", "neurons")
 _GAINS = {name: np.array(values) for name, values in GAIN_VALUES.items()}
 
 Floats = npt.NDArray[np.float32]
@@ -32,14 +32,19 @@ Floats = npt.NDArray[np.float32]
 
 def values_of(genomes: Sequence[Genome], crystals: GrownCrystals) -> Floats:
     """What an assembly needs of P genomes, a row each (P, columns): code family, context, the value
-    of each gain gene, and the mean rarity."""
-    alleles = dict(zip(GENE_NAMES, np.array(genomes).T, strict=False))  # (P,) each
+    of each gain gene, the mean rarity, and the share of neurons. Neurons know names at one size, so those of a genome that
+    has any do not follow rarity."""
+    names = gene_names(len(genomes[0]))
+    alleles = dict(zip(names, np.array(genomes).T, strict=True))  # (P,) each
+    neurons = np.array(NEURON_SHARES)[alleles.get("neurons", np.zeros(len(genomes), dtype=int))]
     columns = {
         "codes": alleles["codes"],
         "context": alleles["context"],
         **{name: values[alleles[name]] for name, values in _GAINS.items()},
         "mean_rarity": np.array(crystals.mean_rarity)[alleles["rarity.half_count"]],
+        "neurons": neurons,
     }
+    columns["copy.rare_value"] = np.where(neurons > 0, 0.0, columns["copy.rare_value"])
     return np.stack([columns[name] for name in _COLUMNS], axis=1).astype(np.float32)
 
 
@@ -88,6 +93,7 @@ class Assembly(Embeddings, Heads):
         gain = self.gain
         return self.template.weights(
             self.context,
+            self.crystals.reads[self.family, self.context],
             gain["context.gain"][:, None, None] * self.crystals.maps[self.family, self.context],
             match=gain["copy.match"],
             salience=gain["copy.salience"],
@@ -110,7 +116,9 @@ class Assembly(Embeddings, Heads):
         out[..., layout.identity_dims] = crystals.names[tokens] * size[..., None]
         out[..., layout.rarity] = rarity
         # Fill every vector up to one norm, so that LayerNorm's division is a constant (P, N).
-        out[..., layout.ballast] = (NORM**2 - (out * out).sum(2)).clamp(min=1).sqrt()
+        out[..., layout.ballast] = (
+            (self.template.own_norm**2 - (out * out).sum(2)).clamp(min=1).sqrt()
+        )
         return out @ self._rotation.T
 
     def distinct(self, dtype: torch.dtype) -> Tensor:

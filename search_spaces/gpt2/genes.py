@@ -20,15 +20,17 @@ __all__ = [
     "GENE_NAMES",
     "MLPS",
     "MLP_GAIN_VALUES",
+    "NEURON_SHARES",
     "alleles_of",
     "code_families",
     "default_genome",
+    "gene_names",
     "genome_of",
     "grown_genes",
     "layout_of",
 ]
 
-_CODE_SHARE, _IDENTITY_SHARE = 0.39, 0.33  # of the residual dimensions that are not reserved
+_SHARES = (0.39, 0.33)  # codes and names, of the residual dimensions that are not reserved
 _FAMILIES = (
     # smoothing, discount, weight of unseen pairs
     (0.7, 0.4, 0.003),
@@ -87,8 +89,13 @@ MLPS: tuple[tuple[str, int], ...] = (
 MLP_GAIN_VALUES = (0.5, 1.0, 1.5, 2.0)
 """What the hidden units add to the code, as a share of what was fitted."""
 
-GENE_NAMES = ("codes", "context", *GAIN_VALUES, "mlp", "mlp.gain")
-"""In genome order; genomes of a space without the MLP's genes lack the last two."""
+NEURON_SHARES = (0.0, 0.25, 0.5, 1.0)
+"""Neurons, as a share of those that there is room for; 0 is off."""
+
+_PLAIN = ("codes", "context", *GAIN_VALUES)
+_MLP, _NEURONS = ("mlp", "mlp.gain"), ("neurons",)
+GENE_NAMES = (*_PLAIN, *_MLP, *_NEURONS)
+"""In genome order; genomes of a space without the genes of an MLP, or of neurons, lack those."""
 
 _DEFAULTS = {
     "codes": 0,
@@ -109,9 +116,7 @@ _DEFAULTS = {
 def layout_of(config: GPT2Config) -> Layout:
     """The split of a model's residual dimensions. All code families share it, so that any mix of
     them is one batch."""
-    return Layout.by_shares(
-        config.d_model, config.d_model // config.n_heads, _CODE_SHARE, _IDENTITY_SHARE
-    )
+    return Layout.by_shares(config.d_model, config.d_model // config.n_heads, *_SHARES)
 
 
 def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
@@ -122,8 +127,9 @@ def code_families(config: GPT2Config) -> tuple[CodeFamily, ...]:
     )
 
 
-def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
-    """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain."""
+def grown_genes(config: GPT2Config, mlp: bool = False, neurons: bool = False) -> tuple[Gene, ...]:
+    """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain; with `neurons`, then
+    their share."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
     gains = (
         Gene(name, tuple(f"{g:g}" for g in values), _unless(name))
@@ -134,14 +140,19 @@ def grown_genes(config: GPT2Config, mlp: bool = False) -> tuple[Gene, ...]:
         Gene("context", contexts, _unless("context")),
         *gains,
     )
-    if not mlp:
-        return genes
-    families = tuple(f"{family} {size}" if size else family for family, size in MLPS)
-    return (
-        *genes,
-        Gene("mlp", families),
-        Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAIN_VALUES), (("mlp", "off"),)),
-    )
+    if mlp:
+        families = tuple(f"{family} {size}" if size else family for family, size in MLPS)
+        gain = Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAIN_VALUES), (("mlp", "off"),))
+        genes = (*genes, Gene("mlp", families), gain)
+    if neurons:
+        genes = (*genes, Gene("neurons", tuple(f"{share:g}" for share in NEURON_SHARES)))
+    return genes
+
+
+def gene_names(n: int) -> tuple[str, ...]:
+    """Names of the genes of genomes with `n` of them, whose space has those of an MLP, of neurons, both or none."""
+    optional = {0: (), len(_NEURONS): _NEURONS, len(_MLP): _MLP}
+    return (*_PLAIN, *optional.get(n - len(_PLAIN), (*_MLP, *_NEURONS)))
 
 
 def _unless(name: str) -> tuple[tuple[str, str], ...]:
@@ -149,8 +160,9 @@ def _unless(name: str) -> tuple[tuple[str, str], ...]:
 
 
 def alleles_of(genome: Genome) -> dict[str, int]:
-    """The genome's alleles by the genes' names; the MLP is off if the genome lacks its genes."""
-    return {"mlp": 0, **dict(zip(GENE_NAMES, genome, strict=False))}
+    """The genome's alleles by the genes' names; an MLP and neurons are off if the genome lacks their genes."""
+    names = gene_names(len(genome))
+    return {"mlp": 0, "neurons": 0, **dict(zip(names, genome, strict=True))}
 
 
 def genome_of(values: Mapping[str, float]) -> Genome:
@@ -158,7 +170,7 @@ def genome_of(values: Mapping[str, float]) -> Genome:
 
     Raises `ValueError` for a value that a gain does not have.
     """
-    gains = {**GAIN_VALUES, "mlp.gain": MLP_GAIN_VALUES}
+    gains = {**GAIN_VALUES, "mlp.gain": MLP_GAIN_VALUES, "neurons": NEURON_SHARES}
     return tuple(
         gains[name].index(values[name]) if name in gains else int(values[name])
         for name in GENE_NAMES
@@ -166,7 +178,8 @@ def genome_of(values: Mapping[str, float]) -> Genome:
     )
 
 
-def default_genome(mlp: bool = False) -> Genome:
-    """The default genome; with `mlp`, of the space that has the MLP's genes, which it leaves
-    off."""
-    return genome_of({**_DEFAULTS, "mlp": 0, "mlp.gain": 1.0} if mlp else _DEFAULTS)
+def default_genome(mlp: bool = False, neurons: bool = False) -> Genome:
+    """The default genome; with `mlp`, of a space that has the MLP's genes, which it leaves off; with `neurons`, of one
+    that has theirs, all of which it uses."""
+    values = {**_DEFAULTS, "mlp": 0, "mlp.gain": 1.0} if mlp else dict(_DEFAULTS)
+    return genome_of({**values, "neurons": 1.0} if neurons else values)

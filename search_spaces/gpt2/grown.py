@@ -3,7 +3,6 @@ once."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -13,8 +12,8 @@ import torch
 from torch import Tensor
 
 from clso.errors import ConfigError
-from clso.grown.als import hash_noise
-from clso.grown.layout import Layout, rotation
+from clso.grown.layout import rotation
+from clso.grown.names import projection
 from clso.models.population import PopulationGPT2
 from clso.models.replay import Replays
 from clso.search_spaces.gpt2.assembly import Assembly, head_basis, head_width, values_of
@@ -23,26 +22,23 @@ from clso.search_spaces.gpt2.genes import (
     GAIN_VALUES,
     MLP_GAIN_VALUES,
     MLPS,
+    NEURON_SHARES,
     alleles_of,
     default_genome,
     grown_genes,
 )
-from clso.search_spaces.gpt2.grown_costs import GrownCosts
-from clso.search_spaces.gpt2.mlp import HiddenUnits, PopulationWithUnits
+from clso.search_spaces.gpt2.grown_costs import GrownCosts, n_neurons
+from clso.search_spaces.gpt2.mlp import HiddenUnits
+from clso.search_spaces.gpt2.neurons import (
+    Chosen,
+    Neurons,
+    PopulationWithNeurons,
+)
 from clso.search_spaces.gpt2.template import Template
 from clso.space import Genome
 from clso.space.language import LanguageModelSpace
 
 __all__ = ["GrownWeights"]
-
-
-def _projection(layout: Layout) -> Tensor:
-    """From names to what is matched (D, S): orthonormal directions, scaled so that a name matches
-    itself with about 1."""
-    square = hash_noise(layout.identity, layout.identity, torch.device("cpu"), seed=2)
-    directions = torch.linalg.qr(square.double())[0][:, : layout.match].float()
-    scale = max(1.0, math.sqrt(layout.identity / layout.match))
-    return torch.nn.functional.pad(directions * scale, (0, max(0, layout.match - layout.identity)))
 
 
 class GrownWeights:
@@ -54,10 +50,13 @@ class GrownWeights:
         split: str = "statistics",
         *,
         mlp: bool = False,
+        neurons: bool = False,
         contexts: Sequence[int] | None = None,
+        most_neurons: int | None = None,
     ) -> None:
-        """With `mlp` there are genes for hidden units of an MLP. `contexts` are the context
-        patterns that genomes may pick, all by default."""
+        """With `mlp` there are genes for hidden units of an MLP, with `neurons` one for those of pairs. `contexts` are the
+        context patterns that genomes may pick, all by default, and `most_neurons` how many neurons genomes have at
+        most, by default as many as there is room for."""
         self.space, self.config = space, space.config
         self.device = torch.device(space.context.device)
         if self.config.n_layers < 2 or self.config.n_heads < 2 or self.config.d_model < 32:
@@ -66,10 +65,16 @@ class GrownWeights:
                 got=(self.config.n_layers, self.config.n_heads, self.config.d_model),
                 remedy="Use larger sizes, or --library random.",
             )
-        self._mlp = mlp
-        self.genes = grown_genes(self.config, self._mlp)
-        self.crystals = GrownCrystals(space, split, contexts)
-        self.costs = GrownCosts(self.config, self.crystals.layout, self.crystals.patterns)
+        self._mlp, self._with_neurons = mlp, neurons
+        self.genes = grown_genes(self.config, mlp, neurons)
+        most = n_neurons(1.0, self.config) if most_neurons is None else most_neurons
+        self.crystals = GrownCrystals(space, split, contexts, most if neurons else 0)
+        self.costs = GrownCosts(
+            self.config,
+            self.crystals.layout,
+            self.crystals.patterns,
+            lambda: len(self.crystals.remembered[0]) if neurons else 0,
+        )
         self._replays = Replays(self._scores, head_width(self.crystals.layout, self.device))
 
     @cached_property
@@ -77,8 +82,20 @@ class GrownWeights:
         """The wiring, which all candidates share."""
         layout = self.crystals.layout
         return Template(
-            self.config, layout, _projection(layout), self.crystals.patterns, self.device
+            self.config,
+            layout,
+            projection(layout.identity, layout.match),
+            self.crystals.patterns,
+            self.device,
         )
+
+    @cached_property
+    def neurons(self) -> Neurons | None:
+        """Units of the pairs that are remembered; None if genomes have no gene for them."""
+        crystals = self.crystals
+        if not self._with_neurons:
+            return None
+        return Neurons(*crystals.remembered, crystals.names, crystals.corrections, self.template)
 
     @cached_property
     def rotation(self) -> Tensor:
@@ -94,11 +111,11 @@ class GrownWeights:
         self.population(self.seeds())
 
     def seeds(self) -> list[Genome]:
-        return [default_genome(self._mlp)]
+        return [default_genome(self._mlp, self._with_neurons)]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """Gains tell the surrogate their value and its square; structure genes are one-hot only."""
-        gains = {**GAIN_VALUES, "mlp.gain": MLP_GAIN_VALUES}
+        gains = {**GAIN_VALUES, "mlp.gain": MLP_GAIN_VALUES, "neurons": NEURON_SHARES}
         out: list[np.ndarray[Any, Any] | None] = []
         for gene in self.genes:
             values = np.array(gains.get(gene.name, ()), dtype=np.float32)
@@ -110,8 +127,14 @@ class GrownWeights:
 
     def on_all_text(self, genome: Genome) -> GrownWeights:
         """What the genome needs, grown on statistics and fitness text together."""
+        alleles = alleles_of(genome)
         whole = GrownWeights(
-            self.space, "train", mlp=self._mlp, contexts=[alleles_of(genome)["context"]]
+            self.space,
+            "train",
+            mlp=self._mlp,
+            neurons=self._with_neurons,
+            contexts=[alleles["context"]],
+            most_neurons=n_neurons(NEURON_SHARES[alleles["neurons"]], self.config),
         )
         whole.template, whole.rotation = self.template, self.rotation  # which know no text
         return whole
@@ -137,7 +160,19 @@ class GrownWeights:
 
     def _population(self, values: Tensor, units: HiddenUnits | None = None) -> PopulationGPT2:
         assembly = Assembly(self.crystals, self.template, self.rotation, self._head_basis, values)
-        return PopulationWithUnits(self.config, assembly, assembly, assembly.params(), units)
+        neurons = self.neurons
+        chosen = None
+        if neurons is not None and len(neurons):
+            used = (assembly.gain["neurons"] * n_neurons(1.0, self.config)).round()
+            chosen = Chosen(
+                neurons,
+                used.clamp(max=len(neurons)).long(),
+                assembly.family,
+                assembly.gain["temperature"],
+            )
+        return PopulationWithNeurons(
+            self.config, assembly, assembly, assembly.params(), units, chosen
+        )
 
     def _units(self, genomes: Sequence[Genome]) -> HiddenUnits | None:
         """The MLP crystals of those candidates that have any."""

@@ -2,7 +2,7 @@
 that nobody reads.
 
 Gains of 0 switch the context head or the copy head off. Without the copy head nobody reads previous
-tokens' names (the previous-token head) or rarity, which it reads if it has a salience. Without it and an
+tokens' names (the previous-token head), unless neurons do, or rarity, which it reads if it has a salience. Without it and an
 MLP nobody reads position 0's swelling. A token's own name stays: the head reads it."""
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from clso.grown.layout import Layout
 from clso.grown.patterns import N_POSITION_DIMS, PositionPattern, lag
 from clso.models.gpt2 import GPT2Config
 from clso.search_spaces.gpt2.costs import FLOAT_BYTES
-from clso.search_spaces.gpt2.genes import GAIN_VALUES, MLPS, alleles_of
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, MLPS, NEURON_SHARES, alleles_of
 from clso.space import Genome
 
-__all__ = ["GrownCosts"]
+__all__ = ["GrownCosts", "free_units", "n_neurons"]
 
 
 KeysSeen = Callable[[int, int], float]
@@ -32,8 +32,14 @@ class GrownCosts:
     """Costs of grown genomes by name, in the sense of `clso.search_spaces.gpt2.costs`."""
 
     def __init__(
-        self, config: GPT2Config, layout: Layout, patterns: Sequence[PositionPattern]
+        self,
+        config: GPT2Config,
+        layout: Layout,
+        patterns: Sequence[PositionPattern],
+        n_found: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`n_found` says how many pairs there are for neurons."""
+        self._n_found = n_found
         self.config, self.layout = config, layout
         # For each pattern: the weights of its query, and the dimensions of position codes that it
         # looks at.
@@ -47,7 +53,14 @@ class GrownCosts:
         """Layer and place of the heads that add anything."""
         alleles = alleles_of(genome)
         context, copy = _is_on("context.gain", alleles), _is_on("copy.gain", alleles)
-        return ({(0, 1)} if context else set()) | ({(0, 0), (1, 0)} if copy else set())
+        live = {(0, 1)} if context else set()
+        if self._n_neurons_of(alleles):
+            live |= {(0, 0)}
+        return live | ({(0, 0), (1, 0)} if copy else set())
+
+    def _n_neurons_of(self, alleles: Mapping[str, int]) -> int:
+        wanted = n_neurons(NEURON_SHARES[alleles["neurons"]], self.config)
+        return min(wanted, self._n_found()) if wanted else 0
 
     def __call__(self, genome: Genome, keys: KeysSeen | None = None) -> dict[str, float]:
         """`keys` says how many keys a query of a layer's head meets on average; by default every
@@ -57,10 +70,12 @@ class GrownCosts:
         alleles = alleles_of(genome)
         context = _is_on("context.gain", alleles)
         copy = _is_on("copy.gain", alleles)
+        neurons = self._n_neurons_of(alleles)
         rarity = copy and _is_on("copy.salience", alleles)
         family, n_units = MLPS[alleles["mlp"]]
         swelling = copy or n_units > 0
-        projection = names * min(names, match)
+        projection = min(names, match)
+        carried = min(code, d // self.config.n_heads)
         seen = keys or (lambda layer, head: self.config.n_positions)
         # Weights that multiply a token's vector; products of scores and averages with the keys
         # seen; biases.
@@ -68,13 +83,15 @@ class GrownCosts:
         products = 0.0
         if context:
             query, width = self._queries[alleles["context"]]
-            weights += query + width + code + code * code
-            products += seen(0, 1) * (width + code)
-        if copy:
+            reads = code if carried == code else code * carried
+            weights += query + width + reads + carried * code
+            products += seen(0, 1) * (width + carried)
+        if copy or neurons:
             # layer 0 fetches the previous token's name,
             weights += self._previous + position + projection + match
             products += seen(0, 0) * (position + match)
-            # layer 1 looks for it and brings the name found there
+        if copy:
+            # a later layer looks for it and brings the name found there
             weights += projection + match + 1 + rarity + 2 * names
             products += seen(1, 0) * (match + 1 + names)
             biases += 1
@@ -83,12 +100,17 @@ class GrownCosts:
                 _unit_weights(family, n_units, code) + code * n_units if n_units else 0
             )
             biases += 2 * 2 + n_units
+        # A neuron reads two names and position 0's mark, and writes to the code.
+        weights += neurons * (names + match + 1 + code)
+        biases += neurons
+        layers = -(-neurons // free_units(self.config))  # that have neurons
         head = v * (code + names + 1)
         wte, wpe = (
             v * (code + names + 1 + rarity),
-            position * self.config.n_positions + 2 * swelling,
+            position * self.config.n_positions + 2 * (swelling or neurons > 0),
         )
-        norms = d * ((context or copy) + copy + 2 * swelling + 2)
+        mlps = max(layers, 1) + 1 if swelling else layers
+        norms = d * ((context or copy or neurons > 0) + copy + mlps + 2)
         n_params = weights + biases + norms + wte + wpe + head
         flops = 2 * (weights + head + products)
         return {
@@ -96,6 +118,16 @@ class GrownCosts:
             "n_bytes": float(FLOAT_BYTES * n_params),
             "n_params": float(n_params),
         }
+
+
+def free_units(config: GPT2Config) -> int:
+    """Units of a layer's MLP beside the two that clear position 0."""
+    return config.d_mlp - 2
+
+
+def n_neurons(share: float, config: GPT2Config) -> int:
+    """Neurons of a genome with this share of those that a model has room for, in all layers but the copy head's last."""
+    return round(share * (config.n_layers - 1) * free_units(config))
 
 
 def _is_on(gain: str, alleles: Mapping[str, int]) -> bool:

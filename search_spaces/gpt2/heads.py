@@ -28,12 +28,21 @@ __all__ = [
     "copy_head",
     "copy_query",
     "previous_token_head",
+    "vector_norm",
 ]
 
 NAME_SCALE = 0.1
 """Size of a token's own name, against the names of size 1 that the copy head brings."""
 POSITION_RADIUS = 10.0
 """Radius of a circle of position codes."""
+_NORM = 200.0  # about
+
+
+def vector_norm(d_model: int) -> float:
+    """Size of every token's vector, positions included. Codes are small against it, so that what is added later hardly
+    changes it. It is sqrt(d) times a power of two, which LayerNorm's gain then is: exact in any precision."""
+    root = math.sqrt(d_model)
+    return float(root * 2.0 ** round(math.log2(_NORM / root)))
 
 
 class Attention:
@@ -71,11 +80,9 @@ def previous_token_head(
 
 def context_head(attention: Attention, head: int, layout: Layout) -> None:
     """Average the codes of earlier tokens; a genome's pattern says which (`context_queries`), and
-    its map (K, K) what the average adds to the code."""
+    its map what of them is brought and what the average adds to the code."""
     # A position is found by its code (4), as it lies there.
     attention.key[head, :N_POSITION_DIMS, layout.position_dims] = torch.eye(N_POSITION_DIMS)
-    # Bring that token's code (K).
-    attention.value[head, : layout.code, layout.code_dims] = torch.eye(layout.code)
 
 
 def context_queries(patterns: Sequence[PositionPattern], layout: Layout, head_dim: int) -> Tensor:

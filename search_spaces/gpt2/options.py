@@ -26,6 +26,8 @@ class GPT2Options(LibraryOptions):
     mlp: bool = False
     """Whether grown GPT-2s also have genes for an MLP of random features: 0.003 nats at best for
     two more genes."""
+    neurons: bool = True
+    """Whether grown GPT-2s also have a gene for MLP neurons that remember pairs of tokens."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

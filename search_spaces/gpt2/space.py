@@ -59,7 +59,7 @@ class GPT2Space(SourcedSpace):
             return RandomWeights(self.config, library, device)
         if self.options.library == "warm":
             return WarmWeights(self.config, Path(self.options.checkpoint), device)
-        return GrownWeights(self, mlp=self.options.mlp)
+        return GrownWeights(self, mlp=self.options.mlp, neurons=self.options.neurons)
 
     def decode(self, genome: Genome) -> Any:
         return self.source.decode(self.validate(genome))

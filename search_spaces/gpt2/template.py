@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from clso.grown.layout import Layout, rotation
+from clso.grown.names import AT_OTHERS, AT_PAIR
 from clso.grown.patterns import N_POSITION_DIMS, PositionPattern, position_codes
 from clso.models.gpt2 import GPT2Config
 from clso.search_spaces.gpt2.heads import (
@@ -30,17 +31,17 @@ from clso.search_spaces.gpt2.heads import (
     copy_head,
     copy_query,
     previous_token_head,
+    vector_norm,
 )
 
-__all__ = ["NAME_SCALE", "NORM", "Template"]
+__all__ = ["NAME_SCALE", "Template"]
 
-NORM = 100.0
-"""Of a token's vector; codes are small against it, so what is added later hardly changes it."""
 # size of position 0's mark; as large as what is next to it, so that it is read to the last digits
 _START = 10.0
-_SINK_BALLAST = 1e4  # ballast that the first MLP adds at position 0 and the second takes back
+_SINK_BALLAST = 2e4  # ballast that the first MLP adds at position 0 and the second takes back
 _GATE = 30.0  # far out on GELU's flat side: GELU(-30) is 0
 _STEP = 8.0  # what the two units differ by if both are on GELU's straight side
+_SILENT = 2 * (AT_PAIR - AT_OTHERS)  # what a pair's unit gets less at position 0
 _PREVIOUS, _CONTEXT = 0, 1  # heads of layer 0
 _COPY = 0  # head of layer 1
 
@@ -63,15 +64,17 @@ class Template:
         context head."""
         self.config, self.layout, self._device = config, layout, device
         d, self._head_dim = config.d_model, config.d_model // config.n_heads
-        self.norm = math.sqrt(NORM**2 + 2 * POSITION_RADIUS**2)
+        self.norm = vector_norm(d)
+        # Of a token's own vector, which both circles of positions are added to.
+        self.own_norm = math.sqrt(self.norm**2 - 2 * POSITION_RADIUS**2)
         # position 0's mark takes its share of the ballast, so that it leaves the norm as it is
-        ballast = math.sqrt(NORM**2 - _START**2)
+        ballast = math.sqrt(self.own_norm**2 - _START**2)
         # what LayerNorm lets through at the swollen position, against elsewhere
         shrink = self.norm / math.sqrt(
             (_SINK_BALLAST + ballast) ** 2 + _START**2 + 2 * POSITION_RADIUS**2
         )
         self._rotation = rotation(d, torch.device("cpu"))  # (d, d), physical from logical
-        projection = projection.cpu()
+        self._projection = projection = projection.cpu()
 
         # The layers' heads, in logical coordinates.
         first, second = Attention(config), Attention(config)
@@ -94,7 +97,7 @@ class Template:
         wpe = torch.zeros(config.n_positions, d)
         wpe[:, layout.position_dims] = POSITION_RADIUS * position_codes(config.n_positions).float()
         wpe[0, layout.start] = _START
-        wpe[0, layout.ballast] = ballast - NORM
+        wpe[0, layout.ballast] = ballast - self.own_norm
         # LayerNorm's output is the residual vector itself, and ln_f's bias a constant feature (d,).
         unit = torch.full((d,), self.norm / math.sqrt(d), device=device)
         norms = ("h.0.ln_1", "h.0.ln_2", "h.1.ln_1", "h.1.ln_2", "ln_f")
@@ -109,6 +112,7 @@ class Template:
     def weights(
         self,
         context: Tensor,
+        context_reads: Tensor,
         context_map: Tensor,
         *,
         match: Tensor,
@@ -119,7 +123,8 @@ class Template:
         """Stacks (P, ...) by the names of `GPT2.state_dict()`.
 
         Stacks of stride 0 are the same for every layout. `context` (P,) are pattern indices,
-        `context_map` (P, K, K) what an average code (a row) adds to the code; the gains are (P,).
+        `context_reads` (P, K, R) what of a code (a row) is averaged, `context_map` (P, R, K) what that
+        adds to the code; the gains are (P,).
         `salience` multiplies the centred rarity, `sink` is position 0's score on that scale."""
         p, d, layout = len(context), self.config.d_model, self.layout
         # Layer 0's queries, keys and values (P, 3 d, d): the context head's first query rows
@@ -127,9 +132,12 @@ class Template:
         begin = _CONTEXT * self._head_dim
         qkv_0 = self._qkv_0.repeat(p, 1, 1)
         qkv_0[:, begin : begin + N_POSITION_DIMS] = self._context_queries[context]
-        # Layer 0's output (P, d, d): the average code (K columns) adds its map's part to the code.
+        # Its values (R rows) are what it averages of the code.
+        values, carried = 2 * d + begin, context_map.shape[1]
+        qkv_0[:, values : values + carried] = context_reads.mT @ self._code_axes.T
+        # Layer 0's output (P, d, d): the average (R columns) adds its map's part to the code.
         out_0 = self._out_0.repeat(p, 1, 1)
-        out_0[:, :, begin : begin + layout.code] = self._code_axes @ context_map.transpose(1, 2)
+        out_0[:, :, begin : begin + carried] = self._code_axes @ context_map.mT
         # Layer 1's queries, keys and values (P, 3 d, d): the copy head asks for the name (S rows)
         # as strongly as `match` says,
         begin = _COPY * self._head_dim
@@ -153,6 +161,20 @@ class Template:
         """Rows (H, d) and columns (d, H) of H units that read the code by `weight` and write to it
         by `output`, both (H, K)."""
         return weight @ self._code_axes.T, self._code_axes @ output.T
+
+    def pair_units(self, current: Tensor, previous: Tensor) -> Tensor:
+        """Rows (n, d) that read the current token's name by `current` (n, D) and the previous one's by `previous` (n, D).
+
+        They are silent at position 0, whose previous token is itself."""
+        layout, rows = self.layout, torch.zeros(len(current), self.config.d_model)
+        rows[:, layout.identity_dims] = current.cpu() / NAME_SCALE
+        rows[:, layout.match_dims] = previous.cpu() @ self._projection
+        rows[:, layout.start] = -_SILENT / _START
+        return self._reads(rows)
+
+    def in_code(self, codes: Tensor) -> Tensor:
+        """Codes (..., K) as vectors (..., d)."""
+        return codes @ self._code_axes.T
 
     def _reads(self, rows: Tensor) -> Tensor:
         """Rows (..., d) that read the residual stream, from logical to physical coordinates."""

@@ -1,6 +1,7 @@
 """Corrections of codes: what to add to a token's code so that the head, as it is, says what follows a pair.
 
-For a pair (u, v) seen n times, with target q (`clso.grown.trigrams`) and the bigram's code a = A[v], the correction d maximises
+For a pair (u, v) seen n times, with target q (`clso.grown.trigrams`) and the bigram's code a = A[v], the correction d
+maximises
 
     n sum_w q(w) log softmax(B (a + d) + log p_cont)(w) - tau / 2 d^T S d
 
@@ -24,13 +25,14 @@ _LARGEST = 512  # tokens of a distribution whose rows of B are looked at one by 
 _DAMPING = 0.3  # share of S that is added to a pair's own covariance
 _PRIOR = 2.0  # occurrences
 _STEPS = 6
+_ROUNDING = 1e-5  # nats, of a logarithm of sums in float32
 _LONGER, _SHORTER = 1.5, 0.4  # what a step's length is multiplied by after a success or a failure
 
 
 def fit_corrections(
     targets: PairTargets, a: Tensor, b: Tensor, log_p: Tensor, count: Tensor
 ) -> Tensor:
-    """Corrections (N, K) of N pairs for codes `a`, `b` (V, K), biases `log_p` (V,) and tokens that occur `count` (V,) times."""
+    """Corrections (N, K) for codes `a`, `b` (V, K), biases `log_p` (V,) and tokens that occur `count` (V,) times."""
     v, k = b.shape
     unigram = count / count.sum()
     mean = unigram @ b
@@ -74,7 +76,8 @@ def _fitted(
         slope = n * (q_mean - says_mean) - _PRIOR * (d @ spread)
         new = d + length * torch.cholesky_solve(slope[:, :, None], factor)[:, :, 0]
         new_value, new_mean = says(new)
-        better = new_value > value  # not so where a factorisation failed: NaN
+        # Not worse beyond rounding; nor where a factorisation failed, which gives NaN.
+        better = new_value > value - _ROUNDING * n
         d, says_mean = torch.where(better, new, d), torch.where(better, new_mean, says_mean)
         value = torch.where(better, new_value, value)
         length = torch.where(better, (length * _LONGER).clamp(max=1), length * _SHORTER)

@@ -17,7 +17,7 @@ __all__ = ["AT_OTHERS", "AT_PAIR", "PairDetectors", "detectors", "projection", "
 
 AT_PAIR, AT_OTHERS = 10.0, -6.0
 """What a hidden unit gets at its pair, and at most elsewhere: GELU is 10 there, and 0 to 1e-8 here."""
-_MARGIN = 0.04  # the least distance between a pair's score, 1, and any other pair's
+_MARGIN = 0.06  # the least distance between a pair's score, 1, and any other pair's
 _SIMILARITIES = 1 << 24  # held at once
 
 

@@ -69,13 +69,14 @@ class PositionPattern:
         return torch.from_numpy(weights / weights.sum(1, keepdims=True)).float()
 
 
-def lag(k: int, n_positions: int) -> PositionPattern:
-    """Attend to the token `k` back. The first `k` positions attend to whatever is nearest."""
+def lag(k: int, n_positions: int, peak: float = _PEAK) -> PositionPattern:
+    """Attend to the token `k` back; e^-`peak` of that goes to each rival. The first `k` positions attend to whatever is
+    nearest."""
     slow, fast = _speeds(n_positions)
     # Rivals: the neighbours, told apart by the fast circle, and the fast circle's next turn, told
     # apart by the slow one.
-    fast_amp = _PEAK / (1 - math.cos(fast))
-    slow_amp = _PEAK / (1 - math.cos(slow * _FAST_TURN))
+    fast_amp = peak / (1 - math.cos(fast))
+    slow_amp = peak / (1 - math.cos(slow * _FAST_TURN))
     return PositionPattern(f"lag-{k}", (slow_amp, fast_amp), (-slow * k, -fast * k), n_positions)
 
 

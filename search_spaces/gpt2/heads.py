@@ -35,7 +35,8 @@ NAME_SCALE = 0.1
 """Size of a token's own name, against the names of size 1 that the copy head brings."""
 POSITION_RADIUS = 10.0
 """Radius of a circle of position codes."""
-_NORM = 200.0  # about
+_NORM = 400.0  # about
+_PREVIOUS_PEAK = 18.0  # so that next to nothing leaks into the names that neurons compare
 
 
 def vector_norm(d_model: int) -> float:
@@ -66,7 +67,7 @@ def previous_token_head(
 ) -> None:
     """Fetch the previous token's name. `projection` (D, S) takes names to what is matched."""
     # Look one position back: a position code (4) asks for the code before it.
-    pattern = lag(1, attention.n_positions)
+    pattern = lag(1, attention.n_positions, _PREVIOUS_PEAK)
     attention.query[head, :N_POSITION_DIMS, layout.position_dims] = _position_query(
         pattern, attention.head_dim
     )

@@ -38,7 +38,7 @@ __all__ = ["NAME_SCALE", "Template"]
 
 # size of position 0's mark; as large as what is next to it, so that it is read to the last digits
 _START = 10.0
-_SINK_BALLAST = 2e4  # ballast that the first MLP adds at position 0 and the second takes back
+_SINK_BALLAST = 4e4  # ballast that the first MLP adds at position 0 and the second takes back
 _GATE = 30.0  # far out on GELU's flat side: GELU(-30) is 0
 _STEP = 8.0  # what the two units differ by if both are on GELU's straight side
 _SILENT = 2 * (AT_PAIR - AT_OTHERS)  # what a pair's unit gets less at position 0
@@ -74,7 +74,7 @@ class Template:
             (_SINK_BALLAST + ballast) ** 2 + _START**2 + 2 * POSITION_RADIUS**2
         )
         self._rotation = rotation(d, torch.device("cpu"))  # (d, d), physical from logical
-        self._projection = projection = projection.cpu()
+        projection = projection.cpu()
 
         # The layers' heads, in logical coordinates.
         first, second = Attention(config), Attention(config)
@@ -90,6 +90,10 @@ class Template:
         self._copy_query = self._reads(copy_query(layout, projection, self._head_dim))
         self._code_axes = self._axes(layout.code_dims)
         self._rarity_axis = self._axes(layout.rarity)
+        # What neurons read: names (d, D), previous names where they are matched (d, D), the mark (d,).
+        self._name_axes = self._axes(layout.identity_dims)
+        self._matched_name_axes = self._axes(layout.match_dims) @ projection.T.to(device)
+        self._mark_axis = self._axes(layout.start)
         self._start_axis = (self._rotation[:, layout.start] / (_START * shrink)).to(device)
 
         # Positions (T, d): both circles, and at position 0 its mark and the ballast that makes
@@ -166,11 +170,8 @@ class Template:
         """Rows (n, d) that read the current token's name by `current` (n, D) and the previous one's by `previous` (n, D).
 
         They are silent at position 0, whose previous token is itself."""
-        layout, rows = self.layout, torch.zeros(len(current), self.config.d_model)
-        rows[:, layout.identity_dims] = current.cpu() / NAME_SCALE
-        rows[:, layout.match_dims] = previous.cpu() @ self._projection
-        rows[:, layout.start] = -_SILENT / _START
-        return self._reads(rows)
+        rows = (current / NAME_SCALE) @ self._name_axes.T + previous @ self._matched_name_axes.T
+        return rows - (_SILENT / _START) * self._mark_axis
 
     def in_code(self, codes: Tensor) -> Tensor:
         """Codes (..., K) as vectors (..., d)."""

@@ -47,8 +47,10 @@ def check(costs: dict[str, float], n_params: int, flops: int) -> None:
     assert costs == {"flops": flops, "n_params": n_params, "n_bytes": 4 * n_params}
 
 
-def switched(*, context: bool, copy: bool, mlp: int, salience: bool = True) -> Genome:
-    alleles = alleles_of(default_genome(mlp=True)) | {"mlp": mlp}
+def switched(
+    *, context: bool, copy: bool, mlp: int, salience: bool = True, neurons: int = 0
+) -> Genome:
+    alleles = alleles_of(default_genome(mlp=True)) | {"mlp": mlp, "neurons": neurons}
     on = {"context.gain": context, "copy.gain": copy, "copy.salience": salience}
     alleles |= {name: GAIN_VALUES[name].index(0.0) for name in on if not on[name]}
     return tuple(alleles[name] for name in GENE_NAMES)
@@ -91,12 +93,13 @@ class Pruned:
             q, k, _ = self.state[f"h.{layer}.attn.qkv.weight"].chunk(3)
             k[~q.any(dim=1) & (self.state[f"h.{layer}.attn.qkv.bias"].chunk(3)[0] == 0)] = 0
 
-    def drop_swelling(self) -> None:
+    def drop_swelling(self, *, mark: bool) -> None:
         for layer in (0, 1):
             for name in ("fc.weight", "fc.bias"):
                 self.state[f"h.{layer}.mlp.{name}"][:2] = 0
             self.state[f"h.{layer}.mlp.proj.weight"][:, :2] = 0
-        self.state["wpe.weight"][0, [self.layout.start, self.layout.ballast]] = 0
+        if mark:
+            self.state["wpe.weight"][0, [self.layout.start, self.layout.ballast]] = 0
 
     def drop_rarity(self) -> None:
         wte, layout = self.state["wte.weight"], self.layout
@@ -145,23 +148,26 @@ class Pruned:
         return sum(n.values()), 2 * (weights + n["head.weight"] + config.n_positions * widths)
 
 
-@pytest.mark.parametrize("mlp", range(len(MLPS)))
+@pytest.mark.parametrize(
+    ("mlp", "neurons"), [(0, 0), (1, 0), (2, 0), (len(MLPS) - 1, 0), (0, 1), (1, 3)]
+)
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("context", [True, False])
 def test_a_grown_genome_costs_what_its_model_needs(
-    grown: GPT2Space, context: bool, copy: bool, mlp: int
+    grown: GPT2Space, context: bool, copy: bool, mlp: int, neurons: int
 ) -> None:
-    genome = switched(context=context, copy=copy, mlp=mlp)
+    genome = switched(context=context, copy=copy, mlp=mlp, neurons=neurons)
     model, blocks = grown.model(genome), grown.blocks("fitness", 256)
     pruned = Pruned(model, grown.source.costs.layout)  # type: ignore[attr-defined]
     if not context:
         pruned.drop_head(0, 1)
     if not copy:
-        pruned.drop_head(0, 0)
+        if not neurons:
+            pruned.drop_head(0, 0)
         pruned.drop_head(1, 0)
         pruned.drop_rarity()
         if mlp == 0:
-            pruned.drop_swelling()
+            pruned.drop_swelling(mark=not neurons)
     pruned.drop_unread_keys()
     n_params, flops = pruned.count()
     check(grown.costs(genome), n_params, flops)
@@ -189,7 +195,7 @@ def test_switching_parts_off_saves(grown: GPT2Space) -> None:
     dense = GPT2Config(vocab_size=300, **SIZES)
     assert whole["flops"] < dense.forward_flops(1)
     # Without the MLP's genes: the same model.
-    plain = make_space(Path(), library="grown")
+    plain = make_space(Path(), library="grown", neurons=False)
     plain.__dict__["config"] = grown.config
     assert plain.costs(default_genome()) == grown.costs(default_genome(mlp=True))
 

@@ -11,7 +11,12 @@ import pytest
 from clso.baselines.kneser_ney import KneserNey
 from clso.data import load_corpus
 from clso.models.gpt2 import text_loss
-from clso.search_spaces.gpt2.genes import GAIN_VALUES, alleles_of, default_genome
+from clso.search_spaces.gpt2.genes import (
+    GAIN_VALUES,
+    NEURON_SHARES,
+    alleles_of,
+    default_genome,
+)
 from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space.context import SpaceContext
 
@@ -36,20 +41,25 @@ def _counted(space: GPT2Space, order: int) -> float:
 
 
 def test_a_grown_model_beats_counting(space: GPT2Space) -> None:
-    grown = text_loss(space.final_model(default_genome()), space.blocks("test"))
+    grown = text_loss(space.final_model(default_genome(neurons=True)), space.blocks("test"))
     assert grown < _counted(space, 1) - 1.0, "no wide margin over the unigram"
     assert grown <= _counted(space, 2), "worse than the Kneser-Ney bigram that it was grown from"
 
 
-@pytest.mark.parametrize("off", ["context.gain", "copy.gain"])
-def test_each_head_earns_its_place(space: GPT2Space, off: str) -> None:
-    alleles = alleles_of(default_genome()) | {off: GAIN_VALUES[off].index(0.0)}
+@pytest.mark.parametrize("off", ["context.gain", "copy.gain", "neurons"])
+def test_each_part_earns_its_place(space: GPT2Space, off: str) -> None:
+    values = {**GAIN_VALUES, "neurons": NEURON_SHARES}[off]
+    alleles = alleles_of(default_genome(neurons=True)) | {off: values.index(0.0)}
     genome = tuple(alleles[gene.name] for gene in space.genes)
-    with_head, without = space.losses([default_genome(), genome], space.blocks("valid")).tolist()
+    with_head, without = space.losses(
+        [default_genome(neurons=True), genome], space.blocks("valid")
+    ).tolist()
     assert with_head < without
 
 
 def test_the_exported_weights_are_the_searched_ones(space: GPT2Space) -> None:
     blocks = space.blocks("valid", 2048)
-    batched = space.losses([default_genome()], blocks).item()
-    assert text_loss(space.model(default_genome()), blocks) == pytest.approx(batched, abs=1e-4)
+    batched = space.losses([default_genome(neurons=True)], blocks).item()
+    assert text_loss(space.model(default_genome(neurons=True)), blocks) == pytest.approx(
+        batched, abs=1e-4
+    )

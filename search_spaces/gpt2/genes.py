@@ -30,7 +30,7 @@ __all__ = [
     "layout_of",
 ]
 
-_SHARES = (0.39, 0.33)  # codes and names, of the residual dimensions that are not reserved
+_SHARES = (0.53, 0.33)  # codes and names, of the residual dimensions that are not reserved
 _FAMILIES = (
     # smoothing, discount, weight of unseen pairs
     (0.7, 0.4, 0.003),

@@ -31,7 +31,7 @@ __all__ = [
     "vector_norm",
 ]
 
-NAME_SCALE = 0.1
+NAME_SCALE = 0.25
 """Size of a token's own name, against the names of size 1 that the copy head brings."""
 POSITION_RADIUS = 10.0
 """Radius of a circle of position codes."""

@@ -24,6 +24,7 @@ _LOGITS = 1 << 24  # of the pairs of a batch: 64 MB a matrix
 _LARGEST = 512  # tokens of a distribution whose rows of B are looked at one by one
 _DAMPING = 0.3  # share of S that is added to a pair's own covariance
 _PRIOR = 2.0  # occurrences
+_RIDGE = 1e-3  # of S's mean eigenvalue: what the head does not read is not corrected
 _STEPS = 6
 _ROUNDING = 1e-5  # nats, of a logarithm of sums in float32
 _LONGER, _SHORTER = 1.5, 0.4  # what a step's length is multiplied by after a success or a failure
@@ -38,6 +39,7 @@ def fit_corrections(
     mean = unigram @ b
     moment = (b * unigram[:, None]).T @ b  # (K, K)
     spread = moment - torch.outer(mean, mean)
+    spread.diagonal().add_(_RIDGE * spread.diagonal().mean())
     out = a.new_empty(len(targets), k)
     for part in torch.split(torch.arange(len(targets), device=a.device), max(1, _LOGITS // v)):
         pairs = targets.at(part)
@@ -50,7 +52,7 @@ def _fitted(
 ) -> Tensor:
     """Corrections (n, K) of a batch from the codes `start` (n, K). `moment` and `spread` (K, K) are B's second moment and
     covariance under the unigram."""
-    n, identity = pairs.count[:, None], torch.eye(len(spread), device=b.device)
+    n = pairs.count[:, None]
     p = torch.softmax(start @ b.T + log_p, 1)  # (n, V)
     q = _target(pairs, p)
     p_mean, q_mean = p @ b, q @ b  # (n, K)
@@ -59,7 +61,6 @@ def _fitted(
     both -= (_outer(p_mean) + _outer(q_mean)) / 2
     del p, q
     metric = n[:, :, None] * (both + _DAMPING * spread) + _PRIOR * spread
-    metric += 1e-6 * metric.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * identity
     factor, _ = torch.linalg.cholesky_ex(metric)
 
     def says(d: Tensor) -> tuple[Tensor, Tensor]:

@@ -122,7 +122,8 @@ class PopulationWithNeurons(PopulationWithUnits):
             _swap_layers(state, _COPY, f"h.{last}")
             _swap_units(state, _FIRST, f"h.{last - 1}")
         corrections = chosen.units.corrections[chosen.family[candidate], :n]
-        out = corrections * (chosen.temperature[candidate] / AT_PAIR)
+        added = corrections * (chosen.temperature[candidate] / AT_PAIR)
+        out = chosen.units.template.in_code(added[None])[0]  # (n, d)
         norm = state[f"{_FIRST}.ln_2.weight"]
         for i in range(last):
             pairs = slice(i * free, min(n, (i + 1) * free))
@@ -130,9 +131,7 @@ class PopulationWithNeurons(PopulationWithUnits):
             weight, bias = chosen.units.rows(pairs)
             state[f"h.{i}.mlp.fc.weight"][units] = weight.cpu()
             state[f"h.{i}.mlp.fc.bias"][units] = bias.cpu()
-            state[f"h.{i}.mlp.proj.weight"][:, units] = chosen.units.template.in_code(
-                out[pairs]
-            ).T.cpu()
+            state[f"h.{i}.mlp.proj.weight"][:, units] = out[pairs].T.cpu()
             state[f"h.{i}.ln_2.weight"].copy_(norm)
         return model
 

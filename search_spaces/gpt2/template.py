@@ -174,8 +174,9 @@ class Template:
         return rows - (_SILENT / _START) * self._mark_axis
 
     def in_code(self, codes: Tensor) -> Tensor:
-        """Codes (..., K) as vectors (..., d)."""
-        return codes @ self._code_axes.T
+        """Codes (P, n, K) as vectors (P, n, d), each candidate's in a product of its own: the last bits of a product depend
+        on how many rows it has."""
+        return torch.bmm(codes, self._code_axes.T.expand(len(codes), -1, -1))
 
     def _reads(self, rows: Tensor) -> Tensor:
         """Rows (..., d) that read the residual stream, from logical to physical coordinates."""

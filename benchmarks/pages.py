@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import memory_tables, nsm_tables, results, scalability_tables
+from benchmarks import (
+    memory_tables,
+    neuron_tables,
+    nsm_tables,
+    results,
+    scalability_tables,
+)
 
 __all__ = ["PAGES", "rewritten"]
 
@@ -26,6 +32,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "scalability-published": scalability_tables.projections,
         "nsm": nsm_tables.summary,
     },
+    "docs/grown.md": {"neurons": neuron_tables.curves},
     "docs/memory.md": {
         "memory-runs": memory_tables.runs,
         "memory-disk": memory_tables.disk,

@@ -14,11 +14,11 @@ from clso.grown.context import fit_map
 from clso.models.gpt2 import text_loss
 from clso.search_spaces.gpt2.genes import (
     GAIN_VALUES,
-    GENE_NAMES,
     MLP_GAIN_VALUES,
     MLPS,
     alleles_of,
     default_genome,
+    gene_names,
 )
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.search_spaces.gpt2.space import GPT2Space
@@ -31,7 +31,7 @@ SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_position
 def space(english_path: Path) -> GPT2Space:
     context = SpaceContext(
         load_corpus=lambda: load_corpus(f"text:{english_path}", "bpe:300"),
-        options={"library": "grown", "mlp": True, **SIZES},
+        options={"library": "grown", "mlp": True, "neurons": False, **SIZES},
     )
     return GPT2Space(context)
 
@@ -42,7 +42,7 @@ def with_mlp(genome: tuple[int, ...], mlp: int, gain: float = 1.0) -> tuple[int,
 
 def changed(genome: tuple[int, ...], alleles: dict[str, int]) -> tuple[int, ...]:
     named = alleles_of(genome) | alleles
-    return tuple(named[name] for name in GENE_NAMES)
+    return tuple(named[name] for name in gene_names(len(genome)))
 
 
 def varied(space: GPT2Space) -> list[tuple[int, ...]]:

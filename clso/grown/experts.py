@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,12 +37,14 @@ __all__ = [
     "Recipe",
     "SkipTerms",
     "Stage",
+    "Terms",
     "assemble",
     "bucket_of",
     "observe",
     "order_terms",
     "skip_place",
     "skip_terms",
+    "unigram_terms",
 ]
 
 GROWN = "grown"
@@ -110,6 +114,25 @@ class Recipe:
         """Number of buckets of each stage."""
         return tuple(self._size(stage) for stage in self.stages)
 
+    @property
+    def begins(self) -> dict[Stage, int]:
+        """The first slot of each stage in the row of all weights."""
+        return dict(zip(self.stages, accumulate(self.sizes, initial=0), strict=False))
+
+    @staticmethod
+    def covering(recipes: Sequence[Recipe]) -> Recipe:
+        """One that has every stage of each, and as many buckets."""
+        return Recipe(
+            order=max(r.order for r in recipes),
+            n_skips=max(r.n_skips for r in recipes),
+            n_classed=max(r.n_classed for r in recipes),
+            shares=max((r.shares for r in recipes), key=len),
+            matches=max((r.matches for r in recipes), key=len),
+            explicit=any(r.explicit for r in recipes),
+            grown=any(r.grown for r in recipes),
+            rule=min((r.rule for r in recipes), key=BUCKET_RULES.index),
+        )
+
     def require(self, memory: CountedMemory) -> None:
         """Raises `ConfigError` unless the memory has all tables that the recipe asks for."""
         classed = sum(bool(s.context.classed) for s in memory.counted_skips)
@@ -158,22 +181,36 @@ class Features:
 
 def bucket_of(recipe: Recipe, stage: Stage, features: Features) -> Tensor:
     """The bucket of each position at a stage; whether its expert has anything to say is not looked at."""
+    full, some = int(recipe.rule == "full"), int(recipe.rule != "one")
     if stage.kind in ("order", "explicit"):
-        fine, coarse = torch.zeros_like(features.found), features.counts[stage.index - 2]
-    elif stage.kind in ("skip", "class"):
-        at = skip_place(recipe, stage)
-        fine, coarse = torch.zeros_like(features.found), features.skips[at]
-    elif stage.kind == GROWN:
-        fine, coarse = features.total, features.found
+        return features.counts[stage.index - 2] * some
+    if stage.kind in ("skip", "class"):
+        return features.skips[skip_place(recipe, stage)] * some
+    if stage.kind == "match":
+        number = features.number[_least(recipe, stage.index) - 1]
+        fine, coarse = _match_class(number, features.found), features.longest
     elif stage.kind == "share":
         fine, coarse = _log_class(features.place, _PLACES), features.found
     else:
-        least = max(1, recipe.matches[stage.index].length)
-        number = _log_class(features.number[least - 1], _NUMBERS)
-        fine, coarse = number * (MAX_ORDER + 1) + features.found, features.longest
-    if recipe.rule == "one":
-        return torch.zeros_like(coarse)
-    return coarse if recipe.rule == "coarse" else fine * _SIZES[stage.kind][1] + coarse
+        fine, coarse = features.total, features.found
+    return _bucket(stage.kind, fine, coarse, full, some)
+
+
+def _bucket(
+    kind: str, fine: Tensor, coarse: Tensor, full: int | Tensor, some: int | Tensor
+) -> Tensor:
+    """By both features under the rule "full", by the coarse one if there is `some`, else one for all."""
+    return fine * (full * _SIZES[kind][1]) + coarse * some
+
+
+def _match_class(number: Tensor, found: Tensor) -> Tensor:
+    """The finer feature of a match: how many there are, and the longest n-gram."""
+    return _log_class(number, _NUMBERS) * (MAX_ORDER + 1) + found
+
+
+def _least(recipe: Recipe, match: int) -> int:
+    """Tokens that agree at least where a recipe's match speaks; 1 if it has none of this number."""
+    return max(1, recipe.matches[match].length) if match < len(recipe.matches) else 1
 
 
 def skip_place(recipe: Recipe, stage: Stage) -> int:
@@ -188,39 +225,44 @@ def _log_class(n: Tensor, classes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Observed:
-    """The mixture's experts on blocks (N, T + 1), flattened to N x T positions: what `clso.grown.mixture` takes.
+    """What C mixtures' experts give the n targets of token blocks: what `clso.grown.mixture` takes.
 
-    The grown model's probabilities are to be filled in at `grown_stage` (None if the recipe has none).
+    Attributes
+    ----------
+    base : (C, n) float64. experts, slots : (S, C, n) float64 and int64.
+    grown_stage : the row of `experts` where a grown model's probabilities belong (None if no recipe has any); zeros so far.
     """
 
     base: Tensor
-    experts: list[Tensor]
-    buckets: list[Tensor]
+    experts: Tensor
+    slots: Tensor
     grown_stage: int | None
 
-    def with_grown(self, p: Tensor) -> list[Tensor]:
-        """The experts with the grown model's probabilities (n,) in their place."""
-        assert self.grown_stage is not None
-        at = self.grown_stage
-        return [*self.experts[:at], p.double(), *self.experts[at + 1 :]]
+    def fill_in(self, grown: Tensor) -> None:
+        """Put in a grown model's probabilities (n,) or (C, n)."""
+        if self.grown_stage is not None:
+            self.experts[self.grown_stage] = grown
 
     @classmethod
-    def joined(cls, parts: list[Observed]) -> Observed:
-        experts = [torch.cat(p) for p in zip(*(part.experts for part in parts), strict=True)]
-        buckets = [torch.cat(b) for b in zip(*(part.buckets for part in parts), strict=True)]
-        base = torch.cat([part.base for part in parts])
-        return cls(base, experts, buckets, parts[0].grown_stage)
+    def joined(cls, parts: Sequence[Observed]) -> Observed:
+        """The same mixtures on several texts, one after the other."""
+        every = [(p.base, p.experts, p.slots) for p in parts]
+        base, experts, slots = (torch.cat(own, -1) for own in zip(*every, strict=True))
+        return cls(base, experts, slots, parts[0].grown_stage)
 
 
 @dataclass(frozen=True)
 class OrderTerms:
-    """What one order's table says at each position (N, T): shares of the target and masses of the context, float64; the
-    context's count class, int64. An unknown context has none of either."""
+    """What one order's table says at each position (N, T).
 
-    raw: Tensor
-    continued: Tensor
-    raw_mass: Tensor
-    continued_mass: Tensor
+    Attributes
+    ----------
+    shares : (4, N, T) float64, the target's raw and continued share, and the context's raw and continued mass. An unknown
+        context has none of either.
+    kind : the context's count class, int64.
+    """
+
+    shares: Tensor
     kind: Tensor
 
 
@@ -232,6 +274,27 @@ class SkipTerms:
     kind: Tensor
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What all tables of a recipe, and the block's past, say at each position (N, T).
+
+    Attributes
+    ----------
+    unigram : (2, N, T) float64, the target's raw and continued probability.
+    orders : from order 2. skips : the tables of tokens, then those with classes. past : the recipe's shares, then its matches.
+    """
+
+    unigram: Tensor
+    orders: Sequence[OrderTerms]
+    skips: Sequence[SkipTerms]
+    past: PastShares
+
+
+def unigram_terms(unigram: UnigramTable, targets: Tensor) -> Tensor:
+    """`Terms.unigram` of targets (N, T)."""
+    return torch.stack([unigram.raw[targets], unigram.continued[targets]])
+
+
 def order_terms(tables: Sequence[NGramTable], blocks: Tensor, vocab_size: int) -> list[OrderTerms]:
     """The terms of orders 2, 3, ... on token blocks (N, T + 1)."""
     tokens, targets = blocks[:, :-1].contiguous(), blocks[:, 1:].contiguous()
@@ -240,15 +303,10 @@ def order_terms(tables: Sequence[NGramTable], blocks: Tensor, vocab_size: int) -
     for table, context in zip(tables, contexts, strict=True):
         key = torch.where(context >= 0, context * vocab_size + targets, -1)
         entry = find_keys(table.keys, key)
-        out.append(
-            OrderTerms(
-                look_up(table.raw, entry, 0.0).double(),
-                look_up(table.continued, entry, 0.0).double(),
-                look_up(table.mass[:, 0], context, 0.0).double(),
-                look_up(table.mass[:, 1], context, 0.0).double(),
-                look_up(table.count_class, context, 0).long(),
-            )
-        )
+        found = [look_up(values, entry, 0.0) for values in (table.raw, table.continued)]
+        found += [look_up(mass, context, 0.0) for mass in table.mass.unbind(1)]
+        kind = look_up(table.count_class, context, 0).long()
+        out.append(OrderTerms(torch.stack(found).double(), kind))
     return out
 
 
@@ -271,64 +329,102 @@ def observe(
     v, parts = memory.vocab_size, []
     tables = memory.skip_tables(recipe.n_skips, recipe.n_classed)
     for part in torch.split(blocks.long(), blocks_at_once):
-        orders = order_terms(memory.tables[: recipe.order - 1], part, v)
-        skips = [skip_terms(s, part, v, memory.classes) for s in tables]
-        past = PastShares.of((*recipe.shares, *recipe.matches), part, memory.count)
-        parts.append(assemble(recipe, memory.unigram, part[:, 1:], orders, skips, past))
+        terms = Terms(
+            unigram_terms(memory.unigram, part[:, 1:]),
+            order_terms(memory.tables[: recipe.order - 1], part, v),
+            [skip_terms(s, part, v, memory.classes) for s in tables],
+            PastShares.of((*recipe.shares, *recipe.matches), part, memory.count),
+        )
+        parts.append(assemble([recipe], [terms], recipe))
     return Observed.joined(parts)
 
 
-def assemble(
-    recipe: Recipe,
-    unigram: UnigramTable,
-    targets: Tensor,
-    orders: Sequence[OrderTerms],
-    skips: Sequence[SkipTerms],
-    past: PastShares,
-) -> Observed:
-    """The recipe's experts out of the terms of (N, T) positions.
+def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) -> Observed:
+    """The experts of C recipes out of what their tables say of the same token blocks.
 
-    `orders` begin with order 2; `past` has the recipe's shares and then its matches.
+    A row of weights is that of `layout`, which covers the recipes (`Recipe.covering`). There are as many operations for all
+    recipes as for one: a GPU's time here is that of starting them.
     """
-    orders = orders[: recipe.order - 1]
-    lower = unigram.continued[targets]
-    smoothed, found = [], torch.ones_like(targets)
-    for order in orders:
-        smoothed.append(torch.addcmul(order.raw, 1 - order.raw_mass, lower))
-        lower = torch.addcmul(order.continued, 1 - order.continued_mass, lower)
-    if orders:
-        # Few operations whatever the order: a GPU's time here is that of starting them.
-        mass = torch.stack([o.raw_mass for o in orders])
+    wide, begins = Recipe.covering(recipes), layout.begins
+    device, n_slots = terms[0].unigram.device, sum(layout.sizes)
+    begin = _moved([begins[stage] for stage in wide.stages], device)[:, None, None]
+    flags = [(r.rule == "full", r.rule != "one", r.grown, r.explicit) for r in recipes]
+    full, some, grown, explicit = _moved(flags, device)[:, :, None].unbind(1)  # (C, 1) each
+    experts: list[Tensor] = []
+    slots: list[Tensor] = []
+
+    def add(p: Tensor, speaks: Tensor, bucket: Tensor) -> None:
+        """The next stages: (s, C, n) each, or what is broadcast to it."""
+        at = sum(map(len, experts))
+        slot = torch.where(speaks, bucket + begin[at : at + len(p)], n_slots)
+        experts.append(p)
+        slots.append(slot.expand_as(p))
+
+    base, lower = _stacked([[t.unigram] for t in terms])[0].unbind(1)
+    found = torch.ones_like(lower, dtype=torch.long)
+    total = torch.zeros_like(found)
+    orders = [t.orders[: r.order - 1] for r, t in zip(recipes, terms, strict=True)]
+    n_orders = wide.order - 1
+    if n_orders:
+        shares = _stacked([[order.shares for order in own] for own in orders])
+        raw, continued, mass, _ = shares.unbind(2)  # (K, C, n) each
+        left, continued_left = (1 - shares[:, :, 2:]).unbind(2)
+        smoothed = torch.empty_like(left)
+        for k in range(n_orders):
+            torch.addcmul(raw[k], left[k], lower, out=smoothed[k])
+            lower = torch.addcmul(continued[k], continued_left[k], lower)
         heard = mass > 0
-        own = torch.stack([o.raw for o in orders]) / mass.clamp(min=1e-30)
-        explicit, counts = own * heard, torch.stack([o.kind for o in orders]) * heard
-        number = torch.arange(2, len(orders) + 2, device=targets.device)[:, None, None]
+        counts = _stacked([[order.kind for order in own] for own in orders]) * heard
+        number = torch.arange(2, wide.order + 1, device=device)[:, None, None]
         found = (heard * number).amax(0).clamp_(min=1)
-    features = Features(
-        found=found,
-        total=counts[0] // TYPE_CLASSES if orders else torch.zeros_like(found),
-        place=torch.arange(targets.shape[1], device=targets.device).expand_as(targets),
-        longest=past.longest,
-        number=past.number,
-        counts=tuple(counts) if orders else (),
-        skips=tuple(s.kind for s in skips),
-    )
-    experts, buckets, grown_stage = [], [], None
-    n_shares = len(recipe.shares)
-    for i, stage in enumerate(recipe.stages):
-        if stage.kind in ("order", "explicit"):
-            at = stage.index - 2
-            p = (smoothed if stage.kind == "order" else explicit)[at]
-            speaks = heard[at]
-        elif stage.kind in ("skip", "class"):
-            own_skip = skips[skip_place(recipe, stage)]
-            p, speaks = own_skip.share, own_skip.kind > 0
-        elif stage.kind == GROWN:
-            p, grown_stage = torch.zeros_like(lower), i
-            speaks = torch.ones_like(targets, dtype=torch.bool)
-        else:
-            at = stage.index + (n_shares if stage.kind == "match" else 0)
-            p, speaks = past.shares[at].double(), past.spoken[at]
-        experts.append(p.flatten())
-        buckets.append(torch.where(speaks, bucket_of(recipe, stage, features), -1).flatten())
-    return Observed(unigram.raw[targets].flatten(), experts, buckets, grown_stage)
+        total = counts[0] // TYPE_CLASSES
+        counts *= some
+        add(smoothed, heard, counts)
+    plain = [t.skips[: r.n_skips] for r, t in zip(recipes, terms, strict=True)]
+    classed = [t.skips[r.n_skips :] for r, t in zip(recipes, terms, strict=True)]
+    for tables in (plain, classed):
+        if any(tables):
+            kind = _stacked([[table.kind for table in own] for own in tables])
+            share = _stacked([[table.share for table in own] for own in tables])
+            add(share, kind > 0, kind * some)
+    if wide.grown:
+        at = sum(map(len, experts))
+        add(torch.zeros_like(base)[None], grown, _bucket(GROWN, total, found, full, some)[None])
+    past = terms[0].past  # whose features are all recipes'
+    votes = [list(zip(t.past.shares, t.past.spoken, strict=True)) for t in terms]
+    shares_of = [own[: len(r.shares)] for r, own in zip(recipes, votes, strict=True)]
+    matches_of = [own[len(r.shares) :] for r, own in zip(recipes, votes, strict=True)]
+    if wide.shares:
+        place = torch.arange(past.longest.shape[1], device=device).expand_as(past.longest)
+        fine = _log_class(place, _PLACES).flatten()
+        add(*_votes(shares_of), _bucket("share", fine, found, full, some))
+    if wide.explicit and n_orders:
+        add(raw / mass.clamp(min=1e-30), heard & explicit, counts)
+    if wide.matches:
+        numbers = [past.number[_least(r, i) - 1] for i in range(len(wide.matches)) for r in recipes]
+        number = torch.stack(numbers).view(len(wide.matches), len(recipes), -1)
+        fine, coarse = _match_class(number, found), past.longest.flatten()
+        add(*_votes(matches_of), _bucket("match", fine, coarse, full, some))
+    if not experts:
+        experts, slots = [base.new_empty(0, *base.shape)], [found.new_empty(0, *base.shape)]
+    return Observed(base, torch.cat(experts), torch.cat(slots), at if wide.grown else None)
+
+
+def _stacked(own: Sequence[Sequence[Tensor]]) -> Tensor:
+    """For each recipe the (..., N, T) of its stages -> (S, C, ..., N T); zeros for a recipe that has fewer stages."""
+    n = max(map(len, own))
+    some = next(row[0] for row in own if row)
+    blank = some if all(len(row) == n for row in own) else torch.zeros_like(some)
+    flat = [row[i] if i < len(row) else blank for i in range(n) for row in own]
+    return torch.stack(flat).view(n, len(own), *some.shape[:-2], -1)
+
+
+def _votes(own: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> tuple[Tensor, Tensor]:
+    """Shares and whether anything speaks, (S, C, n) each."""
+    shares, spoken = ([[pair[i] for pair in row] for row in own] for i in (0, 1))
+    return _stacked(shares).double(), _stacked(spoken)
+
+
+def _moved(values: Sequence[Any], device: torch.device) -> Tensor:
+    """A few numbers on a device, which is not waited for."""
+    return torch.tensor(values).to(device, non_blocking=True)

@@ -72,10 +72,10 @@ class MemoryModel(LanguageModel):
 
     def _token_losses(self, blocks: Tensor) -> Tensor:
         seen = observe(self.memory, self.recipe, blocks)
-        experts = seen.experts
-        if seen.grown_stage is not None:
-            experts = seen.with_grown(self.lm.token_losses(blocks).neg().double().exp().flatten())
-        p = mix(seen.base, experts, seen.buckets, self.weights)
+        if self.recipe.grown:
+            seen.fill_in(self.lm.token_losses(blocks).neg().double().exp().flatten())
+        row = torch.cat([*self.weights, seen.base.new_empty(0)])[None]
+        p = mix(seen.base, seen.experts, seen.slots, row)
         return p.log().neg().float().view(len(blocks), -1)
 
     @torch.no_grad()

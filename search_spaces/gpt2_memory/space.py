@@ -5,7 +5,8 @@ The GPT-2 part is exact, but the mixture is no GPT-2, and is reported apart. Gen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from clso.grown.classes import token_classes
 from clso.grown.counted_text import CountedText
-from clso.grown.experts import Recipe
+from clso.grown.experts import Observed, Recipe
+from clso.grown.mixture import START_WEIGHT, fit_weights
 from clso.models.memory import MemoryModel
 from clso.models.population import candidates_per_pass
 from clso.search_spaces.gpt2.costs import COST_NAMES
@@ -31,7 +33,7 @@ from clso.search_spaces.gpt2_memory.genes import (
     skip_contexts,
 )
 from clso.search_spaces.gpt2_memory.grown_probabilities import target_probabilities
-from clso.search_spaces.gpt2_memory.weights import Blocks, fitted, line, line_losses
+from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace
 
@@ -91,7 +93,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def prepare(self) -> None:
         """Count, grow what the hand-set genome needs, and fit its weights."""
         self.grown.prepare()
-        self._weights(default_genome())
+        self._weights([default_genome()])
 
     @cached_property
     def _costs(self) -> MemoryCosts:
@@ -113,7 +115,8 @@ class GPT2MemorySpace(LanguageModelSpace):
         looked_at = self._looked_at(blocks)
         n = self.n_grown
         self._grow([g[:n] for g in genomes], looked_at)
-        a, b = zip(*(looked_at.line(self, g[n:]) for g in genomes), strict=True)
+        found = looked_at.lines(self, [g[n:] for g in genomes])
+        a, b = zip(*(found[g[n:]] for g in genomes), strict=True)
         p = [looked_at.grown[g[:n]] for g in genomes]
         return line_losses(torch.stack(a), torch.stack(b), torch.stack(p)).cpu()
 
@@ -144,30 +147,55 @@ class GPT2MemorySpace(LanguageModelSpace):
         return out
 
     @cached_property
-    def _fitted(self) -> dict[Genome, list[Tensor]]:
+    def _layout(self) -> Recipe:
+        """What rows of weights are made for: all that genes can choose."""
+        most = tuple(len(values) - 1 for values in MEMORY_GENES.values())
+        return replace(recipe_of(most, self.statistics.order), rule="full")
+
+    @cached_property
+    def _fitted(self) -> dict[Genome, Tensor]:
         return {}
 
-    def _weights(self, alleles: Genome) -> list[Tensor]:
-        """The weights of the memory's alleles."""
-        if alleles not in self._fitted:
-            recipe = recipe_of(alleles, self.statistics.order)
-            seen = self._fit.blocks.observed(recipe, pruning_of(alleles))
-            grown = self._fit.grown[self.grown.seeds()[0]] if recipe.grown else None
-            first = alleles == default_genome()
-            start = None if first else self._start(recipe)
-            steps = _HAND_SET_STEPS if first else _STEPS
-            self._fitted[alleles] = fitted(seen, recipe, grown, steps=steps, start=start)
-        return self._fitted[alleles]
+    def _weights(self, wanted: Sequence[Genome]) -> Tensor:
+        """Rows of weights (C, W) of settings of the memory's genes; those that are not known are fitted together."""
+        first = default_genome()
+        if first not in self._fitted:
+            self._fit_all([first], None, _HAND_SET_STEPS)
+        new = [g for g in dict.fromkeys(wanted) if g not in self._fitted]
+        for part in _chunks(new, self._fit.blocks.at_once(self._layout)):
+            self._fit_all(part, self._start(part), _STEPS)
+        return torch.stack([self._fitted[g] for g in wanted])
 
-    def _start(self, recipe: Recipe) -> dict[str, Tensor]:
-        """The hand-set genome's weights by stage, if their buckets are the recipe's."""
-        own = recipe_of(default_genome(), self.statistics.order)
-        names = [stage.name for stage in own.stages]
-        return (
-            dict(zip(names, self._weights(default_genome()), strict=True))
-            if own.rule == recipe.rule
-            else {}
+    def _fit_all(self, wanted: Sequence[Genome], start: Tensor | None, steps: int) -> None:
+        seen = self._observed(self._fit.blocks, wanted)
+        seen.fill_in(self._fit.grown[self.grown.seeds()[0]])
+        found = fit_weights(
+            seen.base, seen.experts, seen.slots, self._layout.sizes, steps=steps, start=start
         )
+        self._fitted |= dict(zip(wanted, found, strict=True))
+
+    def _observed(self, blocks: Blocks, wanted: Sequence[Genome]) -> Observed:
+        """What the experts of settings of the memory's genes say."""
+        recipes = [recipe_of(g, self.statistics.order) for g in wanted]
+        return blocks.observed(recipes, [pruning_of(g) for g in wanted], self._layout)
+
+    def _start(self, wanted: Sequence[Genome]) -> Tensor:
+        """Rows of weights to begin with: the hand-set genome's at its stages, if the buckets are its own."""
+        own, weights = recipe_of(default_genome(), self.statistics.order), self._hand_set
+        alike = [recipe_of(g, self.statistics.order).rule == own.rule for g in wanted]
+        return torch.where(
+            torch.tensor(alike, device=weights.device)[:, None], weights, START_WEIGHT
+        )
+
+    @cached_property
+    def _hand_set(self) -> Tensor:
+        """The hand-set genome's row of weights, with others where it has no stage."""
+        own, found = recipe_of(default_genome(), self.statistics.order), []
+        row = torch.split(self._fitted[default_genome()], list(self._layout.sizes))
+        for stage, weights in zip(self._layout.stages, row, strict=True):
+            has = stage in own.stages
+            found.append(weights if has else torch.full_like(weights, START_WEIGHT))
+        return torch.cat(found)
 
     # Models
 
@@ -204,16 +232,27 @@ class GPT2MemorySpace(LanguageModelSpace):
         """Weights by EM on all of the fitness text (at most 2^17 tokens), with this genome's own grown part."""
         blocks = self.blocks("fitness", _FINAL_FIT_TOKENS)
         n = self.n_grown
-        recipe, pruning = recipe_of(genome[n:], self.statistics.order), pruning_of(genome[n:])
-        seen = Blocks(self.statistics, blocks).observed(recipe, pruning)
-        grown = None
+        recipe = recipe_of(genome[n:], self.statistics.order)
+        seen = self._observed(Blocks(self.statistics, blocks), [genome[n:]])
         if recipe.grown:
             population = self.grown.population([genome[:n]])
             parts = torch.split(blocks, 128)
-            grown = torch.cat([target_probabilities(population, part)[0] for part in parts])
-        names = [stage.name for stage in recipe.stages]
-        start = dict(zip(names, self._weights(genome[n:]), strict=True))
-        return fitted(seen, recipe, grown, steps=_FINAL_STEPS, start=start)
+            seen.fill_in(torch.cat([target_probabilities(population, p)[0] for p in parts]))
+        start, sizes = self._weights([genome[n:]]), self._layout.sizes
+        row = fit_weights(
+            seen.base, seen.experts, seen.slots, sizes, steps=_FINAL_STEPS, start=start
+        )[0]
+        return self._own_weights(recipe, row)
+
+    def _own_weights(self, recipe: Recipe, row: Tensor) -> list[Tensor]:
+        """The weights of a recipe's stages out of a row of all."""
+        begins = [self._layout.begins[stage] for stage in recipe.stages]
+        return [row[b : b + size] for b, size in zip(begins, recipe.sizes, strict=True)]
+
+
+def _chunks(genomes: Sequence[Genome], size: int) -> Iterator[Sequence[Genome]]:
+    for i in range(0, len(genomes), size):
+        yield genomes[i : i + size]
 
 
 class _LookedAt:
@@ -224,10 +263,13 @@ class _LookedAt:
         self.grown: dict[Genome, Tensor] = {}
         self._lines: dict[Genome, tuple[Tensor, Tensor]] = {}
 
-    def line(self, space: GPT2MemorySpace, alleles: Genome) -> tuple[Tensor, Tensor]:
-        """The mixture of the memory's alleles, as a line in the grown part's probabilities."""
-        if alleles not in self._lines:
-            recipe = recipe_of(alleles, space.statistics.order)
-            seen = self.blocks.observed(recipe, pruning_of(alleles))
-            self._lines[alleles] = line(seen, space._weights(alleles))
-        return self._lines[alleles]
+    def lines(
+        self, space: GPT2MemorySpace, wanted: Sequence[Genome]
+    ) -> dict[Genome, tuple[Tensor, Tensor]]:
+        """Mixtures by the memory's genes, as lines in the grown part's probabilities; new ones are computed together."""
+        new = [g for g in dict.fromkeys(wanted) if g not in self._lines]
+        for part in _chunks(new, self.blocks.at_once(space._layout)):
+            weights = space._weights(part)
+            a, b = lines(space._observed(self.blocks, part), weights)
+            self._lines |= dict(zip(part, zip(a, b, strict=True), strict=True))
+        return self._lines

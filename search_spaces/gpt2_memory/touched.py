@@ -6,9 +6,11 @@ Of each order only the contexts that the blocks touch are looked at: entries of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from clso.grown.discounts import TYPE_CLASSES, NGramTable, context_ids
 from clso.grown.experts import OrderTerms
@@ -22,11 +24,14 @@ __all__ = ["TouchedOrder", "touched_orders"]
 class TouchedOrder:
     """One order's entries in the contexts that blocks (N, T + 1) touch.
 
+    The last entry and the last context are nobody's and hold nothing: place -1, what was never seen, finds them.
+
     Attributes
     ----------
-    context, entry : (N, T) places among `of_context`'s contexts and among the entries, -1 if never seen.
+    context, entry : (N, T) places among `of_context`'s contexts and among the entries.
     of_context : (e,) the context of each entry; there are `n_contexts`.
-    count, continuation : (e,) int64. cost : (e,) float64, what its loss costs (`clso.grown.pruning.entropy_loss`).
+    counts : (2, e) int64, occurrences and continuation counts. cost : (e,) float64, what an entry's loss costs
+        (`clso.grown.pruning.entropy_loss`).
     kind : (N, T) the context's count class.
     """
 
@@ -34,33 +39,31 @@ class TouchedOrder:
     entry: Tensor
     of_context: Tensor
     n_contexts: int
-    count: Tensor
-    continuation: Tensor
+    counts: Tensor
     cost: Tensor
     kind: Tensor
 
-    def terms(
-        self, raw_off: Tensor, continued_off: Tensor, cut: int, threshold: float
-    ) -> OrderTerms:
-        """With discounts (4,) of counts and of continuation counts, a least count and a least cost."""
-        kept = (self.count >= cut) & (self.cost >= threshold)
-        raw = self._shares(self.count, raw_off, kept)
-        continued = self._shares(self.continuation, continued_off, kept)
-        raw_mass, continued_mass = self._sums(raw), self._sums(continued)
-        return OrderTerms(
-            look_up(raw, self.entry, 0.0),
-            look_up(continued, self.entry, 0.0),
-            look_up(raw_mass, self.context, 0.0),
-            look_up(continued_mass, self.context, 0.0),
-            self.kind,
-        )
+    def terms(self, off: Tensor, cut: int, threshold: float) -> OrderTerms:
+        """With discounts (2, 4) of both counts, a least count and a least cost."""
+        kept = (self.counts[0] >= cut) & (self.cost >= threshold)
+        left = (self.counts - off.gather(1, self.counts.clamp(max=3))).clamp_(min=0)
+        share = left.div_(self._totals).mul_(kept)
+        found = [share[:, self.entry], self._sums(share)[:, self.context]]
+        return OrderTerms(torch.cat(found), self.kind)
+
+    @cached_property
+    def _totals(self) -> Tensor:
+        """Of each entry's context (2, e), before anything is pruned."""
+        return self._sums(self.counts)[:, self.of_context].clamp(min=1)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """The context of each of the counts (2 e,)."""
+        return torch.cat([self.of_context, self.of_context + self.n_contexts])
 
     def _sums(self, values: Tensor) -> Tensor:
-        return sums(self.of_context, values, self.n_contexts)
-
-    def _shares(self, count: Tensor, off: Tensor, kept: Tensor) -> Tensor:
-        total = self._sums(count)[self.of_context].clamp(min=1)
-        return (count - off[count.clamp(max=3)]).clamp(min=0) / total * kept
+        """By context: (2, e) -> (2, n_contexts)."""
+        return sums(self._places, values.flatten(), 2 * self.n_contexts).view(2, -1)
 
 
 def touched_orders(
@@ -92,11 +95,10 @@ def touched_orders(
             TouchedOrder(
                 torch.where(kind >= TYPE_CLASSES, local, -1),
                 torch.where(entry >= 0, moved, -1),
-                of_context,
-                len(distinct),
-                level.count[place],
-                level.continuation[place],
-                cost[place],
+                pad(of_context, (0, 1), value=len(distinct)),
+                len(distinct) + 1,
+                pad(torch.stack([level.count[place], level.continuation[place]]), (0, 1)),
+                pad(cost[place], (0, 1)),
                 kind,
             )
         )

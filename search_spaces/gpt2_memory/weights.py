@@ -7,7 +7,7 @@ candidate costs one multiplication and a share of a logarithm a token (`line_los
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,16 +15,26 @@ from torch import Tensor
 
 from clso.grown.counted_text import CountedText
 from clso.grown.discounts import discounts
-from clso.grown.experts import Observed, OrderTerms, Recipe, SkipTerms, assemble, skip_terms
-from clso.grown.mixture import START_WEIGHT, fit_weights, mix, mixed_around
+from clso.grown.experts import (
+    Observed,
+    OrderTerms,
+    Recipe,
+    SkipTerms,
+    Terms,
+    assemble,
+    skip_terms,
+    unigram_terms,
+)
+from clso.grown.mixture import mix, mixed_around
 from clso.grown.own_past import PastShares, Voters
 from clso.grown.skips import SkipContext
 from clso.search_spaces.gpt2_memory.genes import Pruning, skip_contexts
 from clso.search_spaces.gpt2_memory.touched import TouchedOrder, touched_orders
 
-__all__ = ["Blocks", "line_losses"]
+__all__ = ["Blocks", "line_losses", "lines"]
 
 _TOGETHER = 8  # probabilities that are multiplied before a logarithm is taken: 1e-30 each is still a float64
+_ELEMENTS = 1 << 27  # of a tensor over stages, mixtures and positions
 
 
 class Blocks:
@@ -32,38 +42,55 @@ class Blocks:
 
     def __init__(self, text: CountedText, blocks: Tensor) -> None:
         self.text, self.blocks = text, blocks
+        self._unigrams: dict[float, Tensor] = {}
         self._terms: dict[tuple[Any, ...], OrderTerms] = {}
         self._skips: dict[tuple[SkipContext, int], SkipTerms] = {}
         self._past: dict[Voters, tuple[Tensor, Tensor]] = {}
         self._features: PastShares | None = None
         self._touched: list[TouchedOrder] | None = None
-        self._off: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}
+        self._off: dict[tuple[int, float], Tensor] = {}
 
-    def observed(self, recipe: Recipe, pruning: Pruning) -> Observed:
-        """What the recipe's experts give the targets."""
-        orders = [self._order(k, pruning) for k in range(2, recipe.order + 1)]
-        skips = [self._skip(c, pruning.skip_cut) for c in skip_contexts(recipe)]
-        unigram = self.text.unigram(pruning.discount)
-        past = self._past_of((*recipe.shares, *recipe.matches))
-        return assemble(recipe, unigram, self.blocks[:, 1:], orders, skips, past)
+    def observed(
+        self, recipes: Sequence[Recipe], prunings: Sequence[Pruning], layout: Recipe
+    ) -> Observed:
+        """What the recipes' experts give the targets; rows of weights are `layout`'s."""
+        terms = [self._said(r, p) for r, p in zip(recipes, prunings, strict=True)]
+        return assemble(recipes, terms, layout)
+
+    def at_once(self, layout: Recipe) -> int:
+        """How many mixtures are computed together. One on a CPU, which gains nothing by more."""
+        if not self.blocks.is_cuda:
+            return 1
+        return max(1, _ELEMENTS // (len(layout.stages) * self.blocks[:, 1:].numel()))
+
+    def _said(self, recipe: Recipe, pruning: Pruning) -> Terms:
+        return Terms(
+            self._unigram(pruning.discount),
+            [self._order(k, pruning) for k in range(2, recipe.order + 1)],
+            [self._skip(c, pruning.skip_cut) for c in skip_contexts(recipe)],
+            self._past_of((*recipe.shares, *recipe.matches)),
+        )
+
+    def _unigram(self, discount: float) -> Tensor:
+        if discount not in self._unigrams:
+            table = self.text.unigram(discount)
+            self._unigrams[discount] = unigram_terms(table, self.blocks[:, 1:])
+        return self._unigrams[discount]
 
     def _order(self, k: int, pruning: Pruning) -> OrderTerms:
         cut = pruning.cut[min(k - 2, len(pruning.cut) - 1)]
         threshold = pruning.threshold[min(k - 2, len(pruning.threshold) - 1)]
         key = (k, pruning.discount, cut, threshold)
         if key not in self._terms:
-            raw_off, continued_off = self._discounts(k, pruning.discount)
-            touched = self._touch()[k - 2]
-            self._terms[key] = touched.terms(raw_off, continued_off, cut, threshold)
+            off = self._discounts(k, pruning.discount)
+            self._terms[key] = self._touch()[k - 2].terms(off, cut, threshold)
         return self._terms[key]
 
-    def _discounts(self, k: int, scale: float) -> tuple[Tensor, Tensor]:
+    def _discounts(self, k: int, scale: float) -> Tensor:
         if (k, scale) not in self._off:
             level = self.text.counts.levels[k - 1]
-            self._off[k, scale] = (
-                discounts(level.count, scale),
-                discounts(level.continuation, scale),
-            )
+            both = [discounts(c, scale) for c in (level.count, level.continuation)]
+            self._off[k, scale] = torch.stack(both)
         return self._off[k, scale]
 
     def _touch(self) -> list[TouchedOrder]:
@@ -100,35 +127,13 @@ class Blocks:
         )
 
 
-def fitted(
-    observed: Observed,
-    recipe: Recipe,
-    grown: Tensor | None,
-    *,
-    steps: int,
-    start: Mapping[str, Tensor] | None = None,
-) -> list[Tensor]:
-    """Weights of the recipe's stages, by EM; `grown` (n,) is the grown model's probability of each target.
-
-    `start` has weights to begin with, by the stages' names.
-    """
-    experts = observed.experts if grown is None else observed.with_grown(grown)
-    first = [
-        (start or {}).get(stage.name, observed.base.new_full((n,), START_WEIGHT))
-        for stage, n in zip(recipe.stages, recipe.sizes, strict=True)
-    ]
-    sizes = recipe.sizes
-    return fit_weights(observed.base, experts, observed.buckets, sizes, steps=steps, start=first)
-
-
-def line(observed: Observed, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The mixture as a + b p in the grown model's probabilities p: two (n,) float64."""
+def lines(observed: Observed, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mixtures as a + b p in the grown model's probabilities p: two (C, n) float64."""
+    parts = (observed.base, observed.experts, observed.slots, weights)
     if observed.grown_stage is None:
-        a = mix(observed.base, observed.experts, observed.buckets, weights)
+        a = mix(*parts)
         return a, torch.zeros_like(a)
-    return mixed_around(
-        observed.base, observed.experts, observed.buckets, weights, observed.grown_stage
-    )
+    return mixed_around(*parts, observed.grown_stage)
 
 
 def line_losses(a: Tensor, b: Tensor, grown: Tensor) -> Tensor:

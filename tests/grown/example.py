@@ -52,10 +52,8 @@ def make_model(recipe: Recipe = RECIPE) -> MemoryModel:
     memory = CountedMemory.of(counts, order=counts.order, skips=skips, classes=CLASSES)
     blocks = some_text(20 * 25, 2).view(20, 25)
     seen = observe(memory, recipe, blocks)
-    experts = seen.experts
-    if seen.grown_stage is not None:
-        with torch.no_grad():
-            experts = seen.with_grown(lm.token_losses(blocks).neg().exp().flatten())
-    return MemoryModel(
-        lm, memory, recipe, fit_weights(seen.base, experts, seen.buckets, recipe.sizes)
-    ).eval()
+    with torch.no_grad():
+        seen.fill_in(lm.token_losses(blocks).neg().exp().flatten())
+    row = fit_weights(seen.base, seen.experts, seen.slots, recipe.sizes)[0]
+    weights = list(torch.split(row, list(recipe.sizes)))
+    return MemoryModel(lm, memory, recipe, weights).eval()

@@ -35,7 +35,7 @@ def test_pruned_tables_are_smaller_and_whole(
     recipe = Recipe(order=5, explicit=True, grown=False, rule="one")
     weights = [torch.full((n,), 0.5, dtype=torch.float64) for n in recipe.sizes]
     seen = observe(small, recipe, blocks)
-    p = mix(seen.base, seen.experts, seen.buckets, weights).view(len(blocks), -1)
+    p = mix(seen.base, seen.experts, seen.slots, torch.cat(weights)[None]).view(len(blocks), -1)
     nothing = torch.zeros(VOCAB, dtype=torch.float64)
     reader = MemoryReader(small, recipe, weights)
     for t, token in enumerate(blocks[0, :12].tolist()):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from one_mixture import mixed, stages, weights_of
+from torch import Tensor
 
 from clso.config import RunConfig
 from clso.data import load_corpus
@@ -25,15 +27,17 @@ from clso.run.finished import Winner, evaluate_run
 from clso.search_spaces.gpt2_memory import GPT2MemorySpace
 from clso.search_spaces.gpt2_memory.genes import (
     MEMORY_GENES,
+    default_genome,
     pruning_of,
     recipe_of,
     skip_contexts,
 )
-from clso.search_spaces.gpt2_memory.weights import Blocks, line, line_losses
+from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Genome
 from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 from clso.testing import SpaceConformance
+
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
 
@@ -46,6 +50,11 @@ def make_space(path: Path) -> GPT2MemorySpace:
             options=SIZES,
         )
     )
+
+
+def make_space_like(space: GPT2MemorySpace) -> GPT2MemorySpace:
+    """Another one that has measured nothing yet."""
+    return GPT2MemorySpace(space.context)
 
 
 @pytest.fixture(scope="module")
@@ -83,26 +92,94 @@ def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed
         pruning.skip_cut,
     )
     whole = observe(memory, recipe, blocks)
-    seen = Blocks(space.statistics, blocks).observed(recipe, pruning)
+    seen = Blocks(space.statistics, blocks).observed([recipe], [pruning], recipe)
     torch.testing.assert_close(seen.base, whole.base)
-    for stage, a, b in zip(recipe.stages, seen.experts, whole.experts, strict=True):
-        assert torch.allclose(a, b, atol=1e-6, rtol=1e-5), stage.name
-    for stage, c, d in zip(recipe.stages, seen.buckets, whole.buckets, strict=True):
-        assert torch.equal(c, d), stage.name
+    assert torch.allclose(seen.experts, whole.experts, atol=1e-6, rtol=1e-5)
+    assert torch.equal(seen.slots, whole.slots)
+
+
+def fitted_one_by_one(space: GPT2MemorySpace, wanted: list[Genome]) -> list[list[Tensor]]:
+    """Weights of settings of the memory's genes as `_weights` fits them, by the plain way."""
+    first = default_genome()
+    grown = space._fit.grown[space.grown.seeds()[0]]
+    hand_set: dict[str, Tensor] = {}
+    out = []
+    for alleles in [first, *wanted]:
+        recipe = recipe_of(alleles, space.statistics.order)
+        base, found = stages(recipe, space._fit.blocks._said(recipe, pruning_of(alleles)))
+        found = [
+            (grown if stage.kind == "grown" else p, bucket)
+            for stage, (p, bucket) in zip(recipe.stages, found, strict=True)
+        ]
+        alike = recipe.rule == "full" and alleles != first
+        start = [
+            hand_set[stage.name] if alike and stage.name in hand_set else base.new_full((n,), 0.1)
+            for stage, n in zip(recipe.stages, recipe.sizes, strict=True)
+        ]
+        steps = 80 if alleles == first else 6
+        weights = weights_of(base, found, recipe.sizes, steps, start)
+        hand_set = hand_set or dict(zip((s.name for s in recipe.stages), weights, strict=True))
+        out.append(weights)
+    return out[1:]
+
+
+@pytest.fixture(scope="module")
+def settings(space: GPT2MemorySpace) -> list[Genome]:
+    """The hand-set genome, and others of all rules, with and without each expert."""
+    rng = random.Random(3)
+    return [default_genome(), *(space.sample(rng)[space.n_grown :] for _ in range(7))]
+
+
+def test_all_at_once_is_one_by_one(
+    space: GPT2MemorySpace, settings: list[Genome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU computes settings together, which a CPU can, too."""
+    monkeypatch.setattr(Blocks, "at_once", lambda *_: len(settings))
+    own = make_space_like(space)
+    together = own._weights(settings)
+    blocks = own._looked_at(space.blocks("fitness", 1024))
+    found = blocks.lines(own, settings)
+    expected = fitted_one_by_one(own, settings)
+    p = torch.rand(len(blocks.blocks.blocks) * 32, dtype=torch.float64)
+    for i, alleles in enumerate(settings):
+        recipe = recipe_of(alleles, own.statistics.order)
+        weights = own._own_weights(recipe, together[i])
+        for stage, w, e in zip(recipe.stages, weights, expected[i], strict=True):
+            torch.testing.assert_close(w, e, atol=1e-12, rtol=0)
+        base, plain = stages(recipe, blocks.blocks._said(recipe, pruning_of(alleles)))
+        plain = [
+            (p if stage.kind == "grown" else q, bucket)
+            for stage, (q, bucket) in zip(recipe.stages, plain, strict=True)
+        ]
+        a, b = found[alleles]
+        torch.testing.assert_close(a + b * p, mixed(base, plain, weights), atol=1e-12, rtol=0)
+
+
+def test_company_does_not_change_a_bit_of_a_setting(
+    space: GPT2MemorySpace, settings: list[Genome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = space.blocks("fitness", 1024)
+    alone = space._looked_at(blocks).lines(space, settings)  # a CPU goes one by one
+    monkeypatch.setattr(Blocks, "at_once", lambda *_: 5)
+    together = make_space_like(space)
+    found = together._looked_at(blocks).lines(together, settings[::-1])
+    for alleles in settings:
+        assert torch.equal(space._weights([alleles]), together._weights([alleles]))
+        for one, other in zip(alone[alleles], found[alleles], strict=True):
+            assert torch.equal(one, other)
 
 
 def test_a_candidate_is_a_line_in_its_grown_part(space: GPT2MemorySpace) -> None:
-    genome = space.seeds()[0]
-    alleles, blocks = genome[space.n_grown :], space.blocks("fitness", 512)
-    recipe, pruning = recipe_of(alleles, space.statistics.order), pruning_of(alleles)
-    seen, weights = (
-        Blocks(space.statistics, blocks).observed(recipe, pruning),
-        space._weights(alleles),
-    )
-    a, b = line(seen, weights)
-    grown = torch.rand(3, len(a), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    mixed = [mix(seen.base, seen.with_grown(p), seen.buckets, weights) for p in grown]
-    expected = [-p.log().mean().item() for p in mixed]
+    alleles, blocks = space.seeds()[0][space.n_grown :], space.blocks("fitness", 512)
+    seen = space._observed(Blocks(space.statistics, blocks), [alleles])
+    weights = space._weights([alleles])
+    a, b = lines(seen, weights)
+    grown = torch.rand(3, a.shape[1], dtype=torch.float64)
+    expected = []
+    for p in grown:
+        seen.fill_in(p)
+        loss = -mix(seen.base, seen.experts, seen.slots, weights).log().mean()
+        expected.append(loss.item())
     assert line_losses(a, b, grown).tolist() == pytest.approx(expected, abs=1e-9)
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from clso.errors import ConfigError, MissingDependencyError
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.distribution import MemoryReader
-from clso.grown.experts import Recipe
 from clso.grown.memory_file import load_memory
+from clso.grown.recipes import Recipe
 from clso.models.memory import check_weights
 
 try:

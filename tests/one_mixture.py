@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clso.grown.experts import Features, Recipe, Terms, bucket_of, skip_place
+from clso.grown.experts import Terms
 from clso.grown.mixture import PRIOR, START_WEIGHT
+from clso.grown.recipes import Features, Recipe, bucket_of, skip_place
 
 Stages = list[tuple[Tensor, Tensor]]  # the expert's probabilities and the buckets, (n,) each
 

@@ -1,4 +1,4 @@
-"""The counts of one text, kept on disk by the text's hash, and the memories that are made of them.
+"""The counts of one text, kept on disk by the text's hash.
 
 A text is counted once: the run that counts pays for it, later ones read. What is read is checked against its SHA-256, and
 counted anew if it differs. Only a CPU's counts are kept: a GPU counts in less time than a disk reads.
@@ -19,11 +19,10 @@ from torch import Tensor
 from clso.data.cache import cache_root, warn_of_damage
 from clso.disk.tensors import load_checked, write_checked
 from clso.errors import DataError
-from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import NGramTable, UnigramTable, kneser_ney, unigram_table
 from clso.grown.ngrams import NGramCounts, NGramLevel, count_ngrams
 from clso.grown.pruning import entropy_loss, kept_masks
-from clso.grown.skips import CountedSkip, SkipContext, SkipTable, count_skip
+from clso.grown.skips import SkipContext, SkipTable, count_skip
 
 if TYPE_CHECKING:
     from clso.data import Corpus
@@ -63,7 +62,6 @@ class CountedText:
         if device.type == "cpu":
             name = f"{corpus.content_hash[:32]}-{split}-ngrams{self.order}-v{_VERSION}.safetensors"
             self._cache = cache_root(cache_dir) / "statistics" / name
-        self._counted_skips: dict[tuple[SkipContext, int], CountedSkip] = {}
         self._skips: dict[tuple[SkipContext, int], SkipTable] = {}
         self._unigrams: dict[float, UnigramTable] = {}
         self._tables: dict[float, tuple[UnigramTable, tuple[NGramTable, ...]]] = {}
@@ -107,40 +105,12 @@ class CountedText:
         """The tokens' classes (V,), if the text has any."""
         return None if self._classes_of is None else self._classes_of()
 
-    def counted_skip(self, context: SkipContext, cut: int = 1) -> CountedSkip:
-        """The counts of a skip context, without followers seen fewer than `cut` times."""
-        if (context, cut) not in self._counted_skips:
-            v, classes = self.corpus.vocab_size, self.classes if context.classed else None
-            self._counted_skips[context, cut] = count_skip(self.tokens, v, context, cut, classes)
-        return self._counted_skips[context, cut]
-
     def skips(self, context: SkipContext, cut: int = 1) -> SkipTable:
-        """The table of a skip context."""
+        """The table of a skip context, without followers seen fewer than `cut` times."""
         if (context, cut) not in self._skips:
-            table = self.counted_skip(context, cut).table(self.corpus.vocab_size)
-            self._skips[context, cut] = table
+            v, classes = self.corpus.vocab_size, self.classes if context.classed else None
+            self._skips[context, cut] = count_skip(self.tokens, v, context, cut, classes)
         return self._skips[context, cut]
-
-    def memory(
-        self,
-        order: int,
-        discount: float,
-        cut: tuple[int, ...],
-        threshold: tuple[float, ...],
-        skips: tuple[SkipContext, ...],
-        skip_cut: int = 1,
-    ) -> CountedMemory:
-        """Orders up to `order`, pruned (`clso.grown.pruning`), and skip contexts."""
-        order = min(order, self.order)
-        pruned = max(cut) > 1 or max(threshold) > 0
-        return CountedMemory.of(
-            self.counts,
-            order=order,
-            discount=discount,
-            masks=self.masks(order - 1, cut, threshold) if pruned else None,
-            skips=tuple(self.counted_skip(context, skip_cut) for context in skips),
-            classes=self.classes if any(c.classed for c in skips) else None,
-        )
 
     def masks(
         self, n_tables: int, cut: tuple[int, ...], threshold: tuple[float, ...]

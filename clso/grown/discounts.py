@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -20,7 +21,9 @@ from clso.grown.ngrams import NGramCounts, find_keys
 from clso.grown.sums import sums
 
 __all__ = [
+    "CONTEXT_BYTES",
     "COUNT_CLASSES",
+    "ENTRY_BYTES",
     "TYPE_CLASSES",
     "NGramTable",
     "UnigramTable",
@@ -36,6 +39,8 @@ __all__ = [
 _TOTAL_CLASSES, TYPE_CLASSES = 11, 9
 COUNT_CLASSES = _TOTAL_CLASSES * TYPE_CLASSES
 """Classes of contexts by how often they were seen and how many tokens followed."""
+ENTRY_BYTES, CONTEXT_BYTES = 16, 9
+"""Of an `NGramTable`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class NGramTable:
     mass: Tensor
     count_class: Tensor
 
+    @property
+    def n_bytes(self) -> int:
+        return ENTRY_BYTES * len(self.keys) + CONTEXT_BYTES * len(self.mass)
+
 
 def discounts(count: Tensor, scale: float = 1.0) -> Tensor:
     """What is taken off counts of 0, 1, 2 and 3 or more: (4,) float64, by Chen and Goodman's estimate times `scale`."""
@@ -83,19 +92,35 @@ def count_class(total: Tensor, types: Tensor) -> Tensor:
 
 
 def kneser_ney(
-    counts: NGramCounts, scale: float = 1.0
+    counts: NGramCounts,
+    scale: float = 1.0,
+    masks: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
 ) -> tuple[UnigramTable, tuple[NGramTable, ...]]:
-    """Tables of orders 1 to `counts.order`; discounts are the estimates times `scale`."""
-    tables = []
-    for below, level in zip(counts.levels[:-1], counts.levels[1:], strict=True):
-        context, n = level.keys // counts.vocab_size, len(below)
-        both = []
-        for count in (level.count, level.continuation):
-            total = sums(context, count, n)
-            both.append(shares(context, count, total, discounts(count, scale)))
-        kind = count_class(sums(context, level.count, n), sums(context, level.count > 0, n))
-        mass = torch.stack([sums(context, s, n) for s in both], 1).float()
-        tables.append(NGramTable(level.keys, both[0], both[1], mass, kind))
+    """Tables of orders 1 to `counts.order`; discounts are the estimates times `scale`.
+
+    masks : which entries have a share, and which stay (`clso.grown.pruning.kept_masks`); None keeps everything. What goes
+        changes neither discounts nor totals nor classes.
+    """
+    v, tables = counts.vocab_size, []
+    for k, (below, level) in enumerate(pairwise(counts.levels)):
+        keys, context, n = level.keys, level.keys // counts.vocab_size, len(below)
+        total, continued = (sums(context, c, n) for c in (level.count, level.continuation))
+        both = [
+            shares(context, level.count, total, discounts(level.count, scale)),
+            shares(context, level.continuation, continued, discounts(level.continuation, scale)),
+        ]
+        kind = count_class(total, sums(context, level.count > 0, n))
+        if masks is not None:
+            speaks, stays = masks[0][k], masks[1][k]
+            both = [(share * speaks)[stays] for share in both]
+            context, last = context[stays], (keys % v)[stays]
+            if k:  # order 1 keeps all of its tokens
+                kept = masks[1][k - 1]
+                context, kind = (torch.cumsum(kept, 0) - 1)[context], kind[kept]
+            keys, n = context * v + last, len(kind)
+        mass = torch.stack([sums(context, share, n) for share in both], 1).float()
+        kind = torch.where(mass[:, 0] > 0, kind, torch.zeros_like(kind))
+        tables.append(NGramTable(keys, both[0], both[1], mass, kind))
     return unigram_table(counts, scale), tuple(tables)
 
 

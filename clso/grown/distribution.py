@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import TYPE_CLASSES
-from clso.grown.experts import Features, Recipe, bucket_of, skip_place
 from clso.grown.own_past import MAX_MATCH, Voters
+from clso.grown.recipes import Features, Recipe, bucket_of, skip_place
 from clso.grown.skips import SkipTable
 
 __all__ = ["MemoryReader"]

@@ -1,226 +1,40 @@
-"""The experts of a counted memory, in their order in the mixture, and what each gives the targets of token blocks.
-
-Base: the unigrams. Then come Kneser-Ney of orders 2, 3, ...; the skip contexts, of tokens and then
-with classes; a grown model; the block's decayed shares;
-the explicit counts of orders 2, 3, ... once more, so that what they leave over goes to all of the former; the matches.
-"""
+"""What the experts of a counted memory give the targets of token blocks: of one mixture, or of many at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clso.errors import ConfigError
 from clso.grown.counted_memory import CountedMemory
-from clso.grown.discounts import (
-    COUNT_CLASSES,
-    TYPE_CLASSES,
-    NGramTable,
-    UnigramTable,
-    context_ids,
+from clso.grown.discounts import TYPE_CLASSES, NGramTable, UnigramTable, context_ids
+from clso.grown.ngrams import find_keys, look_up
+from clso.grown.own_past import PastShares
+from clso.grown.recipes import (
+    GROWN,
+    PLACES,
+    Recipe,
+    bucket,
+    least_match,
+    log_class,
+    match_class,
 )
-from clso.grown.ngrams import MAX_ORDER, find_keys, look_up
-from clso.grown.own_past import MAX_MATCH, PastShares, Voters
 from clso.grown.skips import SkipTable
 
 __all__ = [
-    "BUCKET_RULES",
-    "GROWN",
-    "Features",
     "Observed",
     "OrderTerms",
-    "Recipe",
     "SkipTerms",
-    "Stage",
     "Terms",
     "assemble",
-    "bucket_of",
     "observe",
     "order_terms",
-    "skip_place",
     "skip_terms",
     "unigram_terms",
 ]
-
-GROWN = "grown"
-BUCKET_RULES = ("full", "coarse", "one")
-"""How finely weights depend on the position: all features of a stage, the first of them, none."""
-
-_PLACES, _NUMBERS, _TOTALS = 9, 5, COUNT_CLASSES // TYPE_CLASSES
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the mixture: `kind` is "order", "skip", "class", "grown", "share", "explicit" or "match"; `index` is the
-    order, or the table's or voters' place among their kind."""
-
-    kind: str
-    index: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.kind if self.kind == GROWN else f"{self.kind} {self.index}"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Which experts speak, and how their weights depend on the position.
-
-    Attributes
-    ----------
-    order : highest order of the n-grams.
-    n_skips, n_classed : how many of the memory's skip tables of tokens, and of those with classes.
-    shares, matches : decayed shares and matches of the block's own past.
-    explicit : whether the n-grams' explicit counts speak a second time, after the block's shares.
-    grown : whether a grown model speaks.
-    rule : one of `BUCKET_RULES`.
-    """
-
-    order: int = 6
-    n_skips: int = 0
-    n_classed: int = 0
-    shares: tuple[Voters, ...] = ()
-    matches: tuple[Voters, ...] = ()
-    explicit: bool = True
-    grown: bool = True
-    rule: str = "full"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.order <= MAX_ORDER:
-            raise ConfigError(f"a memory's order is 1 to {MAX_ORDER}", got=self.order)
-        if self.rule not in BUCKET_RULES:
-            raise ConfigError(f"a bucket rule is one of {', '.join(BUCKET_RULES)}", got=self.rule)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        orders = range(2, self.order + 1)
-        return (
-            *(Stage("order", k) for k in orders),
-            *(Stage("skip", i) for i in range(self.n_skips)),
-            *(Stage("class", i) for i in range(self.n_classed)),
-            *((Stage(GROWN),) if self.grown else ()),
-            *(Stage("share", i) for i in range(len(self.shares))),
-            *(Stage("explicit", k) for k in orders if self.explicit),
-            *(Stage("match", i) for i in range(len(self.matches))),
-        )
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of buckets of each stage."""
-        return tuple(self._size(stage) for stage in self.stages)
-
-    @property
-    def begins(self) -> dict[Stage, int]:
-        """The first slot of each stage in the row of all weights."""
-        return dict(zip(self.stages, accumulate(self.sizes, initial=0), strict=False))
-
-    @staticmethod
-    def covering(recipes: Sequence[Recipe]) -> Recipe:
-        """One that has every stage of each, and as many buckets."""
-        return Recipe(
-            order=max(r.order for r in recipes),
-            n_skips=max(r.n_skips for r in recipes),
-            n_classed=max(r.n_classed for r in recipes),
-            shares=max((r.shares for r in recipes), key=len),
-            matches=max((r.matches for r in recipes), key=len),
-            explicit=any(r.explicit for r in recipes),
-            grown=any(r.grown for r in recipes),
-            rule=min((r.rule for r in recipes), key=BUCKET_RULES.index),
-        )
-
-    def require(self, memory: CountedMemory) -> None:
-        """Raises `ConfigError` unless the memory has all tables that the recipe asks for."""
-        classed = sum(bool(s.context.classed) for s in memory.counted_skips)
-        plain = len(memory.counted_skips) - classed
-        if self.order > memory.order or self.n_skips > plain or self.n_classed > classed:
-            raise ConfigError(
-                "a recipe asks for tables that its memory has",
-                problem=f"it asks for order {self.order} of {memory.order}, {self.n_skips} skips of {plain}, "
-                f"{self.n_classed} with classes of {classed}",
-            )
-
-    def _size(self, stage: Stage) -> int:
-        fine, coarse = _SIZES[stage.kind]
-        return {"full": fine * coarse, "coarse": coarse, "one": 1}[self.rule]
-
-
-_SIZES = {
-    # finer feature, coarser feature
-    "order": (1, COUNT_CLASSES),
-    "skip": (1, COUNT_CLASSES),
-    "class": (1, COUNT_CLASSES),
-    "explicit": (1, COUNT_CLASSES),
-    GROWN: (_TOTALS, MAX_ORDER + 1),
-    "share": (_PLACES, MAX_ORDER + 1),
-    "match": (_NUMBERS * (MAX_ORDER + 1), MAX_MATCH + 1),
-}
-
-
-@dataclass(frozen=True)
-class Features:
-    """What buckets are made of, at each position: tensors of one shape, int64.
-
-    `found` is the number of tokens of the longest n-gram whose context was seen, `total` the class of how often the current
-    token was seen before another, `place` and `longest` the position and the longest match, `number` how many matches of at
-    least 1, 2, 3 and 4 tokens. `counts` and `skips` are count classes of the contexts, by order (from 2) and skip table.
-    """
-
-    found: Tensor
-    total: Tensor
-    place: Tensor
-    longest: Tensor
-    number: tuple[Tensor, ...]
-    counts: tuple[Tensor, ...]
-    skips: tuple[Tensor, ...]
-
-
-def bucket_of(recipe: Recipe, stage: Stage, features: Features) -> Tensor:
-    """The bucket of each position at a stage; whether its expert has anything to say is not looked at."""
-    full, some = int(recipe.rule == "full"), int(recipe.rule != "one")
-    if stage.kind in ("order", "explicit"):
-        return features.counts[stage.index - 2] * some
-    if stage.kind in ("skip", "class"):
-        return features.skips[skip_place(recipe, stage)] * some
-    if stage.kind == "match":
-        number = features.number[_least(recipe, stage.index) - 1]
-        fine, coarse = _match_class(number, features.found), features.longest
-    elif stage.kind == "share":
-        fine, coarse = _log_class(features.place, _PLACES), features.found
-    else:
-        fine, coarse = features.total, features.found
-    return _bucket(stage.kind, fine, coarse, full, some)
-
-
-def _bucket(
-    kind: str, fine: Tensor, coarse: Tensor, full: int | Tensor, some: int | Tensor
-) -> Tensor:
-    """By both features under the rule "full", by the coarse one if there is `some`, else one for all."""
-    return fine * (full * _SIZES[kind][1]) + coarse * some
-
-
-def _match_class(number: Tensor, found: Tensor) -> Tensor:
-    """The finer feature of a match: how many there are, and the longest n-gram."""
-    return _log_class(number, _NUMBERS) * (MAX_ORDER + 1) + found
-
-
-def _least(recipe: Recipe, match: int) -> int:
-    """Tokens that agree at least where a recipe's match speaks; 1 if it has none of this number."""
-    return max(1, recipe.matches[match].length) if match < len(recipe.matches) else 1
-
-
-def skip_place(recipe: Recipe, stage: Stage) -> int:
-    """The place of a stage's table among the recipe's, `CountedMemory.skip_tables`."""
-    return stage.index + (recipe.n_skips if stage.kind == "class" else 0)
-
-
-def _log_class(n: Tensor, classes: int) -> Tensor:
-    """0, 1, 2, 3-4, 5-8, ... as 0, 1, 2, 3, 4, ...: ceil(log2(1 + n)), at most `classes` - 1."""
-    return torch.log2(1 + n.double()).ceil().long().clamp(max=classes - 1)
 
 
 @dataclass(frozen=True)
@@ -281,7 +95,8 @@ class Terms:
     Attributes
     ----------
     unigram : (2, N, T) float64, the target's raw and continued probability.
-    orders : from order 2. skips : the tables of tokens, then those with classes. past : the recipe's shares, then its matches.
+    orders : from order 2. skips : the tables of tokens, then those with classes.
+    past : the recipe's shares, then its matches.
     """
 
     unigram: Tensor
@@ -353,10 +168,10 @@ def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) 
     experts: list[Tensor] = []
     slots: list[Tensor] = []
 
-    def add(p: Tensor, speaks: Tensor, bucket: Tensor) -> None:
+    def add(p: Tensor, speaks: Tensor, own: Tensor) -> None:
         """The next stages: (s, C, n) each, or what is broadcast to it."""
         at = sum(map(len, experts))
-        slot = torch.where(speaks, bucket + begin[at : at + len(p)], n_slots)
+        slot = torch.where(speaks, own + begin[at : at + len(p)], n_slots)
         experts.append(p)
         slots.append(slot.expand_as(p))
 
@@ -389,22 +204,24 @@ def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) 
             add(share, kind > 0, kind * some)
     if wide.grown:
         at = sum(map(len, experts))
-        add(torch.zeros_like(base)[None], grown, _bucket(GROWN, total, found, full, some)[None])
+        add(torch.zeros_like(base)[None], grown, bucket(GROWN, total, found, full, some)[None])
     past = terms[0].past  # whose features are all recipes'
     votes = [list(zip(t.past.shares, t.past.spoken, strict=True)) for t in terms]
     shares_of = [own[: len(r.shares)] for r, own in zip(recipes, votes, strict=True)]
     matches_of = [own[len(r.shares) :] for r, own in zip(recipes, votes, strict=True)]
     if wide.shares:
         place = torch.arange(past.longest.shape[1], device=device).expand_as(past.longest)
-        fine = _log_class(place, _PLACES).flatten()
-        add(*_votes(shares_of), _bucket("share", fine, found, full, some))
+        fine = log_class(place, PLACES).flatten()
+        add(*_votes(shares_of), bucket("share", fine, found, full, some))
     if wide.explicit and n_orders:
         add(raw / mass.clamp(min=1e-30), heard & explicit, counts)
     if wide.matches:
-        numbers = [past.number[_least(r, i) - 1] for i in range(len(wide.matches)) for r in recipes]
+        numbers = [
+            past.number[least_match(r, i) - 1] for i in range(len(wide.matches)) for r in recipes
+        ]
         number = torch.stack(numbers).view(len(wide.matches), len(recipes), -1)
-        fine, coarse = _match_class(number, found), past.longest.flatten()
-        add(*_votes(matches_of), _bucket("match", fine, coarse, full, some))
+        fine, coarse = match_class(number, found), past.longest.flatten()
+        add(*_votes(matches_of), bucket("match", fine, coarse, full, some))
     if not experts:
         experts, slots = [base.new_empty(0, *base.shape)], [found.new_empty(0, *base.shape)]
     return Observed(base, torch.cat(experts), torch.cat(slots), at if wide.grown else None)

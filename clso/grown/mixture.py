@@ -4,8 +4,8 @@ Stage i takes the mixture of the stages before it and its own expert:
 
     m_0 = p_0,        m_i = (1 - w_i) m_{i-1} + w_i p_i,        w_i = the weight of the position's bucket at stage i
 
-A position at which an expert has nothing to say passes on what was there. The weights make a text likeliest; each step of EM is
-closed, and never makes it less likely but for the prior, which pulls the weight of a bucket with little text towards the
+A position at which an expert has nothing to say passes on what was there. The weights make a text likeliest; each step of EM
+is closed, and never makes it less likely but for the prior, which pulls the weight of a bucket with little text towards the
 stage's average.
 
 Many chains are computed at once: C of them, on n positions each, with S stages. All weights of a chain stand in one row of W

@@ -7,6 +7,7 @@ the highest down, and an entry stays as long as it is the context of one that st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,7 +17,29 @@ from clso.grown.discounts import NGramTable, UnigramTable
 from clso.grown.ngrams import NGramCounts, find_keys
 from clso.grown.sums import sums
 
-__all__ = ["entropy_loss", "kept_masks"]
+__all__ = ["Pruning", "entropy_loss", "kept_masks"]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What of the counts becomes tables.
+
+    Attributes
+    ----------
+    discount : the discounts' multiple of Chen and Goodman's estimate.
+    cut, threshold : by order from 2, least counts and entropy thresholds, as `kept_masks` takes them.
+    skip_cut : the least count in the tables of skip contexts.
+    """
+
+    discount: float = 1.0
+    cut: tuple[int, ...] = (1,)
+    threshold: tuple[float, ...] = (0.0,)
+    skip_cut: int = 1
+
+    @property
+    def drops(self) -> bool:
+        """Whether any n-gram goes."""
+        return max(self.cut) > 1 or max(self.threshold) > 0
 
 
 def kept_masks(

@@ -15,10 +15,9 @@ from torch import Tensor
 from clso.errors import ConfigError
 from clso.grown.discounts import count_class
 from clso.grown.ngrams import find_keys, ranked
-from clso.grown.packed import Children, SmallNumbers
 from clso.grown.sums import sums
 
-__all__ = ["CountedSkip", "SkipContext", "SkipTable", "count_skip"]
+__all__ = ["SkipContext", "SkipTable", "count_skip"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,11 @@ class SkipTable:
     share: Tensor
     count_class: Tensor
 
+    @property
+    def n_bytes(self) -> int:
+        own = (*self.inner, self.keys, self.share, self.count_class)
+        return sum(t.numel() * t.element_size() for t in own)
+
     def contexts(self, tokens: Tensor, vocab_size: int, classes: Tensor | None) -> Tensor:
         """Context ids (N, T) of tokens (N, T), -1 if never seen or if the block is too short."""
         t, lags = tokens.shape[1], self.context.lags
@@ -79,55 +83,13 @@ class SkipTable:
         return torch.nn.functional.pad(out, (first, 0), value=-1)
 
 
-@dataclass(frozen=True)
-class CountedSkip:
-    """The counts that a `SkipTable` is made of.
-
-    Attributes
-    ----------
-    inner, children : the keys of the table, and of the lags after the first, as `Children`.
-    count : how often each entry was seen.
-    discount : (1,) float64, what is taken off each.
-    """
-
-    context: SkipContext
-    inner: tuple[Children, ...]
-    children: Children
-    count: SmallNumbers
-    discount: Tensor
-
-    @property
-    def n_bytes(self) -> int:
-        keys = sum(children.n_bytes for children in (*self.inner, self.children))
-        return keys + self.count.n_bytes + self.discount.element_size()
-
-    def to(self, device: torch.device) -> CountedSkip:
-        return CountedSkip(
-            self.context,
-            tuple(c.to(device) for c in self.inner),
-            self.children.to(device),
-            self.count.to(device),
-            self.discount.to(device),
-        )
-
-    def table(self, vocab_size: int) -> SkipTable:
-        """The shares. Raises `ValueError` if the parts do not belong together."""
-        keys, n = self.children.keys(vocab_size), len(self.children.size)
-        context, count = keys // vocab_size, self.count.wide()
-        left = count - self.discount
-        share = (left / sums(context, left, n)[context]).float()
-        kind = count_class(sums(context, count, n), sums(context, count > 0, n))
-        inner = tuple(c.keys(vocab_size) for c in self.inner)
-        return SkipTable(self.context, inner, keys, share, kind)
-
-
 def count_skip(
     tokens: Tensor,
     vocab_size: int,
     context: SkipContext,
     cut: int = 1,
     classes: Tensor | None = None,
-) -> CountedSkip:
+) -> SkipTable:
     """Count a text (n,) int64. Followers seen fewer than `cut` times are left out, and contexts that then have none.
 
     classes : (V,) the tokens' classes, if the context has any.
@@ -144,16 +106,18 @@ def count_skip(
     discount = once / (once + 2 * twice) if once else 0.5
     kept = count >= cut
     keys, count = keys[kept], count[kept]
-    children = []
+    inner, kept_keys = [], keys
     for i in range(len(levels) - 1, -1, -1):
+        # Contexts without followers go, and then the shorter ones that nothing longer needs.
         used = torch.zeros(len(levels[i]), dtype=torch.bool, device=keys.device)
-        used[keys // v] = True
+        used[kept_keys // v] = True
         place = torch.cumsum(used, 0) - 1
-        keys = place[keys // v] * v + keys % v
-        children.append(Children.of(keys, int(place[-1]) + 1, v))
-        keys = levels[i][used]
-    children.append(Children.of(keys, v, v))
-    children.reverse()
-    inner, own = tuple(children[:-1]), children[-1]
-    off = torch.tensor([discount], dtype=torch.float64, device=tokens.device)
-    return CountedSkip(context, inner, own, SmallNumbers.of(count), off)
+        kept_keys = place[kept_keys // v] * v + kept_keys % v
+        inner.append(kept_keys)
+        kept_keys = levels[i][used]
+    *inner, keys = reversed([*inner, kept_keys])
+    n_contexts = len(inner[-1]) if inner else v
+    of, left = keys // v, count.double() - discount
+    share = (left / sums(of, left, n_contexts)[of]).float()
+    kind = count_class(sums(of, count, n_contexts), sums(of, count > 0, n_contexts))
+    return SkipTable(context, tuple(inner), keys, share, kind)

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from clso.errors import ConfigError
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.distribution import MemoryReader
-from clso.grown.experts import Recipe, observe
+from clso.grown.experts import observe
 from clso.grown.mixture import mix
+from clso.grown.recipes import Recipe
 from clso.models.gpt2 import GPT2, LanguageModel
 
 __all__ = ["MemoryModel", "distribution_loss"]

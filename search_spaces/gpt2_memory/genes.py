@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from clso.grown.experts import BUCKET_RULES, Recipe
 from clso.grown.own_past import Voters
+from clso.grown.pruning import Pruning
+from clso.grown.recipes import BUCKET_RULES, Recipe
 from clso.grown.skips import SkipContext
 from clso.grown.usual import CLASS_CONTEXTS, MATCH_LENGTHS, SKIP_CONTEXTS, matches_of
 from clso.space import Gene, Genome
@@ -17,7 +17,6 @@ from clso.space import Gene, Genome
 __all__ = [
     "MAX_COUNTED",
     "MEMORY_GENES",
-    "Pruning",
     "default_genome",
     "memory_genes",
     "recipe_of",
@@ -73,17 +72,6 @@ _HAND_SET: dict[str, object] = {
     "past.matches": 5,
     "buckets": "full",
 }
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """What of the counts becomes tables: the discounts' multiple; by order from 2, least counts and entropy thresholds; the
-    least count in the tables of skip contexts."""
-
-    discount: float = 1.0
-    cut: tuple[int, ...] = (1,)
-    threshold: tuple[float, ...] = (0.0,)
-    skip_cut: int = 1
 
 
 def memory_genes() -> tuple[Gene, ...]:

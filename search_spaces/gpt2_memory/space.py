@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from clso.grown.classes import token_classes
+from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.counted_text import CountedText
-from clso.grown.experts import Observed, Recipe
+from clso.grown.experts import Observed
 from clso.grown.mixture import START_WEIGHT, fit_weights
+from clso.grown.recipes import Recipe
 from clso.models.memory import MemoryModel
 from clso.models.population import candidates_per_pass
 from clso.search_spaces.gpt2.costs import COST_NAMES
@@ -60,11 +62,8 @@ class GPT2MemorySpace(LanguageModelSpace):
     @cached_property
     def statistics(self) -> CountedText:
         """The statistics text's counts."""
-        return self._counted("statistics")
-
-    def _counted(self, split: str) -> CountedText:
-        device = torch.device(self.context.device)
-        return CountedText(self.corpus, split, MAX_COUNTED, device, classes=lambda: self._classes)
+        device, order = torch.device(self.context.device), MAX_COUNTED
+        return CountedText(self.corpus, "statistics", order, device, classes=lambda: self._classes)
 
     @cached_property
     def _classes(self) -> Tensor:
@@ -202,31 +201,26 @@ class GPT2MemorySpace(LanguageModelSpace):
     def model(self, genome: Genome) -> MemoryModel:
         """One genome, of the statistics text alone, with weights from all of the fitness text."""
         genome = self.validate(genome)
-        return self._model(genome, self.grown, self.statistics, self._final_weights(genome))
+        return self._model(genome, self.grown, "statistics")
 
     def final_model(self, genome: Genome) -> MemoryModel:
-        """Regrown and counted on the whole training text; the weights are those of `model`."""
+        """Regrown on the whole training text, which is its memory; the weights are those of `model`."""
         genome = self.validate(genome)
-        weights = self._final_weights(genome)
-        grown = self.grown.on_all_text(genome[: self.n_grown])
-        return self._model(genome, grown, self._counted("train"), weights)
+        return self._model(genome, self.grown.on_all_text(genome[: self.n_grown]), "train")
 
-    def _model(
-        self, genome: Genome, grown: GrownWeights, text: CountedText, weights: list[Tensor]
-    ) -> MemoryModel:
-        n = self.n_grown
-        recipe, pruning = recipe_of(genome[n:], self.statistics.order), pruning_of(genome[n:])
-        memory = text.memory(
+    def _model(self, genome: Genome, grown: GrownWeights, split: str) -> MemoryModel:
+        n, v = self.n_grown, self.corpus.vocab_size
+        recipe = recipe_of(genome[n:], self.statistics.order)
+        memory = CountedMemory(
+            as_text(self.corpus.tokens(split), v),
+            v,
             recipe.order,
-            pruning.discount,
-            pruning.cut,
-            pruning.threshold,
+            pruning_of(genome[n:]),
             skip_contexts(recipe),
-            pruning.skip_cut,
+            self._classes.cpu() if recipe.n_classed else None,
         )
-        lm = grown.population([genome[:n]]).single(0)
-        cpu = torch.device("cpu")
-        return MemoryModel(lm, memory.to(cpu), recipe, [w.to(cpu) for w in weights]).eval()
+        weights = [w.cpu() for w in self._final_weights(genome)]
+        return MemoryModel(grown.population([genome[:n]]).single(0), memory, recipe, weights).eval()
 
     def _final_weights(self, genome: Genome) -> list[Tensor]:
         """Weights by EM on all of the fitness text (at most 2^17 tokens), with this genome's own grown part."""

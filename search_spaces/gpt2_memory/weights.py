@@ -18,7 +18,6 @@ from clso.grown.discounts import discounts
 from clso.grown.experts import (
     Observed,
     OrderTerms,
-    Recipe,
     SkipTerms,
     Terms,
     assemble,
@@ -27,8 +26,10 @@ from clso.grown.experts import (
 )
 from clso.grown.mixture import mix, mixed_around
 from clso.grown.own_past import PastShares, Voters
+from clso.grown.pruning import Pruning
+from clso.grown.recipes import Recipe
 from clso.grown.skips import SkipContext
-from clso.search_spaces.gpt2_memory.genes import Pruning, skip_contexts
+from clso.search_spaces.gpt2_memory.genes import skip_contexts
 from clso.search_spaces.gpt2_memory.touched import TouchedOrder, touched_orders
 
 __all__ = ["Blocks", "line_losses", "lines"]

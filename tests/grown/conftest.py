@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import Tensor
 
-from clso.grown.counted_memory import CountedMemory
+from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.ngrams import NGramCounts, count_ngrams
-from clso.grown.skips import count_skip
 
 from .example import CLASSES, CONTEXTS, VOCAB, some_text
 
@@ -23,9 +22,8 @@ def counts(text: Tensor) -> NGramCounts:
 
 
 @pytest.fixture(scope="session")
-def memory(text: Tensor, counts: NGramCounts) -> CountedMemory:
-    skips = tuple(count_skip(text, VOCAB, context, classes=CLASSES) for context in CONTEXTS)
-    return CountedMemory.of(counts, order=counts.order, skips=skips, classes=CLASSES)
+def memory(text: Tensor) -> CountedMemory:
+    return CountedMemory(as_text(text, VOCAB), VOCAB, 5, contexts=CONTEXTS, classes=CLASSES)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ import random
 import torch
 from torch import Tensor
 
-from clso.grown.counted_memory import CountedMemory
-from clso.grown.experts import Recipe, observe
+from clso.grown.counted_memory import CountedMemory, as_text
+from clso.grown.experts import observe
 from clso.grown.mixture import fit_weights
-from clso.grown.ngrams import count_ngrams
 from clso.grown.own_past import Voters
-from clso.grown.skips import SkipContext, count_skip
+from clso.grown.recipes import Recipe
+from clso.grown.skips import SkipContext
 from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.memory import MemoryModel
 
@@ -47,9 +47,9 @@ def some_text(n: int, seed: int) -> Tensor:
 def make_model(recipe: Recipe = RECIPE) -> MemoryModel:
     text = some_text(3000, 0)
     lm = GPT2(CONFIG).init_weights(torch.Generator().manual_seed(0)).eval()
-    counts = count_ngrams(text, VOCAB, recipe.order)
-    skips = tuple(count_skip(text, VOCAB, context, classes=CLASSES) for context in CONTEXTS)
-    memory = CountedMemory.of(counts, order=counts.order, skips=skips, classes=CLASSES)
+    memory = CountedMemory(
+        as_text(text, VOCAB), VOCAB, recipe.order, contexts=CONTEXTS, classes=CLASSES
+    )
     blocks = some_text(20 * 25, 2).view(20, 25)
     seen = observe(memory, recipe, blocks)
     with torch.no_grad():

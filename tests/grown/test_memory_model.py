@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from clso.errors import ConfigError, RunFolderError
-from clso.grown.experts import Recipe
 from clso.grown.memory_file import MEMORY_JSON, MEMORY_TENSORS
+from clso.grown.recipes import Recipe
 from clso.models.gpt2 import GPT2, text_loss
 from clso.models.memory import MemoryModel, distribution_loss
 from clso.models.store import load_model, save_model

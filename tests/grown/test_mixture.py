@@ -9,7 +9,6 @@ from torch import Tensor
 from clso.errors import DataError
 from clso.grown.mixture import fit_weights, mix, mixed_around
 
-
 SIZES = (4, 4, 4)
 
 

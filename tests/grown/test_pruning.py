@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,25 +14,20 @@ from clso.errors import ConfigError
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import kneser_ney
 from clso.grown.distribution import MemoryReader
-from clso.grown.experts import Recipe, observe
+from clso.grown.experts import observe
 from clso.grown.mixture import mix
 from clso.grown.ngrams import NGramCounts
-from clso.grown.pruning import entropy_loss, kept_masks
+from clso.grown.pruning import Pruning, entropy_loss, kept_masks
+from clso.grown.recipes import Recipe
 
 from .example import VOCAB
 
 
-def pruned(counts: NGramCounts, memory: CountedMemory, **how: object) -> CountedMemory:
-    costs = entropy_loss(counts, memory.unigram, memory.tables)
-    masks = kept_masks(counts, len(memory.tables), costs=costs, **how)  # type: ignore[arg-type]
-    return CountedMemory.of(counts, order=counts.order, masks=masks, skips=memory.counted_skips)
-
-
 @pytest.mark.parametrize("how", [{"cut": (1, 2)}, {"threshold": (1e-4,)}, {"cut": (99999,)}])
 def test_pruned_tables_are_smaller_and_whole(
-    counts: NGramCounts, memory: CountedMemory, blocks: Tensor, how: dict[str, object]
+    memory: CountedMemory, blocks: Tensor, how: dict[str, Any]
 ) -> None:
-    small = pruned(counts, memory, **how)
+    small = replace(memory, pruning=Pruning(**how))
     assert small.n_bytes < memory.n_bytes
     recipe = Recipe(order=5, explicit=True, grown=False, rule="one")
     weights = [torch.full((n,), 0.5, dtype=torch.float64) for n in recipe.sizes]
@@ -46,13 +43,13 @@ def test_pruned_tables_are_smaller_and_whole(
 
 
 def test_without_a_threshold_nothing_changes(counts: NGramCounts, memory: CountedMemory) -> None:
-    same = pruned(counts, memory)
+    everything = kept_masks(counts, counts.order - 1)
     _, straight = kneser_ney(counts)
-    assert len(straight) == len(same.tables)
-    for a, b, c in zip(memory.tables, same.tables, straight, strict=True):
+    _, masked = kneser_ney(counts, masks=everything)
+    for a, b, c in zip(memory.tables, straight, masked, strict=True):
         for x, y, z in zip(vars(a).values(), vars(b).values(), vars(c).values(), strict=True):
             assert torch.equal(x, y)
-            assert c is straight[-1] or torch.equal(x, z), "of the highest order nothing continues"
+            assert torch.equal(x, z)
 
 
 def test_the_cost_of_a_bigram_is_the_entropy_between_with_and_without(

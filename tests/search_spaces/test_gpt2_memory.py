@@ -15,6 +15,7 @@ from torch import Tensor
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.disk.tensors import load_checked
+from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.experts import observe
 from clso.grown.mixture import mix
 from clso.models.gpt2 import text_loss
@@ -37,7 +38,6 @@ from clso.space import Genome
 from clso.space.context import SpaceContext
 from clso.space.language import token_blocks
 from clso.testing import SpaceConformance
-
 
 SIZES: dict[str, Any] = {"n_layers": 2, "d_model": 32, "n_heads": 2, "n_positions": 32}
 
@@ -83,14 +83,9 @@ def test_touched_contexts_say_what_whole_tables_say(space: GPT2MemorySpace, seed
     alleles = space.sample(random.Random(seed))[space.n_grown :]
     recipe, pruning = recipe_of(alleles, space.statistics.order), pruning_of(alleles)
     blocks = space.blocks("fitness", 512)
-    memory = space.statistics.memory(
-        recipe.order,
-        pruning.discount,
-        pruning.cut,
-        pruning.threshold,
-        skip_contexts(recipe),
-        pruning.skip_cut,
-    )
+    v = space.corpus.vocab_size
+    text, contexts = as_text(space.corpus.tokens("statistics"), v), skip_contexts(recipe)
+    memory = CountedMemory(text, v, recipe.order, pruning, contexts, space._classes)
     whole = observe(memory, recipe, blocks)
     seen = Blocks(space.statistics, blocks).observed([recipe], [pruning], recipe)
     torch.testing.assert_close(seen.base, whole.base)
@@ -144,7 +139,7 @@ def test_all_at_once_is_one_by_one(
     for i, alleles in enumerate(settings):
         recipe = recipe_of(alleles, own.statistics.order)
         weights = own._own_weights(recipe, together[i])
-        for stage, w, e in zip(recipe.stages, weights, expected[i], strict=True):
+        for w, e in zip(weights, expected[i], strict=True):
             torch.testing.assert_close(w, e, atol=1e-12, rtol=0)
         base, plain = stages(recipe, blocks.blocks._said(recipe, pruning_of(alleles)))
         plain = [

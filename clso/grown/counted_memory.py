@@ -97,7 +97,7 @@ class CountedMemory:
     def skips(self) -> tuple[SkipTable, ...]:
         """The skip contexts' tables."""
         text, v, cut = self.text.long(), self.vocab_size, self.pruning.skip_cut
-        return tuple(count_skip(text, v, c, cut, self.classes) for c in self.contexts)
+        return tuple(count_skip(text, v, c, self.classes).table(v, cut) for c in self.contexts)
 
     def skip_tables(self, n_skips: int, n_classed: int) -> list[SkipTable]:
         """The first tables of contexts of tokens alone, then those of contexts with classes."""

@@ -22,7 +22,7 @@ from clso.errors import DataError
 from clso.grown.discounts import NGramTable, UnigramTable, kneser_ney, unigram_table
 from clso.grown.ngrams import NGramCounts, NGramLevel, count_ngrams
 from clso.grown.pruning import entropy_loss, kept_masks
-from clso.grown.skips import SkipContext, SkipTable, count_skip
+from clso.grown.skips import SkipContext, SkipCounts, SkipTable, count_skip
 
 if TYPE_CHECKING:
     from clso.data import Corpus
@@ -62,6 +62,7 @@ class CountedText:
         if device.type == "cpu":
             name = f"{corpus.content_hash[:32]}-{split}-ngrams{self.order}-v{_VERSION}.safetensors"
             self._cache = cache_root(cache_dir) / "statistics" / name
+        self._skip_counts: dict[SkipContext, SkipCounts] = {}
         self._skips: dict[tuple[SkipContext, int], SkipTable] = {}
         self._unigrams: dict[float, UnigramTable] = {}
         self._tables: dict[float, tuple[UnigramTable, tuple[NGramTable, ...]]] = {}
@@ -107,9 +108,12 @@ class CountedText:
 
     def skips(self, context: SkipContext, cut: int = 1) -> SkipTable:
         """The table of a skip context, without followers seen fewer than `cut` times."""
+        v = self.corpus.vocab_size
+        if context not in self._skip_counts:
+            classes = self.classes if context.classed else None
+            self._skip_counts[context] = count_skip(self.tokens, v, context, classes)
         if (context, cut) not in self._skips:
-            v, classes = self.corpus.vocab_size, self.classes if context.classed else None
-            self._skips[context, cut] = count_skip(self.tokens, v, context, cut, classes)
+            self._skips[context, cut] = self._skip_counts[context].table(v, cut)
         return self._skips[context, cut]
 
     def masks(

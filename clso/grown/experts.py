@@ -37,6 +37,9 @@ __all__ = [
 ]
 
 
+_BLOCKS_AT_ONCE = 1024  # on a GPU, whose time is that of starting operations
+
+
 @dataclass(frozen=True)
 class Observed:
     """What C mixtures' experts give the n targets of token blocks: what `clso.grown.mixture` takes.
@@ -60,6 +63,8 @@ class Observed:
     @classmethod
     def joined(cls, parts: Sequence[Observed]) -> Observed:
         """The same mixtures on several texts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         every = [(p.base, p.experts, p.slots) for p in parts]
         base, experts, slots = (torch.cat(own, -1) for own in zip(*every, strict=True))
         return cls(base, experts, slots, parts[0].grown_stage)
@@ -136,18 +141,16 @@ def skip_terms(
     return SkipTerms(share, look_up(table.count_class, context, 0).long())
 
 
-def observe(
-    memory: CountedMemory, recipe: Recipe, blocks: Tensor, *, blocks_at_once: int = 64
-) -> Observed:
+def observe(memory: CountedMemory, recipe: Recipe, blocks: Tensor) -> Observed:
     """The experts on token blocks (N, T + 1), on the blocks' device, which is the memory's."""
     recipe.require(memory)
     v, parts = memory.vocab_size, []
     tables = memory.skip_tables(recipe.n_skips, recipe.n_classed)
-    for part in torch.split(blocks.long(), blocks_at_once):
+    for part in torch.split(blocks.long(), _BLOCKS_AT_ONCE if blocks.is_cuda else 64):
         terms = Terms(
             unigram_terms(memory.unigram, part[:, 1:]),
             order_terms(memory.tables[: recipe.order - 1], part, v),
-            [skip_terms(s, part, v, memory.classes) for s in tables],
+            [skip_terms(table, part, v, memory.classes) for table in tables],
             PastShares.of((*recipe.shares, *recipe.matches), part, memory.count),
         )
         parts.append(assemble([recipe], [terms], recipe))

@@ -73,6 +73,7 @@ def load_memory(folder: Path) -> tuple[CountedMemory, Recipe, list[Tensor]]:
         tensors = load_checked(folder / MEMORY_TENSORS)
         memory = _memory(header, tensors)
         recipe = _recipe(header["recipe"])
+        recipe.require(memory)
         weights = [tensors[f"weights.{i}"].double() for i in range(len(recipe.stages))]
     return memory, recipe, weights
 

@@ -17,7 +17,7 @@ from clso.grown.discounts import count_class
 from clso.grown.ngrams import find_keys, ranked
 from clso.grown.sums import sums
 
-__all__ = ["SkipContext", "SkipTable", "count_skip"]
+__all__ = ["SkipContext", "SkipCounts", "SkipTable", "count_skip"]
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,46 @@ class SkipTable:
         return torch.nn.functional.pad(out, (first, 0), value=-1)
 
 
+@dataclass(frozen=True)
+class SkipCounts:
+    """All that followed a context in a text.
+
+    Attributes
+    ----------
+    inner, keys : as in `SkipTable`. count : how often each entry was seen.
+    """
+
+    context: SkipContext
+    inner: tuple[Tensor, ...]
+    keys: Tensor
+    count: Tensor
+
+    def table(self, vocab_size: int, cut: int = 1) -> SkipTable:
+        """Without followers seen fewer than `cut` times, and contexts that then have none."""
+        v, kept = vocab_size, self.count >= cut
+        once, twice = (float((self.count == i).sum()) for i in (1, 2))
+        discount = once / (once + 2 * twice) if once else 0.5
+        keys, count = self.keys[kept], self.count[kept]
+        levels = []
+        for level in reversed(self.inner):
+            # Contexts without followers go, and then the shorter ones that nothing longer needs.
+            used = torch.zeros(len(level), dtype=torch.bool, device=keys.device)
+            used[keys // v] = True
+            place = torch.cumsum(used, 0) - 1
+            levels.append(place[keys // v] * v + keys % v)
+            keys = level[used]
+        *inner, keys = reversed([*levels, keys])
+        n_contexts = len(inner[-1]) if inner else v
+        context, left = keys // v, count.double() - discount
+        share = (left / sums(context, left, n_contexts)[context]).float()
+        seen, types = (sums(context, c, n_contexts) for c in (count, count > 0))
+        return SkipTable(self.context, tuple(inner), keys, share, count_class(seen, types))
+
+
 def count_skip(
-    tokens: Tensor,
-    vocab_size: int,
-    context: SkipContext,
-    cut: int = 1,
-    classes: Tensor | None = None,
-) -> SkipTable:
-    """Count a text (n,) int64. Followers seen fewer than `cut` times are left out, and contexts that then have none.
+    tokens: Tensor, vocab_size: int, context: SkipContext, classes: Tensor | None = None
+) -> SkipCounts:
+    """Count a text (n,) int64.
 
     classes : (V,) the tokens' classes, if the context has any.
     """
@@ -102,22 +134,4 @@ def count_skip(
         keys, _, ids = ranked(ids.long() * v + at)
         levels.append(keys)
     keys, count, _ = ranked(ids.long() * v + tokens[first + 1 : first + 1 + n])
-    once, twice = (float((count == i).sum()) for i in (1, 2))
-    discount = once / (once + 2 * twice) if once else 0.5
-    kept = count >= cut
-    keys, count = keys[kept], count[kept]
-    inner, kept_keys = [], keys
-    for i in range(len(levels) - 1, -1, -1):
-        # Contexts without followers go, and then the shorter ones that nothing longer needs.
-        used = torch.zeros(len(levels[i]), dtype=torch.bool, device=keys.device)
-        used[kept_keys // v] = True
-        place = torch.cumsum(used, 0) - 1
-        kept_keys = place[kept_keys // v] * v + kept_keys % v
-        inner.append(kept_keys)
-        kept_keys = levels[i][used]
-    *inner, keys = reversed([*inner, kept_keys])
-    n_contexts = len(inner[-1]) if inner else v
-    of, left = keys // v, count.double() - discount
-    share = (left / sums(of, left, n_contexts)[of]).float()
-    kind = count_class(sums(of, count, n_contexts), sums(of, count > 0, n_contexts))
-    return SkipTable(context, tuple(inner), keys, share, kind)
+    return SkipCounts(context, tuple(levels), keys, count)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clso.grown.experts import Recipe
 from clso.grown.own_past import MATCH_DECAY, Voters
+from clso.grown.recipes import Recipe
 from clso.grown.skips import SkipContext
 
 __all__ = [

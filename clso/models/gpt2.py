@@ -82,6 +82,8 @@ class LanguageModel(nn.Module):
     `clso.models.sequence.SequenceModel`."""
 
     config: Sizes
+    blocks_at_once = 128
+    """Token blocks that a GPU measures together."""
 
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T)."""
@@ -218,7 +220,7 @@ def text_loss(model: LanguageModel, blocks: Text, *, block_batch: int | None = N
     if isinstance(blocks, PackedText):
         return _documents_loss(model, blocks.to(device))
     if block_batch is None:
-        block_batch = 128 if device.type == "cuda" else 16
+        block_batch = model.blocks_at_once if device.type == "cuda" else 16
     total = torch.zeros((), dtype=torch.float64, device=device)
     for part in torch.split(blocks, block_batch):
         total += model.token_losses(part.to(device).long()).double().sum()

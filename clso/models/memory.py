@@ -25,14 +25,14 @@ from clso.models.gpt2 import GPT2, LanguageModel
 
 __all__ = ["MemoryModel", "distribution_loss"]
 
-_BLOCKS_AT_ONCE = 64
-
 
 class MemoryModel(LanguageModel):
     """The mixture. `weights` holds each stage's, by bucket, as `clso.grown.mixture.fit_weights` gives them.
 
     Raises `ConfigError` if the memory does not fit the GPT-2's tokens, or the weights the recipe.
     """
+
+    blocks_at_once = 1024  # a GPU's time for a memory is that of starting operations
 
     def __init__(
         self, lm: GPT2, memory: CountedMemory, recipe: Recipe, weights: Sequence[Tensor]
@@ -68,13 +68,15 @@ class MemoryModel(LanguageModel):
     @torch.no_grad()
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T) float32."""
-        parts = torch.split(blocks.long(), _BLOCKS_AT_ONCE)
-        return torch.cat([self._token_losses(part) for part in parts])
+        at_once = self.blocks_at_once if blocks.is_cuda else 64
+        return torch.cat([self._token_losses(part) for part in torch.split(blocks.long(), at_once)])
 
     def _token_losses(self, blocks: Tensor) -> Tensor:
         seen = observe(self.memory, self.recipe, blocks)
         if self.recipe.grown:
-            seen.fill_in(self.lm.token_losses(blocks).neg().double().exp().flatten())
+            parts = torch.split(blocks, self.lm.blocks_at_once)
+            losses = torch.cat([self.lm.token_losses(part) for part in parts])
+            seen.fill_in(losses.neg().double().exp().flatten())
         row = torch.cat([*self.weights, seen.base.new_empty(0)])[None]
         p = mix(seen.base, seen.experts, seen.slots, row)
         return p.log().neg().float().view(len(blocks), -1)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from clso.data import Corpus
 from clso.grown.classes import token_classes
-from clso.grown.counted_memory import CountedMemory
-from clso.grown.counted_text import CountedText
+from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.experts import observe
 from clso.grown.mixture import fit_weights
+from clso.grown.pruning import Pruning
 from clso.grown.usual import CLASS_CONTEXTS, SKIP_CONTEXTS, USUAL_SKIP_CUT, usual_recipe
 from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.memory import MemoryModel
@@ -48,17 +48,19 @@ def mixed_with_memory(
     classes: list[Tensor] = []
 
     def counted(split: str) -> CountedMemory:
-        text = CountedText(corpus, split, recipe.order, fitness.device, classes=lambda: classes[0])
+        text = as_text(corpus.tokens(split), corpus.vocab_size).to(fitness.device)
         if speaks and not classes:  # the weights belong to the classes, so both texts share them
-            classes.append(token_classes(lm.wte.weight, text.counts.levels[0].count))
-        return text.memory(recipe.order, 1.0, (1,), (0.0,), contexts, USUAL_SKIP_CUT)
+            count = torch.bincount(text.long(), minlength=corpus.vocab_size)
+            classes.append(token_classes(lm.wte.weight, count))
+        pruning, own = Pruning(skip_cut=USUAL_SKIP_CUT), classes[0] if classes else None
+        return CountedMemory(text, corpus.vocab_size, recipe.order, pruning, contexts, own)
 
     seen = observe(counted("statistics"), recipe, fitness)
-    experts = seen.experts
     if speaks:
         parts = [lm.token_losses(part) for part in torch.split(fitness, _BLOCKS_AT_ONCE)]
-        experts = seen.with_grown(torch.cat(parts).neg().double().exp().flatten())
-    weights = fit_weights(seen.base, experts, seen.buckets, recipe.sizes, steps=_EM_STEPS)
+        seen.fill_in(torch.cat(parts).neg().double().exp().flatten())
+    row = fit_weights(seen.base, seen.experts, seen.slots, recipe.sizes, steps=_EM_STEPS)[0]
+    weights = torch.split(row, list(recipe.sizes))
     return MemoryModel(lm, counted("train"), recipe, weights).eval()
 
 

@@ -31,7 +31,7 @@ def test_a_small_vocabulary_has_a_class_a_token() -> None:
 def test_a_context_of_classes_is_seen_more_often_than_one_of_tokens() -> None:
     text = some_text(3000, 0)
     tokens = count_skip(text, VOCAB, SkipContext((1, 0))).table(VOCAB)
-    classed = count_skip(text, VOCAB, SkipContext((1, 0), (1, 0)), classes=CLASSES).table(VOCAB)
+    classed = count_skip(text, VOCAB, SkipContext((1, 0), (1, 0)), CLASSES).table(VOCAB)
     assert len(classed.count_class) < len(tokens.count_class)
     per_context = torch.zeros(len(classed.count_class), dtype=torch.float64)
     per_context.index_add_(0, classed.keys // VOCAB, classed.share.double())

@@ -11,13 +11,19 @@ import torch
 from torch import Tensor
 
 from clso.errors import ConfigError, RunFolderError
+from clso.grown.counted_memory import CountedMemory
 from clso.grown.memory_file import MEMORY_JSON, MEMORY_TENSORS
+from clso.grown.pruning import Pruning
 from clso.grown.recipes import Recipe
 from clso.models.gpt2 import GPT2, text_loss
 from clso.models.memory import MemoryModel, distribution_loss
 from clso.models.store import load_model, save_model
 
 from .example import CONFIG, RECIPE, VOCAB, make_model, some_text
+
+
+def replace_memory(model: MemoryModel, memory: CountedMemory) -> MemoryModel:
+    return MemoryModel(model.lm, memory, model.recipe, model.weights)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +92,31 @@ def test_an_order_that_nothing_has_is_refused(order: int) -> None:
         Recipe(order=order)
 
 
-def test_bytes_count_every_table(model: MemoryModel, tmp_path: Path) -> None:
+def tensors_in(part: object) -> list[Tensor]:
+    """Every tensor that a table or a tuple of tables holds."""
+    if isinstance(part, Tensor):
+        return [part]
+    inside = part if isinstance(part, tuple) else tuple(getattr(part, "__dict__", {}).values())
+    return [t for value in inside for t in tensors_in(value)]
+
+
+@pytest.mark.parametrize("pruning", [Pruning(), Pruning(cut=(1, 2), skip_cut=2)])
+def test_bytes_count_every_table_and_the_text(model: MemoryModel, pruning: Pruning) -> None:
+    memory = replace(model.memory, pruning=pruning)
+    parts = (memory.text, memory.classes, memory.count, memory.unigram, memory.tables, memory.skips)
+    held = sum(t.numel() * t.element_size() for t in tensors_in(parts))
+    assert memory.n_bytes == held
+    lm = sum(4 * p.numel() for p in model.lm.parameters())
+    weights = 8 * sum(model.recipe.sizes)
+    assert replace_memory(model, memory).n_bytes == held + lm + weights
+
+
+def test_on_disk_are_the_text_and_the_weights(model: MemoryModel, tmp_path: Path) -> None:
     save_model(model, tmp_path)
-    files = sum((tmp_path / name).stat().st_size for name in (MEMORY_TENSORS, "model.safetensors"))
-    assert 0 < files - model.n_bytes < 10_000, "the files are the tables and their headers"
+    file = (tmp_path / MEMORY_TENSORS).stat().st_size
+    own = 2 * 3000 + VOCAB + 8 * sum(model.recipe.sizes)
+    assert 0 < file - own < 5_000, "what is more is the header"
+    assert file < model.memory.n_bytes
 
 
 def test_on_disk_and_back(model: MemoryModel, blocks: Tensor, tmp_path: Path) -> None:
@@ -118,7 +145,17 @@ def test_a_damaged_table_is_found(model: MemoryModel, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"kind": "other"}, {"order": 9}, {"recipe": {"order": 20}}, {"recipe": None}]
+    "change",
+    [
+        {"kind": "counted-memory"},
+        {"order": 3},
+        {"order": 20},
+        {"vocab_size": 9},
+        {"recipe": {"order": 20}},
+        {"recipe": None},
+        {"contexts": []},
+        {"pruning": {"cut": 1}},
+    ],
 )
 def test_a_header_that_does_not_fit_is_found(
     model: MemoryModel, tmp_path: Path, change: dict[str, object]

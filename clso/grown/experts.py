@@ -36,8 +36,7 @@ __all__ = [
     "unigram_terms",
 ]
 
-
-_BLOCKS_AT_ONCE = 1024  # on a GPU, whose time is that of starting operations
+_BLOCKS_AT_ONCE = {"cpu": 64, "cuda": 1024}
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def observe(memory: CountedMemory, recipe: Recipe, blocks: Tensor) -> Observed:
     recipe.require(memory)
     v, parts = memory.vocab_size, []
     tables = memory.skip_tables(recipe.n_skips, recipe.n_classed)
-    for part in torch.split(blocks.long(), _BLOCKS_AT_ONCE if blocks.is_cuda else 64):
+    for part in torch.split(blocks.long(), _BLOCKS_AT_ONCE.get(blocks.device.type, 64)):
         terms = Terms(
             unigram_terms(memory.unigram, part[:, 1:]),
             order_terms(memory.tables[: recipe.order - 1], part, v),

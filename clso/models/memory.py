@@ -68,8 +68,8 @@ class MemoryModel(LanguageModel):
     @torch.no_grad()
     def token_losses(self, blocks: Tensor) -> Tensor:
         """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T) float32."""
-        at_once = self.blocks_at_once if blocks.is_cuda else 64
-        return torch.cat([self._token_losses(part) for part in torch.split(blocks.long(), at_once)])
+        parts = torch.split(blocks.long(), self.blocks_at_once)
+        return torch.cat([self._token_losses(part) for part in parts])
 
     def _token_losses(self, blocks: Tensor) -> Tensor:
         seen = observe(self.memory, self.recipe, blocks)

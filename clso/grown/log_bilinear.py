@@ -1,0 +1,171 @@
+"""A log-bilinear model (Mnih and Hinton 2007) on grown codes: what the last tokens say together of the next one.
+
+    log p(y | past) = head_y . (maps^T phi(past), 1) - log normaliser
+
+phi puts side by side the codes of the last `LAGS` tokens, their decayed means and a constant. Codes and head come in closed
+form from the text's bigrams (`clso.grown.codes`). The maps are a multinomial regression on a text that the codes have not
+seen, by iteratively reweighted least squares: each step solves a quadratic, whose curvature is the residuals' own second
+moment in the eigenbases of features and head (as in George et al. 2018, arXiv:1806.03884), damped as in Marquardt 1963.
+A step that does not help is taken back, so the loss of the text that is fitted never rises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clso.grown.codes import Codes
+
+__all__ = ["DECAYS", "LAGS", "LogBilinear", "fit_maps", "log_bilinear"]
+
+LAGS = 5
+DECAYS = (0.8, 0.95)
+_DAMPING, _LESS, _MORE, _TRIES = 80.0, 1 / 3, 6.0, 3
+"""In units of the mean curvature: of the first step; its factors after one that helped, and one that did not."""
+_ROWS = {"cuda": 16384, "cpu": 512}
+"""Positions whose distributions are held at once."""
+_COLUMNS = 64
+"""The vocabulary is filled up to a multiple of these, for matrix units are slow on odd rows."""
+_LEAST = 2.0**-24
+"""The smallest probability of half precision."""
+
+
+@dataclass(frozen=True)
+class LogBilinear:
+    """The model.
+
+    Attributes
+    ----------
+    context : (V, r) float16, each token's code as a context.
+    head : (V, r + 1) float16, each token's code as a target, and its bias.
+    maps : (f, r) float32, f = (`LAGS` + len(`DECAYS`)) r + 1.
+    """
+
+    context: Tensor
+    head: Tensor
+    maps: Tensor
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self.context, self.head, self.maps))
+
+    def to(self, device: torch.device) -> LogBilinear:
+        return LogBilinear(self.context.to(device), self.head.to(device), self.maps.to(device))
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """phi of each position: (N, T) -> (N, T, f) float32. Nothing reaches beyond the block."""
+        codes, t = self.context[tokens].float(), tokens.shape[1]
+        lags = [F.pad(codes, (0, 0, lag, 0))[:, :t] for lag in range(LAGS)]
+        age = torch.arange(t, device=codes.device)
+        age = age[:, None] - age
+        means = []
+        for decay in DECAYS:
+            share = torch.where(age >= 0, torch.pow(decay, age.clamp(min=0).float()), 0.0)
+            means.append((share / share.sum(1, keepdim=True)) @ codes)
+        return torch.cat([*lags, *means, torch.ones_like(codes[..., :1])], -1)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """What the head is multiplied with: (N, T) -> (N T, r + 1) float32."""
+        return _with_one(self.features(tokens).flatten(0, 1) @ self.maps)
+
+    @torch.no_grad()
+    def target_probabilities(self, blocks: Tensor) -> Tensor:
+        """Of each target: (N, T + 1) -> (N, T) float64."""
+        targets = blocks[:, 1:].flatten()
+        rows = self.hidden(blocks[:, :-1])
+        head = _filled(self.head, rows.device)
+        found = [
+            torch.log_softmax((h.to(head.dtype) @ head.T).float(), 1).gather(1, y[:, None])[:, 0]
+            for h, y in zip(_split(rows), _split(targets), strict=True)
+        ]
+        return torch.cat(found).double().exp().view(len(blocks), -1)
+
+    @torch.no_grad()
+    def distribution(self, past: Tensor) -> Tensor:
+        """Probabilities (V,) float64 of the token after `past` (t,), t >= 1."""
+        logits = self.hidden(past[None])[-1].double() @ self.head.double().T
+        return torch.softmax(logits, 0)
+
+
+def log_bilinear(codes: Codes) -> LogBilinear:
+    """The bigram model of the codes, from which `fit_maps` begins.
+
+    Context codes longer than the text's mean one are drawn in, so that rare tokens do not rule the fit.
+    """
+    length = codes.a.norm(dim=1, keepdim=True)
+    mean = (codes.statistics.row @ length[:, 0]) / codes.statistics.row.sum()
+    context = codes.a * mean * 2**0.5 / (length.square() + mean.square()).sqrt()
+    maps = torch.eye((LAGS + len(DECAYS)) * codes.a.shape[1] + 1, codes.a.shape[1])
+    head = torch.cat([codes.b, codes.log_p[:, None]], 1)
+    return LogBilinear(context.half(), head.half(), maps.to(codes.a.device))
+
+
+@torch.no_grad()
+def fit_maps(start: LogBilinear, blocks: Tensor, *, steps: int = 8) -> LogBilinear:
+    """The maps that make token blocks (N, T + 1) likeliest, after at most `steps` steps.
+
+    A step costs what a pass of the head over the blocks costs, and its transpose's.
+    """
+    targets = blocks[:, 1:].flatten()
+    features = start.features(blocks[:, :-1]).flatten(0, 1)
+    n, codes = len(features), start.head[:, :-1].float()
+    head = _filled(start.head, features.device)
+    basis = torch.linalg.eigh((features.T @ features).double())[1].float()
+    turned = features @ basis
+    squares = turned.square()
+    share = torch.bincount(targets, minlength=len(codes)).float() / n
+    mean = share @ codes
+    spread = codes.T @ (codes * share[:, None]) - torch.outer(mean, mean)
+    side = torch.linalg.eigh(spread.double())[1].float()
+    maps, damping = start.maps, _DAMPING
+    loss, residual = _residual(features @ maps, head, targets)
+    for _ in range(steps):
+        moved = residual @ side
+        curvature = squares.T @ moved.square() / n
+        step = turned.T @ moved / n
+        for _ in range(_TRIES):
+            change = basis @ (step / (curvature + damping * curvature.mean())) @ side.T
+            new_loss, new_residual = _residual(features @ (maps + change), head, targets)
+            if new_loss < loss:
+                break
+            damping *= _MORE
+        else:
+            break
+        maps, loss, residual = maps + change, new_loss, new_residual
+        damping *= _LESS
+    return replace(start, maps=maps)
+
+
+def _residual(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[float, Tensor]:
+    """Mean loss in nats, and by how much the target's code differs from the expected one: (n, r) float32.
+
+    `head` comes from `_filled`.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=rows.device)
+    parts = []
+    for h, y in zip(_split(_with_one(rows).to(head.dtype)), _split(targets), strict=True):
+        p = torch.softmax(h @ head.T, 1)
+        total -= p.gather(1, y[:, None]).float().clamp(min=_LEAST).log().double().sum()
+        parts.append((head[y].float() - (p @ head).float())[:, :-1])
+    return float(total) / len(rows), torch.cat(parts)
+
+
+def _filled(head: Tensor, device: torch.device) -> Tensor:
+    """Half precision on CUDA, whose matrix units add up in float32; tokens that are not there are impossible."""
+    if device.type != "cuda":
+        return head.float()
+    out = F.pad(head, (0, 0, 0, -len(head) % _COLUMNS))
+    out[len(head) :, -1] = torch.finfo(torch.float16).min / 2
+    return out
+
+
+def _with_one(rows: Tensor) -> Tensor:
+    return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+
+
+def _split(rows: Tensor) -> Any:
+    return torch.split(rows, _ROWS["cuda" if rows.is_cuda else "cpu"])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clso.errors import DataError
 from clso.grown.discounts import NGramTable, UnigramTable, kneser_ney
+from clso.grown.log_bilinear import LogBilinear
 from clso.grown.ngrams import count_ngrams, require_order
 from clso.grown.pruning import Pruning, entropy_loss, kept_masks
 from clso.grown.skips import SkipContext, SkipTable, count_skip
@@ -46,6 +47,7 @@ class CountedMemory:
     pruning : what of the counts becomes tables.
     contexts : the skip tables' contexts.
     classes : (V,) uint8 the tokens' classes, if contexts ask for them.
+    bilinear : the expert that reads the last tokens together, if there is one.
 
     Raises `ConfigError` for an order that cannot be counted, `DataError` for a text that is not longer than it.
     """
@@ -56,6 +58,7 @@ class CountedMemory:
     pruning: Pruning = field(default_factory=Pruning)
     contexts: tuple[SkipContext, ...] = ()
     classes: Tensor | None = None
+    bilinear: LogBilinear | None = None
 
     def __post_init__(self) -> None:
         require_order(self.order)
@@ -112,6 +115,7 @@ class CountedMemory:
         parts += [self.classes] if self.classes is not None else []
         own = sum(part.numel() * part.element_size() for part in parts)
         own += sum(table.n_bytes for table in self.tables)
+        own += self.bilinear.n_bytes if self.bilinear else 0
         return own + sum(table.n_bytes for table in self.skips)
 
     @property
@@ -123,4 +127,5 @@ class CountedMemory:
         if self.device == device:
             return self
         classes = self.classes.to(device) if self.classes is not None else None
-        return replace(self, text=self.text.to(device), classes=classes)
+        bilinear = self.bilinear.to(device) if self.bilinear else None
+        return replace(self, text=self.text.to(device), classes=classes, bilinear=bilinear)

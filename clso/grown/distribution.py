@@ -13,7 +13,7 @@ from torch import Tensor
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import TYPE_CLASSES
 from clso.grown.own_past import MAX_MATCH, Voters
-from clso.grown.recipes import Features, Recipe, bucket_of, skip_place
+from clso.grown.recipes import BILINEAR, GROWN, Features, Recipe, bucket_of, skip_place
 from clso.grown.skips import SkipTable
 
 __all__ = ["MemoryReader"]
@@ -71,8 +71,10 @@ class MemoryReader:
                 p = explicit.get(stage.index)
             elif stage.kind in ("skip", "class"):
                 p = skips[skip_place(recipe, stage)][0]
-            elif stage.kind == "grown":
+            elif stage.kind == GROWN:
                 p = grown
+            elif stage.kind == BILINEAR:
+                p = self._bilinear()
             else:
                 voters = (recipe.shares if stage.kind == "share" else recipe.matches)[stage.index]
                 p = self._votes(voters)
@@ -115,6 +117,11 @@ class MemoryReader:
             lower = (1 - continued_mass) * lower
             lower[follow] += table.continued[begin:end].double()
         return orders, explicit, counts
+
+    def _bilinear(self) -> Tensor:
+        assert self.memory.bilinear is not None  # `Recipe.require`
+        past = torch.tensor(self.tokens, device=self.memory.device)
+        return self.memory.bilinear.distribution(past)
 
     def _votes(self, voters: Voters) -> Tensor | None:
         """The distribution of the block's own past, None if nothing speaks."""

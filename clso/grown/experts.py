@@ -14,6 +14,7 @@ from clso.grown.discounts import TYPE_CLASSES, NGramTable, UnigramTable, context
 from clso.grown.ngrams import find_keys, look_up
 from clso.grown.own_past import PastShares
 from clso.grown.recipes import (
+    BILINEAR,
     GROWN,
     PLACES,
     Recipe,
@@ -101,12 +102,14 @@ class Terms:
     unigram : (2, N, T) float64, the target's raw and continued probability.
     orders : from order 2. skips : the tables of tokens, then those with classes.
     past : the recipe's shares, then its matches.
+    bilinear : (N, T) float64, the target's probability by the log-bilinear expert, if there is one.
     """
 
     unigram: Tensor
     orders: Sequence[OrderTerms]
     skips: Sequence[SkipTerms]
     past: PastShares
+    bilinear: Tensor | None = None
 
 
 def unigram_terms(unigram: UnigramTable, targets: Tensor) -> Tensor:
@@ -151,9 +154,18 @@ def observe(memory: CountedMemory, recipe: Recipe, blocks: Tensor) -> Observed:
             order_terms(memory.tables[: recipe.order - 1], part, v),
             [skip_terms(table, part, v, memory.classes) for table in tables],
             PastShares.of((*recipe.shares, *recipe.matches), part, memory.count),
+            _bilinear(memory, recipe, part),
         )
         parts.append(assemble([recipe], [terms], recipe))
     return Observed.joined(parts)
+
+
+def _bilinear(memory: CountedMemory, recipe: Recipe, blocks: Tensor) -> Tensor | None:
+    return (
+        memory.bilinear.target_probabilities(blocks)
+        if memory.bilinear and recipe.bilinear
+        else None
+    )
 
 
 def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) -> Observed:
@@ -165,8 +177,10 @@ def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) 
     wide, begins = Recipe.covering(recipes), layout.begins
     device, n_slots = terms[0].unigram.device, sum(layout.sizes)
     begin = _moved([begins[stage] for stage in wide.stages], device)[:, None, None]
-    flags = [(r.rule == "full", r.rule != "one", r.grown, r.explicit) for r in recipes]
-    full, some, grown, explicit = _moved(flags, device)[:, :, None].unbind(1)  # (C, 1) each
+    flags = [(r.rule == "full", r.rule != "one", r.grown, r.bilinear, r.explicit) for r in recipes]
+    full, some, grown, bilinear, explicit = _moved(flags, device)[:, :, None].unbind(
+        1
+    )  # (C, 1) each
     experts: list[Tensor] = []
     slots: list[Tensor] = []
 
@@ -207,6 +221,12 @@ def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) 
     if wide.grown:
         at = sum(map(len, experts))
         add(torch.zeros_like(base)[None], grown, bucket(GROWN, total, found, full, some)[None])
+    if wide.bilinear:
+        own = [
+            [t.bilinear] if r.bilinear and t.bilinear is not None else []
+            for r, t in zip(recipes, terms, strict=True)
+        ]
+        add(_stacked(own), bilinear, bucket(BILINEAR, total, found, full, some)[None])
     past = terms[0].past  # whose features are all recipes'
     votes = [list(zip(t.past.shares, t.past.spoken, strict=True)) for t in terms]
     shares_of = [own[: len(r.shares)] for r, own in zip(recipes, votes, strict=True)]

@@ -49,6 +49,18 @@ class LogBilinear:
     head: Tensor
     maps: Tensor
 
+    def require(self, vocab_size: int) -> None:
+        """Raises `ValueError` unless the parts fit each other and a vocabulary."""
+        v, r = self.context.shape
+        if (
+            v != vocab_size
+            or self.head.shape != (v, r + 1)
+            or self.maps.shape != (_n_features(r), r)
+        ):
+            raise ValueError(
+                "a log-bilinear expert of another vocabulary, or in parts that do not fit"
+            )
+
     @property
     def n_bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in (self.context, self.head, self.maps))
@@ -99,7 +111,8 @@ def log_bilinear(codes: Codes) -> LogBilinear:
     length = codes.a.norm(dim=1, keepdim=True)
     mean = (codes.statistics.row @ length[:, 0]) / codes.statistics.row.sum()
     context = codes.a * mean * 2**0.5 / (length.square() + mean.square()).sqrt()
-    maps = torch.eye((LAGS + len(DECAYS)) * codes.a.shape[1] + 1, codes.a.shape[1])
+    rank = codes.a.shape[1]
+    maps = torch.eye(_n_features(rank), rank)
     head = torch.cat([codes.b, codes.log_p[:, None]], 1)
     return LogBilinear(context.half(), head.half(), maps.to(codes.a.device))
 
@@ -161,6 +174,10 @@ def _filled(head: Tensor, device: torch.device) -> Tensor:
     out = F.pad(head, (0, 0, 0, -len(head) % _COLUMNS))
     out[len(head) :, -1] = torch.finfo(torch.float16).min / 2
     return out
+
+
+def _n_features(rank: int) -> int:
+    return (LAGS + len(DECAYS)) * rank + 1
 
 
 def _with_one(rows: Tensor) -> Tensor:

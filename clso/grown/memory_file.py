@@ -17,6 +17,7 @@ from clso.disk.parsing import parse_json
 from clso.disk.tensors import load_checked, write_checked
 from clso.errors import ClsoError
 from clso.grown.counted_memory import CountedMemory
+from clso.grown.log_bilinear import LogBilinear
 from clso.grown.own_past import Voters
 from clso.grown.pruning import Pruning
 from clso.grown.recipes import Recipe
@@ -34,6 +35,7 @@ __all__ = [
 MEMORY_JSON, MEMORY_TENSORS = "memory.json", "memory.safetensors"
 MEMORY_FILES = (MEMORY_JSON, MEMORY_TENSORS)
 _KIND = "counted-text"
+_BILINEAR = "bilinear."
 
 
 def holds_memory(folder: Path) -> bool:
@@ -47,6 +49,11 @@ def save_memory(
     """Write both files into the folder, which is there."""
     tensors = {"text": memory.text}
     tensors |= {} if memory.classes is None else {"classes": memory.classes}
+    tensors |= (
+        {}
+        if memory.bilinear is None
+        else {f"{_BILINEAR}{k}": v for k, v in vars(memory.bilinear).items()}
+    )
     tensors |= {f"weights.{i}": w for i, w in enumerate(weights)}
     on_cpu = {name: value.cpu().contiguous() for name, value in tensors.items()}
     write_checked(on_cpu, folder / MEMORY_TENSORS)
@@ -83,7 +90,11 @@ def _memory(header: dict[str, Any], tensors: dict[str, Tensor]) -> CountedMemory
     contexts = tuple(SkipContext(tuple(c["lags"]), tuple(c["classed"])) for c in header["contexts"])
     how = header["pruning"]
     pruning = Pruning(**{**how, "cut": tuple(how["cut"]), "threshold": tuple(how["threshold"])})
-    memory = CountedMemory(text, v, header["order"], pruning, contexts, classes)
+    parts = {k.removeprefix(_BILINEAR): t for k, t in tensors.items() if k.startswith(_BILINEAR)}
+    bilinear = LogBilinear(**parts) if parts else None
+    memory = CountedMemory(text, v, header["order"], pruning, contexts, classes, bilinear)
+    if bilinear is not None:
+        bilinear.require(v)
     if text.ndim != 1 or int(text.int().max()) >= v or int(text.int().min()) < 0:
         raise ValueError("a text of another vocabulary")
     if any(c.classed for c in contexts) and (classes is None or len(classes) != v):

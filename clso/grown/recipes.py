@@ -1,7 +1,7 @@
 """Which experts a mixture has, in their order, and the bucket of each position at each.
 
 Base: the unigrams. Then come Kneser-Ney of orders 2, 3, ...; the skip contexts, of tokens and then
-with classes; a grown model; the block's decayed shares;
+with classes; a grown model; a log-bilinear one; the block's decayed shares;
 the explicit counts of orders 2, 3, ... once more, so that what they leave over goes to all of the former; the matches.
 """
 
@@ -21,6 +21,7 @@ from clso.grown.ngrams import MAX_ORDER
 from clso.grown.own_past import MAX_MATCH, Voters
 
 __all__ = [
+    "BILINEAR",
     "BUCKET_RULES",
     "GROWN",
     "PLACES",
@@ -35,7 +36,7 @@ __all__ = [
     "skip_place",
 ]
 
-GROWN = "grown"
+GROWN, BILINEAR = "grown", "bilinear"
 BUCKET_RULES = ("full", "coarse", "one")
 """How finely weights depend on the position: all features of a stage, the first of them, none."""
 
@@ -44,15 +45,15 @@ PLACES, _NUMBERS, _TOTALS = 9, 5, COUNT_CLASSES // TYPE_CLASSES
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the mixture: `kind` is "order", "skip", "class", "grown", "share", "explicit" or "match"; `index` is the
-    order, or the table's or voters' place among their kind."""
+    """One stage of the mixture: `kind` is "order", "skip", "class", "grown", "bilinear", "share", "explicit" or
+    "match"; `index` is the order, or the table's or voters' place among their kind."""
 
     kind: str
     index: int = 0
 
     @property
     def name(self) -> str:
-        return self.kind if self.kind == GROWN else f"{self.kind} {self.index}"
+        return self.kind if self.kind in (GROWN, BILINEAR) else f"{self.kind} {self.index}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Recipe:
     n_skips, n_classed : how many of the memory's skip tables of tokens, and of those with classes.
     shares, matches : decayed shares and matches of the block's own past.
     explicit : whether the n-grams' explicit counts speak a second time, after the block's shares.
-    grown : whether a grown model speaks.
+    grown, bilinear : whether a grown model and the memory's log-bilinear one speak.
     rule : one of `BUCKET_RULES`.
     """
 
@@ -76,6 +77,7 @@ class Recipe:
     matches: tuple[Voters, ...] = ()
     explicit: bool = True
     grown: bool = True
+    bilinear: bool = False
     rule: str = "full"
 
     def __post_init__(self) -> None:
@@ -92,6 +94,7 @@ class Recipe:
             *(Stage("skip", i) for i in range(self.n_skips)),
             *(Stage("class", i) for i in range(self.n_classed)),
             *((Stage(GROWN),) if self.grown else ()),
+            *((Stage(BILINEAR),) if self.bilinear else ()),
             *(Stage("share", i) for i in range(len(self.shares))),
             *(Stage("explicit", k) for k in orders if self.explicit),
             *(Stage("match", i) for i in range(len(self.matches))),
@@ -118,6 +121,7 @@ class Recipe:
             matches=max((r.matches for r in recipes), key=len),
             explicit=any(r.explicit for r in recipes),
             grown=any(r.grown for r in recipes),
+            bilinear=any(r.bilinear for r in recipes),
             rule=min((r.rule for r in recipes), key=BUCKET_RULES.index),
         )
 
@@ -131,6 +135,8 @@ class Recipe:
                 problem=f"it asks for order {self.order} of {memory.order}, {self.n_skips} skips of {plain}, "
                 f"{self.n_classed} with classes of {classed}",
             )
+        if self.bilinear and memory.bilinear is None:
+            raise ConfigError("a recipe's log-bilinear expert is in its memory", got=None)
 
     def _size(self, stage: Stage) -> int:
         fine, coarse = _SIZES[stage.kind]
@@ -144,6 +150,7 @@ _SIZES = {
     "class": (1, COUNT_CLASSES),
     "explicit": (1, COUNT_CLASSES),
     GROWN: (_TOTALS, MAX_ORDER + 1),
+    BILINEAR: (_TOTALS, MAX_ORDER + 1),
     "share": (PLACES, MAX_ORDER + 1),
     "match": (_NUMBERS * (MAX_ORDER + 1), MAX_MATCH + 1),
 }

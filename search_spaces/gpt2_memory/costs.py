@@ -5,6 +5,7 @@ from __future__ import annotations
 from clso.grown.counted_memory import token_bytes
 from clso.grown.counted_text import CountedText
 from clso.grown.discounts import CONTEXT_BYTES, ENTRY_BYTES
+from clso.grown.log_bilinear import LogBilinear
 from clso.grown.pruning import Pruning
 from clso.grown.recipes import Recipe
 from clso.search_spaces.gpt2_memory.genes import skip_contexts
@@ -21,8 +22,8 @@ class MemoryCosts:
     A parameter is a number that was counted: of an entry its count and its continuation count.
     """
 
-    def __init__(self, text: CountedText) -> None:
-        self.text = text
+    def __init__(self, text: CountedText, bilinear: LogBilinear | None = None) -> None:
+        self.text, self.bilinear = text, bilinear
         self._orders: dict[tuple[int, tuple[int, ...], tuple[float, ...]], tuple[int, int]] = {}
 
     def __call__(
@@ -35,8 +36,14 @@ class MemoryCosts:
         n_bytes += (v if recipe.n_classed else 0) + sum(skip.n_bytes for skip in skips)
         n_bytes += _WEIGHT_BYTES * n_weights
         n_params = 2 * v + 2 * entries + sum(len(skip.keys) for skip in skips)
+        flops = _LOOK_UP_FLOPS * len(recipe.stages)
+        if self.bilinear is not None:
+            numbers = self.bilinear.head.numel() + self.bilinear.maps.numel()
+            n_bytes += self.bilinear.n_bytes
+            n_params += numbers + self.bilinear.context.numel()
+            flops += 2 * numbers
         own = {
-            "flops": float(_LOOK_UP_FLOPS * len(recipe.stages)),
+            "flops": float(flops),
             "n_bytes": float(n_bytes),
             "n_params": float(n_params + n_weights),
         }

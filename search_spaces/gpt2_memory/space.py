@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from clso.grown.classes import token_classes
+from clso.grown.codes import CodeFamily, grow_codes
 from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.counted_text import CountedText
 from clso.grown.experts import Observed
+from clso.grown.log_bilinear import LogBilinear, fit_maps, log_bilinear
 from clso.grown.mixture import START_WEIGHT, fit_weights
 from clso.grown.recipes import Recipe
 from clso.models.memory import MemoryModel
@@ -35,6 +37,7 @@ from clso.search_spaces.gpt2_memory.genes import (
     skip_contexts,
 )
 from clso.search_spaces.gpt2_memory.grown_probabilities import target_probabilities
+from clso.search_spaces.gpt2_memory.options import GPT2MemoryOptions
 from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace
@@ -44,12 +47,17 @@ __all__ = ["GPT2MemorySpace"]
 _FIT_TOKENS = 16384
 """Tokens of the fitness text that weights are fitted on during the search."""
 _FINAL_FIT_TOKENS = 1 << 17
+_BILINEAR_CODES = CodeFamily(rank=127, smoothing=0.7, discount=0.4, unseen_weight=0.003)
+"""With the bias 128 columns: what matrix units like."""
 _HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 80, 6, 40
 """Steps of EM: of the hand-set genome, of others from its weights on, and of the winner from its own on."""
 
 
 class GPT2MemorySpace(LanguageModelSpace):
     """Search space of memory models."""
+
+    Options = GPT2MemoryOptions
+    options: GPT2MemoryOptions
 
     name = "gpt2-memory"
     cost_names = COST_NAMES
@@ -71,6 +79,26 @@ class GPT2MemorySpace(LanguageModelSpace):
         codes = self.grown.population(self.grown.seeds()[:1]).single(0).wte.weight
         device = torch.device(self.context.device)
         return token_classes(codes.to(device), self.statistics.counts.levels[0].count)
+
+    @cached_property
+    def bilinear(self) -> LogBilinear | None:
+        """The log-bilinear expert, fitted on blocks of the fitness text that no weights are fitted on."""
+        wanted = self.options.bilinear_tokens // self.config.n_positions
+        if not wanted:
+            return None
+        start = log_bilinear(grow_codes(self.grown.crystals.pairs, _BILINEAR_CODES))
+        blocks = self.blocks("fitness")
+        final = min(len(blocks), _FINAL_FIT_TOKENS // self.config.n_positions)
+        free = torch.ones(len(blocks), dtype=torch.bool)
+        free[torch.arange(final) * len(blocks) // final] = False
+        places = free.nonzero()[:, 0] if free.sum() >= wanted else torch.arange(len(blocks))
+        n = min(wanted, len(places))
+        return fit_maps(start, blocks[places[torch.arange(n) * len(places) // n]])
+
+    def _recipe(self, alleles: Genome) -> Recipe:
+        """The experts of the memory's alleles."""
+        recipe = recipe_of(alleles, self.statistics.order)
+        return replace(recipe, bilinear=self.bilinear is not None)
 
     @cached_property
     def n_grown(self) -> int:
@@ -96,12 +124,12 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     @cached_property
     def _costs(self) -> MemoryCosts:
-        return MemoryCosts(self.statistics)
+        return MemoryCosts(self.statistics, self.bilinear)
 
     def costs(self, genome: Genome) -> dict[str, float]:
         genome = self.validate(genome)
         alleles = genome[self.n_grown :]
-        recipe = recipe_of(alleles, self.statistics.order)
+        recipe = self._recipe(alleles)
         grown = self.grown.costs(genome[: self.n_grown]) if recipe.grown else None
         return self._costs(recipe, pruning_of(alleles), grown)
 
@@ -122,7 +150,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def _looked_at(self, blocks: Tensor) -> _LookedAt:
         key = id(blocks)
         if key not in self._known or self._known[key].blocks.blocks is not blocks:
-            self._known[key] = _LookedAt(Blocks(self.statistics, blocks))
+            self._known[key] = _LookedAt(Blocks(self.statistics, blocks, self.bilinear))
         return self._known[key]
 
     @cached_property
@@ -141,7 +169,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     @cached_property
     def _fit(self) -> _LookedAt:
         """The blocks that weights are fitted on during the search, with the hand-set grown part."""
-        out = _LookedAt(Blocks(self.statistics, self.blocks("fitness", _FIT_TOKENS)))
+        out = _LookedAt(Blocks(self.statistics, self.blocks("fitness", _FIT_TOKENS), self.bilinear))
         self._grow(self.grown.seeds()[:1], out)
         return out
 
@@ -149,7 +177,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     def _layout(self) -> Recipe:
         """What rows of weights are made for: all that genes can choose."""
         most = tuple(len(values) - 1 for values in MEMORY_GENES.values())
-        return replace(recipe_of(most, self.statistics.order), rule="full")
+        return replace(self._recipe(most), rule="full")
 
     @cached_property
     def _fitted(self) -> dict[Genome, Tensor]:
@@ -175,13 +203,13 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     def _observed(self, blocks: Blocks, wanted: Sequence[Genome]) -> Observed:
         """What the experts of settings of the memory's genes say."""
-        recipes = [recipe_of(g, self.statistics.order) for g in wanted]
+        recipes = [self._recipe(g) for g in wanted]
         return blocks.observed(recipes, [pruning_of(g) for g in wanted], self._layout)
 
     def _start(self, wanted: Sequence[Genome]) -> Tensor:
         """Rows of weights to begin with: the hand-set genome's at its stages, if the buckets are its own."""
-        own, weights = recipe_of(default_genome(), self.statistics.order), self._hand_set
-        alike = [recipe_of(g, self.statistics.order).rule == own.rule for g in wanted]
+        own, weights = self._recipe(default_genome()), self._hand_set
+        alike = [self._recipe(g).rule == own.rule for g in wanted]
         return torch.where(
             torch.tensor(alike, device=weights.device)[:, None], weights, START_WEIGHT
         )
@@ -189,7 +217,7 @@ class GPT2MemorySpace(LanguageModelSpace):
     @cached_property
     def _hand_set(self) -> Tensor:
         """The hand-set genome's row of weights, with others where it has no stage."""
-        own, found = recipe_of(default_genome(), self.statistics.order), []
+        own, found = self._recipe(default_genome()), []
         row = torch.split(self._fitted[default_genome()], list(self._layout.sizes))
         for stage, weights in zip(self._layout.stages, row, strict=True):
             has = stage in own.stages
@@ -210,7 +238,7 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     def _model(self, genome: Genome, grown: GrownWeights, split: str) -> MemoryModel:
         n, v = self.n_grown, self.corpus.vocab_size
-        recipe = recipe_of(genome[n:], self.statistics.order)
+        recipe = self._recipe(genome[n:])
         memory = CountedMemory(
             as_text(self.corpus.tokens(split), v),
             v,
@@ -218,6 +246,7 @@ class GPT2MemorySpace(LanguageModelSpace):
             pruning_of(genome[n:]),
             skip_contexts(recipe),
             self._classes.cpu() if recipe.n_classed else None,
+            self.bilinear.to(torch.device("cpu")) if self.bilinear else None,
         )
         weights = [w.cpu() for w in self._final_weights(genome)]
         return MemoryModel(grown.population([genome[:n]]).single(0), memory, recipe, weights).eval()
@@ -226,8 +255,8 @@ class GPT2MemorySpace(LanguageModelSpace):
         """Weights by EM on all of the fitness text (at most 2^17 tokens), with this genome's own grown part."""
         blocks = self.blocks("fitness", _FINAL_FIT_TOKENS)
         n = self.n_grown
-        recipe = recipe_of(genome[n:], self.statistics.order)
-        seen = self._observed(Blocks(self.statistics, blocks), [genome[n:]])
+        recipe = self._recipe(genome[n:])
+        seen = self._observed(Blocks(self.statistics, blocks, self.bilinear), [genome[n:]])
         if recipe.grown:
             population = self.grown.population([genome[:n]])
             parts = torch.split(blocks, 128)

@@ -24,6 +24,7 @@ from clso.grown.experts import (
     skip_terms,
     unigram_terms,
 )
+from clso.grown.log_bilinear import LogBilinear
 from clso.grown.mixture import mix, mixed_around
 from clso.grown.own_past import PastShares, Voters
 from clso.grown.pruning import Pruning
@@ -41,8 +42,11 @@ _ELEMENTS = 1 << 27  # of a tensor over stages, mixtures and positions
 class Blocks:
     """Fixed token blocks (N, T + 1), and all that has been computed about them."""
 
-    def __init__(self, text: CountedText, blocks: Tensor) -> None:
+    def __init__(
+        self, text: CountedText, blocks: Tensor, bilinear: LogBilinear | None = None
+    ) -> None:
         self.text, self.blocks = text, blocks
+        self._bilinear = bilinear.target_probabilities(blocks) if bilinear else None
         self._unigrams: dict[float, Tensor] = {}
         self._terms: dict[tuple[Any, ...], OrderTerms] = {}
         self._skips: dict[tuple[SkipContext, int], SkipTerms] = {}
@@ -70,6 +74,7 @@ class Blocks:
             [self._order(k, pruning) for k in range(2, recipe.order + 1)],
             [self._skip(c, pruning.skip_cut) for c in skip_contexts(recipe)],
             self._past_of((*recipe.shares, *recipe.matches)),
+            self._bilinear if recipe.bilinear else None,
         )
 
     def _unigram(self, discount: float) -> Tensor:

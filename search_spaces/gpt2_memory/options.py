@@ -1,0 +1,24 @@
+"""What a user may set of `gpt2-memory`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clso.errors import ConfigError
+from clso.space.options import LanguageModelOptions
+
+__all__ = ["GPT2MemoryOptions"]
+
+
+@dataclass(frozen=True)
+class GPT2MemoryOptions(LanguageModelOptions):
+    """What a user may set of `gpt2-memory`."""
+
+    bilinear_tokens: int = 0
+    """Tokens of the fitness text that a log-bilinear expert is fitted on; 0 leaves it out. It pays
+    on a text of millions of tokens, and takes a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bilinear_tokens < 0:
+            raise ConfigError("bilinear_tokens is at least 0", got=self.bilinear_tokens)

@@ -146,6 +146,16 @@ def _large(records: Records) -> str:
     return table(head, rows)
 
 
+def _front(records: Records) -> str:
+    """The members of the front, the cheapest first."""
+    rows = []
+    for row in sorted(records.of("front"), key=lambda row: (row["n_bytes"], row["operations"])):
+        cells = [number(row["spl_low"]), number(row["success"])]
+        cells += [number(row["operations"], 0), f"{row['n_bytes']:,}"]
+        rows.append(["+".join(row["levels"]) or "none", *cells])
+    return table(["levels", "SPL, test", "success", "operations a decision", "bytes"], rows)
+
+
 def _practice(records: Records) -> str:
     rows = []
     for name in records.names("practice"):
@@ -180,6 +190,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "coalitions": _coalitions,
     "sizes": _sizes,
     "large": _large,
+    "front": _front,
     "practice": _practice,
     "parameters": _parameters,
     "verdict": verdict,

@@ -50,7 +50,9 @@ def test_winners_raised_again_are_those_of_the_searches() -> None:
 
 
 def test_no_row_of_the_record_is_there_twice() -> None:
-    rows = [(r["section"], r["name"], r["seed"], r.get("blocks")) for r in RECORDS.rows]
+    rows = [
+        (r["section"], r["name"], r["seed"], r.get("blocks"), r.get("member")) for r in RECORDS.rows
+    ]
     assert len(set(rows)) == len(rows)
 
 

@@ -60,6 +60,11 @@ class Observed:
         if self.grown_stage is not None:
             self.experts[self.grown_stage] = grown
 
+    def at(self, targets: Tensor) -> Observed:
+        """The same mixtures at some of the targets."""
+        parts = (self.base, self.experts, self.slots)
+        return Observed(*(part[..., targets] for part in parts), self.grown_stage)
+
     @classmethod
     def joined(cls, parts: Sequence[Observed]) -> Observed:
         """The same mixtures on several texts, one after the other."""

@@ -150,7 +150,8 @@ class GPT2MemorySpace(LanguageModelSpace):
     def _looked_at(self, blocks: Tensor) -> _LookedAt:
         key = id(blocks)
         if key not in self._known or self._known[key].blocks.blocks is not blocks:
-            self._known[key] = _LookedAt(Blocks(self.statistics, blocks, self.bilinear))
+            places = _places(blocks, self._fit.blocks.blocks)
+            self._known[key] = _LookedAt(Blocks(self.statistics, blocks, self.bilinear), places)
         return self._known[key]
 
     @cached_property
@@ -183,18 +184,30 @@ class GPT2MemorySpace(LanguageModelSpace):
     def _fitted(self) -> dict[Genome, Tensor]:
         return {}
 
-    def _weights(self, wanted: Sequence[Genome]) -> Tensor:
-        """Rows of weights (C, W) of settings of the memory's genes; those that are not known are fitted together."""
+    def _weights(self, wanted: Sequence[Genome], seen: Observed | None = None) -> Tensor:
+        """Rows of weights (C, W) of settings of the memory's genes; those that are not known are fitted together.
+
+        `seen` is what their experts say of the blocks that weights are fitted on, if that is known.
+        """
         first = default_genome()
         if first not in self._fitted:
             self._fit_all([first], None, _HAND_SET_STEPS)
         new = [g for g in dict.fromkeys(wanted) if g not in self._fitted]
-        for part in _chunks(new, self._fit.blocks.at_once(self._layout)):
-            self._fit_all(part, self._start(part), _STEPS)
+        if seen is not None and len(new) == len(wanted):
+            self._fit_all(new, self._start(new), _STEPS, seen)
+        else:
+            for part in _chunks(new, self._fit.blocks.at_once(self._layout)):
+                self._fit_all(part, self._start(part), _STEPS)
         return torch.stack([self._fitted[g] for g in wanted])
 
-    def _fit_all(self, wanted: Sequence[Genome], start: Tensor | None, steps: int) -> None:
-        seen = self._observed(self._fit.blocks, wanted)
+    def _fit_all(
+        self,
+        wanted: Sequence[Genome],
+        start: Tensor | None,
+        steps: int,
+        seen: Observed | None = None,
+    ) -> None:
+        seen = seen or self._observed(self._fit.blocks, wanted)
         seen.fill_in(self._fit.grown[self.grown.seeds()[0]])
         found = fit_weights(
             seen.base, seen.experts, seen.slots, self._layout.sizes, steps=steps, start=start
@@ -278,11 +291,22 @@ def _chunks(genomes: Sequence[Genome], size: int) -> Iterator[Sequence[Genome]]:
         yield genomes[i : i + size]
 
 
+def _places(blocks: Tensor, among: Tensor) -> Tensor | None:
+    """Where the targets of blocks (N, T + 1) are among those of others, if they all are there."""
+    same = (among[None] == blocks[:, None]).all(-1)
+    if not bool(same.any(1).all()):
+        return None
+    t = among.shape[1] - 1
+    places = same.int().argmax(1)[:, None] * t + torch.arange(t, device=among.device)
+    return places.flatten()
+
+
 class _LookedAt:
     """Blocks, and what grown parts and mixtures give their targets."""
 
-    def __init__(self, blocks: Blocks) -> None:
-        self.blocks = blocks
+    def __init__(self, blocks: Blocks, places: Tensor | None = None) -> None:
+        """`places` are the targets' among those that weights are fitted on, if they are there: nothing is looked up twice."""
+        self.blocks, self.places = blocks, places
         self.grown: dict[Genome, Tensor] = {}
         self._lines: dict[Genome, tuple[Tensor, Tensor]] = {}
 
@@ -291,8 +315,13 @@ class _LookedAt:
     ) -> dict[Genome, tuple[Tensor, Tensor]]:
         """Mixtures by the memory's genes, as lines in the grown part's probabilities; new ones are computed together."""
         new = [g for g in dict.fromkeys(wanted) if g not in self._lines]
-        for part in _chunks(new, self.blocks.at_once(space._layout)):
-            weights = space._weights(part)
-            a, b = lines(space._observed(self.blocks, part), weights)
+        fit = space._fit.blocks
+        for part in _chunks(new, fit.at_once(space._layout)):
+            if self.places is None:
+                weights, seen = space._weights(part), space._observed(self.blocks, part)
+            else:
+                whole = space._observed(fit, part)
+                weights, seen = space._weights(part, whole), whole.at(self.places)
+            a, b = lines(seen, weights)
             self._lines |= dict(zip(part, zip(a, b, strict=True), strict=True))
         return self._lines

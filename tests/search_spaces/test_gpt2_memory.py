@@ -15,12 +15,13 @@ from torch import Tensor
 from clso.config import RunConfig
 from clso.data import load_corpus
 from clso.disk.tensors import load_checked
+from clso.errors import ConfigError
 from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.experts import observe
 from clso.grown.mixture import mix
 from clso.models.gpt2 import text_loss
 from clso.models.memory import MemoryModel
-from clso.models.store import load_model
+from clso.models.store import load_model, save_model
 from clso.plugins import load
 from clso.run import evolve
 from clso.run.export import export_run
@@ -277,3 +278,49 @@ def _same_loss_through_generate(folder: Path, winner: Winner) -> None:
 
 def test_it_is_found_by_name() -> None:
     assert load("search_spaces", "gpt2-memory").value is GPT2MemorySpace
+
+
+def test_blocks_that_weights_are_fitted_on_are_looked_at_once(
+    space: GPT2MemorySpace, settings: list[Genome]
+) -> None:
+    blocks = space._fit.blocks.blocks[1:4]
+    genomes = [(*space.seeds()[0][: space.n_grown], *alleles) for alleles in settings]
+    apart = make_space_like(space)
+    apart._known[id(blocks)] = type(space._fit)(Blocks(apart.statistics, blocks))
+    assert space._looked_at(blocks).places is not None
+    torch.testing.assert_close(
+        space.losses(genomes, blocks), apart.losses(genomes, blocks), rtol=0, atol=1e-12
+    )
+
+
+@pytest.fixture(scope="module")
+def bilinear(space: GPT2MemorySpace) -> GPT2MemorySpace:
+    return GPT2MemorySpace(replace(space.context, options={**SIZES, "bilinear_tokens": 1024}))
+
+
+def test_a_log_bilinear_expert_is_one_more_stage(bilinear: GPT2MemorySpace) -> None:
+    genome, blocks = bilinear.seeds()[0], bilinear.blocks("fitness", 256)
+    model = bilinear.model(genome)
+    assert "bilinear" in [stage.name for stage in model.recipe.stages]
+    assert model.n_bytes == bilinear.costs(genome)["n_bytes"]
+    assert float(bilinear.losses([genome], blocks)[0]) == pytest.approx(
+        text_loss(model, blocks),
+        abs=0.05,  # which has weights of more text
+    )
+    block = blocks[:1]
+    log_p = model(block[:, :-1])
+    assert float((log_p.exp().sum(-1) - 1).abs().max()) < 1e-6
+    found = -log_p[0].gather(1, block[0, 1:, None])[:, 0]
+    torch.testing.assert_close(found.float(), model.token_losses(block)[0], rtol=0, atol=1e-4)
+
+
+def test_a_log_bilinear_expert_is_read_back(bilinear: GPT2MemorySpace, tmp_path: Path) -> None:
+    model, blocks = bilinear.model(bilinear.seeds()[0]), bilinear.blocks("test", 256)
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    assert torch.equal(again.token_losses(blocks), model.token_losses(blocks))
+
+
+def test_tokens_for_a_log_bilinear_expert_are_counted(space: GPT2MemorySpace) -> None:
+    with pytest.raises(ConfigError, match="bilinear_tokens"):
+        GPT2MemorySpace(replace(space.context, options={"bilinear_tokens": -1}))

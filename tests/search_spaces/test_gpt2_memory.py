@@ -19,6 +19,7 @@ from clso.errors import ConfigError
 from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.experts import observe
 from clso.grown.mixture import mix
+from clso.grown.recipes import Stage
 from clso.models.gpt2 import text_loss
 from clso.models.memory import MemoryModel
 from clso.models.store import load_model, save_model
@@ -298,11 +299,16 @@ def bilinear(space: GPT2MemorySpace) -> GPT2MemorySpace:
     return GPT2MemorySpace(replace(space.context, options={**SIZES, "bilinear_tokens": 1024}))
 
 
-def test_a_log_bilinear_expert_is_one_more_stage(bilinear: GPT2MemorySpace) -> None:
+def test_a_log_bilinear_expert_is_one_more_stage(
+    space: GPT2MemorySpace, bilinear: GPT2MemorySpace
+) -> None:
     genome, blocks = bilinear.seeds()[0], bilinear.blocks("fitness", 256)
     model = bilinear.model(genome)
     assert "bilinear" in [stage.name for stage in model.recipe.stages]
-    assert model.n_bytes == bilinear.costs(genome)["n_bytes"]
+    more = bilinear.costs(genome)["n_bytes"] - space.costs(genome)["n_bytes"]
+    assert bilinear.bilinear is not None
+    weights = dict(zip(model.recipe.stages, model.recipe.sizes, strict=True))[Stage("bilinear")]
+    assert more == bilinear.bilinear.n_bytes + 8 * weights
     assert float(bilinear.losses([genome], blocks)[0]) == pytest.approx(
         text_loss(model, blocks),
         abs=0.05,  # which has weights of more text

@@ -203,6 +203,7 @@ def configured(args: argparse.Namespace, space: str, seed: int) -> RunConfig:
         gens=args.gens,
         seed=seed,
         device=args.device,
+        options={"bilinear_tokens": args.bilinear_tokens} if space == "gpt2-memory" else {},
     )
 
 
@@ -215,6 +216,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--search-seeds", type=int, default=8, help="pairs of the part search")
     parser.add_argument("--gens", type=int, default=50)
     parser.add_argument(
+        "--bilinear-tokens", type=int, default=0, help="of the log-bilinear expert of gpt2-memory"
+    )
+    parser.add_argument(
         "--spaces", default="gpt2-memory", help="of the whole runs, e.g. gpt2,gpt2-memory"
     )
     parser.add_argument("--parts", default=",".join(PARTS))
@@ -226,13 +230,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"parts are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     args.device = resolve_device(args.device)
     corpus = load_corpus(args.data, args.tokenizer)
-    context = SpaceContext(load_corpus=lambda: corpus, device=args.device)
+    options = {"bilinear_tokens": args.bilinear_tokens}
+    context = SpaceContext(load_corpus=lambda: corpus, device=args.device, options=options)
     space = GPT2MemorySpace(context)
     start = {
         "device": describe_device(args.device),
         "software": describe_software(),
         "corpus": corpus.spec,
         "gens": args.gens,
+        **options,
     }
     record = Record(args.out, start, args.minutes)
 
@@ -251,6 +257,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif part == "experts":
             for name, changes in {"all": {}, **EXPERTS}.items():
                 record.add(part, name, partial(measured, space, changes))
+            if args.bilinear_tokens:
+                without = GPT2MemorySpace(replace(context, options={}))
+                record.add(part, "no log-bilinear expert", partial(measured, without, {}))
         elif part == "orders":
             for k in ORDERS:
                 record.add(part, str(k), partial(measured, space, {"memory.order": k}))

@@ -101,7 +101,14 @@ def test_random_search_measures_as_many_genomes_as_asked(
 ) -> None:
     folder, result = random_search
     assert json.loads((folder / "result.json").read_text()) == result
-    assert set(result) == ALWAYS | {"counts", "tokens_forward", "space", "library"}
+    assert set(result) == ALWAYS | {
+        "counts",
+        "failures",
+        "library",
+        "measure",
+        "space",
+        "tokens_forward",
+    }
     assert result["counts"]["evaluated"] == 21
     halved = min(21, tiny.finalists * 4)
     assert (

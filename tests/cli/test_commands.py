@@ -72,7 +72,7 @@ def test_every_baseline_has_help_with_its_own_options(name: str) -> None:
     assert name in CliRunner().invoke(cli, ["baseline", "--help"]).output
     if name == "random-search":
         assert "--evaluations INTEGER" in shown.output
-        assert "default 300" in shown.output
+        assert "(default 300)" in " ".join(shown.output.split())
 
 
 def test_without_a_command_the_help_is_shown(clso: Any) -> None:
@@ -189,7 +189,14 @@ def test_evaluate(clso: Any, finished_run: Path, other_english_path: Path) -> No
 def test_export(clso: Any, finished_run: Path, tmp_path: Path) -> None:
     assert clso("export", finished_run, tmp_path / "hf", "--format", "hf").code == 0
     names = {p.name for p in (tmp_path / "hf").iterdir()}
-    assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert names == {
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     assert "new folder" in clso("export", finished_run, tmp_path / "hf").error
 
 

@@ -126,7 +126,7 @@ FAULTS = [
     (
         "return tuple(Gene",
         "return 1 / 0, (Gene",
-        "raised ZeroDivisionError.*: .*can say what its genes are",
+        "raised ZeroDivisionError.*: .*`genes` of space 'mine' can be called",
     ),
     (
         NAME,

@@ -154,7 +154,13 @@ def test_an_exhausted_space_stays_exhausted(tiny: RunConfig, tmp_path: Path) -> 
     )
     result = evolve(config, tmp_path / "run")
     assert result["counts"]["evaluated"] == 4
-    assert result["best"] == {"genome": [0, 0], "alleles": {"g0": "0", "g1": "0"}, "fitness": 0.0}
+    assert result["best"] == {
+        "genome": [0, 0],
+        "alleles": {"g0": "0", "g1": "0"},
+        "inactive": [],
+        "fitness": 0.0,
+        "values": {"fitness": 0.0},
+    }
     record = (tmp_path / "run" / "records.jsonl").read_bytes()
     (tmp_path / "run" / "result.json").unlink()
     assert timeless(resume(tmp_path / "run")) == timeless(result)
@@ -281,13 +287,12 @@ def test_ctrl_c(tiny: RunConfig, tmp_path: Path, presses: int, message: str) -> 
     wait_for((folder / "checkpoint.json").exists, "the first checkpoint", process)
     process.send_signal(signal.SIGINT)
     if presses == 2:
-        while "press Ctrl-C again" not in process.stderr.readline():
+        while "Ctrl-C again" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=HANG_S)
-    assert process.returncode == 1
+    assert process.returncode == 130
     last = err.splitlines()[-1]
-    assert last.startswith("error: ")
     assert message in last
     assert "clso resume" in last
     assert "Traceback" not in err

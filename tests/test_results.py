@@ -215,3 +215,10 @@ def test_the_search_against_the_field() -> None:
     assert all(
         cost["clso-no-surrogate"] < us for rival, us in cost.items() if not rival.startswith("clso")
     )
+
+
+def test_what_the_readme_says_of_larger_models() -> None:
+    rows = record("2026-11-29_scalability/h200.json")["clso"]
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for size in ("2x128", "36x1280"):
+        assert f"{rows[f'{size} gpt2']['test_loss']:.3f}" in readme

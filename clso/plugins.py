@@ -1,5 +1,5 @@
 """What plugs in, found through entry points: spaces, surrogates, crystals, baselines, models,
-tasks. Imported when it is selected."""
+tasks, loggers. Imported when it is selected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ __all__ = [
     "require_known",
 ]
 
-Group = Literal["search_spaces", "surrogates", "crystals", "baselines", "models", "tasks"]
+Group = Literal[
+    "search_spaces", "surrogates", "crystals", "baselines", "models", "tasks", "loggers"
+]
 
 Gate = Callable[[Path, str], None]
 """Is told the path and SHA-256 of a plugin file before it runs, and may raise."""

@@ -16,6 +16,7 @@ import click
 from clso.cli.new_folder import new_folder
 from clso.cli.options import (
     config_options,
+    log_option,
     make_config,
     objective_option,
     space_options,
@@ -61,6 +62,7 @@ __all__ = ["evolve", "graceful_stop", "resume"]
     default=None,
     help="Steady state: each evaluation makes room for another candidate, and nobody waits for the slowest worker.",
 )
+@log_option
 @worker_options
 @config_options
 def evolve(
@@ -70,6 +72,7 @@ def evolve(
     of_space: Any,
     on_workers: dict[str, Any],
     sync: str,
+    loggers: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Evolve a model on a text and measure the winner.
@@ -81,14 +84,17 @@ def evolve(
     config = make_config(recipe, of_space, **options)
     from clso.cli.live import live_view
     from clso.evaluation.workers import Workers
+    from clso.loggers import load_loggers, logged
     from clso.run import evolve as run
 
+    kinds = load_loggers(loggers)
     workers = Workers() if recipe is None else Workers.from_toml(recipe)
     workers = workers.with_options(**on_workers)
     with (
         new_folder(out, _folder_name(config)) as folder,
         only_json(as_json),
-        live_view(config, quiet=as_json) as listener,
+        live_view(config, quiet=as_json) as view,
+        logged(view, kinds, folder, config) as listener,
         graceful_stop(folder) as stop,
     ):
         result = run(config, folder, listener=listener, stop=stop, workers=workers, sync=sync)
@@ -116,6 +122,7 @@ def _folder_name(config: Any) -> str:
 @click.option(
     "--gens", type=click.IntRange(min=1), help="Generations in all; a finished run may have more."
 )
+@log_option
 @worker_options
 @click.option(
     "--trust",
@@ -130,6 +137,7 @@ def resume(
     on_workers: dict[str, Any],
     sync: str,
     trust: bool,
+    loggers: tuple[str, ...],
 ) -> None:
     """Continue the run in folder RUN; it ends as it would have without the interruption. With
     --gens a finished run is searched further.
@@ -137,11 +145,13 @@ def resume(
     It goes on with the workers that it had, or with others. With --sync, a folder that is not there
     is fetched first. A folder that came from others runs none of its own code without --trust."""
     from clso.cli.live import live_view
+    from clso.loggers import load_loggers, logged
     from clso.run import resume as continue_run
     from clso.run.context import workers_to_resume
     from clso.run.folder import RunFolder
     from clso.run.mirror import fetch
 
+    kinds = load_loggers(loggers)
     if sync:
         fetch(sync, run)
     folder = RunFolder.open(run)
@@ -151,7 +161,8 @@ def resume(
     workers = None if not goes_on else workers_to_resume(folder, trust=trust, **on_workers)
     with (
         only_json(as_json),
-        live_view(config, quiet=as_json) as listener,
+        live_view(config, quiet=as_json) as view,
+        logged(view, kinds, run, config) as listener,
         graceful_stop(run) as stop,
     ):
         result = continue_run(

@@ -13,7 +13,7 @@ __all__ = ["doctor", "list_plugins"]
 
 _KINDS = {
     "spaces": "search_spaces",
-    **{kind: kind for kind in ("surrogates", "baselines", "models", "tasks")},
+    **{kind: kind for kind in ("surrogates", "baselines", "models", "tasks", "loggers")},
 }
 
 

@@ -15,7 +15,14 @@ from clso.disk.recipes import find_recipe
 if TYPE_CHECKING:
     from clso.config import RunConfig
 
-__all__ = ["config_options", "make_config", "objective_option", "space_options", "worker_options"]
+__all__ = [
+    "config_options",
+    "log_option",
+    "make_config",
+    "objective_option",
+    "space_options",
+    "worker_options",
+]
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,6 +65,28 @@ objective_option = click.option(
         None if value is None else tuple(name.strip() for name in value.split(","))
     ),
     help="By name, after commas: what the space measures (default: its first), then costs such as flops, or energy_j.",
+)
+
+
+def _known_loggers(
+    context: click.Context, option: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A misspelt name is found before torch is imported. Raises `PluginError`."""
+    if names:
+        from clso import plugins
+
+        for name in names:
+            plugins.require_known("loggers", name)
+    return names
+
+
+log_option = click.option(
+    "--log",
+    "loggers",
+    multiple=True,
+    callback=_known_loggers,
+    metavar="NAME",
+    help="Also log to tensorboard, mlflow, wandb, trackio, or FILE.py:CLASS. Repeatable.",
 )
 
 

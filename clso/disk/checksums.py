@@ -18,10 +18,11 @@ from clso.errors import RunFolderError
 __all__ = ["SUMS", "is_sealed", "require_written", "seal"]
 
 SUMS = "SHA256SUMS"
-# the first has a hash of its own, the second is drawn anew
+# the first has a hash of its own, the second is drawn anew, the third is closed behind the result
 _CHANGING = (
     "checkpoint.json",
     "report",
+    "tensorboard",
     SUMS,
 )
 _ESCAPED = {"n": "\n", "r": "\r"}

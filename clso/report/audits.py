@@ -196,4 +196,6 @@ def _why_none(data: RunData) -> str:
 def _noun(data: RunData, n: int) -> str:
     if data.is_language:
         return "loss" if n == 1 else "losses"
-    return "fitness" if n == 1 else "fitnesses"
+    if data.measure == "fitness":
+        return "fitness" if n == 1 else "fitnesses"
+    return data.measure if n == 1 else f"values of {data.measure}"

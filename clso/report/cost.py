@@ -34,10 +34,10 @@ class _Point:
 
 
 def draw_cost(data: RunData) -> Figure:
-    """Scatter on a log axis of cost; lower left is better."""
+    """Scatter on a log axis of cost; left is better."""
     entries = (data.own, *data.baselines)
     measured = missing_energy(entries) is None
-    noun = "test loss" if data.is_language else "fitness"
+    noun = "test loss" if data.is_language else data.measure
     title = f"Joules against {noun}"
     if not measured:
         anything = any(e.energy_j is not None for e in entries)
@@ -63,12 +63,11 @@ def draw_cost(data: RunData) -> Figure:
     )
     axes.tick_params(axis="x", which="minor", pad=5)  # labels of both kinds on one line
     axes.set_xlabel("joules, gross (log scale)" if measured else "seconds (log scale)")
-    axes.set_ylabel(
-        "test loss (nats per token)" if data.is_language else "fitness (less is better)"
-    )
+    axes.set_ylabel(f"test {data.value_label}" if data.is_language else data.value_label)
     axes.grid(which="major", color=RULE, lw=0.7)
+    arrow, y = ("↙ better", 0.02) if data.own.sign > 0 else ("↖ better", 0.95)
     fixed: list[Text] = [
-        axes.text(0.012, 0.02, "↙ better", transform=axes.transAxes, fontsize=10, color=GREY)
+        axes.text(0.012, y, arrow, transform=axes.transAxes, fontsize=10, color=GREY)
     ]
     if data.log_vocabulary is not None:
         axes.axhline(data.log_vocabulary, color=GREY, lw=1.2, ls=(0, (1, 1.5)))
@@ -146,7 +145,7 @@ def _points(data: RunData, measured: bool) -> list[_Point]:
             else (side_colour(e.name, i - 1), _MARKERS[(i - 1) % len(_MARKERS)])
         )
         alone = cost(e.alone_j, e.alone_s)
-        best = min(e.models, key=lambda name: e.models[name], default=None)
+        best = min(e.models, key=lambda name: e.sign * e.models[name], default=None)
         name = f"{e.name}, best: {best}" if best else e.name
         if alone is not None:
             points.append(

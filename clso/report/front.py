@@ -17,13 +17,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Front:
-    """True evaluations only. `points` (n, objectives) are the front's values, by rising first one;
-    `genomes` are theirs.
+    """True evaluations only, as they were measured. `points` (n, objectives) are the front's values,
+    the best by the first objective at the begin; `genomes` are theirs; `directions` say "min" or
+    "max" of each objective.
 
     `everything` (evaluations, objectives) is all that was measured, `hypervolume` (generations,)
     grew around `reference`."""
 
     objectives: tuple[str, ...]
+    directions: tuple[str, ...]
     points: Floats
     genomes: tuple[tuple[int, ...], ...]
     everything: Floats
@@ -42,13 +44,14 @@ def read_front(
     if "front" not in result:
         return None
     names = tuple(map(str, result["objectives"]))
-    # the record's values are minimised all, and so are those drawn
-    signs = [-1.0 if d == "max" else 1.0 for d in result.get("directions", ["min"] * len(names))]
-    if len(signs) != len(names):
-        raise ValueError(f"{len(signs)} directions of {len(names)} objectives")
+    directions = tuple(map(str, result.get("directions", ["min"] * len(names))))
+    if len(directions) != len(names):
+        raise ValueError(f"{len(directions)} directions of {len(names)} objectives")
+    # the record's values are minimised all
+    signs = np.array([-1.0 if d == "max" else 1.0 for d in directions])
 
     def read(values: dict[str, Any]) -> list[float]:
-        return [sign * finite(values[name]) for sign, name in zip(signs, names, strict=True)]
+        return [finite(values[name]) for name in names]
 
     points = [read(member["values"]) for member in result["front"]]
     measured = np.array(everything, dtype=np.float64)
@@ -57,10 +60,11 @@ def read_front(
             f"a front of {len(points)} genomes with {len(names)} objectives, {measured.shape} measured"
         )
     return Front(
-        tuple(name if sign > 0 else f"-{name}" for sign, name in zip(signs, names, strict=True)),
+        names,
+        directions,
         np.array(points),
         tuple(tuple(map(int, member["genome"])) for member in result["front"]),
-        measured,
+        measured * signs,
         np.array(hypervolume, dtype=np.float64),
         np.array(read(result["hypervolume_reference"])),
     )

@@ -38,11 +38,13 @@ def draw_loss(data: RunData) -> Figure:
     references = reference_lines(data)
     # A restart draws candidates anew, and for a generation the worst of them would take all of the
     # picture.
-    _, median, high = data.spread
-    own = (
-        float(data.best.min()),
-        float(max(data.best.max(), median.max(), np.quantile(high, _SHOWN))),
-    )
+    low, median, high = data.spread
+    if data.own.sign > 0:
+        worst = max(data.best.max(), median.max(), np.quantile(high, _SHOWN))
+        own = (float(data.best.min()), float(worst))
+    else:
+        worst = min(data.best.min(), median.min(), np.quantile(low, 1 - _SHOWN))
+        own = (float(worst), float(data.best.max()))
     span = own[1] - own[0] or 1.0
     near = [r for r in references if own[0] - 0.6 * span <= r.y <= own[1] + 0.6 * span]
     zoom = _range(own, near)
@@ -121,7 +123,7 @@ def _panel(
     axes.set_ylim(*limits)
     axes.set_xlim(x[0], x[-1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, steps=ROUND, min_n_ticks=1))
-    axes.set_ylabel("loss (nats per token)" if data.is_language else "fitness (less is better)")
+    axes.set_ylabel(data.value_label)
     axes.grid(axis="y", color=RULE, lw=0.7)
     labels = [
         Label(
@@ -150,7 +152,7 @@ def _range(own: tuple[float, float], references: list[Label]) -> tuple[float, fl
 
 
 def _title(data: RunData) -> str:
-    noun = "Loss" if data.is_language else "Fitness"
+    noun = data.measure.capitalize()
     n = len(data.generations)
     generations = f"{n} generation{'s' if n > 1 else ''}"
     return (

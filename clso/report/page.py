@@ -91,8 +91,8 @@ def write_page(data: RunData) -> str:
     if slices:
         at = next((i for i, s in enumerate(sections) if s.id == "parallel"), 1) + 1
         note = (
-            f"Each point is a measured {_noun(data)}, each bar the median of an allele; values beyond "
-            "the edges are drawn at them. The most important genes first."
+            f"Each point is a measured {data.value_label}, each bar the median of an allele; values "
+            "beyond the edges are drawn at them. The most important genes first."
         )
         named = [(name, key) for key, (name, _) in slices.items()]
         sections.insert(at, _Section("slices", "By allele of each gene", [note], slices=named))
@@ -131,7 +131,7 @@ def _sections(
     claim = f"No claim on energy: {unmeasured}." if unmeasured else (no_claim(entries) or "")
     made = [
         _Section("winner", "The winner", tables=[_outcome(data), _alleles(data)]),
-        _Section("loss", f"{_noun(data).capitalize()} by generation", [_MEASURED], ["loss"]),
+        _Section("loss", f"{data.measure.capitalize()} by generation", [_MEASURED], ["loss"]),
         _Section("importances", "Which genes matter", [_about(found, why_not)], ["importances"]),
         _Section("parallel", "Genomes, the best on top", [_PARALLEL], ["parallel"]),
         _Section(
@@ -139,7 +139,7 @@ def _sections(
         ),
         _Section(
             "energy",
-            f"{cost} against {_noun(data)}",
+            f"{cost} against {data.measure}",
             [claim] if claim else [],
             ["energy"],
             [_comparison(data), _phases(data)] if data.baselines else [_phases(data)],
@@ -189,10 +189,6 @@ def _about(found: Importances | None, why_not: str) -> str:
     )
 
 
-def _noun(data: RunData) -> str:
-    return "loss" if data.is_language else "fitness"
-
-
 def _lead(data: RunData) -> str:
     config, options = data.config, data.manifest.get("options", {})
     # Of runs from before the library was an option.
@@ -203,7 +199,7 @@ def _lead(data: RunData) -> str:
         f"seed {config.seed}",
     ]
     text = f"{_name(config.data)}, tokenizer {config.tokenizer}. " if data.is_language else ""
-    return f"{', '.join(parts)}. {text}Every {_noun(data)} on this page was measured; predictions appear only in the audits."
+    return f"{', '.join(parts)}. {text}Every {data.measure} on this page was measured; predictions appear only in the audits."
 
 
 def _name(value: object) -> str:
@@ -221,7 +217,9 @@ def _name(value: object) -> str:
 def _cards(data: RunData) -> list[dict[str, str]]:
     own, counts = data.own, data.result["counts"]
     score = f"{own.score:.4f}" if data.is_language else f"{own.score:.6g}"
-    unit = "test loss, nats per token" if data.is_language else "best fitness, less is better"
+    unit = (
+        "test loss, nats per token" if data.is_language else f"best {data.measure}, {data.better}"
+    )
     failed = f", {counts['failed']:,} failed" if counts.get("failed") else ""
     cards = [
         (score, unit),
@@ -247,7 +245,7 @@ def _outcome(data: RunData) -> _Table:
             ("valid loss", f"{own.valid_loss:.4f} nats per token (chose the winner)"),
         ]
     else:
-        rows.append(("best fitness", f"{own.score:.6g} (less is better)"))
+        rows.append((f"best {data.measure}", f"{own.score:.6g} ({data.better})"))
     if data.optimum is not None:
         rows.append(("optimum", f"{data.optimum:.6g}"))
     if data.log_vocabulary is not None:
@@ -295,7 +293,7 @@ def _comparison(data: RunData) -> _Table:
         )
         for e in (data.own, *data.baselines)
     ]
-    last = "test loss" if data.is_language else "fitness"
+    last = "test loss" if data.is_language else data.measure
     head = ("side", "valid loss", last, "joules, gross", "joules, net", "seconds", "device")
     verdicts = (
         " ".join(
@@ -370,7 +368,8 @@ def _failures(trials: Trials) -> list[_Table]:
 def _trials(trials: Trials) -> _Table:
     """The best, each with its alleles."""
     rows = sorted(
-        zip(trials.trials, trials.rows(), strict=True), key=lambda pair: pair[0].evaluation.value
+        zip(trials.trials, trials.rows(), strict=True),
+        key=lambda pair: trials.badness(pair[0].evaluation),
     )
     columns = [c for c in trials.columns if c not in ("error", "time_s", "tokens")]
     if len(trials.genes) > _MOST_CELLS:

@@ -60,7 +60,8 @@ def _panel(axes: Axes, front: Front, column: int) -> None:
     axes.scatter(cost, loss, s=14, color=GREY, alpha=0.35, lw=0, label="measured")
     points = front.points[np.argsort(front.points[:, column], kind="stable")]
     if front.points.shape[1] == 2:
-        axes.step(points[:, column], points[:, 0], where="post", color=OWN, lw=1.6, zorder=2)
+        where = "post" if front.directions[column] == "min" else "pre"  # towards what is worse
+        axes.step(points[:, column], points[:, 0], where=where, color=OWN, lw=1.6, zorder=2)
     axes.scatter(
         points[:, column],
         points[:, 0],
@@ -80,12 +81,14 @@ def _panel(axes: Axes, front: Front, column: int) -> None:
         edgecolor=TEST,
         lw=1.8,
         zorder=4,
-        label="least loss",
+        label="least loss"
+        if front.directions[0] == "min"
+        else f"most {_label(front.objectives[0])}",
     )
     axes.set_xlabel(_label(front.objectives[column]))
     axes.set_ylabel(_label(front.objectives[0]))
-    axes.set_xlim(*_range(cost, points[:, column]))
-    axes.set_ylim(*_range(loss, points[:, 0]))
+    axes.set_xlim(*_range(cost, points[:, column], front.directions[column]))
+    axes.set_ylim(*_range(loss, points[:, 0], front.directions[0]))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND))
     if float(np.abs(cost).max()) >= 1e4:
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -108,16 +111,24 @@ def _growth(axes: Axes, data: RunData, front: Front) -> None:
     axes.grid(axis="y", color=RULE, lw=0.7)
 
 
-def _range(values: Floats, front: Floats) -> tuple[float, float]:
-    """The front, and the rest up to its 95th percentile: a few disastrous candidates must not take
-    the picture."""
-    low, high = float(values.min()), max(float(np.percentile(values, 95)), float(front.max()))
+def _range(values: Floats, front: Floats, direction: str) -> tuple[float, float]:
+    """The front, and the better 95 % of the rest: a few disastrous candidates must not take the
+    picture."""
+    low, high = float(values.min()), float(values.max())
+    if direction == "min":
+        high = max(float(np.percentile(values, 95)), float(front.max()))
+    else:
+        low = min(float(np.percentile(values, 5)), float(front.min()))
     pad = 0.06 * (high - low) or max(abs(low) * 0.05, 0.1)
     return low - pad, high + pad
 
 
 def _notes(data: RunData, front: Front) -> list[str]:
-    text = "Every value was measured or counted; none is a prediction. Lower left is better."
+    more = [
+        _label(n) for n, d in zip(front.objectives, front.directions, strict=True) if d == "max"
+    ]
+    better = f"More is better of {', '.join(more)}." if more else "Lower left is better."
+    text = f"Every value was measured or counted; none is a prediction. {better}"
     if data.is_language:
         tokens = data.config.fitness_tokens[0]
         text += f" Losses are the search's own (fitness text, first rung, {tokens:,} tokens), not the winner's on test."

@@ -78,7 +78,7 @@ def _figure(traces: list[Plot], **layout: Any) -> Plot:
 
 
 def _value(data: RunData) -> str:
-    return "loss (nats per token)" if data.is_language else "fitness (less is better)"
+    return label(data.value_label, 60)
 
 
 def _loss(data: RunData) -> Plot:
@@ -109,7 +109,8 @@ def _loss(data: RunData) -> Plot:
                 "line": {"color": colour, "dash": "dot", "width": 2},
             }
         )
-    near = np.concatenate([data.best, median, [data.own.score], high])
+    worse = high if data.own.sign > 0 else low
+    near = np.concatenate([data.best, median, [data.own.score], worse])
     return _figure(
         traces,
         xaxis={"title": {"text": "generation"}},
@@ -165,7 +166,7 @@ def _parallel(data: RunData, trials: Trials, found: Importances | None) -> Plot:
     measured = [
         t.evaluation for t in trials.trials if t.evaluation.ok and not t.evaluation.fidelity
     ]
-    measured = sorted(measured, key=lambda e: e.value, reverse=True)
+    measured = sorted(measured, key=trials.badness, reverse=True)
     if len(measured) > _MOST_TRIALS:  # all of the best, and evenly the rest
         keep = np.unique(
             np.concatenate(
@@ -203,7 +204,7 @@ def _parallel(data: RunData, trials: Trials, found: Importances | None) -> Plot:
                     "width": 2 if best else 1,
                 },
                 "opacity": 0.9 if best else 0.55,
-                "name": f"{min(values):.4g} to {max(values):.4g}",
+                "name": f"{values[-1]:.4g} to {values[0]:.4g}",  # the better end first
             }
         )
     return _figure(
@@ -347,7 +348,12 @@ def _cost(data: RunData) -> Plot:
 
 
 def _front(front: Front, column: int) -> Plot:
-    names = [label(name.replace("_", " ")) for name in front.objectives]
+    titles = [
+        label(f"{name.replace('_', ' ')} ({'more' if d == 'max' else 'less'} is better)", 60)
+        for name, d in zip(front.objectives, front.directions, strict=True)
+    ]
+    # steps go towards what is worse of the one on the x axis
+    steps = "hv" if front.directions[column] == "min" else "vh"
     order = np.argsort(front.points[:, column])
     x, y = front.points[order, column], front.points[order, 0]
     return _figure(
@@ -362,19 +368,19 @@ def _front(front: Front, column: int) -> Plot:
             {
                 "x": x.tolist(),
                 "y": y.tolist(),
-                "mode": "lines+markers" if len(names) == 2 else "markers",
-                "line": {"shape": "hv", "width": 1.5, "color": CLSO},
+                "mode": "lines+markers" if len(titles) == 2 else "markers",
+                "line": {"shape": steps, "width": 1.5, "color": CLSO},
                 "name": "front",
                 "marker": {"color": CLSO, "size": 10},
             },
         ],
         xaxis={
-            "title": {"text": names[column]},
+            "title": {"text": titles[column]},
             "range": robust_range(np.concatenate([front.everything[:, column], x, x])),
             "tickformat": "~s",
         },
         yaxis={
-            "title": {"text": names[0]},
+            "title": {"text": titles[0]},
             "range": robust_range(np.concatenate([front.everything[:, 0], y, y])),
         },
     )

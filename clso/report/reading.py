@@ -45,7 +45,8 @@ class Audits:
 
 @dataclass(frozen=True)
 class RunData:
-    """A finished run. Arrays are by generation; all losses were measured.
+    """A finished run. Arrays are by generation; all values were measured, and are as they were
+    measured also where more is better.
 
     `spread` (3, generations) holds the population's 10th, 50th and 90th percentile. `held` (genes,
     generations) is the share of the population with the winner's allele and `best_holds` says
@@ -75,8 +76,23 @@ class RunData:
         return self.own.valid_loss is not None
 
     @property
+    def measure(self) -> str:
+        """The name of the values in a sentence."""
+        return self.own.measure.replace("_", " ")
+
+    @property
+    def better(self) -> str:
+        """Which of two values is the better one."""
+        return "more is better" if self.own.sign < 0 else "less is better"
+
+    @property
+    def value_label(self) -> str:
+        """What an axis of values is called."""
+        return "loss (nats per token)" if self.is_language else f"{self.measure} ({self.better})"
+
+    @property
     def optimum(self) -> float | None:
-        """The least fitness there is, if a space that is no language model knows it."""
+        """The best value there is, if a space that is no language model knows it."""
         value = self.result.get("optimum")
         return finite(value) if value is not None else None
 
@@ -138,6 +154,9 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
             f"{run / 'result.json'} is a run's result",
             problem=f"a value is missing or of another kind ({type(error).__name__}: {error})",
         ) from error
+    sign = own.sign
+    pairs = np.array(record.audits, dtype=np.float64).reshape(-1, 3)
+    spread = np.array(record.spread).T
     others = [read_folder(path) for path in baselines]
     for other in others:
         require_one_text(other, own)
@@ -149,10 +168,10 @@ def read_run(run: Path, baselines: list[Path]) -> RunData:
         own=own,
         baselines=with_distinct_names(others),
         generations=np.array(record.generations, dtype=np.float64),
-        best=np.array(record.best),
-        spread=np.array(record.spread).T,
+        best=sign * np.array(record.best),
+        spread=spread if sign > 0 else -spread[::-1],
         audits=Audits(
-            np.array(record.audits, dtype=np.float64).reshape(-1, 3),
+            pairs * (1.0, sign, sign),
             np.array(record.correlation),
             np.array(record.trusted, dtype=np.bool_),
         ),

@@ -25,8 +25,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a comparison. `score` is the test loss in nats per token, or the fitness of other
-    spaces; `text` the content hash of the text, None for spaces without one.
+    """One row of a comparison. `score` is the test loss in nats per token, or the winner's first
+    objective of other spaces, as it was measured: `measure` is its name, `direction` "min" or
+    "max". `text` is the content hash of the text, None for spaces without one.
 
     `models` are the scores by name of a folder that holds several models (`ngram`); empty
     otherwise. `alone_j` and `alone_s` are what the winner of a sweep of settings cost by itself,
@@ -47,6 +48,13 @@ class Entry:
     device: str
     alone_j: float | None = None
     alone_s: float | None = None
+    measure: str = "loss"
+    direction: str = "min"
+
+    @property
+    def sign(self) -> float:
+        """-1.0 if more is better: the record and `best.fitness` then hold values negated."""
+        return -1.0 if self.direction == "max" else 1.0
 
 
 def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> Entry:
@@ -56,13 +64,18 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
         best, energy, hardware = result["best"], result["energy_j"], manifest["hardware"]
         key = "test_loss" if "test_loss" in best else "fitness"
         swept = len(result.get("by_lr") or ()) > 1
+        measure = (result.get("measure") or {}) if key == "fitness" else {"name": "loss"}
+        is_max = measure.get("direction") == "max"
         return Entry(
             path=path,
             name=_name_of(result),
             text=_text_of(manifest),
-            score=finite(best[key]),
+            score=0.0 - finite(best[key]) if is_max else finite(best[key]),
             valid_loss=finite(best["valid_loss"]) if key == "test_loss" else None,
-            models={k: finite(v[key]) for k, v in models_of(result, key).items()},
+            models={
+                k: 0.0 - finite(v[key]) if is_max else finite(v[key])
+                for k, v in models_of(result, key).items()
+            },
             energy_j=None if energy is None else finite(energy["gross"]["total"]),
             energy_net_j=None if energy is None else _optional(energy["net"]["total"]),
             energy_source=None if energy is None else str(energy["source"]),
@@ -72,6 +85,8 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
             device=str((hardware.get("gpu") or {}).get("name") or hardware["device"]),
             alone_j=_optional(result.get("energy_of_winner_j")) if swept else None,
             alone_s=_optional(result.get("time_of_winner_s")) if swept else None,
+            measure=str(measure.get("name", "fitness")),
+            direction="max" if is_max else "min",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(

@@ -89,11 +89,12 @@ def _finished(folder: RunFolder) -> dict[str, Any]:
     best, counts = result["best"], result.get("counts") or {}
     measure = "test_loss" if "test_loss" in best else "fitness"
     energy = result["energy_j"]
+    negated = measure == "fitness" and (result.get("measure") or {}).get("direction") == "max"
     of_baseline = {"space": f"baseline {result['baseline']}"} if "baseline" in result else {}
     return {
         "state": "finished",
         "measure": measure,
-        "best": finite(best[measure]),
+        "best": 0.0 - finite(best[measure]) if negated else finite(best[measure]),
         "evaluations": counts.get("evaluated"),
         "generations": counts.get("generations"),
         "energy_j": None if energy is None else energy["gross"]["total"],

@@ -268,4 +268,6 @@ def _execute(
         folder.write_json("manifest.json", manifest)
         with host_threads(device):
             search, winner = train(folder, context, objectives, ledger, place, state)
-        return finish(folder, search, winner, ledger, listener)
+        result = finish(folder, search, winner, ledger, listener)
+    listener.finished(result)
+    return result

@@ -41,7 +41,8 @@ def read_trials(path: Path) -> Trials:
         trials = [trial.shown(signs) for trial in trials]
     if any(len(t.evaluation.genome) != len(genes) for t in trials):
         raise RunFolderError(f"genomes in {path / 'records.jsonl'} have {len(genes)} genes")
-    return Trials(genes, objectives, tuple(trials))
+    directions = tuple("max" if s < 0 else "min" for s in signs)
+    return Trials(genes, objectives, tuple(trials), directions)
 
 
 def manifest_of(folder: RunFolder) -> dict[str, Any]:

@@ -47,6 +47,9 @@ class Listener:
     def generation(self, search: Search, row: dict[str, Any]) -> None:
         """A generation is finished; `row` is its line in the record."""
 
+    def finished(self, result: dict[str, Any]) -> None:
+        """The run has ended; `result` is what result.json holds."""
+
 
 @dataclass(frozen=True)
 class Round:

@@ -356,9 +356,11 @@ class Result:
 
     def trials(self) -> Trials:
         """Every evaluation as a row, for `to_csv`, `to_json`, `to_frame` and `write_parquet`."""
-        signs = [-1.0 if measure.direction == "max" else 1.0 for measure in self.measures]
+        directions = tuple(measure.direction for measure in self.measures)
+        signs = [-1.0 if direction == "max" else 1.0 for direction in directions]
         rows = tuple(Trial(e).shown(signs) for e in self.evaluations)
-        return Trials(tuple(self.space.genes), tuple(m.name for m in self.measures), rows)
+        names = tuple(m.name for m in self.measures)
+        return Trials(tuple(self.space.genes), names, rows, directions)
 
     def __repr__(self) -> str:
         failed = sum(not e.ok for e in self.evaluations)

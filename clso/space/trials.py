@@ -53,6 +53,8 @@ class Trials:
         Names of the values, in their order.
     trials
         The rows.
+    directions
+        "min" or "max" of each objective; all "min" if it is empty.
 
     Examples
     --------
@@ -64,6 +66,17 @@ class Trials:
     genes: tuple[Gene, ...]
     objectives: tuple[str, ...]
     trials: tuple[Trial, ...]
+    directions: tuple[str, ...] = ()
+
+    @property
+    def direction(self) -> str:
+        """Of the first objective."""
+        return self.directions[0] if self.directions else "min"
+
+    def badness(self, evaluation: Evaluation) -> float:
+        """The first objective so that less is better; infinite for a failure."""
+        flip = evaluation.ok and self.direction == "max"
+        return -evaluation.value if flip else evaluation.value
 
     @property
     def gene_columns(self) -> tuple[str, ...]:
@@ -84,7 +97,8 @@ class Trials:
     def _row(self, number: int, trial: Trial) -> dict[str, Any]:
         e = trial.evaluation
         error = (e.error or "").strip().splitlines()
-        values = e.values if e.ok else (None,) * len(self.objectives)
+        values = e.values if e.ok else ()
+        values += (None,) * (len(self.objectives) - len(values))  # a higher rung measures one
         cells = (
             *(number, trial.generation, e.fidelity, e.status),
             *values,

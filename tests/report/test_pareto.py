@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from clso.config import RunConfig
 from clso.errors import RunFolderError
 from clso.report import draw_report
 from clso.report.draw import draw_figures
+from clso.report.plots import plots_of
 from clso.report.reading import read_run
 from clso.run import evolve
+from clso.run.trials import read_trials
 
 from .test_figures import _undrawn
 
@@ -102,13 +105,50 @@ def test_files_and_page(runs: dict[int, Path], tmp_path: Path) -> None:
         "pareto.png",
     ]
     page = (tmp_path / "page.html").read_text()
-    assert "<h2>The front</h2>" in page
-    assert (
-        "<th>fitness loss</th><th>flops</th><th>n bytes</th><th>n params</th><th>genome</th>"
-        in page
-    )
+    section = page.partition('<section id="front">')[2].partition("</section>")[0]
+    assert "<h2>The front</h2>" in section
+    for column in ("fitness loss", "flops", "n bytes", "n params", "genome"):
+        assert f">{column}<" in section
     for member in json.loads((run / "result.json").read_text())["front"]:
-        assert " ".join(map(str, member["genome"])) in page
+        assert " ".join(map(str, member["genome"])) in section
+
+
+def test_where_more_is_better_order_and_axes_follow(tiny: RunConfig, tmp_path: Path) -> None:
+    objective = ("leading", "not_trailing")
+    config = replace(
+        tiny, space=f"{TOYS}:Measured", objective=objective, surrogate="none", pop=16, options={}
+    )
+    result = evolve(config, tmp_path / "run")
+    data, trials = read_run(tmp_path / "run", []), read_trials(tmp_path / "run")
+    most = max(t.evaluation.values[0] for t in trials.trials if t.evaluation.ok)
+    assert data.own.score == data.best[-1] == result["best"]["values"]["leading"] == most > 0
+    assert (np.diff(data.best) >= 0).all()
+    low, median, high = data.spread
+    assert (low <= median).all()
+    assert (median <= high).all()
+    assert data.value_label == "leading (more is better)"
+    plots = plots_of(data, trials, None)
+    ends = [
+        float(end) for line in plots["parallel"]["data"] for end in line["name"].split(" to ")[::-1]
+    ]
+    assert ends == sorted(ends)  # from the worst, drawn first, to the best
+    assert ends[-1] == most
+    front = plots["front-1"]
+    assert front["layout"]["yaxis"]["title"]["text"] == "leading (more is better)"
+    assert front["layout"]["xaxis"]["title"]["text"] == "not trailing (less is better)"
+    points = {(m["values"]["not_trailing"], m["values"]["leading"]) for m in result["front"]}
+    drawn = front["data"][1]
+    assert set(zip(drawn["x"], drawn["y"], strict=True)) == points
+    draw_report(tmp_path / "run", [], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    table = page.partition('<section id="trials">')[2].partition("</section>")[0]
+    shown = re.findall(r"<td[^>]*>ok</td>\s*<td[^>]*>([^<]*)</td>", table)
+    assert [float(v) for v in shown] == sorted((float(v) for v in shown), reverse=True)
+    assert len(shown) > 10
+    assert f"best leading, {data.better}" in page
+    figure = draw_figures(data)["pareto"]
+    labels = {c.get_label() for axes in figure.axes[:-1] for c in axes.collections}
+    assert "most leading" in labels
 
 
 def test_one_objective_has_no_such_picture(finished_toy_run: Path) -> None:

@@ -84,12 +84,19 @@ def _measure(
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
     """Table and verdict of RUN against the BASELINE folders. If energy was not measured, none is
-    claimed."""
-    from clso.cli.view import comparison_table
-    from clso.run.compare import compare_runs
+    claimed.
 
-    found = compare_runs(run, list(baselines))
-    echo(json.dumps(found)) if as_json else comparison_table(found)
+    Of spaces without a language model the folders are runs and baselines over one space; those that
+    differ in their seed alone are one side, with an interval of its difference from the first."""
+    from clso.cli.view import comparison_table, sides_table
+    from clso.run.compare import compare_runs
+    from clso.run.sides import compare_searches, holds_search
+
+    if holds_search(run):
+        found, show = compare_searches([run, *baselines]), sides_table
+    else:
+        found, show = compare_runs(run, list(baselines)), comparison_table
+    echo(json.dumps(found)) if as_json else show(found)
 
 
 @click.command(short_help="Show a run: table and pictures.")

@@ -25,7 +25,7 @@ _SHOWN = (
 _MEASURES = ("test_loss", "test_success")
 _MAX_GENES = 24  # of a winner, on a terminal
 
-__all__ = ["baseline_summary", "comparison_table", "next_steps", "summary"]
+__all__ = ["baseline_summary", "comparison_table", "next_steps", "sides_table", "summary"]
 
 
 def summary(folder: Path, result: dict[str, Any], *, next_steps: Iterable[str] = ()) -> None:
@@ -183,6 +183,37 @@ def comparison_table(found: dict[str, Any]) -> None:
     out.print(table)
     for verdict in found["verdicts"]:
         out.print(verdict_sentence(verdict))
+
+
+def sides_table(found: dict[str, Any]) -> None:
+    """The table of `clso compare` for searches, and what it says of their differences."""
+    more = "more" if found["direction"] == "max" else "less"
+    name = plain(found["measure"])
+    table = Table("", "seeds", name, "evaluations", "joules", "seconds", "device")
+    for side in found["sides"]:
+        n = side["evaluations"]
+        table.add_row(
+            plain(side["name"]),
+            f"{len(side['seeds'])}",
+            f"{side['best']:.6g}",
+            "" if n is None else f"{n:,.0f}",
+            _number(side["energy_j"]),
+            f"{side['time_s']:.2f}",
+            plain(side["device"]),
+        )
+    out = console()
+    out.print(table)
+    out.print(f"Means over seeds; of {name} {more} is better.", markup=False)
+    for d in found["differences"]:
+        text = f"{plain(d['side'])} minus {plain(d['against'])}: {d['difference']:+.6g}"
+        if d["interval"] is None:
+            text += "; one seed a side says nothing of chance"
+        else:
+            low, high = d["interval"]
+            pairs = "paired by seed" if d["paired_by_seed"] else "Welch"
+            known = {True: "better", False: "worse", None: "not told apart"}[d["better"]]
+            text += f", 95 % interval {low:+.6g} to {high:+.6g} ({pairs}): {known}"
+        out.print(text, markup=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -42,6 +43,7 @@ __all__ = ["FORMAT", "RunFolder"]
 FORMAT = 1
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
 _LEFT_BY_A_KILL = re.compile(r"\.lock|\..*\.tmp")  # in a folder whose run never began
+_TRIES, _RETRY_S = 10, 0.02  # for the lock of a folder
 _NAMES = ("config.toml", "manifest.json", "records.jsonl", "checkpoint.json", SUMS, "result.json")
 
 
@@ -129,16 +131,22 @@ class RunFolder:
     def lock(self) -> None:
         """Refuse a second writer; the lock ends with the process, however that ends."""
         self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            self._lock = None
-            raise RunFolderError(
-                "one process at a time writes to a run folder",
-                got=str(self.path),
-                remedy="Wait for the other run.",
-            ) from error
+        # whoever looks at `is_being_written` holds it for some microseconds
+        for remaining in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if remaining:
+                    time.sleep(_RETRY_S)
+                    continue
+                os.close(self._lock)
+                self._lock = None
+                raise RunFolderError(
+                    "one process at a time writes to a run folder",
+                    got=str(self.path),
+                    remedy="Wait for the other run.",
+                ) from error
         self._clear_half_written()
 
     def _clear_half_written(self) -> None:

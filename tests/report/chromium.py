@@ -12,9 +12,8 @@ import pytest
 
 
 @contextmanager
-def opened(page: Path, profile: Path, *, width: int, dark: bool = False) -> Iterator[Any]:
-    """The page in a browser without a network. Skips where Chromium, its driver or selenium are
-    missing."""
+def opened(profile: Path) -> Iterator[Any]:
+    """A browser without a network. Skips where Chromium, its driver or selenium are missing."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     driver = shutil.which("chromedriver")
@@ -31,11 +30,15 @@ def opened(page: Path, profile: Path, *, width: int, dark: bool = False) -> Iter
     service = webdriver.ChromeService(executable_path=driver)
     found = webdriver.Chrome(options=options, service=service)
     try:
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        found.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        found.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        found.get(page.as_uri())
         yield found
     finally:
         found.quit()
+
+
+def show(browser: Any, page: Path, *, width: int, dark: bool = False) -> None:
+    """The page as a screen of this width, in pixels, shows it."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    browser.get(page.as_uri())

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from clso.config import RunConfig
-from clso.report import draw_report
+from clso.report import draw_report, importances
 from clso.report.plots import robust_range
+from clso.report.thumbnails import thumbnails
 from clso.run.folder import RunFolder
 
-from .chromium import opened
+from .chromium import opened, show
 from .folders import write_baseline, write_run
 
 EVIL = '<script>alert("x")</script>'
@@ -53,6 +55,14 @@ class _Page(HTMLParser):
 def page_of(run: Path, out: Path, *baselines: Path) -> str:
     draw_report(run, list(baselines), out)
     return out.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees() -> Iterator[None]:
+    """Importances are no subject here, and each page has some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importances, "_TREES", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +147,11 @@ def test_a_range_is_that_of_most_values() -> None:
 
 def test_the_page_states_results_and_settings(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", gross_j=1000.0)
+    result = json.loads((run.path / "result.json").read_text())
+    energy = result["energy_j"]
+    energy["gross"]["library"] = energy["net"]["library"] = None
+    energy["reasons"] = {"library": "too short for a test"}
+    (run.path / "result.json").write_text(json.dumps(result))
     adamw = write_baseline(tmp_path / "adamw", gross_j=4000.0)
     whole = page_of(run.path, tmp_path / "page.html", adamw)
     text = _Page(whole).text
@@ -149,47 +164,36 @@ def test_the_page_states_results_and_settings(tmp_path: Path) -> None:
         "crystal-3",
         "tokenizer",
         "software.python",
+        "not measured (too short for a test)",
     ):
         assert expected in text
+    assert str(tmp_path) not in text.partition("Made with")[0]
     colours = [
         t["marker"]["color"] for t in json.loads(_Page(whole).scripts[0])["plot-energy"]["data"]
     ]
     assert colours == ["#0072B2", "#D55E00"]  # a side's own
 
 
-def test_a_phase_too_short_for_the_source_is_shown_with_its_reason(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", gross_j=100.0)
-    result = json.loads((run.path / "result.json").read_text())
-    energy = result["energy_j"]
-    energy["gross"]["library"] = energy["net"]["library"] = None
-    energy["reasons"] = {"library": "too short for a test"}
-    (run.path / "result.json").write_text(json.dumps(result))
-    assert "not measured (too short for a test)" in page_of(run.path, tmp_path / "page.html")
+def test_crystals_are_thumbnails(finished_run: Path) -> None:
+    found = thumbnails(RunFolder(finished_run))
+    assert len(found) >= 8  # one layer: q, k, v, projections, embeddings
+    assert all(t.data.startswith("data:image/png;base64,") for t in found)
+    assert "h.0.attn.c_attn.weight v" in {t.name for t in found}
 
 
-def test_crystals_are_thumbnails(finished_run: Path, tmp_path: Path) -> None:
-    import shutil
-
-    shutil.copytree(finished_run, tmp_path / "run")
-    text = page_of(tmp_path / "run", tmp_path / "page.html")
-    images = [link for link in _Page(text).links if link.startswith("data:image/png")]
-    assert len(images) >= 8  # one layer: q, k, v, projections, embeddings
-    assert "h.0.attn.c_attn.weight v" in text
-    assert str(tmp_path) not in _Page(text).text.partition("Made with")[0]
-
-
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desktop", "phone"])
-def test_in_a_browser(written: tuple[Path, str], tmp_path: Path, width: int, dark: bool) -> None:
+def test_in_a_browser(written: tuple[Path, str], tmp_path: Path) -> None:
     ids = [i for i in _Page(written[1]).ids if i.startswith("plot-")]
-    with opened(written[0], tmp_path / "profile", width=width, dark=dark) as browser:
-        drawn = browser.execute_script(
-            "return [...document.querySelectorAll('.plot')].filter(p => p.querySelector('svg.main-svg')).map(p => p.id)"
-        )
-        assert sorted(drawn) == sorted(ids)
-        assert browser.get_log("browser") == []
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert (back == "rgb(255, 255, 255)") != dark
+    with opened(tmp_path / "profile") as browser:
+        for width, dark in ((1280, False), (390, True)):
+            show(browser, written[0], width=width, dark=dark)
+            drawn = browser.execute_script(
+                "return [...document.querySelectorAll('.plot')].filter(p => p.querySelector('svg.main-svg')).map(p => p.id)"
+            )
+            assert sorted(drawn) == sorted(ids)
+            assert browser.get_log("browser") == []
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (back == "rgb(255, 255, 255)") != dark
         column = "return [...document.querySelectorAll('#trials tbody tr')].map(r => +r.cells[0].dataset.value)"
         browser.execute_script("document.querySelector('#trials button.sort').click()")
         first = browser.execute_script(column)

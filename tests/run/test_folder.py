@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,20 @@ def test_one_writer(folder: RunFolder) -> None:
         RunFolder.open(folder.path).lock()
     folder.close()
     RunFolder.open(folder.path).lock()
+
+
+def test_a_look_at_the_lock_refuses_no_writer(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.close()
+    fd = os.open(folder.path / ".lock", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)  # as `is_being_written` does, for a moment
+    monkeypatch.setattr(time, "sleep", lambda seconds: os.close(fd))  # which is then over
+    again = RunFolder.open(folder.path)
+    again.lock()
+    assert RunFolder.open(folder.path).is_being_written
+    again.close()
+    assert not RunFolder.open(folder.path).is_being_written
 
 
 def test_discarding_leaves_what_is_not_ours(folder: RunFolder) -> None:

@@ -20,6 +20,7 @@ def write_search(path: Path, best: float, *, direction: str = "max", **settings:
     result: dict[str, Any] = {
         "best": {"genome": [0], "alleles": {"a": "0"}, "fitness": sign * best},
         "counts": {"evaluated": 40, "screened_out": 0, "cached": 0, "generations": 4},
+        "tokens_forward": 40,
         "measure": {"name": "hits", "direction": direction, "unit": ""},
         "surrogate": {
             "name": "none",

@@ -64,7 +64,7 @@ def test_every_package_is_listed_and_the_wheel_holds_clso_alone() -> None:
 
 def test_entry_points_point_into_the_plugin_packages_and_are_installed() -> None:
     groups = PROJECT["project"]["entry-points"]
-    assert set(groups) == {f"clso.{p}" for p in (*PLUGINS, "models", "tasks", "options")}
+    assert set(groups) == {f"clso.{p}" for p in (*PLUGINS, "loggers", "models", "tasks", "options")}
     installed = {(e.group, e.name, e.value) for e in distribution("clso").entry_points}
     for group, points in groups.items():
         for name, value in points.items():

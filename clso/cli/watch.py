@@ -40,13 +40,16 @@ def watch(run: Path, every: float) -> None:
 
     now = read_progress(run)
     try:
-        with Live(_view(now), console=console(), auto_refresh=False) as live:
+        out = console()
+        with Live(_view(now), console=out, auto_refresh=False) as live:
             while now.state == "running":
                 time.sleep(every)
                 now = read_progress(run)
                 live.update(_view(now), refresh=True)
     except KeyboardInterrupt:
         return echo("watching ended; the run goes on")
+    if not out.is_terminal:
+        out.line()  # a view that cannot be redrawn ends within its last line
     echo(f"{now.name}: {_ENDS[now.state].format(run=run)}")
 
 

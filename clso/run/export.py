@@ -80,7 +80,7 @@ def hub_token(repo: str) -> str:
     except HFValidationError as error:
         raise ConfigError("a repository of the hub is USER/NAME", got=repo) from error
     if token := get_token():
-        return token
+        return str(token)
     raise ConfigError(
         "an export is pushed with a token of the Hugging Face hub",
         problem="no token is set",

@@ -23,7 +23,7 @@ def test_runs_trials_importances_and_watch(clso: Any, finished_run: Path) -> Non
     )
     ended = clso("watch", finished_run)
     assert ended.code == 0
-    assert "finished; see `clso report" in ended.out
+    assert ended.out.splitlines()[-1].startswith(f"{finished_run.name}: finished; see `clso report")
 
 
 def test_mistakes_are_one_line(clso: Any, finished_run: Path, tmp_path: Path) -> None:

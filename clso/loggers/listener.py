@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ class _Logged(Listener):
         if self._loggers is None:  # a run without a generation leaves nothing, here and elsewhere
             self._loggers = {}
             for name, kind in self._kinds.items():
-                self._guarded(name, lambda name=name, kind=kind: self._open(name, kind))
+                self._guarded(name, partial(self._open, name, kind))
         values = generation_values(search, row)
         self._tell(lambda logger: logger.values(row["generation"], values))
 
@@ -100,7 +101,7 @@ class _Logged(Listener):
 
     def _tell(self, what: Callable[[Logger], None]) -> None:
         for name, logger in list((self._loggers or {}).items()):
-            self._guarded(name, lambda logger=logger: what(logger))
+            self._guarded(name, partial(what, logger))
 
     def _guarded(self, name: str, call: Callable[[], None]) -> None:
         try:

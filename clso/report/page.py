@@ -168,9 +168,7 @@ def _sections(
 
 
 _MEASURED = "All values were measured; none is a prediction."
-_PARALLEL = (
-    "A line is a measured genome, by its alleles; the darker and, last, the warmer, the better."
-)
+_PARALLEL = "A line is a measured genome, by its alleles; the stronger its colour and, last, the warmer, the better."
 _GENOME = "The share of the population that has the winner's allele."
 _CRYSTALS = (
     "Matrices of the model in best/: each pixel is the number of largest size in its tile, red above "

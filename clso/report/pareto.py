@@ -60,8 +60,9 @@ def _panel(axes: Axes, front: Front, column: int) -> None:
     axes.scatter(cost, loss, s=14, color=GREY, alpha=0.35, lw=0, label="measured")
     points = front.points[np.argsort(front.points[:, column], kind="stable")]
     if front.points.shape[1] == 2:
-        where = "post" if front.directions[column] == "min" else "pre"  # towards what is worse
-        axes.step(points[:, column], points[:, 0], where=where, color=OWN, lw=1.6, zorder=2)
+        # steps go towards what is worse
+        style = "steps-post" if front.directions[column] == "min" else "steps-pre"
+        axes.plot(points[:, column], points[:, 0], drawstyle=style, color=OWN, lw=1.6, zorder=2)
     axes.scatter(
         points[:, column],
         points[:, 0],

@@ -34,7 +34,7 @@ _MOST_TRIALS = 600  # drawn one by one
 _MOST_SLICES = 24
 NOTICE = "#CC79A7"  # what a reader should notice
 _BINS = 8  # colours of parallel coordinates
-_BLUES = ("#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#E69F00", "#D55E00")
+_FROM_WORST = (*(f"--blue{i}" for i in range(6)), "#E69F00", "#D55E00")
 
 
 def label(text: object, n: int = 40) -> str:
@@ -94,12 +94,12 @@ def _loss(data: RunData) -> Plot:
             "fillcolor": "rgba(0,114,178,.18)",
             "name": "population, 10–90 %",
         },
-        _line(x, median, "population, median", CLSO, dash="dash", width=1.5),
-        {**_line(x, data.best, "best so far", CLSO, width=3), "line.shape": "hv"},
+        _line(x, median, "population, median", SOFT, dash="dash", width=1.5),
+        {**_line(x, data.best, "best so far", SOFT, width=3), "line.shape": "hv"},
     ]
     traces[-1]["line"]["shape"] = traces[-1].pop("line.shape")
     for reference in reference_lines(data):
-        colour = MUTED if reference.colour == GREY else reference.colour
+        colour = {GREY: MUTED, CLSO: SOFT}.get(reference.colour, reference.colour)
         name = label(reference.text.split("  ", 1)[-1])
         ends = [x[0], max(x[-1], x[0] + 1)]
         traces.append(
@@ -200,7 +200,7 @@ def _parallel(data: RunData, trials: Trials, found: Importances | None) -> Plot:
                 "hovertemplate": "%{text}<extra></extra>",
                 "mode": "lines",
                 "line": {
-                    "color": _BLUES[i + _BINS - min(_BINS, len(measured))],
+                    "color": _FROM_WORST[i + _BINS - min(_BINS, len(measured))],
                     "width": 2 if best else 1,
                 },
                 "opacity": 0.9 if best else 0.55,
@@ -289,7 +289,7 @@ def _trust(data: RunData) -> Plot:
                 "name": "trusted: it screens",
                 "hoverinfo": "skip",
             },
-            _line(x, data.audits.correlation, "rank correlation", CLSO, width=3),
+            _line(x, data.audits.correlation, "rank correlation", SOFT, width=3),
             {
                 **_line([x[0] - 0.5, x[-1] + 0.5], np.full(2, threshold), "", NOTICE, dash="dash"),
                 "name": f"{threshold:g}: below it screening is switched off",
@@ -369,9 +369,9 @@ def _front(front: Front, column: int) -> Plot:
                 "x": x.tolist(),
                 "y": y.tolist(),
                 "mode": "lines+markers" if len(titles) == 2 else "markers",
-                "line": {"shape": steps, "width": 1.5, "color": CLSO},
+                "line": {"shape": steps, "width": 1.5, "color": SOFT},
                 "name": "front",
-                "marker": {"color": CLSO, "size": 10},
+                "marker": {"color": SOFT, "size": 10},
             },
         ],
         xaxis={
@@ -389,7 +389,7 @@ def _front(front: Front, column: int) -> Plot:
 def _hypervolume(data: RunData, front: Front) -> Plot:
     x = data.generations.astype(int).tolist()
     return _figure(
-        [_line(x, front.hypervolume, "hypervolume", CLSO, width=3)],
+        [_line(x, front.hypervolume, "hypervolume", SOFT, width=3)],
         showlegend=False,
         xaxis={"title": {"text": "generation"}},
         yaxis={"title": {"text": "hypervolume of the front"}},

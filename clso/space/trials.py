@@ -97,7 +97,7 @@ class Trials:
     def _row(self, number: int, trial: Trial) -> dict[str, Any]:
         e = trial.evaluation
         error = (e.error or "").strip().splitlines()
-        values = e.values if e.ok else ()
+        values: tuple[float | None, ...] = e.values if e.ok else ()
         values += (None,) * (len(self.objectives) - len(values))  # a higher rung measures one
         cells = (
             *(number, trial.generation, e.fidelity, e.status),

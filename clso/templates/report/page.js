@@ -5,11 +5,12 @@
   const narrow = matchMedia("(max-width: 600px)");
 
   // A colour that begins with "--" is a variable of the style sheet.
+  const variables = ["--ink", "--muted", "--own", ...[0, 1, 2, 3, 4, 5].map((i) => `--blue${i}`)];
   const resolved = (value, style) => {
     if (Array.isArray(value)) return value.map((v) => resolved(v, style));
     if (value && typeof value === "object")
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolved(v, style)]));
-    if (typeof value === "string" && ["--ink", "--muted", "--own"].includes(value)) return style.getPropertyValue(value).trim();
+    if (typeof value === "string" && variables.includes(value)) return style.getPropertyValue(value).trim();
     return value;
   };
 
@@ -22,8 +23,11 @@
       if (!place) continue;
       const { data, layout } = resolved(figure, style);
       const small = narrow.matches;
+      const bar = small || layout.height < 300 ? false : "hover";
+      // The legend stands between the bar of buttons and the plot, in two rows if it has many names.
+      const top = bar ? (data.length > 7 ? 78 : 56) : 30;
       const full = {
-        height: 420, margin: { l: 10, r: 12, t: 30, b: 10 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+        height: 420, margin: { l: 10, r: 12, t: top, b: 10 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink },
         font: { color: ink, size: small ? 11 : 13, family: "system-ui, sans-serif" }, hoverlabel: { bgcolor: back, font: { color: ink } },
         legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: small ? 10 : 12 } }, ...layout,
@@ -31,8 +35,8 @@
       };
       if (layout.legend) full.legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...layout.legend };
       if (small) for (const trace of data) if (trace.marker && trace.marker.colorbar) trace.marker.colorbar.thickness = 8;
-      Plotly.react(place, data, full, { responsive: true, displaylogo: false, displayModeBar: small || layout.height < 300 ? false : "hover",
-        modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
+      Plotly.react(place, data, full, { responsive: true, displaylogo: false, displayModeBar: bar,
+        modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "sendChartToCloud"] });
     }
   };
   draw();

@@ -10,7 +10,7 @@ from typing import Any
 from rich.columns import Columns
 from rich.console import Group
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from clso.cli.console import console
@@ -189,7 +189,8 @@ def sides_table(found: dict[str, Any]) -> None:
     """The table of `clso compare` for searches, and what it says of their differences."""
     more = "more" if found["direction"] == "max" else "less"
     name = plain(found["measure"])
-    table = Table("", "seeds", name, "evaluations", "joules", "seconds", "device")
+    first = Column("", overflow="fold", min_width=14)
+    table = Table(first, "seeds", name, "evaluations", "joules", "seconds", "device")
     for side in found["sides"]:
         n = side["evaluations"]
         table.add_row(

@@ -154,4 +154,5 @@ def _name_of(result: dict[str, Any]) -> str:
     model that has a choice of them."""
     is_language = "test_loss" in result["best"]
     library = f" ({result['library']})" if is_language and "library" in result else ""
-    return str(result.get("baseline") or f"clso {result['space']}{library}")
+    space = str(result.get("space")).rpartition("/")[2]  # of a file no folder
+    return str(result.get("baseline") or f"clso {space}{library}")

@@ -190,7 +190,7 @@ def sides_table(found: dict[str, Any]) -> None:
     more = "more" if found["direction"] == "max" else "less"
     name = plain(found["measure"])
     first = Column("", overflow="fold", min_width=14)
-    table = Table(first, "seeds", name, "evaluations", "joules", "seconds", "device")
+    table = Table(first, "seeds", name, "evaluations", "joules", "seconds")
     for side in found["sides"]:
         n = side["evaluations"]
         table.add_row(
@@ -200,11 +200,12 @@ def sides_table(found: dict[str, Any]) -> None:
             "" if n is None else f"{n:,.0f}",
             _number(side["energy_j"]),
             f"{side['time_s']:.2f}",
-            plain(side["device"]),
         )
     out = console()
     out.print(table)
-    out.print(f"Means over seeds; of {name} {more} is better.", markup=False)
+    devices = dict.fromkeys(plain(side["device"]) for side in found["sides"])
+    where = f" They ran on different devices: {'; '.join(devices)}." if len(devices) > 1 else ""
+    out.print(f"Means over seeds; of {name} {more} is better.{where}", markup=False)
     for d in found["differences"]:
         text = f"{plain(d['side'])} minus {plain(d['against'])}: {d['difference']:+.6g}"
         if d["interval"] is None:

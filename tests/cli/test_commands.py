@@ -116,7 +116,6 @@ def test_evolve_draws_a_live_view_on_a_terminal(
         "best loss on the fitness text",
         "evaluated",
         " a second",
-        " left",
         "screened out",
         "cached",
         "tokens",

@@ -42,3 +42,41 @@ def test_searches_are_compared_over_seeds(clso: Any, tmp_path: Path) -> None:
     assert shown.rstrip().endswith("(paired by seed): worse")
     found = json.loads(clso("compare", *paths, "--json").out)
     assert found == compare_searches(paths)
+
+
+LOGGER = """
+from clso.loggers import Logger
+
+class Lines(Logger):
+    def __init__(self, folder, config):
+        self.file = folder.with_suffix(".log").open("a")
+        print("config", config["gens"], file=self.file)
+
+    def values(self, step, values):
+        print(step, *sorted(values), file=self.file)
+
+    def winner(self, values, alleles):
+        print("winner", len(alleles), file=self.file)
+
+    def close(self):
+        self.file.close()
+"""
+
+
+def test_runs_are_logged_and_go_on_being_logged(clso: Any, tmp_path: Path) -> None:
+    (tmp_path / "my_logger.py").write_text(LOGGER)
+    log = ("--log", "my_logger.py:Lines")
+    small = ("--space", "nk", "--pop", "8", "--surrogate", "none", "--energy", "null")
+    assert clso("evolve", *small, "--gens", "2", "--out", "run", "--json", *log).code == 0
+    assert clso("resume", "run", "--gens", "3", "--json", *log).code == 0
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    values = "best/fitness evaluated failed"
+    assert [line for line in lines if not line.startswith("winner")] == [
+        "config 2",
+        f"1 {values}",
+        f"2 {values}",
+        "config 3",
+        f"3 {values}",
+    ]
+    assert [line.split()[0] for line in lines].count("winner") == 2
+    assert clso("evolve", *small, "--log", "my_logger.py:Line").code == 2

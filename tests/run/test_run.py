@@ -65,6 +65,7 @@ def test_a_run_folder_holds_what_the_design_says(tiny: RunConfig, finished_run: 
         "manifest.json",
         "records.jsonl",
         "result.json",
+        "times.jsonl",
     }
     assert names == {".lock", "best", *files}
     assert RunFolder.open(finished_run).config == tiny

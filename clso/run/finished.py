@@ -159,6 +159,7 @@ def _best(folder: RunFolder) -> Path:
             got=str(folder.path),
             remedy=f"Finish it with `clso resume {folder.path}`.",
         )
+    folder.read_result()  # first: settings that were changed are named as such
     config = folder.config
     if config.task or not (best / "config.json").exists():
         searched = f"task {config.task}" if config.task else f"space {config.space}"
@@ -166,7 +167,6 @@ def _best(folder: RunFolder) -> Path:
             "a finished run of a language-model space has a winner that predicts text",
             problem=f"{folder.path}, of {searched}, has none",
         )
-    folder.read_result()
     folder.require_written("best/")
     for path in best.rglob("*"):
         if not (path.is_file() or path.is_dir()):

@@ -205,10 +205,10 @@ def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("trackio", reason="the extra trackio is not installed")
     import sqlite3
 
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    pytest.importorskip("trackio", reason="the extra trackio is not installed")
     run_with(tmp_path / "run", load_loggers(["trackio"]))
     (file,) = tmp_path.glob("trackio/**/*.db")
     with sqlite3.connect(file) as connection:

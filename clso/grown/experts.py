@@ -62,8 +62,8 @@ class Observed:
 
     def at(self, targets: Tensor) -> Observed:
         """The same mixtures at some of the targets."""
-        parts = (self.base, self.experts, self.slots)
-        return Observed(*(part[..., targets] for part in parts), self.grown_stage)
+        base, experts, slots = (p[..., targets] for p in (self.base, self.experts, self.slots))
+        return Observed(base, experts, slots, self.grown_stage)
 
     @classmethod
     def joined(cls, parts: Sequence[Observed]) -> Observed:

@@ -1,7 +1,7 @@
 """A search space of one's own: MAX-3-SAT, with a batch of assignments judged in one operation of numpy.
 
-    python examples/max_sat.py
-    clso evolve --space examples/max_sat.py:Formula --gens 20     # the same with a run folder
+python examples/max_sat.py
+clso evolve --space examples/max_sat.py:Formula --gens 20     # the same with a run folder
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two objectives: a small network's error on noisy data against its number of parameters, as a Pareto front.
 
-    python examples/multi_objective.py
+python examples/multi_objective.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from clso import minimize
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-3, 3, (300, 1))
 Y = np.sin(2 * X[:, 0]) + 0.1 * RNG.standard_normal(300)
-CHOICES = {"width": [2, 4, 8, 16, 32], "depth": [1, 2, 3], "activation": ["tanh", "relu"]}
+CHOICES: dict[str, list[Any]] = {
+    "width": [2, 4, 8, 16, 32],
+    "depth": [1, 2, 3],
+    "activation": ["tanh", "relu"],
+}
 
 
 def error_and_size(x: dict[str, Any]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Search NAS-Bench-201: 15,625 image classifiers whose errors stand in a table, so that an evaluation costs nothing.
 
-    pip install 'clso[nasbench201]'
-    python examples/nas_table.py
+pip install 'clso[nasbench201]'
+python examples/nas_table.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Candidates measured by two worker processes on a private Ray of this machine; the answer is the one without them.
 
-    python examples/on_ray.py
+python examples/on_ray.py
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from clso import RunConfig, evolve
 from clso.models.sampling import Sampling
 from clso.run.finished import Winner
 
-
 if __name__ == "__main__":
     scratch = Path(tempfile.mkdtemp(prefix="clso-example-"))
     text = Path(sys.argv[1]) if len(sys.argv) > 1 else scratch / "text.txt"
@@ -36,6 +35,7 @@ if __name__ == "__main__":
     )
     result = evolve(config, run)
     print(f"test loss {result['best']['test_loss']:.3f} nats per byte; the run is {run}")
+    print("The ", end="")
     for piece in Winner.open(run).generate("The ", 80, Sampling(0.8), seed=0):
         print(piece, end="")
     print()

@@ -18,7 +18,7 @@ from sklearn.svm import LinearSVC
 from clso import Measure, minimize
 
 X, Y = load_wine(return_X_y=True)
-CHOICES = {
+CHOICES: dict[str, list[Any]] = {
     "scaler": ["standard", "minmax", "none"],
     "C": [10.0**k for k in range(-4, 4)],
     "penalty": ["l1", "l2"],

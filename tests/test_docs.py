@@ -26,7 +26,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN_FOLDER = (ROOT / "docs/run-folder.md").read_text()
 # What is in them has the names of genes, options, packages, splits.
 _BY_NAME = {
@@ -43,7 +43,7 @@ _BY_NAME = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -63,9 +63,11 @@ def _anchors(page: Path) -> set[str]:
 
 
 def test_every_page_of_the_docs_can_be_found() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for page in ROOT.glob("docs/*"):
-        assert f"(docs/{page.name})" in readme, page.name
+    """README leads to those of `docs/`, and docs/index.md to those in its folders."""
+    for start, pages in ((ROOT / "README.md", "docs/*.*"), (ROOT / "docs/index.md", "*/*")):
+        text = start.read_text()
+        for page in start.parent.glob(pages):
+            assert f"({page.relative_to(start.parent).as_posix()})" in text, page
 
 
 def test_the_folders_are_those_of_the_architecture() -> None:

@@ -144,6 +144,8 @@ def test_the_site_builds(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "site" / "tutorial.html").read_text()
-    loaded: list[Any] = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?:[^\" >]+)", page)
+    loaded: list[Any] = re.findall(
+        r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?:[^\" >]+)", page
+    )
     assert loaded == []  # no network
     assert (tmp_path / "site/repository/runs/2026-11-22_proof-h100/pareto.png").is_file()

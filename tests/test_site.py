@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -38,22 +39,32 @@ def test_every_page_is_in_the_sites_index_of_pages() -> None:
 
 
 @pytest.mark.parametrize("name", WITH_CODE)
-def test_the_code_of_a_page_runs(name: str, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Blocks with a file's name as title are that file; the others are one script, but for that
     of a library which is not installed."""
-    script = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    script, modules = [], []
     for kind, title, code in BLOCK.findall(PAGES[name]):
         if kind != "python" or ">>>" in code:
             continue
         if title.endswith(".py"):
+            modules.append(title.removesuffix(".py"))
             (tmp_path / title).write_text(code)
         elif title == "Optuna" and importlib.util.find_spec("optuna") is None:
             compile(code, name, "exec")
         else:
             script.append(code)
-    (tmp_path / "page.py").write_text("\n".join(script))
-    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    try:
+        exec(compile("\n".join(script), name, "exec"), {"__name__": "page"})
+        for module in modules:
+            importlib.import_module(module)
+    finally:
+        for module in modules:
+            sys.modules.pop(module, None)
+    capfd.readouterr()
 
 
 @pytest.mark.parametrize("name", RUN_WHOLE)

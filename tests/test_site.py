@@ -60,11 +60,18 @@ def test_the_code_of_a_page_runs(
     try:
         exec(compile("\n".join(script), name, "exec"), {"__name__": "page"})
         for module in modules:
+            if module.startswith("test_"):
+                assert pytest.main(["-q", "-p", "no:cacheprovider", f"{module}.py"]) == 0
             importlib.import_module(module)
     finally:
         for module in modules:
             sys.modules.pop(module, None)
     capfd.readouterr()
+
+
+def test_sessions_are_on_the_page_that_doctest_runs() -> None:
+    """By tests/search/test_optimizer.py."""
+    assert [name for name, text in PAGES.items() if ">>>" in text] == ["library.md"]
 
 
 @pytest.mark.parametrize("name", RUN_WHOLE)
@@ -145,7 +152,8 @@ def test_six_tasks_are_one_command_each(
 def test_the_site_builds(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
     pytest.importorskip("material", reason="the extra `docs` is not installed")
-    words = ["build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    # not --quiet: warnings that are not logged would not count
+    words = ["build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", *words],
         cwd=ROOT,

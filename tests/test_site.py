@@ -136,7 +136,7 @@ def test_six_tasks_are_one_command_each(
     named = set(re.findall(r"`clso (\w+)", table))
     run = str(finished_run)
     tasks: dict[str, tuple[list[str], str]] = {
-        "report": ([run], "winner"),
+        "report": ([run, "--html", str(tmp_path / "page.html")], "winner"),
         "trials": ([run, "--csv"], ",error"),
         "importances": ([run], "permutation"),
         "generate": ([run, "The ", "--tokens", "3"], "The "),
@@ -147,6 +147,14 @@ def test_six_tasks_are_one_command_each(
     for command, (words, expected) in tasks.items():
         cli.main([command, *words], standalone_mode=False)
         assert expected in capfd.readouterr().out, command
+    parts = re.findall(r"<h2>(.*?)</h2>", (tmp_path / "page.html").read_text())
+    assert len(parts) > 8
+    how_to = PAGES["howto/report.md"]
+    for part in parts:  # which loss or cost it is differs from run to run
+        words = re.sub(
+            r"^.* (?=by generation)|^(Joules|Seconds) (?=against)|(?<=against ).*loss.*", "", part
+        )
+        assert words.strip() in how_to, part
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

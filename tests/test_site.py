@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 
+from benchmarks.results import record
 from clso.cli import cli
 
 ROOT = Path(__file__).parents[1]
@@ -151,10 +152,17 @@ def test_six_tasks_are_one_command_each(
     assert len(parts) > 8
     how_to = PAGES["howto/report.md"]
     for part in parts:  # which loss or cost it is differs from run to run
-        words = re.sub(
-            r"^.* (?=by generation)|^(Joules|Seconds) (?=against)|(?<=against ).*loss.*", "", part
-        )
-        assert words.strip() in how_to, part
+        pattern = r"^.* (?=by generation)|^(Joules|Seconds) (?=against)|(?<=against ).*loss.*"
+        assert re.sub(pattern, "", part).strip() in how_to, part
+
+
+def test_the_figures_of_the_original_claim_are_the_records() -> None:
+    text = " ".join(PAGES["explanation/original-claim.md"].split())
+    random = record("2026-11-22_random-cpu/result.json")
+    unigram = record("2026-11-22_nsm/ngram/result.json")["unigram"]["test_loss"]
+    assert f"random crystals end at {random['best']['test_loss']:.3f} nats" in text
+    assert f"nothing at all, is {random['log_vocabulary']:.3f}" in text
+    assert f"single tokens gives {unigram:.3f}" in text
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

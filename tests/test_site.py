@@ -142,7 +142,6 @@ def test_six_tasks_are_one_command_each(
         "importances": ([run], "permutation"),
         "generate": ([run, "The ", "--tokens", "3"], "The "),
         "compare": ([run, run], "test loss"),
-        "runs": ([str(finished_run.parent)], finished_run.name),
     }
     assert named == {*tasks, "resume"}
     for command, (words, expected) in tasks.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar
 
@@ -72,8 +73,8 @@ def test_an_entry_point_is_loaded_when_it_is_named(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(file.parent)
-    point = plugins.EntryPoint("my-thin", "mine:Thin", "clso.crystals")
-    found = plugins.entry_points
+    point = EntryPoint("my-thin", "mine:Thin", "clso.crystals")
+    found = entry_points
 
     def with_ours(group: str) -> object:
         return [point] if group == "clso.crystals" else found(group=group)

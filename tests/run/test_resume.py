@@ -267,7 +267,10 @@ def test_two_processes_do_not_write_to_one_folder(stopped: Path) -> None:
     resume(stopped)
 
 
-@pytest.mark.parametrize(("presses", "message"), [(1, "after a whole generation"), (2, "all but the last generation is saved")])
+@pytest.mark.parametrize(
+    ("presses", "message"),
+    [(1, "after a whole generation"), (2, "all but the last generation is saved")],
+)
 def test_ctrl_c(tiny: RunConfig, tmp_path: Path, presses: int, message: str) -> None:
     folder, recipe = tmp_path / "run", tmp_path / "recipe.toml"
     # A generation takes about a second, and there are more of them than anybody waits for.

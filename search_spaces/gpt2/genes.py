@@ -137,7 +137,8 @@ def grown_genes(config: GPT2Config, mlp: bool = False, neurons: bool = False) ->
     )
     genes = (
         Gene("codes", tuple(f.label for f in code_families(config))),
-        Gene("context", contexts, _unless("context")),
+        # Hidden units read what the context's pattern sees, also where the head adds nothing.
+        Gene("context", contexts, () if mlp else _unless("context")),
         *gains,
     )
     if mlp:

@@ -23,10 +23,10 @@ def log_sum_exp(rows: Tensor, table: Tensor, group: int | None = None) -> Tensor
     `group`: rows come in groups of so many (all of them by default), and no tile on a CPU spans
     two, so that a group's result is the same to the last bit whatever groups are beside it."""
     n_rows, n_columns = _CUDA_TILE if rows.is_cuda else _CPU_TILE
-    if not rows.is_cuda:
-        group = len(rows) if group is None else group
-        n_rows = next(r for r in range(min(n_rows, group), 0, -1) if group % r == 0)
-    parts = torch.split(rows, n_rows)
+    group = len(rows) if group is None or rows.is_cuda else group
+    # whole tiles, then the group's rest: a divisor of a prime length would be one row
+    sizes = [n_rows] * (group // n_rows) + [group % n_rows] * (group % n_rows > 0)
+    parts = torch.split(rows, sizes * (len(rows) // group) if group else 0)
     logits = rows.new_empty(min(n_rows, len(rows)) * min(n_columns, len(table)))
     return torch.cat([_one_tile_of_rows(part, table, n_columns, logits) for part in parts])
 

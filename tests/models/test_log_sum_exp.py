@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from clso.models import log_sum_exp as module
 from clso.models.head_loss import row_losses
 from clso.models.log_sum_exp import log_sum_exp
 
@@ -48,6 +51,22 @@ def test_a_group_does_not_depend_on_its_company() -> None:
     rows, table = operands(3 * 700, 1500)
     together = log_sum_exp(rows, table, 700)
     assert torch.equal(together[700:1400], log_sum_exp(rows[700:1400], table, 700))
+
+
+def test_a_prime_number_of_rows_is_a_few_large_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile was a divisor of the group: of packed documents' prime lengths, one row."""
+    rows, table = operands(2 * 1031, 300)
+    tiles: list[int] = []
+    inner = module._one_tile_of_rows
+
+    def counted(part: torch.Tensor, *rest: Any) -> torch.Tensor:
+        tiles.append(len(part))
+        return inner(part, *rest)
+
+    monkeypatch.setattr(module, "_one_tile_of_rows", counted)
+    found = log_sum_exp(rows, table, 1031)
+    assert tiles == [512, 512, 7] * 2
+    assert found == pytest.approx(torch.logsumexp(rows @ table.T, 1), abs=1e-5)
 
 
 def test_row_losses_are_cross_entropies() -> None:

@@ -64,7 +64,7 @@ def _anchors(page: Path) -> set[str]:
 
 def test_every_page_of_the_docs_can_be_found() -> None:
     """README leads to those of `docs/`, and docs/index.md to those in its folders."""
-    for start, pages in ((ROOT / "README.md", "docs/*.*"), (ROOT / "docs/index.md", "*/*")):
+    for start, pages in ((ROOT / "README.md", "docs/*.*"), (ROOT / "docs/index.md", "*/*.md")):
         text = start.read_text()
         for page in start.parent.glob(pages):
             assert f"({page.relative_to(start.parent).as_posix()})" in text, page

@@ -119,19 +119,28 @@ def require_known(group: Group, name: str) -> None:
         _point(group, name)
 
 
-def load_options(group: Group, name: str) -> type:
-    """What may be set of the plugin `name`: its dataclass `Options`. If the entry-point group
-    `clso.options` has the name too, it is taken from there, and the plugin is not imported.
+def options_apart(group: Group, name: str) -> type | None:
+    """The dataclass that the entry-point group `clso.options` has of a plugin, which is not imported
+    for it; None if there is none.
 
     Raises `PluginError`."""
-    if not _is_file(name):
-        own = _point(group, name)
-        apart = [p for p in entry_points(group="clso.options") if p.name == name]
-        if group == "search_spaces" and len(apart) == 1 and _owner(apart[0]) == _owner(own):
-            with as_plugin_error(f"the options of {name!r} ({apart[0].value}) can be imported"):
-                options: type = apart[0].load()
-            return options
-    return load(group, name).options
+    if group != "search_spaces" or _is_file(name):
+        return None
+    own = _point(group, name)
+    apart = [p for p in entry_points(group="clso.options") if p.name == name]
+    if len(apart) != 1 or _owner(apart[0]) != _owner(own):
+        return None
+    with as_plugin_error(f"the options of {name!r} ({apart[0].value}) can be imported"):
+        options: type = apart[0].load()
+    return options
+
+
+def load_options(group: Group, name: str) -> type:
+    """What may be set of the plugin `name`: its dataclass `Options`, without importing the plugin if
+    that can be.
+
+    Raises `PluginError`."""
+    return options_apart(group, name) or load(group, name).options
 
 
 def load(group: Group, name: str) -> Plugin:

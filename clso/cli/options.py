@@ -195,7 +195,7 @@ def make_config(
 
 
 def _require_known(config: RunConfig) -> None:
-    """A misspelt name is found here, before torch is imported. Raises `PluginError`."""
+    """A misspelt name is found here, before torch is imported. Raises `PluginError` and `ConfigError`."""
     from clso import plugins
 
     plugins.require_known("search_spaces", config.space)
@@ -203,3 +203,12 @@ def _require_known(config: RunConfig) -> None:
         plugins.require_known("tasks", config.task)
     if config.surrogate != "none":
         plugins.require_known("surrogates", config.surrogate)
+    options = plugins.options_apart("search_spaces", config.space)
+    offered = getattr(options, "objectives", ())
+    if offered and not config.task:
+        from clso.space.options import require_offered
+
+        for name in config.objective:
+            require_offered(name, offered, "objective", config.space)
+        for limit in config.limits:
+            require_offered(limit.partition("=")[0], offered, "limit", config.space)

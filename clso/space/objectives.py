@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clso.energy.window import MIN_UPDATES
-from clso.errors import ConfigError, EvaluationError, did_you_mean
+from clso.errors import ConfigError, EvaluationError
 from clso.space import Genome, Measure, Objective, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.measuring import measure
+from clso.space.options import require_offered
 from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Objectives:
         wanted = config.objective or measured[:1]
         if _FIRST not in known:
             wanted = [measured[0] if name == _FIRST else name for name in wanted]
-        names = [_known(name, known, "objective", space) for name in wanted]
+        names = [require_offered(name, known, "objective", space.name) for name in wanted]
         if names[0] not in measured:
             raise ConfigError(
                 "the first objective is measured, and not known before",
@@ -76,7 +77,8 @@ class Objectives:
         limits: dict[str, float] = {}
         for text in config.limits:
             name, _, number = text.partition("=")
-            name, value = _known(name, costs, "limit", space), _number(text, number)
+            name = require_offered(name, costs, "limit", space.name)
+            value = _number(text, number)
             if name == ENERGY and ENERGY not in names:
                 raise ConfigError(
                     "a limit on energy_j needs it measured",
@@ -244,14 +246,6 @@ class CompleteObjective:
         if window.energy_j is None:
             return str(window.reason), n
         return window.energy_j / n, n
-
-
-def _known(name: str, known: Iterable[str], kind: str, space: SearchSpace) -> str:
-    offered = list(known)
-    if name in offered:
-        return name
-    offers = f"Space {space.name} offers {', '.join(offered)}."
-    raise ConfigError(f"unknown {kind}", got=name, remedy=did_you_mean(name, offered, offers))
 
 
 def _number(text: str, number: str) -> float:

@@ -20,9 +20,19 @@ __all__ = [
     "make_options",
     "parse_options",
     "require_library",
+    "require_offered",
 ]
 
 _BOOLS = {"true": True, "false": False}
+
+
+def require_offered(name: str, offered: Iterable[str], kind: str, space: str) -> str:
+    """`name`, if it is one of those that a space offers. Raises `ConfigError` with the nearest one."""
+    known = list(offered)
+    if name in known:
+        return name
+    offers = f"Space {space} offers {', '.join(known)}."
+    raise ConfigError(f"unknown {kind}", got=name, remedy=did_you_mean(name, known, offers))
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,10 @@ class NoOptions:
 class LanguageModelOptions:
     """Sizes of the models that a language-model space builds, and of the baselines that it is
     compared with. The defaults are the reference protocol's."""
+
+    objectives: ClassVar[tuple[str, ...]] = ()
+    """What the space offers to search for, if it says so here: a misspelt one is then found before the
+    space is imported."""
 
     n_layers: int = 2
     """Layers of the model."""

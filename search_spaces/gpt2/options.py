@@ -15,6 +15,7 @@ __all__ = ["GPT2Options"]
 class GPT2Options(LibraryOptions):
     """What a user may set of `gpt2`."""
 
+    objectives: ClassVar[tuple[str, ...]] = ("loss", "flops", "n_bytes", "n_params", "energy_j")
     libraries: ClassVar[tuple[str, ...]] = ("grown", "random", "warm")
 
     library: str = "grown"

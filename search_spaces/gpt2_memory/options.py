@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clso.errors import ConfigError
 from clso.space.options import LanguageModelOptions
@@ -13,6 +14,8 @@ __all__ = ["GPT2MemoryOptions"]
 @dataclass(frozen=True)
 class GPT2MemoryOptions(LanguageModelOptions):
     """What a user may set of `gpt2-memory`."""
+
+    objectives: ClassVar[tuple[str, ...]] = ("loss", "flops", "n_bytes", "n_params", "energy_j")
 
     bilinear_tokens: int = 0
     """Tokens of the fitness text that a log-bilinear expert is fitted on; 0 leaves it out. It pays

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clso.models.gpt2 import LanguageModel
 from clso.search_spaces.gpt2_pointer.genes import GAIN_VALUES, default_genome, pointer_genes
+from clso.search_spaces.gpt2_pointer.options import GPT2PointerOptions
 from clso.search_spaces.gpt2_pointer.weights import PointerWeights
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace
@@ -26,6 +27,7 @@ class GPT2PointerSpace(LanguageModelSpace):
     """Search space of pointer GPT-2s grown from a corpus."""
 
     name = "gpt2-pointer"
+    Options = GPT2PointerOptions
 
     @cached_property
     def source(self) -> PointerWeights:

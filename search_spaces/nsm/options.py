@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clso.space.options import LibraryOptions
 
@@ -13,3 +14,5 @@ __all__ = ["NSMOptions"]
 class NSMOptions(LibraryOptions):
     """What a user may set of `nsm`. The number of heads is a gene: `n_heads` is that of the GPT-2s
     that it is compared with."""
+
+    objectives: ClassVar[tuple[str, ...]] = ("loss", "flops", "n_params", "energy_j")

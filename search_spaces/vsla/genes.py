@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from clso.errors import ConfigError
 from clso.models.attention_contexts import ContextPolicy
 from clso.models.attention_patterns import Adaptive, Full, Local, Pattern, Pyramid, Sparse
 from clso.space import Gene, Genome
 
 __all__ = [
-    "KINDS",
     "PER_HEAD",
     "POLICIES",
     "WINDOWS",
-    "kinds_of",
     "pattern_genes",
     "patterns_of",
     "picks",
 ]
 
-KINDS = ("full", "local", "sparse", "pyramid", "adaptive")
 WINDOWS = (2, 4, 8, 16, 32, 64, 128, 256)
 PER_HEAD = 3
 POLICIES: tuple[tuple[str, float], ...] = (
@@ -37,15 +33,6 @@ POLICIES: tuple[tuple[str, float], ...] = (
     ("diversity", 5.0),
 )
 _BLOCK = 16  # of sparse patterns
-
-
-def kinds_of(text: str) -> tuple[str, ...]:
-    """The kinds that a comma-separated list allows, in the order of `KINDS`. Raises `ConfigError`."""
-    wanted = [part.strip() for part in text.split(",")]
-    for kind in wanted:
-        if kind not in KINDS:
-            raise ConfigError(f"patterns are some of {', '.join(KINDS)}", got=kind)
-    return tuple(kind for kind in KINDS if kind in wanted)
 
 
 def pattern_genes(n_layers: int, n_heads: int, kinds: Sequence[str]) -> tuple[Gene, ...]:

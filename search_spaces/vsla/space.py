@@ -7,7 +7,6 @@ pieces of at most `n_positions` tokens and never padded; the loss is a token's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,26 +19,11 @@ from clso.models.vsla import VSLA
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.gpt2.sourced import SourcedSpace
-from clso.search_spaces.vsla.genes import KINDS, kinds_of
+from clso.search_spaces.vsla.options import VSLAOptions, kinds_of
 from clso.search_spaces.vsla.weights import COST_NAMES, PatternedWeights
 from clso.space import Genome
-from clso.space.options import LibraryOptions
 
-__all__ = ["VSLAOptions", "VSLASpace"]
-
-
-@dataclass(frozen=True)
-class VSLAOptions(LibraryOptions):
-    """What a user may set of `vsla`."""
-
-    n_positions: int = 512
-    """Tokens of context: the longest piece of a document that is measured."""
-    patterns: str = ",".join(KINDS)
-    """Attention patterns that heads pick from, comma-separated."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        kinds_of(self.patterns)
+__all__ = ["VSLASpace"]
 
 
 class VSLASpace(SourcedSpace):

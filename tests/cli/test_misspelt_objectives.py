@@ -15,10 +15,10 @@ SPACES = ("gpt2", "gpt2-pointer", "gpt2-memory", "nsm", "vsla")
 
 @pytest.mark.parametrize("name", SPACES)
 def test_options_state_what_the_space_offers(name: str) -> None:
-    space = plugins.load("search_spaces", name)
+    space = plugins.load("search_spaces", name).value
     offered = (*(m.name for m in space.measures), *space.cost_names, ENERGY)
     options = plugins.options_apart("search_spaces", name)
-    assert options is space.options
+    assert options is space.Options
     assert options.objectives == offered
 
 

@@ -92,8 +92,8 @@ def test_values_that_a_space_measures_are_objectives_by_name(
     assert all(-10 <= values[0] <= 0 <= values[1] <= 10 for values in rows)  # minimised, both
     drawn = read_run(tmp_path / "both", []).front
     assert drawn is not None
-    assert drawn.objectives == ("-leading", "not_trailing")
-    assert drawn.points.tolist() == [[-float(k), float(k)] for k in range(10, 0, -1)]
+    assert drawn.objectives == ("leading", "not_trailing")
+    assert drawn.points.tolist() == [[float(k), float(k)] for k in range(10, 0, -1)]
 
 
 def test_one_of_several_values_is_searched_for_alone(config: RunConfig, tmp_path: Path) -> None:

@@ -14,4 +14,4 @@ __all__ = ["GPT2PointerOptions"]
 class GPT2PointerOptions(LanguageModelOptions):
     """What a user may set of `gpt2-pointer`."""
 
-    objectives: ClassVar[tuple[str, ...]] = ("loss", "flops", "n_bytes", "n_params", "energy_j")
+    objectives: ClassVar[tuple[str, ...]] = ("loss", "energy_j")

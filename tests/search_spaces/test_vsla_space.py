@@ -20,7 +20,8 @@ from clso.models.vsla import VSLA
 from clso.run.export import export_run
 from clso.run.finished import evaluate_run
 from clso.run.run import evolve
-from clso.search_spaces.vsla.genes import KINDS, PER_HEAD, WINDOWS, kinds_of, picks
+from clso.search_spaces.vsla.genes import PER_HEAD, WINDOWS, picks
+from clso.search_spaces.vsla.options import KINDS, kinds_of
 from clso.search_spaces.vsla.space import VSLASpace
 from clso.space import Genome, SearchSpace
 from clso.space.context import SpaceContext

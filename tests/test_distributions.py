@@ -58,7 +58,10 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def shipped(folder: Path) -> set[str]:
     """What has to be in a distribution, by its place in the repository."""
-    kinds = {"clso": ("**/*.py", "**/*.template", "py.typed"), "runs": ("*.toml", "ray/*.yaml")}
+    kinds = {
+        "clso": ("**/*.py", "**/*.template", "templates/report/*.*", "py.typed"),
+        "runs": ("*.toml", "ray/*.yaml"),
+    }
     return {
         str(path.relative_to(folder))
         for name in (*PACKAGES, "runs")

@@ -63,7 +63,7 @@ def sample(
 
     Equal arguments give equal tokens. Raises `ConfigError` for a prompt without a token."""
     if not prompt:
-        raise ConfigError("a prompt has at least one token", got="", remedy="Give some text.")
+        raise ConfigError("a prompt has at least one token", got=0, remedy="Give some text.")
     generator = torch.Generator().manual_seed(seed)
     return islice(_tokens(model, prompt, sampling, generator), n_tokens)
 

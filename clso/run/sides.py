@@ -92,12 +92,15 @@ def _require_alike(run: _Run, like: _Run) -> None:
         if run.settings[what] != like.settings[what]:
             raise RunFolderError(
                 f"a comparison is over one {what}",
-                got=f"{run.entry.path}: {run.settings[what]!r}, not {like.settings[what]!r}",
+                problem=f"{run.entry.path} has another than {like.settings[what]!r}",
+                got=run.settings[what],
             )
     mine, other = ((r.entry.measure, r.entry.direction, r.entry.text) for r in (run, like))
     if mine != other:
         raise RunFolderError(
-            "a comparison is over one measure and text", got=f"{run.entry.path}: {mine}"
+            "a comparison is over one measure and text",
+            problem=f"{run.entry.path} has another than {other}",
+            got=mine,
         )
 
 

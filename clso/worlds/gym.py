@@ -34,8 +34,8 @@ Observation = npt.NDArray[np.int64]
 class BlocksEnv(gymnasium.Env):  # type: ignore[misc]
     """One problem an episode, drawn from a split.
 
-    >>> env = BlocksEnv(blocks=3)  # doctest: +SKIP
-    >>> observation, info = env.reset(seed=0)  # doctest: +SKIP
+    >>> env = BlocksEnv(blocks=3)
+    >>> observation, info = env.reset(seed=0)
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}

@@ -20,7 +20,9 @@ def test_those_that_are_not_set_have_their_defaults() -> None:
         "library": "grown",
         "checkpoint": "",
         "mlp": False,
+        "neurons": True,
         "library_size": 64,
+        "crystals": "",
     }
     assert all_options(RunConfig(space="nk", options={"k": 2}))["k"] == 2
 

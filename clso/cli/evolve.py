@@ -158,7 +158,7 @@ def resume(
     config = folder.config
     goes_on = not folder.finished or (gens or 0) > config.gens
     config = config.with_options(gens=gens)
-    workers = None if not goes_on else workers_to_resume(folder, trust=trust, **on_workers)
+    workers = workers_to_resume(folder, trust=trust, **on_workers) if goes_on else None
     with (
         only_json(as_json),
         live_view(config, quiet=as_json) as view,

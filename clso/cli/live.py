@@ -22,6 +22,7 @@ from rich.text import Text
 from clso.cli.console import console
 from clso.cli.output import plain
 from clso.search.generations import Listener
+from clso.space.measures import turned
 
 if TYPE_CHECKING:
     from clso.config import RunConfig
@@ -192,7 +193,7 @@ def _value(search: Search, row: dict[str, Any]) -> str:
     if _is_language(search):
         return f"{row['best']:.4f}"
     objectives = search.objectives
-    value = row["best"] if objectives.directions[0] == "min" else 0.0 - row["best"]
+    value = turned(row["best"], objectives.directions[0])
     return f"{value:.6g} {objectives.unit}".rstrip()
 
 

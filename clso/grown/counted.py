@@ -19,9 +19,14 @@ from clso.grown.statistics import PairCounts, count_pairs
 if TYPE_CHECKING:
     from clso.data import Corpus
 
-__all__ = ["bigram_counts"]
+__all__ = ["bigram_counts", "tokens_on"]
 
 _VERSION = 2  # of what is counted and of the file
+
+
+def tokens_on(corpus: Corpus, split: str, device: torch.device) -> torch.Tensor:
+    """All tokens of a split (n,) int64, on `device`."""
+    return torch.from_numpy(np.asarray(corpus.tokens(split)).astype(np.int64)).to(device)
 
 
 def bigram_counts(
@@ -37,8 +42,7 @@ def bigram_counts(
         )
         if (found := _read(path, corpus.vocab_size)) is not None:
             return found
-    tokens = torch.from_numpy(np.asarray(corpus.tokens(split)).astype(np.int64)).to(device)
-    pairs = count_pairs(tokens, corpus.vocab_size)
+    pairs = count_pairs(tokens_on(corpus, split, device), corpus.vocab_size)
     if path is not None:
         _write(path, pairs)
     return pairs

@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from clso.data.cache import cache_root, warn_of_damage
 from clso.disk.tensors import load_checked, write_checked
 from clso.errors import DataError
+from clso.grown.counted import tokens_on
 from clso.grown.discounts import NGramTable, UnigramTable, kneser_ney, unigram_table
 from clso.grown.ngrams import NGramCounts, NGramLevel, count_ngrams
 from clso.grown.pruning import entropy_loss, kept_masks
@@ -70,8 +70,7 @@ class CountedText:
     @cached_property
     def tokens(self) -> Tensor:
         """The text (n,) int64."""
-        tokens = np.asarray(self.corpus.tokens(self.split)).astype(np.int64)
-        return torch.from_numpy(tokens).to(self.device)
+        return tokens_on(self.corpus, self.split, self.device)
 
     @cached_property
     def counts(self) -> NGramCounts:

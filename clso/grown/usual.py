@@ -12,6 +12,7 @@ __all__ = [
     "SKIP_CONTEXTS",
     "USUAL_SKIP_CUT",
     "matches_of",
+    "skip_contexts",
     "usual_recipe",
 ]
 
@@ -43,6 +44,11 @@ _DECAY, _RARITY = 0.97, 0.5
 def matches_of(lengths: tuple[int, ...]) -> tuple[Voters, ...]:
     """Voters of what followed matches of these lengths."""
     return tuple(Voters("match", MATCH_DECAY if n else 1.0, 0.0, n) for n in lengths)
+
+
+def skip_contexts(recipe: Recipe) -> tuple[SkipContext, ...]:
+    """The contexts of a recipe's skip tables, in the order of its stages."""
+    return (*SKIP_CONTEXTS[: recipe.n_skips], *CLASS_CONTEXTS[: recipe.n_classed])
 
 
 def usual_recipe(max_order: int, *, grown: bool = True, classes: bool = True) -> Recipe:

@@ -23,7 +23,7 @@ from clso.grown.mixture import mix
 from clso.grown.recipes import Recipe
 from clso.models.gpt2 import GPT2, LanguageModel
 
-__all__ = ["MemoryModel", "distribution_loss"]
+__all__ = ["MemoryModel", "distribution_loss", "target_probabilities"]
 
 
 class MemoryModel(LanguageModel):
@@ -74,9 +74,7 @@ class MemoryModel(LanguageModel):
     def _token_losses(self, blocks: Tensor) -> Tensor:
         seen = observe(self.memory, self.recipe, blocks)
         if self.recipe.grown:
-            parts = torch.split(blocks, self.lm.blocks_at_once)
-            losses = torch.cat([self.lm.token_losses(part) for part in parts])
-            seen.fill_in(losses.neg().double().exp().flatten())
+            seen.fill_in(target_probabilities(self.lm, blocks))
         row = torch.cat([*self.weights, seen.base.new_empty(0)])[None]
         p = mix(seen.base, seen.experts, seen.slots, row)
         return p.log().neg().float().view(len(blocks), -1)
@@ -92,6 +90,12 @@ class MemoryModel(LanguageModel):
                 reader.push(token)
                 rows.append(reader.distribution(p).log())
         return torch.stack(rows).view(*tokens.shape, -1)
+
+
+def target_probabilities(lm: LanguageModel, blocks: Tensor) -> Tensor:
+    """What a model gives the targets of blocks (n, T + 1): (n T,) float64, for `Observed.fill_in`."""
+    parts = torch.split(blocks, lm.blocks_at_once)
+    return torch.cat([lm.token_losses(part) for part in parts]).neg().double().exp().flatten()
 
 
 def check_weights(recipe: Recipe, weights: Sequence[Tensor]) -> None:

@@ -16,14 +16,13 @@ from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.experts import observe
 from clso.grown.mixture import fit_weights
 from clso.grown.pruning import Pruning
-from clso.grown.usual import CLASS_CONTEXTS, SKIP_CONTEXTS, USUAL_SKIP_CUT, usual_recipe
+from clso.grown.usual import USUAL_SKIP_CUT, skip_contexts, usual_recipe
 from clso.models.gpt2 import GPT2, GPT2Config
-from clso.models.memory import MemoryModel
+from clso.models.memory import MemoryModel, target_probabilities
 
 __all__ = ["memory_alone", "mixed_with_memory"]
 
 _EM_STEPS = 40
-_BLOCKS_AT_ONCE = 64
 
 
 @torch.no_grad()
@@ -44,7 +43,7 @@ def mixed_with_memory(
     Raises `DataError` for a text of fewer than 3 tokens.
     """
     recipe = usual_recipe(len(corpus.tokens("statistics")) - 1, grown=speaks, classes=speaks)
-    contexts = (*SKIP_CONTEXTS[: recipe.n_skips], *CLASS_CONTEXTS[: recipe.n_classed])
+    contexts = skip_contexts(recipe)
     classes: list[Tensor] = []
 
     def counted(split: str) -> CountedMemory:
@@ -57,8 +56,7 @@ def mixed_with_memory(
 
     seen = observe(counted("statistics"), recipe, fitness)
     if speaks:
-        parts = [lm.token_losses(part) for part in torch.split(fitness, _BLOCKS_AT_ONCE)]
-        seen.fill_in(torch.cat(parts).neg().double().exp().flatten())
+        seen.fill_in(target_probabilities(lm, fitness))
     row = fit_weights(seen.base, seen.experts, seen.slots, recipe.sizes, steps=_EM_STEPS)[0]
     weights = torch.split(row, list(recipe.sizes))
     return MemoryModel(lm, counted("train"), recipe, weights).eval()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.run.entries import finite
+from clso.space.measures import sign_of
 
 __all__ = ["Floats", "Front", "read_front"]
 
@@ -48,7 +49,7 @@ def read_front(
     if len(directions) != len(names):
         raise ValueError(f"{len(directions)} directions of {len(names)} objectives")
     # the record's values are minimised all
-    signs = np.array([-1.0 if d == "max" else 1.0 for d in directions])
+    signs = np.array([sign_of(d) for d in directions])
 
     def read(values: dict[str, Any]) -> list[float]:
         return [finite(values[name]) for name in names]

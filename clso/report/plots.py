@@ -95,9 +95,8 @@ def _loss(data: RunData) -> Plot:
             "name": "population, 10–90 %",
         },
         _line(x, median, "population, median", SOFT, dash="dash", width=1.5),
-        {**_line(x, data.best, "best so far", SOFT, width=3), "line.shape": "hv"},
+        _line(x, data.best, "best so far", SOFT, width=3, shape="hv"),
     ]
-    traces[-1]["line"]["shape"] = traces[-1].pop("line.shape")
     for reference in reference_lines(data):
         colour = {GREY: MUTED, CLSO: SOFT}.get(reference.colour, reference.colour)
         name = label(reference.text.split("  ", 1)[-1])
@@ -119,14 +118,21 @@ def _loss(data: RunData) -> Plot:
 
 
 def _line(
-    x: list[Any], y: Any, name: str, colour: str, *, dash: str = "solid", width: float = 2
+    x: list[Any],
+    y: Any,
+    name: str,
+    colour: str,
+    *,
+    dash: str = "solid",
+    width: float = 2,
+    shape: str = "linear",
 ) -> Plot:
     return {
         "x": x,
         "y": [None if np.isnan(v) else float(v) for v in y],
         "name": name,
         "mode": "lines+markers" if len(x) == 1 else "lines",
-        "line": {"color": colour, "dash": dash, "width": width},
+        "line": {"color": colour, "dash": dash, "width": width, "shape": shape},
     }
 
 
@@ -248,7 +254,7 @@ def _audits(data: RunData) -> Plot:
             "colorbar": {"title": {"text": "generation"}, "thickness": 12, "outlinewidth": 0},
         },
     }
-    identity = {**_line(list(span), np.array(span), "predicted = measured", MUTED, dash="dash")}
+    identity = _line(list(span), np.array(span), "predicted = measured", MUTED, dash="dash")
     return _figure(
         [identity, points],
         showlegend=False,

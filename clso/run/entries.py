@@ -11,6 +11,7 @@ from typing import Any
 
 from clso.errors import RunFolderError
 from clso.run.folder import RunFolder
+from clso.space.measures import sign_of, turned
 
 __all__ = [
     "Entry",
@@ -54,7 +55,7 @@ class Entry:
     @property
     def sign(self) -> float:
         """-1.0 if more is better: the record and `best.fitness` then hold values negated."""
-        return -1.0 if self.direction == "max" else 1.0
+        return sign_of(self.direction)
 
 
 def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> Entry:
@@ -65,16 +66,15 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
         key = "test_loss" if "test_loss" in best else "fitness"
         swept = len(result.get("by_lr") or ()) > 1
         measure = (result.get("measure") or {}) if key == "fitness" else {"name": "loss"}
-        is_max = measure.get("direction") == "max"
+        direction = "max" if measure.get("direction") == "max" else "min"
         return Entry(
             path=path,
             name=_name_of(result),
             text=_text_of(manifest),
-            score=0.0 - finite(best[key]) if is_max else finite(best[key]),
+            score=turned(finite(best[key]), direction),
             valid_loss=finite(best["valid_loss"]) if key == "test_loss" else None,
             models={
-                k: 0.0 - finite(v[key]) if is_max else finite(v[key])
-                for k, v in models_of(result, key).items()
+                k: turned(finite(v[key]), direction) for k, v in models_of(result, key).items()
             },
             energy_j=None if energy is None else finite(energy["gross"]["total"]),
             energy_net_j=None if energy is None else _optional(energy["net"]["total"]),
@@ -86,7 +86,7 @@ def read_entry(path: Path, result: dict[str, Any], manifest: dict[str, Any]) -> 
             alone_j=_optional(result.get("energy_of_winner_j")) if swept else None,
             alone_s=_optional(result.get("time_of_winner_s")) if swept else None,
             measure=str(measure.get("name", "fitness")),
-            direction="max" if is_max else "min",
+            direction=direction,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(

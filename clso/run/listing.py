@@ -13,6 +13,7 @@ from clso.config import RunConfig
 from clso.errors import ClsoError, RunFolderError
 from clso.run.entries import finite
 from clso.run.folder import RunFolder
+from clso.space.measures import turned
 
 __all__ = ["Line", "State", "list_runs", "state_of"]
 
@@ -89,12 +90,14 @@ def _finished(folder: RunFolder) -> dict[str, Any]:
     best, counts = result["best"], result.get("counts") or {}
     measure = "test_loss" if "test_loss" in best else "fitness"
     energy = result["energy_j"]
-    negated = measure == "fitness" and (result.get("measure") or {}).get("direction") == "max"
+    direction = (
+        (result.get("measure") or {}).get("direction", "min") if measure == "fitness" else "min"
+    )
     of_baseline = {"space": f"baseline {result['baseline']}"} if "baseline" in result else {}
     return {
         "state": "finished",
         "measure": measure,
-        "best": 0.0 - finite(best[measure]) if negated else finite(best[measure]),
+        "best": turned(finite(best[measure]), direction),
         "evaluations": counts.get("evaluated"),
         "generations": counts.get("generations"),
         "energy_j": None if energy is None else energy["gross"]["total"],

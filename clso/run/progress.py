@@ -8,7 +8,8 @@ from typing import Any
 
 from clso.run.folder import RunFolder
 from clso.run.listing import State, state_of
-from clso.run.trials import manifest_of, objectives_of, read_trials
+from clso.run.trials import manifest_of, read_trials
+from clso.space.measures import turned
 from clso.space.trials import Trials
 
 __all__ = ["Progress", "read_progress"]
@@ -44,13 +45,12 @@ def read_progress(path: Path) -> Progress:
     folder = RunFolder.open(path)
     state = state_of(folder)  # before the record: what is written in between is then not missed
     trials = read_trials(path)
-    _, signs = objectives_of(folder, list(trials.trials))
     rows = [row for row in folder.records() if row["type"] == "generation"]
     last: dict[str, Any] = rows[-1] if rows else {}
     n, total = len(rows), folder.config.gens
     time_s = folder.times().get(n) if rows else None
     searched = [t.evaluation for t in trials.trials if t.generation is not None]
-    best = min((e for e in searched if e.ok), key=lambda e: signs[0] * e.value, default=None)
+    best = min((e for e in searched if e.ok), key=trials.badness, default=None)
     return Progress(
         name=path.resolve().name,
         state=state,
@@ -61,7 +61,7 @@ def read_progress(path: Path) -> Progress:
         measure=trials.objectives[0],
         best=None if best is None else best.value,
         alleles=_alleles(trials, best.genome) if best else {},
-        curve=tuple(signs[0] * float(row["best"]) for row in rows),
+        curve=tuple(turned(float(row["best"]), trials.direction) for row in rows),
         correlation=last.get("audit_correlation"),
         trusted=bool(last.get("surrogate_trusted")),
         time_s=time_s,

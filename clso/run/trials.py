@@ -9,6 +9,7 @@ from clso.errors import ClsoError, RunFolderError
 from clso.run.folder import RunFolder
 from clso.run.schema import check_row
 from clso.space.genome import Gene
+from clso.space.measures import sign_of
 from clso.space.results import Evaluation
 from clso.space.trials import Trial, Trials
 
@@ -80,7 +81,7 @@ def objectives_of(folder: RunFolder, trials: list[Trial]) -> tuple[tuple[str, ..
     directions = result.get("directions") or [measure.get("direction", "min")]
     if len(names) != n:
         names = ["value", *(f"value {i}" for i in range(2, n + 1))]
-    signs = [-1.0 if d == "max" else 1.0 for d in directions]
+    signs = [sign_of(d) for d in directions]
     return tuple(names), (signs + [1.0] * n)[:n]
 
 

@@ -30,7 +30,7 @@ from clso.search.acquisition import Acquisition, ParetoOrder
 from clso.space import Genome, Measure, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.choices import Choices
-from clso.space.measures import as_measures
+from clso.space.measures import as_measures, sign_of
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 from clso.space.trials import Trial, Trials
@@ -357,7 +357,7 @@ class Result:
     def trials(self) -> Trials:
         """Every evaluation as a row, for `to_csv`, `to_json`, `to_frame` and `write_parquet`."""
         directions = tuple(measure.direction for measure in self.measures)
-        signs = [-1.0 if direction == "max" else 1.0 for direction in directions]
+        signs = [sign_of(direction) for direction in directions]
         rows = tuple(Trial(e).shown(signs) for e in self.evaluations)
         names = tuple(m.name for m in self.measures)
         return Trials(tuple(self.space.genes), names, rows, directions)

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["LanguageModelObjective", "LanguageModelSpace", "token_blocks"]
 
 
+def evenly(n: int, available: int) -> np.ndarray[Any, Any]:
+    """`n` places of so many, spread evenly."""
+    return np.arange(n) * available // n
+
+
 def token_blocks(
     tokens: np.ndarray[Any, Any], n_positions: int, n_blocks: int | None = None
 ) -> Tensor:
@@ -47,7 +52,7 @@ def token_blocks(
             remedy="Give a longer text.",
         )
     n = available if n_blocks is None else min(n_blocks, available)
-    starts = (np.arange(n) * available // n) * n_positions
+    starts = evenly(n, available) * n_positions
     cut = np.lib.stride_tricks.sliding_window_view(tokens, n_positions + 1)[starts]
     return torch.from_numpy(cut.astype(np.int64))
 

@@ -8,9 +8,19 @@ from typing import Any, Literal, get_args
 
 from clso.errors import ConfigError
 
-__all__ = ["Direction", "Measure", "as_measures"]
+__all__ = ["Direction", "Measure", "as_measures", "sign_of", "turned"]
 
 Direction = Literal["min", "max"]
+
+
+def turned(value: float, direction: str) -> float:
+    """A value as a search and its record hold it, less being better; and back again. Never -0.0."""
+    return 0.0 - value if direction == "max" else value
+
+
+def sign_of(direction: str) -> float:
+    """What many values are multiplied with for the same: -1.0 if more is better, else 1.0."""
+    return -1.0 if direction == "max" else 1.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Measure:
 
     def as_minimised(self, value: float) -> float:
         """`value` as the search sees it, less being better; and back again."""
-        return value if self.direction == "min" else 0.0 - value  # never -0.0
+        return turned(value, self.direction)
 
 
 def as_measures(given: Iterable[Any], what: str) -> tuple[Measure, ...]:

@@ -21,6 +21,7 @@ from clso.energy.window import MIN_UPDATES
 from clso.errors import ConfigError, EvaluationError
 from clso.space import Genome, Measure, Objective, SearchSpace
 from clso.space.checked import CheckedSpace
+from clso.space.measures import turned
 from clso.space.measuring import measure
 from clso.space.options import require_offered
 from clso.space.results import Evaluation
@@ -118,7 +119,7 @@ class Objectives:
         """Values of the search, all minimised, as they were measured: what is to be large is
         positive again."""
         return tuple(
-            value if direction == "min" else 0.0 - value
+            turned(value, direction)
             for value, direction in zip(values, self.directions, strict=True)
         )
 

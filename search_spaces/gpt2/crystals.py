@@ -17,7 +17,7 @@ from torch import Tensor
 from clso.grown.codes import Codes, grow_codes
 from clso.grown.context import ValueMap, fit_value_maps, low_rank
 from clso.grown.corrections import compensated, fit_corrections
-from clso.grown.counted import bigram_counts
+from clso.grown.counted import bigram_counts, tokens_on
 from clso.grown.features import RandomFeatures, fit_features, random_features
 from clso.grown.names import PairDetectors, detectors, token_names
 from clso.grown.patterns import decaying, lag
@@ -96,8 +96,9 @@ class GrownCrystals:
         units."""
         first = self.families[0]
         statistics = kneser_ney(self.pairs, discount=first.discount, smoothing=first.smoothing)
+        tokens = tokens_on(self._space.corpus, self._split, self._device)
         # some more than are wanted, for names do not tell all pairs apart
-        found = rank_pairs(self._tokens(), statistics, self._n_neurons * 3 // 2)
+        found = rank_pairs(tokens, statistics, self._n_neurons * 3 // 2)
         units = detectors(self.names, self.layout.match, found.previous, found.current)
         kept = units.separable.nonzero().flatten()[: self._n_neurons]
         return found.at(kept), units.at(kept)
@@ -163,8 +164,3 @@ class GrownCrystals:
         t = self._space.config.n_positions
         tokens: np.ndarray[Any, Any] = np.asarray(self._space.corpus.tokens(self._split))
         return token_blocks(tokens, t, max(1, _MAP_TOKENS // t)).to(self._device)
-
-    def _tokens(self) -> Tensor:
-        """All tokens of the split (n,), on the device."""
-        tokens = np.asarray(self._space.corpus.tokens(self._split)).astype(np.int64)
-        return torch.from_numpy(tokens).to(self._device)

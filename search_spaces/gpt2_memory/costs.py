@@ -8,7 +8,7 @@ from clso.grown.discounts import CONTEXT_BYTES, ENTRY_BYTES
 from clso.grown.log_bilinear import LogBilinear
 from clso.grown.pruning import Pruning
 from clso.grown.recipes import Recipe
-from clso.search_spaces.gpt2_memory.genes import skip_contexts
+from clso.grown.usual import skip_contexts
 
 __all__ = ["MemoryCosts"]
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from clso.grown.own_past import Voters
 from clso.grown.pruning import Pruning
 from clso.grown.recipes import BUCKET_RULES, Recipe
-from clso.grown.skips import SkipContext
-from clso.grown.usual import CLASS_CONTEXTS, MATCH_LENGTHS, SKIP_CONTEXTS, matches_of
+from clso.grown.usual import MATCH_LENGTHS, matches_of
 from clso.space import Gene, Genome
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "default_genome",
     "memory_genes",
     "recipe_of",
-    "skip_contexts",
 ]
 
 ORDERS = (2, 3, 4, 5, 6, 8, 10)
@@ -117,11 +115,6 @@ def recipe_of(genome: Genome, max_order: int) -> Recipe:
         grown=bool(v["memory.grown"]),
         rule=str(v["buckets"]),
     )
-
-
-def skip_contexts(recipe: Recipe) -> tuple[SkipContext, ...]:
-    """The contexts of a recipe's skip tables, in the order of its stages."""
-    return (*SKIP_CONTEXTS[: recipe.n_skips], *CLASS_CONTEXTS[: recipe.n_classed])
 
 
 def _label(value: object) -> str:

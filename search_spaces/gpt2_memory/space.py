@@ -22,6 +22,7 @@ from clso.grown.experts import Observed
 from clso.grown.log_bilinear import LogBilinear, fit_maps, log_bilinear
 from clso.grown.mixture import START_WEIGHT, fit_weights
 from clso.grown.recipes import Recipe
+from clso.grown.usual import skip_contexts
 from clso.models.memory import MemoryModel
 from clso.models.population import candidates_per_pass
 from clso.search_spaces.gpt2.costs import COST_NAMES
@@ -34,13 +35,12 @@ from clso.search_spaces.gpt2_memory.genes import (
     memory_genes,
     pruning_of,
     recipe_of,
-    skip_contexts,
 )
 from clso.search_spaces.gpt2_memory.grown_probabilities import target_probabilities
 from clso.search_spaces.gpt2_memory.options import GPT2MemoryOptions
 from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Gene, Genome
-from clso.space.language import LanguageModelSpace
+from clso.space.language import LanguageModelSpace, evenly
 
 __all__ = ["GPT2MemorySpace"]
 
@@ -88,12 +88,12 @@ class GPT2MemorySpace(LanguageModelSpace):
             return None
         start = log_bilinear(grow_codes(self.grown.crystals.pairs, _BILINEAR_CODES))
         blocks = self.blocks("fitness")
-        final = min(len(blocks), _FINAL_FIT_TOKENS // self.config.n_positions)
-        free = torch.ones(len(blocks), dtype=torch.bool)
-        free[torch.arange(final) * len(blocks) // final] = False
-        places = free.nonzero()[:, 0] if free.sum() >= wanted else torch.arange(len(blocks))
-        n = min(wanted, len(places))
-        return fit_maps(start, blocks[places[torch.arange(n) * len(places) // n]])
+        every = np.arange(len(blocks))
+        final = evenly(min(len(blocks), _FINAL_FIT_TOKENS // self.config.n_positions), len(blocks))
+        free = np.setdiff1d(every, final)
+        places = free if len(free) >= wanted else every
+        chosen = places[evenly(min(wanted, len(places)), len(places))]
+        return fit_maps(start, blocks[torch.from_numpy(chosen)])
 
     def _recipe(self, alleles: Genome) -> Recipe:
         """The experts of the memory's alleles."""

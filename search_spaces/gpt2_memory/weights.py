@@ -30,7 +30,7 @@ from clso.grown.own_past import PastShares, Voters
 from clso.grown.pruning import Pruning
 from clso.grown.recipes import Recipe
 from clso.grown.skips import SkipContext
-from clso.search_spaces.gpt2_memory.genes import skip_contexts
+from clso.grown.usual import skip_contexts
 from clso.search_spaces.gpt2_memory.touched import TouchedOrder, touched_orders
 
 __all__ = ["Blocks", "line_losses", "lines"]

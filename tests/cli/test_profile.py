@@ -144,20 +144,8 @@ def test_help_imports_no_torch() -> None:
 
 
 def test_a_mix_is_measured_and_read_again(clso, tmp_path: Path) -> None:
-    sizes = (
-        "--d-model",
-        "16",
-        "--vocab",
-        "20",
-        "--repeats",
-        "2",
-        "--seconds",
-        "0",
-        "--device",
-        "cpu",
-    )
     mix = ("--mix", "choice:8,24", "--docs", "4", "--micro", "2", "--layout", "sorted,packed")
-    done = clso("profile", "vsla-local", *sizes, *mix, "--step", "--out", "profile")
+    done = clso("profile", "vsla-local", *SMALL[2:], *mix, "--step", "--out", "profile")
     assert done.code == 0
     assert "4 documents of choice:8,24, 2 micro-batches" in done.out
     rows = list(csv.DictReader((tmp_path / "profile" / "profile.csv").open(encoding="utf-8")))

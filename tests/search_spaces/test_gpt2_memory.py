@@ -20,6 +20,7 @@ from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.experts import observe
 from clso.grown.mixture import mix
 from clso.grown.recipes import Stage
+from clso.grown.usual import skip_contexts
 from clso.models.gpt2 import text_loss
 from clso.models.memory import MemoryModel
 from clso.models.store import load_model, save_model
@@ -33,7 +34,6 @@ from clso.search_spaces.gpt2_memory.genes import (
     default_genome,
     pruning_of,
     recipe_of,
-    skip_contexts,
 )
 from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Genome

@@ -131,8 +131,11 @@ def grown_genes(config: GPT2Config, mlp: bool = False, neurons: bool = False) ->
     """Codes, context pattern, gains; with `mlp`, then the MLP's units and their gain; with `neurons`, then
     their share."""
     contexts = tuple(f"{kind} {size:g}" for kind, size in CONTEXTS)
+    shares = tuple(f"{share:g}" for share in NEURON_SHARES)
+    # Neurons know names at one size, so a genome that has any reads this gain as 0.
+    off = {"copy.rare_value": tuple(("neurons", s) for s in shares[1:])} if neurons else {}
     gains = (
-        Gene(name, tuple(f"{g:g}" for g in values), _unless(name))
+        Gene(name, tuple(f"{g:g}" for g in values), off.get(name, _unless(name)))
         for name, values in GAIN_VALUES.items()
     )
     genes = (
@@ -146,7 +149,7 @@ def grown_genes(config: GPT2Config, mlp: bool = False, neurons: bool = False) ->
         gain = Gene("mlp.gain", tuple(f"{g:g}" for g in MLP_GAIN_VALUES), (("mlp", "off"),))
         genes = (*genes, Gene("mlp", families), gain)
     if neurons:
-        genes = (*genes, Gene("neurons", tuple(f"{share:g}" for share in NEURON_SHARES)))
+        genes = (*genes, Gene("neurons", shares))
     return genes
 
 

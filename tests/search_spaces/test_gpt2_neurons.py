@@ -13,7 +13,13 @@ from clso.data import load_corpus
 from clso.models.gpt2 import GPT2, GPT2Config, text_loss
 from clso.models.hf import save_hf
 from clso.models.trimmed import trimmed
-from clso.search_spaces.gpt2.genes import NEURON_SHARES, alleles_of, default_genome, gene_names
+from clso.search_spaces.gpt2.genes import (
+    NEURON_SHARES,
+    alleles_of,
+    default_genome,
+    gene_names,
+    grown_genes,
+)
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.search_spaces.gpt2.space import GPT2Space
 from clso.space import Genome
@@ -178,3 +184,9 @@ def test_more_neurons_know_more_of_a_trigram_text(tmp_path: Path) -> None:
     losses = space.losses([with_share(share) for share in NEURON_SHARES], space.blocks("test"))
     assert (losses.diff() < -0.05).all()
     assert losses[-1] < losses[0] - 0.5
+
+
+def test_a_gain_that_neurons_overrule_is_not_shown_as_the_winners() -> None:
+    config = GPT2Config(vocab_size=50, n_positions=16, n_layers=2, n_heads=2, d_model=64)
+    gene = next(g for g in grown_genes(config, neurons=True) if g.name == "copy.rare_value")
+    assert [gene.is_inactive({"neurons": f"{s:g}"}) for s in NEURON_SHARES] == [False, *[True] * 3]

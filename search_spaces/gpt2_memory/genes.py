@@ -53,6 +53,13 @@ MEMORY_GENES: dict[str, tuple[object, ...]] = {
     "buckets": BUCKET_RULES,
 }
 
+# Genes of what another gene leaves out.
+_UNLESS: dict[str, tuple[tuple[str, str], ...]] = {
+    "memory.entropy.high": (("memory.order", "2"), ("memory.order", "3")),
+    "past.decay": (("past.shares", "0"), ("past.shares", "1")),
+    "past.rarity": (("past.shares", "0"), ("past.shares", "1"), ("past.shares", "2")),
+}
+
 _HAND_SET: dict[str, object] = {
     "memory.order": 6,
     "memory.discount": 1.0,
@@ -74,7 +81,10 @@ _HAND_SET: dict[str, object] = {
 
 def memory_genes() -> tuple[Gene, ...]:
     """The genes, in genome order."""
-    return tuple(Gene(name, tuple(map(_label, v))) for name, v in MEMORY_GENES.items())
+    return tuple(
+        Gene(name, tuple(map(_label, values)), _UNLESS.get(name, ()))
+        for name, values in MEMORY_GENES.items()
+    )
 
 
 def default_genome() -> Genome:

@@ -109,6 +109,11 @@ class GPT2MemorySpace(LanguageModelSpace):
     def genes(self) -> tuple[Gene, ...]:
         return (*self.grown.genes, *memory_genes())
 
+    def inactive(self, genome: Genome) -> frozenset[str]:
+        off = super().inactive(genome)
+        has_grown = recipe_of(genome[self.n_grown :], MAX_COUNTED).grown
+        return off if has_grown else off | {gene.name for gene in self.grown.genes}
+
     def seeds(self) -> list[Genome]:
         return [(*seed, *default_genome()) for seed in self.grown.seeds()]
 

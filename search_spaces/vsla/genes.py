@@ -43,8 +43,14 @@ def pattern_genes(n_layers: int, n_heads: int, kinds: Sequence[str]) -> tuple[Ge
     for layer in range(n_layers):
         for head in range(n_heads):
             name = f"h.{layer}.{head}"
-            genes += [Gene(f"{name}.pattern", tuple(kinds)), Gene(f"{name}.window", windows)]
-            genes.append(Gene(f"{name}.policy", policies))
+            of_pattern = [(f"{name}.pattern", kind) for kind in kinds]
+            genes += [
+                Gene(f"{name}.pattern", tuple(kinds)),
+                Gene(f"{name}.window", windows, tuple(p for p in of_pattern if p[1] == "full")),
+                Gene(
+                    f"{name}.policy", policies, tuple(p for p in of_pattern if p[1] != "adaptive")
+                ),
+            ]
     return tuple(genes)
 
 

@@ -27,6 +27,7 @@ GREEDY = 0
 
 _POWERS = {"1": 1, "2": 2, "4": 4, "8": 8, "16": 16, "greedy": GREEDY}
 _SWITCH = ("off", "on")
+_NO_HABITS = (("s2", "off"), ("s2", "facts"))
 
 GENES: tuple[Gene, ...] = (
     Gene("s1", ("off", "table", "crystal", "random")),
@@ -34,18 +35,18 @@ GENES: tuple[Gene, ...] = (
     Gene("practice_power", ("1", "2", "4", "8")),
     Gene("exam_power", ("2", "4", "8", "16", "greedy")),
     Gene("s2", ("off", "facts", "habits", "facts+habits")),
-    Gene("s2_rows", ("64", "128", "256")),
-    Gene("s2_support", ("2", "3", "5")),
-    Gene("s2_confidence", ("0.6", "0.8", "0.95")),
+    Gene("s2_rows", ("64", "128", "256"), _NO_HABITS),
+    Gene("s2_support", ("2", "3", "5"), _NO_HABITS),
+    Gene("s2_confidence", ("0.6", "0.8", "0.95"), _NO_HABITS),
     Gene("s3", ("off", "16", "64", "256")),
-    Gene("s3_closeness", ("0.3", "0.6", "0.9")),
+    Gene("s3_closeness", ("0.3", "0.6", "0.9"), (("s3", "off"),)),
     Gene("s4", ("off", "1", "2", "3")),
-    Gene("s4_beam", ("2", "4", "8")),
+    Gene("s4_beam", ("2", "4", "8"), (("s4", "off"),)),
     Gene("s5", ("off", "fact", "fact+refusal", "fact+order", "fact+order+refusal")),
     Gene("purple", ("off", "betti", "revisits", "no-progress", "random")),
-    Gene("purple_threshold", ("1", "2", "3", "6")),
-    Gene("purple_response", ("legal", "unstack", "deeper")),
-    Gene("purple_length", ("1", "2", "4")),
+    Gene("purple_threshold", ("1", "2", "3", "6"), (("purple", "off"),)),
+    Gene("purple_response", ("legal", "unstack", "deeper"), (("purple", "off"),)),
+    Gene("purple_length", ("1", "2", "4"), (("purple", "off"),)),
     Gene("habits", _SWITCH),
     Gene("model", _SWITCH),
     Gene("explosive", _SWITCH),

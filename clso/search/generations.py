@@ -179,11 +179,11 @@ class Search:
         if measured is not None and self.engine.best is None:
             found = measured.evaluations
             first = next(
-                (e.error for e in found if e.error), "every loss was infinite or not a number"
+                (e.reason for e in found if e.error), "every loss was infinite or not a number"
             )
             raise EvaluationError(
                 "at least one candidate of the first generations can be measured",
-                problem=f"all {len(found)} candidates failed, the first with {first.strip()}",
+                problem=f"all {len(found)} candidates failed, the first with {first}",
             )
         return measured
 

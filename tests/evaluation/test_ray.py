@@ -49,7 +49,7 @@ SPACES: dict[str, dict[str, Any]] = {
         "finalists": 1,
         "gens": 2,
         "pop": 4,
-        "options": {},
+        "options": {"d_model": 32, "n_train": 400, "n_valid": 100, "n_test": 100},
     },
     "nsm on a text": {
         "space": "nsm",

@@ -27,7 +27,7 @@ import torch
 from ray_scaling import one_family, seconds, space_of, with_workers  # type: ignore[import-not-found]
 
 from clso.config import RunConfig
-from clso.device import host_threads, resolve_device
+from clso.device import quiet_host, resolve_device
 from clso.energy import open_meter
 from clso.evaluation.evaluator import Evaluator, LocalEvaluator
 from clso.evaluation.opening import open_execution
@@ -154,7 +154,7 @@ def main() -> None:
     def save() -> None:
         (args.out / "ray_gpus.json").write_text(json.dumps(found, indent=2) + "\n")
 
-    with host_threads(device), open_execution(Workers(n=most), device) as place:
+    with quiet_host(device), open_execution(Workers(n=most), device) as place:
         assert isinstance(place, RayBackend)
         space = space_of(config, device)
         for n in (1, most, 1):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from clso.device import host_threads, resolve_device
+from clso.device import quiet_host, resolve_device
 from clso.errors import DeviceError
 
 
@@ -23,7 +23,7 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("two_threads")
 def test_one_host_thread_beside_a_gpu_and_as_many_as_before_afterwards() -> None:
     before = [pool["num_threads"] for pool in threadpool_info()]
-    with pytest.raises(RuntimeError, match="stop"), host_threads("cuda:0"):
+    with pytest.raises(RuntimeError, match="stop"), quiet_host("cuda:0"):
         assert torch.get_num_threads() == 1
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}
         raise RuntimeError("stop")
@@ -33,7 +33,7 @@ def test_one_host_thread_beside_a_gpu_and_as_many_as_before_afterwards() -> None
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_cpu_run_keeps_its_threads() -> None:
-    with host_threads("cpu"):
+    with quiet_host("cpu"):
         assert torch.get_num_threads() == 2
 
 

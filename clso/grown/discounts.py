@@ -74,14 +74,17 @@ class NGramTable:
         return ENTRY_BYTES * len(self.keys) + CONTEXT_BYTES * len(self.mass)
 
 
-def discounts(count: Tensor, scale: float = 1.0) -> Tensor:
-    """What is taken off counts of 0, 1, 2 and 3 or more: (4,) float64, by Chen and Goodman's estimate times `scale`."""
-    n = [float((count == i).sum()) + 1e-9 for i in (1, 2, 3, 4)]
+def discounts(counts_of_counts: Sequence[int], scale: float = 1.0) -> Tensor:
+    """What is taken off counts of 0, 1, 2 and 3 or more: (4,) float64, by Chen and Goodman's estimate times `scale`.
+
+    counts_of_counts : how many counts are 1, 2, 3 and 4.
+    """
+    n = [c + 1e-9 for c in counts_of_counts]
     y = n[0] / (n[0] + 2 * n[1])
     estimate = [i - (i + 1) * y * n[i] / n[i - 1] for i in (1, 2, 3)]
     limits = torch.tensor([0.95, 1.95, 2.95], dtype=torch.float64)
     taken = (torch.tensor(estimate, dtype=torch.float64) * scale).clamp(min=0.05).minimum(limits)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), taken]).to(count.device)
+    return torch.cat([torch.zeros(1, dtype=torch.float64), taken])
 
 
 def count_class(total: Tensor, types: Tensor) -> Tensor:
@@ -105,9 +108,10 @@ def kneser_ney(
     for k, (below, level) in enumerate(pairwise(counts.levels)):
         keys, context, n = level.keys, level.keys // counts.vocab_size, len(below)
         total, continued = (sums(context, c, n) for c in (level.count, level.continuation))
+        off = [discounts(n, scale).to(keys.device) for n in level.counts_of_counts]
         both = [
-            shares(context, level.count, total, discounts(level.count, scale)),
-            shares(context, level.continuation, continued, discounts(level.continuation, scale)),
+            shares(context, level.count, total, off[0]),
+            shares(context, level.continuation, continued, off[1]),
         ]
         kind = count_class(total, sums(context, level.count > 0, n))
         if masks is not None:
@@ -127,8 +131,9 @@ def kneser_ney(
 def unigram_table(counts: NGramCounts, scale: float = 1.0) -> UnigramTable:
     """Order 1, what the discounts take spread evenly over the vocabulary."""
     first = counts.levels[0]
-    continuation = first.continuation if counts.order > 1 else first.count
-    raw, continued = (unigram_shares(c, discounts(c, scale)) for c in (first.count, continuation))
+    off = [discounts(n, scale).to(first.count.device) for n in first.counts_of_counts]
+    raw = unigram_shares(first.count, off[0])
+    continued = unigram_shares(first.continuation, off[1]) if counts.order > 1 else raw
     return UnigramTable(raw, continued)
 
 

@@ -118,7 +118,7 @@ def log_bilinear(codes: Codes) -> LogBilinear:
 
 
 @torch.no_grad()
-def fit_maps(start: LogBilinear, blocks: Tensor, *, steps: int = 8) -> LogBilinear:
+def fit_maps(start: LogBilinear, blocks: Tensor, *, steps: int = 5) -> LogBilinear:
     """The maps that make token blocks (N, T + 1) likeliest, after at most `steps` steps.
 
     A step costs what a pass of the head over the blocks costs, and its transpose's.

@@ -14,6 +14,7 @@ each). 100 M tokens at order 6 with 60 M distinct n-grams an order need 0.4 + 5 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -56,6 +57,13 @@ class NGramLevel:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def counts_of_counts(self) -> tuple[list[int], list[int]]:
+        """How many entries occur 1, 2, 3 and 4 times, and how many have as many tokens before them."""
+        both = torch.stack([self.count, self.continuation])
+        occurring, continuing = torch.stack([(both == i).sum(1) for i in (1, 2, 3, 4)], 1).tolist()
+        return occurring, continuing
 
 
 @dataclass(frozen=True)

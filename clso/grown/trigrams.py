@@ -75,7 +75,8 @@ def rank_pairs(tokens: Tensor, statistics: BigramStatistics, n: int) -> PairTarg
     context, token = third.keys // v, third.keys % v
     total = sums(context, third.count, len(second))  # (pairs,) float64, as are all sums
     # The shares (M,) of what was seen after a pair, and what the discounts leave for the rest.
-    kept = third.count - discounts(third.count)[third.count.clamp(max=3)]
+    off = discounts(third.counts_of_counts[0]).to(third.count.device)
+    kept = third.count - off[third.count.clamp(max=3)]
     share = kept.clamp(min=0) / total[context]
     back_off = 1 - sums(context, share, len(second))
     # The bigram's probability of the same token (M,), q over p there, and over the rest.

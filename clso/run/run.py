@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from clso import plugins
 from clso.config import RunConfig
-from clso.device import host_threads, resolve_device
+from clso.device import quiet_host, resolve_device
 from clso.energy import open_meter
 from clso.energy.ledger import Ledger
 from clso.errors import ClsoError, ConfigError, RunFolderError
@@ -200,7 +200,7 @@ def train_on(corpus: Corpus, context: RunContext, out: Path) -> Trained:
         try:
             space = build_space(context.space_plugin, config, device, corpus=corpus)
             objectives = Objectives.of(config, space, meter)
-            with host_threads(device):
+            with quiet_host(device):
                 search, winner = train(
                     folder, context, objectives, ledger, ExecutionBackend(device)
                 )
@@ -266,7 +266,7 @@ def _execute(
         with context.space_plugin.as_plugin_error("say what its genes are"):
             manifest = make_manifest(context, space, meter)
         folder.write_json("manifest.json", manifest)
-        with host_threads(device):
+        with quiet_host(device):
             search, winner = train(folder, context, objectives, ledger, place, state)
         result = finish(folder, search, winner, ledger, listener)
     listener.finished(result)

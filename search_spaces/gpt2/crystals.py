@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clso.grown.codes import Codes, grow_codes
+from clso.grown.codes import CodeFamily, Codes, grow_codes
 from clso.grown.context import ValueMap, fit_value_maps, low_rank
 from clso.grown.corrections import compensated, fit_corrections
 from clso.grown.counted import bigram_counts, tokens_on
@@ -123,6 +123,14 @@ class GrownCrystals:
         rarity = torch.log1p(row / half_count[:, None])  # (alleles, V), its sign turned
         mean: list[float] = (-(rarity * row).sum(1) / row.sum()).tolist()
         return mean
+
+    def codes(self, family: CodeFamily) -> Codes:
+        """Codes of a family, which need not be one that genes pick from."""
+        if family not in self.families:
+            return grow_codes(self.pairs, family)
+        place = self.families.index(family)
+        self.grow([place])
+        return self._codes[place]
 
     def grow(self, families: Iterable[int]) -> None:
         """Grow what families need and is not there yet: codes, and value maps for the contexts."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clso.grown.classes import token_classes
-from clso.grown.codes import CodeFamily, grow_codes
+from clso.grown.codes import CodeFamily
 from clso.grown.counted_memory import CountedMemory, as_text
 from clso.grown.counted_text import CountedText
 from clso.grown.experts import Observed
@@ -46,10 +46,10 @@ __all__ = ["GPT2MemorySpace"]
 
 _FIT_TOKENS = 16384
 """Tokens of the fitness text that weights are fitted on during the search."""
-_FINAL_FIT_TOKENS = 1 << 17
-_BILINEAR_CODES = CodeFamily(rank=127, smoothing=0.7, discount=0.4, unseen_weight=0.003)
-"""With the bias 128 columns: what matrix units like."""
-_HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 80, 6, 40
+_FINAL_FIT_TOKENS = 1 << 15
+_BILINEAR_CODES = CodeFamily(rank=63, smoothing=0.7, discount=0.4, unseen_weight=0.003)
+"""With the bias 64 columns, what matrix units like, and the hand-set genome's own at 128 dimensions."""
+_HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 40, 6, 20
 """Steps of EM: of the hand-set genome, of others from its weights on, and of the winner from its own on."""
 
 
@@ -86,7 +86,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         wanted = self.options.bilinear_tokens // self.config.n_positions
         if not wanted:
             return None
-        start = log_bilinear(grow_codes(self.grown.crystals.pairs, _BILINEAR_CODES))
+        start = log_bilinear(self.grown.crystals.codes(_BILINEAR_CODES))
         blocks = self.blocks("fitness")
         every = np.arange(len(blocks))
         final = evenly(min(len(blocks), _FINAL_FIT_TOKENS // self.config.n_positions), len(blocks))
@@ -270,7 +270,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         return MemoryModel(grown.population([genome[:n]]).single(0), memory, recipe, weights).eval()
 
     def _final_weights(self, genome: Genome) -> list[Tensor]:
-        """Weights by EM on all of the fitness text (at most 2^17 tokens), with this genome's own grown part."""
+        """Weights by EM on all of the fitness text (at most 2^15 tokens), with this genome's own grown part."""
         blocks = self.blocks("fitness", _FINAL_FIT_TOKENS)
         n = self.n_grown
         recipe = self._recipe(genome[n:])

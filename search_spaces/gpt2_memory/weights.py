@@ -95,8 +95,8 @@ class Blocks:
     def _discounts(self, k: int, scale: float) -> Tensor:
         if (k, scale) not in self._off:
             level = self.text.counts.levels[k - 1]
-            both = [discounts(c, scale) for c in (level.count, level.continuation)]
-            self._off[k, scale] = torch.stack(both)
+            both = torch.stack([discounts(n, scale) for n in level.counts_of_counts])
+            self._off[k, scale] = both.to(self.blocks.device)
         return self._off[k, scale]
 
     def _touch(self) -> list[TouchedOrder]:

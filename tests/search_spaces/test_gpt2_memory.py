@@ -113,7 +113,7 @@ def fitted_one_by_one(space: GPT2MemorySpace, wanted: list[Genome]) -> list[list
             hand_set[stage.name] if alike and stage.name in hand_set else base.new_full((n,), 0.1)
             for stage, n in zip(recipe.stages, recipe.sizes, strict=True)
         ]
-        steps = 80 if alleles == first else 6
+        steps = _HAND_SET_STEPS if alleles == first else _STEPS
         weights = weights_of(base, found, recipe.sizes, steps, start)
         hand_set = hand_set or dict(zip((s.name for s in recipe.stages), weights, strict=True))
         out.append(weights)

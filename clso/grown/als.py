@@ -113,7 +113,7 @@ class SeenRows:
         return out
 
     @cached_property
-    def _by_length(self) -> tuple[Tensor, Tensor]:
+    def _by_length(self) -> tuple[Tensor, ...]:
         from clso.grown.triton_rows import by_length
 
         return by_length(self.offset)

@@ -7,6 +7,7 @@ programs and the many short ones narrow programs."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,8 +17,12 @@ from torch import Tensor
 
 __all__ = ["by_length", "solve_rows"]
 
-_LONG = 256  # pairs of a row
-_WIDTHS = ((256, 8), (32, 1))  # pairs at once and warps: of long rows, of short ones
+_LONG, _SHORT = 256, 32  # pairs of a row
+_WIDTHS = (
+    (256, 8),
+    (32, 1),
+    (8, 1),
+)  # pairs at once and warps: of long rows, of others, of short ones
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -66,14 +71,15 @@ def _kernel(  # type: ignore[no-untyped-def]
     tl.store(out + at, x, mask=real)
 
 
-def by_length(offset: Tensor) -> tuple[Tensor, Tensor]:
-    """The long rows and the short ones."""
+def by_length(offset: Tensor) -> tuple[Tensor, ...]:
+    """The long rows, the short ones, and between them the others."""
     length = offset.diff()
-    return (length > _LONG).nonzero().flatten(), (length <= _LONG).nonzero().flatten()
+    long, short = length > _LONG, length <= _SHORT
+    return tuple(rows.nonzero().flatten() for rows in (long, ~(long | short), short))
 
 
 def solve_rows(
-    rows: tuple[Tensor, Tensor],
+    rows: tuple[Tensor, ...],
     offset: Tensor,
     column: Tensor,
     weight: Tensor,
@@ -91,12 +97,26 @@ def solve_rows(
     `row_weight` (R,) own, `start` (R, k) the first x."""
     k = other.shape[1]
     out = torch.empty(len(offset) - 1, k, device=other.device)
-    operands = (offset, column, weight, weighted_target, other, row_weight, start)
-    for chosen, (pairs, warps) in zip(rows, _WIDTHS, strict=True):
+    given = (offset, column, weight, weighted_target, other, row_weight, start)
+    operands = [operand.contiguous() for operand in given]
+
+    def launch(chosen: Tensor, pairs: int, warps: int) -> None:
         if len(chosen):
-            launch: Any = _kernel[(len(chosen),)]
-            launch(
-                chosen, *(operand.contiguous() for operand in operands), out, k, steps,
-                K=max(16, triton.next_power_of_2(k)), PAIRS=pairs, num_warps=warps,
-            )  # fmt: skip
+            kernel: Any = _kernel[(len(chosen),)]
+            width = max(16, triton.next_power_of_2(k))
+            kernel(chosen, *operands, out, k, steps, K=width, PAIRS=pairs, num_warps=warps)
+
+    # The few longest rows keep a few processors busy for long: all others are done meanwhile.
+    here, beside = torch.cuda.current_stream(out.device), _beside(out.device)
+    beside.wait_stream(here)
+    with torch.cuda.stream(beside):
+        launch(rows[0], *_WIDTHS[0])
+    for chosen, width in zip(rows[1:], _WIDTHS[1:], strict=True):
+        launch(chosen, *width)
+    here.wait_stream(beside)
     return out
+
+
+@cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -101,7 +101,7 @@ def load_hf(folder: Path, *, device: str = "cpu", trim: bool = False) -> GPT2:
     """
     with reading(folder, f"a GPT-2 ({_CONFIG} and {WEIGHTS})", remedy=_remedy(folder)):
         config = read_config(folder / _CONFIG)
-        state = _state(_read_tensors(folder), config)
+        state = _state(_read_tensors(folder, device), config)
         with torch.device("meta"):
             model = GPT2(config.sizes)
         model.load_state_dict(state, assign=True)
@@ -117,17 +117,17 @@ def _remedy(folder: Path) -> str:
     return "Name a folder that `clso export`, a finished run or `save_pretrained` wrote."
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
+def _read_tensors(folder: Path, device: str) -> dict[str, Tensor]:
     """All tensors by their names, those of the shards together."""
     index = folder / f"{WEIGHTS}.index.json"
     if (folder / WEIGHTS).exists() or not index.exists():
-        return load_file(folder / WEIGHTS, device="cpu")
+        return load_file(folder / WEIGHTS, device=device)
     places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
         if Path(shard).name != shard:
             raise ValueError(f"a shard lies beside its index, got {shard!r}")
-        tensors |= load_file(folder / shard, device="cpu")
+        tensors |= load_file(folder / shard, device=device)
     for name in places:
         if name not in tensors:
             raise KeyError(name)

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.evolution_matters import interval
 
 __all__ = [
+    "adamw",
     "disk",
     "experts",
     "genome",
@@ -150,6 +151,30 @@ def _words(alleles: dict[str, str]) -> str:
     else:
         parts.append("no grown GPT-2")
     return "; ".join(parts)
+
+
+def adamw() -> str:
+    """A proof that was cut off: CLSO's windows, and the best of each batch size that AdamW's sweep had reached."""
+    path = ROOT / "runs/2026-11-29_english-mix-unfinished/records.jsonl"
+    if not path.exists():
+        return _NONE
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    own = [row["valid_loss"] for row in found if row["type"] == "model" and row["arm"] == "clso"]
+    windows = [row for row in found if row["type"] == "window" and row["arm"] == "clso"]
+    joules = sum(w["energy_j"] for w in windows) / sum(w["n_runs"] for w in windows)
+    rows = [["CLSO, whole run", f"{fmean(own):.3f}", f"{joules:.0f}"]]
+    best: dict[int, tuple[float, dict[str, Any]]] = {}
+    for row in found:
+        if row["type"] == "sweep":
+            loss = min(loss for _, loss in row["curve"])
+            variant = row.get("variant") or {}
+            batch = variant.get("batch", 64)
+            best[batch] = min(best.get(batch, (loss, row)), (loss, row), key=lambda pair: pair[0])
+    for batch, (loss, row) in sorted(best.items()):
+        more = ", weight decay 0.1" if (row.get("variant") or {}).get("weight_decay") else ""
+        plan = f"AdamW, batch {batch}, {row['lr']:g} {row['schedule']}, {row['steps']:,} steps{more}"
+        rows.append([plan, f"{loss:.3f}", f"{row['energy_j']:.0f}"])
+    return _table(["side", "valid loss", "J"], rows)
 
 
 def samples() -> str:

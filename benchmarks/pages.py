@@ -35,6 +35,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/grown.md": {"neurons": neuron_tables.curves},
     "docs/memory.md": {
         "memory-runs": memory_tables.runs,
+        "memory-adamw": memory_tables.adamw,
         "memory-disk": memory_tables.disk,
         "memory-experts": memory_tables.experts,
         "memory-phases": memory_tables.phases,

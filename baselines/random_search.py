@@ -4,6 +4,7 @@ same space."""
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +97,7 @@ class RandomSearch(Baseline):
             "best": {
                 "genome": list(genome),
                 "alleles": objectives.checked.describe(genome),
+                "inactive": objectives.checked.inactive(genome),
                 **best,
             },
             "measure": objectives.measure,
@@ -114,10 +116,10 @@ def _reads_text(job: BaselineJob) -> bool:
 
 
 def _distinct(space: CheckedSpace, n: int, seed: int) -> list[Genome]:
-    """`n` distinct feasible genomes: drawn uniformly, and repaired if the space has constraints;
-    fewer if that many draws give no more."""
+    """`n` feasible genomes, no two of which stand for the same: drawn uniformly, and repaired if
+    the space has constraints; fewer if that many draws give no more."""
     rng = random.Random(seed)
-    genomes: dict[Genome, None] = {}
+    genomes: dict[Hashable, Genome] = {}
     for _ in range(100 * n):
         if len(genomes) == n:
             break
@@ -126,5 +128,5 @@ def _distinct(space: CheckedSpace, n: int, seed: int) -> list[Genome]:
             genome = space.repair(genome, rng)
             if any(value > 0 for value in space.constraints(genome)):
                 continue
-        genomes[genome] = None
-    return list(genomes)
+        genomes.setdefault(space.key(genome), genome)
+    return list(genomes.values())

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from clso.search.optimizer import Optimizer, minimize
     from clso.space import Gene, Measure, SearchSpace
     from clso.space.results import Evaluation
+    from clso.space.scales import Float, Int
 
 __all__ = [
     "Engine",
     "EngineConfig",
     "Evaluation",
+    "Float",
     "Gene",
+    "Int",
     "Measure",
     "Optimizer",
     "RunConfig",
@@ -38,7 +41,9 @@ _HOME = {
     "Engine": "clso.engine",
     "EngineConfig": "clso.engine",
     "Evaluation": "clso.space.results",
+    "Float": "clso.space.scales",
     "Gene": "clso.space.base",
+    "Int": "clso.space.scales",
     "Measure": "clso.space.measures",
     "Optimizer": "clso.search.optimizer",
     "RunConfig": "clso.config",

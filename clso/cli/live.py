@@ -202,9 +202,7 @@ def _configuration(search: Search) -> str:
     best, checked = search.engine.best, search.objectives.checked
     if best is None:
         return ""
-    off = checked.inactive(best.genome)
-    named = checked.describe(best.genome).items()
-    return "  ".join(f"{name} {label}" for name, label in named if name not in off)
+    return "  ".join(f"{name} {label}" for name, label in checked.chosen(best.genome).items())
 
 
 def _one_line(text: str) -> Text:

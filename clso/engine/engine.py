@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
 from clso.conversion import as_index, as_seed
+from clso.engine.conditional import ConditionalVariation
 from clso.engine.config import EngineConfig
 from clso.engine.feasible import FeasibleSearch, Shortfall
 from clso.engine.operators import Individual, make_toolbox
@@ -67,28 +68,33 @@ class Engine:
         self.config = config or EngineConfig()
         self.generation = 0
         self.n_cached = 0
-        """How often the search proposed a genome that had been measured already."""
+        """How often the search proposed what had been measured already."""
         self.best: Evaluation | None = None
         # elites first (best first), then from oldest to newest
         self.population: list[Individual] = []
         self.shortfall: Shortfall | None = None
         """Why the last `ask` gave fewer genomes than were wanted; None if it did not."""
         self._n_choices = list(self._checked.sizes)
-        self._space_size = math.prod(self._n_choices)
+        self._space_size = self._checked.count
         self._rng = random.Random(as_seed(seed))
-        self._cache: dict[Genome, Evaluation] = {}
+        self._cache: dict[Hashable, Evaluation] = {}  # by what the genomes stand for
         self._n_elite = min(
             max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size
         )
-        self._patience = self.config.restart_after * sum(c - 1 for c in self._n_choices) or math.inf
         self._stale = 0  # evaluations since one was at least as good as the population's best
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
         self.toolbox = make_toolbox(
-            self._n_choices, tournament=self.config.tournament, mutation=rate, rng=self._rng
-        )
-        self._feasible_search = FeasibleSearch(
             self._n_choices,
+            tournament=self.config.tournament,
+            mutation=rate,
+            rng=self._rng,
+        )
+        self._varies_all = self._checked.mask is None
+        if not self._varies_all:
+            self._vary_active_genes()
+        self._feasible_search = FeasibleSearch(
+            self._checked,
             sample=self._sample,
             flip=self._neighbour,
             repair=self._repaired,
@@ -111,12 +117,13 @@ class Engine:
         return [e for e in self._cache.values() if e.ok]
 
     def lookup(self, genome: Genome) -> Evaluation | None:
-        """The evaluation of `genome`, if it was measured."""
-        return self._cache.get(genome)
+        """The evaluation of `genome`, or of another that stands for the same, if one was
+        measured."""
+        return self._cache.get(self._checked.key(genome))
 
     def ask(self, n: int | None = None, *, pending: Collection[Genome] = ()) -> list[Genome]:
-        """Up to `n` (default: the population size) distinct, feasible, never measured genomes; the
-        seeds come first.
+        """Up to `n` (default: the population size) distinct, feasible, never measured genomes, no
+        two of which stand for the same; the seeds come first.
 
         Those in `pending` are out being measured, and are not proposed either. Fewer come back only
         if the space has no more of them, or none that many draws could find: then `shortfall` says
@@ -128,45 +135,50 @@ class Engine:
         )
         n = min(wanted, self._space_size - len(self._cache) - len(pending))
         self.shortfall = None
-        batch: dict[Genome, None] = {}
+        key = self._checked.key
+        batch: dict[Hashable, Genome] = {}
+        out = pending if self._checked.is_keyed_by_genome else {key(g) for g in pending}
         while self._n_seeds_asked < len(self._seeds) and len(batch) < n:
             genome = self._seeds[self._n_seeds_asked]
             self._n_seeds_asked += 1
-            if genome not in self._cache and genome not in pending:
-                batch[genome] = None
-        if self._stale >= self._patience:
+            if key(genome) not in self._cache and key(genome) not in out:
+                batch.setdefault(key(genome), genome)
+        if self._stale >= self._patience():
             self.population, self._stale = [], 0
         if self.population and self.config.revisit:
-            self._breed_with_revisits(n, batch, pending)
+            self._breed_with_revisits(n, batch, out)
         elif self.population:
             for genome in self._propose(n - len(batch)):
-                self._add_unseen(genome, batch, pending)
+                self._add_unseen(genome, batch, out)
         failures = 0
         while len(batch) < n and failures < _GIVE_UP:
-            failures = 0 if self._add_unseen(self._sample(), batch, pending) else failures + 1
+            failures = 0 if self._add_unseen(self._sample(), batch, out) else failures + 1
         if len(batch) < n:
-            self._search_for_feasible(n, batch, pending)
+            self._search_for_feasible(n, batch, out)
         elif n < wanted:
             self.shortfall = Shortfall(
                 f"all {self._space_size:,} genomes are measured", is_proven=True
             )
-        return list(batch)
+        return list(batch.values())
 
     def tell(self, evaluations: Iterable[Evaluation]) -> None:
-        """Take in measured candidates. A genome measured before is refused: nothing is counted
-        twice.
+        """Take in measured candidates. A genome measured before is refused, as is one that stands
+        for the same: nothing is counted twice.
 
         Raises:
             ValueError: a genome was measured before.
             EvaluationError: more values or fewer than are minimised.
         """
         evaluations = list(evaluations)
-        genomes: set[Genome] = set()
+        keys: set[Hashable] = set()
         for evaluation in evaluations:
             self._check_length(evaluation)
-            if evaluation.genome in self._cache or evaluation.genome in genomes:
-                raise ValueError(f"genome {evaluation.genome} was measured before")
-            genomes.add(evaluation.genome)
+            key = self._checked.key(evaluation.genome)
+            if key in self._cache or key in keys:
+                known = self._cache.get(key, evaluation).genome
+                same = "" if known == evaluation.genome else f", as {known}, which is the same"
+                raise ValueError(f"genome {evaluation.genome} was measured before{same}")
+            keys.add(key)
         top = self.population[0].value if self.population else math.inf
         for evaluation in evaluations:
             self._remember(evaluation)
@@ -217,7 +229,7 @@ class Engine:
         unpack_random(state["rng"], self._rng)
 
     def _remember(self, evaluation: Evaluation) -> None:
-        self._cache[evaluation.genome] = evaluation
+        self._cache.setdefault(self._checked.key(evaluation.genome), evaluation)
         if evaluation.ok and (self.best is None or evaluation.value < self.best.value):
             self.best = evaluation
 
@@ -238,19 +250,20 @@ class Engine:
                 yield self._repaired(tuple(child))
 
     def _breed_with_revisits(
-        self, n: int, batch: dict[Genome, None], pending: Collection[Genome]
+        self, n: int, batch: dict[Hashable, Genome], out: Collection[Hashable]
     ) -> None:
         for _ in range(_GIVE_UP * _TRIES):
             if len(batch) >= n:
                 return
             genome = next(self._propose(1))
-            known = self._cache.get(genome)
+            key = self._checked.key(genome)
+            known = self._cache.get(key)
             if known is not None:
                 self.n_cached += 1
                 if known.ok:
                     self._survive([Individual(genome, known.value)])
-            elif genome not in pending and self._feasible(genome):
-                batch[genome] = None
+            elif key not in out and self._feasible(genome):
+                batch[key] = genome
 
     def _neighbour(self, genome: Genome) -> Genome:
         """A genome that differs from `genome` in one gene, repaired."""
@@ -263,7 +276,21 @@ class Engine:
         return self._repaired(self._checked.sample(self._rng))
 
     def _repaired(self, genome: Genome) -> Genome:
-        return self._checked.repair(genome, self._rng)
+        return self._checked.canonical(self._checked.repair(genome, self._rng))
+
+    def _vary_active_genes(self) -> None:
+        rate, off, rng = self.config.mutation, self._checked.off, self._rng
+        variation = ConditionalVariation(self._n_choices, off, rate=rate, rng=rng)
+        for name in ("flip", "jump", "mutate"):
+            self.toolbox.register(name, getattr(variation, name))
+
+    def _patience(self) -> float:
+        """Evaluations without a better one until the search begins again elsewhere."""
+        off: Collection[int] = ()
+        if self.population and not self._varies_all:
+            off = self._checked.off(self.population[0].genome)
+        n_neighbours = sum(n - 1 for gene, n in enumerate(self._n_choices) if gene not in off)
+        return self.config.restart_after * n_neighbours or math.inf
 
     def _centre(self) -> Genome:
         """Where the local search looks for neighbours."""
@@ -289,13 +316,14 @@ class Engine:
         return math.inf if any(map(math.isnan, broken)) else sum(broken)
 
     def _search_for_feasible(
-        self, n: int, batch: dict[Genome, None], pending: Collection[Genome]
+        self, n: int, batch: dict[Hashable, Genome], out: Collection[Hashable]
     ) -> None:
         """Fill `batch` up to `n` if random draws find nothing new, or say why that cannot be
         done."""
 
         def is_new(genome: Genome) -> bool:
-            return genome not in self._cache and genome not in batch and genome not in pending
+            key = self._checked.key(genome)
+            return key not in self._cache and key not in batch and key not in out
 
         def parent() -> Genome:
             if self._rng.random() < self.config.local_search:
@@ -304,35 +332,39 @@ class Engine:
             return chosen.genome
 
         search = self._feasible_search
+        is_free = self._checked.is_free and self._limits is None
         while (
             len(batch) < n
             and (found := search.walk(parent if self.population else None, is_new)) is not None
         ):
-            batch[found] = None
+            batch[self._checked.key(found)] = found
         if len(batch) < n and search.can_list:
-            batch.update(dict.fromkeys(search.listed(n - len(batch), is_new)))
+            listed = search.listed(n - len(batch), is_new)
+            batch.update((self._checked.key(genome), genome) for genome in listed)
             if len(batch) < n:
-                reason = f"no other of all {self._space_size:,} genomes meets the constraints"
+                count = f"{self._space_size:,} genomes"
+                reason = (
+                    f"all {count} are measured"
+                    if is_free
+                    else f"no other of all {count} meets the constraints"
+                )
                 self.shortfall = Shortfall(reason, is_proven=True)
         elif len(batch) < n:
-            kind = (
-                "genome"
-                if self._checked.is_free and self._limits is None
-                else "genome that meets the constraints"
-            )
+            kind = "genome" if is_free else "genome that meets the constraints"
             reason = f"none of {search.n_draws:,} draws gave another {kind}"
             self.shortfall = Shortfall(reason, is_proven=False)
 
     def _add_unseen(
-        self, genome: Genome, batch: dict[Genome, None], pending: Collection[Genome]
+        self, genome: Genome, batch: dict[Hashable, Genome], out: Collection[Hashable]
     ) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False:
         none was found."""
         for _ in range(_TRIES):
-            if genome in self._cache:
+            key = self._checked.key(genome)
+            if key in self._cache:
                 self.n_cached += 1
-            elif genome not in batch and genome not in pending and self._feasible(genome):
-                batch[genome] = None
+            elif key not in batch and key not in out and self._feasible(genome):
+                batch[key] = genome
                 return True
             genome = self._neighbour(genome)
         return False

@@ -9,13 +9,12 @@ over."""
 
 from __future__ import annotations
 
-import itertools
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clso.space import Genome
+from clso.space.checked import CheckedSpace
 
 __all__ = ["FeasibleSearch", "Shortfall"]
 
@@ -45,7 +44,7 @@ class FeasibleSearch:
     """Finds genomes with a `violation` of 0 that satisfy `is_new`, one at a time.
 
     Args:
-        sizes: number of alleles of each gene.
+        space: what is searched.
         sample: draws a random genome.
         flip: changes one gene of a genome.
         repair: makes a genome feasible if the space can.
@@ -55,7 +54,7 @@ class FeasibleSearch:
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        space: CheckedSpace,
         *,
         sample: Callable[[], Genome],
         flip: Callable[[Genome], Genome],
@@ -63,9 +62,10 @@ class FeasibleSearch:
         violation: Callable[[Genome], float],
         rng: random.Random,
     ) -> None:
-        self._sizes, self._sample, self._flip, self._repair = tuple(sizes), sample, flip, repair
+        self._space, self._sizes = space, space.sizes
+        self._sample, self._flip, self._repair = sample, flip, repair
         self._violation, self._rng = violation, rng
-        n_neighbours = sum(size - 1 for size in sizes)
+        n_neighbours = sum(size - 1 for size in space.sizes)
         self.n_draws = min(max(_LEAST_DRAWS, _DRAWS * n_neighbours), _MOST_DRAWS)
         self._patience = min(max(_LEAST_PATIENCE, 2 * n_neighbours), _MOST_PATIENCE)
         self._feasible: list[Genome] | None = None  # all of a small space's, once it was listed
@@ -73,7 +73,7 @@ class FeasibleSearch:
     @property
     def can_list(self) -> bool:
         """Whether the space is small enough to be listed whole."""
-        return math.prod(self._sizes) <= _LISTED
+        return self._space.count <= _LISTED
 
     def walk(
         self, parent: Callable[[], Genome] | None, is_new: Callable[[Genome], bool]
@@ -118,9 +118,10 @@ class FeasibleSearch:
         return tuple(child)
 
     def listed(self, n: int, is_new: Callable[[Genome], bool]) -> list[Genome]:
-        """`n` new feasible genomes of a small space, at random; all of them if there are fewer."""
+        """`n` new feasible genomes of a small space, at random, no two of which stand for the same;
+        all of them if there are fewer."""
         if self._feasible is None:
-            every = itertools.product(*map(range, self._sizes))
-            self._feasible = [genome for genome in every if self._violation(genome) == 0]
+            every = {self._space.key(g): g for g in self._space.every() if self._violation(g) == 0}
+            self._feasible = list(every.values())
         new = [genome for genome in self._feasible if is_new(genome)]
         return self._rng.sample(new, min(n, len(new)))

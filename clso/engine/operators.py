@@ -25,6 +25,7 @@ __all__ = [
     "Individual",
     "borrowed_random",
     "flip",
+    "heavy_tailed",
     "jump",
     "make_toolbox",
     "mutate",
@@ -141,8 +142,13 @@ def jump(
 
     A heavy tail leaves local optima without a rate to tune (Doerr et al. 2017, arXiv:1703.03334).
     """
-    for _ in range(min(len(free), int((1 - rng.random()) ** -0.5))):
+    for _ in range(heavy_tailed(len(free), rng)):
         flip(child, n_choices, free, rng)
+
+
+def heavy_tailed(most: int, rng: random.Random) -> int:
+    """How many changes a jump makes, at most `most`."""
+    return min(most, int((1 - rng.random()) ** -0.5))
 
 
 def _change(child: list[int], gene: int, n_choices: Sequence[int], uniform: float) -> None:

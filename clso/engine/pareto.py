@@ -149,7 +149,7 @@ class ParetoEngine(Engine):
         self._place(self.population)
 
     def _remember(self, evaluation: Evaluation) -> None:
-        self._cache[evaluation.genome] = evaluation
+        self._cache.setdefault(self._checked.key(evaluation.genome), evaluation)
         if not evaluation.ok:
             return
         violation = self._violation(evaluation.values)
@@ -176,7 +176,7 @@ class ParetoEngine(Engine):
         self._place(self.population)
 
     def _place(self, members: Sequence[Individual]) -> None:
-        values = [self._cache[member.genome].values for member in members]
+        values = [self._cache[self._checked.key(member.genome)].values for member in members]
         _place(members, values, [self._violation(v) for v in values])
 
     def _violation(self, values: Sequence[float]) -> float:

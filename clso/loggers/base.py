@@ -36,7 +36,8 @@ class Logger(ABC):
     @abstractmethod
     def winner(self, values: Mapping[str, float], alleles: Mapping[str, str]) -> None:
         """The end of the run: the winner's figures and what the run cost by name (`winner/test_loss`,
-        `joules/search`), and the winner's alleles by gene."""
+        `joules/search`), and the winner's alleles by gene, without those that make no
+        difference."""
 
     def close(self) -> None:
         """Nothing more comes: the run has ended, or was interrupted."""

@@ -88,7 +88,9 @@ class _Logged(Listener):
 
     def finished(self, result: dict[str, Any]) -> None:
         self._listener.finished(result)
-        alleles = {str(k): str(v) for k, v in result["best"]["alleles"].items()}
+        best = result["best"]
+        off = best.get("inactive", ())
+        alleles = {str(k): str(v) for k, v in best["alleles"].items() if k not in off}
         self._tell(lambda logger: logger.winner(final_values(result), alleles))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ measure, and no proof of a cause."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.errors import ConfigError
+from clso.space.conditions import Conditions
 from clso.space.genome import Gene
 from clso.space.trials import Trials
 
@@ -84,16 +85,11 @@ class _Code:
     """Genomes as a forest sees them: allele indices, and one value for all alleles of a gene that
     is off."""
 
-    def __init__(self, genes: Sequence[Gene], off: Mapping[int, Sequence[tuple[int, int]]]) -> None:
-        self.sizes = [len(g) for g in genes]
-        self._off = off
+    def __init__(self, genes: Sequence[Gene]) -> None:
+        self._conditions = Conditions(genes)
 
     def __call__(self, genomes: Ints) -> Ints:
-        coded = genomes.copy()
-        for gene, switches in self._off.items():
-            for other, allele in switches:
-                coded[genomes[:, other] == allele, gene] = _OFF
-        return coded
+        return np.where(self._conditions.mask(genomes), _OFF, genomes)
 
 
 def gene_importances(trials: Trials, *, objective: str | None = None, seed: int = 0) -> Importances:
@@ -135,7 +131,7 @@ def gene_importances(trials: Trials, *, objective: str | None = None, seed: int 
     if not ranks.any():
         raise ConfigError("importances need trials that differ", problem=f"all have one {name}")
     sizes = [max(len(g), int(top) + 1) for g, top in zip(trials.genes, genomes.max(0), strict=True)]
-    code = _Code(trials.genes, _switches(trials.genes))
+    code = _Code(trials.genes)
 
     def forest() -> Any:
         return RandomForestRegressor(
@@ -162,18 +158,6 @@ def _ranks(values: Floats) -> Floats:
 
     ranks = rankdata(values)
     return np.asarray((ranks - ranks.mean()) / max(len(values) - 1, 1), dtype=np.float64)
-
-
-def _switches(genes: Sequence[Gene]) -> dict[int, list[tuple[int, int]]]:
-    """Gene -> (other gene, its allele) that make it do nothing, as the genes say themselves."""
-    place = {g.name: i for i, g in enumerate(genes)}
-    found: dict[int, list[tuple[int, int]]] = {}
-    for i, gene in enumerate(genes):
-        for other, label in gene.unless:
-            if other in place and label in genes[place[other]].choices:
-                allele = genes[place[other]].choices.index(label)
-                found.setdefault(i, []).append((place[other], allele))
-    return found
 
 
 def _permutation(

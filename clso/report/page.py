@@ -259,11 +259,10 @@ def _outcome(data: RunData) -> _Table:
 
 
 def _alleles(data: RunData) -> _Table:
-    """The winner in words; genes that make no difference in it are said to be off."""
+    """The winner in words; of genes that make no difference in it no allele is said."""
     off = set(data.result["best"].get("inactive", ()))
     rows = [
-        _Row([_Cell(gene), _Cell(f"{allele} (off)" if gene in off else allele)], gene in off)
-        for gene, allele in data.alleles.items()
+        _Row([_Cell(gene), _Cell(allele)], gene in off) for gene, allele in data.alleles.items()
     ]
     return _Table(("gene", "allele"), rows)
 

@@ -20,7 +20,7 @@ from clso.report.style import COLOURS, GREY, shorten, side_colour
 from clso.report.style import OWN as CLSO
 from clso.report.traced import States
 from clso.screening.config import ScreeningConfig
-from clso.space.trials import Trials
+from clso.space.trials import OFF, Trials
 
 __all__ = ["Plot", "label", "plots_of", "slices_of"]
 
@@ -33,6 +33,7 @@ _MOST_GENES = 40  # in a plot with a line or a column for each
 _MOST_TRIALS = 600  # drawn one by one
 _MOST_SLICES = 24
 NOTICE = "#CC79A7"  # what a reader should notice
+_BELOW = -0.1  # the place of a gene that is off, on an axis of alleles from 0 to 1
 _BINS = 8  # colours of parallel coordinates
 _FROM_WORST = (*(f"--blue{i}" for i in range(6)), "#E69F00", "#D55E00")
 
@@ -194,8 +195,12 @@ def _parallel(data: RunData, trials: Trials, found: Importances | None) -> Plot:
             e = measured[at]
             labels = trials.labels(e.genome)
             x += [*range(len(shown)), None]
-            y += [e.genome[g] / max(sizes[g] - 1, 1) for g in shown] + [None]
-            text += [f"{label(labels[g], 24)}; {e.value:.5g}" for g in shown] + [""]
+            y += [
+                _BELOW if labels[g] is None else e.genome[g] / max(sizes[g] - 1, 1) for g in shown
+            ]
+            y.append(None)
+            said = [OFF if found is None else found for found in labels]
+            text += [f"{label(said[g], 24)}; {e.value:.5g}" for g in shown] + [""]
         values = [measured[at].value for at in part]
         best = i >= _BINS - 2
         traces.append(
@@ -467,18 +472,21 @@ def slices_of(trials: Trials, found: Importances | None) -> list[tuple[str, Plot
     measured = [t for t in trials.trials if t.evaluation.ok and not t.evaluation.fidelity]
     if len(measured) < 2:
         return []
-    values = np.array([t.evaluation.value for t in measured])
+    every = np.array([t.evaluation.value for t in measured])
     genomes = np.array([t.evaluation.genome for t in measured])
-    span = robust_range(values)
+    span = robust_range(every)
     order = found.order if found is not None else list(range(len(trials.genes)))
     if len(measured) > _MOST_TRIALS:
         keep = np.linspace(0, len(measured) - 1, _MOST_TRIALS).astype(int)
-        values, genomes = values[keep], genomes[keep]
-    spread = (np.arange(len(values)) * 0.618034) % 1 - 0.5  # beside each other, the same each time
+        every, genomes = every[keep], genomes[keep]
+    beside = (np.arange(len(every)) * 0.618034) % 1 - 0.5  # beside each other, the same each time
+    inactive = [set(trials.inactive(tuple(genome))) for genome in genomes.tolist()]
     sizes = _sizes(trials)
     out = []
     for g in order[:_MOST_SLICES]:
-        gene, alleles = trials.genes[g], genomes[:, g]
+        gene = trials.genes[g]
+        counts = np.array([gene.name not in off for off in inactive])
+        alleles, values, spread = genomes[counts, g], every[counts], beside[counts]
         there = np.unique(alleles)
         labels = [label(gene.choices[a] if gene.choices else a, 14) for a in there]
         plot = _figure(

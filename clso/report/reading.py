@@ -24,6 +24,7 @@ from clso.run.entries import (
 )
 from clso.run.folder import RunFolder
 from clso.run.schema import check_row
+from clso.space.trials import OFF
 
 __all__ = ["Audits", "RunData", "read_run"]
 
@@ -192,6 +193,7 @@ def _winner(run: Path, result: dict[str, Any]) -> tuple[tuple[int, ...], dict[st
         alleles = {str(k): str(v) for k, v in result["best"]["alleles"].items()}
         if len(alleles) != len(winner) or not winner:
             raise ValueError(f"{len(winner)} genes and {len(alleles)} alleles")
+        alleles |= dict.fromkeys(result["best"].get("inactive", ()), OFF)
         if not isinstance(result["counts"]["generations"], int):
             raise TypeError("counts.generations is no number")
         audit = result["surrogate"]["audit"]

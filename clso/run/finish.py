@@ -238,6 +238,7 @@ def front_summary(engine: ParetoEngine, objectives: Objectives) -> dict[str, Any
         {
             "genome": list(e.genome),
             "alleles": objectives.checked.describe(e.genome),
+            "inactive": objectives.checked.inactive(e.genome),
             "values": dict(zip(names, objectives.shown(e.values), strict=True)),
         }
         for e in engine.front

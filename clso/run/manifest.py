@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -134,12 +135,22 @@ def describe_device(device: str) -> dict[str, Any]:
 _MAX_LABELS = 256  # of a gene; longer lists say little, and would be most of the file
 
 
-def _describe(gene: Gene) -> dict[str, Any]:
+def _describe(genes: Sequence[Gene]) -> list[dict[str, Any]]:
     """With the alleles' labels, so that the record can be read without the space."""
-    found: dict[str, Any] = {"name": gene.name, "n_choices": len(gene)}
-    if gene.unless:
-        found["unless"] = [list(pair) for pair in gene.unless]
-    return {**found, "choices": list(gene.choices)} if len(gene) <= _MAX_LABELS else found
+    rulers = {name for gene in genes for name, _ in (*gene.unless, *gene.when)}
+    described = []
+    for gene in genes:
+        found: dict[str, Any] = {"name": gene.name, "n_choices": len(gene)}
+        if gene.unless:
+            found["unless"] = [list(pair) for pair in gene.unless]
+        if gene.when:
+            found["when"] = [[name, list(labels)] for name, labels in gene.when]
+        if gene.ordered:
+            found["ordered"] = True
+        if len(gene) <= _MAX_LABELS or gene.name in rulers:
+            found["choices"] = list(gene.choices)
+        described.append(found)
+    return described
 
 
 def make_manifest(context: RunContext, space: SearchSpace, meter: EnergyMeter) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def make_manifest(context: RunContext, space: SearchSpace, meter: EnergyMeter) -
         "plugins": context.plugins,
         "corpus": space.corpus.spec if isinstance(space, LanguageModelSpace) else None,
         "options": all_options(config),
-        "genes": [_describe(gene) for gene in space.genes],
+        "genes": _describe(space.genes),
         "seed": config.seed,
         "energy": {"source": meter.source, "reason": meter.reason},
         "workers": context.workers.to_json(),

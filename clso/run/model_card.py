@@ -102,7 +102,7 @@ def model_card(winner: Winner, *, is_mixture: bool) -> str:
             for split, loss in losses.items()
         ],
     )
-    sizes = winner.model.config
+    sizes, off = winner.model.config, best.get("inactive", ())
     text = _TEXT.format(
         title=title,
         version=version("clso"),
@@ -116,7 +116,7 @@ def model_card(winner: Winner, *, is_mixture: bool) -> str:
         losses=_rows((f"{s} | {loss:.4f}", _PURPOSES[s]) for s, loss in losses.items()),
         log_vocabulary=result["log_vocabulary"],
         energy=_energy(result),
-        genome=_rows((k, _cell(v)) for k, v in best.get("alleles", {}).items()),
+        genome=_rows((k, _cell(v)) for k, v in best.get("alleles", {}).items() if k not in off),
     )
     return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n{text}"))
 

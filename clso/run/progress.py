@@ -72,7 +72,8 @@ def read_progress(path: Path) -> Progress:
 
 
 def _alleles(trials: Trials, genome: tuple[int, ...]) -> dict[str, str | int]:
-    return dict(zip((g.name for g in trials.genes), trials.labels(genome), strict=True))
+    labels = zip(trials.genes, trials.labels(genome), strict=True)
+    return {gene.name: label for gene, label in labels if label is not None}
 
 
 def _joules(folder: RunFolder) -> float | None:

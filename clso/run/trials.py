@@ -67,7 +67,9 @@ def genes_of(manifest: dict[str, Any], trials: list[Trial]) -> tuple[Gene, ...]:
 def _gene(found: dict[str, Any]) -> Gene:
     choices = found.get("choices")
     unless = tuple((str(name), str(label)) for name, label in found.get("unless", ()))
-    return Gene(str(found["name"]), tuple(choices) if isinstance(choices, list) else (), unless)
+    when = tuple((str(name), tuple(map(str, labels))) for name, labels in found.get("when", ()))
+    labels = tuple(choices) if isinstance(choices, list) else ()
+    return Gene(str(found["name"]), labels, unless, when, bool(found.get("ordered", False)))
 
 
 def objectives_of(folder: RunFolder, trials: list[Trial]) -> tuple[tuple[str, ...], list[float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,14 @@ class Encoder:
     units such as ranks and norms do not decide how strongly an estimator regularises them."""
 
     def __init__(
-        self, n_choices: Sequence[int], descriptors: Sequence[npt.NDArray[Any] | None] | None = None
+        self,
+        n_choices: Sequence[int],
+        descriptors: Sequence[npt.NDArray[Any] | None] | None = None,
+        inactive: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]] | None = None,
     ) -> None:
         """`descriptors[g]` has shape (n_choices[g], k_g), or is None for a gene without any.
+        `inactive` tells which genes make no difference, (n, genes) -> (n, genes): the columns of
+        such a gene are 0, whatever its allele.
 
         Raises:
             ConfigError: no gene, a gene without choices, or descriptors of another shape or not
@@ -52,6 +57,7 @@ class Encoder:
         )
         self.n_features = int(starts[-1])
         self._limits = np.array(self.n_choices)
+        self._inactive = inactive
         self._n_columns = np.array(n_columns)
         self._fits_bytes = max(self.n_choices) <= 256
         self._is_small = max(self.n_choices) <= _MAX_COLUMNS
@@ -83,9 +89,13 @@ class Encoder:
             raise GenomeError("an allele is at least 0 and below its gene's number of choices")
         features = np.zeros((len(g), self.n_features), np.float32)
         columns_of = g if self._is_small else g * self._n_columns // self._limits
-        features[np.arange(len(g))[:, None], self._one_hot + columns_of] = 1
+        active = None if self._inactive is None else ~self._inactive(g)
+        one: Any = 1 if active is None else active
+        features[np.arange(len(g))[:, None], self._one_hot + columns_of] = one
         for gene, columns, values in self._described:
             features[:, columns] = values[g[:, gene]]
+            if active is not None:
+                features[:, columns] *= active[:, gene, None]
         return features
 
 

@@ -52,7 +52,8 @@ class ParetoOrder(Acquisition):
         self._objectives = objectives
         self._make_estimator = make_estimator
         self._random_state = random_state(seed)
-        self._encoder = Encoder(objectives.checked.sizes, objectives.checked.descriptors())
+        checked = objectives.checked
+        self._encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask)
         self._measured: deque[Evaluation] = deque(maxlen=_MAX_FIT_ROWS)
 
     @property

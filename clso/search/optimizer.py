@@ -29,7 +29,7 @@ from clso.screening.screener import Estimator, Screener, Screening
 from clso.search.acquisition import Acquisition, ParetoOrder
 from clso.space import Genome, Measure, SearchSpace
 from clso.space.checked import CheckedSpace
-from clso.space.choices import Choices
+from clso.space.choices import Choices, Named
 from clso.space.measures import as_measures, sign_of
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
@@ -51,8 +51,8 @@ class _Without(Enum):
 
 
 class Optimizer:
-    """The engine with its surrogate: proposes genomes worth measuring, none of them twice. Lower
-    values are better.
+    """The engine with its surrogate: proposes genomes worth measuring, none of them twice, nor two
+    that stand for the same (`SearchSpace.key`). Lower values are better.
 
     Only what is told counts: predictions choose what to measure and enter no result (`best` was
     measured).
@@ -102,7 +102,7 @@ class Optimizer:
 
     def __init__(
         self,
-        space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
+        space: SearchSpace | Named | Sequence[int],
         *,
         surrogate: str | Callable[[int], Estimator] | None = "gp",
         config: EngineConfig | None = None,
@@ -128,7 +128,7 @@ class Optimizer:
                 names = tuple(measure.name for measure in self.objectives)
                 acquisition = ParetoOrder(Objectives(self.space, names, {}), surrogate, seed=seed)
         self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
-        encoder = Encoder(checked.sizes, checked.descriptors())
+        encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask)
         self.screener = Screener(surrogate, encoder, screening, seed=seed)
         self._acquisition = acquisition
         self._batch = screening.batch
@@ -160,7 +160,7 @@ class Optimizer:
         found = (
             []
             if best is None
-            else [("best", f"{best.value:.6g}"), *self.space.describe(best.genome).items()]
+            else [("best", f"{best.value:.6g}"), *self._checked.chosen(best.genome).items()]
         )
         return [("space", self.space.name), ("evaluated", f"{self.n_evaluated:,}"), *found]
 
@@ -250,13 +250,25 @@ class Optimizer:
             # what was asked is known to be of this space
             if evaluation.genome not in self._pending:
                 self._checked.validate(evaluation.genome)
+        asked = [self._asked_as(e.genome) for e in evaluations]
         self.engine.tell(evaluations)
-        for evaluation in evaluations:
-            self._pending.pop(evaluation.genome, None)
+        for genome in asked:
+            self._pending.pop(genome, None)
         ok = [e for e in evaluations if e.ok]
         if self._acquisition is not None:
             self._acquisition.observe(ok)
-        self.screener.observe([e.genome for e in ok], [e.value for e in ok])
+        self.screener.observe(
+            [genome for genome, e in zip(asked, evaluations, strict=True) if e.ok],
+            [e.value for e in ok],
+        )
+
+    def _asked_as(self, genome: Genome) -> Genome:
+        """The genome that was asked for and stands for the same as `genome`; itself if none was."""
+        checked = self._checked
+        if genome in self._pending or checked.is_keyed_by_genome:
+            return genome
+        key = checked.key(genome)
+        return next((other for other in self._pending if checked.key(other) == key), genome)
 
     def as_minimised(
         self, value: Any, what: str, error: type[ClsoError] = ConfigError
@@ -360,7 +372,8 @@ class Result:
         signs = [sign_of(direction) for direction in directions]
         rows = tuple(Trial(e).shown(signs) for e in self.evaluations)
         names = tuple(m.name for m in self.measures)
-        return Trials(tuple(self.space.genes), names, rows, directions)
+        inactive = CheckedSpace(self.space).inactive
+        return Trials(tuple(self.space.genes), names, rows, directions, inactive)
 
     def __repr__(self) -> str:
         failed = sum(not e.ok for e in self.evaluations)
@@ -370,12 +383,12 @@ class Result:
     def _repr_html_(self) -> str:
         best = min(self.evaluations, key=lambda e: e.value)
         words = [("value", f"{self.value:.6g}"), ("evaluations", f"{len(self.evaluations):,}")]
-        return as_html("Result", [*words, *self.space.describe(best.genome).items()])
+        return as_html("Result", [*words, *self.space.chosen(best.genome).items()])
 
 
 def minimize(
     function: Callable[[Any], Any],
-    space: SearchSpace | Mapping[str, Sequence[Any]] | Sequence[int],
+    space: SearchSpace | Named | Sequence[int],
     n_evaluations: int = 300,
     *,
     surrogate: str | Callable[[int], Estimator] | None = "gp",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from clso.errors import GenomeError
+from clso.space.conditions import Conditions
 from clso.space.genome import Gene, Genome
 from clso.space.measures import Measure
 from clso.space.options import NoOptions
@@ -195,12 +196,32 @@ class SearchSpace(ABC):
     def inactive(self, genome: Genome) -> frozenset[str]:
         """Names of the genes that make no difference to what `genome` stands for, such as those of
         a part that another gene switches off. They are not shown as the winner's. By default
-        what the genes say themselves (`Gene.unless`)."""
-        alleles = self.describe(genome)
-        return frozenset(gene.name for gene in self.genes if gene.is_inactive(alleles))
+        what the genes say themselves (`Gene.when`, `Gene.unless`)."""
+        genes = self.genes
+        off = Conditions(genes).inactive(self.validate(genome))
+        return frozenset(genes[i].name for i in off)
+
+    def key(self, genome: Genome) -> Hashable:
+        """What `genome` stands for, as something that hashes: genomes of equal keys are one
+        candidate, which is measured once.
+
+        By default the genome with -1 for the allele of each inactive gene. Override it if genomes
+        stand for the same otherwise, by a symmetry of the space, say."""
+        off = self.inactive(genome)
+        if not off:
+            return genome
+        return tuple(
+            -1 if gene.name in off else allele
+            for gene, allele in zip(self.genes, genome, strict=True)
+        )
+
+    def chosen(self, genome: Genome) -> dict[str, str]:
+        """`describe` without the genes that are inactive: what there is to be shown."""
+        off = self.inactive(genome)
+        return {name: label for name, label in self.describe(genome).items() if name not in off}
 
     def describe(self, genome: Genome) -> dict[str, str]:
-        """Gene name -> label of the allele picked: the genome in words."""
+        """Gene name -> label of the allele picked, whether it makes a difference or not."""
         return {
             g.name: g.choices[a] for g, a in zip(self.genes, self.validate(genome), strict=True)
         }

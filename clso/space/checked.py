@@ -6,17 +6,22 @@ A space is a user's code. Whatever part of the search calls it, calls it through
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from operator import lt
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from clso.conversion import as_float, as_floats, as_json, in_order
 from clso.errors import GenomeError, PluginError
 from clso.plugins import as_plugin_error
 from clso.space import Gene, Genome, Measure, SearchSpace
+from clso.space.conditions import Conditions
 from clso.space.measures import as_measures
 
 __all__ = ["CheckedSpace"]
@@ -35,6 +40,9 @@ class CheckedSpace:
         sizes: number of alleles of each gene.
         is_free: whether every genome is feasible as far as the space goes.
         repairs: whether it has a `repair` of its own.
+        conditions: which genes make no difference, as they declare it.
+        is_keyed_by_genome: whether no two genomes stand for the same, as far as is declared.
+        count: how many candidates there are at most.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -55,6 +63,12 @@ class CheckedSpace:
         self.sizes = tuple(len(gene) for gene in genes)
         if not all(self.sizes):
             raise PluginError("every gene has an allele", got=names[self.sizes.index(0)])
+        Conditions.check(genes)
+        self.conditions = Conditions(genes)
+        self.count = self.conditions.count
+        self._finds_inactive = not _is_default(space, "inactive")
+        self._declares_all = _is_default(space, "key") and not self._finds_inactive
+        self.is_keyed_by_genome = self._declares_all and not self.conditions.rules
         self.is_free = _is_default(space, "constraints")
         self.repairs = not _is_default(space, "repair")
         self._samples_itself = not _is_default(space, "sample")
@@ -74,6 +88,49 @@ class CheckedSpace:
         with self._calling("repair"):
             repaired = self.space.repair(genome, rng)
         return self._genome(repaired, "repair")
+
+    def key(self, genome: Genome) -> Hashable:
+        """What `genome` stands for: candidates of equal keys are measured once."""
+        if self._declares_all:
+            return self.conditions.canonical(genome)
+        with self._calling("key"):
+            key = self.space.key(genome)
+            try:
+                hash(key)
+            except TypeError as error:
+                rule = f"`key` of space {self.space.name!r} gives something that hashes"
+                raise PluginError(rule, got=key) from error
+        return key
+
+    def canonical(self, genome: Genome) -> Genome:
+        """The genome that stands for all of the same key, if the space's genes say which do."""
+        return self.conditions.canonical(genome) if self._declares_all else genome
+
+    def off(self, genome: Genome) -> Collection[int]:
+        """Places of the inactive genes."""
+        if not self._finds_inactive:
+            return self.conditions.inactive(genome)
+        names = set(self.inactive(genome))
+        return [i for i, gene in enumerate(self.space.genes) if gene.name in names]
+
+    @property
+    def mask(self) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]] | None:
+        """Tells the inactive genes of genomes (n, genes) -> (n, genes); None if all are active."""
+        if self._finds_inactive:
+            return self._mask
+        return self.conditions.mask if self.conditions.rules else None
+
+    def _mask(self, genomes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        off = np.zeros(genomes.shape, dtype=np.bool_)
+        for row, genome in zip(off, genomes.tolist(), strict=True):
+            row[list(self.off(tuple(genome)))] = True
+        return off
+
+    def every(self) -> Iterable[Genome]:
+        """All candidates of a small space, of those that stand for the same one at least."""
+        if self._declares_all:
+            return self.conditions.every()
+        return itertools.product(*map(range, self.sizes))
 
     def constraints(self, genome: Genome) -> tuple[float, ...]:
         """Feasible if all are <= 0."""
@@ -129,6 +186,11 @@ class CheckedSpace:
         with self._calling("inactive"):
             named = frozenset(self.space.inactive(genome))
         return [gene.name for gene in self.space.genes if gene.name in named]
+
+    def chosen(self, genome: Genome) -> dict[str, str]:
+        """The genome in words, without the genes that it has for nothing."""
+        off = self.inactive(genome)
+        return {name: label for name, label in self.describe(genome).items() if name not in off}
 
     def describe(self, genome: Genome) -> dict[str, str]:
         """The genome in words."""

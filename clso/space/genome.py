@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from clso.conversion import in_order
+from clso.errors import ConfigError
 
 __all__ = ["Gene", "Genome"]
 
@@ -17,27 +19,85 @@ Genome = tuple[int, ...]
 class Gene:
     """One discrete choice. `choices` are the alleles' labels, in the order of their indices.
 
-    `unless` names other genes with one of their labels each: if one of them has that label, this
-    gene makes no difference. It is of a part that is switched off.
+    A gene can be conditional: it makes no difference to what a genome stands for, is *inactive*,
+    unless other genes have certain alleles. Genomes that differ in inactive genes alone are one
+    candidate, measured once. A gene whose other gene is inactive is inactive, too.
 
+    Parameters
+    ----------
+    name
+        Distinct within a space.
+    choices
+        The labels; they become text, whatever they were.
+    unless
+        Pairs of another gene's name and one of its labels, or a single pair: inactive if one of
+        those genes has that label.
+    when
+        Pairs of another gene's name and one of its labels or a tuple of them, or a single pair:
+        active only if each of those genes has such a label.
+    ordered
+        Whether the choices lie on a scale. A search tries whether near ones have near values, and
+        follows that for as long as the measurements bear it out.
+
+    Raises
+    ------
+    ConfigError
+        Choices without an order of their own (a set), or conditions of another form.
+
+    Examples
+    --------
     >>> Gene("mlp.gain", ("0.5", "1"), unless=(("mlp", "off"),)).is_inactive({"mlp": "off"})
     True
+    >>> degree = Gene("degree", (2, 3), when=("kernel", ("poly", "spline")))
+    >>> degree.when, degree.is_inactive({"kernel": "rbf"})
+    ((('kernel', ('poly', 'spline')),), True)
     """
 
     name: str
     choices: tuple[str, ...]
     unless: tuple[tuple[str, str], ...] = ()
+    when: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ordered: bool = False
 
     def __post_init__(self) -> None:
-        """Labels become text, whatever they were. Raises `ConfigError` if their order is not
-        their own."""
+        put = object.__setattr__
         if type(self.choices) is not tuple or not {str}.issuperset(map(type, self.choices)):
             labels = tuple(map(str, in_order(self.choices, f"the choices of gene {self.name!r}")))
-            object.__setattr__(self, "choices", labels)
+            put(self, "choices", labels)
+        if self.unless:
+            pairs = self._pairs(self.unless, "unless")
+            put(self, "unless", tuple((name, label) for name, labels in pairs for label in labels))
+        if self.when:
+            put(self, "when", self._pairs(self.when, "when"))
+
+    def _pairs(self, given: Any, what: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Conditions of whatever form as (name, labels)."""
+        if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+            found = tuple(given)
+            pairs = (found,) if isinstance(found[0], str) else found
+            if all(
+                isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)
+                for pair in pairs
+            ):
+                return tuple((name, _labels(label)) for name, label in pairs)
+        raise ConfigError(
+            f"`{what}` of gene {self.name!r} is another gene's name with its label, or several such pairs",
+            got=given,
+            remedy=f'Write {what}=("other", "label").',
+        )
 
     def is_inactive(self, alleles: Mapping[str, str]) -> bool:
-        """Whether it makes no difference in a genome with these labels by gene."""
-        return any(alleles.get(name) == label for name, label in self.unless)
+        """Whether it makes no difference in a genome with these labels by gene, as far as its own
+        conditions go."""
+        return any(alleles.get(name) == label for name, label in self.unless) or any(
+            alleles.get(name) not in labels for name, labels in self.when
+        )
 
     def __len__(self) -> int:
         return len(self.choices)
+
+
+def _labels(given: Any) -> tuple[str, ...]:
+    """One label, or several of them."""
+    several = isinstance(given, (tuple, list, range))
+    return tuple(map(str, given)) if several else (str(given),)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clso.errors import MissingDependencyError
+from clso.space.conditions import Conditions
 from clso.space.genome import Gene, Genome
 from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trial", "Trials"]
+__all__ = ["OFF", "Trial", "Trials"]
 
+OFF = "off"
+"""What is shown of a gene that makes no difference, in place of an allele."""
 _HEAD = ("trial", "generation", "rung", "status")
 _TAIL = ("tokens", "time_s", "error")
 
@@ -55,6 +59,8 @@ class Trials:
         The rows.
     directions
         "min" or "max" of each objective; all "min" if it is empty.
+    find_inactive
+        Names the genes that make no difference in a genome; by default what the genes declare.
 
     Examples
     --------
@@ -67,6 +73,7 @@ class Trials:
     objectives: tuple[str, ...]
     trials: tuple[Trial, ...]
     directions: tuple[str, ...] = ()
+    find_inactive: Callable[[Genome], Collection[str]] | None = None
 
     @property
     def direction(self) -> str:
@@ -91,7 +98,8 @@ class Trials:
         return (*_HEAD, *self.objectives, *self.gene_columns, *_TAIL)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a trial, of JSON types; the values of a failure are None."""
+        """One dict a trial, of JSON types; the values of a failure are None, and so are genes that
+        make no difference."""
         return [self._row(i, trial) for i, trial in enumerate(self.trials, 1)]
 
     def _row(self, number: int, trial: Trial) -> dict[str, Any]:
@@ -107,12 +115,23 @@ class Trials:
         )
         return dict(zip(self.columns, cells, strict=True))
 
-    def labels(self, genome: Genome) -> list[str | int]:
-        """A genome's alleles in words."""
+    def labels(self, genome: Genome) -> list[str | int | None]:
+        """A genome's alleles in words, None for a gene that makes no difference in it."""
+        off = self.inactive(genome)
         return [
-            gene.choices[allele] if gene.choices else allele
+            None if gene.name in off else gene.choices[allele] if gene.choices else allele
             for gene, allele in zip(self.genes, genome, strict=True)
         ]
+
+    def inactive(self, genome: Genome) -> Collection[str]:
+        """Names of the genes that make no difference in it."""
+        if self.find_inactive is not None:
+            return self.find_inactive(genome)
+        return [self.genes[i].name for i in self._conditions.inactive(genome)]
+
+    @cached_property
+    def _conditions(self) -> Conditions:
+        return Conditions(self.genes)
 
     def to_csv(self) -> str:
         """The table as CSV, with a line of names; nothing for what was not measured."""

@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from clso.engine import Engine, EngineConfig
 from clso.errors import GenomeError
 from clso.screening.encoding import Encoder
 from clso.space import Genome, Objective, SearchSpace
+from clso.space.conditions import Conditions
 from clso.space.results import Evaluation
 from clso.testing.properties import feasible, for_all, genomes, random_states, untouched_randomness
 
@@ -28,6 +29,7 @@ __all__ = ["SpaceConformance"]
 
 # set in the process that runs under another hash seed: the file for what it finds
 _PROBE = "CLSO_TESTING_PROBE"
+_DRAWS = 64  # genomes among which two of one key are looked for
 
 
 class SpaceConformance:
@@ -258,6 +260,39 @@ class SpaceConformance:
 
         for_all(self.max_examples, check, genomes(self.space))
 
+    def test_conditions_name_genes_and_choices(self) -> None:
+        """Every condition can be met or not, and no gene depends on itself."""
+        Conditions.check(self.space.genes)
+        Conditions(self.space.genes)
+
+    def test_keys_hash_and_follow_from_the_genome(self) -> None:
+        space = self.space
+        other = self.make_space()
+
+        def check(genome: Genome) -> None:
+            with untouched_randomness():
+                key = space.key(genome)
+            hash(key)
+            assert space.key(genome) == key, "a genome has one key"
+            assert other.key(genome) == key, "equal spaces give equal keys"
+
+        for_all(self.max_examples, check, genomes(space))
+
+    def test_equal_keys_have_equal_values(self) -> None:
+        """A search measures one of the genomes that have a key, and takes its values for all."""
+        space = self.space
+
+        def check(seed: int) -> None:
+            for genome, other in _twins(space, random.Random(seed)):
+                assert space.key(genome) == space.key(other), "inactive genes are in the key"
+                found, again = (self.objective.evaluate([g], 0)[0] for g in (genome, other))
+                said = f"{genome} and {other} have one key and"
+                assert found.status == again.status, f"{said} {found.status}, {again.status}"
+                assert found.values == pytest.approx(again.values, rel=1e-4, abs=1e-4), said
+                assert space.costs(genome) == pytest.approx(space.costs(other)), f"{said} two costs"
+
+        for_all(self.max_examples, check, random_states)
+
     def test_nothing_to_evaluate(self) -> None:
         for fidelity in range(len(self.objective.fidelities)):
             assert list(self.objective.evaluate([], fidelity)) == []
@@ -321,6 +356,7 @@ class SpaceConformance:
             "genes": [[gene.name, *gene.choices] for gene in self.space.genes],
             "seeds": [list(genome) for genome in self.space.seeds()],
             "genomes": [list(genome) for genome in self._few()],
+            "keys": [repr(self.space.key(genome)) for genome in self._few()],
             "evaluations": [e.to_json() for e in self.objective.evaluate(self._few(), 0)],
         }
         if probe := os.environ.get(_PROBE):
@@ -347,7 +383,7 @@ class SpaceConformance:
         )
         assert path.exists(), done.stdout + done.stderr
         other = json.loads(path.read_text())
-        for what in ("genes", "seeds", "genomes"):
+        for what in ("genes", "seeds", "genomes", "keys"):
             assert other[what] == found[what], f"{what} depend on PYTHONHASHSEED"
         first, second = (
             [Evaluation.from_json(row) for row in side["evaluations"]] for side in (found, other)
@@ -369,6 +405,23 @@ class SpaceConformance:
                 [*space.seeds(), *(genome for genome in drawn if feasible(space, genome))]
             )
         )
+
+
+def _twins(space: SearchSpace, rng: random.Random) -> Iterator[tuple[Genome, Genome]]:
+    """Pairs of feasible genomes of one key: two that differ in inactive genes, and, of a space with
+    keys of its own, two of those drawn that happen to share one."""
+    drawn = [space.sample(rng) for _ in range(_DRAWS)]
+    first: dict[Hashable, Genome] = {}
+    for genome in drawn:
+        off = space.inactive(genome)
+        other = tuple(
+            rng.randrange(len(gene)) if gene.name in off else allele
+            for gene, allele in zip(space.genes, genome, strict=True)
+        )
+        for twin in (other, first.setdefault(space.key(genome), genome)):
+            if twin != genome and feasible(space, genome) and feasible(space, twin):
+                yield genome, twin
+                return
 
 
 def _features(space: SearchSpace) -> Any:

@@ -107,12 +107,10 @@ class GPT2MemorySpace(LanguageModelSpace):
 
     @property
     def genes(self) -> tuple[Gene, ...]:
-        return (*self.grown.genes, *memory_genes())
-
-    def inactive(self, genome: Genome) -> frozenset[str]:
-        off = super().inactive(genome)
-        has_grown = recipe_of(genome[self.n_grown :], MAX_COUNTED).grown
-        return off if has_grown else off | {gene.name for gene in self.grown.genes}
+        grown = (
+            replace(gene, when=(*gene.when, ("memory.grown", ("on",)))) for gene in self.grown.genes
+        )
+        return (*grown, *memory_genes())
 
     def seeds(self) -> list[Genome]:
         return [(*seed, *default_genome()) for seed in self.grown.seeds()]

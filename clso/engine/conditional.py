@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Sequence
 
-from clso.engine.operators import flip, heavy_tailed, mutate
+from clso.engine.operators import Change, flip, heavy_tailed, mutate
 from clso.space import Genome
 
 __all__ = ["ConditionalVariation"]
@@ -22,6 +22,7 @@ class ConditionalVariation:
         off: places of a genome's inactive genes.
         rate: of `mutate`, for each active gene; None: one over their number.
         rng: the engine's stream.
+        change: of `clso.engine.operators.make_toolbox`.
     """
 
     def __init__(
@@ -31,14 +32,16 @@ class ConditionalVariation:
         *,
         rate: float | None,
         rng: random.Random,
+        change: Change | None = None,
     ) -> None:
-        self._n_choices, self._off, self._rate, self._rng = n_choices, off, rate, rng
+        self._n_choices, self._off = n_choices, off
+        self._rate, self._rng, self._change = rate, rng, change
         self._free = [gene for gene, n in enumerate(n_choices) if n > 1]
 
     def flip(self, child: list[int]) -> None:
         """Exactly one active gene changes to another allele."""
         off = self._off(tuple(child))
-        flip(child, self._n_choices, self._active(off), self._rng)
+        flip(child, self._n_choices, self._active(off), self._rng, self._change)
         self._wake(child, off)
 
     def jump(self, child: list[int]) -> None:
@@ -51,7 +54,7 @@ class ConditionalVariation:
         off = self._off(tuple(child))
         active = self._active(off)
         rate = 1 / max(1, len(active)) if self._rate is None else self._rate
-        mutate(child, self._n_choices, active, rate, self._rng)
+        mutate(child, self._n_choices, active, rate, self._rng, self._change)
         self._wake(child, off)
 
     def _active(self, off: Collection[int]) -> list[int]:

@@ -26,8 +26,9 @@ from clso.conversion import as_index, as_seed
 from clso.engine.conditional import ConditionalVariation
 from clso.engine.config import EngineConfig
 from clso.engine.feasible import FeasibleSearch, Shortfall
-from clso.engine.operators import Individual, make_toolbox
+from clso.engine.operators import Change, Individual, make_toolbox
 from clso.engine.randomness import pack_random, unpack_random
+from clso.engine.steps import Steps
 from clso.errors import EvaluationError, GenomeError
 from clso.space import Genome, SearchSpace
 from clso.space.checked import CheckedSpace
@@ -84,15 +85,18 @@ class Engine:
         self._stale = 0  # evaluations since one was at least as good as the population's best
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
+        self._steps = Steps(self._n_choices, self._checked.ordered, self._rng)
+        change = self._steps.change if self._checked.ordered else None
         self.toolbox = make_toolbox(
             self._n_choices,
             tournament=self.config.tournament,
             mutation=rate,
             rng=self._rng,
+            change=change,
         )
         self._varies_all = self._checked.mask is None
         if not self._varies_all:
-            self._vary_active_genes()
+            self._vary_active_genes(change)
         self._feasible_search = FeasibleSearch(
             self._checked,
             sample=self._sample,
@@ -180,6 +184,8 @@ class Engine:
                 raise ValueError(f"genome {evaluation.genome} was measured before{same}")
             keys.add(key)
         top = self.population[0].value if self.population else math.inf
+        if self.population:
+            self._steps.credit(self.population[0].genome, top, evaluations)
         for evaluation in evaluations:
             self._remember(evaluation)
             self._stale = 0 if evaluation.value <= top else self._stale + 1
@@ -196,6 +202,7 @@ class Engine:
             "n_seeds_asked": self._n_seeds_asked,
             "stale": self._stale,
             "population": [[list(ind), ind.value] for ind in self.population],
+            "steps": self._steps.state_dict(),
             "rng": pack_random(self._rng),
         }
         if with_cache:
@@ -226,6 +233,7 @@ class Engine:
         self.population = [
             Individual(self.space.validate(g), float(value)) for g, value in state["population"]
         ]
+        self._steps.load_state_dict(state["steps"])
         unpack_random(state["rng"], self._rng)
 
     def _remember(self, evaluation: Evaluation) -> None:
@@ -278,9 +286,9 @@ class Engine:
     def _repaired(self, genome: Genome) -> Genome:
         return self._checked.canonical(self._checked.repair(genome, self._rng))
 
-    def _vary_active_genes(self) -> None:
+    def _vary_active_genes(self, change: Change | None) -> None:
         rate, off, rng = self.config.mutation, self._checked.off, self._rng
-        variation = ConditionalVariation(self._n_choices, off, rate=rate, rng=rng)
+        variation = ConditionalVariation(self._n_choices, off, rate=rate, rng=rng, change=change)
         for name in ("flip", "jump", "mutate"):
             self.toolbox.register(name, getattr(variation, name))
 

@@ -9,7 +9,7 @@ place under `borrowed_random`, which lends them the engine's generator."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import compress
@@ -32,6 +32,10 @@ __all__ = [
     "select",
     "uniform_crossover",
 ]
+
+
+Change = Callable[[list[int], int], None]
+"""Gives one gene of a child another allele, in place."""
 
 
 class MinimisedFitness(base.Fitness):  # type: ignore[misc]
@@ -71,20 +75,28 @@ def borrowed_random(rng: random.Random) -> Iterator[None]:
 
 
 def make_toolbox(
-    n_choices: Sequence[int], *, tournament: int, mutation: float, rng: random.Random
+    n_choices: Sequence[int],
+    *,
+    tournament: int,
+    mutation: float,
+    rng: random.Random,
+    change: Change | None = None,
 ) -> base.Toolbox:
     """DEAP's toolbox with `select(population) -> parent`, `mate(a, b)`, `mutate(child)`,
     `jump(child)` and `flip(child)`, in place.
 
-    `n_choices` holds the number of alleles of each gene. Register another function to replace one.
+    `n_choices` holds the number of alleles of each gene. `change(child, gene)` gives one gene
+    another allele; by default each other one is as likely. Register another function to replace
+    one.
     """
     free = [gene for gene, n in enumerate(n_choices) if n > 1]
+    changes = {"n_choices": n_choices, "free": free, "rng": rng, "change": change}
     toolbox = base.Toolbox()
     toolbox.register("select", select, size=tournament, rng=rng)
     toolbox.register("mate", uniform_crossover, rng=rng)
-    toolbox.register("mutate", mutate, n_choices=n_choices, free=free, rate=mutation, rng=rng)
-    toolbox.register("jump", jump, n_choices=n_choices, free=free, rng=rng)
-    toolbox.register("flip", flip, n_choices=n_choices, free=free, rng=rng)
+    toolbox.register("mutate", mutate, rate=mutation, **changes)
+    toolbox.register("jump", jump, **changes)
+    toolbox.register("flip", flip, **changes)
     return toolbox
 
 
@@ -110,7 +122,12 @@ def uniform_crossover(a: list[int], b: list[int], rng: random.Random) -> None:
 
 
 def mutate(
-    child: list[int], n_choices: Sequence[int], free: Sequence[int], rate: float, rng: random.Random
+    child: list[int],
+    n_choices: Sequence[int],
+    free: Sequence[int],
+    rate: float,
+    rng: random.Random,
+    change: Change | None = None,
 ) -> None:
     """Each free gene changes to another allele with probability `rate`, in place.
 
@@ -122,20 +139,28 @@ def mutate(
     scale = 1 / log1p(-rate) if rate < 1 else 0.0
     at = int(log1p(-draw()) * scale)
     while at < n:
-        _change(child, free[at], n_choices, draw())
+        _change(child, free[at], n_choices, rng, change)
         at += 1 + int(log1p(-draw()) * scale)
 
 
 def flip(
-    child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random
+    child: list[int],
+    n_choices: Sequence[int],
+    free: Sequence[int],
+    rng: random.Random,
+    change: Change | None = None,
 ) -> None:
     """Exactly one free gene changes to another allele, in place."""
     if free:
-        _change(child, free[int(rng.random() * len(free))], n_choices, rng.random())
+        _change(child, free[int(rng.random() * len(free))], n_choices, rng, change)
 
 
 def jump(
-    child: list[int], n_choices: Sequence[int], free: Sequence[int], rng: random.Random
+    child: list[int],
+    n_choices: Sequence[int],
+    free: Sequence[int],
+    rng: random.Random,
+    change: Change | None = None,
 ) -> None:
     """k random changes, in place, with P(k >= m) = 1/m^2: mostly one, at times many, as far as all
     genes.
@@ -143,7 +168,7 @@ def jump(
     A heavy tail leaves local optima without a rate to tune (Doerr et al. 2017, arXiv:1703.03334).
     """
     for _ in range(heavy_tailed(len(free), rng)):
-        flip(child, n_choices, free, rng)
+        flip(child, n_choices, free, rng, change)
 
 
 def heavy_tailed(most: int, rng: random.Random) -> int:
@@ -151,6 +176,15 @@ def heavy_tailed(most: int, rng: random.Random) -> int:
     return min(most, int((1 - rng.random()) ** -0.5))
 
 
-def _change(child: list[int], gene: int, n_choices: Sequence[int], uniform: float) -> None:
-    allele = int(uniform * (n_choices[gene] - 1))
+def _change(
+    child: list[int],
+    gene: int,
+    n_choices: Sequence[int],
+    rng: random.Random,
+    change: Change | None,
+) -> None:
+    if change is not None:
+        change(child, gene)
+        return
+    allele = int(rng.random() * (n_choices[gene] - 1))
     child[gene] = allele + (allele >= child[gene])

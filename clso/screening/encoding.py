@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.errors import ConfigError, GenomeError
+from clso.screening import order
 from clso.space import Genome
 
 __all__ = ["Encoder"]
@@ -31,10 +32,12 @@ class Encoder:
         n_choices: Sequence[int],
         descriptors: Sequence[npt.NDArray[Any] | None] | None = None,
         inactive: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]] | None = None,
+        ordered: Sequence[int] = (),
     ) -> None:
         """`descriptors[g]` has shape (n_choices[g], k_g), or is None for a gene without any.
         `inactive` tells which genes make no difference, (n, genes) -> (n, genes): the columns of
-        such a gene are 0, whatever its allele.
+        such a gene are 0, whatever its allele. `ordered` are the places of genes whose alleles may
+        have another code than one-hot (`clso.screening.order`).
 
         Raises:
             ConfigError: no gene, a gene without choices, or descriptors of another shape or not
@@ -58,6 +61,9 @@ class Encoder:
         self.n_features = int(starts[-1])
         self._limits = np.array(self.n_choices)
         self._inactive = inactive
+        self.ordered = tuple(
+            gene for gene in ordered if 2 < self.n_choices[gene] <= order.MOST_CHOICES
+        )
         self._n_columns = np.array(n_columns)
         self._fits_bytes = max(self.n_choices) <= 256
         self._is_small = max(self.n_choices) <= _MAX_COLUMNS
@@ -69,9 +75,47 @@ class Encoder:
             if table.shape[1]
         ]
 
-    def encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
-        """Features of `genomes`, shape (n, n_features). Raises GenomeError on a genome of another
-        space."""
+    def encode(
+        self, genomes: Sequence[Genome], codes: Sequence[int] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Features of `genomes`, shape (n, n_features), the alleles in these `codes` by gene; all
+        one-hot by default. Raises GenomeError on a genome of another space."""
+        g = self._alleles(genomes)
+        features = np.zeros((len(g), self.n_features), np.float32)
+        columns_of = g if self._is_small else g * self._n_columns // self._limits
+        active = None if self._inactive is None else ~self._inactive(g)
+        one: Any = 1 if active is None else active
+        features[np.arange(len(g))[:, None], self._one_hot + columns_of] = one
+        for gene, columns, values in [*self._described, *self._coded(codes or ())]:
+            features[:, columns] = values[g[:, gene]]
+            if active is not None:
+                features[:, columns] *= active[:, gene, None]
+        return features
+
+    def choose_codes(
+        self, genomes: Sequence[Genome], values: Sequence[float], codes: Sequence[int], turn: int
+    ) -> list[int]:
+        """The codes that measured genomes make likeliest, given those in force."""
+        g = self._alleles(genomes)
+        off = None if self._inactive is None else self._inactive(g)
+        return order.choose_codes(
+            g, values, self.n_choices, self.ordered, codes, off=off, turn=turn
+        )
+
+    def _coded(self, codes: Sequence[int]) -> list[tuple[int, slice, npt.NDArray[np.float32]]]:
+        """Gene, its alleles' columns, and their values by allele, of genes that are not one-hot."""
+        return [
+            (
+                gene,
+                slice(self._one_hot[gene], self._one_hot[gene] + self.n_choices[gene]),
+                order.code(self.n_choices[gene], codes[gene]).astype(np.float32),
+            )
+            for gene in (self.ordered if codes else ())
+            if codes[gene]
+        ]
+
+    def _alleles(self, genomes: Sequence[Genome]) -> npt.NDArray[np.int64]:
+        """As an array (n, genes). Raises GenomeError on a genome of another space."""
         if any(len(genome) != len(self.n_choices) for genome in genomes):
             raise GenomeError(f"a genome of this space has {len(self.n_choices)} genes")
         g: npt.NDArray[Any]
@@ -87,16 +131,7 @@ class Encoder:
         g = g.reshape(len(genomes), len(self.n_choices))
         if ((g < 0) | (g >= self._limits)).any():
             raise GenomeError("an allele is at least 0 and below its gene's number of choices")
-        features = np.zeros((len(g), self.n_features), np.float32)
-        columns_of = g if self._is_small else g * self._n_columns // self._limits
-        active = None if self._inactive is None else ~self._inactive(g)
-        one: Any = 1 if active is None else active
-        features[np.arange(len(g))[:, None], self._one_hot + columns_of] = one
-        for gene, columns, values in self._described:
-            features[:, columns] = values[g[:, gene]]
-            if active is not None:
-                features[:, columns] *= active[:, gene, None]
-        return features
+        return g
 
 
 def _standardised(n_choices: int, descriptor: npt.NDArray[Any] | None) -> npt.NDArray[np.float32]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from clso.conversion import random_state
 from clso.screening.encoding import Encoder
+from clso.screening.order import CODES
 from clso.screening.packing import pack_rows, unpack_rows
 from clso.space import Genome
 
@@ -50,12 +51,15 @@ class Learner:
         # the rows of the last fit, then those learnt since
         self._rows: list[tuple[Genome, float]] = []
         self._features = encoder.encode([])  # of the first rows; those of the last fit
+        self._codes = [0] * len(encoder.n_choices)  # of the genes' alleles
+        self._n_learnt, self._n_judged = 0, 0  # rows in all, and when the codes were chosen last
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # predictions since
 
     def learn(self, rows: Sequence[tuple[Genome, float]]) -> None:
         """Take in measured genomes for later fits."""
         self._rows.extend(rows)
+        self._n_learnt += len(rows)
 
     def knows(self, n: int) -> bool:
         """Whether it was fitted, or `n` rows are there for a first fit."""
@@ -75,7 +79,7 @@ class Learner:
         elif self._estimator is None:  # after a resume: the fit in force is made again
             self._fit()
         assert self._estimator is not None
-        return np.asarray(self._estimator.predict(self._encoder.encode(genomes)), dtype=np.float64)
+        return np.asarray(self._estimator.predict(self._encode(genomes)), dtype=np.float64)
 
     def forget(self) -> None:
         """Drop everything."""
@@ -91,11 +95,26 @@ class Learner:
         n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
         self._rows, self._features = self._rows[n_old:], self._features[n_old:]
         self._n_fit, self._since_fit = len(self._rows), 0
+        if self._encoder.ordered and self._n_learnt >= 2 * self._n_judged:
+            self._choose_codes()
         self._fit()
+
+    def _choose_codes(self) -> None:
+        """Decide anew, gene by gene, whether the order of its alleles is used: whenever twice as
+        much is known."""
+        genomes, values = zip(*self._rows, strict=True)
+        turn = self._n_judged.bit_length()
+        codes = self._encoder.choose_codes(genomes, values, self._codes, turn)
+        self._n_judged = self._n_learnt
+        if codes != self._codes:
+            self._codes, self._features = codes, self._features[:0]
+
+    def _encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
+        return self._encoder.encode(genomes, self._codes)
 
     def _fit(self) -> None:
         rows = self._rows[: self._n_fit]
-        new = self._encoder.encode([genome for genome, _ in rows[len(self._features) :]])
+        new = self._encode([genome for genome, _ in rows[len(self._features) :]])
         self._features = np.concatenate([self._features, new])
         self._estimator = self._make_estimator(self._random_state)
         self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
@@ -104,12 +123,19 @@ class Learner:
         """In JSON types. Without the rows it is small; then give `load_state_dict` all that was
         learnt, in its order."""
         rows = pack_rows(self._rows) if with_rows else len(self._rows)
-        return {"rows": rows, "n_fit": self._n_fit, "since_fit": self._since_fit}
+        return {
+            "rows": rows,
+            "n_fit": self._n_fit,
+            "since_fit": self._since_fit,
+            "codes": [[gene, n] for gene, n in enumerate(self._codes) if n],
+            "n_learnt": self._n_learnt,
+            "n_judged": self._n_judged,
+        }
 
     def load_state_dict(
         self, state: dict[str, Any], learnt: Sequence[tuple[Genome, float]] | None = None
     ) -> None:
-        """Raises KeyError, TypeError, ValueError or `GenomeError` for a damaged state. The fit in
+        """Raises KeyError, IndexError, TypeError, ValueError or `GenomeError` for a damaged state. The fit in
         force is made again."""
         if learnt is None:
             self._rows = unpack_rows(state["rows"], len(self._encoder.n_choices))
@@ -121,6 +147,10 @@ class Learner:
                 )
         self._encoder.encode([genome for genome, _ in self._rows])
         self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
+        self._n_learnt, self._n_judged = int(state["n_learnt"]), int(state["n_judged"])
+        self._codes = [0] * len(self._encoder.n_choices)
+        for gene, number in state["codes"]:
+            self._codes[gene] = min(int(number), CODES - 1)
         self._estimator, self._features = None, self._features[:0]
 
 

@@ -128,7 +128,7 @@ class Optimizer:
                 names = tuple(measure.name for measure in self.objectives)
                 acquisition = ParetoOrder(Objectives(self.space, names, {}), surrogate, seed=seed)
         self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
-        encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask)
+        encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask, checked.ordered)
         self.screener = Screener(surrogate, encoder, screening, seed=seed)
         self._acquisition = acquisition
         self._batch = screening.batch

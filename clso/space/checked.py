@@ -43,6 +43,7 @@ class CheckedSpace:
         conditions: which genes make no difference, as they declare it.
         is_keyed_by_genome: whether no two genomes stand for the same, as far as is declared.
         count: how many candidates there are at most.
+        ordered: places of the genes whose alleles lie on a scale.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -66,6 +67,7 @@ class CheckedSpace:
         Conditions.check(genes)
         self.conditions = Conditions(genes)
         self.count = self.conditions.count
+        self.ordered = tuple(i for i, gene in enumerate(genes) if gene.ordered)
         self._finds_inactive = not _is_default(space, "inactive")
         self._declares_all = _is_default(space, "key") and not self._finds_inactive
         self.is_keyed_by_genome = self._declares_all and not self.conditions.rules

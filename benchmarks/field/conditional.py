@@ -56,8 +56,9 @@ class Instance:
 
     def __call__(self, x: dict[str, Any]) -> float:
         names = _active(x["option"])
-        value: float = self._offset[x["option"]] + sum(self._bowl[name][x[name]] for name in names)
-        return value + sum(self._pair[a, b][x[a]][x[b]] for a, b in combinations(names, 2))
+        value = self._offset[x["option"]] + sum(self._bowl[name][x[name]] for name in names)
+        pairs = combinations(names, 2)
+        return float(value + sum(self._pair[a, b][x[a]][x[b]] for a, b in pairs))
 
 
 def _active(option: str) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _distances(alleles: npt.NDArray[np.int64], n_choices: int, number: int) -> F
         return np.asarray(table[alleles[:, None], alleles])
     is_off = alleles == n_choices
     differ = alleles[:, None] != alleles
-    return np.where(is_off[:, None] | is_off, 1.0, 2.0) * differ
+    return np.asarray(np.where(is_off[:, None] | is_off, 1.0, 2.0) * differ)
 
 
 @cache

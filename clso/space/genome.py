@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = ["Gene", "Genome"]
 Genome = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Gene:
     """One discrete choice. `choices` are the alleles' labels, in the order of their indices.
 
@@ -59,21 +59,30 @@ class Gene:
     when: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ordered: bool = False
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        name: str,
+        choices: Iterable[object],
+        unless: Sequence[Any] = (),
+        when: Sequence[Any] = (),
+        ordered: bool = False,
+    ) -> None:
         put = object.__setattr__
-        if type(self.choices) is not tuple or not {str}.issuperset(map(type, self.choices)):
-            labels = tuple(map(str, in_order(self.choices, f"the choices of gene {self.name!r}")))
-            put(self, "choices", labels)
-        if self.unless:
-            pairs = self._pairs(self.unless, "unless")
-            put(self, "unless", tuple((name, label) for name, labels in pairs for label in labels))
-        if self.when:
-            put(self, "when", self._pairs(self.when, "when"))
+        put(self, "name", name)
+        if type(choices) is not tuple or not {str}.issuperset(map(type, choices)):
+            choices = tuple(map(str, in_order(choices, f"the choices of gene {name!r}")))
+        put(self, "choices", choices)
+        pairs = self._pairs(unless, "unless")
+        put(self, "unless", tuple((other, label) for other, labels in pairs for label in labels))
+        put(self, "when", self._pairs(when, "when"))
+        put(self, "ordered", bool(ordered))
 
     def _pairs(self, given: Any, what: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Conditions of whatever form as (name, labels)."""
         if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
             found = tuple(given)
+            if not found:
+                return ()
             pairs = (found,) if isinstance(found[0], str) else found
             if all(
                 isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)

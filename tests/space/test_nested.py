@@ -13,7 +13,7 @@ from clso.space.choices import Choices
 
 SVM: dict[str, Any] = {
     "kernel": {
-        "poly": {"degree": [2, 3, 4], "coef0": {"zero": None, "some": {"value": [1, 2]}}},
+        "poly": {"degree": [2, 3, 4], "coef0": {"zero": None, "some": {"shift": [1, 2]}}},
         "rbf": {"gamma": Float(1e-3, 1, log=True, steps=4)},
         "linear": {},
     },
@@ -23,15 +23,15 @@ SVM: dict[str, Any] = {
 
 def test_what_belongs_to_an_option_not_taken_is_not_there() -> None:
     space = Choices(SVM)
-    seen = [space.decode(genome) for genome in Optimizer(space, seed=0).ask(10_000)]
+    seen: list[Any] = [space.decode(genome) for genome in Optimizer(space, seed=0).ask(10_000)]
     found = sorted(tuple(x.items()) for x in seen)
-    wanted = [
+    wanted: list[Any] = [
         (("kernel", "poly"), ("degree", d), ("coef0", "zero"), ("c", c))
         for d in (2, 3, 4)
         for c in (1, 10)
     ]
     wanted += [
-        (("kernel", "poly"), ("degree", d), ("coef0", "some"), ("value", v), ("c", c))
+        (("kernel", "poly"), ("degree", d), ("coef0", "some"), ("shift", v), ("c", c))
         for d in (2, 3, 4)
         for v in (1, 2)
         for c in (1, 10)
@@ -55,7 +55,7 @@ def test_nothing_of_an_option_not_taken_is_shown() -> None:
     for row, evaluation in zip(result.trials().rows(), result.evaluations, strict=True):
         decoded = Choices(SVM).decode(evaluation.genome)
         assert isinstance(decoded, dict)
-        shown_genes = {n: row[n] for n in ("kernel", "degree", "coef0", "value", "gamma", "c")}
+        shown_genes = {n: row[n] for n in ("kernel", "degree", "coef0", "shift", "gamma", "c")}
         assert {n: v for n, v in shown_genes.items() if v is not None} == {
             n: str(v) for n, v in decoded.items()
         }

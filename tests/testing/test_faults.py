@@ -83,6 +83,9 @@ DECODE = "decode_is_deterministic_and_refuses_foreign_genomes"
 REPAIR = "repair_gives_feasible_genomes"
 ORDER = "one_evaluation_a_genome_in_order"
 COMPANY = "company_and_order_change_nothing"
+CONDITIONS = "conditions_name_genes_and_choices"
+KEYS = "keys_hash_and_follow_from_the_genome"
+TWINS = "equal_keys_have_equal_values"
 
 FAULTS: list[tuple[str, str, Any]] = [
     ("genes_have_names_and_choices", "genes", genes(Gene("x", A), Gene("x", A))),
@@ -128,6 +131,19 @@ FAULTS: list[tuple[str, str, Any]] = [
     (COMPANY, "objective", objective(lambda found: shifted(found, len(found)))),
     (COMPANY, "objective", objective(lambda found: shifted(found, found[0].genome[0]))),
     (COMPANY, "objective", objective(lambda found: shifted(found, random.random()))),
+    (
+        CONDITIONS,
+        "genes",
+        genes(Gene("x", A), Gene("y", A, when=("z", "a")), Gene("z", ("b", "c"))),
+    ),
+    (CONDITIONS, "genes", genes(Gene("x", A), Gene("y", A, when=("w", "a")), Gene("z", A))),
+    (CONDITIONS, "genes", genes(Gene("x", A, when=("x", "a")), Gene("y", A), Gene("z", A))),
+    (KEYS, "key", lambda self, g: list(g)),
+    (KEYS, "key", lambda self, g: random.random()),
+    (KEYS, "key", lambda self, g: object()),
+    (TWINS, "genes", genes(Gene("x", A), Gene("y", A, when=("x", "a")), Gene("z", A))),
+    (TWINS, "key", lambda self, g: g[:2]),
+    (TWINS, "inactive", lambda self, g: frozenset({"g1"}) if g[0] else frozenset()),
     ("nothing_to_evaluate", "objective", objective(lambda found: [found[0]])),
     ("costs_are_those_named", "costs", lambda self, g: {"size": 1.0}),
     ("costs_are_those_named", "costs", lambda self, g: {"weight": float("inf")}),

@@ -2,7 +2,8 @@
 
 Each gene has six alleles: 5,184 candidates, as 241,864,704 genomes. An instance is drawn by its
 seed: the value is the option's own, plus, for each gene, a bowl around an allele that is best for
-it, plus a smaller random table for each pair of genes that are active together.
+it, plus a smaller random table (up to `pairs`; 0: genes add up) for each pair of genes that are
+active together.
 
     python -m benchmarks.field.conditional --instances 5 --seeds 20
 
@@ -35,7 +36,7 @@ class Spent(Exception):
 class Instance:
     """Values of candidates, from 0 up; `best` is the least."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, pairs: float = 0.3) -> None:
         rng = random.Random(f"conditional {seed}")
         self._offset = {option: rng.uniform(0, 1) for option in OPTIONS}
         names = [*_SHARED, *(f"{option}{i}" for option in OPTIONS for i in range(2))]
@@ -44,7 +45,7 @@ class Instance:
             centre, depth = rng.randrange(ALLELES), rng.uniform(0.3, 1)
             self._bowl[name] = [depth * abs(i - centre) / (ALLELES - 1) for i in range(ALLELES)]
         self._pair = {
-            (a, b): [[rng.uniform(0, 0.3) for _ in range(ALLELES)] for _ in range(ALLELES)]
+            (a, b): [[rng.uniform(0, pairs) for _ in range(ALLELES)] for _ in range(ALLELES)]
             for option in OPTIONS
             for a, b in combinations((*_SHARED, f"{option}0", f"{option}1"), 2)
         }
@@ -143,13 +144,14 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first instance's seed")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--pairs", type=float, default=0.3, help="how much genes act together")
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--only", default=",".join(OPTIMISERS), help="names, comma-separated")
     args = parser.parse_args()
     for name in args.only.split(","):
         rows = []
         for number in range(args.first, args.first + args.instances):
-            instance = Instance(number)
+            instance = Instance(number, args.pairs)
             runs = [run(name, instance, seed, args.evaluations) for seed in range(args.seeds)]
             rows += runs
             print(f"{name:18} instance {number}: {_said(runs)}", flush=True)

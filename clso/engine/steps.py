@@ -36,13 +36,13 @@ class Steps:
         self._n_choices, self._rng = n_choices, rng
         self._ordered = frozenset(gene for gene in ordered if n_choices[gene] > 3)
         self._wins, self._tries = [0.0, 0.0], [0.0, 0.0]  # far, near
-
-    @property
-    def share(self) -> float:
+        self.share = 0.5
         """Of near steps."""
+
+    def _divide(self) -> None:
         wins, tries = _PRIOR
         far, near = ((w + wins) / (t + tries) for w, t in zip(self._wins, self._tries, strict=True))
-        return min(max(near / (far + near), _LEAST), 1 - _LEAST)
+        self.share = min(max(near / (far + near), _LEAST), 1 - _LEAST)
 
     def change(self, child: list[int], gene: int) -> None:
         """`gene` gets another allele."""
@@ -71,6 +71,7 @@ class Steps:
                 self._tries = [_DECAY * t for t in self._tries]
                 self._tries[is_near] += 1
                 self._wins[is_near] += evaluation.value < value
+                self._divide()
 
     def state_dict(self) -> dict[str, Any]:
         return {"wins": self._wins, "tries": self._tries}
@@ -80,3 +81,4 @@ class Steps:
         self._wins, self._tries = ([float(x) for x in state[key]] for key in ("wins", "tries"))
         if len(self._wins) != 2 or len(self._tries) != 2:
             raise ValueError("there are two kinds of steps")
+        self._divide()

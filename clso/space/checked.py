@@ -93,6 +93,8 @@ class CheckedSpace:
 
     def key(self, genome: Genome) -> Hashable:
         """What `genome` stands for: candidates of equal keys are measured once."""
+        if self.is_keyed_by_genome:  # as most are
+            return genome
         if self._declares_all:
             return self.conditions.canonical(genome)
         with self._calling("key"):
@@ -106,7 +108,9 @@ class CheckedSpace:
 
     def canonical(self, genome: Genome) -> Genome:
         """The genome that stands for all of the same key, if the space's genes say which do."""
-        return self.conditions.canonical(genome) if self._declares_all else genome
+        if self.is_keyed_by_genome or not self._declares_all:
+            return genome
+        return self.conditions.canonical(genome)
 
     def off(self, genome: Genome) -> Collection[int]:
         """Places of the inactive genes."""

@@ -82,3 +82,29 @@ class MeasuredObjective:
         trailing = leading_ones([1 - bit for bit in reversed(genome)])
         values = (float(leading_ones(genome)), float(len(genome) - trailing))
         return Evaluation.measured(genome, fidelity, values, 1)
+
+
+class Priced(Toy):
+    """16 genes that cost nothing, each best at 0, and 6 switches: one that is on costs 1 and takes
+    half a point off what is minimised."""
+
+    name = "priced"
+    cost_names = ("price",)
+    N_FREE, N_SWITCHES = 16, 6
+
+    def __init__(self) -> None:
+        n_free = self.N_FREE
+        super().__init__(
+            [5] * n_free + [2] * self.N_SWITCHES,
+            lambda g: sum(g[:n_free]) + 0.5 * g[n_free:].count(0),
+        )
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return {"price": float(sum(genome[self.N_FREE :]))}
+
+    def known(self, genome: Genome) -> tuple[float, ...]:
+        """All values but the first."""
+        return (self.costs(genome)["price"],)
+
+    def both(self, genomes: Sequence[Genome]) -> list[Evaluation]:
+        return [Evaluation.measured(g, 0, (self.score(g), *self.known(g)), 1) for g in genomes]

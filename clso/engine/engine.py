@@ -246,9 +246,7 @@ class Engine:
         config, toolbox = self.config, self.toolbox
         n_near = sum(self._rng.random() < config.local_search for _ in range(n))
         for _ in range(n_near):
-            child = list(self._centre())
-            toolbox.jump(child)
-            yield self._repaired(tuple(child))
+            yield self._repaired(self._near())
         for i in range(0, n - n_near, 2):
             pair = list(toolbox.select(self.population)), list(toolbox.select(self.population))
             if self._rng.random() < config.crossover:
@@ -299,6 +297,15 @@ class Engine:
             off = self._checked.off(self.population[0].genome)
         n_neighbours = sum(n - 1 for gene, n in enumerate(self._n_choices) if gene not in off)
         return self.config.restart_after * n_neighbours or math.inf
+
+    def _near(self) -> Genome:
+        """A child of the local search, not yet repaired."""
+        return self._jumped(self._centre())
+
+    def _jumped(self, genome: Genome) -> Genome:
+        child = list(genome)
+        self.toolbox.jump(child)
+        return tuple(child)
 
     def _centre(self) -> Genome:
         """Where the local search looks for neighbours."""

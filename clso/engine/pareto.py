@@ -5,7 +5,13 @@ Survival and mating go by non-domination rank, then by crowding distance. What b
 limit ranks behind everything that keeps them all, by how far it breaks them (constrained dominance,
 ibid. section VI). On discrete problems many genomes share their values, so the crowding distance is
 taken over distinct ones, and a repetition gets none (Fortin & Parizeau 2013,
-doi:10.1145/2463372.2463456)."""
+doi:10.1145/2463372.2463456).
+
+Often only the first value has to be measured, and the others are known of any genome. Then a front
+should be no worse at the first one than a search for it alone: a third of the local search goes on as
+that search does, near the best genome, and the rest carries what it found, or a neighbour of it,
+along the front. A member of the front takes from the best genome every gene that makes it no dearer,
+so that what costs nothing is had at any cost."""
 
 from __future__ import annotations
 
@@ -27,7 +33,7 @@ from clso.engine.operators import Individual
 from clso.space import Genome, SearchSpace
 from clso.space.results import Evaluation
 
-__all__ = ["ParetoEngine", "crowded_order"]
+__all__ = ["ParetoEngine", "crowded_order", "gain_order", "non_dominated"]
 
 _DECIMALS = 12  # of a crowding distance, which is a share of the objectives' ranges
 _ROUNDING = 1e-12  # of a value: far above its last bit
@@ -51,7 +57,8 @@ class ParetoEngine(Engine):
     """An engine whose evaluations have several values, all minimised.
 
     `best` is the best by the first one. `upper` holds an upper bound for each value, infinite if
-    there is none."""
+    there is none. `costs` gives all values but the first of a genome that need not be measured; None
+    if some have to be."""
 
     def __init__(
         self,
@@ -62,6 +69,7 @@ class ParetoEngine(Engine):
         seed: int = 0,
         seeds: Sequence[Genome] = (),
         limits: Callable[[Genome], tuple[float, ...]] | None = None,
+        costs: Callable[[Genome], tuple[float, ...]] | None = None,
     ) -> None:
         super().__init__(
             space, config or EngineConfig(tournament=2), seed=seed, seeds=seeds, limits=limits
@@ -69,6 +77,7 @@ class ParetoEngine(Engine):
         self.toolbox.register("select", _select, size=self.config.tournament, rng=self._rng)
         self.upper = tuple(upper)
         self.n_values = len(self.upper)
+        self._costs = costs
         self.reference: tuple[float, ...] | None = None
         """The hypervolume's reference point: the first measured generation's worst values and a
         margin."""
@@ -81,8 +90,7 @@ class ParetoEngine(Engine):
         the first measured."""
         if not self._front_is_clean:
             points = list(self._front)
-            kept = np.flatnonzero(moocore.is_nondominated(np.array(points)))
-            self._front = {points[i]: self._front[points[i]] for i in kept}
+            self._front = {points[i]: self._front[points[i]] for i in non_dominated(points)}
             self._front_is_clean = True
         return [self._front[values] for values in sorted(self._front)]
 
@@ -167,6 +175,36 @@ class ParetoEngine(Engine):
         front = self.front
         return self._rng.choice(front).genome if front else super()._centre()
 
+    def _near(self) -> Genome:
+        front = self.front
+        if self._costs is None or self.best is None or not front:
+            return super()._near()
+        best, kind = self.best.genome, int(3 * self._rng.random())
+        if kind == 0:
+            return self._jumped(best)
+        onto = self._rng.choice(front).genome
+        if kind == 1:
+            return self._carried(self._jumped(best), onto, self._costs)
+        carried = self._carried(best, onto, self._costs)
+        return self._jumped(best) if carried in self._cache else carried
+
+    def _carried(
+        self, genome: Genome, onto: Genome, costs_of: Callable[[Genome], tuple[float, ...]]
+    ) -> Genome:
+        """`onto` with every gene of `genome` that raises none of its costs, tried in random
+        order."""
+        child, costs = list(onto), costs_of(onto)
+        differ = [gene for gene, (a, b) in enumerate(zip(genome, onto, strict=True)) if a != b]
+        self._rng.shuffle(differ)
+        for gene in differ:
+            child[gene] = genome[gene]
+            reached = costs_of(tuple(child))
+            if all(after <= before for after, before in zip(reached, costs, strict=True)):
+                costs = reached
+            else:
+                child[gene] = onto[gene]
+        return tuple(child)
+
     def _survive(self, new: list[Individual]) -> None:
         pool = self.population + new
         self._place(pool)
@@ -195,6 +233,13 @@ def _select(population: Sequence[Individual], size: int, rng: random.Random) -> 
     return max(drawn, key=attrgetter("fitness"))
 
 
+def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Indices of those of one point or more that no other beats in all values; of equal ones, the
+    first."""
+    kept: list[int] = np.flatnonzero(moocore.is_nondominated(np.array(points))).tolist()
+    return kept
+
+
 def crowded_order(values: npt.NDArray[np.float64]) -> list[int]:
     """Indices of points (n, objectives), best first: by non-domination rank, then by falling
     crowding distance."""
@@ -204,6 +249,22 @@ def crowded_order(values: npt.NDArray[np.float64]) -> list[int]:
     return [
         member[0] for member in sorted(members, key=lambda member: member.fitness, reverse=True)
     ]
+
+
+def gain_order(values: npt.NDArray[np.float64], front: npt.NDArray[np.float64]) -> list[int]:
+    """Indices of points (n, objectives), best first: by how much the hypervolume of a `front` (m,
+    objectives) would grow, each point alone, then as `crowded_order` has them.
+
+    The reference point lies a margin behind the front's worst."""
+    best, reference = front.min(axis=0), np.array(_reference(front))
+    unit, ones = reference - best, np.ones(len(best))
+    scaled, within = (front - best) / unit, (values - best) / unit
+    # an objective's unit decides nothing, nor does a last bit
+    grown = [
+        round(float(moocore.hypervolume(np.vstack([scaled, point]), ref=ones)), _DECIMALS)
+        for point in within
+    ]
+    return sorted(crowded_order(values), key=lambda i: -grown[i])
 
 
 def _place(
@@ -231,7 +292,7 @@ def _place(
             member.fitness.rank = n_fronts + broken[violation]
 
 
-def _reference(points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+def _reference(points: npt.ArrayLike) -> tuple[float, ...]:
     worst, best = np.max(points, axis=0), np.min(points, axis=0)
     spread = np.where(worst > best, worst - best, np.where(worst == 0, 1.0, np.abs(worst)))
     largest = np.finfo(np.float64).max

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from clso.conversion import random_state
-from clso.engine import crowded_order
+from clso.engine import crowded_order, gain_order, non_dominated
 from clso.screening.encoding import Encoder
 from clso.screening.learner import Estimator
 from clso.space import Genome
@@ -42,6 +43,10 @@ class Acquisition(ABC):
 class ParetoOrder(Acquisition):
     """NSGA-II's order of predicted values and known costs.
 
+    If only the first value is measured, a front must not be worse at it than a search for it alone:
+    every other place goes to the lowest prediction, and the rest to what would make the front's
+    hypervolume grow most.
+
     Only the first value is audited. For each other one that is measured, such as the energy, one
     more fit of the same kind of estimator predicts it from the latest that were measured.
     """
@@ -55,6 +60,7 @@ class ParetoOrder(Acquisition):
         checked = objectives.checked
         self._encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask)
         self._measured: deque[Evaluation] = deque(maxlen=_MAX_FIT_ROWS)
+        self._front: list[tuple[float, ...]] = []
 
     @property
     def observed(self) -> list[Evaluation]:
@@ -63,9 +69,13 @@ class ParetoOrder(Acquisition):
 
     def observe(self, evaluations: Sequence[Evaluation]) -> None:
         self._measured.extend(evaluations)
+        points = [*self._front, *(e.values for e in evaluations)]
+        if points and self._objectives.only_first_is_measured:
+            self._front = [points[i] for i in non_dominated(points)]
 
     def forget(self) -> None:
         self._measured.clear()
+        self._front = []
 
     def order(self, candidates: Sequence[Genome], predicted: Floats) -> list[int]:
         known = [self._objectives.costs(genome) for genome in candidates]
@@ -78,7 +88,12 @@ class ParetoOrder(Acquisition):
                 columns.append(np.array([found[name] for found in known], dtype=np.float64))
             else:
                 columns.append(self._predict(candidates, column))
-        return crowded_order(np.stack(columns, axis=1))
+        values = np.stack(columns, axis=1)
+        if not self._front:
+            return crowded_order(values)
+        lowest = np.argsort(predicted, kind="stable").tolist()
+        widest = gain_order(values, np.array(self._front))
+        return list(dict.fromkeys(chain.from_iterable(zip(lowest, widest, strict=True))))
 
     def _predict(self, candidates: Sequence[Genome], column: int) -> Floats:
         """Value number `column` of each candidate, as an estimator learns it from what was

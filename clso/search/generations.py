@@ -88,6 +88,7 @@ class Search:
                 seed=config.seed,
                 seeds=seeds,
                 limits=limits,
+                costs=objectives.known if objectives.only_first_is_measured else None,
             )
         self.engine = self.pareto or Engine(
             space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, limits=limits

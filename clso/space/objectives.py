@@ -94,6 +94,11 @@ class Objectives:
     def is_multi_objective(self) -> bool:
         return len(self.names) > 1
 
+    @property
+    def only_first_is_measured(self) -> bool:
+        """Whether all others are costs, known of a genome that was not measured."""
+        return all(name in self.space.cost_names for name in self.names[1:])
+
     @cached_property
     def measures(self) -> tuple[Measure, ...]:
         """What an evaluation's values are, in their order."""
@@ -144,6 +149,12 @@ class Objectives:
         """The space's costs. Raises `PluginError` if one that it names is missing or not
         finite."""
         return self.checked.costs(genome)
+
+    def known(self, genome: Genome) -> tuple[float, ...]:
+        """Of a genome that need not be measured, all objectives but the first, if those are
+        costs."""
+        costs = self.costs(genome)
+        return tuple(costs[name] for name in self.names[1:])
 
     @cached_property
     def checked(self) -> CheckedSpace:

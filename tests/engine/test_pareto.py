@@ -7,9 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from toys_pareto import Lotz
+from toys_pareto import Lotz, Priced
 
-from clso.engine import EngineConfig, ParetoEngine, crowded_order
+from clso.engine import (
+    EngineConfig,
+    ParetoEngine,
+    crowded_order,
+    gain_order,
+    non_dominated,
+)
 from clso.errors import EvaluationError
 from clso.space.results import Evaluation
 
@@ -146,13 +152,16 @@ def test_without_a_feasible_evaluation_there_is_no_front() -> None:
 
 
 @pytest.mark.parametrize("with_cache", [True, False])
-def test_state_as_json_continues_bit_for_bit(with_cache: bool) -> None:
-    space = Lotz(14)
-    engine = ParetoEngine(space, EngineConfig(pop_size=12, tournament=2), upper=FREE, seed=5)
+@pytest.mark.parametrize("knows_costs", [True, False])
+def test_state_as_json_continues_bit_for_bit(with_cache: bool, knows_costs: bool) -> None:
+    space = Priced() if knows_costs else Lotz(14)
+    costs = space.known if isinstance(space, Priced) else None
+    settings = EngineConfig(pop_size=12, tournament=2)
+    engine = ParetoEngine(space, settings, upper=FREE, seed=5, costs=costs)
     everything: list[Evaluation] = []
     for generation in range(12):
         state = json.loads(json.dumps(engine.state_dict(with_cache=with_cache)))
-        other = ParetoEngine(space, EngineConfig(pop_size=12, tournament=2), upper=FREE, seed=99)
+        other = ParetoEngine(space, settings, upper=FREE, seed=99, costs=costs)
         other.load_state_dict(state, None if with_cache else everything)
         batch = engine.ask()
         assert other.ask() == batch
@@ -240,3 +249,80 @@ def test_the_reference_lies_behind_an_objective_that_is_flat_at_first_and_of_equ
     assert engine.hypervolume == pytest.approx(0.1 * 0.5)
     assert engine.best is not None
     assert engine.best.genome == first
+
+
+def priced(seed: int, *, knows_costs: bool) -> list[tuple[float, ...]]:
+    """The front of 400 evaluations."""
+    space = Priced()
+    engine = ParetoEngine(
+        space,
+        EngineConfig(pop_size=16, tournament=2),
+        upper=FREE,
+        seed=seed,
+        costs=space.known if knows_costs else None,
+    )
+    while engine.n_evaluated < 400:
+        engine.tell(space.both(engine.ask()))
+    return [e.values for e in engine.front]
+
+
+def test_known_costs_make_the_front_better_at_what_is_measured() -> None:
+    with_costs, without = (
+        [priced(seed, knows_costs=known) for seed in range(6)] for known in (True, False)
+    )
+    best, best_without = (sum(front[0][0] for front in fronts) for fronts in (with_costs, without))
+    assert best <= 0.8 * best_without
+    # and at all prices together
+    at, at_without = (
+        sum(
+            min((value for value, its in front if its <= price), default=32.0)
+            for front in fronts
+            for price in range(Priced.N_SWITCHES + 1)
+        )
+        for fronts in (with_costs, without)
+    )
+    assert at <= 0.9 * at_without
+
+
+def test_what_costs_nothing_is_carried_from_the_best_genome_to_every_cost() -> None:
+    space = Priced()
+    engine = ParetoEngine(
+        space,
+        EngineConfig(pop_size=4, local_search=1.0),
+        upper=(math.inf, 5.0),
+        limits=lambda genome: (space.known(genome)[0] - 5.0,),
+        costs=space.known,
+    )
+    dear = (0,) * 15 + (1,) + (1, 1, 1, 1, 1, 0)  # the best by far
+    cheap, between = (3,) * 16 + (0,) * 6, (2,) * 16 + (0, 1, 0, 1, 0, 0)
+    engine.tell(space.both([dear, cheap, between]))
+    assert len(engine.front) == 3
+    asked = engine.ask(40)
+    assert dear[:16] + cheap[16:] in asked
+    assert dear[:16] + between[16:] in asked
+    assert all(space.known(genome)[0] <= 5 for genome in asked)
+
+
+def area(points: np.ndarray, reference: float) -> float:
+    """What points of two values dominate, up to a reference that is the same for both."""
+    total, height = 0.0, reference
+    for x, y in sorted(map(tuple, points)):
+        if x < reference and y < height:
+            total, height = total + (reference - x) * (height - y), y
+    return total
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e100])
+def test_gains_are_of_hypervolume_in_any_unit(unit: float) -> None:
+    front = np.array([[0.0, 4.0], [2.0, 2.0], [4.0, 0.0]])
+    values = np.array([[3.0, 3.0], [1.0, 1.0], [0.0, 3.7], [-1.0, 4.2], [1.0, 3.0], [5.0, 5.0]])
+    gains = [area(np.vstack([front, [point]]), 4.4) - area(front, 4.4) for point in values]
+    expected = [i for i in np.argsort(gains)[::-1].tolist() if gains[i] > 1e-9]
+    assert len(expected) == 4
+    order = gain_order(values * unit, front * unit)
+    assert order[:4] == expected
+    assert sorted(order) == list(range(6))
+
+
+def test_of_equal_points_the_first_is_non_dominated() -> None:
+    assert non_dominated([(1.0, 2.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0), (0.0, 3.0)]) == [0, 1, 4]

@@ -3,10 +3,7 @@ settings. It loads nothing, and works without a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from clso.errors import ConfigError
@@ -14,7 +11,18 @@ from clso.report.cost import joules, missing_energy, no_claim, seconds
 from clso.report.importances import Importances, gene_importances
 from clso.report.plots import plots_of, slices_of
 from clso.report.reading import RunData
-from clso.report.thumbnails import Thumbnail, thumbnails
+from clso.report.sections import (
+    Cell,
+    Row,
+    Section,
+    Table,
+    any_cell,
+    flat,
+    number,
+    plain_table,
+    render,
+)
+from clso.report.thumbnails import thumbnails
 from clso.run.compare import compare_entries
 from clso.run.criteria import verdict_sentence
 from clso.run.folder import RunFolder
@@ -23,66 +31,12 @@ from clso.space.trials import Trial, Trials
 
 __all__ = ["write_page"]
 
-_TEMPLATES = Path(__file__).parents[1] / "templates" / "report"
 _MOST_ROWS = 500  # of trials: the best
 _MOST_CELLS = 60  # genes with a column each
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """`value` is what a column is sorted by, `pre` what unfolds."""
-
-    text: str
-    value: float | None = None
-    pre: str = ""
-
-
-@dataclass(frozen=True)
-class _Row:
-    cells: Sequence[_Cell]
-    is_off: bool = False
-
-
-@dataclass(frozen=True)
-class _Table:
-    head: Sequence[str]
-    rows: Sequence[_Row]
-    folded: str = ""
-    left_out: str = ""
-
-    @property
-    def sortable(self) -> bool:
-        return len(self.rows) > 1
-
-    @cached_property
-    def numeric(self) -> list[bool]:
-        """Whether a column holds numbers."""
-        width = max((len(row.cells) for row in self.rows), default=len(self.head))
-        columns = [[row.cells[i] for row in self.rows] for i in range(width)]
-        return [
-            any(c.value is not None for c in column)
-            and all(c.value is not None or not c.text for c in column)
-            for column in columns
-        ]
-
-
-@dataclass(frozen=True)
-class _Section:
-    id: str
-    title: str
-    notes: Sequence[str] = ()
-    plots: Sequence[str] = ()
-    tables: Sequence[_Table] = ()
-    slices: Sequence[tuple[str, str]] = ()
-    thumbnails: Sequence[Thumbnail] = field(default=())
-
-
 def write_page(data: RunData) -> str:
     """The page as text. Raises `RunFolderError` for a model that is not what the run wrote."""
-    from jinja2 import Environment, FileSystemLoader
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
     trials = read_trials(data.path)
     found, why_not = _importances(trials)
     plots = plots_of(data, trials, found)
@@ -95,22 +49,15 @@ def write_page(data: RunData) -> str:
             "beyond the edges are drawn at them. The most important genes first."
         )
         named = [(name, key) for key, (name, _) in slices.items()]
-        sections.insert(at, _Section("slices", "By allele of each gene", [note], slices=named))
+        sections.insert(at, Section("slices", "By allele of each gene", [note], slices=named))
     figures = plots | {key: plot for key, (_, plot) in slices.items()}
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    text = environment.get_template("page.html").render(
+    return render(
         title=f"CLSO run {data.path.resolve().name}",
         lead=_lead(data),
         cards=_cards(data),
         sections=sections,
-        figures={f"plot-{name}": plot for name, plot in figures.items()},
-        css=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        js=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
+        figures=figures,
     )
-    return text.lstrip() + "\n"
 
 
 def _importances(trials: Trials) -> tuple[Importances | None, str]:
@@ -123,47 +70,45 @@ def _importances(trials: Trials) -> tuple[Importances | None, str]:
 
 def _sections(
     data: RunData, trials: Trials, found: Importances | None, why_not: str, plots: set[str]
-) -> list[_Section]:
+) -> list[Section]:
     front = sorted(name for name in plots if name.startswith("front-"))
     entries = (data.own, *data.baselines)
     unmeasured = missing_energy(entries)
     cost = "Joules" if unmeasured is None else "Seconds"
     claim = f"No claim on energy: {unmeasured}." if unmeasured else (no_claim(entries) or "")
     made = [
-        _Section("winner", "The winner", tables=[_outcome(data), _alleles(data)]),
-        _Section("loss", f"{data.measure.capitalize()} by generation", [_MEASURED], ["loss"]),
-        _Section("importances", "Which genes matter", [_about(found, why_not)], ["importances"]),
-        _Section("parallel", "Genomes, the best on top", [_PARALLEL], ["parallel"]),
-        _Section(
-            "audits", "Surrogate: true against predicted", _verdict(data), ["audits", "trust"]
-        ),
-        _Section(
+        Section("winner", "The winner", tables=[_outcome(data), _alleles(data)]),
+        Section("loss", f"{data.measure.capitalize()} by generation", [_MEASURED], ["loss"]),
+        Section("importances", "Which genes matter", [_about(found, why_not)], ["importances"]),
+        Section("parallel", "Genomes, the best on top", [_PARALLEL], ["parallel"]),
+        Section("audits", "Surrogate: true against predicted", _verdict(data), ["audits", "trust"]),
+        Section(
             "energy",
             f"{cost} against {data.measure}",
             [claim] if claim else [],
             ["energy"],
             [_comparison(data), _phases(data)] if data.baselines else [_phases(data)],
         ),
-        _Section("front", "The front", [], [*front, "hypervolume"], _front(data)),
-        _Section("genome", "Convergence of the genome", [_GENOME], ["genome"]),
-        _Section("states", "States of the winner", [], ["states", "states-change"]),
-        _Section(
+        Section("front", "The front", [], [*front, "hypervolume"], _front(data)),
+        Section("genome", "Convergence of the genome", [_GENOME], ["genome"]),
+        Section("states", "States of the winner", [], ["states", "states-change"]),
+        Section(
             "crystals",
             "Crystals of the winner",
             [_CRYSTALS],
             thumbnails=thumbnails(RunFolder(data.path)),
         ),
-        _Section("failures", "Failures", [], [], _failures(trials)),
-        _Section("trials", "Trials", [_TRIALS], [], [_trials(trials)]),
-        _Section("finalists", "Finalists", [], [], _finalists(data)),
-        _Section("made", "Made with", [], [], _made(data)),
+        Section("failures", "Failures", [], [], _failures(trials)),
+        Section("trials", "Trials", [_TRIALS], [], [_trials(trials)]),
+        Section("finalists", "Finalists", [], [], _finalists(data)),
+        Section("made", "Made with", [], [], _made(data)),
     ]
     out = []
     for s in made:
         shown = [name for name in s.plots if name in plots]
         tables = [t for t in s.tables if t.rows]
         if shown or tables or s.thumbnails or (s.id == "importances" and why_not):
-            out.append(_Section(s.id, s.title, s.notes, shown, tables, s.slices, s.thumbnails))
+            out.append(Section(s.id, s.title, s.notes, shown, tables, s.slices, s.thumbnails))
     return out
 
 
@@ -231,7 +176,7 @@ def _cards(data: RunData) -> list[dict[str, str]]:
     return [{"value": value, "name": name} for value, name in cards]
 
 
-def _outcome(data: RunData) -> _Table:
+def _outcome(data: RunData) -> Table:
     result, own = data.result, data.own
     rows = []
     if data.is_language:
@@ -255,16 +200,16 @@ def _outcome(data: RunData) -> _Table:
     if data.is_language and "tokens_forward" in result:
         rows.append(("tokens forward", _count(result["tokens_forward"])))
     rows += [("energy", _energy(data)), ("time", f"{seconds(own.time_s)} on {own.device}")]
-    return _plain((), rows)
+    return plain_table((), rows)
 
 
-def _alleles(data: RunData) -> _Table:
+def _alleles(data: RunData) -> Table:
     """The winner in words; of genes that make no difference in it no allele is said."""
     off = set(data.result["best"].get("inactive", ()))
     rows = [
-        _Row([_Cell(gene), _Cell(allele)], gene in off) for gene, allele in data.alleles.items()
+        Row([Cell(gene), Cell(allele)], gene in off) for gene, allele in data.alleles.items()
     ]
-    return _Table(("gene", "allele"), rows)
+    return Table(("gene", "allele"), rows)
 
 
 def _energy(data: RunData) -> str:
@@ -275,17 +220,17 @@ def _energy(data: RunData) -> str:
     return f"{joules(own.energy_j)} gross, {net} ({own.energy_source})"
 
 
-def _comparison(data: RunData) -> _Table:
+def _comparison(data: RunData) -> Table:
     rows = [
-        _Row(
+        Row(
             [
-                _Cell(e.name),
-                _number(e.valid_loss, ".4f"),
-                _number(e.score, ".4f"),
-                _number(e.energy_j, ",.1f", "not measured"),
-                _number(e.energy_net_j, ",.1f", "not measured"),
-                _number(e.time_s, ",.2f"),
-                _Cell(e.device),
+                Cell(e.name),
+                number(e.valid_loss, ".4f"),
+                number(e.score, ".4f"),
+                number(e.energy_j, ",.1f", "not measured"),
+                number(e.energy_net_j, ",.1f", "not measured"),
+                number(e.time_s, ",.2f"),
+                Cell(e.device),
             ]
         )
         for e in (data.own, *data.baselines)
@@ -299,7 +244,7 @@ def _comparison(data: RunData) -> _Table:
         if data.is_language
         else ""
     )
-    return _Table(head, rows, left_out=verdicts)
+    return Table(head, rows, left_out=verdicts)
 
 
 def _verdict(data: RunData) -> list[str]:
@@ -311,33 +256,33 @@ def _verdict(data: RunData) -> list[str]:
     ]
 
 
-def _front(data: RunData) -> list[_Table]:
+def _front(data: RunData) -> list[Table]:
     if data.front is None:
         return []
     names = [name.replace("_", " ") for name in data.front.objectives]
     rows = [
-        _Row([*(_number(v, ",.6g") for v in values), _Cell(" ".join(map(str, genome)))])
+        Row([*(number(v, ",.6g") for v in values), Cell(" ".join(map(str, genome)))])
         for values, genome in zip(data.front.points.tolist(), data.front.genomes, strict=True)
     ]
-    return [_Table((*names, "genome"), rows)]
+    return [Table((*names, "genome"), rows)]
 
 
-def _phases(data: RunData) -> _Table:
+def _phases(data: RunData) -> Table:
     energy = data.result["energy_j"]
 
-    def of(kind: str, phase: str) -> _Cell:
+    def of(kind: str, phase: str) -> Cell:
         value = energy[kind].get(phase) if energy else None
         reason = energy.get("reasons", {}).get(phase) if energy else None
-        return _number(value, ",.1f", f"not measured ({reason})" if reason else "not measured")
+        return number(value, ",.1f", f"not measured ({reason})" if reason else "not measured")
 
     rows = [
-        _Row([_Cell(n), _number(t, ",.2f"), of("gross", n), of("net", n)])
+        Row([Cell(n), number(t, ",.2f"), of("gross", n), of("net", n)])
         for n, t in data.result["time_s"].items()
     ]
-    return _Table(("phase", "seconds", "joules, gross", "joules, net"), rows)
+    return Table(("phase", "seconds", "joules, gross", "joules, net"), rows)
 
 
-def _failures(trials: Trials) -> list[_Table]:
+def _failures(trials: Trials) -> list[Table]:
     """The failures by their last line, most frequent first."""
     by_reason: dict[str, list[Trial]] = {}
     for trial in trials.trials:
@@ -351,18 +296,18 @@ def _failures(trials: Trials) -> list[_Table]:
         words = zip((g.name for g in trials.genes), trials.labels(first.genome), strict=True)
         genome = ", ".join(f"{name} {value}" for name, value in words)
         rows.append(
-            _Row(
+            Row(
                 [
-                    _number(len(failed), ",d"),
-                    _Cell(first.status),
-                    _Cell(reason[:300], pre=f"{genome}\n\n{first.error or ''}"[:6000]),
+                    number(len(failed), ",d"),
+                    Cell(first.status),
+                    Cell(reason[:300], pre=f"{genome}\n\n{first.error or ''}"[:6000]),
                 ]
             )
         )
-    return [_Table(("candidates", "status", "reason, and the first of them"), rows)]
+    return [Table(("candidates", "status", "reason, and the first of them"), rows)]
 
 
-def _trials(trials: Trials) -> _Table:
+def _trials(trials: Trials) -> Table:
     """The best, each with its alleles."""
     rows = sorted(
         zip(trials.trials, trials.rows(), strict=True),
@@ -371,60 +316,29 @@ def _trials(trials: Trials) -> _Table:
     columns = [c for c in trials.columns if c not in ("error", "time_s", "tokens")]
     if len(trials.genes) > _MOST_CELLS:
         columns = [c for c in columns if c not in set(trials.gene_columns[_MOST_CELLS:])]
-    shown = [_Row([_any(row[c]) for c in columns]) for _, row in rows[:_MOST_ROWS]]
+    shown = [Row([any_cell(row[c]) for c in columns]) for _, row in rows[:_MOST_ROWS]]
     left = len(rows) - len(shown)
     notes = [f"{left:,} worse ones are not shown."] if left else []
     if len(trials.genes) > _MOST_CELLS:
         notes.append(f"The first {_MOST_CELLS} of {len(trials.genes):,} genes.")
-    return _Table(columns, shown, left_out=" ".join(notes))
+    return Table(columns, shown, left_out=" ".join(notes))
 
 
-def _finalists(data: RunData) -> list[_Table]:
+def _finalists(data: RunData) -> list[Table]:
     rows = [
-        _Row([_number(i, "d"), _number(loss, ".4f", "not finite"), _Cell(" ".join(map(str, g)))])
+        Row([number(i, "d"), number(loss, ".4f", "not finite"), Cell(" ".join(map(str, g)))])
         for i, (g, loss) in enumerate(data.finalists, 1)
     ]
-    return [_Table(("rank on fitness", "loss on valid", "genome"), rows)]
+    return [Table(("rank on fitness", "loss on valid", "genome"), rows)]
 
 
-def _made(data: RunData) -> list[_Table]:
+def _made(data: RunData) -> list[Table]:
     settings = [(k, str(v)) for k, v in asdict(data.config).items()]
     manifest = {k: v for k, v in data.manifest.items() if k != "genes"}
     return [
-        _plain((), settings, "Settings (config.toml)"),
-        _plain((), _flat(manifest), "Code, machine, plugins, text (manifest.json)"),
+        plain_table((), settings, "Settings (config.toml)"),
+        plain_table((), flat(manifest), "Code, machine, plugins, text (manifest.json)"),
     ]
-
-
-def _plain(head: Sequence[str], rows: Iterable[Sequence[str]], folded: str = "") -> _Table:
-    return _Table(head, [_Row([_Cell(text) for text in row]) for row in rows], folded)
-
-
-def _number(value: float | None, form: str, missing: str = "") -> _Cell:
-    return _Cell(missing) if value is None else _Cell(format(value, form), value)
-
-
-def _any(value: Any) -> _Cell:
-    if isinstance(value, float):
-        return _number(value, ".6g")
-    return (
-        _number(value, "d")
-        if isinstance(value, int)
-        else _Cell("" if value is None else str(value))
-    )
-
-
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested JSON as (dotted name, text) rows."""
-    if isinstance(value, dict) and value:
-        return [
-            row for k, v in value.items() for row in _flat(v, f"{prefix}.{k}" if prefix else str(k))
-        ]
-    if isinstance(value, list):
-        value = "; ".join(
-            ", ".join(map(str, v.values())) if isinstance(v, dict) else str(v) for v in value
-        )
-    return [(prefix, "-" if value is None else str(value))]
 
 
 def _count(value: Any) -> str:

@@ -13,64 +13,21 @@ trained again. Prints a Markdown table."""
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import torch
-from torch import nn
-
 from clso import plugins
 from clso.device import resolve_device
-from clso.errors import ConfigError, EvaluationError
+from clso.errors import EvaluationError
 from clso.models.modules import n_parameters
 from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.space.options import parse_options
 from clso.tasks.base import ShuffledLabels, Task, load_task
-from clso.tasks.models import build_model
+from clso.tasks.models import build_model, equal_widths
 from clso.tasks.train import TrainSettings, train_on
-
-TOLERANCE = 0.05
-
-
-def sized(names: list[str], task: Task, sizes: dict[str, Any], n_wanted: int) -> dict[str, int]:
-    """Each model's d_model, so that their parameters lie within 5 % of each other, as near to
-    `n_wanted` as may be."""
-    of_task = {
-        "vocab_size": len(task.vocab),
-        "n_positions": task.n_positions,
-        "n_classes": task.n_classes,
-    }
-
-    def counts(name: str) -> list[tuple[int, int]]:
-        """(parameters, d_model) from half of what is wanted to twice as many."""
-        family = plugins.load("models", name).value
-        found: list[tuple[int, int]] = []
-        d_model = step = 2 * sizes["n_heads"]
-        while not found or found[-1][0] < 2 * n_wanted:
-            with torch.device("meta"):
-                model: nn.Module = family(family.Config(**sizes, **of_task, d_model=d_model))
-            found.append((n_parameters(model), d_model))
-            d_model += step
-        return [(n, d) for n, d in found if n > n_wanted / 2]
-
-    def off(chosen: Iterable[tuple[int, int]]) -> float:
-        return max(abs(math.log(n / n_wanted)) for n, _ in chosen)
-
-    combined = itertools.product(*(counts(name) for name in names))
-    alike = [c for c in combined if max(n for n, _ in c) <= (1 + TOLERANCE) * min(n for n, _ in c)]
-    if not alike:
-        raise ConfigError(
-            "the models' parameters come within 5 % of each other",
-            got=n_wanted,
-            remedy="Ask for more.",
-        )
-    return {name: d for name, (_, d) in zip(names, min(alike, key=off), strict=True)}
 
 
 def read(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -203,7 +160,7 @@ def main() -> None:
         "software": describe_software(),
     }
     done = {(row["model"], row["seed"], row["lr"], row["control"]) for row in rows}
-    widths = sized(models, task, sizes, args.parameters)
+    widths = equal_widths(models, task, sizes, args.parameters)
     with args.out.open("a") as out:
         for name in models:
             d_model = widths[name]

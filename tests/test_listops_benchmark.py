@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.listops import TOLERANCE, main, sized
+from benchmarks.listops import main
 from clso.errors import ConfigError
 from clso.models.modules import n_parameters
 from clso.tasks.base import load_task
-from clso.tasks.models import build_model
+from clso.tasks.models import TOLERANCE, build_model, equal_widths
 
 FAMILY = f"{Path(__file__).parent / 'tasks' / 'recurrent.py'}:Recurrent"
 
@@ -25,7 +25,7 @@ def test_parameters_are_equal(tmp_path: Path) -> None:
     )
     names, sizes = [FAMILY, f"{deep}:Recurrent"], {"n_layers": 1, "n_heads": 2}
     task = load_task("listops")
-    widths = sized(names, task, sizes, 50_000)
+    widths = equal_widths(names, task, sizes, 50_000)
     counts = [
         n_parameters(build_model(name, task, {**sizes, "d_model": widths[name]})) for name in names
     ]
@@ -33,7 +33,7 @@ def test_parameters_are_equal(tmp_path: Path) -> None:
     assert max(counts) <= (1 + TOLERANCE) * min(counts)
     assert all(0.8 < n / 50_000 < 1.25 for n in counts)
     with pytest.raises(ConfigError, match="within 5 % of each other"):
-        sized(names, task, {"n_layers": 1, "n_heads": 64}, 50_000)
+        equal_widths(names, task, {"n_layers": 1, "n_heads": 64}, 50_000)
 
 
 def test_a_run_is_continued(

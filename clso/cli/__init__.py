@@ -18,6 +18,7 @@ from clso.cli.machine import doctor, list_plugins
 from clso.cli.model import export, generate
 from clso.cli.new_space import new_space
 from clso.cli.output import echo, log_to_stderr
+from clso.cli.probe import probe
 from clso.cli.profile import profile
 from clso.cli.prove import prove
 from clso.cli.runs import importances, runs, trials
@@ -59,6 +60,7 @@ for _command in (
     importances,
     prove,
     profile,
+    probe,
     list_plugins,
     new_space,
     doctor,

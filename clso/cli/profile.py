@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from clso.cli.names import Names
 from clso.cli.output import echo, only_json, plain
 from clso.errors import ClsoError, ConfigError, RunFolderError, Stopped
 
@@ -38,19 +39,6 @@ class _Lengths(click.ParamType[Any]):
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is no comma-separated list of whole numbers", param, ctx)
-
-
-class _Names(click.ParamType[Any]):
-    """Comma-separated names, as a tuple."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return (
-            value
-            if isinstance(value, tuple)
-            else tuple(part.strip() for part in str(value).split(","))
-        )
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -138,7 +126,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--layout",
     "layouts",
-    type=_Names(),
+    type=Names(),
     default="padded,sorted,packed",
     show_default=True,
     help="Layouts of a mix.",

@@ -8,9 +8,10 @@ examples into tensors."""
 from __future__ import annotations
 
 import hashlib
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -82,6 +83,8 @@ class Task(ABC):
     on valid."""
     n_classes: ClassVar[int] = 0
     """Classes of a sequence; 0: a language model answers, with tokens."""
+    lengths: ClassVar[tuple[str, ...]] = ()
+    """Options that grow with the length of sequences."""
 
     def __init__(self, options: Any = None, seed: int = 0) -> None:
         self.options = self.Options() if options is None else options
@@ -127,6 +130,35 @@ class Task(ABC):
     def text(self, tokens: Sequence[int] | Tokens) -> str:
         """A sequence in words, without its padding."""
         return " ".join(self.vocab[t] for t in tokens if t != PADDING)
+
+    def longer(self, factor: int, n: int) -> Task:
+        """The task whose sequences are `factor` times as long, with the same vocabulary and classes;
+        `n` test examples if they are drawn.
+
+        Raises `ConfigError` if there is none."""
+        if not self.lengths:
+            raise ConfigError("a task can have longer sequences", got=self.name)
+        changed = {name: factor * getattr(self.options, name) for name in self.lengths}
+        if hasattr(self.options, "n_test"):
+            changed |= {"n_train": 1, "n_valid": 1, "n_test": n}
+        longer = type(self)(replace(self.options, **changed), self.seed)
+        if longer.vocab != self.vocab:
+            raise ConfigError("longer sequences have the same vocabulary", got=self.name)
+        return longer
+
+    def token_features(self, tokens: Tokens) -> dict[str, npt.NDArray[np.float64]]:
+        """What is known of each token of a sequence (T,), without padding; the first feature's
+        greatest value says how complex the sequence is."""
+        return {"position": np.arange(len(tokens), dtype=np.float64)}
+
+    def alike(self, tokens: Tokens, rng: random.Random) -> Tokens | None:
+        """The same sequence with other names, token by token; None if the task knows none."""
+        return None
+
+    def answer(self, tokens: Tokens) -> int | None:
+        """The exact answer to any sequence of tokens, -1 if it is none that has one; None if the
+        task cannot tell."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Name, options, seed, sizes and a hash of all examples, as JSON types."""

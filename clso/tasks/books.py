@@ -42,6 +42,7 @@ class PG19(Task):
 
     name = "pg19"
     Options: ClassVar[type] = _BookOptions
+    lengths = ("block",)
     metrics = ("perplexity", "accuracy")
     options: _BookOptions
 

@@ -16,7 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from clso.errors import ConfigError, DataError
+from clso.tasks.base import Tokens
 from clso.tasks.generated import GeneratedOptions, GeneratedTask
 
 __all__ = ["OPERATORS", "TOKENS", "ListOps", "ListOpsLRA", "ListOpsOptions", "evaluate"]
@@ -72,6 +76,7 @@ class ListOps(GeneratedTask):
     name = "listops"
     Options: ClassVar[type] = ListOpsOptions
     n_classes = 10
+    lengths = ("min_length", "max_length", "max_args")  # longer lists, no deeper ones
     options: ListOpsOptions
 
     @property
@@ -81,6 +86,27 @@ class ListOps(GeneratedTask):
     @property
     def n_positions(self) -> int:
         return self.options.max_length - 1
+
+    def token_features(self, tokens: Tokens) -> dict[str, npt.NDArray[np.float64]]:
+        """How many brackets are open at each token, its own included, and its position."""
+        opened = (tokens >= _FIRST_OPERATOR) & (tokens < _ID[_END])
+        closed = np.concatenate(([False], tokens[:-1] == _ID[_END]))
+        depth = np.cumsum(opened.astype(np.float64) - closed)
+        return {"depth": depth, **super().token_features(tokens)}
+
+    def alike(self, tokens: Tokens, rng: random.Random) -> Tokens:
+        """Every digit replaced by another: the structure stays, the value may not."""
+        order = list(range(1, 11))
+        rng.shuffle(order)
+        names = np.array([0, *order, *range(11, len(TOKENS))], np.uint16)
+        return names[tokens]
+
+    def answer(self, tokens: Tokens) -> int:
+        """The value; -1 of what is no expression."""
+        try:
+            return evaluate([TOKENS[t] for t in tokens])
+        except DataError:
+            return -1
 
     def _draw(self, rng: random.Random) -> tuple[list[int], int]:
         o = self.options

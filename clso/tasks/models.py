@@ -7,20 +7,25 @@ fields. It is made as `Family(Config(...))` and has `config`, `init_weights(gene
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from clso import plugins
 from clso.disk.damage import reading
 from clso.errors import ClsoError, ConfigError
-from clso.models.modules import WEIGHTS, build_module, read_module, write_module
+from clso.models.modules import WEIGHTS, build_module, n_parameters, read_module, write_module
 from clso.tasks.base import Task
 
-__all__ = ["build_model", "load_model", "model_options", "save_model"]
+__all__ = ["TOLERANCE", "build_model", "equal_widths", "load_model", "model_options", "save_model"]
+
+TOLERANCE = 0.05
+"""How far apart, as a share, parameters that count as equal may lie."""
 
 _CONFIG = "sequence.json"
 _OF_THE_TASK = ("vocab_size", "n_positions", "n_classes")
@@ -37,12 +42,62 @@ def build_model(name: str, task: Task, sizes: Mapping[str, Any], *, seed: int = 
         PluginError: an unknown family.
         ConfigError: an unknown field, or sizes that do not go together.
     """
-    of_task = {
+    return _make(name, {**sizes, **_sizes_of(task)}, seed=seed)
+
+
+def _sizes_of(task: Task) -> dict[str, int]:
+    return {
         "vocab_size": len(task.vocab),
         "n_positions": task.n_positions,
         "n_classes": task.n_classes,
     }
-    return _make(name, {**sizes, **of_task}, seed=seed)
+
+
+def equal_widths(
+    names: Sequence[str], task: Task, sizes: Mapping[str, Any], n_wanted: int
+) -> dict[str, int]:
+    """Each model's d_model, so that their parameters lie within `TOLERANCE` of each other, as near
+    to `n_wanted` as may be. Raises `ConfigError` if no widths do."""
+    counts = {name: _parameters_by_width(name, task, sizes, n_wanted) for name in names}
+    best: tuple[float, dict[str, int]] | None = None
+    for least in sorted({n for found in counts.values() for n in found}):
+        # of each model the one that is nearest, among those that count as equal to the smallest
+        alike = {
+            name: [n for n in found if least <= n <= (1 + TOLERANCE) * least]
+            for name, found in counts.items()
+        }
+        if not all(alike.values()):
+            continue
+        near = {name: min(found, key=lambda n: _off(n, n_wanted)) for name, found in alike.items()}
+        off = max(_off(n, n_wanted) for n in near.values())
+        if best is None or off < best[0]:
+            best = off, {name: counts[name][n] for name, n in near.items()}
+    if best is None:
+        raise ConfigError(
+            f"the models' parameters come within {100 * TOLERANCE:.0f} % of each other",
+            got=n_wanted,
+            remedy="Ask for more.",
+        )
+    return best[1]
+
+
+def _off(n: int, n_wanted: int) -> float:
+    return abs(math.log(n / n_wanted))
+
+
+def _parameters_by_width(
+    name: str, task: Task, sizes: Mapping[str, Any], n_wanted: int
+) -> dict[int, int]:
+    """d_model by parameters, from half of what is wanted to twice as many."""
+    family, of_task = _family(name), _sizes_of(task)
+    found: dict[int, int] = {}
+    d_model = step = 2 * sizes["n_heads"]
+    while not found or max(found) < 2 * n_wanted:
+        with torch.device("meta"):
+            model: nn.Module = family(family.Config(**sizes, **of_task, d_model=d_model))
+        found.setdefault(n_parameters(model), d_model)
+        d_model += step
+    return {n: d for n, d in found.items() if n > n_wanted / 2}
 
 
 def model_options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:

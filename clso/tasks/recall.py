@@ -33,6 +33,7 @@ class Copy(GeneratedTask):
 
     name = "copy"
     Options: ClassVar[type] = _CopyOptions
+    lengths = ("min_length", "max_length")
     options: _CopyOptions
 
     @property
@@ -76,6 +77,7 @@ class AssociativeRecall(GeneratedTask):
 
     name = "associative-recall"
     Options: ClassVar[type] = _RecallOptions
+    lengths = ("min_pairs", "max_pairs")
     options: _RecallOptions
 
     @property

@@ -1,4 +1,4 @@
-"""Which NVML cards stand behind torch's CUDA devices, and their two readings."""
+"""Which NVML cards stand behind torch's CUDA devices, and their readings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREFIX = "GPU-"
 
 
 class Cards:
-    """Handles of the cards to sum over. Readings raise NVML's own errors."""
+    """Handles of the cards that work. Readings raise NVML's own errors."""
 
     def __init__(self, nvml: Any, handles: Sequence[Any]) -> None:
         self._nvml, self._handles = nvml, tuple(handles)
@@ -35,6 +35,23 @@ class Cards:
         """Return each card's power, in watts (an average over up to 1 s, by the card's
         generation)."""
         return [self._nvml.nvmlDeviceGetPowerUsage(handle) / 1e3 for handle in self._handles]
+
+    def utilisation(self) -> list[tuple[float, float]]:
+        """Return of each card the shares of the last sampling period in which a kernel ran, and in
+        which memory was read or written."""
+        rates = [self._nvml.nvmlDeviceGetUtilizationRates(handle) for handle in self._handles]
+        return [(rate.gpu / 100, rate.memory / 100) for rate in rates]
+
+    def bandwidth_bytes_per_s(self) -> list[float]:
+        """Return each card's greatest memory bandwidth: two transfers a clock, over its whole bus."""
+        clock = self._nvml.NVML_CLOCK_MEM
+        return [
+            2e6
+            * self._nvml.nvmlDeviceGetMaxClockInfo(handle, clock)
+            * self._nvml.nvmlDeviceGetMemoryBusWidth(handle)
+            / 8
+            for handle in self._handles
+        ]
 
     def close(self) -> None:
         """Give NVML back (it counts its users)."""

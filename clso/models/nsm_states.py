@@ -22,15 +22,16 @@ def state_importance(model: SimpleNSM) -> Tensor:
 
 
 @torch.no_grad()
-def prune_states(model: SimpleNSM, n_states: int) -> SimpleNSM:
-    """A smaller copy that keeps the `n_states` most important states of each layer, in their order.
+def prune_states(model: SimpleNSM, n_states: int, *, ranking: Tensor | None = None) -> SimpleNSM:
+    """A smaller copy that keeps the `n_states` most important states of each layer, in their order;
+    or those that another `ranking` (n_layers, n_states) puts highest, for a control.
 
     Its outputs are the model's own as far as the importance of what is dropped is zero. Raises
     `ConfigError` if `n_states` is not from 1 to the model's."""
     if not 1 <= n_states <= model.config.n_states:
         raise ConfigError(f"from 1 to {model.config.n_states} states are kept", got=n_states)
     kept = (
-        state_importance(model)
+        (state_importance(model) if ranking is None else ranking)
         .argsort(dim=1, descending=True, stable=True)[:, :n_states]
         .sort(dim=1)
         .values

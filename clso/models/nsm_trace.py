@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["summary"]
+__all__ = ["NEGLIGIBLE", "summary"]
 
-_NEGLIGIBLE = 0.01  # of a token's weight: a target below it counts as not used by that token
+NEGLIGIBLE = 0.01  # of a token's weight: a target below it counts as not used by that token
 
 
 def summary(trace: dict[str, Tensor]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def summary(trace: dict[str, Tensor]) -> dict[str, Any]:
     entropy = _entropy(routing).mean(dim=(1, 2, 3)) / math.log(max(n_targets, 2))
     found = {
         "routing_entropy": entropy,
-        "routing_sparsity": (routing < _NEGLIGIBLE).float().mean(dim=(1, 2, 3, 4)),
+        "routing_sparsity": (routing < NEGLIGIBLE).float().mean(dim=(1, 2, 3, 4)),
         "utilisation": used,
         "targets_used": _entropy(used).exp(),
         "state_reading": trace["reading"].float().sum(dim=-1).mean(dim=(1, 2, 3)),

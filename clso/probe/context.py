@@ -7,6 +7,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,15 @@ from clso.profiling.memory import LiveBytes
 from clso.tasks.base import Examples, Task
 from clso.tasks.scoring import Batch, answers, make_batch
 
-__all__ = ["Context", "Step", "mean_energy", "median_time", "peak_bytes", "synchronise"]
+__all__ = [
+    "Context",
+    "Step",
+    "config_of",
+    "mean_energy",
+    "median_time",
+    "peak_bytes",
+    "synchronise",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,11 @@ class Context:
         """As many examples as training has in a batch, if there are as many."""
         n = min(self.settings.batch, len(self.examples))
         return make_batch(self.examples, np.arange(n), self.device)
+
+
+def config_of(model: nn.Module) -> Any:
+    """What the model was built from: a dataclass with at least `SequenceConfig`'s fields."""
+    return model.config
 
 
 class Step:
@@ -104,7 +118,7 @@ def peak_bytes(work: Callable[[], object], held: list[torch.Tensor], device: str
     if device == "cpu":
         with LiveBytes(held) as live:
             work()
-        return live.peak_bytes
+        return int(live.peak_bytes)
     work()  # what libraries allocate on first use
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 
 from clso.models.modules import write_module
-from clso.probe.context import Context, Step, mean_energy, median_time, peak_bytes, times_of
+from clso.probe.context import (
+    Context,
+    Step,
+    config_of,
+    mean_energy,
+    median_time,
+    peak_bytes,
+    times_of,
+)
 from clso.probe.figure import Figure, Figures
 from clso.tasks.scoring import Batch
 
@@ -72,7 +80,7 @@ def _forward(context: Context, batch: Batch) -> None:
 
 
 def _size_on_disk(context: Context) -> int:
-    described = {"config": asdict(context.model.config)}  # type: ignore[call-overload]
+    described = {"config": asdict(config_of(context.model))}
     with tempfile.TemporaryDirectory() as folder:
         write_module(context.model, described, Path(folder), "sequence.json")
         return sum(path.stat().st_size for path in Path(folder).iterdir())

@@ -14,6 +14,12 @@ __all__ = ["write_page"]
 _TITLES = {
     "task": "Answers",
     "inference": "What inference costs",
+    "scaling": "How a pass grows",
+    "hardware": "Use of the hardware",
+    "robustness": "Robustness",
+    "sensitivity": "Sensitivity of training",
+    "states": "Dynamic states",
+    "interpretability": "Interpretability",
 }
 
 

@@ -12,7 +12,15 @@ import numpy as np
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
 from clso.models.modules import n_parameters
-from clso.probe import inference
+from clso.probe import (
+    hardware,
+    inference,
+    interpretability,
+    robustness,
+    scaling,
+    sensitivity,
+    states,
+)
 from clso.probe.comparison import compare_all, example_scores
 from clso.probe.context import Context
 from clso.probe.figure import Figure, Figures, over_seeds
@@ -24,9 +32,17 @@ from clso.tasks.scoring import majority_accuracy
 
 __all__ = ["Probe", "run_probe"]
 
-_BY_SEED: dict[str, Callable[[Context], Figures]] = {}
+_BY_SEED: dict[str, Callable[[Context], Figures]] = {
+    "robustness": robustness.measure,
+    "states": states.measure,
+    "interpretability": interpretability.measure,
+}
 """Groups that are measured of every seed's model."""
-_OF_ONE: dict[str, Callable[[Context], Figures]] = {"inference": inference.measure}
+_OF_ONE: dict[str, Callable[[Context], Figures]] = {
+    "inference": inference.measure,
+    "scaling": scaling.measure,
+    "hardware": hardware.measure,
+}
 """Groups that are measured of seed 0's: what they cost does not depend on what was learnt."""
 
 Progress = Callable[[str], None]
@@ -99,9 +115,11 @@ def _measure(
         progress(f"{subject.name}: {group}")
         if group == "task":
             found |= _answers(subject, task, settings)
+        elif group == "sensitivity":
+            found |= sensitivity.measure(subject)
         elif group in _OF_ONE:
             found |= _OF_ONE[group](contexts[0])
-        elif group in _BY_SEED:
+        else:
             found |= over_seeds([_BY_SEED[group](context) for context in contexts])
     return found
 

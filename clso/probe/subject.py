@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from clso import plugins
 from clso.errors import ConfigError, EvaluationError, RunFolderError
 from clso.models.modules import n_parameters
+from clso.probe.context import config_of
 from clso.probe.settings import ProbeSettings
 from clso.run.folder import RunFolder
 from clso.space.options import make_options
@@ -59,7 +59,7 @@ class Subject:
             "subject": self.spec,
             "family": type(self.model).__name__,
             "parameters": n_parameters(self.model),
-            "config": asdict(self.model.config),  # type: ignore[call-overload]
+            "config": asdict(config_of(self.model)),
             "seeds": len(self.models),
             "trainings": [done.to_json() for done in self.fits],
         }
@@ -115,8 +115,7 @@ def with_positions(model: nn.Module, n_positions: int) -> nn.Module:
 
     Raises `ConfigError` if its weights are bound to the positions that it has.
     """
-    config = model.config
-    assert not isinstance(config, (torch.Tensor, nn.Module))
+    config = config_of(model)
     if n_positions <= config.n_positions:
         return model
     device = next(model.parameters()).device

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
 
 from clso.profiling.measure import Row
 
-__all__ = ["QUANTITIES", "Exponent", "fit", "fit_all"]
+__all__ = ["FORMS", "QUANTITIES", "Exponent", "best_form", "fit", "fit_all"]
+
+FORMS: dict[str, Callable[[float], float]] = {
+    "n": lambda n: n,
+    "n log n": lambda n: n * math.log(n) if n > 1 else 0.0,
+    "n^2": lambda n: n * n,
+}
+"""How a cost may grow with n."""
 
 QUANTITIES = (
     "forward_time_s",
@@ -47,6 +57,28 @@ def fit(lengths: Sequence[float], values: Sequence[float]) -> tuple[float, float
         return slope, None
     rest = math.fsum((b - mean_y - slope * (a - mean_x)) ** 2 for a, b in zip(x, y, strict=True))
     return slope, math.sqrt(rest / (len(x) - 2) / spread)
+
+
+def best_form(
+    lengths: Sequence[float], values: Sequence[float]
+) -> tuple[str | None, dict[str, float]]:
+    """Which of `FORMS` fits best as a + b f(n) with a, b >= 0, by relative least squares, and each
+    one's root mean square relative error. None below three lengths: two constants fit two.
+
+    >>> best_form([1, 2, 4, 8], [5, 8, 20, 68])[0]
+    'n^2'
+    """
+    n, y = np.asarray(lengths, np.float64), np.asarray(values, np.float64)
+    errors = {}
+    for name, form in FORMS.items():
+        grown = np.array([form(x) for x in n])
+        # y's own scale on both sides, so that every length counts alike
+        columns = np.stack([1 / y, grown / grown.max() / y], axis=1)
+        columns_scale = np.abs(columns).max(axis=0)
+        _, residual = nnls(columns / columns_scale, np.ones_like(y))
+        errors[name] = float(residual / math.sqrt(len(y)))
+    best = min(errors, key=lambda name: errors[name]) if len(set(lengths)) > 2 else None
+    return best, errors
 
 
 def fit_all(rows: Sequence[Row]) -> list[Exponent]:

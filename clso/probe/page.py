@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from clso.probe.curves import PLOTS, curves_of
 from clso.probe.metrics import GROUPS, METRICS, Metric
 from clso.probe.show import figure_text
 from clso.report.sections import Cell, Row, Section, Table, flat, number, plain_table, render
@@ -26,7 +27,8 @@ _TITLES = {
 def write_page(record: Mapping[str, Any], name: str) -> str:
     """The page as text; `record` is what probe.json holds."""
     models = record["models"]
-    sections = [_section(group, models) for group in GROUPS]
+    plots = curves_of(models)
+    sections = [_section(group, models, plots) for group in GROUPS]
     sections += [_comparisons(record["comparisons"]), _made(record)]
     task, settings = record["task"], record["settings"]
     lead = (
@@ -40,7 +42,7 @@ def write_page(record: Mapping[str, Any], name: str) -> str:
         lead=lead,
         cards=_cards(models),
         sections=[section for section in sections if section.tables and section.tables[0].rows],
-        figures={},
+        figures=plots,
     )
 
 
@@ -56,14 +58,15 @@ def _cards(models: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def _section(group: str, models: Sequence[Mapping[str, Any]]) -> Section:
+def _section(group: str, models: Sequence[Mapping[str, Any]], plots: Collection[str]) -> Section:
     rows = [
         Row([Cell(metric.name), *(_cell(metric, model) for model in models), Cell(metric.text)])
         for metric in METRICS
         if metric.group == group and any(metric.name in model["metrics"] for model in models)
     ]
     head = ("metric", *(model["name"] for model in models), "what it is")
-    return Section(group, _TITLES[group], tables=[Table(head, rows)])
+    shown = [name for name, of, *_ in PLOTS if of == group and name in plots]
+    return Section(group, _TITLES[group], plots=shown, tables=[Table(head, rows)])
 
 
 def _cell(metric: Metric, model: Mapping[str, Any]) -> Cell:

@@ -17,7 +17,8 @@ _SCALES = {
 
 
 def figure_text(metric: Metric, figure: Mapping[str, Any]) -> str:
-    """A value with its deviation over seeds; "-" if it was not measured."""
+    """A value with its deviation over seeds, an exponent with its standard error and the form that
+    fits best; "-" if it was not measured."""
     value, spread = figure["value"], figure["spread"]
     if value is None:
         return "-"
@@ -29,7 +30,11 @@ def figure_text(metric: Metric, figure: Mapping[str, Any]) -> str:
     text = _short(value / factor)
     if spread is not None and spread["n"] > 1:
         text += f" ± {_short(spread['std'] / factor)}"
-    return f"{text} {unit}".rstrip()
+    detail = figure["detail"]
+    if detail.get("standard_error") is not None:
+        text += f" ± {detail['standard_error']:.2f}"
+    form = f", {detail['form']}" if detail.get("form") else ""
+    return f"{text} {unit}".rstrip() + form
 
 
 def _short(value: float) -> str:

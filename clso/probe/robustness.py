@@ -19,6 +19,7 @@ from clso.tasks.scoring import Score, answers, make_batch, score
 __all__ = ["NOISES", "RATES", "adversarial", "by_length", "measure", "noisy"]
 
 FACTORS = (1, 2, 3, 4)
+_LEAST_GROWTH = 2.0  # of the mean length, where four times is asked for
 RATES = (0.0, 0.01, 0.03, 0.1, 0.3)
 _SHOWN_RATE = 0.1
 _FLIPS = (1, 2, 4)
@@ -49,6 +50,8 @@ def by_length(context: Context) -> Figures:
             float((test.tokens != 0).sum(1).mean()),
             score(model, test, batch=context.settings.batch, device=context.device),
         )
+    if points[max(FACTORS)][0] < _LEAST_GROWTH * points[1][0]:
+        return missing(names, "the task's sequences do not get longer with its options")
     accuracy = {factor: found.accuracy for factor, (_, found) in points.items()}
     doublings = np.log2(np.array(FACTORS, dtype=np.float64))
     slope = np.polyfit(doublings, [accuracy[factor] for factor in FACTORS], 1)[0]

@@ -100,6 +100,12 @@ class Task(ABC):
     def n_positions(self) -> int:
         """No sequence is longer."""
 
+    @property
+    def separator(self) -> int:
+        """The token that ends a sentence, for models that remember by sentences; 0: there is
+        none."""
+        return 0
+
     @abstractmethod
     def _load(self) -> dict[str, Examples]:
         """Train, valid and test, the same for equal options and seed. Raises `ConfigError` or

@@ -1,130 +1,154 @@
-"""Stories that are answered from one, two or three of their sentences, after tasks 1 to 3 of bAbI
-(Weston et al. 2015, arXiv:1502.05698), in a world of our own: people walk between places, take
-things and drop them.
+"""Stories with a question, after the 20 tasks of bAbI (Weston et al. 2015, arXiv:1502.05698), in a
+world and in words of our own. Every answer is exact, and follows from the story alone.
 
-    one    where is PERSON ?                          the person's last move
-    two    where is the THING ?                       who took (or dropped) it, and that person's last move (before that)
-    three  where was the THING before the PLACE ?     who carried it, and the moves to the two places
+| kind | what is asked | kind | what is asked |
+|---|---|---|---|
+| 1, 2, 3 | where somebody or something is: 1 to 3 supporting facts | 14 | where somebody was before, by times of day |
+| 4, 5 | relations of two and of three arguments | 15, 16 | deduction and induction |
+| 6 | yes or no | 17 | positions on a grid |
+| 7, 8 | how many things somebody carries, and which | 18 | sizes |
+| 9, 10 | negation, indefinite knowledge | 19 | paths |
+| 11, 12, 13 | pronouns, conjunctions, pronouns for several | 20 | motives |
 
-An object that changes hands is followed: it is wherever its holder is.
-"""
+An object that changes hands is followed: it is wherever its holder is. Where bAbI's stories have an
+answer of several words (a list, a path) it is one class here, as it is there."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from clso.errors import ConfigError
+from clso.tasks.base import Tokens
 from clso.tasks.generated import GeneratedOptions, GeneratedTask
+from clso.tasks.story_logic import ANIMALS, COLOURS, LOGIC, NAMES, PATHS, STATES
+from clso.tasks.story_world import COUNTS, PEOPLE, PLACES, SETS, THINGS, WORLD, Kind
 
-__all__ = ["Stories"]
+__all__ = ["KINDS", "Stories"]
 
-_PEOPLE = ("anna", "bela", "carlo", "dana")
-_PLACES = ("attic", "cellar", "garden", "kitchen", "library", "stable")
-_THINGS = ("book", "lamp", "rope")
-_WORDS = ("went", "to", "the", "took", "dropped", "where", "is", "was", "before", ".", "?")
-_VOCAB = ("<pad>", *_PEOPLE, *_PLACES, *_THINGS, *_WORDS)
-_ID = {word: i for i, word in enumerate(_VOCAB)}
-_LONGEST_SENTENCE, _LONGEST_QUESTION = 6, 8
+KINDS: dict[int, Kind] = dict(sorted({**WORLD, **LOGIC}.items()))
+"""Generators by number."""
+
+_LONGEST_SENTENCE, _LONGEST_QUESTION = 9, 11
+_TRUTH = ("yes", "no")
+_ANSWERS: dict[int, tuple[str, ...]] = {
+    **dict.fromkeys((1, 2, 3, 4, 11, 12, 13, 14), PLACES),
+    **dict.fromkeys((6, 9, 17, 18), _TRUTH),
+    5: (*PEOPLE, *THINGS),
+    7: COUNTS,
+    8: SETS,
+    10: (*_TRUTH, "maybe"),
+    15: tuple(ANIMALS.values()),
+    16: COLOURS,
+    19: PATHS,
+    20: (*STATES.values(), *STATES),
+}
+_WALK = (*PEOPLE, *PLACES, "went to the . ?")
+_CARRY = (*_WALK, *THINGS, "took dropped")
+_GRID = (*PLACES, "the is north south east west of . ?")
+_WORDS: dict[int, tuple[str, ...]] = {
+    1: (*_WALK, "where is"),
+    2: (*_CARRY, "where is"),
+    3: (*_CARRY, "where was before"),
+    4: (*_GRID, "what"),
+    5: (*PEOPLE, *THINGS, "gave give the to who what did . ?"),
+    6: (*_WALK, "is in"),
+    7: (*_CARRY, "how many things is carrying"),
+    8: (*_CARRY, "what is carrying"),
+    9: (*PEOPLE, *PLACES, "is in not the . ?"),
+    10: (*PEOPLE, *PLACES, "is in or the . ?"),
+    11: (*_WALK, "then he she where is"),
+    12: (*_WALK, "and where is"),
+    13: (*_WALK, "and then they where is"),
+    14: (*_WALK, "yesterday this morning afternoon evening where was before"),
+    15: (*NAMES, *ANIMALS, *ANIMALS.values(), "is a are afraid of what . ?"),
+    16: (*NAMES, "swan lion frog rhino", *COLOURS, "is a what colour . ?"),
+    17: ("circle square star triangle the is above below left right of . ?",),
+    18: ("ring cup box chest crate the fits fit in is bigger than does . ?",),
+    19: (*_GRID, "how do you go from to"),
+    20: (*PEOPLE, *STATES, *STATES.values(), "is went to the where will go why did . ?"),
+}
 
 
 @dataclass(frozen=True)
 class _StoryOptions(GeneratedOptions):
-    facts: int = 1
-    """Facts that an answer rests on."""
+    kind: int = 1
+    """Which of the 20 kinds; 0: all of them, mixed."""
     min_sentences: int = 4
     """Sentences of the shortest story."""
     max_sentences: int = 12
-    """Sentences of the longest story."""
+    """Sentences of the longest story; kinds about few things stop earlier."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.facts not in (1, 2, 3):
-            raise ConfigError("facts is 1, 2 or 3", got=self.facts)
-        self.at_least("min_sentences", self.facts)
+        if self.kind not in (0, *KINDS):
+            raise ConfigError("kind is from 1 to 20, or 0 for all", got=self.kind)
+        self.at_least("min_sentences", 3)
         self.at_least("max_sentences", max(4, self.min_sentences))
 
 
-@dataclass
-class _World:
-    """Where everybody is, who holds what, and every place that a thing has been in since it was
-    first taken."""
-
-    place: dict[str, str] = field(default_factory=dict)
-    holder: dict[str, str] = field(default_factory=dict)
-    been: dict[str, list[str]] = field(default_factory=dict)
-
-    def step(self, rng: random.Random, things: bool) -> str:
-        """One thing that happens, as a sentence."""
-        person = rng.choice(_PEOPLE)
-        here = self.place.get(person)
-        deeds = [f"dropped {thing}" for thing, holder in self.holder.items() if holder == person]
-        if here is not None:
-            free = [thing for thing in _THINGS if thing not in self.holder]
-            deeds += [f"took {thing}" for thing in free if self.been.get(thing, [here])[-1] == here]
-        if not things or not deeds or rng.random() < 0.5:
-            there = rng.choice([p for p in _PLACES if p != here])
-            self.place[person] = there
-            for thing, holder in self.holder.items():
-                if holder == person:
-                    self.been[thing].append(there)
-            return f"{person} went to the {there} ."
-        deed, thing = rng.choice(deeds).split()
-        if deed == "took":
-            assert here is not None
-            self.holder[thing] = person
-            self.been.setdefault(thing, [here])
-        else:
-            del self.holder[thing]
-        return f"{person} {deed} the {thing} ."
-
-    def question(self, rng: random.Random, facts: int) -> tuple[str, str] | None:
-        """A question and its answer, a place; None if nothing can be asked yet."""
-        if facts == 1:
-            person = rng.choice(sorted(self.place))
-            return f"where is {person} ?", self.place[person]
-        known = sorted(thing for thing, been in self.been.items() if len(been) >= facts - 1)
-        if not known:
-            return None
-        thing = rng.choice(known)
-        been = self.been[thing]
-        if facts == 2:
-            return f"where is the {thing} ?", been[-1]
-        last = rng.randrange(1, len(been))
-        # "Before the attic" means before the last time that it came there.
-        last = max(i for i, place in enumerate(been) if place == been[last])
-        return f"where was the {thing} before the {been[last]} ?", been[last - 1]
-
-
 class Stories(GeneratedTask):
-    """Where somebody or something is or was; the option `facts` says how many sentences the answer
-    needs."""
+    """One question about a story; the option `kind` says what it takes to answer it."""
 
     name = "stories"
     Options: ClassVar[type] = _StoryOptions
-    n_classes = len(_PLACES)
+    lengths = ("min_sentences", "max_sentences")
     options: _StoryOptions
 
     @property
+    def _kinds(self) -> tuple[int, ...]:
+        return (self.options.kind,) if self.options.kind else tuple(KINDS)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The answer that each class stands for."""
+        return tuple(dict.fromkeys(a for kind in self._kinds for a in _ANSWERS[kind]))
+
+    @property
+    def n_classes(self) -> int:  # type: ignore[override]
+        return len(self.classes)
+
+    @cached_property
     def vocab(self) -> tuple[str, ...]:
-        return _VOCAB
+        words = (word for kind in self._kinds for text in _WORDS[kind] for word in text.split())
+        return ("<pad>", *dict.fromkeys(words))
 
     @property
     def n_positions(self) -> int:
         return _LONGEST_SENTENCE * self.options.max_sentences + _LONGEST_QUESTION
 
+    @property
+    def separator(self) -> int:
+        return self._ids["."]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.vocab)}
+
+    def token_features(self, tokens: Tokens) -> dict[str, npt.NDArray[np.float64]]:
+        """How many sentences have ended before each token, and its position."""
+        ends = np.concatenate(([False], tokens[:-1] == self.separator))
+        return {"sentence": np.cumsum(ends, dtype=np.float64), **super().token_features(tokens)}
+
+    def alike(self, tokens: Tokens, rng: random.Random) -> Tokens:
+        """The story with its people (and animals) under each other's names."""
+        new = np.arange(len(self.vocab), dtype=np.uint16)
+        for names in (PEOPLE, NAMES):
+            known = [self._ids[name] for name in names if name in self._ids]
+            new[known] = rng.sample(known, len(known))
+        return new[tokens]
+
     def _draw(self, rng: random.Random) -> tuple[list[int], int]:
         o = self.options
         while True:
-            world = _World()
-            sentences = [
-                world.step(rng, o.facts > 1)
-                for _ in range(rng.randint(o.min_sentences, o.max_sentences))
-            ]
-            asked = world.question(rng, o.facts)
-            if asked is not None:
-                question, place = asked
-                return [
-                    _ID[word] for word in " ".join([*sentences, question]).split()
-                ], _PLACES.index(place)
+            kind = rng.choice(self._kinds)
+            story = KINDS[kind](rng, rng.randint(o.min_sentences, o.max_sentences))
+            if story is not None:
+                told, question, answer = story
+                words = " ".join([*told, question]).split()
+                return [self._ids[word] for word in words], self.classes.index(answer)

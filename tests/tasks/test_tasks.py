@@ -20,9 +20,9 @@ GENERATED: list[tuple[str, dict[str, Any]]] = [
     ("listops-lra", {}),
     ("copy", {}),
     ("associative-recall", {}),
-    ("stories", {"facts": 1}),
-    ("stories", {"facts": 2}),
-    ("stories", {"facts": 3}),
+    ("stories", {"kind": 1}),
+    ("stories", {"kind": 3}),
+    ("stories", {"kind": 0}),
     ("pathfinder", {}),
 ]
 
@@ -106,7 +106,7 @@ def test_shuffled_labels_keep_their_frequencies_and_the_other_splits() -> None:
         ("listops", {"max_args": 1}, ConfigError, "max_args is at least 2"),
         ("listops", {"min_length": 20, "max_length": 21}, ConfigError, "max_length is at least 22"),
         ("copy", {"n_train": 0}, ConfigError, "n_train is at least 1"),
-        ("stories", {"facts": 4}, ConfigError, "facts is 1, 2 or 3"),
+        ("stories", {"kind": 21}, ConfigError, "kind is from 1 to 20, or 0 for all"),
         ("associative-recall", {"n_keys": 3}, ConfigError, "n_keys is at least 8"),
         ("pathfinder", {"length": 41}, ConfigError, "length is at most 40"),
     ],

@@ -28,7 +28,7 @@ TOLERANCE = 0.05
 """How far apart, as a share, parameters that count as equal may lie."""
 
 _CONFIG = "sequence.json"
-_OF_THE_TASK = ("vocab_size", "n_positions", "n_classes")
+_OF_THE_TASK = ("vocab_size", "n_positions", "n_classes", "separator")
 
 
 def build_model(name: str, task: Task, sizes: Mapping[str, Any], *, seed: int = 0) -> nn.Module:
@@ -42,15 +42,19 @@ def build_model(name: str, task: Task, sizes: Mapping[str, Any], *, seed: int = 
         PluginError: an unknown family.
         ConfigError: an unknown field, or sizes that do not go together.
     """
-    return _make(name, {**sizes, **_sizes_of(task)}, seed=seed)
+    return _make(name, {**sizes, **_sizes_of(task, name)}, seed=seed)
 
 
-def _sizes_of(task: Task) -> dict[str, int]:
-    return {
+def _sizes_of(task: Task, name: str) -> dict[str, int]:
+    """What the task decides; the separator for families that remember by sentences."""
+    found = {
         "vocab_size": len(task.vocab),
         "n_positions": task.n_positions,
         "n_classes": task.n_classes,
     }
+    if any(f.name == "separator" for f in fields(_family(name).Config)):
+        found["separator"] = task.separator
+    return found
 
 
 def equal_widths(
@@ -89,7 +93,7 @@ def _parameters_by_width(
     name: str, task: Task, sizes: Mapping[str, Any], n_wanted: int
 ) -> dict[int, int]:
     """d_model by parameters, from half of what is wanted to twice as many."""
-    family, of_task = _family(name), _sizes_of(task)
+    family, of_task = _family(name), _sizes_of(task, name)
     found: dict[int, int] = {}
     d_model = step = 2 * sizes["n_heads"]
     while not found or max(found) < 2 * n_wanted:

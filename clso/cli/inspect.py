@@ -107,7 +107,11 @@ def compare(run: Path, baselines: tuple[Path, ...], as_json: bool) -> None:
 )
 def report(run: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
     """Print the summary of RUN and draw its pictures into RUN/report. BASELINE folders join the
-    joules picture."""
+    joules picture. Of a probe's folder (`clso probe --out`) the page is written again."""
+    from clso.probe.folder import holds_probe
+
+    if holds_probe(run):
+        return _report_probe(run, baselines, html)
     from clso.cli.view import summary
     from clso.report import draw_report
     from clso.run.folder import RunFolder
@@ -117,3 +121,16 @@ def report(run: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
     summary(run, result)
     for picture in pictures:
         echo(f"  {picture}")
+
+
+def _report_probe(folder: Path, baselines: tuple[Path, ...], html: Path | None) -> None:
+    from clso.errors import ConfigError
+    from clso.probe.folder import read_probe
+    from clso.probe.page import write_page
+
+    if baselines:
+        raise ConfigError("a probe is reported by itself", got=[str(path) for path in baselines])
+    page = html or folder / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(write_page(read_probe(folder), folder.resolve().name), encoding="utf-8")
+    echo(f"report: {page}")

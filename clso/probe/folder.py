@@ -11,7 +11,7 @@ from clso.errors import RunFolderError
 from clso.probe.page import write_page
 from clso.run.folder import RunFolder
 
-__all__ = ["read_probe", "require_new", "write_probe"]
+__all__ = ["holds_probe", "read_probe", "require_new", "write_probe"]
 
 _RECORD = "probe.json"
 
@@ -24,13 +24,20 @@ def require_new(path: Path) -> None:
         )
 
 
-def write_probe(path: Path, record: dict[str, Any]) -> None:
-    """Create the folder, or replace what it holds; `record` is `Probe.to_json()`."""
+def holds_probe(path: Path) -> bool:
+    """Whether a folder is a probe's."""
+    return (path / _RECORD).is_file()
+
+
+def write_probe(path: Path, record: dict[str, Any], *, page: bool = True) -> None:
+    """Create the folder, or replace what it holds; `record` is `Probe.to_json()`. The `page` can be
+    made of the record later (`clso report`)."""
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_json("manifest.json", record["manifest"])
     folder.write_json(_RECORD, record)
-    folder.write_text("report.html", write_page(record, path.resolve().name))
+    if page:
+        folder.write_text("report.html", write_page(record, path.resolve().name))
 
 
 def read_probe(path: Path) -> dict[str, Any]:

@@ -1,0 +1,193 @@
+"""What NSMs and their peers do on tasks, at equal parameters, by the whole framework of metrics.
+
+    python -m benchmarks.nsm_tasks --out runs/local/nsm-tasks                     # small: half an hour on two CPU cores
+    python -m benchmarks.nsm_tasks --out large --device cuda --parameters 200000 --heads 4 --layers 4 --steps 20000 \\
+        --seeds 3 --examples 256 --tasks "listops,$(seq -s, -f stories:kind=%g 1 20),pathfinder,copy" --evolve 20x16
+
+A task is NAME or NAME:KEY=VALUE:KEY=VALUE. For each, an NSM is evolved (`clso evolve --task`), all models are trained by
+AdamW until valid stops improving (at most --steps), and `clso probe` measures them side by side: OUT/TASK/probe.json. What is
+there already is not measured again. Prints Markdown tables, with published figures beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clso import plugins
+from clso.probe.folder import read_probe, write_probe
+from clso.probe.metrics import GROUPS, METRICS
+from clso.probe.run import run_probe
+from clso.probe.settings import ProbeSettings
+from clso.probe.show import figure_text
+from clso.space.options import parse_options
+from clso.tasks.base import Task
+
+MODELS = (
+    *("simple-nsm", "advanced-hybrid", "sequential-hybrid"),
+    *("lstm", "transformer", "mamba", "rwkv", "memn2n"),
+)
+TASKS = "listops,stories:kind=1:max_sentences=6,stories:kind=2:max_sentences=6"
+EVOLVED = "evolved"
+
+_ARENA = "Tay et al. 2020, of the Arena's own sequences"
+_BABI = "Henaff et al. 2017, of bAbI's own stories, 10,000 to learn from"
+_LSTM_ERRORS = (
+    *(0.0, 81.9, 83.1, 0.2, 1.2, 51.8, 24.9, 34.1, 20.2, 30.1),
+    *(10.3, 23.4, 6.1, 81.0, 78.7, 51.9, 50.1, 6.8, 90.3, 2.1),
+)
+_MEMN2N_ERRORS = (
+    *(0.0, 0.3, 2.1, 0.0, 0.8, 0.1, 2.0, 0.9, 0.3, 0.0),
+    *(0.0, 0.0, 0.0, 0.2, 0.0, 51.8, 18.6, 5.3, 2.3, 0.0),
+)
+PUBLISHED: dict[str, tuple[str, dict[str, float]]] = {
+    **dict.fromkeys(
+        ("listops", "listops-lra", "lra-listops"),
+        (_ARENA, {"transformer": 0.3637, "linformer": 0.3570, "performer": 0.1801}),
+    ),
+    "lra-text": (_ARENA, {"transformer": 0.6427, "linformer": 0.5394, "performer": 0.6540}),
+    "lra-retrieval": (_ARENA, {"transformer": 0.5746, "linformer": 0.5227, "performer": 0.5382}),
+    "lra-image": (_ARENA, {"transformer": 0.4244, "linformer": 0.3856, "performer": 0.4277}),
+    "pathfinder": (_ARENA, {"transformer": 0.7140, "linformer": 0.7634, "performer": 0.7705}),
+    **{
+        f"stories:kind={kind}": (
+            _BABI,
+            {"lstm": round(1 - lstm / 100, 3), "memn2n": round(1 - memory / 100, 3)},
+        )
+        for kind, (lstm, memory) in enumerate(zip(_LSTM_ERRORS, _MEMN2N_ERRORS, strict=True), 1)
+    },
+}
+"""Source and accuracies by model, of tasks of the same kind that others drew."""
+
+SHOWN = (
+    *("accuracy", "loss", "accuracy_4x", "noise_replace", "adversarial"),
+    *("time_per_sequence_s", "step_time_s", "step_peak_bytes"),
+)
+
+
+def parse_task(text: str) -> tuple[str, dict[str, Any]]:
+    """NAME:KEY=VALUE:... as a name and options. Raises `ConfigError` or `PluginError`."""
+    name, *pairs = text.split(":")
+    kind = plugins.load("tasks", name).subclass_of(Task)
+    return name, parse_options(kind.Options, tuple(pairs), of="this task")
+
+
+def folder_of(text: str) -> str:
+    """A task as the name of a folder."""
+    return text.replace(":", "_").replace("=", "-")
+
+
+def evolve(name: str, options: Mapping[str, Any], size: str, out: Path, device: str) -> None:
+    """An NSM for the task: `size` is GENERATIONSxCANDIDATES."""
+    gens, pop = size.split("x")
+    pairs = [part for k, v in options.items() for part in ("--option", f"{k}={v}")]
+    sizes = ("--gens", gens, "--pop", pop, "--surrogate", "none", "--device", device)
+    command = ("evolve", "--space", "nsm", "--task", name, *pairs, *sizes, "--out", str(out))
+    subprocess.run([sys.executable, "-m", "clso", *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(text: str, args: argparse.Namespace) -> dict[str, Any]:
+    """One task's record, from its folder if it is there."""
+    folder = args.out / folder_of(text)
+    if (folder / "probe.json").exists():
+        return read_probe(folder)
+    name, options = parse_task(text)
+    subjects = args.models.split(",")
+    evolved = folder / EVOLVED
+    if args.evolve:
+        if not (evolved / "result.json").exists():
+            shutil.rmtree(evolved, ignore_errors=True)
+            evolve(name, options, args.evolve, evolved, args.device)
+        subjects.append(str(evolved))
+    settings = ProbeSettings(
+        subjects=tuple(subjects),
+        task=name,
+        task_options=options,
+        groups=tuple(args.groups.split(",")),
+        n_layers=args.layers,
+        n_heads=args.heads,
+        equal_parameters=args.parameters,
+        steps=args.steps,
+        eval_every=args.eval_every,
+        stop_after=args.stop_after,
+        lr=args.lr,
+        seeds=args.seeds,
+        examples=args.examples,
+        repeats=args.repeats,
+        device=args.device,
+    )
+    record = run_probe(settings, lambda line: print(f"  {text}: {line}", file=sys.stderr)).to_json()
+    write_probe(folder, record, page=False)
+    return record
+
+
+def table(text: str, record: Mapping[str, Any]) -> str:
+    """One task: a row a model, with what is published of its kind."""
+    metrics = [metric for metric in METRICS if metric.name in SHOWN]
+    metrics.sort(key=lambda metric: SHOWN.index(metric.name))
+    source, published = PUBLISHED.get(":".join(text.split(":")[:2]), ("", {}))
+    head = [
+        "model",
+        "parameters",
+        *(m.name for m in metrics),
+        *(["published"] if published else []),
+    ]
+    lines = [_row(head), "|---" + "|---:" * (len(head) - 1) + "|"]
+    for model in record["models"]:
+        figures = model["metrics"]
+        cells = [figure_text(m, figures[m.name]) if m.name in figures else "-" for m in metrics]
+        row = [model["name"], f"{model['parameters']:,}", *cells]
+        if published:
+            row.append(f"{published[model['name']]:.3f}" if model["name"] in published else "")
+        lines.append(_row(row))
+    others = ", ".join(
+        f"{name} {value:.3f}"
+        for name, value in published.items()
+        if name not in {model["name"] for model in record["models"]}
+    )
+    chance = record["models"][0]["metrics"]["chance"]["value"]
+    note = f"Chance is {chance:.3f}."
+    if published:
+        note += f" Published: accuracies of {source}{f'; also {others}' if others else ''}."
+    return "\n".join([*lines, "", note])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Measure every task, and print its table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", default=TASKS)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--parameters", type=int, default=30_000)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--heads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--eval-every", type=int, default=50)
+    parser.add_argument("--stop-after", type=int, default=4)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--groups", default=",".join(GROUPS))
+    parser.add_argument("--evolve", default="3x8", help="GENERATIONSxCANDIDATES; empty: none")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    for text in args.tasks.split(","):
+        parse_task(text)  # a misspelt one is refused before anything is trained
+    args.out.mkdir(parents=True, exist_ok=True)
+    for text in args.tasks.split(","):
+        record = measure(text, args)
+        print(f"{json.dumps(record['task']['options'])}\n\n{table(text, record)}\n")
+
+
+if __name__ == "__main__":
+    main()

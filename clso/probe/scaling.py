@@ -75,6 +75,8 @@ def _wider(context: Context, factor: int) -> nn.Module:
 def _growth(points: Sequence[tuple[float, float]], of: str) -> Figure:
     """The exponent, and which of n, n log n and n^2 fits best."""
     x, y = zip(*points, strict=True)
+    if len(set(x)) < 2:
+        return Figure(None, f"every model that was measured has as many {of}")
     exponent, error = fit(x, y)
     form, errors = best_form(x, y)
     detail = {

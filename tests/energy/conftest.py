@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -20,6 +21,8 @@ class FakeCard:
     energy_mj: int | Exception | Callable[[], int] = 0
     power_mw: int | Exception | Callable[[], int] = 100_000
     mig: int | Exception = pynvml.NVML_DEVICE_MIG_DISABLE
+    busy_percent: tuple[int, int] = (0, 0)
+    """Of its kernels and its memory."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class FakeDriver:
     NVML_ERROR_NOT_SUPPORTED: int = pynvml.NVML_ERROR_NOT_SUPPORTED
     NVML_ERROR_FUNCTION_NOT_FOUND: int = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
     NVML_DEVICE_MIG_ENABLE: int = pynvml.NVML_DEVICE_MIG_ENABLE
+    NVML_CLOCK_MEM: int = pynvml.NVML_CLOCK_MEM
 
     def nvmlInit(self) -> None:
         if self.init_error is not None:
@@ -62,6 +66,17 @@ class FakeDriver:
 
     def nvmlDeviceGetPowerUsage(self, card: FakeCard) -> int:
         return _value(card.power_mw)
+
+    def nvmlDeviceGetUtilizationRates(self, card: FakeCard) -> SimpleNamespace:
+        gpu, memory = card.busy_percent
+        return SimpleNamespace(gpu=gpu, memory=memory)
+
+    def nvmlDeviceGetMaxClockInfo(self, card: FakeCard, kind: int) -> int:
+        assert kind == pynvml.NVML_CLOCK_MEM
+        return 2619  # MHz, of an H100
+
+    def nvmlDeviceGetMemoryBusWidth(self, card: FakeCard) -> int:
+        return 5120
 
 
 def _value(reading: int | Exception | Callable[[], int]) -> int:

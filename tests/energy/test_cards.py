@@ -98,3 +98,11 @@ def test_unequal_cards_need_an_order_that_both_sides_share(driver):
         open_cards([0], driver, {})
     open_cards([0], driver, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
     open_cards([0], driver, {"CUDA_VISIBLE_DEVICES": "GPU-bbbb"})
+
+
+def test_what_a_card_is_busy_with_and_its_bandwidth(driver):
+    driver.cards[1].busy_percent = (80, 25)
+    cards = open_cards([0, 1], nvml=driver, environ={})
+    assert cards.utilisation() == [(0.0, 0.0), (0.8, 0.25)]
+    assert cards.bandwidth_bytes_per_s()[0] == pytest.approx(3.352e12, rel=1e-3)  # as NVIDIA states
+    cards.close()

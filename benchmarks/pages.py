@@ -14,6 +14,7 @@ from benchmarks import (
     memory_tables,
     neuron_tables,
     nsm_tables,
+    probe_tables,
     results,
     scalability_tables,
 )
@@ -52,6 +53,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "listops": nsm_tables.listops,
         "language": nsm_tables.language,
     },
+    "docs/probe.md": {"metrics": probe_tables.metrics},
 }
 
 

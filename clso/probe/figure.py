@@ -17,7 +17,7 @@ class Figure:
     """One metric of one model.
 
     Attributes:
-        value: None if it was not measured; `reason` then says why.
+        value: None if it was not measured; only then there is a `reason`.
         spread: over seeds: n, mean, std, and a bootstrap interval of the mean.
         detail: what the value is a summary of: points of a curve, chance, counts; JSON types.
     """
@@ -43,7 +43,8 @@ def missing(names: Sequence[str], reason: str) -> Figures:
 
 
 def over_seeds(found: Sequence[Mapping[str, Figure]]) -> Figures:
-    """The mean over seeds of each metric, with its spread; details are the first seed's."""
+    """The mean of each metric over the seeds that have it, with its spread; details are the first
+    seed's."""
     merged: Figures = {}
     for name, first in found[0].items():
         values = [one[name].value for one in found]
@@ -51,7 +52,6 @@ def over_seeds(found: Sequence[Mapping[str, Figure]]) -> Figures:
         if len(found) == 1 or not known:
             merged[name] = first
             continue
-        reason = None if len(known) == len(values) else f"{len(known)} of {len(values)} seeds"
         spread = describe(known)
-        merged[name] = Figure(spread["mean"], reason, spread, first.detail)
+        merged[name] = Figure(spread["mean"], spread=spread, detail=first.detail)
     return merged

@@ -60,9 +60,12 @@ def _cost(context: Context, model: nn.Module, batch: int, length: int) -> tuple[
         subject.clear()
         torch.autograd.backward(subject.loss())
 
+    was_training = model.training
+    model.train()  # cuDNN's recurrences have no backward pass otherwise
     time_s = median_time(work, device, _REPEATS)
     peak = peak_bytes(work, subject.held(), device)
     subject.clear()
+    model.train(was_training)
     return time_s, peak
 
 
@@ -109,7 +112,7 @@ def _split_step(context: Context, n_gpus: int) -> Callable[[], None]:
     """Forward and backward passes of a batch in equal parts, queued on each GPU, and the sum of
     their gradients on the first."""
     batch = context.batch()
-    copies = [copy.deepcopy(context.model).to(f"cuda:{i}") for i in range(n_gpus)]
+    copies = [copy.deepcopy(context.model).to(f"cuda:{i}").train() for i in range(n_gpus)]
     parts = [
         (tokens.to(f"cuda:{i}"), mask.to(f"cuda:{i}"), targets.to(f"cuda:{i}"))
         for i, (tokens, mask, targets) in enumerate(

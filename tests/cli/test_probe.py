@@ -1,0 +1,117 @@
+"""`clso probe`, from models and runs to the record and its page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clso.baseline import run_baseline
+from clso.config import RunConfig
+from clso.probe.metrics import METRICS
+
+MODELS = Path(__file__).parents[1] / "probed.py"
+SIZES = ("n_train=40", "n_valid=20", "n_test=24", "max_length=30")
+TASK = ("--task", "listops", *(part for pair in SIZES for part in ("--option", pair)))
+SMALL = (
+    *("--steps", "2", "--eval-every", "1", "--d-model", "8", "--n-heads", "2", "--n-layers", "1"),
+    *("--examples", "8", "--repeats", "2", "--device", "cpu", "--energy", "null"),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("probed") / "lstm-run"
+    settings = {
+        "model": "lstm",
+        "task_options": SIZES,
+        "model_options": ("d_model=8", "n_heads=2"),
+        "steps": 2,
+    }
+    run_baseline("sequence", settings, RunConfig(energy="null", device="cpu", seed=1), folder)
+    return folder
+
+
+def test_a_run_and_models_side_by_side(clso, tmp_path: Path, run: Path) -> None:
+    done = clso("probe", run, "simple-nsm", *TASK, *SMALL, "--seeds", "2", "--out", "probe")
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    assert [model["name"] for model in record["models"]] == ["lstm-run", "simple-nsm"]
+    for model in record["models"]:  # every metric has a row, with a value or a reason
+        assert set(model["metrics"]) == {metric.name for metric in METRICS}
+        for name, figure in model["metrics"].items():
+            assert (figure["value"] is None) == (figure["reason"] is not None), name
+    run_metrics, nsm = (model["metrics"] for model in record["models"])
+    assert nsm["accuracy"]["spread"]["n"] == 2
+    assert nsm["states_allocated"]["value"] > 0
+    assert nsm["seed_sensitivity"]["value"] is not None
+    assert "no states" in run_metrics["states_allocated"]["reason"]
+    assert "elsewhere" in run_metrics["lr_sensitivity"]["reason"]
+    assert "switched off" in nsm["energy_per_step_j"]["reason"]
+    assert [(c["model"], c["metric"], c["n"]) for c in record["comparisons"]] == [
+        ("lstm-run", "loss", 24),
+        ("lstm-run", "accuracy", 24),
+    ]
+    assert all(c["p_holm"] >= c["p"] for c in record["comparisons"])
+    page = (tmp_path / "probe" / "report.html").read_text()
+    for metric in METRICS:
+        assert metric.name in page
+        assert metric.name in done.out
+    assert 'id="plot-longer"' in page
+    made = clso("report", "probe", "--html", "again.html")
+    assert made.code == 0
+    assert (tmp_path / "again.html").read_text() == page
+    assert "by itself" in clso("report", "probe", run).error
+
+
+def test_json_is_all_that_is_printed_and_groups_are_picked(clso, run: Path) -> None:
+    done = clso("probe", run, *SMALL, "--groups", "task", "--json")
+    assert done.code == 0, done.err
+    record = json.loads(done.out)
+    assert record["task"]["task"] == "listops"  # the run's own
+    assert set(record["models"][0]["metrics"]) == {m.name for m in METRICS if m.group == "task"}
+
+
+def test_known_models_are_told_apart(clso) -> None:
+    specs = (f"{MODELS}:Oracle", f"{MODELS}:Constant")
+    done = clso("probe", *specs, *TASK, *SMALL, "--groups", "task", "--json")
+    record = json.loads(done.out)
+    oracle, constant = (model["metrics"] for model in record["models"])
+    assert oracle["accuracy"]["value"] == 1.0
+    assert constant["accuracy"]["value"] < 0.5
+    by_metric = {c["metric"]: c for c in record["comparisons"]}
+    assert by_metric["accuracy"]["difference"] == 1 - constant["accuracy"]["value"]
+    assert by_metric["accuracy"]["low"] > 0
+    assert by_metric["loss"]["cliffs_delta"] < 0
+    assert by_metric["loss"]["p_holm"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("simple-nsn", "--task", "listops"), "Did you mean 'simple-nsm'?"),
+        (("lstm", "--task", "listopps"), "Did you mean 'listops'?"),
+        (("lstm", "--task", "listops", "--option", "max_dept=3"), "Did you mean 'max_depth'?"),
+        (("lstm", "--task", "listops", "--groups", "state"), "Did you mean 'states'?"),
+        (("lstm",), "Name one with --task"),
+        (("nowhere/run", "--task", "listops"), "a run folder holds config.toml"),
+        (("lstm", "lstm", "--task", "listops"), "named once"),
+        (("lstm", "--task", "listops", "--examples", "2"), "examples is at least 8"),
+        (("lstm", "--task", "listops", "--d-model", "9"), "d_model is a multiple"),
+    ],
+)
+def test_bad_input_is_one_line(clso, arguments: tuple[str, ...], says: str) -> None:
+    done = clso("probe", *arguments, "--device", "cpu")
+    assert done.code == 2
+    assert says in done.error
+
+
+def test_a_run_of_another_task_and_a_folder_that_is_there(clso, tmp_path: Path, run: Path) -> None:
+    other = clso("probe", run, "--task", "copy", "--device", "cpu")
+    assert other.code == 2
+    assert "task is the run's" in other.error
+    assert "seed is the run's" in clso("probe", run, *TASK, "--data-seed", "3").error
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    assert "a new folder" in clso("probe", run, "--out", "full").error

@@ -3,8 +3,6 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,53 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
+from clso.models.nsm_recurrence import Weights, states_over_time
+from clso.models.nsm_routing import attend, attention, top_weights
+from clso.models.scan import in_segments
 
-__all__ = [
-    "GATES",
-    "Gate",
-    "GateKind",
-    "Passage",
-    "StateMixer",
-    "attend",
-    "attention",
-    "top_weights",
-]
-
-_MAX_EXPONENT = 30.0
-_TINY = 1e-20  # keeps the weights finite if every importance is zero
-
-
-def attend(scores: Tensor, importance: Tensor) -> Tensor:
-    """Weights importance_s exp(score_s) / sum over s, along the last dimension: (..., S) and (S,)
-    -> (..., S).
-
-    Importance one everywhere is softmax. A target of importance zero gets nothing and changes no
-    other weight, and still has a gradient to grow by; that is what pruning and allocation rest on,
-    and why it is no log-importance in a softmax."""
-    peak = scores.detach().masked_fill(importance <= 0, -torch.inf).amax(dim=-1, keepdim=True)
-    # only what is off can be above the peak
-    weights = importance * torch.exp((scores - peak).clamp_max(_MAX_EXPONENT))
-    return weights / weights.sum(dim=-1, keepdim=True).clamp_min(_TINY)
-
-
-def attention(importance: Tensor) -> Callable[[Tensor], Tensor]:
-    """`attend` for many scores of one importance (S,): if all of it is positive, in the two
-    operators of a softmax."""
-    if bool((importance > 0).all()):
-        offset = importance.log()
-        return lambda scores: torch.softmax(scores + offset, dim=-1)
-    return partial(attend, importance=importance)
-
-
-def top_weights(weights: Tensor, top_k: int) -> Tensor:
-    """Weights (..., S) where, for top_k > 0, only the `top_k` heaviest are left, which share all of
-    the weight."""
-    if not 0 < top_k < weights.shape[-1]:
-        return weights
-    heaviest, index = weights.topk(top_k, dim=-1)
-    heaviest = heaviest / heaviest.sum(dim=-1, keepdim=True).clamp_min(_TINY)
-    return torch.zeros_like(weights).scatter(-1, index, heaviest)
-
+__all__ = ["GATES", "Gate", "GateKind", "Passage", "StateMixer"]
 
 GateKind = Literal["gru", "lstm"]
 GATES: tuple[GateKind, ...] = ("gru", "lstm")
@@ -162,99 +118,114 @@ class StateMixer(Layer):
         return self.importance.clamp_min(0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(x).out
+        chunks = in_chunks(x, self.chunk)
+        shown = self.gate.shown(self._states(chunks)[:-1]).transpose(0, 1)
+        n_chunks = max(1, _segment_tokens(x) // self.chunk)
+
+        def read(before: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
+            return self._read(before, *parts)[:2]
+
+        before, have_before = self._start(chunks)
+        found = in_segments(read, before, (chunks, shown, have_before), n_chunks)[1]
+        return self._said(found, x)
 
     def run(self, x: Tensor) -> Passage:
-        n_batch, n_tokens, s, c = len(x), x.shape[1], self.n_states, self.chunk
-        importance = self.weights_of_states()
-        attend = attention(importance)
-        maps = self.token_maps(in_chunks(x, c))
-        # (B, chunks, heads, c, d_head) each
-        read_query, route_query, key, value = (
-            split_heads(m, self.n_heads) for m in maps.chunk(4, dim=-1)
+        """`forward`, all that goes on in it included."""
+        chunks = in_chunks(x, self.chunk)
+        states = self.gate.shown(self._states(chunks)).transpose(0, 1)
+        before, have_before = self._start(chunks)
+        _, found, reading = self._read(before, chunks, states[:, :-1], have_before)
+        query = F.linear(chunks, *self._rows(self.token_maps, 1)) * self._scale
+        key = F.linear(self.state_norm(states[:, :-1]), *self._rows(self.state_maps, 1))
+        scores = self._heads(query) @ self._heads(key).transpose(-2, -1)
+        routing = top_weights(attend(scores, self.weights_of_states()), self.top_k)
+        n_tokens = x.shape[1]
+        return Passage(
+            self._said(found, x),
+            _over_time(routing, n_tokens),
+            _over_time(reading, n_tokens),
+            states,
         )
-        read_query, route_query = read_query * self._scale, route_query * self._scale
-        to_maps = self._scaled_maps()
-        # no view: torch's FLOP counter trips over one without gradients
-        state = self.initial.repeat(n_batch, 1)
-        states, state_maps, routing = [self.gate.shown(state)], [], []
-        for query, sent in zip(
-            *(m.transpose(0, 1).flatten(1, 2).unbind() for m in (route_query, value)), strict=True
-        ):
-            own = torch.addmm(to_maps[1], self.state_norm(self.gate.shown(state)), to_maps[0])
-            own = own.view(n_batch, s, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
-            talk_query, state_key, state_value = own.unbind()
-            weights = attend(
-                torch.bmm(torch.cat((query, talk_query), dim=1), state_key.transpose(1, 2))
-            )
-            routed, listening = torch.split(weights, [c, s], dim=1)
-            routed = top_weights(routed, self.top_k)
-            state = self._updated(
-                state, routed.transpose(1, 2), sent, torch.bmm(listening, state_value)
-            )
-            states.append(self.gate.shown(state))
-            state_maps.append(own[1:])
-            routing.append(routed)
-        keys, values = _by_chunk(torch.stack(state_maps, 2), n_batch)
-        read, reading = self._read(read_query, keys, values, key, value, importance)
-        out = self.out(merge_heads(read).flatten(1, 2)[:, :n_tokens])
-        routed = _by_chunk(torch.stack(routing, 1), n_batch)
-        found = torch.stack(states).view(len(states), n_batch, s, -1).transpose(0, 1)
-        return Passage(out, _over_time(routed, n_tokens), _over_time(reading, n_tokens), found)
+
+    def _states(self, chunks: Tensor) -> Tensor:
+        """The states as each chunk found them, and at the end: (J + 1, B, S, width)."""
+        scale = torch.ones(2, self.d_model, 1, device=chunks.device, dtype=chunks.dtype)
+        scale[0] = self._scale
+        maps = self.token_maps.weight.view(4, self.d_model, -1)[1::2] * scale
+        bias = self.token_maps.bias.view(4, -1)[1::2] * scale[..., 0]
+        talk = torch.ones_like(self.state_maps.bias)
+        talk[: self.d_model] = self._scale
+        cell = self.gate.cell
+        weights = Weights(
+            maps.flatten(0, 1),
+            bias.flatten(),
+            self.state_norm.weight,
+            self.state_norm.bias,
+            self.state_maps.weight * talk[:, None],
+            self.state_maps.bias * talk,
+            cell.weight_ih,
+            cell.weight_hh,
+            cell.bias_ih,
+            cell.bias_hh,
+            self.initial,
+            self.weights_of_states(),
+        )
+        return states_over_time(chunks, weights, self.n_heads, self.top_k)
 
     @property
     def _scale(self) -> float:
         return float((self.d_model // self.n_heads) ** -0.5)
 
-    def _scaled_maps(self) -> tuple[Tensor, Tensor]:
-        """Weight (d_model, 3 d_model) and bias of talk query, key and value, the query scaled: once
-        a pass."""
-        scale = torch.ones_like(self.state_maps.bias)
-        scale[: self.d_model] = self._scale
-        return self.state_maps.weight.t() * scale, self.state_maps.bias * scale
-
-    def _updated(self, state: Tensor, routed: Tensor, sent: Tensor, heard: Tensor) -> Tensor:
-        """States (B S, width) after a chunk: routed (B heads, S, c); sent and heard (B heads, c or
-        S, d_head)."""
-        mass = routed.sum(dim=-1)
-        message = torch.bmm(routed, sent) / mass[..., None].clamp_min(1e-6)
-        # (2, B, heads, S, d_head) -> (B S, 2 d_model)
-        inputs = torch.stack((message, heard)).view(
-            2, -1, self.n_heads, self.n_states, heard.shape[-1]
+    def _rows(self, maps: nn.Linear, *which: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of some of several maps."""
+        d = self.d_model
+        weight, bias = maps.weight.view(-1, d, d), maps.bias.view(-1, d)
+        return (
+            torch.cat([weight[i] for i in which]),
+            torch.cat([bias[i] for i in which]),
         )
-        new: Tensor = self.gate(inputs.permute(1, 3, 0, 2, 4).reshape(len(state), -1), state)
-        kept = torch.exp(-mass.view(-1, self.n_heads, self.n_states).mean(dim=1))
-        return torch.lerp(new, state, kept.view(-1, 1))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return split_heads(x, self.n_heads)
+
+    def _start(self, chunks: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of no tokens, before the first chunk, and by chunk whether one is before
+        it, (B, J, 1, 1)."""
+        n_batch, n_chunks, c, d = chunks.shape
+        index = torch.arange(n_chunks, device=chunks.device)
+        return (
+            chunks.new_zeros(n_batch, 1, c, 2 * d),
+            (index > 0).view(1, -1, 1, 1).expand(n_batch, -1, 1, 1),
+        )
 
     def _read(
-        self,
-        query: Tensor,
-        state_key: Tensor,
-        state_value: Tensor,
-        key: Tensor,
-        value: Tensor,
-        importance: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """What all tokens read, (B, J, heads, c, d_head), and their weights on the states, (B, J,
-        heads, c, S)."""
-        c = self.chunk
-        near_key, near_value = (torch.cat((_previous(m), m), dim=3) for m in (key, value))
-        near = query @ near_key.transpose(-2, -1)
-        hidden = (
-            torch.ones(c, 2 * c, dtype=torch.bool, device=near.device)
-            .triu(c + 1)
-            .expand(near.shape[1], -1, -1)
+        self, before: Tensor, chunks: Tensor, states: Tensor, have_before: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values of K chunks' last, what their tokens read, (B, K, c, d), and their
+        weights on the states, (B, K, heads, c, S), from those of the chunk before, (B, 1, c, 2 d).
+        """
+        c, d = self.chunk, self.d_model
+        query = self._heads(F.linear(chunks, *self._rows(self.token_maps, 0)) * self._scale)
+        own = F.linear(chunks, *self._rows(self.token_maps, 2, 3))
+        of_states = F.linear(self.state_norm(states), *self._rows(self.state_maps, 1, 2))
+        near = torch.cat((before, own), dim=1)
+        # (B, K, S + 2 c, 2 d)
+        seen = torch.cat((of_states, near[:, :-1], own), dim=2)
+        key, value = (self._heads(m) for m in seen.split(d, dim=-1))
+        importance = self.weights_of_states()
+        scores = query @ key.transpose(-2, -1)
+        at = torch.arange(2 * c, device=chunks.device)
+        visible = (at <= torch.arange(c, device=chunks.device)[:, None] + c) & (
+            have_before[..., None] | (at >= c)
         )
-        first = torch.arange(near.shape[1], device=near.device)[:, None, None] == 0
-        # nothing stands before the first chunk
-        hidden = hidden | (first & (torch.arange(2 * c, device=near.device) < c))
-        scores = torch.cat(
-            (query @ state_key.transpose(-2, -1), near.masked_fill(hidden[:, None], -torch.inf)),
-            dim=-1,
-        )
+        visible = F.pad(visible, (self.n_states, 0), value=True)
+        scores = scores.masked_fill(~visible, -torch.inf)
         weights = attention(torch.cat((importance, importance.new_ones(2 * c))))(scores)
-        on_states, on_tokens = torch.split(weights, [self.n_states, 2 * c], dim=-1)
-        return on_states @ state_value + on_tokens @ near_value, on_states
+        return own[:, -1:], merge_heads(weights @ value), weights[..., : self.n_states]
+
+    def _said(self, found: Tensor, x: Tensor) -> Tensor:
+        out: Tensor = self.out(found.flatten(1, 2)[:, : x.shape[1]])
+        return out
 
     def flops(self, n_tokens: int) -> int:
         n_chunks = -(-n_tokens // self.chunk)
@@ -265,17 +236,11 @@ class StateMixer(Layer):
         return tokens + n_chunks * (s * (6 * d * d + 4 * s * d) + self.gate.flops(s))
 
 
-def _previous(chunks: Tensor) -> Tensor:
-    """Each chunk's predecessor along dim 1, zeros before the first."""
-    return F.pad(chunks, (0, 0) * (chunks.dim() - 2) + (1, 0))[:, :-1]
-
-
-def _by_chunk(steps: Tensor, n_batch: int) -> Tensor:
-    """(..., B n, J, k, d) -> (..., B, J, n, k, d)."""
-    *left, rows, n_chunks, k, d = steps.shape
-    return steps.view(*left, n_batch, rows // n_batch, n_chunks, k, d).transpose(-4, -3)
-
-
 def _over_time(weights: Tensor, n_tokens: int) -> Tensor:
     """(B, J, heads, c, S) -> (B, heads, T, S)."""
     return weights.transpose(1, 2).flatten(2, 3)[:, :, :n_tokens]
+
+
+def _segment_tokens(x: Tensor) -> int:
+    """Tokens that read at once: on a GPU launches are dear, on a CPU caches are small."""
+    return 4096 if x.is_cuda else 512

@@ -15,7 +15,8 @@ from clso import plugins
 from clso.errors import ConfigError
 from clso.models.layers import init_weights
 from clso.models.nsm import NSMConfig, SimpleNSM
-from clso.models.nsm_mixer import Gate, StateMixer, attend, attention, top_weights
+from clso.models.nsm_mixer import Gate, StateMixer
+from clso.models.nsm_routing import attend, attention, top_weights
 from clso.models.nsm_states import allocate_states, prune_states, state_importance
 from clso.models.nsm_trace import summary
 

@@ -1,0 +1,467 @@
+"""The states of a `StateMixer` over time, and their exact gradient, without a graph of each step.
+
+A chunk's states depend on the chunk before through attention, a norm and a gate: no scan is equal
+to that, so the chunks are gone through one by one. All else is done for many chunks at once. Forward
+keeps only its input and the states. Backward makes up what happened in between for a segment of
+chunks in a few large products, goes through them in reverse with one vector-Jacobian product each,
+whose factors are ready, and adds up the weights' gradients in a few large products again.
+
+Letters of shapes: B sequences, J chunks of c tokens, S states of `width`, d dimensions, H heads of h.
+What is by chunk has the chunks first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clso.models.nsm_routing import TINY, shares, top_weights
+
+__all__ = ["Weights", "states_over_time"]
+
+_LEAST_MASS = 1e-6  # that a message is divided by
+_NORM_EPS = 1e-5  # torch's
+_SEGMENT = 64  # chunks of which the backward pass holds everything at once
+
+
+class Weights(NamedTuple):
+    """Of the recurrence; attention's scale is in the queries' rows."""
+
+    tokens: Tensor
+    """Route query and value, (2 d, d)."""
+    tokens_bias: Tensor
+    norm: Tensor
+    norm_bias: Tensor
+    states: Tensor
+    """Talk query, key and value, (3 d, d)."""
+    states_bias: Tensor
+    gate_input: Tensor
+    """By torch's order, (3 d, 2 d) of a GRU, (4 d, 2 d) of an LSTM."""
+    gate_state: Tensor
+    gate_input_bias: Tensor
+    gate_state_bias: Tensor
+    initial: Tensor
+    """(S, width)."""
+    importance: Tensor
+    """(S,), not negative."""
+
+    @property
+    def d(self) -> int:
+        return len(self.norm)
+
+    @property
+    def is_gru(self) -> bool:
+        return len(self.gate_state) == 3 * self.d
+
+
+def states_over_time(x: Tensor, weights: Weights, n_heads: int, top_k: int) -> Tensor:
+    """Tokens in chunks (B, J, c, d) -> the states as each chunk found them, and at the end: (J + 1,
+    B, S, width). Differentiable once."""
+    out: Tensor = _StatesOverTime.apply(x, n_heads, top_k, *weights)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _StatesOverTime(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, n_heads: int, top_k: int, *weights: Tensor) -> Tensor:
+        w = Weights(*weights)
+        states = _Recurrence(w, n_heads, top_k).forward(x)
+        ctx.save_for_backward(x, states, *weights)
+        ctx.n_heads, ctx.top_k = n_heads, top_k
+        return states
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, states, *weights = ctx.saved_tensors
+        recurrence = _Recurrence(Weights(*weights), ctx.n_heads, ctx.top_k)
+        found, by_weight = recurrence.backward(x, states, grad)
+        return (found, None, None, *by_weight)
+
+
+class _Chunks(NamedTuple):
+    """What some chunks do to the states that they found, N of them with their sequences as one
+    dimension."""
+
+    normed: Tensor  # (N S, d)
+    talk_query: Tensor  # (N H, S, h), so are key and value
+    key: Tensor
+    value: Tensor
+    shares: Tensor | None  # weights without importance, (N H, c + S, S)
+    weights: Tensor  # of c tokens, then of S states, on the states
+    sent: Tensor  # (N H, S, h + 1): messages times mass, and mass
+    message: Tensor  # (N H, S, h)
+    inputs: Tensor  # of the gate: (N S, 2 d)
+    kept: Tensor  # (N S, 1)
+
+
+class _Gate(Protocol):
+    """A gate's derivatives at N S states; a state's is (N S, width)."""
+
+    weights: Tensor
+    """From the arguments of its gates to inputs and hidden state: (gates d, 3 d)."""
+    change: Tensor
+    """What the state was above what the gate made of it."""
+    factors: tuple[Tensor, ...]
+
+    def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
+        """The gradient of a state, as far as it goes through elementwise, from that of the next,
+        (B S, width) each; that of the arguments goes into `d_gate`."""
+
+    def by_input(self, d_gate: Tensor) -> Tensor:
+        """Gradients of what the inputs' product gave; `by_state` of the state's."""
+
+    def by_state(self, d_gate: Tensor) -> Tensor: ...
+
+
+class _GRU:
+    """n = tanh(i_n + r h_n), next = n + z (state - n). Arguments: r, z, n, h_n."""
+
+    def __init__(self, w: Weights, inputs: Tensor, state: Tensor, kept: Tensor) -> None:
+        self._d = d = w.d
+        by_input = F.linear(inputs, w.gate_input, w.gate_input_bias)
+        by_state = F.linear(state, w.gate_state, w.gate_state_bias)
+        r, z = (by_input + by_state)[:, : 2 * d].sigmoid().chunk(2, dim=1)
+        recalled = by_state[:, 2 * d :]
+        n = torch.tanh(by_input[:, 2 * d :] + r * recalled)
+        self.change = (state - n) * (1 - z)
+        moved = 1 - kept
+        d_n = moved * (1 - z) * (1 - n * n)
+        d_z = moved * (state - n) * z * (1 - z)
+        arguments = torch.stack((d_n * recalled * r * (1 - r), d_z, d_n, d_n * r), dim=1)
+        self.factors = (arguments, kept + moved * z)
+        nothing = torch.zeros_like(w.gate_input[:d])
+        to_inputs = torch.cat((w.gate_input, nothing))
+        to_state = torch.cat((w.gate_state[: 2 * d], nothing[:, :d], w.gate_state[2 * d :]))
+        self.weights = torch.cat((to_inputs, to_state), dim=1)
+
+    def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
+        arguments, direct = factors
+        torch.mul(arguments, grad[:, None], out=d_gate.view_as(arguments))
+        return direct * grad
+
+    def by_input(self, d_gate: Tensor) -> Tensor:
+        return d_gate[:, : 3 * self._d]
+
+    def by_state(self, d_gate: Tensor) -> Tensor:
+        d = self._d
+        return torch.cat((d_gate[:, : 2 * d], d_gate[:, 3 * d :]), dim=1)
+
+
+class _LSTM:
+    """next cell = f cell + i g, next hidden = o tanh(next cell). Arguments: i, f, g, o."""
+
+    def __init__(self, w: Weights, inputs: Tensor, state: Tensor, kept: Tensor) -> None:
+        hidden, cell = state.chunk(2, dim=1)
+        arguments = F.linear(inputs, w.gate_input, w.gate_input_bias)
+        arguments = arguments + F.linear(hidden, w.gate_state, w.gate_state_bias)
+        i, f, g, o = arguments.chunk(4, dim=1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        new = f * cell + i * g
+        shown = new.tanh()
+        self.change = state - torch.cat((o * shown, new), dim=1)
+        moved = 1 - kept
+        by_cell = torch.stack((g * i * (1 - i), cell * f * (1 - f), i * (1 - g * g)), dim=1)
+        by_hidden = moved * shown * o * (1 - o)
+        self.factors = (by_cell, by_hidden, moved * o * (1 - shown * shown), moved, kept, f)
+        self.weights = torch.cat((w.gate_input, w.gate_state), dim=1)
+
+    def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
+        by_cell, by_hidden, to_cell, moved, kept, f = factors
+        d_hidden, d_cell = grad.chunk(2, dim=1)
+        d_new = d_hidden * to_cell + d_cell * moved
+        d_gate[:, :3 * d_hidden.shape[1]] = (by_cell * d_new[:, None]).flatten(1)
+        torch.mul(by_hidden, d_hidden, out=d_gate[:, 3 * d_hidden.shape[1]:])
+        return torch.cat((kept * d_hidden, kept * d_cell + d_new * f), dim=1)
+
+    def by_input(self, d_gate: Tensor) -> Tensor:
+        return d_gate
+
+    def by_state(self, d_gate: Tensor) -> Tensor:
+        return d_gate
+
+
+def _mean_and_scale(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a layer norm: mean, and one over the deviation, (n, 1) each."""
+    variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
+    return mean, (variance + _NORM_EPS).rsqrt()
+
+
+class _Recurrence:
+    def __init__(self, w: Weights, n_heads: int, top_k: int) -> None:
+        self.w, self.n_heads = w, n_heads
+        self.n_states, self.width = w.initial.shape
+        self.top_k = top_k if top_k < self.n_states else 0
+        self.offset = w.importance.log() if bool((w.importance > 0).all()) else None
+        self.maps = w.states.t()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
+        w, (n_batch, n_chunks, c, d), s = self.w, x.shape, self.n_states
+        n, h = n_batch * self.n_heads, d // self.n_heads
+        states = x.new_empty(n_chunks + 1, n_batch * s, self.width)
+        states[0] = w.initial.repeat(n_batch, 1)
+        here, shown = states.unbind(), states[..., :d].unbind()
+        own, inputs = x.new_empty(n_batch * s, 3 * d), x.new_empty(n_batch * s, 2 * d)
+        # (B, H, S, h) each
+        query, key, value = self._by_head(own)
+        message, heard = self._by_head(inputs)
+        queries, weights = x.new_empty(n, c + s, h), x.new_empty(n, c + s, s)
+        asked, listening = queries[:, c:].view_as(query), weights[:, c:]
+        routed, received = weights[:, :c], weights[:, :c].transpose(1, 2)
+        sent, kept = x.new_empty(n, s, h + 1), x.new_empty(n_batch, s)
+        told, masses = sent[..., :h].view_as(message), sent[..., h].view(n_batch, -1, s)
+        each = kept.view(-1, 1)
+        for j, (token_query, token_value) in enumerate(self._tokens(x)):
+            normed = F.layer_norm(shown[j], (d,), w.norm, w.norm_bias)
+            torch.addmm(w.states_bias, normed, self.maps, out=own)
+            queries[:, :c] = token_query
+            asked.copy_(query)
+            keys = key.flatten(0, 1).transpose(1, 2)
+            if self.offset is None:
+                torch.mul(w.importance, shares(torch.bmm(queries, keys), w.importance), out=weights)
+            else:
+                torch.softmax(torch.baddbmm(self.offset, queries, keys), -1, out=weights)
+            if self.top_k:
+                routed.copy_(top_weights(routed, self.top_k))
+            torch.bmm(received, token_value, out=sent)
+            torch.div(told, masses[..., None].clamp_min(_LEAST_MASS), out=message)
+            heard.copy_(torch.bmm(listening, value.flatten(0, 1)).view_as(heard))
+            torch.sum(masses, 1, out=kept).mul_(-1 / self.n_heads).exp_()
+            torch.lerp(self._gated(inputs, here[j]), here[j], each, out=here[j + 1])
+        return states.view(n_chunks + 1, n_batch, s, self.width)
+
+    def _by_head(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Rows (B S, m d) as m times (B, H, S, h)."""
+        h = self.w.d // self.n_heads
+        parts = rows.view(-1, self.n_states, rows.shape[1] // self.w.d, self.n_heads, h)
+        return parts.permute(2, 0, 3, 1, 4).unbind()
+
+    def _tokens(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """By chunk: route queries (B H, c, h), and values with a one (B H, c, h + 1)."""
+        for part in torch.split(x, _SEGMENT, dim=1):
+            yield from zip(*(m.unbind() for m in self._token_maps(part)), strict=True)
+
+    def _token_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Route queries (K, B H, c, h) and values with a one (K, B H, c, h + 1) of K chunks."""
+        n_batch, k, c, _ = x.shape
+        maps = F.linear(x, self.w.tokens, self.w.tokens_bias)
+        maps = maps.view(n_batch, k, c, 2, self.n_heads, -1).permute(3, 1, 0, 4, 2, 5)
+        query, value = maps.flatten(2, 3).unbind()
+        return query, F.pad(value, (0, 1), value=1.0)
+
+    def _chunk(self, state: Tensor, query: Tensor, value: Tensor, whole: bool = False) -> _Chunks:
+        """State (N S, width), query (N H, c, h), value (N H, c, h + 1)."""
+        w, c, s = self.w, query.shape[1], self.n_states
+        shown = state[:, : w.d]
+        normed = F.layer_norm(shown, (w.d,), w.norm, w.norm_bias)
+        own = torch.addmm(w.states_bias, normed, self.maps)
+        own = own.view(-1, s, 3, self.n_heads, w.d // self.n_heads).permute(2, 0, 3, 1, 4)
+        talk_query, state_key, state_value = own.flatten(1, 2).unbind()
+        queries, keys = torch.cat((query, talk_query), dim=1), state_key.transpose(1, 2)
+        own_shares = None
+        if self.offset is not None:
+            weights = torch.softmax(torch.baddbmm(self.offset, queries, keys), dim=-1)
+        else:
+            own_shares = shares(torch.bmm(queries, keys), w.importance)
+            weights = w.importance * own_shares
+        if self.top_k:
+            routed = weights[:, :c]
+            top = top_weights(routed, self.top_k)
+            weights = torch.cat((top, weights[:, c:]), dim=1)
+            if whole and own_shares is not None:
+                chosen = torch.zeros_like(routed).scatter(
+                    -1, routed.topk(self.top_k, dim=-1).indices, 1.0
+                )
+                total = (chosen * routed).sum(dim=-1, keepdim=True).clamp_min(TINY)
+                own_shares = torch.cat(
+                    (own_shares[:, :c] * chosen / total, own_shares[:, c:]), dim=1
+                )
+        sent = torch.bmm(weights[:, :c].transpose(1, 2), value)
+        mass = sent[..., -1]
+        message = sent[..., :-1] / sent[..., -1:].clamp_min(_LEAST_MASS)
+        heard = torch.bmm(weights[:, c:], state_value)
+        # (2, N, H, S, h) -> (N S, 2 d)
+        inputs = torch.stack((message, heard)).view(2, -1, self.n_heads, *heard.shape[1:])
+        inputs = inputs.permute(1, 3, 0, 2, 4).reshape(len(state), -1)
+        kept = torch.exp(mass.view(-1, self.n_heads, s).sum(1).view(-1, 1) * (-1 / self.n_heads))
+        return _Chunks(
+            normed, talk_query, state_key, state_value, own_shares, weights, sent, message, inputs, kept
+        )
+
+    def _gated(self, inputs: Tensor, state: Tensor) -> Tensor:
+        w = self.w
+        own = (w.gate_input, w.gate_state, w.gate_input_bias, w.gate_state_bias)
+        if w.is_gru:
+            return torch.gru_cell(inputs, state, *own)
+        hidden, cell = state.chunk(2, dim=-1)
+        return torch.cat(torch.lstm_cell(inputs, (hidden, cell), *own), dim=-1)
+
+    def backward(self, x: Tensor, states: Tensor, grad: Tensor) -> tuple[Tensor, Weights]:
+        """Gradients of the tokens and of each of `Weights`."""
+        totals = Weights(*map(torch.zeros_like, self.w))
+        found = torch.empty_like(x)
+        carried = grad[-1].reshape(-1, self.width)
+        for start in reversed(range(0, x.shape[1], _SEGMENT)):
+            at = slice(start, start + _SEGMENT)
+            carried = self._segment(x[:, at], states[at], grad[at], carried, found[:, at], totals)
+        totals.initial.add_(carried.view(-1, *self.w.initial.shape).sum(0))
+        return found, totals
+
+    def _segment(
+        self,
+        x: Tensor,
+        states: Tensor,
+        grad: Tensor,
+        carried: Tensor,
+        found: Tensor,
+        totals: Weights,
+    ) -> Tensor:
+        """The gradient of the states (B S, width) before K chunks from that after them. That of
+        their tokens goes into `found`, those of the weights are added to `totals`."""
+        k, c, d = x.shape[1], x.shape[2], self.w.d
+        query, value = self._token_maps(x)
+        state = states[:k].reshape(-1, self.width)
+        chunks = self._chunk(state, query.flatten(0, 1), value.flatten(0, 1), whole=True)
+        gate = (_GRU if self.w.is_gru else _LSTM)(self.w, chunks.inputs, state, chunks.kept)
+        mean, scale = _mean_and_scale(state[:, :d])
+        mass = chunks.sent[..., -1:]
+        queries = torch.cat((query.flatten(0, 1), chunks.talk_query), dim=1)
+        gone = (
+            chunks.message * -(mass > _LEAST_MASS).to(mass.dtype),
+            gate.change * (-chunks.kept / self.n_heads),
+            grad[:k].reshape(-1, self.width),
+        )
+        back = self._retreat(value, chunks, queries, state[:, :d], (mean, scale), gate, gone, carried)
+        self._add_up(totals, found, x, state, chunks, queries, gate, back, (mean, scale))
+        return back.carried
+
+    def _retreat(
+        self,
+        token_value: Tensor,
+        chunks: _Chunks,
+        queries: Tensor,
+        shown: Tensor,
+        norm: tuple[Tensor, Tensor],
+        gate: _Gate,
+        gone: tuple[Tensor, Tensor, Tensor],
+        carried: Tensor,
+    ) -> _Back:
+        """Chunk by chunk, from the last, into tensors that are made once."""
+        w, s, k, c = self.w, self.n_states, len(token_value), token_value.shape[2]
+        d, rows, n, h = w.d, len(carried), token_value.shape[1], w.d // self.n_heads
+
+        def new(*shape: int) -> Tensor:
+            return carried.new_empty(k, *shape)
+
+        d_gate, d_own = new(rows, len(gate.weights)), new(rows, 3 * d)
+        d_sent, d_weights = new(n, s, h + 1), new(n, c + s, s)
+        told, d_normed = carried.new_empty(rows, 3 * d), carried.new_empty(rows, d)
+        d_message, d_heard = self._by_head(told[:, : 2 * d])
+        by_state = told[:, 2 * d :]
+        heads = (rows // s, self.n_heads, s)
+        inverse = 1 / chunks.sent[..., -1:].clamp_min(_LEAST_MASS)
+
+        def by_chunk(t: Tensor) -> tuple[Tensor, ...]:
+            return t.view(k, -1, *t.shape[1:]).unbind()
+
+        own_query, own_key, own_value = self._by_head(d_own.flatten(0, 1))
+        steps = zip(
+            d_gate.unbind(), d_own.unbind(), d_sent[..., :-1].unbind(), d_sent[..., -1].unbind(),
+            d_sent.transpose(2, 3).unbind(), d_weights.unbind(),
+            d_weights[:, :, :c].unbind(), d_weights[:, :, c:].unbind(),
+            *(t.view(k, *heads, h).unbind() for t in (own_query, own_key, own_value)),
+            token_value.unbind(), *map(by_chunk, (
+                inverse, gone[0], chunks.weights, chunks.weights[:, c:].transpose(1, 2),
+                queries, chunks.key, chunks.value.transpose(1, 2), gone[1], gone[2],
+                shown, *norm,
+            )),
+            zip(*map(by_chunk, gate.factors), strict=True),
+            strict=True,
+        )  # fmt: skip
+        for (
+            gate_j, own_j, sent_j, mass_j, sent_t, weights_j, routed_j, listening_j,
+            query_j, key_j, value_j,
+            said, inverse_j, moved, weight, listening_t, asked, key, content, change, own_grad,
+            shown_j, mean, scale, factors,
+        ) in reversed(list(steps)):  # fmt: skip
+            direct = gate.back(factors, carried, gate_j)
+            torch.mm(gate_j, gate.weights, out=told)
+            heard = d_heard.flatten(0, 1)
+            torch.mul(d_message, inverse_j.view(*heads, 1), out=sent_j.view(*heads, h))
+            by_mass = torch.sum(sent_j * moved, -1).view(heads)
+            torch.add(
+                by_mass, torch.sum(carried * change, 1).view(-1, 1, s), out=mass_j.view(heads)
+            )
+            torch.bmm(said, sent_t, out=routed_j)
+            torch.bmm(heard, content, out=listening_j)
+            scores = torch._softmax_backward_data(weights_j, weight, -1, weight.dtype)
+            query_j.copy_(torch.bmm(scores[:, c:], key).view_as(query_j))
+            key_j.copy_(torch.bmm(scores.transpose(1, 2), asked).view_as(query_j))
+            value_j.copy_(torch.bmm(listening_t, heard).view_as(query_j))
+            torch.mm(own_j, w.states, out=d_normed)
+            carried = direct.add_(own_grad)
+            by_norm = torch.ops.aten.native_layer_norm_backward(
+                d_normed, shown_j, (d,), mean, scale, w.norm, None, (True, False, False)
+            )[0]
+            carried[:, :d].add_(by_state).add_(by_norm)
+        return _Back(
+            d_gate.flatten(0, 1), d_sent.flatten(0, 1), d_weights.flatten(0, 1),
+            d_own.flatten(0, 1), carried,
+        )  # fmt: skip
+
+    def _add_up(
+        self,
+        totals: Weights,
+        found: Tensor,
+        x: Tensor,
+        state: Tensor,
+        chunks: _Chunks,
+        queries: Tensor,
+        gate: _Gate,
+        back: _Back,
+        norm: tuple[Tensor, Tensor],
+    ) -> None:
+        w, (n_batch, k, c, d) = self.w, x.shape
+        for gradient, at, seen in (
+            (gate.by_input(back.gate), "gate_input", chunks.inputs),
+            (gate.by_state(back.gate), "gate_state", state[:, :d]),
+            (back.own, "states", chunks.normed),
+        ):
+            getattr(totals, at).addmm_(gradient.t(), seen)
+            getattr(totals, f"{at}_bias").add_(gradient.sum(0))
+        d_normed = back.own @ w.states
+        totals.norm.add_((d_normed * (state[:, :d] - norm[0]) * norm[1]).sum(0))
+        totals.norm_bias.add_(d_normed.sum(0))
+        mean = (chunks.weights * back.weights).sum(dim=-1, keepdim=True)
+        by_share = back.weights - mean
+        d_scores = by_share * chunks.weights
+        if chunks.shares is None:
+            totals.importance.add_(d_scores.sum((0, 1)) / w.importance)
+        else:
+            totals.importance.add_((by_share * chunks.shares).sum((0, 1)))
+        d_maps = torch.stack(
+            (
+                torch.bmm(d_scores[:, :c], chunks.key),
+                torch.bmm(chunks.weights[:, :c], back.sent[..., :-1]),
+            )
+        )
+        d_maps = d_maps.view(2, k, n_batch, self.n_heads, c, -1).permute(2, 1, 4, 0, 3, 5)
+        d_maps = d_maps.reshape(-1, 2 * d)
+        totals.tokens.addmm_(d_maps.t(), x.reshape(-1, d))
+        totals.tokens_bias.add_(d_maps.sum(0))
+        found.copy_((d_maps @ w.tokens).view_as(x))
+
+
+class _Back(NamedTuple):
+    """What K chunks' gradients are, before the weights' are taken from them."""
+
+    gate: Tensor  # (N S, gates d)
+    sent: Tensor  # as in `_Chunks`
+    weights: Tensor
+    own: Tensor  # of a state's maps, (N S, 3 d)
+    carried: Tensor  # of the states before, (B S, width)

@@ -25,7 +25,7 @@ __all__ = ["Weights", "states_over_time"]
 
 _LEAST_MASS = 1e-6  # that a message is divided by
 _NORM_EPS = 1e-5  # torch's
-_SEGMENT = 64  # chunks of which the backward pass holds everything at once
+_SEGMENT = 32  # chunks of which the backward pass holds everything at once
 
 
 class Weights(NamedTuple):
@@ -100,48 +100,66 @@ class _Chunks(NamedTuple):
 
 
 class _Gate(Protocol):
-    """A gate's derivatives at N S states; a state's is (N S, width)."""
+    """A gate of N S states, each (width,), on one matrix for message, heard and hidden state."""
 
     weights: Tensor
-    """From the arguments of its gates to inputs and hidden state: (gates d, 3 d)."""
-    change: Tensor
-    """What the state was above what the gate made of it."""
-    factors: tuple[Tensor, ...]
+    """To the arguments of its sigmoids and tanh: (gates d, 3 d)."""
+    bias: Tensor
+
+    def next(self, arguments: Tensor, state: Tensor) -> Tensor:
+        """What the gate makes of states (N S, width)."""
+
+    def derivatives(
+        self, arguments: Tensor, state: Tensor, kept: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What states are above what the gate makes of them, and the factors of `back`."""
 
     def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
         """The gradient of a state, as far as it goes through elementwise, from that of the next,
         (B S, width) each; that of the arguments goes into `d_gate`."""
 
     def by_input(self, d_gate: Tensor) -> Tensor:
-        """Gradients of what the inputs' product gave; `by_state` of the state's."""
+        """Gradients of what the inputs' own product gives; `by_state` of the state's."""
 
     def by_state(self, d_gate: Tensor) -> Tensor: ...
 
 
 class _GRU:
-    """n = tanh(i_n + r h_n), next = n + z (state - n). Arguments: r, z, n, h_n."""
+    """n = tanh(i + r h), next = n + z (state - n). Arguments: r, z, i, h."""
 
-    def __init__(self, w: Weights, inputs: Tensor, state: Tensor, kept: Tensor) -> None:
+    def __init__(self, w: Weights) -> None:
         self._d = d = w.d
-        by_input = F.linear(inputs, w.gate_input, w.gate_input_bias)
-        by_state = F.linear(state, w.gate_state, w.gate_state_bias)
-        r, z = (by_input + by_state)[:, : 2 * d].sigmoid().chunk(2, dim=1)
-        recalled = by_state[:, 2 * d :]
-        n = torch.tanh(by_input[:, 2 * d :] + r * recalled)
-        self.change = (state - n) * (1 - z)
-        moved = 1 - kept
-        d_n = moved * (1 - z) * (1 - n * n)
-        d_z = moved * (state - n) * z * (1 - z)
-        arguments = torch.stack((d_n * recalled * r * (1 - r), d_z, d_n, d_n * r), dim=1)
-        self.factors = (arguments, kept + moved * z)
         nothing = torch.zeros_like(w.gate_input[:d])
         to_inputs = torch.cat((w.gate_input, nothing))
         to_state = torch.cat((w.gate_state[: 2 * d], nothing[:, :d], w.gate_state[2 * d :]))
         self.weights = torch.cat((to_inputs, to_state), dim=1)
+        own, state = w.gate_input_bias, w.gate_state_bias
+        self.bias = torch.cat((own[: 2 * d] + state[: 2 * d], own[2 * d :], state[2 * d :]))
+
+    def _parts(self, arguments: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """r, z, n, h."""
+        d = self._d
+        r, z = arguments[:, : 2 * d].sigmoid().chunk(2, dim=1)
+        recalled = arguments[:, 3 * d :]
+        return r, z, torch.addcmul(arguments[:, 2 * d : 3 * d], r, recalled).tanh_(), recalled
+
+    def next(self, arguments: Tensor, state: Tensor) -> Tensor:
+        _, z, n, _ = self._parts(arguments)
+        return torch.lerp(n, state, z)
+
+    def derivatives(
+        self, arguments: Tensor, state: Tensor, kept: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        r, z, n, recalled = self._parts(arguments)
+        moved = 1 - kept
+        d_n = moved * (1 - z) * (1 - n * n)
+        d_z = moved * (state - n) * z * (1 - z)
+        by_argument = torch.stack((d_n * recalled * r * (1 - r), d_z, d_n, d_n * r), dim=1)
+        return (state - n) * (1 - z), (by_argument, kept + moved * z)
 
     def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
-        arguments, direct = factors
-        torch.mul(arguments, grad[:, None], out=d_gate.view_as(arguments))
+        by_argument, direct = factors
+        torch.mul(by_argument, grad[:, None], out=d_gate.view_as(by_argument))
         return direct * grad
 
     def by_input(self, d_gate: Tensor) -> Tensor:
@@ -155,27 +173,38 @@ class _GRU:
 class _LSTM:
     """next cell = f cell + i g, next hidden = o tanh(next cell). Arguments: i, f, g, o."""
 
-    def __init__(self, w: Weights, inputs: Tensor, state: Tensor, kept: Tensor) -> None:
-        hidden, cell = state.chunk(2, dim=1)
-        arguments = F.linear(inputs, w.gate_input, w.gate_input_bias)
-        arguments = arguments + F.linear(hidden, w.gate_state, w.gate_state_bias)
+    def __init__(self, w: Weights) -> None:
+        self.weights = torch.cat((w.gate_input, w.gate_state), dim=1)
+        self.bias = w.gate_input_bias + w.gate_state_bias
+
+    @staticmethod
+    def _parts(arguments: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         i, f, g, o = arguments.chunk(4, dim=1)
-        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+    def next(self, arguments: Tensor, state: Tensor) -> Tensor:
+        i, f, g, o = self._parts(arguments)
+        cell = f * state[:, len(state[0]) // 2 :] + i * g
+        return torch.cat((o * cell.tanh(), cell), dim=1)
+
+    def derivatives(
+        self, arguments: Tensor, state: Tensor, kept: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        i, f, g, o = self._parts(arguments)
+        cell = state.chunk(2, dim=1)[1]
         new = f * cell + i * g
-        shown = new.tanh()
-        self.change = state - torch.cat((o * shown, new), dim=1)
-        moved = 1 - kept
+        shown, moved = new.tanh(), 1 - kept
         by_cell = torch.stack((g * i * (1 - i), cell * f * (1 - f), i * (1 - g * g)), dim=1)
         by_hidden = moved * shown * o * (1 - o)
-        self.factors = (by_cell, by_hidden, moved * o * (1 - shown * shown), moved, kept, f)
-        self.weights = torch.cat((w.gate_input, w.gate_state), dim=1)
+        change = state - torch.cat((o * shown, new), dim=1)
+        return change, (by_cell, by_hidden, moved * o * (1 - shown * shown), moved, kept, f)
 
     def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
         by_cell, by_hidden, to_cell, moved, kept, f = factors
         d_hidden, d_cell = grad.chunk(2, dim=1)
         d_new = d_hidden * to_cell + d_cell * moved
-        d_gate[:, :3 * d_hidden.shape[1]] = (by_cell * d_new[:, None]).flatten(1)
-        torch.mul(by_hidden, d_hidden, out=d_gate[:, 3 * d_hidden.shape[1]:])
+        d_gate[:, : -len(f[0])] = (by_cell * d_new[:, None]).flatten(1)
+        torch.mul(by_hidden, d_hidden, out=d_gate[:, -len(f[0]) :])
         return torch.cat((kept * d_hidden, kept * d_cell + d_new * f), dim=1)
 
     def by_input(self, d_gate: Tensor) -> Tensor:
@@ -197,7 +226,8 @@ class _Recurrence:
         self.n_states, self.width = w.initial.shape
         self.top_k = top_k if top_k < self.n_states else 0
         self.offset = w.importance.log() if bool((w.importance > 0).all()) else None
-        self.maps = w.states.t()
+        self.maps = w.states.t().contiguous()
+        self.gate: _Gate = _GRU(w) if w.is_gru else _LSTM(w)
 
     def forward(self, x: Tensor) -> Tensor:
         """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
@@ -206,10 +236,11 @@ class _Recurrence:
         states = x.new_empty(n_chunks + 1, n_batch * s, self.width)
         states[0] = w.initial.repeat(n_batch, 1)
         here, shown = states.unbind(), states[..., :d].unbind()
-        own, inputs = x.new_empty(n_batch * s, 3 * d), x.new_empty(n_batch * s, 2 * d)
+        own, inputs = x.new_empty(2, n_batch * s, 3 * d)
+        hidden, by_inputs = inputs[:, 2 * d :], self.gate.weights.t().contiguous()
         # (B, H, S, h) each
         query, key, value = self._by_head(own)
-        message, heard = self._by_head(inputs)
+        message, heard = self._by_head(inputs[:, : 2 * d])
         queries, weights = x.new_empty(n, c + s, h), x.new_empty(n, c + s, s)
         asked, listening = queries[:, c:].view_as(query), weights[:, c:]
         routed, received = weights[:, :c], weights[:, :c].transpose(1, 2)
@@ -231,8 +262,10 @@ class _Recurrence:
             torch.bmm(received, token_value, out=sent)
             torch.div(told, masses[..., None].clamp_min(_LEAST_MASS), out=message)
             heard.copy_(torch.bmm(listening, value.flatten(0, 1)).view_as(heard))
+            hidden.copy_(shown[j])
+            arguments = torch.addmm(self.gate.bias, inputs, by_inputs)
             torch.sum(masses, 1, out=kept).mul_(-1 / self.n_heads).exp_()
-            torch.lerp(self._gated(inputs, here[j]), here[j], each, out=here[j + 1])
+            torch.lerp(self.gate.next(arguments, here[j]), here[j], each, out=here[j + 1])
         return states.view(n_chunks + 1, n_batch, s, self.width)
 
     def _by_head(self, rows: Tensor) -> tuple[Tensor, ...]:
@@ -293,14 +326,6 @@ class _Recurrence:
             normed, talk_query, state_key, state_value, own_shares, weights, sent, message, inputs, kept
         )
 
-    def _gated(self, inputs: Tensor, state: Tensor) -> Tensor:
-        w = self.w
-        own = (w.gate_input, w.gate_state, w.gate_input_bias, w.gate_state_bias)
-        if w.is_gru:
-            return torch.gru_cell(inputs, state, *own)
-        hidden, cell = state.chunk(2, dim=-1)
-        return torch.cat(torch.lstm_cell(inputs, (hidden, cell), *own), dim=-1)
-
     def backward(self, x: Tensor, states: Tensor, grad: Tensor) -> tuple[Tensor, Weights]:
         """Gradients of the tokens and of each of `Weights`."""
         totals = Weights(*map(torch.zeros_like, self.w))
@@ -327,17 +352,19 @@ class _Recurrence:
         query, value = self._token_maps(x)
         state = states[:k].reshape(-1, self.width)
         chunks = self._chunk(state, query.flatten(0, 1), value.flatten(0, 1), whole=True)
-        gate = (_GRU if self.w.is_gru else _LSTM)(self.w, chunks.inputs, state, chunks.kept)
+        seen = torch.cat((chunks.inputs, state[:, :d]), dim=1)
+        arguments = F.linear(seen, self.gate.weights, self.gate.bias)
+        above, gate_factors = self.gate.derivatives(arguments, state, chunks.kept)
         mean, scale = _mean_and_scale(state[:, :d])
         mass = chunks.sent[..., -1:]
         queries = torch.cat((query.flatten(0, 1), chunks.talk_query), dim=1)
         gone = (
             chunks.message * -(mass > _LEAST_MASS).to(mass.dtype),
-            gate.change * (-chunks.kept / self.n_heads),
+            above * (-chunks.kept / self.n_heads),
             grad[:k].reshape(-1, self.width),
         )
-        back = self._retreat(value, chunks, queries, state[:, :d], (mean, scale), gate, gone, carried)
-        self._add_up(totals, found, x, state, chunks, queries, gate, back, (mean, scale))
+        back = self._retreat(value, chunks, queries, state[:, :d], (mean, scale), gate_factors, gone, carried)
+        self._add_up(totals, found, x, state, chunks, queries, back, (mean, scale))
         return back.carried
 
     def _retreat(
@@ -347,7 +374,7 @@ class _Recurrence:
         queries: Tensor,
         shown: Tensor,
         norm: tuple[Tensor, Tensor],
-        gate: _Gate,
+        gate_factors: tuple[Tensor, ...],
         gone: tuple[Tensor, Tensor, Tensor],
         carried: Tensor,
     ) -> _Back:
@@ -358,7 +385,7 @@ class _Recurrence:
         def new(*shape: int) -> Tensor:
             return carried.new_empty(k, *shape)
 
-        d_gate, d_own = new(rows, len(gate.weights)), new(rows, 3 * d)
+        d_gate, d_own = new(rows, len(self.gate.weights)), new(rows, 3 * d)
         d_sent, d_weights = new(n, s, h + 1), new(n, c + s, s)
         told, d_normed = carried.new_empty(rows, 3 * d), carried.new_empty(rows, d)
         d_message, d_heard = self._by_head(told[:, : 2 * d])
@@ -380,7 +407,7 @@ class _Recurrence:
                 queries, chunks.key, chunks.value.transpose(1, 2), gone[1], gone[2],
                 shown, *norm,
             )),
-            zip(*map(by_chunk, gate.factors), strict=True),
+            zip(*map(by_chunk, gate_factors), strict=True),
             strict=True,
         )  # fmt: skip
         for (
@@ -389,8 +416,8 @@ class _Recurrence:
             said, inverse_j, moved, weight, listening_t, asked, key, content, change, own_grad,
             shown_j, mean, scale, factors,
         ) in reversed(list(steps)):  # fmt: skip
-            direct = gate.back(factors, carried, gate_j)
-            torch.mm(gate_j, gate.weights, out=told)
+            direct = self.gate.back(factors, carried, gate_j)
+            torch.mm(gate_j, self.gate.weights, out=told)
             heard = d_heard.flatten(0, 1)
             torch.mul(d_message, inverse_j.view(*heads, 1), out=sent_j.view(*heads, h))
             by_mass = torch.sum(sent_j * moved, -1).view(heads)
@@ -422,14 +449,13 @@ class _Recurrence:
         state: Tensor,
         chunks: _Chunks,
         queries: Tensor,
-        gate: _Gate,
         back: _Back,
         norm: tuple[Tensor, Tensor],
     ) -> None:
         w, (n_batch, k, c, d) = self.w, x.shape
         for gradient, at, seen in (
-            (gate.by_input(back.gate), "gate_input", chunks.inputs),
-            (gate.by_state(back.gate), "gate_state", state[:, :d]),
+            (self.gate.by_input(back.gate), "gate_input", chunks.inputs),
+            (self.gate.by_state(back.gate), "gate_state", state[:, :d]),
             (back.own, "states", chunks.normed),
         ):
             getattr(totals, at).addmm_(gradient.t(), seen)

@@ -1,7 +1,6 @@
-"""Linear recurrences h_t = a_t h_{t-1} + b_t over time, exact, in linear time and memory, in plain
-torch.
+"""Linear recurrences h_t = a_t h_{t-1} + b_t over time, exact, in linear time and memory.
 
-A scan of T steps is cut into about sqrt(T) chunks that are scanned side by side, then joined: 2
+On CUDA, with Triton, a scan is one kernel (`clso.models.triton_scan`). In plain torch a scan of T steps is cut into about sqrt(T) chunks that are scanned side by side, then joined: 2
 sqrt(T) steps in Python instead of T, and no division by vanishing products."""
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from clso.device import has_triton
 
 __all__ = ["in_segments", "linear_scan"]
 
@@ -65,12 +66,31 @@ def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     return out
 
 
+def _scan_back(decay: Tensor, grad: Tensor) -> Tensor:
+    """All g_t = decay_{t+1} g_{t+1} + grad_t."""
+    if _is_fused(grad):
+        from clso.models import triton_scan
+
+        return triton_scan.linear_scan(decay, grad, torch.zeros_like(grad[:, 0]), reverse=True)
+    later = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), dim=1)
+    return _scan(later.flip(1), grad.flip(1), torch.zeros_like(grad[:, 0])).flip(1)
+
+
+def _is_fused(x: Tensor) -> bool:
+    return x.is_cuda and x.dtype == torch.float32 and has_triton()
+
+
 class _LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx, decay: Tensor, inputs: Tensor, initial: Tensor
     ) -> Tensor:
-        h = _scan(decay, inputs, initial)
+        if _is_fused(inputs):
+            from clso.models import triton_scan
+
+            h = triton_scan.linear_scan(decay, inputs, initial, reverse=False)
+        else:
+            h = _scan(decay, inputs, initial)
         ctx.save_for_backward(decay, h, initial)
         return h
 
@@ -80,7 +100,6 @@ class _LinearScan(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         decay, h, initial = ctx.saved_tensors  # type: ignore[attr-defined]
-        later = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), dim=1)
-        total = _scan(later.flip(1), grad.flip(1), torch.zeros_like(initial)).flip(1)
+        total = _scan_back(decay, grad)
         before = torch.cat((initial[:, None], h[:, :-1]), dim=1)
         return total * before, total, total[:, 0] * decay[:, 0]

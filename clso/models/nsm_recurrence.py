@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clso.device import has_triton
 from clso.models.nsm_routing import TINY, shares, top_weights
 
 __all__ = ["Weights", "states_over_time"]
 
 _LEAST_MASS = 1e-6  # that a message is divided by
 _NORM_EPS = 1e-5  # torch's
-_SEGMENT = 32  # chunks of which the backward pass holds everything at once
+_SEGMENT = {False: 32, True: 256}
+"""Chunks of which the backward pass holds everything at once, on a CPU and on CUDA."""
 
 
 class Weights(NamedTuple):
@@ -231,6 +233,8 @@ class _Recurrence:
 
     def forward(self, x: Tensor) -> Tensor:
         """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
+        if self._is_fused(x):
+            return self._fused(x)
         w, (n_batch, n_chunks, c, d), s = self.w, x.shape, self.n_states
         n, h = n_batch * self.n_heads, d // self.n_heads
         states = x.new_empty(n_chunks + 1, n_batch * s, self.width)
@@ -268,6 +272,33 @@ class _Recurrence:
             torch.lerp(self.gate.next(arguments, here[j]), here[j], each, out=here[j + 1])
         return states.view(n_chunks + 1, n_batch, s, self.width)
 
+    def _is_fused(self, x: Tensor) -> bool:
+        """Whether the chunks are gone through by Triton kernels."""
+        if not (x.is_cuda and x.dtype == torch.float32 and self.w.is_gru and has_triton()):
+            return False
+        from clso.models import triton_nsm
+
+        sizes = self.w.d, self.n_heads, self.n_states, x.shape[2]
+        return not self.top_k and triton_nsm.fits(*sizes)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """`forward` by one kernel."""
+        from clso.models import triton_nsm
+
+        w, (n_batch, n_chunks, _, d) = self.w, x.shape
+        states = x.new_empty(n_chunks + 1, n_batch, self.n_states, d)
+        states[0] = w.initial
+        triton_nsm.advance(
+            F.linear(x, w.tokens, w.tokens_bias),
+            (w.norm, w.norm_bias),
+            (self.maps, w.states_bias),
+            (self.gate.weights.t().contiguous(), self.gate.bias),
+            w.importance,
+            states,
+            self.n_heads,
+        )
+        return states
+
     def _by_head(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Rows (B S, m d) as m times (B, H, S, h)."""
         h = self.w.d // self.n_heads
@@ -276,7 +307,7 @@ class _Recurrence:
 
     def _tokens(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """By chunk: route queries (B H, c, h), and values with a one (B H, c, h + 1)."""
-        for part in torch.split(x, _SEGMENT, dim=1):
+        for part in torch.split(x, _SEGMENT[x.is_cuda], dim=1):
             yield from zip(*(m.unbind() for m in self._token_maps(part)), strict=True)
 
     def _token_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -331,8 +362,9 @@ class _Recurrence:
         totals = Weights(*map(torch.zeros_like, self.w))
         found = torch.empty_like(x)
         carried = grad[-1].reshape(-1, self.width)
-        for start in reversed(range(0, x.shape[1], _SEGMENT)):
-            at = slice(start, start + _SEGMENT)
+        size = _SEGMENT[x.is_cuda]
+        for start in reversed(range(0, x.shape[1], size)):
+            at = slice(start, start + size)
             carried = self._segment(x[:, at], states[at], grad[at], carried, found[:, at], totals)
         totals.initial.add_(carried.view(-1, *self.w.initial.shape).sum(0))
         return found, totals
@@ -363,7 +395,7 @@ class _Recurrence:
             above * (-chunks.kept / self.n_heads),
             grad[:k].reshape(-1, self.width),
         )
-        back = self._retreat(value, chunks, queries, state[:, :d], (mean, scale), gate_factors, gone, carried)
+        back = self._retreat(value, chunks, queries, state[:, :d], (mean, scale), gate_factors, gone, carried, x if self._is_fused(x) else None)
         self._add_up(totals, found, x, state, chunks, queries, back, (mean, scale))
         return back.carried
 
@@ -377,8 +409,11 @@ class _Recurrence:
         gate_factors: tuple[Tensor, ...],
         gone: tuple[Tensor, Tensor, Tensor],
         carried: Tensor,
+        fused: Tensor | None,
     ) -> _Back:
         """Chunk by chunk, from the last, into tensors that are made once."""
+        if fused is not None:
+            return self._fused_retreat(fused, chunks, shown, norm, gate_factors, gone, carried)
         w, s, k, c = self.w, self.n_states, len(token_value), token_value.shape[2]
         d, rows, n, h = w.d, len(carried), token_value.shape[1], w.d // self.n_heads
 
@@ -437,9 +472,59 @@ class _Recurrence:
             )[0]
             carried[:, :d].add_(by_state).add_(by_norm)
         return _Back(
-            d_gate.flatten(0, 1), d_sent.flatten(0, 1), d_weights.flatten(0, 1),
+            d_gate.flatten(0, 1), d_sent[..., :-1].flatten(0, 1), d_weights.flatten(0, 1),
             d_own.flatten(0, 1), carried,
         )  # fmt: skip
+
+    def _fused_retreat(
+        self,
+        x: Tensor,
+        chunks: _Chunks,
+        shown: Tensor,
+        norm: tuple[Tensor, Tensor],
+        gate_factors: tuple[Tensor, ...],
+        gone: tuple[Tensor, Tensor, Tensor],
+        carried: Tensor,
+    ) -> _Back:
+        """`_retreat` by one kernel."""
+        from clso.models import triton_nsm
+
+        w, s, k, n_heads = self.w, self.n_states, x.shape[1], self.n_heads
+        rows, h = len(carried) // s, w.d // n_heads
+
+        def together(t: Tensor) -> Tensor:
+            """Heads side by side: (K B H, S, h) -> (K, B, S, d)."""
+            t = t.expand(-1, -1, h).view(k, rows, n_heads, s, h)
+            return t.transpose(2, 3).reshape(k, rows, s, w.d)
+
+        own = torch.stack((chunks.talk_query, chunks.key, chunks.value))
+        own = own.view(3, k, rows, n_heads, s, h).permute(1, 2, 4, 0, 3, 5)
+        by_argument, direct = gate_factors
+        moved, change, grad = gone
+        carried = carried.clone()
+        d_gate, d_sent, d_weights, d_own = triton_nsm.retreat(
+            F.linear(x, w.tokens, w.tokens_bias).contiguous(),
+            (
+                own.reshape(k, rows, s, 3 * w.d),
+                chunks.weights.contiguous(),
+                together(1 / chunks.sent[..., -1:].clamp_min(_LEAST_MASS)),
+                together(moved),
+                *(t.contiguous() for t in (change, by_argument, direct, grad, shown, *norm)),
+            ),
+            w.norm,
+            w.states.contiguous(),
+            self.gate.weights,
+            carried.view(rows, s, w.d),
+            n_heads,
+        )
+        d_sent = d_sent.view(k, rows, s, n_heads, h).transpose(2, 3).reshape(-1, s, h)
+        return _Back(
+            d_gate.view(-1, 4 * w.d),
+            d_sent,
+            d_weights.view(chunks.weights.shape),
+            d_own.view(-1, 3 * w.d),
+            carried,
+        )
 
     def _add_up(
         self,
@@ -473,7 +558,7 @@ class _Recurrence:
         d_maps = torch.stack(
             (
                 torch.bmm(d_scores[:, :c], chunks.key),
-                torch.bmm(chunks.weights[:, :c], back.sent[..., :-1]),
+                torch.bmm(chunks.weights[:, :c], back.sent),
             )
         )
         d_maps = d_maps.view(2, k, n_batch, self.n_heads, c, -1).permute(2, 1, 4, 0, 3, 5)
@@ -487,7 +572,7 @@ class _Back(NamedTuple):
     """What K chunks' gradients are, before the weights' are taken from them."""
 
     gate: Tensor  # (N S, gates d)
-    sent: Tensor  # as in `_Chunks`
+    sent: Tensor  # of messages times mass, (N H, S, h)
     weights: Tensor
     own: Tensor  # of a state's maps, (N S, 3 d)
     carried: Tensor  # of the states before, (B S, width)

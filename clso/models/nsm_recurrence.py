@@ -354,7 +354,16 @@ class _Recurrence:
         inputs = inputs.permute(1, 3, 0, 2, 4).reshape(len(state), -1)
         kept = torch.exp(mass.view(-1, self.n_heads, s).sum(1).view(-1, 1) * (-1 / self.n_heads))
         return _Chunks(
-            normed, talk_query, state_key, state_value, own_shares, weights, sent, message, inputs, kept
+            normed,
+            talk_query,
+            state_key,
+            state_value,
+            own_shares,
+            weights,
+            sent,
+            message,
+            inputs,
+            kept,
         )
 
     def backward(self, x: Tensor, states: Tensor, grad: Tensor) -> tuple[Tensor, Weights]:
@@ -395,7 +404,17 @@ class _Recurrence:
             above * (-chunks.kept / self.n_heads),
             grad[:k].reshape(-1, self.width),
         )
-        back = self._retreat(value, chunks, queries, state[:, :d], (mean, scale), gate_factors, gone, carried, x if self._is_fused(x) else None)
+        back = self._retreat(
+            value,
+            chunks,
+            queries,
+            state[:, :d],
+            (mean, scale),
+            gate_factors,
+            gone,
+            carried,
+            x if self._is_fused(x) else None,
+        )
         self._add_up(totals, found, x, state, chunks, queries, back, (mean, scale))
         return back.carried
 

@@ -1,0 +1,80 @@
+"""Triton's forms of the recurrences against those in plain torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from clso.device import has_triton
+from clso.models import scan
+from clso.models.layers import in_chunks, init_weights
+from clso.models.nsm_mixer import StateMixer
+from clso.models.nsm_recurrence import _Recurrence
+
+pytestmark = pytest.mark.skipif(
+    not (torch.cuda.is_available() and has_triton()), reason="needs CUDA and Triton"
+)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (2, 5, 4, 3), (1, 700, 6), (2, 1030, 2), (1, 300, 4000)]
+)
+def test_a_linear_scan(shape: tuple[int, ...]) -> None:
+    from clso.models import triton_scan
+
+    generator = torch.Generator().manual_seed(0)
+    decay = torch.rand(shape, generator=generator) ** 0.1
+    decay[:, ::50] = 0.0  # forgets all
+    decay[:, 7::50] = 1e-30
+    inputs = torch.randn(shape, generator=generator)
+    initial = torch.randn(shape[:1] + shape[2:], generator=generator)
+    found = triton_scan.linear_scan(decay.cuda(), inputs.cuda(), initial.cuda(), reverse=False)
+    torch.testing.assert_close(
+        found.cpu(), scan._scan(decay, inputs, initial), rtol=1e-5, atol=1e-5
+    )
+    found = triton_scan.linear_scan(
+        decay.cuda(), inputs.cuda(), torch.zeros_like(initial).cuda(), reverse=True
+    )
+    torch.testing.assert_close(found.cpu(), scan._scan_back(decay, inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"d": 64, "n_heads": 4, "n_states": 16, "chunk": 16, "n_tokens": 1024, "n_batch": 1},
+        {"d": 32, "n_heads": 4, "n_states": 5, "chunk": 8, "n_tokens": 300, "n_batch": 3},
+        {"d": 64, "n_heads": 4, "n_states": 16, "chunk": 4, "n_tokens": 1300, "n_batch": 1},
+        {"d": 128, "n_heads": 2, "n_states": 8, "chunk": 32, "n_tokens": 70, "n_batch": 2},
+    ],
+    ids=lambda sizes: " ".join(map(str, sizes.values())),
+)
+def test_the_states_of_an_nsm(sizes: dict[str, int], monkeypatch: Any) -> None:
+    mixer = StateMixer(sizes["d"], sizes["n_heads"], sizes["n_states"], chunk=sizes["chunk"])
+    init_weights(mixer, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, p in mixer.named_parameters():
+            if "bias" in name:
+                p.normal_(0, 0.3, generator=generator)
+        mixer.importance[1] = 0.0
+        mixer.importance[2] = 3.0
+    shape = (sizes["n_batch"], sizes["n_tokens"], sizes["d"])
+    x = torch.randn(shape, generator=generator).cuda()
+    mixer.cuda()
+    results = []
+    for fused in (True, False):
+        if not fused:
+            monkeypatch.setattr(_Recurrence, "_is_fused", lambda self, x: False)
+        own = x.clone().requires_grad_()
+        states = mixer._states(in_chunks(own, sizes["chunk"]))
+        weight = torch.randn(states.shape, generator=torch.Generator().manual_seed(2)).cuda()
+        named = [own, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))]
+        found = torch.autograd.grad((states * weight).sum(), named, materialize_grads=True)
+        results.append((states.detach(), found))
+    (states, found), (expected, right) = results
+    torch.testing.assert_close(states, expected, rtol=1e-5, atol=1e-5)
+    for one, other in zip(found, right, strict=True):
+        size = 1 + float(other.abs().max())
+        torch.testing.assert_close(one / size, other / size, rtol=0, atol=1e-5)

@@ -46,8 +46,8 @@ class Gate(nn.Module):
         return state[..., : self.d_model]
 
     def flops(self, n_states: int) -> int:
-        n_gates = 3 if isinstance(self.cell, nn.GRUCell) else 4
-        return 2 * n_gates * self.d_model * (self.d_input + self.d_model) * n_states
+        # of a GRU's new state, what comes in and what was there are apart: four products, too
+        return 8 * self.d_model * (self.d_input + self.d_model) * n_states
 
 
 class Passage(NamedTuple):
@@ -204,14 +204,14 @@ class StateMixer(Layer):
         """Keys and values of K chunks' last, what their tokens read, (B, K, c, d), and their
         weights on the states, (B, K, heads, c, S), from those of the chunk before, (B, 1, c, 2 d).
         """
-        c, d = self.chunk, self.d_model
+        c = self.chunk
         query = self._heads(F.linear(chunks, *self._rows(self.token_maps, 0)) * self._scale)
         own = F.linear(chunks, *self._rows(self.token_maps, 2, 3))
         of_states = F.linear(self.state_norm(states), *self._rows(self.state_maps, 1, 2))
         near = torch.cat((before, own), dim=1)
         # (B, K, S + 2 c, 2 d)
         seen = torch.cat((of_states, near[:, :-1], own), dim=2)
-        key, value = (self._heads(m) for m in seen.split(d, dim=-1))
+        key, value = (self._heads(m) for m in seen.chunk(2, dim=-1))
         importance = self.weights_of_states()
         scores = query @ key.transpose(-2, -1)
         at = torch.arange(2 * c, device=chunks.device)
@@ -221,7 +221,8 @@ class StateMixer(Layer):
         visible = F.pad(visible, (self.n_states, 0), value=True)
         scores = scores.masked_fill(~visible, -torch.inf)
         weights = attention(torch.cat((importance, importance.new_ones(2 * c))))(scores)
-        return own[:, -1:], merge_heads(weights @ value), weights[..., : self.n_states]
+        # a copy, for a view would keep the whole segment's alive
+        return own[:, -1:].clone(), merge_heads(weights @ value), weights[..., : self.n_states]
 
     def _said(self, found: Tensor, x: Tensor) -> Tensor:
         out: Tensor = self.out(found.flatten(1, 2)[:, : x.shape[1]])
@@ -229,11 +230,11 @@ class StateMixer(Layer):
 
     def flops(self, n_tokens: int) -> int:
         n_chunks = -(-n_tokens // self.chunk)
-        d, s, padded = self.d_model, self.n_states, n_chunks * self.chunk
-        tokens = (
-            padded * (8 * d * d + 4 * s * d + 4 * (s + 2 * self.chunk) * d) + 2 * d * d * n_tokens
-        )
-        return tokens + n_chunks * (s * (6 * d * d + 4 * s * d) + self.gate.flops(s))
+        d, s, c = self.d_model, self.n_states, self.chunk
+        tokens = c * (10 * d * d + 4 * (s + 2 * c) * d)
+        sent = 2 * s * c * (d + self.n_heads)  # with the mass
+        states = s * (10 * d * d + 2 * (c + 2 * s) * d) + sent
+        return n_chunks * (tokens + states + self.gate.flops(s)) + 2 * d * d * n_tokens
 
 
 def _over_time(weights: Tensor, n_tokens: int) -> Tensor:

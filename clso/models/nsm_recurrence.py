@@ -389,7 +389,7 @@ class _Recurrence:
     ) -> Tensor:
         """The gradient of the states (B S, width) before K chunks from that after them. That of
         their tokens goes into `found`, those of the weights are added to `totals`."""
-        k, c, d = x.shape[1], x.shape[2], self.w.d
+        k, d = x.shape[1], self.w.d
         query, value = self._token_maps(x)
         state = states[:k].reshape(-1, self.width)
         chunks = self._chunk(state, query.flatten(0, 1), value.flatten(0, 1), whole=True)

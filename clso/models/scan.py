@@ -1,7 +1,8 @@
 """Linear recurrences h_t = a_t h_{t-1} + b_t over time, exact, in linear time and memory.
 
-On CUDA, with Triton, a scan is one kernel (`clso.models.triton_scan`). In plain torch a scan of T steps is cut into about sqrt(T) chunks that are scanned side by side, then joined: 2
-sqrt(T) steps in Python instead of T, and no division by vanishing products."""
+On CUDA, with Triton, a scan is one kernel (`clso.models.triton_scan`). In plain torch one of T steps
+is cut into about sqrt(T) chunks that are scanned side by side, then joined: 2 sqrt(T) steps in Python
+instead of T, and no division by vanishing products."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _rounded(n_states: int) -> int:
     return max(_LEAST, 1 << (n_states - 1).bit_length())
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _dot(a, b):  # type: ignore[no-untyped-def]
     return tl.dot(a, b, input_precision="tf32x3")
 
@@ -102,14 +102,14 @@ def _advance(  # type: ignore[no-untyped-def]
         tl.store(out + at_state, state, mask=there)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _weights(scores, share):  # type: ignore[no-untyped-def]
     peak = tl.max(tl.where(share > 0, scores, -float("inf")), 1)[:, None]
     e = share * tl.exp(tl.minimum(scores - peak, 30.0))
     return e / tl.maximum(tl.sum(e, 1)[:, None], 1e-20)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _softmax_back(grad, weights):  # type: ignore[no-untyped-def]
     return weights * (grad - tl.sum(grad * weights, 1)[:, None])
 

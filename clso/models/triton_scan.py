@@ -16,7 +16,7 @@ _ELEMENTS = 2048  # of a block: steps by channels
 _PROGRAMS = 128  # that a launch has at least, as far as the channels go round
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _compose(a, b, later_a, later_b):  # type: ignore[no-untyped-def]
     return a * later_a, later_a * b + later_b
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clso.device import has_triton
+from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.nsm_routing import TINY, shares, top_weights
 
 __all__ = ["Weights", "states_over_time"]
@@ -71,18 +71,53 @@ class _StatesOverTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, n_heads: int, top_k: int, *weights: Tensor) -> Tensor:
         w = Weights(*weights)
-        states = _Recurrence(w, n_heads, top_k).forward(x)
+        fused = _is_fused(x, w, n_heads, top_k)
+        states = _Recurrence(w, n_heads, top_k, fused=fused).forward(x)
         ctx.save_for_backward(x, states, *weights)
-        ctx.n_heads, ctx.top_k = n_heads, top_k
+        ctx.n_heads, ctx.top_k, ctx.fused = n_heads, top_k, fused
         return states
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, states, *weights = ctx.saved_tensors
-        recurrence = _Recurrence(Weights(*weights), ctx.n_heads, ctx.top_k)
+        w = Weights(*weights)
+        recurrence = _Recurrence(w, ctx.n_heads, ctx.top_k, fused=ctx.fused)
         found, by_weight = recurrence.backward(x, states, grad)
         return (found, None, None, *by_weight)
+
+
+def _is_fused(x: Tensor, w: Weights, n_heads: int, top_k: int) -> bool:
+    if not is_possible(x) or not w.is_gru or top_k:
+        return False
+    from clso.models import triton_nsm
+
+    sizes = w.d, n_heads, len(w.initial), x.shape[2]
+    if not triton_nsm.fits(*sizes):
+        return False
+    return is_trusted("states of an NSM", (x.device, sizes), lambda: _difference(x.device, *sizes))
+
+
+def _difference(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) -> float:
+    """Between the kernels and plain torch: of states, and of all gradients."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(device)
+
+    root = d**0.5
+    w = Weights(
+        draw(2 * d, d) / root, draw(2 * d), draw(d), draw(d), draw(3 * d, d) / root, draw(3 * d),
+        draw(3 * d, 2 * d) / root, draw(3 * d, d) / root, draw(3 * d), draw(3 * d),
+        draw(n_states, d), draw(n_states).abs(),
+    )  # fmt: skip
+    x, results = draw(2, 3, chunk, d), []
+    for fused in (True, False):
+        recurrence = _Recurrence(w, n_heads, 0, fused=fused)
+        states = recurrence.forward(x)
+        found, by_weight = recurrence.backward(x, states, states.cos())
+        results.append((states, found, *by_weight))
+    return difference(*results)
 
 
 class _Chunks(NamedTuple):
@@ -216,6 +251,27 @@ class _LSTM:
         return d_gate
 
 
+class _Sparse:
+    """rows @ weights.T + bias. A grown NSM's gates are empty but for a few rows and columns, which
+    alone are then multiplied."""
+
+    def __init__(self, weights: Tensor, bias: Tensor) -> None:
+        self._bias = bias
+        self._rows, self._columns = (weights.any(1 - i).nonzero().flatten() for i in (0, 1))
+        self._whole = 2 * len(self._rows) * len(self._columns) > weights.numel()
+        if not self._whole:
+            weights = weights[self._rows][:, self._columns]
+        self._weights = weights.t().contiguous()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if self._whole:
+            return torch.addmm(self._bias, inputs, self._weights)
+        found = torch.addmm(
+            self._bias[self._rows], inputs.index_select(1, self._columns), self._weights
+        )
+        return self._bias.repeat(len(inputs), 1).index_copy_(1, self._rows, found)
+
+
 def _mean_and_scale(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Of a layer norm: mean, and one over the deviation, (n, 1) each."""
     variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
@@ -223,8 +279,9 @@ def _mean_and_scale(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Recurrence:
-    def __init__(self, w: Weights, n_heads: int, top_k: int) -> None:
-        self.w, self.n_heads = w, n_heads
+    def __init__(self, w: Weights, n_heads: int, top_k: int, *, fused: bool = False) -> None:
+        """`fused`: chunks are gone through by Triton kernels, for which they are (`_is_fused`)."""
+        self.w, self.n_heads, self.fused = w, n_heads, fused
         self.n_states, self.width = w.initial.shape
         self.top_k = top_k if top_k < self.n_states else 0
         self.offset = w.importance.log() if bool((w.importance > 0).all()) else None
@@ -233,29 +290,35 @@ class _Recurrence:
 
     def forward(self, x: Tensor) -> Tensor:
         """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
-        if self._is_fused(x):
+        if self.fused:
             return self._fused(x)
         w, (n_batch, n_chunks, c, d), s = self.w, x.shape, self.n_states
         n, h = n_batch * self.n_heads, d // self.n_heads
         states = x.new_empty(n_chunks + 1, n_batch * s, self.width)
         states[0] = w.initial.repeat(n_batch, 1)
         here, shown = states.unbind(), states[..., :d].unbind()
-        own, inputs = x.new_empty(2, n_batch * s, 3 * d)
-        hidden, by_inputs = inputs[:, 2 * d :], self.gate.weights.t().contiguous()
+        own, inputs = x.new_zeros(2, n_batch * s, 3 * d)
+        hidden, gate = inputs[:, 2 * d :], _Sparse(self.gate.weights, self.gate.bias)
+        # states whose gate does not listen need not talk
+        hears = bool(self.gate.weights[:, d : 2 * d].any())
+        asking = c + s if hears else c
+        used = slice(None) if hears else slice(d, 2 * d)
+        maps, maps_bias, mapped = self.maps[:, used], w.states_bias[used], own[:, used]
         # (B, H, S, h) each
         query, key, value = self._by_head(own)
         message, heard = self._by_head(inputs[:, : 2 * d])
-        queries, weights = x.new_empty(n, c + s, h), x.new_empty(n, c + s, s)
-        asked, listening = queries[:, c:].view_as(query), weights[:, c:]
+        queries, weights = x.new_empty(n, asking, h), x.new_empty(n, asking, s)
+        asked, listening = queries[:, c:], weights[:, c:]
         routed, received = weights[:, :c], weights[:, :c].transpose(1, 2)
         sent, kept = x.new_empty(n, s, h + 1), x.new_empty(n_batch, s)
         told, masses = sent[..., :h].view_as(message), sent[..., h].view(n_batch, -1, s)
         each = kept.view(-1, 1)
         for j, (token_query, token_value) in enumerate(self._tokens(x)):
             normed = F.layer_norm(shown[j], (d,), w.norm, w.norm_bias)
-            torch.addmm(w.states_bias, normed, self.maps, out=own)
+            torch.addmm(maps_bias, normed, maps, out=mapped)
             queries[:, :c] = token_query
-            asked.copy_(query)
+            if hears:
+                asked.view_as(query).copy_(query)
             keys = key.flatten(0, 1).transpose(1, 2)
             if self.offset is None:
                 torch.mul(w.importance, shares(torch.bmm(queries, keys), w.importance), out=weights)
@@ -265,21 +328,13 @@ class _Recurrence:
                 routed.copy_(top_weights(routed, self.top_k))
             torch.bmm(received, token_value, out=sent)
             torch.div(told, masses[..., None].clamp_min(_LEAST_MASS), out=message)
-            heard.copy_(torch.bmm(listening, value.flatten(0, 1)).view_as(heard))
+            if hears:
+                heard.copy_(torch.bmm(listening, value.flatten(0, 1)).view_as(heard))
             hidden.copy_(shown[j])
-            arguments = torch.addmm(self.gate.bias, inputs, by_inputs)
+            arguments = gate(inputs)
             torch.sum(masses, 1, out=kept).mul_(-1 / self.n_heads).exp_()
             torch.lerp(self.gate.next(arguments, here[j]), here[j], each, out=here[j + 1])
         return states.view(n_chunks + 1, n_batch, s, self.width)
-
-    def _is_fused(self, x: Tensor) -> bool:
-        """Whether the chunks are gone through by Triton kernels."""
-        if not (x.is_cuda and x.dtype == torch.float32 and self.w.is_gru and has_triton()):
-            return False
-        from clso.models import triton_nsm
-
-        sizes = self.w.d, self.n_heads, self.n_states, x.shape[2]
-        return not self.top_k and triton_nsm.fits(*sizes)
 
     def _fused(self, x: Tensor) -> Tensor:
         """`forward` by one kernel."""
@@ -413,7 +468,7 @@ class _Recurrence:
             gate_factors,
             gone,
             carried,
-            x if self._is_fused(x) else None,
+            x if self.fused else None,
         )
         self._add_up(totals, found, x, state, chunks, queries, back, (mean, scale))
         return back.carried

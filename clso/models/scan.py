@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from clso.device import has_triton
+from clso.models.fused import difference, is_possible, is_trusted
 
 __all__ = ["in_segments", "linear_scan"]
 
@@ -51,6 +51,20 @@ def in_segments(
 
 
 def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    if _is_fused(inputs):
+        return _fused(decay, inputs, initial, reverse=False)
+    return _plain(decay, inputs, initial)
+
+
+def _scan_back(decay: Tensor, grad: Tensor) -> Tensor:
+    """All g_t = decay_{t+1} g_{t+1} + grad_t."""
+    nothing = torch.zeros_like(grad[:, 0])
+    if _is_fused(grad):
+        return _fused(decay, grad, nothing, reverse=True)
+    return _plain_back(decay, grad, nothing)
+
+
+def _plain(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     n_steps = inputs.shape[1]
     size = math.isqrt(n_steps - 1) + 1
     padding = (0, 0) * (inputs.dim() - 2) + (0, -n_steps % size)
@@ -67,18 +81,37 @@ def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     return out
 
 
-def _scan_back(decay: Tensor, grad: Tensor) -> Tensor:
-    """All g_t = decay_{t+1} g_{t+1} + grad_t."""
-    if _is_fused(grad):
-        from clso.models import triton_scan
-
-        return triton_scan.linear_scan(decay, grad, torch.zeros_like(grad[:, 0]), reverse=True)
+def _plain_back(decay: Tensor, grad: Tensor, last: Tensor) -> Tensor:
     later = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), dim=1)
-    return _scan(later.flip(1), grad.flip(1), torch.zeros_like(grad[:, 0])).flip(1)
+    return _plain(later.flip(1), grad.flip(1), last).flip(1)
 
 
 def _is_fused(x: Tensor) -> bool:
-    return x.is_cuda and x.dtype == torch.float32 and has_triton()
+    if not is_possible(x):
+        return False
+    return is_trusted("linear scan", x.device, lambda: _difference(x.device))
+
+
+def _fused(decay: Tensor, inputs: Tensor, initial: Tensor, *, reverse: bool) -> Tensor:
+    from clso.models import triton_scan
+
+    return triton_scan.linear_scan(decay, inputs, initial, reverse=reverse)
+
+
+def _difference(device: torch.device) -> float:
+    """Between the kernel and plain torch, both ways, over more steps than it holds at once."""
+    generator = torch.Generator().manual_seed(0)
+    decay = torch.rand(2, 1100, 6, generator=generator).to(device)
+    inputs = torch.randn(2, 1100, 6, generator=generator).to(device)
+    first = inputs[:, 0] + 1
+    nothing = torch.zeros_like(first)
+    return difference(
+        (
+            _fused(decay, inputs, first, reverse=False),
+            _fused(decay, inputs, nothing, reverse=True),
+        ),
+        (_plain(decay, inputs, first), _plain_back(decay, inputs, nothing)),
+    )
 
 
 class _LinearScan(torch.autograd.Function):
@@ -86,12 +119,7 @@ class _LinearScan(torch.autograd.Function):
     def forward(
         ctx: torch.autograd.function.FunctionCtx, decay: Tensor, inputs: Tensor, initial: Tensor
     ) -> Tensor:
-        if _is_fused(inputs):
-            from clso.models import triton_scan
-
-            h = triton_scan.linear_scan(decay, inputs, initial, reverse=False)
-        else:
-            h = _scan(decay, inputs, initial)
+        h = _scan(decay, inputs, initial)
         ctx.save_for_backward(decay, h, initial)
         return h
 

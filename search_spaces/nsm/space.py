@@ -3,7 +3,8 @@ slot.
 
 The `grown` library has the corpus's bigram codes in embedding and head, leaky averages in the
 states, and read-outs fitted in closed form; the `random` one has random crystals everywhere, and is
-the control. Candidates are measured as the modules that a winner is saved as."""
+the control. Candidates are measured as the modules that a winner is saved as, without
+what adds zero."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from clso.models.nsm import SimpleNSM
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.nsm.costs import COST_NAMES
 from clso.search_spaces.nsm.grown import GrownNSM
+from clso.search_spaces.nsm.idle import without_idle_parts
 from clso.search_spaces.nsm.options import NSMOptions
 from clso.search_spaces.nsm.random import RandomNSM
 from clso.search_spaces.nsm.task import NSMTaskSpace
@@ -65,7 +67,8 @@ class NSMSpace(SourcedSpace):
         return self.describe(genome)
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        found = [text_loss(self.source.model(self.validate(g)), blocks) for g in genomes]
+        models = (without_idle_parts(self.source.model(self.validate(g))) for g in genomes)
+        found = [text_loss(model, blocks) for model in models]
         return torch.tensor(found, dtype=torch.float64)
 
     def model(self, genome: Genome) -> SimpleNSM:

@@ -21,7 +21,6 @@ from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.grown.als import hash_noise
 from clso.models.gpt2 import GPT2Config
-from clso.models.modules import build_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
@@ -231,7 +230,9 @@ class Wiring:
 def plain_nsm(config: NSMConfig) -> SimpleNSM:
     """A module with norms and importances one and all else zero; no global random stream is
     used."""
-    model = build_module(SimpleNSM, config)
+    with torch.device("meta"):  # nothing is drawn only to be overwritten
+        model = SimpleNSM(config)
+    model.to_empty(device="cpu")
     for p in model.parameters():
         p.zero_()
     for module in model.modules():

@@ -172,7 +172,9 @@ def adamw() -> str:
             best[batch] = min(best.get(batch, (loss, row)), (loss, row), key=lambda pair: pair[0])
     for batch, (loss, row) in sorted(best.items()):
         more = ", weight decay 0.1" if (row.get("variant") or {}).get("weight_decay") else ""
-        plan = f"AdamW, batch {batch}, {row['lr']:g} {row['schedule']}, {row['steps']:,} steps{more}"
+        plan = (
+            f"AdamW, batch {batch}, {row['lr']:g} {row['schedule']}, {row['steps']:,} steps{more}"
+        )
         rows.append([plan, f"{loss:.3f}", f"{row['energy_j']:.0f}"])
     return _table(["side", "valid loss", "J"], rows)
 

@@ -206,9 +206,7 @@ def _outcome(data: RunData) -> Table:
 def _alleles(data: RunData) -> Table:
     """The winner in words; of genes that make no difference in it no allele is said."""
     off = set(data.result["best"].get("inactive", ()))
-    rows = [
-        Row([Cell(gene), Cell(allele)], gene in off) for gene, allele in data.alleles.items()
-    ]
+    rows = [Row([Cell(gene), Cell(allele)], gene in off) for gene, allele in data.alleles.items()]
     return Table(("gene", "allele"), rows)
 
 

@@ -141,3 +141,32 @@ class MoodyObjective(ScoreObjective):
 
 
 NOT_A_SPACE = 3
+
+
+class Kernels(SearchSpace):
+    """Conditional genes: 36 candidates among 360 genomes. The best one is cubic."""
+
+    name = "kernels"
+    genes = (
+        Gene("kernel", ("linear", "poly", "rbf")),
+        Gene("degree", (2, 3, 4, 5), when=("kernel", "poly"), ordered=True),
+        Gene("coef", ("zero", "some"), when=(("kernel", "poly"), ("degree", (4, 5)))),
+        Gene(
+            "gamma", ("1", "0.1", "0.01", "0.001", "0.0001"), unless=("kernel", ("linear", "poly"))
+        ),
+        Gene("c", ("1", "10", "100")),
+    )
+
+    def decode(self, genome: Genome) -> dict[str, str]:
+        return self.chosen(genome)
+
+    def objective(self) -> ScoreObjective:
+        return ScoreObjective(self.value)
+
+    def value(self, genome: Genome) -> float:
+        x = self.decode(genome)
+        if x["kernel"] == "poly":
+            return abs(int(x["degree"]) - 3) + 0.5 + (x.get("coef") == "zero") + int(x["c"]) / 1e4
+        if x["kernel"] == "rbf":
+            return 3 * abs(float(x["gamma"]) - 0.01) + 0.6 + int(x["c"]) / 500
+        return 1 + int(x["c"]) / 1000

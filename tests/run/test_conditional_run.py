@@ -67,7 +67,7 @@ def test_what_makes_no_difference_is_not_shown(tmp_path: Path) -> None:
         shown = {name: row[name] for name in names if row[name] is not None}
         assert shown == SPACE.chosen(trial.evaluation.genome)
     assert read_progress(tmp_path / "run").alleles == {"kernel": "poly", "degree": "3", "c": "1"}
-    data = read_run(tmp_path / "run", ())
+    data = read_run(tmp_path / "run", [])
     assert data.alleles == {
         "kernel": "poly",
         "degree": "3",

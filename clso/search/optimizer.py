@@ -251,6 +251,7 @@ class Optimizer:
             if evaluation.genome not in self._pending:
                 self._checked.validate(evaluation.genome)
         asked = [self._asked_as(e.genome) for e in evaluations]
+        best_before = self.engine.best
         self.engine.tell(evaluations)
         for genome in asked:
             self._pending.pop(genome, None)
@@ -261,6 +262,16 @@ class Optimizer:
             [genome for genome, e in zip(asked, evaluations, strict=True) if e.ok],
             [e.value for e in ok],
         )
+
+        if self.engine.best is not best_before:
+            self._drop_queue()
+
+    def _drop_queue(self) -> None:
+        """Forget what was picked and not yet handed out: there is a better genome to breed from."""
+        if self.screener.trusted and self.engine.n_values == 1:
+            for genome in self._queue:
+                self._pending.pop(genome, None)
+            self._queue = []
 
     def _asked_as(self, genome: Genome) -> Genome:
         """The genome that was asked for and stands for the same as `genome`; itself if none was."""

@@ -155,6 +155,28 @@ def test_no_more_is_picked_than_a_batch_or_what_is_missing() -> None:
         assert len(optimizer.pending) == picked
 
 
+def test_what_was_picked_is_dropped_once_there_is_a_better_genome_to_breed_from() -> None:
+    optimizer = Optimizer([6] * 8, seed=0)
+    told: dict[Genome, float] = {}
+
+    def measure(value: float | None = None) -> None:
+        (genome,) = optimizer.ask()
+        assert genome not in told
+        told[genome] = sum(genome) if value is None else value
+        optimizer.tell(genome, told[genome])
+
+    while not (optimizer.screener.trusted and optimizer.pending):
+        measure()
+    picked = optimizer.pending
+    measure(1e9)
+    assert optimizer.pending == picked[1:]
+    measure(-1.0)
+    assert optimizer.pending == []
+    for _ in range(30):
+        measure()
+    assert optimizer.n_evaluated == len(told)
+
+
 def test_errors() -> None:
     with pytest.raises(ConfigError, match="choices"):
         Optimizer(["a", "b"])  # type: ignore[list-item]

@@ -186,7 +186,7 @@ class ParetoEngine(Engine):
         if kind == 1:
             return self._carried(self._jumped(best), onto, self._costs)
         carried = self._carried(best, onto, self._costs)
-        return self._jumped(best) if carried in self._cache else carried
+        return carried if self.lookup(carried) is None else self._jumped(best)
 
     def _carried(
         self, genome: Genome, onto: Genome, costs_of: Callable[[Genome], tuple[float, ...]]

@@ -3,6 +3,7 @@ of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -62,7 +63,8 @@ class Probe:
     def to_json(self) -> dict[str, Any]:
         """As JSON types."""
         return {
-            "settings": asdict(self.settings),
+            "settings": json.loads(json.dumps(asdict(self.settings)))
+            | {"subjects": [subject["subject"] for subject in self.subjects]},
             "task": self.task,
             "models": [
                 {**subject, "metrics": {name: asdict(f) for name, f in figures.items()}}

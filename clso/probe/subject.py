@@ -34,7 +34,7 @@ class Subject:
 
     Attributes:
         name: what tables call it.
-        spec: what it was named as.
+        spec: a model as it was named, a run by its folder's name.
         models: by seed, in evaluation mode, on the device.
         fits: their trainings; none of a run.
         at_rates: valid's loss and accuracy by learning rate, of seed 0; empty if no other rate was
@@ -162,7 +162,9 @@ def _read(spec: str, task: Task, settings: ProbeSettings) -> Subject:
                 remedy="Leave --task out, or set --option and --data-seed.",
             )
     model = load_model(folder.path / "best", device=settings.device)
-    return Subject(folder.path.resolve().name, spec, (model.eval(),))
+    # a record names a run, and not a machine's folder
+    name = folder.path.resolve().name
+    return Subject(name, name, (model.eval(),))
 
 
 def _train(

@@ -126,11 +126,13 @@ def measure(text: str, args: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
-def table(text: str, record: Mapping[str, Any]) -> str:
+def table(record: Mapping[str, Any]) -> str:
     """One task: a row a model, with what is published of its kind."""
     metrics = [metric for metric in METRICS if metric.name in SHOWN]
     metrics.sort(key=lambda metric: SHOWN.index(metric.name))
-    source, published = PUBLISHED.get(":".join(text.split(":")[:2]), ("", {}))
+    task = record["task"]
+    kind = f":kind={task['options']['kind']}" if task["task"] == "stories" else ""
+    source, published = PUBLISHED.get(task["task"] + kind, ("", {}))
     head = [
         "model",
         "parameters",
@@ -186,7 +188,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for text in args.tasks.split(","):
         record = measure(text, args)
-        print(f"{json.dumps(record['task']['options'])}\n\n{table(text, record)}\n")
+        print(f"{json.dumps(record['task']['options'])}\n\n{table(record)}\n")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ TOLERANCE = 0.05
 """How far apart, as a share, parameters that count as equal may lie."""
 
 _CONFIG = "sequence.json"
+_WIDEST = 1 << 13
 _OF_THE_TASK = ("vocab_size", "n_positions", "n_classes", "separator")
 
 
@@ -97,6 +98,8 @@ def _parameters_by_width(
     found: dict[int, int] = {}
     d_model = step = 2 * sizes["n_heads"]
     while not found or max(found) < 2 * n_wanted:
+        if d_model > _WIDEST:
+            raise ConfigError(f"the parameters of {name} grow with d_model", got=max(found))
         with torch.device("meta"):
             model: nn.Module = family(family.Config(**sizes, **of_task, d_model=d_model))
         found.setdefault(n_parameters(model), d_model)

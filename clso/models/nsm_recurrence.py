@@ -26,7 +26,7 @@ __all__ = ["Weights", "states_over_time"]
 
 _LEAST_MASS = 1e-6  # that a message is divided by
 _NORM_EPS = 1e-5  # torch's
-_SEGMENT = {False: 32, True: 256}
+_SEGMENT = {False: 16, True: 256}
 """Chunks of which the backward pass holds everything at once, on a CPU and on CUDA."""
 
 

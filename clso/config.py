@@ -136,6 +136,9 @@ class RunConfig:
     """Steady state: each evaluation that comes makes room for another candidate, and no worker
     waits for the slowest. With several workers the order in which they finish decides, so that such
     a run cannot be repeated exactly; with one, or none, it can."""
+    noise: bool = False
+    """The objective is drawn anew at each measurement: a quarter of them are of the leader again,
+    whose value is their mean."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -159,6 +162,12 @@ class RunConfig:
             type(v) not in _SCALARS for v in self.options.values()
         ):
             raise ConfigError("options are strings, numbers, true or false", got=self.options)
+        if self.noise and (self.asynchronous or len(self.objective) > 1):
+            raise ConfigError(
+                "a noisy run goes by generations, for one objective",
+                got={"asynchronous": self.asynchronous, "objective": list(self.objective)},
+                remedy="Leave noise out.",
+            )
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
         for name, value in {**self.options, **vars(self)}.items():

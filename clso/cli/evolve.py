@@ -62,6 +62,12 @@ __all__ = ["evolve", "graceful_stop", "resume"]
     default=None,
     help="Steady state: each evaluation makes room for another candidate, and nobody waits for the slowest worker.",
 )
+@click.option(
+    "--noise",
+    is_flag=True,
+    default=None,
+    help="Values are drawn anew each time: the leader is measured again, and its mean counts.",
+)
 @log_option
 @worker_options
 @config_options

@@ -5,14 +5,6 @@ from __future__ import annotations
 from clso.engine.config import EngineConfig
 from clso.engine.engine import Engine
 from clso.engine.feasible import Shortfall
-from clso.engine.pareto import ParetoEngine, crowded_order, gain_order, non_dominated
+from clso.engine.pareto import ParetoEngine, crowded_order
 
-__all__ = [
-    "Engine",
-    "EngineConfig",
-    "ParetoEngine",
-    "Shortfall",
-    "crowded_order",
-    "gain_order",
-    "non_dominated",
-]
+__all__ = ["Engine", "EngineConfig", "ParetoEngine", "Shortfall", "crowded_order"]

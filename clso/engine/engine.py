@@ -193,6 +193,25 @@ class Engine:
         self._survive([Individual(e.genome, e.value) for e in evaluations if e.ok])
         self.generation += 1
 
+    def revise(self, evaluation: Evaluation) -> None:
+        """Put another value in the place of a measured genome's: noise that was averaged out.
+
+        Raises KeyError for a genome that has no value, EvaluationError as `tell` does."""
+        genome = evaluation.genome
+        key = self._checked.key(genome)
+        self._check_length(evaluation)
+        if not self._cache[key].ok:
+            raise KeyError(genome)
+        self._cache[key] = evaluation
+        self.best = min(self.measured, key=attrgetter("value"))
+        self.population = [
+            Individual(genome, evaluation.value) if member.genome == genome else member
+            for member in self.population
+        ]
+        elite = sorted(self.population, key=attrgetter("value"))[: self._n_elite]
+        chosen = set(map(id, elite))
+        self.population = elite + [i for i in self.population if id(i) not in chosen]
+
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
         """JSON-able state. Without the cache it is small; then give the measured ones back to
         `load_state_dict`."""

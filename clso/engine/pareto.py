@@ -33,7 +33,7 @@ from clso.engine.operators import Individual
 from clso.space import Genome, SearchSpace
 from clso.space.results import Evaluation
 
-__all__ = ["ParetoEngine", "crowded_order", "gain_order", "non_dominated"]
+__all__ = ["ParetoEngine", "crowded_order"]
 
 _DECIMALS = 12  # of a crowding distance, which is a share of the objectives' ranges
 _ROUNDING = 1e-12  # of a value: far above its last bit
@@ -90,7 +90,8 @@ class ParetoEngine(Engine):
         the first measured."""
         if not self._front_is_clean:
             points = list(self._front)
-            self._front = {points[i]: self._front[points[i]] for i in non_dominated(points)}
+            kept = np.flatnonzero(moocore.is_nondominated(np.array(points)))
+            self._front = {points[i]: self._front[points[i]] for i in kept}
             self._front_is_clean = True
         return [self._front[values] for values in sorted(self._front)]
 
@@ -233,13 +234,6 @@ def _select(population: Sequence[Individual], size: int, rng: random.Random) -> 
     return max(drawn, key=attrgetter("fitness"))
 
 
-def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Indices of those of one point or more that no other beats in all values; of equal ones, the
-    first."""
-    kept: list[int] = np.flatnonzero(moocore.is_nondominated(np.array(points))).tolist()
-    return kept
-
-
 def crowded_order(values: npt.NDArray[np.float64]) -> list[int]:
     """Indices of points (n, objectives), best first: by non-domination rank, then by falling
     crowding distance."""
@@ -249,22 +243,6 @@ def crowded_order(values: npt.NDArray[np.float64]) -> list[int]:
     return [
         member[0] for member in sorted(members, key=lambda member: member.fitness, reverse=True)
     ]
-
-
-def gain_order(values: npt.NDArray[np.float64], front: npt.NDArray[np.float64]) -> list[int]:
-    """Indices of points (n, objectives), best first: by how much the hypervolume of a `front` (m,
-    objectives) would grow, each point alone, then as `crowded_order` has them.
-
-    The reference point lies a margin behind the front's worst."""
-    best, reference = front.min(axis=0), np.array(_reference(front))
-    unit, ones = reference - best, np.ones(len(best))
-    scaled, within = (front - best) / unit, (values - best) / unit
-    # an objective's unit decides nothing, nor does a last bit
-    grown = [
-        round(float(moocore.hypervolume(np.vstack([scaled, point]), ref=ones)), _DECIMALS)
-        for point in within
-    ]
-    return sorted(crowded_order(values), key=lambda i: -grown[i])
 
 
 def _place(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,6 +220,7 @@ class _Record:
 
     def __init__(self, winner: tuple[int, ...]) -> None:
         self._winner = np.array(winner)
+        self._measured: dict[tuple[int, ...], list[float]] = {}
         self._first: dict[float, npt.NDArray[np.bool_]] = {}
         self._sums: dict[float, tuple[npt.NDArray[np.int64], int]] = {}
         self.generations: list[int] = []
@@ -251,7 +253,9 @@ class _Record:
         if len(genome) != len(self._winner):
             raise ValueError(f"a genome of {len(genome)} genes, not {len(self._winner)}")
         holds = np.array(genome) == self._winner
-        value = finite(row["values"][0])
+        measured = self._measured.setdefault(genome, [])
+        measured.append(finite(row["values"][0]))
+        value = math.fsum(measured) / len(measured)  # of a noisy run it is measured again
         self.values.append([finite(v) for v in row["values"]])
         self._first.setdefault(value, holds)
         total, count = self._sums.get(value, (np.zeros(len(holds), dtype=np.int64), 0))

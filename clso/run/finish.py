@@ -135,10 +135,15 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     tokens_forward = search.tokens_forward
     best: dict[str, Any]
     model: LanguageModel | None = None
-    if isinstance(space, LanguageModelSpace) or len(search.evaluator.fidelities) > 1:
+    is_noisy = search.optimizer.repeats is not None
+    if isinstance(space, LanguageModelSpace) or (
+        len(search.evaluator.fidelities) > 1 and not is_noisy
+    ):
         listener.phase("measuring the finalists")
     with ledger.phase("validate"):
-        rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
+        rungs = []
+        if not is_noisy:
+            rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
         last = sorted(
             (e for e in (rungs or [search.contenders])[-1] if e.ok), key=lambda e: e.value
         )
@@ -169,8 +174,19 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
         else:
             winner = last[0].genome
             best = {"fitness": last[0].value, "values": _values_of(winner, search)}
+            if is_noisy:
+                best |= _certainty(winner, search)
     folder.append(rows)
     return Winner(winner, best, tokens_forward, model)
+
+
+def _certainty(genome: Genome, search: Search) -> dict[str, Any]:
+    """How often the winner was measured, and where its mean lies, as it was measured; None if no
+    genome was measured twice."""
+    found = search.optimizer.estimate(genome)
+    ends = [search.objectives.shown((end,))[0] for end in (found.low, found.high)]
+    is_known = all(map(math.isfinite, ends))
+    return {"n_measured": found.n, "interval": sorted(ends) if is_known else None}
 
 
 def _values_of(genome: Genome, search: Search) -> dict[str, float]:

@@ -254,6 +254,12 @@ def _execute(
         with ledger.phase("data"):
             space = build_space(context.space_plugin, config, device, context.cache_dir)
             objectives = Objectives.of(config, space, candidate_meter)
+            if config.noise and isinstance(space, LanguageModelSpace):
+                raise ConfigError(
+                    "noise is drawn by an objective",
+                    problem=f"space {config.space} measures each genome on one text, without any",
+                    remedy="Leave noise out: the winner is measured on another text in any case.",
+                )
             if isinstance(space, LanguageModelSpace):
                 listener.phase("reading the text")
                 for split in ("fitness", "valid", "test"):

@@ -25,10 +25,13 @@ class Allocation:
     uniformly from all that is left. A win is a candidate that beats everything measured before its
     batch. Shares are proportional to the recent wins per try: where predictions find the strategy,
     nearly all follow them; on a plateau, where the lowest predictions only repeat what is known,
-    good ones (harmful changes are filtered out) and audits (plain evolution) take over."""
+    good ones (harmful changes are filtered out) and audits (plain evolution) take over.
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+    If it is `greedy`, shares do not follow the wins: but for the least share of audits, all are the
+    best predictions. An order that spreads over a front needs nothing drawn at random."""
+
+    def __init__(self, rng: np.random.Generator, *, greedy: bool = False) -> None:
+        self._rng, self._greedy = rng, greedy
         self._wins, self._tries = [0.0] * 3, [0.0] * 3
 
     def choose(self, order: Sequence[int], n: int) -> dict[int, int]:
@@ -49,6 +52,9 @@ class Allocation:
         return dict(sorted(picked.items()))
 
     def _split(self, n: int) -> list[int]:
+        if self._greedy:
+            n_audits = max(1, round(_LEAST * n))
+            return [n - n_audits, 0, n_audits]
         wins, tries = _PRIOR
         rates = [(w + wins) / (t + tries) for w, t in zip(self._wins, self._tries, strict=True)]
         shares = [max(rate / sum(rates), _LEAST) for rate in rates]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clso.screening.packing import pack_rows, unpack_rows
+from clso.screening.packing import pack, pack_rows, unpack, unpack_rows
 from clso.space import Genome
 
 __all__ = ["Awaited", "Batch"]
+
+Values = tuple[float, ...]
 
 _MAX_OPEN = 256  # screenings whose evaluations may be awaited; of older ones what came counts
 
@@ -20,20 +23,29 @@ class Batch:
     """One screening's chosen candidates.
 
     Attributes:
-        predicted: of each, in candidate order; NaN if nothing was predicted.
+        predicted: the values of each, in candidate order; NaN if nothing was predicted.
         strategies: how each was picked (`clso.screening.allocation`); empty if nothing was
             predicted.
-        values: those that were measured so far.
+        values: those that were measured so far; None if that failed.
+        chances: of each not to fail, as predicted; empty if nothing was.
     """
 
-    predicted: dict[Genome, float]
+    predicted: dict[Genome, Values]
     strategies: dict[Genome, int]
-    values: dict[Genome, float] = field(default_factory=dict)
+    values: dict[Genome, Values | None] = field(default_factory=dict)
+    chances: dict[Genome, float] = field(default_factory=dict)
 
     @property
-    def arrived(self) -> list[tuple[Genome, float]]:
+    def arrived(self) -> list[tuple[Genome, Values]]:
         """What was measured, in candidate order."""
-        return [(genome, self.values[genome]) for genome in self.predicted if genome in self.values]
+        found = ((genome, self.values.get(genome)) for genome in self.predicted)
+        return [(genome, values) for genome, values in found if values is not None]
+
+    @property
+    def outcomes(self) -> list[tuple[Genome, bool]]:
+        """What succeeded or failed, and whether it failed, in candidate order."""
+        told = (genome for genome in self.predicted if genome in self.values)
+        return [(genome, self.values[genome] is None) for genome in told]
 
     @property
     def is_complete(self) -> bool:
@@ -44,7 +56,8 @@ class Awaited:
     """The open batches, oldest first. They close in their order, whatever the order in which
     values arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_values: int) -> None:
+        self._n_values = n_values
         self._open: deque[Batch] = deque()
 
     def add(self, batch: Batch) -> None:
@@ -58,9 +71,9 @@ class Awaited:
         return [next((b for b in self._open if genome in b.predicted), None) for genome in genomes]
 
     @property
-    def n_held(self) -> int:
-        """Values that arrived in batches that are still open."""
-        return sum(len(batch.values) for batch in self._open)
+    def genomes(self) -> set[Genome]:
+        """All of the open batches."""
+        return {genome for batch in self._open for genome in batch.predicted}
 
     def complete(self) -> Iterator[Batch]:
         """Take out the batches whose values are all there, up to the first that waits."""
@@ -78,11 +91,16 @@ class Awaited:
 
     def state(self) -> list[dict[str, Any]]:
         """In JSON types."""
+        failed = (math.nan,) * self._n_values
         return [
             {
                 "predicted": pack_rows(batch.predicted.items()),
                 "strategies": list(batch.strategies.values()),
-                "arrived": pack_rows(batch.values.items()),
+                "arrived": pack_rows(
+                    (genome, failed if values is None else values)
+                    for genome, values in batch.values.items()
+                ),
+                "chances": pack(batch.chances.values(), "<f8"),
             }
             for batch in self._open
         ]
@@ -91,9 +109,14 @@ class Awaited:
         """Raises KeyError, TypeError or ValueError for a damaged one."""
         self._open.clear()
         for batch in state:
-            predicted = dict(unpack_rows(batch["predicted"], n_genes))
+            predicted = dict(unpack_rows(batch["predicted"], n_genes, self._n_values))
             strategies = dict(
                 zip(predicted, map(int, batch["strategies"]), strict=bool(batch["strategies"]))
             )
-            values = dict(unpack_rows(batch["arrived"], n_genes))
-            self._open.append(Batch(predicted, strategies, values))
+            values = {
+                genome: None if math.isnan(row[0]) else row
+                for genome, row in unpack_rows(batch["arrived"], n_genes, self._n_values)
+            }
+            told = unpack(batch.get("chances", ""), "<f8").tolist()
+            chances = dict(zip(predicted, told, strict=bool(told)))
+            self._open.append(Batch(predicted, strategies, values, chances))

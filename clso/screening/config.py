@@ -32,6 +32,9 @@ class ScreeningConfig:
     """The latest audits, which count."""
     min_audits: int = 8
     """Audits before a surrogate is judged."""
+    failures: bool = True
+    """Whether failures teach: what is likely to fail is left out, if predictions of that are
+    ahead of the share of failures."""
     refit_every: int = 1
     """Screenings between two fits: a handful of new rows changes a ranking little."""
 

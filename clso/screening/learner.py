@@ -1,5 +1,5 @@
-"""A surrogate estimator and the measured candidates that it learns from. Lower values are
-better."""
+"""Surrogate estimators, one for each value of a candidate, and the measured ones that they learn
+from. Lower values are better."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clso.conversion import random_state
+from clso.screening.awaited import Values
 from clso.screening.encoding import Encoder
 from clso.screening.order import CODES
 from clso.screening.packing import pack_rows, unpack_rows
@@ -30,8 +31,8 @@ class Estimator(Protocol):
 
 
 class Learner:
-    """Fits an estimator anew at every `refit_every`-th prediction, on the latest rows. What it
-    raises goes through."""
+    """Fits an estimator a value anew at every `refit_every`-th prediction, on the latest rows. What
+    one raises goes through."""
 
     def __init__(
         self,
@@ -40,26 +41,33 @@ class Learner:
         *,
         seed: int,
         refit_every: int,
+        n_values: int = 1,
     ) -> None:
         self._make_estimator, self._encoder, self._random_state = (
             make_estimator,
             encoder,
             random_state(seed),
         )
-        self._refit_every = refit_every
-        self._estimator: Estimator | None = None
+        self._refit_every, self._n_values = refit_every, n_values
+        self._estimators: list[Estimator] = []  # empty: none is fitted
         # the rows of the last fit, then those learnt since
-        self._rows: list[tuple[Genome, float]] = []
-        self._features = encoder.encode([])  # of the first rows; those of the last fit
-        self._codes = [0] * len(encoder.n_choices)  # of the genes' alleles
+        self._rows: list[tuple[Genome, Values]] = []
+        # of each value: the codes of the genes' alleles, and the features of the last fit's rows
+        self._codes = [[0] * len(encoder.n_choices) for _ in range(n_values)]
+        self._features = [encoder.encode([])] * n_values
         self._n_learnt, self._n_judged = 0, 0  # rows in all, and when the codes were chosen last
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # predictions since
 
-    def learn(self, rows: Sequence[tuple[Genome, float]]) -> None:
+    def learn(self, rows: Sequence[tuple[Genome, Values]]) -> None:
         """Take in measured genomes for later fits."""
         self._rows.extend(rows)
         self._n_learnt += len(rows)
+
+    def revise(self, genome: Genome, values: Values) -> None:
+        """Put other values in the place of a genome's; the fit in force is made again with them."""
+        self._rows = [(g, values if g == genome else row) for g, row in self._rows]
+        self._estimators = []
 
     def knows(self, n: int) -> bool:
         """Whether it was fitted, or `n` rows are there for a first fit."""
@@ -67,24 +75,27 @@ class Learner:
 
     def refit(self) -> None:
         """Fit now what the next prediction would fit, if one is due."""
-        if self._estimator is not None and self._due(self._since_fit + 1):
+        if self._estimators and self._due(self._since_fit + 1):
             self._take_rows()
             self._since_fit = -1  # the next prediction is the first with this fit
 
     def predict(self, genomes: Sequence[Genome]) -> Floats:
-        """What the estimator says of them, fitting first when that is due."""
+        """What the estimators say of them, shape (n, values), fitting first when that is due."""
         self._since_fit += 1
         if self._n_fit == 0 or self._due(self._since_fit):
             self._take_rows()
-        elif self._estimator is None:  # after a resume: the fit in force is made again
+        elif not self._estimators:  # after a resume: the fit in force is made again
             self._fit()
-        assert self._estimator is not None
-        return np.asarray(self._estimator.predict(self._encode(genomes)), dtype=np.float64)
+        predicted = [
+            np.asarray(estimator.predict(self._encoder.encode(genomes, codes)), dtype=np.float64)
+            for estimator, codes in zip(self._estimators, self._codes, strict=True)
+        ]
+        return np.stack(predicted, axis=-1)
 
     def forget(self) -> None:
         """Drop everything."""
-        self._estimator, self._rows, self._n_fit = None, [], 0
-        self._features = self._features[:0]
+        self._estimators, self._rows, self._n_fit = [], [], 0
+        self._features = [features[:0] for features in self._features]
 
     def _due(self, n_predictions: int) -> bool:
         """Whether a fit is due at the `n_predictions`-th prediction since the last."""
@@ -93,7 +104,8 @@ class Learner:
     def _take_rows(self) -> None:
         """Fit on the latest rows."""
         n_old = max(0, len(self._rows) - _MAX_FIT_ROWS)
-        self._rows, self._features = self._rows[n_old:], self._features[n_old:]
+        self._rows = self._rows[n_old:]
+        self._features = [features[n_old:] for features in self._features]
         self._n_fit, self._since_fit = len(self._rows), 0
         if self._encoder.ordered and self._n_learnt >= 2 * self._n_judged:
             self._choose_codes()
@@ -102,22 +114,25 @@ class Learner:
     def _choose_codes(self) -> None:
         """Decide anew, gene by gene, whether the order of its alleles is used: whenever twice as
         much is known."""
-        genomes, values = zip(*self._rows, strict=True)
+        genomes, rows = zip(*self._rows, strict=True)
         turn = self._n_judged.bit_length()
-        codes = self._encoder.choose_codes(genomes, values, self._codes, turn)
+        for i, column in enumerate(zip(*rows, strict=True)):
+            codes = self._encoder.choose_codes(genomes, column, self._codes[i], turn)
+            if codes != self._codes[i]:
+                self._codes[i], self._features[i] = codes, self._features[i][:0]
         self._n_judged = self._n_learnt
-        if codes != self._codes:
-            self._codes, self._features = codes, self._features[:0]
-
-    def _encode(self, genomes: Sequence[Genome]) -> npt.NDArray[np.float32]:
-        return self._encoder.encode(genomes, self._codes)
 
     def _fit(self) -> None:
         rows = self._rows[: self._n_fit]
-        new = self._encode([genome for genome, _ in rows[len(self._features) :]])
-        self._features = np.concatenate([self._features, new])
-        self._estimator = self._make_estimator(self._random_state)
-        self._estimator.fit(self._features, _winsorised([v for _, v in rows]))
+        self._estimators = []
+        for i, column in enumerate(zip(*(values for _, values in rows), strict=True)):
+            known = self._features[i]
+            new = [genome for genome, _ in rows[len(known) :]]
+            features = np.concatenate([known, self._encoder.encode(new, self._codes[i])])
+            estimator = self._make_estimator(self._random_state)
+            estimator.fit(features, _winsorised(column))
+            self._features[i] = features
+            self._estimators.append(estimator)
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """In JSON types. Without the rows it is small; then give `load_state_dict` all that was
@@ -127,18 +142,18 @@ class Learner:
             "rows": rows,
             "n_fit": self._n_fit,
             "since_fit": self._since_fit,
-            "codes": [[gene, n] for gene, n in enumerate(self._codes) if n],
+            "codes": [[[gene, n] for gene, n in enumerate(codes) if n] for codes in self._codes],
             "n_learnt": self._n_learnt,
             "n_judged": self._n_judged,
         }
 
     def load_state_dict(
-        self, state: dict[str, Any], learnt: Sequence[tuple[Genome, float]] | None = None
+        self, state: dict[str, Any], learnt: Sequence[tuple[Genome, Values]] | None = None
     ) -> None:
         """Raises KeyError, IndexError, TypeError, ValueError or `GenomeError` for a damaged state. The fit in
         force is made again."""
         if learnt is None:
-            self._rows = unpack_rows(state["rows"], len(self._encoder.n_choices))
+            self._rows = unpack_rows(state["rows"], len(self._encoder.n_choices), self._n_values)
         else:  # the last of them
             self._rows = list(learnt[len(learnt) - int(state["rows"]) :])
             if len(self._rows) != state["rows"]:
@@ -148,10 +163,12 @@ class Learner:
         self._encoder.encode([genome for genome, _ in self._rows])
         self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
         self._n_learnt, self._n_judged = int(state["n_learnt"]), int(state["n_judged"])
-        self._codes = [0] * len(self._encoder.n_choices)
-        for gene, number in state["codes"]:
-            self._codes[gene] = min(int(number), CODES - 1)
-        self._estimator, self._features = None, self._features[:0]
+        for own, codes in zip(self._codes, state["codes"], strict=True):
+            own[:] = [0] * len(own)
+            for gene, number in codes:
+                own[gene] = min(int(number), CODES - 1)
+        self._estimators = []
+        self._features = [features[:0] for features in self._features]
 
 
 def _winsorised(values: Sequence[float]) -> Floats:

@@ -25,8 +25,8 @@ def unpack(packed: str, kind: str) -> npt.NDArray[Any]:
     return np.frombuffer(base64.b64decode(packed), dtype=kind)
 
 
-def pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
-    """Genomes with their values."""
+def pack_rows(rows: Iterable[tuple[Genome, tuple[float, ...]]]) -> dict[str, str]:
+    """Genomes with their values, as many each."""
     pairs = list(rows)
     return {
         "genomes": pack((g for g, _ in pairs), "<i4"),
@@ -34,11 +34,13 @@ def pack_rows(rows: Iterable[tuple[Genome, float]]) -> dict[str, str]:
     }
 
 
-def unpack_rows(packed: dict[str, str], n_genes: int) -> list[tuple[Genome, float]]:
+def unpack_rows(
+    packed: dict[str, str], n_genes: int, n_values: int = 1
+) -> list[tuple[Genome, tuple[float, ...]]]:
     """What `pack_rows` packed. Raises KeyError, TypeError or ValueError for damaged text."""
-    values = unpack(packed["values"], "<f8")
+    values = unpack(packed["values"], "<f8").reshape(-1, n_values)
     genomes = unpack(packed["genomes"], "<i4").reshape(len(values), n_genes)
     return [
-        (tuple(genome), value)
+        (tuple(genome), tuple(value))
         for genome, value in zip(genomes.tolist(), values.tolist(), strict=True)
     ]

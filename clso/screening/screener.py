@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from operator import lt
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,11 +21,12 @@ import numpy.typing as npt
 from clso.conversion import as_seed
 from clso.errors import EvaluationError, GenomeError, PluginError, RunFolderError
 from clso.screening.allocation import AUDIT, Allocation
-from clso.screening.awaited import Awaited, Batch
+from clso.screening.awaited import Awaited, Batch, Values
 from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
 from clso.screening.learner import Estimator, Learner
 from clso.screening.trust import Trust
+from clso.screening.validity import Validity
 from clso.space import Genome
 
 __all__ = ["Encoder", "Estimator", "Prediction", "Rank", "Screener", "Screening"]
@@ -32,13 +34,17 @@ __all__ = ["Encoder", "Estimator", "Prediction", "Rank", "Screener", "Screening"
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 Rank = Callable[[Floats], list[int]]
-"""From predicted values to indices, best first."""
+"""From predicted values, shape (candidates, values), to indices, best first."""
+
+
+_LIKELY = 0.5  # the least chance of what is measured, if failures are predicted
+_FOR_LIKELY = 4  # candidates bred for each one then, as long as their values are not predicted
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a surrogate expects of a genome. Not a result: it has no loss and no fitness, on
-    purpose."""
+    """What a surrogate expects of a genome's first value. Not a result: it has no loss and no
+    fitness, on purpose."""
 
     genome: Genome
     value: float
@@ -65,6 +71,9 @@ class Screener:
        that raises or predicts a value that is not finite is switched off, too.
     4. Switched off, or without an estimator, everything is chosen.
 
+    A candidate has `n_values` values, one by default, of which each has an estimator of its own;
+    screening is in force only while every one of them is ranked.
+
     Lower values are better. The order in which a batch's evaluations arrive changes nothing.
     """
 
@@ -75,28 +84,43 @@ class Screener:
         config: ScreeningConfig,
         *,
         seed: int,
+        n_values: int = 1,
     ) -> None:
         """`make_estimator(seed)` makes one unfitted estimator."""
         seed = as_seed(seed)
-        self._encoder = encoder
+        self._encoder, self.n_values = encoder, n_values
         self._evaluate_share = config.evaluate_share
         self._min_observations = config.min_observations
         self._learner = (
-            Learner(make_estimator, encoder, seed=seed, refit_every=config.refit_every)
+            Learner(
+                make_estimator,
+                encoder,
+                seed=seed,
+                refit_every=config.refit_every,
+                n_values=n_values,
+            )
             if make_estimator
             else None
         )
+        self._uses_failures = config.failures
+        self._validity = Validity(make_estimator, encoder, seed=seed) if make_estimator else None
         self._trust = Trust(
             threshold=config.trust_threshold,
             window=config.audit_window,
             min_audits=config.min_audits,
+            n_values=n_values,
         )
         self._rng = np.random.default_rng(seed)
-        self._allocation = Allocation(self._rng)
-        self._lowest = math.inf  # of the batches that are closed
-        self._awaited = Awaited()
+        self._allocation = Allocation(self._rng, greedy=n_values > 1)
+        self._lowest = (math.inf,) * n_values  # of each value, in the batches that are closed
+        self._awaited = Awaited(n_values)
         self._n_screened_out = 0
         self._fit_time_s = 0.0
+
+    @property
+    def failures_predicted(self) -> bool:
+        """Whether candidates that are likely to fail are left out."""
+        return self._uses_failures and self._validity is not None and self._validity.in_force
 
     @property
     def trusted(self) -> bool:
@@ -114,8 +138,8 @@ class Screener:
 
     @property
     def audit_correlation(self) -> float | None:
-        """Spearman correlation of predicted and true over the audit window; None before 3
-        audits."""
+        """Spearman correlation of predicted and true over the audit window, of several values the
+        lowest; None before 3 audits."""
         return self._trust.correlation
 
     @property
@@ -132,84 +156,150 @@ class Screener:
         """Wall-clock seconds spent fitting and predicting."""
         return self._fit_time_s
 
-    def observe(self, genomes: Sequence[Genome], values: Sequence[float]) -> None:
-        """Take true evaluations, of screened candidates or of others.
+    def observe(self, genomes: Sequence[Genome], values: Sequence[float | Values | None]) -> None:
+        """Take true evaluations, of screened candidates or of others: a number each, or as many as
+        a candidate has values; None for one that failed.
 
         Raises:
-            EvaluationError: as many genomes as values are needed, and every value finite.
+            EvaluationError: as many genomes as values are needed, and every value finite; or too
+                many or too few of one genome.
             GenomeError: a genome of another space.
         """
         if len(genomes) != len(values):
             raise EvaluationError("every genome has one value", got=(len(genomes), len(values)))
-        if any(isinstance(value, Prediction) or not math.isfinite(value) for value in values):
-            raise EvaluationError(
-                "only true, finite evaluations are observed", remedy="Leave failures out"
-            )
+        rows = [None if value is None else self._true(value) for value in values]
         genomes = list(map(tuple, genomes))
-        if self._learner is None or self.disabled:
+        if self._learner is None or self._validity is None:
             return
         owners = self._awaited.owners(genomes)
         others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
         if others:
             self._encoder.encode(others)  # raises for genomes of another space
-        for genome, owner, value in zip(genomes, owners, map(float, values), strict=True):
+        for genome, owner, row in zip(genomes, owners, rows, strict=True):
             if owner is not None:
-                owner.values[genome] = value
+                owner.values[genome] = row
             else:
-                self._learner.learn([(genome, value)])
+                self._learn([(genome, row)])
         for batch in self._awaited.complete():
             self._close(batch)
 
+    def revise(self, genome: Genome, values: Values) -> None:
+        """Put other values in the place of those that were observed of `genome`."""
+        (owner,) = self._awaited.owners([genome])
+        if owner is not None and genome in owner.values:
+            owner.values[genome] = self._true(values)
+        elif self._learner is not None and not self.disabled:
+            self._learner.revise(genome, self._true(values))
+
+    def _learn(self, rows: Sequence[tuple[Genome, Values | None]]) -> None:
+        """Of candidates that no batch awaits."""
+        assert self._learner is not None
+        assert self._validity is not None
+        self._validity.learn([(genome, row is None) for genome, row in rows])
+        if not self.disabled:
+            self._learner.learn([(genome, row) for genome, row in rows if row is not None])
+
+    def _true(self, value: float | Values) -> Values:
+        """One genome's values. Raises `EvaluationError`."""
+        if isinstance(value, Prediction):
+            row: Values = ()
+        else:
+            row = tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
+        if not row or not all(map(math.isfinite, row)):
+            raise EvaluationError(
+                "only true, finite evaluations are observed", remedy="Leave failures out"
+            )
+        if len(row) != self.n_values:
+            raise EvaluationError(f"{self.n_values} values of a genome are observed", got=row)
+        return row
+
     def pool_for(self, n: int) -> int:
         """How many candidates `screen` would choose `n` from."""
-        return math.ceil(n / self._evaluate_share) if self.trusted else n
+        if self.trusted:
+            return math.ceil(n / self._evaluate_share)
+        return _FOR_LIKELY * n if self.failures_predicted else n
 
     def screen(
         self,
         candidates: Sequence[Genome],
         *,
         minimum: int = 1,
+        most: int | None = None,
         rank: Rank | None = None,
         out: Collection[Genome] = (),
     ) -> Screening:
         """Choose which of `candidates` to evaluate, at least `minimum` of them if there are as
-        many.
+        many, and at `most` so many while nothing is predicted of their values.
 
-        The lowest predictions are the best unless `rank` says otherwise. What earlier calls chose
-        and was neither observed nor is `out` being measured counts as failed."""
-        everything = Screening(list(range(len(candidates))), [], [])
+        The lowest predictions are the best unless `rank` says otherwise, which several values
+        need. What is likely to fail is left out. What earlier calls chose
+        and was neither observed nor is `out` being measured teaches nothing."""
         for batch in self._awaited.done(out):
             self._close(batch)
-        if not candidates or self._learner is None or self.disabled:
-            return everything
+        if not candidates or self._learner is None:
+            return Screening(list(range(len(candidates))), [], [])
         genomes = [tuple(candidate) for candidate in candidates]
+        chances, kept = self._likely(genomes, minimum)
+        ranked = None
         # what stragglers hold back does not count
-        if not self._learner.knows(self._min_observations):
-            self._awaited.add(Batch(dict.fromkeys(genomes, math.nan), {}))
-            return everything
-        ranked = self._predict(self._learner, genomes, rank)
+        if not self.disabled and self._learner.knows(self._min_observations):
+            ranked = self._predict(self._learner, genomes, rank)
         if ranked is None:
-            return everything
+            chosen = self._some(kept, most)
+            self._n_screened_out += len(genomes) - len(chosen)
+            nothing = (math.nan,) * self.n_values
+            self._awaited.add(
+                Batch(
+                    {genomes[i]: nothing for i in chosen},
+                    {},
+                    chances={genomes[i]: chances[i] for i in chosen if chances},
+                )
+            )
+            return Screening(chosen, [], [])
         values, order = ranked
-        n_chosen = (
-            max(minimum, 2, round(self._evaluate_share * len(genomes)))
-            if self.trusted
-            else len(genomes)
-        )
-        if n_chosen < len(genomes):
+        if len(kept) < len(genomes):
+            wanted = set(kept)
+            order = [i for i in order if i in wanted]
+        n_chosen = max(minimum, 2, round(self._evaluate_share * len(genomes)))
+        if self.trusted and n_chosen < len(kept):
             strategies = self._allocation.choose(order, n_chosen)
         else:
-            strategies = dict.fromkeys(range(len(genomes)), AUDIT)
+            strategies = dict.fromkeys(self._some(kept, most), AUDIT)
         self._n_screened_out += len(genomes) - len(strategies)
-        predicted = values.tolist()
+        predicted = list(map(tuple, values.tolist()))
         self._awaited.add(
             Batch(
                 {genomes[i]: predicted[i] for i in strategies},
                 {genomes[i]: strategy for i, strategy in strategies.items()},
+                chances={genomes[i]: chances[i] for i in strategies if chances},
             )
         )
         audits = [i for i, strategy in strategies.items() if strategy == AUDIT]
-        return Screening(list(strategies), audits, list(map(Prediction, genomes, predicted)))
+        first = values[:, 0].tolist()
+        return Screening(list(strategies), audits, list(map(Prediction, genomes, first)))
+
+    def _likely(self, genomes: list[Genome], minimum: int) -> tuple[list[float], list[int]]:
+        """The chance of each not to fail, none if that is not known; and which are worth a try."""
+        assert self._validity is not None
+        begin = time.perf_counter()
+        found = self._validity.chances(genomes)
+        self._fit_time_s += time.perf_counter() - begin
+        everything = list(range(len(genomes)))
+        if found is None:
+            return [], everything
+        chances = found.tolist()
+        if not self.failures_predicted:
+            return chances, everything
+        kept = [i for i in everything if chances[i] >= _LIKELY]
+        if len(kept) < minimum:
+            kept = sorted(np.argsort(-found, kind="stable")[:minimum].tolist())
+        return chances, kept
+
+    def _some(self, kept: list[int], most: int | None) -> list[int]:
+        """At `most` so many of those indices, drawn at random."""
+        if most is None or len(kept) <= most:
+            return kept
+        return sorted(kept[i] for i in self._rng.permutation(len(kept))[:most])
 
     def refit(self) -> None:
         """Fit now what the next `screen` would fit, while a batch is being measured: on all that is
@@ -220,17 +310,17 @@ class Screener:
     def _predict(
         self, learner: Learner, genomes: list[Genome], rank: Rank | None
     ) -> tuple[Floats, list[int]] | None:
-        """Predicted values, shape (n,), and their order; None after switching off."""
+        """Predicted values, shape (n, values), and their order; None after switching off."""
 
         def predict() -> tuple[Floats, list[int]] | None:
             values = learner.predict(genomes)
-            if values.shape != (len(genomes),) or not np.isfinite(values).all():
+            if values.shape != (len(genomes), self.n_values) or not np.isfinite(values).all():
                 self._disable(
                     f"the surrogate predicted values that are not {len(genomes)} finite numbers"
                 )
                 return None
             return values, (
-                np.argsort(values, kind="stable").tolist() if rank is None else rank(values)
+                np.argsort(values[:, 0], kind="stable").tolist() if rank is None else rank(values)
             )
 
         return self._guarded(predict)
@@ -255,25 +345,26 @@ class Screener:
 
     def _close(self, batch: Batch) -> None:
         assert self._learner is not None
+        assert self._validity is not None
+        self._validity.learn(batch.outcomes, batch.chances)
+        if self.disabled:
+            return
         arrived = batch.arrived
         self._learner.learn(arrived)
-        best_before = self._lowest
-        self._lowest = min([best_before, *(value for _, value in arrived)])
+        before = self._lowest
+        self._lowest = tuple(map(min, zip(before, *(row for _, row in arrived), strict=True)))
         if any(strategy != AUDIT for strategy in batch.strategies.values()):
             self._allocation.credit(
-                [(batch.strategies[genome], value < best_before) for genome, value in arrived]
+                [(batch.strategies[genome], any(map(lt, row, before))) for genome, row in arrived]
             )
         audited = [batch.strategies.get(genome) == AUDIT for genome, _ in arrived]
         if any(audited):
-            self._trust.audit(
-                [(batch.predicted[genome], value) for genome, value in arrived], audited
-            )
+            self._trust.audit([(batch.predicted[genome], row) for genome, row in arrived], audited)
         if self._trust.off_reason is not None:
             self._disable(self._trust.off_reason)
 
     def _disable(self, reason: str) -> None:
         self._trust.switch_off(reason)
-        self._awaited.clear()
         if self._learner is not None:
             self._learner.forget()
 
@@ -287,20 +378,27 @@ class Screener:
             "rng": self._rng.bit_generator.state,
             **(self._learner.state_dict(with_rows=with_rows) if self._learner else {}),
             **self._trust.state_dict(),
+            **(
+                {"validity": self._validity.state_dict(with_rows=with_rows)}
+                if self._validity
+                else {}
+            ),
             "open": self._awaited.state(),
             "allocation": self._allocation.state_dict(),
-            "lowest": None if math.isinf(self._lowest) else self._lowest,
+            "lowest": None if math.isinf(self._lowest[0]) else list(self._lowest),
             "n_screened_out": self._n_screened_out,
             "fit_time_s": self._fit_time_s,
         }
 
     def load_state_dict(
-        self, state: dict[str, Any], observed: Sequence[tuple[Genome, float]] | None = None
+        self,
+        state: dict[str, Any],
+        observed: Sequence[tuple[Genome, Values | None]] | None = None,
     ) -> None:
         """Continue from the `state_dict()` of a screener built with the same arguments.
 
         The estimator is not stored: the fit in force is made again from its rows. `observed` stands
-        in for rows that were left out.
+        in for rows that were left out; what failed has no values.
 
         Raises:
             RunFolderError: the state is damaged; this screener is then not to be used.
@@ -309,11 +407,20 @@ class Screener:
             self._rng.bit_generator.state = state["rng"]
             self._awaited.load_state(state["open"], len(self._encoder.n_choices))
             self._allocation.load_state_dict(state["allocation"])
-            self._lowest = math.inf if state["lowest"] is None else float(state["lowest"])
-            if self._learner is not None:
-                self._learner.load_state_dict(
-                    state, observed and observed[: len(observed) - self._awaited.n_held]
-                )
+            lowest = math.inf if state["lowest"] is None else state["lowest"]
+            self._lowest = tuple(np.broadcast_to(lowest, self.n_values).astype(float).tolist())
+            if self._learner is not None and self._validity is not None:
+                rows = outcomes = None
+                if observed is not None:
+                    held = self._awaited.genomes
+                    closed = [(genome, row) for genome, row in observed if genome not in held]
+                    outcomes = [(genome, row is None) for genome, row in closed]
+                    rows = [(genome, row) for genome, row in closed if row is not None]
+                self._learner.load_state_dict(state, rows)
+                if "validity" in state:
+                    self._validity.load_state_dict(state["validity"], outcomes)
+                else:  # of a version that learnt nothing from failures
+                    self._validity.learn(outcomes or [])
             self._trust.load_state_dict(state)
             self._n_screened_out = int(state["n_screened_out"])
             self._fit_time_s = float(state["fit_time_s"])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from clso.screening.awaited import Values
 from clso.screening.packing import pack, unpack
 from clso.screening.ranks import rank_correlation
 
@@ -26,13 +27,19 @@ class Trust:
     when that has not come within two windows, or when, trusted, the correlation over the last
     `window` audits falls below `threshold`.
 
+    A candidate may have several values: then the correlation is that of the value that is ranked
+    worst, for a search screened by some of its objectives neglects the others.
+
     Audits are compared after subtracting the medians of their batch, predicted and true: what is
     tested is the ranking inside a batch, which screening uses, and not the drift of a search that
     improves, which any constant guess follows."""
 
-    def __init__(self, *, threshold: float, window: int, min_audits: int) -> None:
-        self._threshold, self._min_audits = threshold, min_audits
-        self._audits: deque[tuple[float, float]] = deque(maxlen=window)  # centred (predicted, true)
+    def __init__(
+        self, *, threshold: float, window: int, min_audits: int, n_values: int = 1
+    ) -> None:
+        self._threshold, self._min_audits, self._n_values = threshold, min_audits, n_values
+        # centred (predicted, true) of each value
+        self._audits: deque[list[tuple[float, float]]] = deque(maxlen=window)
         self.correlation: float | None = None
         """Of the audits in the window; None before 3 of them."""
         self.n_audits = 0
@@ -44,17 +51,29 @@ class Trust:
     def is_off(self) -> bool:
         return self.off_reason is not None
 
-    def audit(self, batch: Sequence[tuple[float, float]], audited: Sequence[bool]) -> None:
-        """Take in a batch of (predicted, true), of which the `audited` count."""
-        predicted_centre, true_centre = (median(pair[i] for pair in batch) for i in (0, 1))
-        for (predicted, true), counts in zip(batch, audited, strict=True):
+    def audit(self, batch: Sequence[tuple[Values, Values]], audited: Sequence[bool]) -> None:
+        """Take in a batch of (predicted, true) values, of which the `audited` count."""
+        pairs = [list(zip(predicted, true, strict=True)) for predicted, true in batch]
+        centres = [
+            tuple(median(pair[i] for pair in column) for i in (0, 1))
+            for column in zip(*pairs, strict=True)
+        ]
+        for row, counts in zip(pairs, audited, strict=True):
             if counts:
-                self._audits.append((predicted - predicted_centre, true - true_centre))
+                self._audits.append(
+                    [(p - pc, t - tc) for (p, t), (pc, tc) in zip(row, centres, strict=True)]
+                )
                 self.n_audits += 1
         self._judge()
 
+    def _worst_correlation(self) -> float | None:
+        """None as long as that of some value is not known."""
+        found = [rank_correlation(column) for column in zip(*self._audits, strict=True)]
+        known = [rho for rho in found if rho is not None]
+        return min(known) if known and len(known) == len(found) else None
+
     def _judge(self) -> None:
-        self.correlation = rho = rank_correlation(self._audits)
+        self.correlation = rho = self._worst_correlation()
         n = len(self._audits)
         if rho is None or n < self._min_audits:
             return
@@ -87,6 +106,7 @@ class Trust:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises KeyError, TypeError or ValueError for a damaged state."""
         self._audits.clear()
-        self._audits.extend(map(tuple, unpack(state["audits"], "<f8").reshape(-1, 2).tolist()))
-        self.correlation, self.n_audits = rank_correlation(self._audits), int(state["n_audits"])
+        rows = unpack(state["audits"], "<f8").reshape(-1, self._n_values, 2).tolist()
+        self._audits.extend([(p, t) for p, t in row] for row in rows)
+        self.correlation, self.n_audits = self._worst_correlation(), int(state["n_audits"])
         self.in_force, self.off_reason = bool(state["trusted"]), state["disabled_reason"]

@@ -14,7 +14,6 @@ from clso.errors import ClsoError, EvaluationError, RunFolderError, Stopped
 from clso.evaluation.evaluator import Evaluator
 from clso.screening.config import GENERATIONAL
 from clso.screening.screener import Estimator, Screening
-from clso.search.acquisition import ParetoOrder
 from clso.search.optimizer import Optimizer
 from clso.space import Genome, SearchSpace
 from clso.space.objectives import Objectives
@@ -93,16 +92,14 @@ class Search:
         self.engine = self.pareto or Engine(
             space, EngineConfig(pop_size=config.pop), seed=config.seed, seeds=seeds, limits=limits
         )
-        acquisition = None
-        if objectives.is_multi_objective and make_estimator is not None:
-            acquisition = ParetoOrder(objectives, make_estimator, seed=config.seed)
         self.optimizer = Optimizer(
             space,
             surrogate=make_estimator,
             engine=self.engine,
             seed=config.seed,
             screening=GENERATIONAL,
-            acquisition=acquisition,
+            objectives=objectives.named,
+            noisy=config.noise,
         )
         self.screener = self.optimizer.screener
         self.tokens_forward = 0
@@ -202,24 +199,36 @@ class Search:
 
     def _measure(self) -> Round | None:
         """Propose, measure and tell; None if the space has no more."""
-        candidates, screening = self.optimizer.propose(self.config.pop)
+        repeats, n = self.optimizer.repeats, self.config.pop
+        candidates, screening = self.optimizer.propose(n if repeats is None else repeats.new_of(n))
         if not candidates:
             return None
-        evaluations = self.evaluator.evaluate(
-            [candidates[i] for i in screening.chosen], 0, meanwhile=self.screener.refit
-        )
+        chosen = [candidates[i] for i in screening.chosen]
+        evaluations = self.evaluator.evaluate(chosen, 0, meanwhile=self.screener.refit)
+        if repeats is not None:
+            by_turn: dict[int, list[Genome]] = {}
+            for genome in self.optimizer.again_beside(len(chosen)):
+                by_turn.setdefault(repeats.n_of(genome), []).append(genome)
+            for turn, genomes in sorted(by_turn.items()):
+                evaluations += self.evaluator.evaluate(genomes, turn)
         self.optimizer.tell(evaluations)
-        return Round(evaluations, len(candidates), audits(expected(screening), evaluations))
+        n_again = len(evaluations) - len(chosen)
+        found = audits(expected(screening), evaluations)
+        return Round(evaluations, len(candidates) + n_again, found)
 
     @property
-    def _so_far(self) -> Evaluation | list[tuple[float, ...]] | None:
+    def _so_far(self) -> Evaluation | Genome | list[tuple[float, ...]] | None:
         """What a generation should make better."""
+        if self.optimizer.repeats is not None:  # the leader's value changes by itself
+            return self.engine.best and self.engine.best.genome
         return self.engine.best if self.pareto is None else self.pareto.counting
 
     @property
     def contenders(self) -> list[Evaluation]:
-        """Evaluations among which the winner is. Raises `EvaluationError` if none keeps the
+        """Evaluations among which the winner is; if they are noisy, it alone. Raises `EvaluationError` if none keeps the
         limits."""
+        if self.optimizer.repeats is not None and self.optimizer.best is not None:
+            return [self.optimizer.best]
         if self.pareto is None:
             return self.evaluations
         if not self.pareto.front:
@@ -230,8 +239,11 @@ class Search:
 
     @property
     def counts(self) -> dict[str, int]:
+        repeats = self.optimizer.repeats
+        again = {} if repeats is None else {"repeated": repeats.n_repeats}
         return {
             "evaluated": self.engine.n_evaluated,
+            **again,
             "screened_out": self.screener.n_screened_out,
             "cached": self.engine.n_cached,
             "failed": sum(not e.ok for e in self.evaluations),
@@ -246,6 +258,7 @@ class Search:
             "name": self.config.surrogate,
             "trusted": s.trusted,
             "audit": {**audit, "reason": s.disabled_reason},
+            "failures_predicted": s.failures_predicted,
             "fit_time_s": s.fit_time_s,
         }
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from html import escape
@@ -27,11 +27,11 @@ from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
 from clso.screening.screener import Estimator, Screener, Screening
 from clso.search.acquisition import Acquisition, ParetoOrder
+from clso.search.repeats import Estimate, Repeats
 from clso.space import Genome, Measure, SearchSpace
 from clso.space.checked import CheckedSpace
 from clso.space.choices import Choices, Named
 from clso.space.measures import as_measures, sign_of
-from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 from clso.space.trials import Trial, Trials
 
@@ -66,7 +66,8 @@ class Optimizer:
     config
         Settings of the evolutionary search.
     engine
-        One that is made already; then `config` and `seeds` are its own.
+        One that is made already; then `config` and `seeds` are its own. A `ParetoEngine` has as
+        many objectives as values.
     seed
         Decides everything: equal seeds and equal values give equal runs.
     seeds
@@ -74,20 +75,28 @@ class Optimizer:
     screening
         How many candidates the surrogate chooses from, and when it is believed.
     acquisition
-        Orders candidates by their predicted values; the lowest first by default.
+        Orders candidates by their predicted values; by default the lowest first, and for several
+        objectives `ParetoOrder`.
     objectives
         The values of a genome, if there are several or one is to be large: a name each for what is
-        to be small, or a `Measure`. Several are searched for a Pareto front (NSGA-II).
+        to be small, or a `Measure`. Several are searched for a Pareto front (NSGA-II). A surrogate
+        predicts each of them, but for those that the space knows without measuring (`cost_names`).
+    noisy
+        Whether a genome's value is drawn anew at each measurement. Then a quarter of those that are
+        asked for, after the first 40, are of the genome whose mean is lowest (`Repeats`): it is
+        asked for again, its value is the mean, and `best` is the lowest after two standard errors. For
+        one objective.
 
     Attributes
     ----------
-    space, engine, screener
+    space, engine, screener, acquisition
         The parts; their own pages say more.
 
     Raises
     ------
     ConfigError, GenomeError, PluginError
-        Bad settings, a seed outside the space, an unknown surrogate.
+        Bad settings, a seed outside the space, an unknown surrogate; an engine or acquisition of
+        other objectives.
 
     Examples
     --------
@@ -111,9 +120,12 @@ class Optimizer:
         seeds: Sequence[Genome] | None = None,
         screening: ScreeningConfig = _SCREENING,
         acquisition: Acquisition | None = None,
-        objectives: Sequence[str | Measure] = _ONE,
+        objectives: Sequence[str | Measure] | None = None,
+        noisy: bool = False,
     ) -> None:
         seed = as_seed(seed)
+        if objectives is None:
+            objectives = _ONE if engine is None else _unnamed(engine.n_values)
         self.objectives = as_measures(in_order(objectives, "objectives"), "objectives")
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         self._checked = checked = CheckedSpace(self.space)
@@ -124,21 +136,50 @@ class Optimizer:
         if engine is None and n > 1:
             upper = (math.inf,) * n
             engine = ParetoEngine(self.space, config, upper=upper, seed=seed, seeds=seeds)
-            if surrogate is not None and acquisition is None:
-                names = tuple(measure.name for measure in self.objectives)
-                acquisition = ParetoOrder(Objectives(self.space, names, {}), surrogate, seed=seed)
         self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
+        names = tuple(measure.name for measure in self.objectives)
+        if self.engine.n_values != n:
+            raise ConfigError(
+                f"an engine of {self.engine.n_values} values has as many objectives", got=names
+            )
+        # the first is measured, whatever it is called
+        known = [name for name in names[1:] if name in self.space.cost_names]
+        self._unknown = [i for i, name in enumerate(names) if name not in known]
+        if acquisition is None and n > 1:
+            acquisition = ParetoOrder(names, checked.costs, known)
+        if acquisition is not None and acquisition.n_objectives != n:
+            raise ConfigError(
+                f"candidates are ordered by all objectives: {', '.join(names)}",
+                problem=f"the acquisition orders by {acquisition.n_objectives}",
+                remedy="Leave it out, or set its n_objectives.",
+            )
         encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask, checked.ordered)
-        self.screener = Screener(surrogate, encoder, screening, seed=seed)
-        self._acquisition = acquisition
+        self.screener = Screener(
+            surrogate, encoder, screening, seed=seed, n_values=len(self._unknown)
+        )
+        self.acquisition = acquisition
         self._batch = screening.batch
         self._queue: list[Genome] = []  # picked and not yet handed out
         self._pending: dict[Genome, None] = {}  # picked and not yet told
+        if noisy and n > 1:
+            raise ConfigError(
+                "one noisy objective is averaged", got=names, remedy="Leave noisy out."
+            )
+        self.repeats = Repeats() if noisy else None
+        self._again: dict[Genome, None] = {}  # out being measured once more
 
     @property
     def best(self) -> Evaluation | None:
-        """The best measured candidate; None before the first."""
-        return self.engine.best
+        """The best measured candidate; None before the first. Of noisy ones its value is a mean."""
+        found = None if self.repeats is None else self.repeats.best()
+        return self.engine.best if found is None else self.engine.lookup(found)
+
+    def estimate(self, genome: Genome) -> Estimate:
+        """What all measurements of `genome` say of its value, all minimised. Raises KeyError if it
+        has none, or the optimizer is not `noisy`."""
+        if self.repeats is None:
+            raise KeyError(genome)
+        return self.repeats.estimate(genome)
 
     @property
     def n_evaluated(self) -> int:
@@ -171,7 +212,7 @@ class Optimizer:
     def ask(self, n: int = 1) -> list[Genome]:
         """`n` genomes to measure, distinct and never handed out before; fewer only if the space is
         exhausted, or, with a `SearchWarning`, if thousands of draws found no more that meet its
-        constraints.
+        constraints. If they are noisy, some were measured before.
 
         Several may be out at a time, and be told in any order; one whose measurement was lost is
         not asked again.
@@ -180,9 +221,13 @@ class Optimizer:
             ConfigError: no genome meets the constraints, or none was found.
         """
         n = as_index(n, "how many genomes to ask for", least=1)
+        again = self._ask_again(n)
+        n -= len(again)
         while len(self._queue) < n:
             wanted = max(n - len(self._queue), self._batch)
-            candidates, screening = self.propose(self.screener.pool_for(wanted), at_least=wanted)
+            candidates, screening = self.propose(
+                self.screener.pool_for(wanted), at_least=wanted, at_most=wanted
+            )
             if not candidates and not self.engine.n_evaluated and not self._pending:
                 raise self.nothing_feasible()
             if not candidates:
@@ -190,15 +235,52 @@ class Optimizer:
                 break
             self._queue += [candidates[i] for i in screening.chosen]
         asked, self._queue = self._queue[:n], self._queue[n:]
+        if self.repeats is not None:
+            self.repeats.count(repeats=False, n=len(asked))
+            while len(asked) < n and (leader := self._leader()) is not None:
+                asked.append(leader)  # nothing new is left
+        return asked + again
+
+    def _ask_again(self, n: int) -> list[Genome]:
+        """Those of the next `n` genomes to measure that are to be measured once more, each another
+        one; none if values are not noisy."""
+        asked = list[Genome]()
+        for ahead in range(n if self.repeats else 0):
+            assert self.repeats is not None
+            if self.repeats.due(ahead - len(asked)) and (leader := self._leader()) is not None:
+                asked.append(leader)
         return asked
 
-    def propose(self, n: int, *, at_least: int = 1) -> tuple[list[Genome], Screening]:
-        """`n` new candidates and the surrogate's choice among them: all while it is not trusted,
-        then a share of them."""
+    def again_beside(self, n: int) -> list[Genome]:
+        """What to measure once more beside `n` new genomes that were proposed, each another one;
+        none if values are not noisy."""
+        asked = list[Genome]()
+        if self.repeats is not None:
+            self.repeats.count(repeats=False, n=n)
+            while self.repeats.due() and (leader := self._leader()) is not None:
+                asked.append(leader)
+        return asked
+
+    def _leader(self) -> Genome | None:
+        """The genome that is measured again next; it is out then."""
+        assert self.repeats is not None
+        leader = self.repeats.leader(self._again)
+        if leader is not None:
+            self._again[leader] = None
+            self.repeats.count(repeats=True)
+        return leader
+
+    def propose(
+        self, n: int, *, at_least: int = 1, at_most: int | None = None
+    ) -> tuple[list[Genome], Screening]:
+        """`n` new candidates and the surrogate's choice among them: while it is not trusted all (at
+        most `at_most`) that are not likely to fail, then a share of them."""
         candidates = self.engine.ask(n, pending=self._pending)
-        acquisition = self._acquisition
+        acquisition = self.acquisition
         rank = None if acquisition is None else partial(acquisition.order, candidates)
-        screening = self.screener.screen(candidates, minimum=at_least, rank=rank, out=self._pending)
+        screening = self.screener.screen(
+            candidates, minimum=at_least, most=at_most, rank=rank, out=self._pending
+        )
         self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
         return candidates, screening
 
@@ -250,18 +332,41 @@ class Optimizer:
             # what was asked is known to be of this space
             if evaluation.genome not in self._pending:
                 self._checked.validate(evaluation.genome)
+        known = {e.genome: self._known_as(e.genome) for e in evaluations}
+        again = [(name, e) for e in evaluations if (name := known[e.genome]) is not None]
+        evaluations = [e for e in evaluations if known[e.genome] is None]
         asked = [self._asked_as(e.genome) for e in evaluations]
         best_before = self.engine.best
         self.engine.tell(evaluations)
         for genome in asked:
             self._pending.pop(genome, None)
-        ok = [e for e in evaluations if e.ok]
-        if self._acquisition is not None:
-            self._acquisition.observe(ok)
-        self.screener.observe(
-            [genome for genome, e in zip(asked, evaluations, strict=True) if e.ok],
-            [e.value for e in ok],
-        )
+        if self.acquisition is not None:
+            self.acquisition.observe([e for e in evaluations if e.ok])
+        self.screener.observe(asked, [self._predicted_of(e) for e in evaluations])
+        if self.repeats is not None:
+            for evaluation in evaluations:
+                if evaluation.ok:
+                    self.repeats.add(evaluation.genome, evaluation.value)
+            self._tell_again(again)
+
+    def _known_as(self, genome: Genome) -> Genome | None:
+        """The genome whose noisy value another measurement of `genome` adds to; None if none."""
+        found = None if self.repeats is None else self.engine.lookup(genome)
+        return found.genome if found is not None and found.ok else None
+
+    def _tell_again(self, measured: Sequence[tuple[Genome, Evaluation]]) -> None:
+        """Average; a repetition that failed leaves the mean as it is."""
+        assert self.repeats is not None
+        for genome, evaluation in measured:
+            self._again.pop(genome, None)
+            if evaluation.ok:
+                mean = (self.repeats.add(genome, evaluation.value),)
+                self.engine.revise(replace(evaluation, genome=genome, fidelity=0, values=mean))
+                self.screener.revise(genome, mean)
+
+    def _predicted_of(self, evaluation: Evaluation) -> tuple[float, ...] | None:
+        """Those of its values that surrogates predict; None if it failed."""
+        return tuple(evaluation.values[i] for i in self._unknown) if evaluation.ok else None
 
         if self.engine.best is not best_before:
             self._drop_queue()
@@ -314,12 +419,16 @@ class Optimizer:
 
         Without the evaluations it is small; then give them back to `load_state_dict`, in the order
         of asking."""
-        return {
+        state = {
             "engine": self.engine.state_dict(with_cache=with_evaluations),
             "screener": self.screener.state_dict(with_rows=with_evaluations),
             "queue": [list(genome) for genome in self._queue],
             "pending": [list(genome) for genome in self._pending],
         }
+        if self.repeats is not None:
+            state["repeats"] = self.repeats.state_dict(with_values=with_evaluations)
+            state["again"] = [list(genome) for genome in self._again]
+        return state
 
     def load_state_dict(
         self, state: dict[str, Any], evaluations: Sequence[Evaluation] | None = None
@@ -331,14 +440,52 @@ class Optimizer:
             GenomeError, RunFolderError: the state is damaged or of another space.
             KeyError, TypeError, ValueError: the same.
         """
+        if self.repeats is not None:
+            measured = None
+            if evaluations is not None:
+                evaluations = self._as_first_named(evaluations)
+                measured = [(e.genome, e.value) for e in evaluations if e.ok]
+            self.repeats.load_state_dict(state["repeats"], measured)
+            self._again = dict.fromkeys(self.space.validate(genome) for genome in state["again"])
+            if evaluations is not None:
+                evaluations = self._averaged(evaluations)
         self.engine.load_state_dict(state["engine"], evaluations)
-        if self._acquisition is not None:
-            self._acquisition.forget()
-            self._acquisition.observe(self.engine.measured)
-        rows = None if evaluations is None else [(e.genome, e.value) for e in evaluations if e.ok]
+        if self.acquisition is not None:
+            self.acquisition.forget()
+            self.acquisition.observe(self.engine.measured)
+        rows = (
+            None
+            if evaluations is None
+            else [(e.genome, self._predicted_of(e)) for e in evaluations]
+        )
         self.screener.load_state_dict(state["screener"], rows)
         self._queue = [self.space.validate(genome) for genome in state["queue"]]
         self._pending = dict.fromkeys(self.space.validate(genome) for genome in state["pending"])
+
+    def _as_first_named(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+        """With the genome that stood first for the same."""
+        if self._checked.is_keyed_by_genome:
+            return list(evaluations)
+        first: dict[Hashable, Genome] = {}
+        return [
+            replace(e, genome=first.setdefault(self._checked.key(e.genome), e.genome))
+            for e in evaluations
+        ]
+
+    def _averaged(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+        """One evaluation a genome, with its mean, in the order of the first ones."""
+        assert self.repeats is not None
+        means, known = self.repeats.means(), dict[Genome, Evaluation]()
+        for e in evaluations:
+            if e.genome not in known:
+                mean = means.get(e.genome)
+                known[e.genome] = e if mean is None else replace(e, values=(mean,))
+        return list(known.values())
+
+
+def _unnamed(n: int) -> tuple[Measure, ...]:
+    """Objectives of an engine that was made without names for them."""
+    return _ONE if n == 1 else tuple(Measure(f"value {i}") for i in range(1, n + 1))
 
 
 def as_html(title: str, rows: Iterable[tuple[str, str]]) -> str:
@@ -359,7 +506,9 @@ class Result:
 
     `values` are what was measured of `x`, by name. `front` holds such pairs of choices and values
     for all that no other beats in all objectives: with one objective, `x` and `values` alone.
-    `failures` are the evaluations without a value, each with its `reason` and traceback."""
+    `failures` are the evaluations without a value, each with its `reason` and traceback. `genome`
+    is that of `x`. If the function is noisy, `value` is the mean of all measurements of `x`, and
+    `interval` where it lies with 95 % confidence."""
 
     x: Any
     value: float
@@ -368,6 +517,8 @@ class Result:
     front: tuple[tuple[Any, Mapping[str, float]], ...]
     space: SearchSpace
     measures: tuple[Measure, ...]
+    genome: Genome
+    interval: tuple[float, float] | None = None
 
     @property
     def failures(self) -> tuple[Evaluation, ...]:
@@ -392,9 +543,8 @@ class Result:
         return f"<Result: value {self.value:.6g}, x {self.x!r}, {len(self.evaluations):,} evaluations{of_them}>"
 
     def _repr_html_(self) -> str:
-        best = min(self.evaluations, key=lambda e: e.value)
         words = [("value", f"{self.value:.6g}"), ("evaluations", f"{len(self.evaluations):,}")]
-        return as_html("Result", [*words, *self.space.chosen(best.genome).items()])
+        return as_html("Result", [*words, *self.space.chosen(self.genome).items()])
 
 
 def minimize(
@@ -408,6 +558,7 @@ def minimize(
     callback: Callback | None = None,
     objectives: Sequence[str | Measure] = _ONE,
     catch: tuple[type[Exception], ...] = (),
+    noisy: bool = False,
 ) -> Result:
     """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of
     them a repetition.
@@ -430,6 +581,8 @@ def minimize(
     catch
         Exceptions after which the search goes on: such a candidate has failed, and its evaluation
         holds the traceback.
+    noisy
+        As of `Optimizer`: a share of the calls measure the best again, and its value is a mean.
 
     Returns
     -------
@@ -467,7 +620,7 @@ def minimize(
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in caught):
         raise ConfigError("what is caught are kinds of Exception", got=catch)
     optimizer = Optimizer(
-        space, surrogate=surrogate, config=config, seed=seed, objectives=objectives
+        space, surrogate=surrogate, config=config, seed=seed, objectives=objectives, noisy=noisy
     )
     done: list[Evaluation] = []
     stop = False
@@ -502,4 +655,13 @@ def minimize(
         tuple((optimizer.decode(e.genome), shown(e)) for e in optimizer.front),
         optimizer.space,
         tuple(optimizer.objectives),
+        best.genome,
+        _shown_interval(optimizer, best.genome) if noisy else None,
     )
+
+
+def _shown_interval(optimizer: Optimizer, genome: Genome) -> tuple[float, float]:
+    """Where the mean of `genome` lies, as it was measured."""
+    found, measure = optimizer.estimate(genome), optimizer.objectives[0]
+    low, high = sorted((measure.as_minimised(found.low), measure.as_minimised(found.high)))
+    return low, high

@@ -24,6 +24,7 @@ from clso.space.checked import CheckedSpace
 from clso.space.measures import turned
 from clso.space.measuring import measure
 from clso.space.options import require_offered
+from clso.space.repeated import RepeatedObjective
 from clso.space.results import Evaluation
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ _MIN_WINDOW_S = 0.01  # of energy measured for one candidate, however fine the s
 @dataclass(frozen=True)
 class Objectives:
     """`names` are searched for, the first one measured. `limits` are upper bounds by name. `meter` is for
-    single candidates: the run's own has its window open while they are measured."""
+    single candidates: the run's own has its window open while they are measured. Values that are
+    noisy are measured again."""
 
     space: SearchSpace
     names: tuple[str, ...]
     limits: dict[str, float]
     meter: EnergyMeter | None = None
+    is_noisy: bool = False
 
     @classmethod
     def of(
@@ -88,7 +91,7 @@ class Objectives:
             if name in limits:
                 raise ConfigError("a limit is named once", got=name)
             limits[name] = value
-        return cls(space, tuple(names), limits, meter)
+        return cls(space, tuple(names), limits, meter, config.noise)
 
     @property
     def is_multi_objective(self) -> bool:
@@ -109,6 +112,11 @@ class Objectives:
         """Of each objective, "min" or "max"."""
         known = {measure.name: measure.direction for measure in self.measures}
         return tuple(known.get(name, "min") for name in self.names)
+
+    @property
+    def named(self) -> tuple[Measure, ...]:
+        """The objectives, as an optimizer takes them."""
+        return tuple(map(Measure, self.names, self.directions))  # type: ignore[arg-type]
 
     @property
     def unit(self) -> str:
@@ -181,7 +189,10 @@ class Objectives:
                 )
 
     def complete(self, objective: Objective) -> Objective:
-        """`objective` with all values that are minimised; itself if those are its own."""
+        """`objective` with all values that are minimised, and with repetitions as rungs if it is
+        noisy; itself if those are its own."""
+        if self.is_noisy:
+            objective = RepeatedObjective(objective)
         is_complete = len(self.names) == len(self.measures) == 1 and self.directions == ("min",)
         return objective if is_complete else CompleteObjective(objective, self)
 

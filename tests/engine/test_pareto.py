@@ -13,8 +13,6 @@ from clso.engine import (
     EngineConfig,
     ParetoEngine,
     crowded_order,
-    gain_order,
-    non_dominated,
 )
 from clso.errors import EvaluationError
 from clso.space.results import Evaluation
@@ -301,28 +299,3 @@ def test_what_costs_nothing_is_carried_from_the_best_genome_to_every_cost() -> N
     assert dear[:16] + cheap[16:] in asked
     assert dear[:16] + between[16:] in asked
     assert all(space.known(genome)[0] <= 5 for genome in asked)
-
-
-def area(points: np.ndarray, reference: float) -> float:
-    """What points of two values dominate, up to a reference that is the same for both."""
-    total, height = 0.0, reference
-    for x, y in sorted(map(tuple, points)):
-        if x < reference and y < height:
-            total, height = total + (reference - x) * (height - y), y
-    return total
-
-
-@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e100])
-def test_gains_are_of_hypervolume_in_any_unit(unit: float) -> None:
-    front = np.array([[0.0, 4.0], [2.0, 2.0], [4.0, 0.0]])
-    values = np.array([[3.0, 3.0], [1.0, 1.0], [0.0, 3.7], [-1.0, 4.2], [1.0, 3.0], [5.0, 5.0]])
-    gains = [area(np.vstack([front, [point]]), 4.4) - area(front, 4.4) for point in values]
-    expected = [i for i in np.argsort(gains)[::-1].tolist() if gains[i] > 1e-9]
-    assert len(expected) == 4
-    order = gain_order(values * unit, front * unit)
-    assert order[:4] == expected
-    assert sorted(order) == list(range(6))
-
-
-def test_of_equal_points_the_first_is_non_dominated() -> None:
-    assert non_dominated([(1.0, 2.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0), (0.0, 3.0)]) == [0, 1, 4]

@@ -52,6 +52,15 @@ def test_each_way_picks_where_it_says() -> None:
     assert shares(one) == pytest.approx([1 / 3] * 3, abs=0.02)
 
 
+def test_a_greedy_one_draws_nothing_but_its_audits() -> None:
+    one = Allocation(np.random.default_rng(0), greedy=True)
+    credit(one, AUDIT, 20)
+    assert shares(one) == pytest.approx([11 / 12, 0, 1 / 12])
+    assert [i for i, strategy in one.choose(ORDER, 8).items() if strategy == BEST] == sorted(
+        ORDER[:7]
+    )
+
+
 @pytest.mark.parametrize("winner", STRATEGIES)
 def test_what_pays_is_used_and_nothing_is_given_up(winner: int) -> None:
     one = allocation()

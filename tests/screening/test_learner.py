@@ -43,10 +43,10 @@ def run(one: Learner, predictions: range, *, early: bool) -> list[float]:
     """Predict, fit early where asked, learn a row: as a generation does. What was predicted."""
     found = []
     for i in predictions:
-        found.append(float(one.predict([(0, 0)])[0]))
+        found.append(float(one.predict([(0, 0)])[0, 0]))
         if early:
             one.refit()
-        one.learn([((i % 5, i // 5 % 5), float(i))])
+        one.learn([((i % 5, i // 5 % 5), (float(i),))])
     return found
 
 
@@ -57,7 +57,7 @@ def test_an_early_fit_takes_the_place_of_the_one_that_was_due_and_misses_the_bat
     early: list[int] = []
     for fits, is_early in ((late, False), (early, True)):
         one = learner(fits)
-        one.learn([((0, 0), 0.0)])
+        one.learn([((0, 0), (0.0,))])
         run(one, range(1, 11), early=is_early)
     assert late == [1, 4, 7, 10]
     assert early == [1, 3, 6, 9]
@@ -67,7 +67,7 @@ def test_a_resumed_learner_goes_on_as_if_nothing_had_been() -> None:
     for stop in range(2, 8):  # before, at and after an early fit
         whole, first = learner([]), learner([])
         for one in (whole, first):
-            one.learn([((0, 0), 0.0)])
+            one.learn([((0, 0), (0.0,))])
         expected = run(whole, range(1, 12), early=True)
         found = run(first, range(1, stop), early=True)
         again = learner([])
@@ -95,7 +95,7 @@ def targets_of(values: Sequence[float]) -> list[float]:
             return super().fit(X, y)
 
     one = Learner(lambda _: Keeps(), Encoder(N_CHOICES), seed=0, refit_every=1)
-    one.learn([((0, 0), value) for value in values])
+    one.learn([((0, 0), (value,)) for value in values])
     one.predict([(0, 0)])
     return seen[-1]
 
@@ -116,9 +116,9 @@ def test_a_fit_is_on_the_latest_rows() -> None:
 
 def test_a_learner_knows_from_the_least_number_of_rows_on() -> None:
     one = learner([])
-    one.learn([((0, 0), 1.0)])
+    one.learn([((0, 0), (1.0,))])
     assert not one.knows(2)
-    one.learn([((0, 1), 2.0)])
+    one.learn([((0, 1), (2.0,))])
     assert one.knows(2)
     one.predict([(0, 0)])
     assert one.knows(3)  # what was fitted predicts
@@ -129,15 +129,25 @@ def test_a_learner_knows_from_the_least_number_of_rows_on() -> None:
 def test_nothing_new_is_no_reason_to_fit_again() -> None:
     fits: list[int] = []
     one = learner(fits, refit_every=1)
-    one.learn([((0, 0), 1.0)])
+    one.learn([((0, 0), (1.0,))])
     for _ in range(3):
         one.predict([(0, 0)])
         one.refit()
     assert fits == [1]
 
 
+def test_each_value_has_an_estimator_of_its_own() -> None:
+    fits: list[int] = []
+    one = Learner(
+        learner(fits)._make_estimator, Encoder(N_CHOICES), seed=0, refit_every=1, n_values=2
+    )
+    one.learn([((0, 0), (1.0, 10.0)), ((1, 1), (3.0, 30.0))])
+    assert one.predict([(0, 0)] * 3).tolist() == [[2.0, 20.0]] * 3
+    assert fits == [2, 2]
+
+
 def test_a_state_without_rows_takes_the_last_of_all_that_was_learnt() -> None:
-    rows = [((i % 5, i // 5 % 5), float(i)) for i in range(20)]
+    rows = [((i % 5, i // 5 % 5), (float(i),)) for i in range(20)]
     one, fits = learner([]), list[int]()
     one.learn(rows[12:])
     expected = one.predict([(0, 0)])

@@ -370,6 +370,26 @@ def test_audits_are_spread_over_all_that_was_not_picked() -> None:
     assert min(counts[i] for i in worse) > 5  # 600 draws of 28: 21 each
 
 
+def test_screening_takes_a_surrogate_that_ranks_every_value() -> None:
+    def trusted(second: Callable[[Genome], float]) -> Screener:
+        encoder, config = Encoder([N_CHOICES] * N_GENES), GENERATIONAL
+        screener = Screener(ridge, encoder, config, seed=0, n_values=2)
+        for generation in range(8):
+            population = candidates(generation)
+            rank = lambda predicted: np.argsort(predicted.sum(axis=1)).tolist()  # noqa: E731
+            screening = screener.screen(population, rank=rank)
+            chosen = [population[i] for i in screening.chosen]
+            screener.observe(chosen, [(linear(g, 0), second(g)) for g in chosen])
+        resumed = Screener(ridge, encoder, config, seed=0, n_values=2)
+        resumed.load_state_dict(json.loads(json.dumps(screener.state_dict())))
+        assert resumed.state_dict() == screener.state_dict()
+        assert resumed.screen(candidates(9), rank=rank) == screener.screen(candidates(9), rank=rank)
+        return screener
+
+    assert trusted(lambda genome: -linear(genome, 0) + genome[0] / 20).trusted
+    assert not trusted(lambda genome: random.Random(str(genome)).random()).trusted
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_only_finite_values_are_observed(value: float) -> None:
     with pytest.raises(EvaluationError, match="finite"):
@@ -379,6 +399,8 @@ def test_only_finite_values_are_observed(value: float) -> None:
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(EvaluationError):
         make(ridge).observe(candidates(0), [1.0])
+    with pytest.raises(EvaluationError, match="1 values of a genome"):
+        make(ridge).observe([candidates(0)[0]], [(1.0, 2.0)])
     with pytest.raises(GenomeError):
         make(ridge).observe([(N_CHOICES,) * N_GENES], [1.0])
 

@@ -38,7 +38,12 @@ def trust(window: int = 16) -> Trust:
 
 
 def audit(one: Trust, batch: Pairs) -> None:
-    one.audit(batch, [True] * len(batch))
+    one.audit(rows(batch), [True] * len(batch))
+
+
+def rows(batch: Pairs) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Candidates of one value each."""
+    return [((predicted,), (true,)) for predicted, true in batch]
 
 
 def test_what_chance_gives_too_often_earns_no_trust() -> None:
@@ -112,12 +117,32 @@ def test_once_trusted_the_threshold_alone_decides_on_the_last_window() -> None:
 
 def test_only_audits_count_and_their_batchs_medians_are_of_all() -> None:
     one = trust()
-    one.audit(pairs(GOOD), [i % 2 == 0 for i in range(8)])
+    one.audit(rows(pairs(GOOD)), [i % 2 == 0 for i in range(8)])
     assert one.n_audits == 4
     # A batch 100 nats below, predicted 1000 above: its rank inside the batch is what counts.
-    one.audit([(p + 1000, t - 100) for p, t in pairs(BAD)], [True] * 8)
+    one.audit(rows([(p + 1000, t - 100) for p, t in pairs(BAD)]), [True] * 8)
     centred = [(p - 3.5, t - 3.5) for p, t in [*pairs(GOOD)[::2], *pairs(BAD)]]
     assert one.correlation == pytest.approx(rank_correlation(centred))
+
+
+def test_of_several_values_the_one_that_is_ranked_worst_counts() -> None:
+    def both(first: list[int], second: list[int]) -> Trust:
+        one = Trust(threshold=0.2, window=8, min_audits=8, n_values=2)
+        a, b = rows(pairs(first)), rows(pairs(second))
+        batch = [((*p, *q), (*t, *u)) for (p, t), (q, u) in zip(a, b, strict=True)]
+        one.audit(batch, [True] * 8)
+        return one
+
+    assert both(GOOD, GOOD).in_force
+    one = both(GOOD, BAD)
+    assert one.correlation == pytest.approx(-1)
+    assert not one.in_force
+    assert not both(BAD, GOOD).in_force
+    assert both(GOOD, [3] * 8).correlation is None  # equal values tell nothing
+    again = Trust(threshold=0.2, window=8, min_audits=8, n_values=2)
+    again.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    assert again.state_dict() == one.state_dict()
+    assert again.correlation == one.correlation
 
 
 def test_a_state_continues() -> None:

@@ -1,74 +1,124 @@
-"""An acquisition orders candidates by what it was told, and by nothing else."""
+"""An acquisition orders candidates by what it was told, and by nothing else; an optimizer takes none
+that leaves out an objective."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from toys import OneMax
 from toys_pareto import Priced
 
-from clso.search.acquisition import ParetoOrder
+from clso import EngineConfig
+from clso.engine import Engine, ParetoEngine
+from clso.errors import ConfigError
+from clso.search.acquisition import Acquisition, ParetoOrder
 from clso.search.optimizer import Optimizer
 from clso.space import Genome
-from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
 from clso.surrogates.linear import ridge
 
-FEW, MANY = (1,) * 4 + (0,) * 20, (1,) * 20 + (0,) * 4
+N = 24
 
 
-def measured(joules_of_a_one: float, n: int = 60) -> list[Evaluation]:
-    space = OneMax()
-    rng = np.random.default_rng(0)
-    genomes: list[Genome] = [tuple(map(int, rng.integers(0, 2, 24))) for _ in range(n)]
-    return [
-        Evaluation.measured(g, 0, (space.score(g), 100 + joules_of_a_one * sum(g)), 1)
-        for g in genomes
-    ]
+def measured(*points: tuple[float, float]) -> list[Evaluation]:
+    """Evaluations with those values; their genomes do not matter."""
+    return [Evaluation((i,) * N, 0, point) for i, point in enumerate(points)]
 
 
-@pytest.fixture
-def acquisition() -> ParetoOrder:
-    return ParetoOrder(Objectives(OneMax(), ("fitness", "energy_j"), {}), ridge, seed=0)
+def no_costs(genome: Genome) -> dict[str, float]:
+    return {}
 
 
-def test_joules_are_predicted_from_what_was_observed(acquisition: ParetoOrder) -> None:
-    same_loss = np.zeros(2)
-    acquisition.observe(measured(joules_of_a_one=2.0))
-    assert acquisition.order([FEW, MANY], same_loss) == [0, 1]
+def order(acquisition: ParetoOrder, *predicted: tuple[float, ...]) -> list[int]:
+    return acquisition.order([(0,) * N] * len(predicted), np.array(predicted))
+
+
+def test_what_the_measured_front_dominates_comes_last() -> None:
+    acquisition = ParetoOrder(("a", "b"), no_costs)
+    acquisition.observe(measured((0.0, 10.0), (10.0, 0.0)))
+    assert order(acquisition, (11.0, 1.0), (5.0, 5.0)) == [1, 0]
+    acquisition.observe(measured((4.0, 4.0)))
+    assert order(acquisition, (5.0, 5.0), (2.0, 6.0))[0] == 1
+    assert acquisition.front.tolist() == [[0.0, 10.0], [10.0, 0.0], [4.0, 4.0]]
     acquisition.forget()
-    acquisition.observe(measured(joules_of_a_one=-2.0))
-    assert acquisition.order([FEW, MANY], same_loss) == [1, 0]
+    assert order(acquisition, (11.0, 11.0), (5.0, 5.0)) == [1, 0]
+
+
+def test_what_fills_a_gap_comes_before_what_crowds_a_measured_point() -> None:
+    acquisition = ParetoOrder(("a", "b"), no_costs)
+    acquisition.observe(measured((0.0, 10.0), (1.0, 9.0), (10.0, 0.0)))
+    assert order(acquisition, (0.5, 9.5), (5.0, 5.0)) == [1, 0]
+
+
+def test_known_costs_are_taken_as_they_are_and_not_predicted() -> None:
+    acquisition = ParetoOrder(("loss", "ones", "joules"), lambda g: {"ones": sum(g)}, ("ones",))
+    assert acquisition.unknown == (0, 2)
+    genomes: Sequence[Genome] = [(1,) * N, (0,) * N]
+    assert acquisition.order(genomes, np.array([[1.0, 1.0], [1.0, 1.0]])) == [1, 0]
 
 
 def test_known_costs_leave_every_other_place_to_the_lowest_prediction() -> None:
     space = Priced()
-    acquisition = ParetoOrder(Objectives(space, ("loss", "price"), {}), ridge, seed=0)
+    acquisition = ParetoOrder(("loss", "price"), space.costs, ("price",))
     front = [((0,) * 16, 6), ((1,) * 16, 0)]  # 0 at a price of 6, 19 at none
     acquisition.observe(space.both([free + (int(n > 0),) * 6 for free, n in front]))
 
     def at(price: int) -> Genome:
         return (4,) * 16 + (1,) * price + (0,) * (6 - price)
 
-    candidates, predicted = [at(5), at(6), at(3), at(1)], np.array([30.0, 1.0, 2.0, 17.0])
-    # the lowest are 1, 2, 3; most is gained by 2, then by 3, and by the others nothing
-    assert acquisition.order(candidates, predicted)[:3] == [1, 2, 3]
-    predicted = np.array([1.5, 1.0, 2.0, 3.0])
-    order = acquisition.order(candidates, predicted)
-    assert order[:2] == [1, 3]  # the lowest; then what makes the front's area grow most
-    acquisition.forget()
-    assert acquisition.order(candidates, predicted)[0] in (1, 3)  # nothing observed: by crowding
+    candidates, predicted = [at(5), at(6), at(3), at(1)], np.array([[1.5], [1.0], [2.0], [3.0]])
+    ranked = acquisition.order(candidates, predicted)
+    assert sorted(ranked) == [0, 1, 2, 3]
+    assert ranked[:2] == [1, 3]  # the lowest; then what makes the front's area grow most
 
 
-def test_a_restored_optimizer_tells_its_acquisition_what_was_measured(
-    acquisition: ParetoOrder,
-) -> None:
-    optimizer = Optimizer(OneMax(), surrogate=None, acquisition=acquisition)
-    acquisition.observe(measured(joules_of_a_one=2.0))  # of another search
-    evaluations = [
-        Evaluation(e.genome, 0, (e.values[0],)) for e in measured(joules_of_a_one=-2.0, n=5)
-    ]
-    first = Optimizer(OneMax(), surrogate=None)
+def test_a_restored_optimizer_tells_its_acquisition_what_was_measured() -> None:
+    evaluations = [Evaluation((i % 2,) * N, 0, (i, -i)) for i in range(2)]
+    first, optimizer = (Optimizer(OneMax(), objectives=("a", "b"), surrogate=None) for _ in "ab")
     first.tell(evaluations)
+    optimizer.tell((1, 0) * 12, (-5.0, -5.0))  # of another search
     optimizer.load_state_dict(first.state_dict())
-    assert [e.genome for e in acquisition.observed] == [e.genome for e in evaluations]
+    assert isinstance(optimizer.acquisition, ParetoOrder)
+    assert optimizer.acquisition.front.tolist() == [[0.0, 0.0], [1.0, -1.0]]
+
+
+class ByTheFirst(Acquisition):
+    def order(self, candidates: Sequence[Genome], predicted: Any) -> list[int]:
+        return np.argsort(predicted[:, 0]).tolist()  # type: ignore[no-any-return]
+
+
+def pareto_engine() -> ParetoEngine:
+    return ParetoEngine(OneMax(), EngineConfig(pop_size=8), upper=(math.inf,) * 2)
+
+
+def test_a_front_cannot_be_screened_by_one_of_its_objectives() -> None:
+    for how in ({"engine": pareto_engine()}, {"objectives": ("a", "b")}):
+        with pytest.raises(ConfigError, match="the acquisition orders by 1"):
+            Optimizer(OneMax(), acquisition=ByTheFirst(), **how)  # type: ignore[arg-type]
+        optimizer = Optimizer(OneMax(), **how)  # type: ignore[arg-type]
+        assert optimizer.screener.n_values == 2
+        assert isinstance(optimizer.acquisition, ParetoOrder)
+    with pytest.raises(ConfigError, match="an engine of 2 values has as many objectives"):
+        Optimizer(OneMax(), engine=pareto_engine(), objectives=("loss",))
+    with pytest.raises(ConfigError, match="an engine of 1 values"):
+        Optimizer(OneMax(), engine=Engine(OneMax()), objectives=("a", "b"))
+    assert Optimizer(OneMax(), acquisition=ByTheFirst()).screener.n_values == 1
+
+
+def test_an_engine_of_two_values_and_named_objectives_are_one_search() -> None:
+    def run(**how: Any) -> list[Genome]:
+        optimizer = Optimizer(OneMax(), surrogate=ridge, seed=0, **how)
+        asked: list[Genome] = []
+        while len(asked) < 100:
+            for genome in optimizer.ask(8):
+                asked.append(genome)
+                optimizer.tell(genome, (-sum(genome), sum(genome[::2])))
+        assert optimizer.screener.n_screened_out > 100
+        return asked
+
+    engine = ParetoEngine(OneMax(), upper=(math.inf,) * 2)
+    assert run(engine=engine) == run(objectives=("a", "b"))

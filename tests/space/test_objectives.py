@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toys import OneMax, Toy, Useless
+from toys import OneMax, Toy
 from toys_pareto import Lotz, Measured, NoCost
 
 from clso.config import RunConfig
@@ -28,6 +28,7 @@ from clso.search.generations import Interrupted, Listener, Search
 from clso.space import Genome, Measure
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
+from clso.surrogates.linear import ridge
 
 HERE = Path(__file__).parents[1]
 LOTZ = f"{HERE / 'toys_pareto.py'}:Lotz"
@@ -253,13 +254,30 @@ def test_a_space_that_names_a_cost_gives_it(config: RunConfig, tmp_path: Path) -
 def test_a_surrogate_ranks_by_predicted_loss_and_known_costs(config: RunConfig) -> None:
     space = Lotz()
     objectives = Objectives.of(config, space)
-    acquisition = ParetoOrder(objectives, Useless, seed=0)
+    acquisition = ParetoOrder(objectives.names, space.costs, space.cost_names)
     genomes: list[Genome] = [(1,) * 12, (0,) * 12, (1,) * 6 + (0,) * 6, (0, 1) * 6]
-    predicted = np.array([space.score(g) for g in genomes], dtype=np.float64)
+    predicted = np.array([[space.score(g)] for g in genomes], dtype=np.float64)
     order = acquisition.order(genomes, predicted)
     assert set(order[:3]) == {0, 1, 2}  # the last one is dominated
     # with another prediction it is not
-    assert acquisition.order(genomes, np.array([0.0, 0.0, 0.0, -20.0]))[-1] in (0, 2)
+    assert acquisition.order(genomes, np.array([[0.0], [0.0], [0.0], [-20.0]]))[-1] in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("space", "names", "n"),
+    [
+        (Lotz(), ("fitness", "trailing"), 1),
+        (Measured(), ("leading", "not_trailing"), 2),
+        (Measured(), ("leading",), 1),
+    ],
+)
+def test_a_run_has_a_surrogate_for_each_objective_that_is_measured(
+    space: Toy, names: tuple[str, ...], n: int
+) -> None:
+    settings = RunConfig(gens=2, pop=8, objective=names)
+    evaluator = LocalEvaluator(Objectives.of(settings, space).complete(space.objective()))
+    search = Search(space, evaluator, ridge, settings, Listener())
+    assert search.screener.n_values == n
 
 
 class Burner(OneMax):
@@ -320,7 +338,6 @@ def test_a_search_for_little_energy(config: RunConfig, burner: Burner) -> None:
         config, objective=("loss", "energy_j"), limits=("energy_j=0.2",), surrogate="ridge", gens=30
     )
     objectives = Objectives.of(settings, burner, burner.meter())
-    from clso.surrogates.linear import ridge
 
     search = Search(
         burner,

@@ -343,6 +343,8 @@ class Optimizer:
         if self.acquisition is not None:
             self.acquisition.observe([e for e in evaluations if e.ok])
         self.screener.observe(asked, [self._predicted_of(e) for e in evaluations])
+        if self.engine.best is not best_before:
+            self._drop_queue()
         if self.repeats is not None:
             for evaluation in evaluations:
                 if evaluation.ok:
@@ -367,9 +369,6 @@ class Optimizer:
     def _predicted_of(self, evaluation: Evaluation) -> tuple[float, ...] | None:
         """Those of its values that surrogates predict; None if it failed."""
         return tuple(evaluation.values[i] for i in self._unknown) if evaluation.ok else None
-
-        if self.engine.best is not best_before:
-            self._drop_queue()
 
     def _drop_queue(self) -> None:
         """Forget what was picked and not yet handed out: there is a better genome to breed from."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.errors import ConfigError
+from clso.models.gpt2 import LanguageModel
 from clso.models.sequence import SequenceConfig
 
 __all__ = ["MemN2N", "MemN2NConfig"]
@@ -34,7 +35,7 @@ class MemN2NConfig(SequenceConfig):
             raise ConfigError("separator is a token, or 0 for none", got=self.separator)
 
 
-class MemN2N(nn.Module):
+class MemN2N(LanguageModel):
     """A classifier reads the last sentence as its question. Memories of hop k are the outputs of hop
     k - 1 (the paper's adjacent tying), with position encoding (section 4.1) and embeddings of age;
     the answer has a matrix of its own. Linear start and random empty memories are left out.
@@ -47,7 +48,7 @@ class MemN2N(nn.Module):
 
     def __init__(self, config: MemN2NConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: MemN2NConfig = config
         hops = range(config.n_layers + 1)
         self.words = nn.ModuleList(nn.Embedding(config.vocab_size, config.d_model) for _ in hops)
         self.ages = nn.ModuleList(nn.Embedding(config.n_memories, config.d_model) for _ in hops)
@@ -77,6 +78,14 @@ class MemN2N(nn.Module):
         ]
         out: Tensor = self.head(_hops(self.words[0](tokens), memories, ages <= place))
         return out
+
+    def token_losses(self, blocks: Tensor) -> Tensor:
+        """Negative log-likelihood of each target in nats: blocks (n, T + 1) -> (n, T). Raises
+        `ConfigError` for a classifier."""
+        if self.config.n_classes:
+            raise ConfigError("a language model predicts tokens", got=self.config.n_classes)
+        logits, targets = self(blocks[:, :-1]), blocks[:, 1:]
+        return F.cross_entropy(logits.mT.float(), targets, reduction="none")
 
     def _answer(self, tokens: Tensor, mask: Tensor) -> Tensor:
         place, size, age = self._sentences(tokens, mask)

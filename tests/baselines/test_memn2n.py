@@ -77,6 +77,12 @@ def test_a_language_model_sees_what_was_and_so_many_memories() -> None:
     assert not changed[:, :10].any()
     assert not changed[:, 14:].any()  # one hop reaches as far as the memories
     assert changed[:, 10].any()
+    losses = net.token_losses(tokens)
+    assert losses.shape == (2, 19)
+    expected = -torch.log_softmax(logits[0, 3].float(), -1)[tokens[0, 4]]
+    torch.testing.assert_close(losses[0, 3], expected)
+    with pytest.raises(ConfigError, match="predicts tokens"):
+        model().token_losses(tokens)
 
 
 def test_it_learns_one_supporting_fact_and_knows_the_sentences() -> None:

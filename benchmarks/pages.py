@@ -53,7 +53,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "listops": nsm_tables.listops,
         "language": nsm_tables.language,
     },
-    "docs/probe.md": {"metrics": probe_tables.metrics},
+    "docs/probe.md": {"metrics": probe_tables.metrics, "tasks": probe_tables.tasks},
 }
 
 

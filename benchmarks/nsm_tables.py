@@ -1,6 +1,11 @@
 """The tables of Neural State Machines in docs/results.md and docs/nsm.md, from the committed records.
 
-A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows.
+A profile is shown for each of `PROFILES` that is there; verdicts are judged again from its rows. A GPU's
+is made, once its kernels have passed their tests there, by
+
+    python -m pytest -q tests/models/test_fused_scans.py
+    clso profile simple-nsm advanced-hybrid sequential-hybrid lstm transformer linformer performer rwkv mamba \\
+        --lengths 1024,4096,8192,16384,32768 --device cuda --claims --out FOLDER
 """
 
 from __future__ import annotations

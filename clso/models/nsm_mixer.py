@@ -76,9 +76,10 @@ class StateMixer(Layer):
        heard. It moves by 1 - exp(-mass), mass being the number of tokens sent to it, so that a
        state that nothing was sent to keeps still.
 
-    Time is linear in T: T/c steps in Python, each of a few matrix products. What is carried from
-    chunk to chunk is S states and the last c tokens; the read-out, done for all chunks at once,
-    holds the states that each chunk found, T S / c vectors. States that gates update block by block
+    Time is linear in T: T/c steps (`clso.models.nsm_recurrence`), each of a few matrix products.
+    What is carried from chunk to chunk is S states and the last c tokens; for the gradient its
+    input is kept, and the states that each chunk found, T S / c vectors. Tokens read segment by
+    segment, computed again for the gradient. States that gates update block by block
     beside a window of tokens are also those of Block-Recurrent Transformers (Hutchins et al. 2022,
     arXiv 2203.07852). Each state's learned importance weighs it in all three attentions (`attend`).
     """

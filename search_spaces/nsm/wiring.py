@@ -11,8 +11,9 @@ states."""
 
 from __future__ import annotations
 
+import copy
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.grown.als import hash_noise
 from clso.models.gpt2 import GPT2Config
+from clso.models.modules import build_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
@@ -226,13 +228,16 @@ class Wiring:
         return self._library.dense((d, d), index)
 
 
-@torch.no_grad()
 def plain_nsm(config: NSMConfig) -> SimpleNSM:
     """A module with norms and importances one and all else zero; no global random stream is
     used."""
-    with torch.device("meta"):  # nothing is drawn only to be overwritten
-        model = SimpleNSM(config)
-    model.to_empty(device="cpu")
+    return copy.deepcopy(_plain(config))
+
+
+@lru_cache(maxsize=8)  # to draw weights and forget them takes longer than to copy zeros
+@torch.no_grad()
+def _plain(config: NSMConfig) -> SimpleNSM:
+    model = build_module(SimpleNSM, config)
     for p in model.parameters():
         p.zero_()
     for module in model.modules():

@@ -7,6 +7,7 @@ from typing import Any
 __all__ = ["in_todays_words"]
 
 _SCREENER = {"portfolio": "allocation"}
+_NO_STEPS = {"wins": [0.0, 0.0], "tries": [0.0, 0.0]}
 _SCREENING = {"ways": "strategies"}
 
 
@@ -19,7 +20,14 @@ def in_todays_words(state: dict[str, Any]) -> dict[str, Any]:
     screener = _renamed(screener, _SCREENER)
     if isinstance(screener.get("open"), list):
         screener["open"] = [_renamed(batch, _SCREENING) for batch in screener["open"]]
-    return {**state, "screener": screener}
+    engine = state.get("engine")
+    if "rows" not in screener or not isinstance(engine, dict):
+        return {**state, "screener": screener}
+    return {
+        **state,
+        "engine": {"steps": _NO_STEPS, **engine},
+        "screener": {"codes": None, "n_learnt": 0, "n_judged": 0, **screener},
+    }
 
 
 def _renamed(values: Any, names: dict[str, str]) -> Any:

@@ -163,7 +163,8 @@ class Learner:
         self._encoder.encode([genome for genome, _ in self._rows])
         self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
         self._n_learnt, self._n_judged = int(state["n_learnt"]), int(state["n_judged"])
-        for own, codes in zip(self._codes, state["codes"], strict=True):
+        given = state["codes"]  # None: of a version that had one-hot codes only
+        for own, codes in zip(self._codes, given or [()] * len(self._codes), strict=True):
             own[:] = [0] * len(own)
             for gene, number in codes:
                 own[gene] = min(int(number), CODES - 1)

@@ -377,16 +377,6 @@ class Optimizer:
                 self._pending.pop(genome, None)
             self._queue = []
 
-        if self.engine.best is not best_before:
-            self._drop_queue()
-
-    def _drop_queue(self) -> None:
-        """Forget what was picked and not yet handed out: there is a better genome to breed from."""
-        if self.screener.trusted and self.engine.n_values == 1:
-            for genome in self._queue:
-                self._pending.pop(genome, None)
-            self._queue = []
-
     def _asked_as(self, genome: Genome) -> Genome:
         """The genome that was asked for and stands for the same as `genome`; itself if none was."""
         checked = self._checked

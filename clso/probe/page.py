@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from clso.probe.curves import PLOTS, curves_of
@@ -34,8 +35,9 @@ def write_page(record: Mapping[str, Any], name: str) -> str:
     lead = (
         f"{len(models)} models on the task {task['task']} "
         f"({', '.join(f'{k} {v}' for k, v in task['options'].items())}), "
-        f"{settings['seeds']} seeds, measured on {settings['device']}. "
-        "A dash is what was not measured: it unfolds to the reason."
+        f"{settings['seeds']} seed{'' if settings['seeds'] == 1 else 's'}, measured on "
+        f"{settings['device']}. A dash is what was not measured: it unfolds to the reason, and a "
+        "metric's name to what it is."
     )
     return render(
         title=f"CLSO probe {name}",
@@ -60,20 +62,26 @@ def _cards(models: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 def _section(group: str, models: Sequence[Mapping[str, Any]], plots: Collection[str]) -> Section:
     rows = [
-        Row([Cell(metric.name), *(_cell(metric, model) for model in models), Cell(metric.text)])
+        Row([_name(metric), *(_cell(metric, model) for model in models)])
         for metric in METRICS
         if metric.group == group and any(metric.name in model["metrics"] for model in models)
     ]
-    head = ("metric", *(model["name"] for model in models), "what it is")
+    head = ("metric", *(model["name"] for model in models))
     shown = [name for name, of, *_ in PLOTS if of == group and name in plots]
     return Section(group, _TITLES[group], plots=shown, tables=[Table(head, rows)])
+
+
+def _name(metric: Metric) -> Cell:
+    """It unfolds to the definition."""
+    better = f" Better: {metric.better}." if metric.better else ""
+    return Cell(metric.name, pre="\n".join(wrap(metric.text + better, 60)))
 
 
 def _cell(metric: Metric, model: Mapping[str, Any]) -> Cell:
     figure = model["metrics"].get(metric.name)
     if figure is None:
         return Cell("")
-    return Cell(figure_text(metric, figure), pre=figure["reason"] or "")
+    return Cell(figure_text(metric, figure), pre="\n".join(wrap(figure["reason"] or "", 60)))
 
 
 def _comparisons(found: Sequence[Mapping[str, Any]]) -> Section:

@@ -14,7 +14,7 @@ from closeness import assert_same_page
 from benchmarks.field import ours, rivals, runs, tables
 from benchmarks.field.compare import ahead, ert, mean_ranks, median_time, pair, sign_test
 from benchmarks.field.contestants import CONTESTANTS, matching
-from benchmarks.field.problems import load
+from benchmarks.field.suites import load
 from benchmarks.field.theory import leading_ones_time, one_max_time
 from benchmarks.field.trajectory import minimise
 
@@ -141,7 +141,7 @@ def test_interrupted_benchmark_goes_on(tmp_path: Path) -> None:
 
 
 def test_names_by_their_beginnings() -> None:
-    assert matching("clso") == ["clso", "clso-no-surrogate", "clso-by-generation"]
+    assert matching("clso-") == ["clso-no-surrogate", "clso-8-out", "clso-by-generation"]
     assert matching("") == [c.name for c in CONTESTANTS]
     with pytest.raises(ValueError, match="none of"):
         matching("nobody")

@@ -62,7 +62,7 @@ def main() -> None:
     jobs = {
         "nasbench": (
             NASBENCH,
-            [name for name in names if not BY_NAME[name].only_overhead],
+            [name for name in names if BY_NAME[name].everywhere],
             args.evaluations,
             False,
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 
 from benchmarks.field import ours, rivals
 from benchmarks.field.trajectory import Minimiser
@@ -15,7 +16,7 @@ __all__ = ["BY_NAME", "CONTESTANTS", "Contestant", "matching"]
 @dataclass(frozen=True)
 class Contestant:
     """`package` is the distribution whose version the manifest notes; `pbo` runs it on bits, None:
-    not on PBO."""
+    not on PBO's whole set."""
 
     name: str
     label: str
@@ -24,6 +25,21 @@ class Contestant:
     package: str = ""
     pbo: Minimiser | None = None
     only_overhead: bool = False
+    several: bool = False
+    """Takes several objectives, too."""
+    slow: bool = False
+    """Costs so much an evaluation that it runs on fewer seeds and problems."""
+    guest: bool = False
+    """Takes part only in the suites that invite it."""
+
+    @property
+    def is_installed(self) -> bool:
+        return not self.package or find_spec(self.package) is not None
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it takes part wherever it is not excluded."""
+        return not (self.only_overhead or self.guest)
 
     @property
     def is_ours(self) -> bool:
@@ -31,7 +47,9 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant("clso", "**CLSO**", ours.clso, "`Optimizer` as it comes", "clso", ours.clso),
+    Contestant(
+        "clso", "**CLSO**", ours.clso, "`Optimizer` as it comes", "clso", ours.clso, several=True
+    ),
     Contestant(
         "clso-no-surrogate",
         "CLSO, no surrogate",
@@ -39,6 +57,15 @@ CONTESTANTS = (
         "`Optimizer(surrogate=None)`",
         "clso",
         ours.clso_no_surrogate,
+        several=True,
+    ),
+    Contestant(
+        "clso-8-out",
+        "CLSO, 8 out",
+        ours.clso_8_out,
+        "`Optimizer` as it comes, each candidate asked for while 7 are out",
+        "clso",
+        guest=True,
     ),
     Contestant(
         "clso-by-generation",
@@ -48,7 +75,16 @@ CONTESTANTS = (
         "clso",
         only_overhead=True,
     ),
-    Contestant("random", "Random search", rivals.random_search, "uniform, with replacement"),
+    Contestant(
+        "random", "Random search", rivals.random_search, "uniform, with replacement", several=True
+    ),
+    Contestant(
+        "local-search",
+        "Local search",
+        rivals.local_search,
+        "first better one-gene neighbour, in random order; a new start once there is none",
+        guest=True,
+    ),
     Contestant(
         "regularized-evolution",
         "Regularized evolution (50, 25)",
@@ -67,13 +103,39 @@ CONTESTANTS = (
         rivals.optuna_tpe,
         "`TPESampler(multivariate=True)`, categorical parameters (univariate, the default, does worse)",
         "optuna",
+        several=True,
+    ),
+    Contestant(
+        "optuna-tpe-group",
+        "Optuna TPE, group",
+        partial(rivals.optuna_tpe, group=True),
+        "`TPESampler(multivariate=True, group=True)`; genes that do not count are not suggested",
+        "optuna",
+        guest=True,
+    ),
+    Contestant(
+        "optuna-tpe-8-out",
+        "Optuna TPE, 8 out",
+        rivals.optuna_tpe_8_out,
+        "the same with `constant_liar=True`, 8 trials asked for before they are told",
+        "optuna",
+        guest=True,
+    ),
+    Contestant(
+        "optuna-gp",
+        "Optuna GPSampler",
+        rivals.optuna_gp,
+        "`GPSampler(deterministic_objective=True)`, categorical parameters",
+        "optuna",
+        slow=True,
     ),
     Contestant(
         "optuna-nsga2",
         "Optuna NSGA-II",
         rivals.optuna_nsga2,
-        "`NSGAIISampler()`, population 50, one objective, categorical parameters",
+        "`NSGAIISampler()`, population 50, categorical parameters",
         "optuna",
+        several=True,
     ),
     Contestant(
         "pymoo-ga",
@@ -83,6 +145,7 @@ CONTESTANTS = (
         "duplicates eliminated",
         "pymoo",
         rivals.pymoo_ga,
+        several=True,
     ),
     Contestant(
         "nevergrad-one-plus-one",
@@ -105,6 +168,7 @@ CONTESTANTS = (
         rivals.smac3,
         "`HyperparameterOptimizationFacade` (random forest), deterministic, categorical parameters",
         "smac",
+        slow=True,
     ),
     Contestant(
         "deap-mu-plus-lambda",

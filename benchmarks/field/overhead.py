@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.field import ours, rivals
 from benchmarks.field.contestants import CONTESTANTS
-from benchmarks.field.problems import load
+from benchmarks.field.suites import load
 from benchmarks.field.trajectory import Minimiser, minimise
 
 __all__ = ["measure"]

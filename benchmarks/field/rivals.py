@@ -10,8 +10,11 @@ import random
 import tempfile
 import warnings
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks.field.parallel import in_flight
+from benchmarks.field.problem import Genome
 from benchmarks.field.trajectory import Trajectory
 
 
@@ -30,32 +33,68 @@ def regularized_evolution(
     alive: deque[tuple[float, list[int]]] = deque(maxlen=pop)
     while len(alive) < pop:
         genome = [rng.randrange(n) for n in objective.n_choices]
-        alive.append((objective(genome), genome))
+        alive.append((objective.number(genome), genome))
     while True:
         _, parent = min(rng.sample(list(alive), sample))
         child = list(parent)
         gene = rng.randrange(len(child))
         child[gene] = rng.choice([a for a in range(objective.n_choices[gene]) if a != child[gene]])
-        alive.append((objective(child), child))
+        alive.append((objective.number(child), child))
 
 
-def _optuna(objective: Trajectory, sampler: Any) -> None:
+def _study(objective: Trajectory, sampler: Any) -> tuple[Any, Callable[[Any], Genome]]:
+    """A study, and what suggests a trial's genome: genes that do not count are not asked for."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=sampler)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    problem = objective.problem
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * problem.n_values)
     choices = [list(range(n)) for n in objective.n_choices]
+
+    def suggest(trial: Any) -> Genome:
+        genome = [0] * len(choices)
+        for i, values in enumerate(choices):
+            if problem.active(tuple(genome), i):
+                genome[i] = trial.suggest_categorical(f"g{i}", values)
+        return tuple(genome)
+
+    return study, suggest
+
+
+def _optuna(objective: Trajectory, sampler: Any) -> None:
+    """A failure of one objective counts as the worst so far: failed trials teach Optuna nothing."""
+    study, suggest = _study(objective, sampler)
+    evaluate = objective if objective.problem.n_values > 1 else objective.number
     while True:
         trial = study.ask()
-        genome = [trial.suggest_categorical(f"g{i}", c) for i, c in enumerate(choices)]
-        study.tell(trial, objective(genome))
+        study.tell(trial, evaluate(suggest(trial)))
 
 
-def optuna_tpe(objective: Trajectory, seed: int, *, multivariate: bool = True) -> None:
+def optuna_tpe(objective: Trajectory, seed: int, *, group: bool = False) -> None:
     import optuna
 
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    _optuna(objective, optuna.samplers.TPESampler(seed=seed, multivariate=multivariate))
+    _optuna(objective, optuna.samplers.TPESampler(seed=seed, multivariate=True, group=group))
+
+
+def optuna_tpe_8_out(objective: Trajectory, seed: int) -> None:
+    """Those that are out count as bad ones (`constant_liar`)."""
+    import optuna
+
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    study, suggest = _study(objective, sampler)
+
+    def ask() -> tuple[object, Genome]:
+        trial = study.ask()
+        return trial, suggest(trial)
+
+    in_flight(objective, seed, ask, study.tell)
+
+
+def optuna_gp(objective: Trajectory, seed: int) -> None:
+    import optuna
+
+    _optuna(objective, optuna.samplers.GPSampler(seed=seed, deterministic_objective=True))
 
 
 def optuna_nsga2(objective: Trajectory, seed: int, *, pop: int = 50) -> None:
@@ -64,10 +103,34 @@ def optuna_nsga2(objective: Trajectory, seed: int, *, pop: int = 50) -> None:
     _optuna(objective, optuna.samplers.NSGAIISampler(seed=seed, population_size=pop))
 
 
+def local_search(objective: Trajectory, seed: int) -> None:
+    """First improvement over the one-gene neighbours in random order, from a new random genome
+    once none is better."""
+    rng = random.Random(seed)
+    while True:
+        at = [rng.randrange(n) for n in objective.n_choices]
+        value, improved = objective.number(at), True
+        while improved:
+            improved = False
+            moves = [(g, a) for g, n in enumerate(objective.n_choices) for a in range(n)]
+            rng.shuffle(moves)
+            for gene, allele in moves:
+                before = at[gene]
+                if allele == before:
+                    continue
+                at[gene] = allele
+                found = objective.number(at)
+                if found < value:
+                    value, improved = found, True
+                else:
+                    at[gene] = before
+
+
 def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
     """`GA` with binary operators on bits, else `MixedVariableGA` with `Choice` variables;
-    duplicates eliminated."""
+    duplicates eliminated. With several objectives the survival of NSGA-II."""
     import numpy as np
+    from pymoo.algorithms.moo.nsga2 import RankAndCrowdingSurvival
     from pymoo.algorithms.soo.nonconvex.ga import GA
     from pymoo.core.mixed import MixedVariableGA
     from pymoo.core.problem import ElementwiseProblem
@@ -77,8 +140,8 @@ def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
     from pymoo.operators.sampling.rnd import BinaryRandomSampling
     from pymoo.optimize import minimize
 
-    n = len(objective.n_choices)
-    binary = max(objective.n_choices) == 2
+    n, n_values = len(objective.n_choices), objective.problem.n_values
+    binary = max(objective.n_choices) == 2 and n_values == 1
 
     class Wrapped(ElementwiseProblem):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -88,12 +151,14 @@ def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
                 super().__init__(
                     vars={
                         f"g{i}": Choice(options=range(c)) for i, c in enumerate(objective.n_choices)
-                    }
+                    },
+                    n_obj=n_values,
                 )
 
         def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
             genome = x.astype(int).tolist() if binary else [int(x[f"g{i}"]) for i in range(n)]
-            out["F"] = np.array([objective(genome)])
+            value = objective(genome) if n_values > 1 else objective.number(genome)
+            out["F"] = np.atleast_1d(value)
 
     if binary:
         algorithm: Any = GA(
@@ -103,6 +168,8 @@ def pymoo_ga(objective: Trajectory, seed: int, *, pop: int = 20) -> None:
             mutation=BitflipMutation(),
             eliminate_duplicates=True,
         )
+    elif n_values > 1:
+        algorithm = MixedVariableGA(pop_size=pop, survival=RankAndCrowdingSurvival())
     else:
         algorithm = MixedVariableGA(pop_size=pop)
     minimize(
@@ -115,17 +182,16 @@ def _nevergrad(objective: Trajectory, seed: int, optimizer: str) -> None:
     import numpy as np
 
     sizes = objective.n_choices
-    assert len(set(sizes)) == 1, (
-        "one variable with repetitions is far faster than a tuple of variables"
-    )
-    binary = sizes[0] == 2
-    # Bits are the signs of reals: half the evaluations on OneMax, and a sixth of the time, of
-    # TransitionChoice.
-    parametrization: Any = (
-        ng.p.Array(shape=(len(sizes),))
-        if binary
-        else ng.p.TransitionChoice(range(sizes[0]), repetitions=len(sizes))
-    )
+    binary = max(sizes) == 2
+    parametrization: Any
+    if binary:
+        # Bits are the signs of reals: half the evaluations on OneMax, and a sixth of the time, of
+        # TransitionChoice.
+        parametrization = ng.p.Array(shape=(len(sizes),))
+    elif len(set(sizes)) == 1:  # far faster than a tuple of variables
+        parametrization = ng.p.TransitionChoice(range(sizes[0]), repetitions=len(sizes))
+    else:
+        parametrization = ng.p.Tuple(*(ng.p.TransitionChoice(range(n)) for n in sizes))
     parametrization.random_state = np.random.RandomState(seed)
     warnings.simplefilter("ignore")
     found = ng.optimizers.registry[optimizer](parametrization, budget=objective.n_evaluations)
@@ -136,7 +202,7 @@ def _nevergrad(objective: Trajectory, seed: int, optimizer: str) -> None:
             if binary
             else [int(a) for a in candidate.value]
         )
-        found.tell(candidate, objective(genome))
+        found.tell(candidate, objective.number(genome))
 
 
 def nevergrad_one_plus_one(objective: Trajectory, seed: int) -> None:
@@ -171,7 +237,7 @@ def smac3(objective: Trajectory, seed: int) -> None:
         while True:
             trial = facade.ask()
             genome = [int(trial.config[f"g{i}"]) for i in range(len(objective.n_choices))]
-            facade.tell(trial, TrialValue(cost=objective(genome)), save=False)
+            facade.tell(trial, TrialValue(cost=objective.number(genome)), save=False)
 
 
 def _deap(objective: Trajectory, seed: int) -> Any:
@@ -189,7 +255,7 @@ def _deap(objective: Trajectory, seed: int) -> Any:
     sizes = objective.n_choices
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual([random.randrange(n) for n in sizes]))
-    toolbox.register("evaluate", lambda individual: (objective(individual),))
+    toolbox.register("evaluate", lambda individual: (objective.number(individual),))
     toolbox.register("mate", tools.cxUniform, indpb=0.5)
     if max(sizes) == 2:
         toolbox.register("mutate", tools.mutFlipBit, indpb=1 / len(sizes))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.field.contestants import BY_NAME
-from benchmarks.field.problems import load
+from benchmarks.field.suites import load
 from benchmarks.field.trajectory import minimise
 
 __all__ = ["forget", "read", "run_missing", "write"]

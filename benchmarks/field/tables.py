@@ -23,15 +23,18 @@ def page(folder: Path) -> str:
     """What `README.md` of `folder` holds. Only the committed files are read; no optimiser is
     imported."""
     manifest = json.loads((folder / "manifest.json").read_text())
+    nasbench, pbo, overhead = (
+        read(folder / f"{part}.jsonl") for part in ("nasbench", "pbo", "overhead")
+    )
     parts = [
         "# The engine against the field",
         "Written by `python -m benchmarks.field` from the records beside it. Every optimiser meets the same problems with "
         "the same seeds, and every call of the objective counts, repetitions too.",
-        *_nasbench(read(folder / "nasbench.jsonl")),
-        *_pbo(read(folder / "pbo.jsonl")),
+        *_nasbench(nasbench),
+        *_pbo(pbo),
         *_theory(read(folder / "theory.jsonl")),
-        *_overhead(read(folder / "overhead.jsonl")),
-        *_settings(manifest),
+        *_overhead(overhead),
+        *_settings(manifest, {row.get("rival", "") for row in (*nasbench, *pbo, *overhead)}),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -236,12 +239,13 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
     return out
 
 
-def _settings(manifest: dict[str, Any]) -> list[str]:
+def _settings(manifest: dict[str, Any], names: set[str]) -> list[str]:
     versions = manifest["versions"]
     header = ["Optimiser", "package", "settings"]
     lines = [
         [c.label, f"{c.package} {versions[c.package]}" if c.package in versions else "", c.settings]
         for c in CONTESTANTS
+        if c.name in names
     ]
     machine = ", ".join(f"{key} {value}" for key, value in sorted(manifest["machine"].items()))
     return [

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from benchmarks.field.ours import mutation_only
-from benchmarks.field.problems import PBO, load
+from benchmarks.field.problems import PBO
+from benchmarks.field.suites import load
 from benchmarks.field.trajectory import minimise
 
 __all__ = ["leading_ones_time", "measure", "one_max_time"]

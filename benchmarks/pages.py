@@ -8,9 +8,11 @@ A test holds the pages to their records.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks import (
+    field,
     memory_tables,
     neuron_tables,
     nsm_tables,
@@ -18,6 +20,7 @@ from benchmarks import (
     results,
     scalability_tables,
 )
+from benchmarks.field import suite_tables
 
 __all__ = ["PAGES", "rewritten"]
 
@@ -33,6 +36,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "scalability-published": scalability_tables.projections,
         "nsm": nsm_tables.summary,
     },
+    "docs/field.md": {"field": partial(suite_tables.page, field.RECORD)},
     "docs/grown.md": {"neurons": neuron_tables.curves},
     "docs/memory.md": {
         "memory-runs": memory_tables.runs,

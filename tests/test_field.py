@@ -14,6 +14,7 @@ from closeness import assert_same_page
 from benchmarks.field import ours, rivals, runs, tables
 from benchmarks.field.compare import ahead, ert, mean_ranks, median_time, pair, sign_test
 from benchmarks.field.contestants import CONTESTANTS, matching
+from benchmarks.field.problem import Suite
 from benchmarks.field.suites import load
 from benchmarks.field.theory import leading_ones_time, one_max_time
 from benchmarks.field.trajectory import minimise
@@ -125,13 +126,14 @@ def test_our_engine_repeats_no_genome_and_stops_at_the_optimum() -> None:
 
 def test_interrupted_benchmark_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    arguments = (["onemax/8"], ["random", "regularized-evolution-20-5"], 2, 60, False, 1)
-    runs.run_missing(path, *arguments)
+    suite = Suite("bits", "", "", ("onemax/8",), load, n_evaluations=60, seeds=2)
+    names = ["random", "regularized-evolution-20-5"]
+    runs.run_missing(path, suite, names)
     whole = path.read_text()
     assert len(whole.splitlines()) == 4
     cut = whole.splitlines(keepends=True)
     path.write_text("".join(cut[:2]) + cut[2][:20])  # killed while it wrote the third
-    runs.run_missing(path, *arguments)
+    runs.run_missing(path, suite, names)
     keys = ("rival", "seed", "best", "found_at")
     assert [[row[k] for k in keys] for row in runs.read(path)] == [
         [row[k] for k in keys] for row in map(json.loads, whole.splitlines())

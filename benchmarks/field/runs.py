@@ -42,7 +42,8 @@ def forget(path: Path, names: Sequence[str]) -> None:
 
 
 def run_missing(path: Path, suite: Suite, names: Sequence[str], jobs: int = 1) -> None:
-    """Run every (problem, contestant, seed) of `suite` that `path` does not hold, seed by seed."""
+    """Run every (problem, contestant, seed) of `suite` that `path` does not hold, seed by seed, those of slow
+    optimisers last."""
     known = read(path)
     write(path, known)
     done = {(row["problem"], row["rival"], row["seed"]) for row in known}
@@ -53,6 +54,7 @@ def run_missing(path: Path, suite: Suite, names: Sequence[str], jobs: int = 1) -
         for problem in suite.problems
         if (problem, name, seed) not in done and _takes_part(name, suite, problem, seed)
     ]
+    tasks.sort(key=lambda task: BY_NAME[task[2]].slow)
     if not tasks:
         return
     # A worker is replaced now and then: some rivals leak memory, and none may slow down those after

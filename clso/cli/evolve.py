@@ -56,6 +56,13 @@ __all__ = ["evolve", "graceful_stop", "resume"]
     help="Stop after so many generations without a better loss.",
 )
 @click.option(
+    "--warm-from",
+    multiple=True,
+    metavar="RUN",
+    callback=lambda context, option, value: value or None,
+    help="Start from the best genomes, and the surrogate's data, of an earlier run of this space. Repeatable.",
+)
+@click.option(
     "--async",
     "asynchronous",
     is_flag=True,

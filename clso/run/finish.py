@@ -235,6 +235,8 @@ def finish(
         "measure": objectives.measure,
         **more,
     }
+    if search.earlier.runs:
+        result["warm_from"] = search.warm_summary
     if search.pareto is not None:
         result |= front_summary(search.pareto, search.objectives)
     if isinstance(space, LanguageModelSpace):

@@ -5,6 +5,7 @@ generation, or a tenth of a second of short ones.
     manifest.json    versions, devices, plugin distributions, corpus and seeds
     records.jsonl    one JSON object a line: evaluations and generations, append-only
     times.jsonl      when generations ended, in seconds of search
+    warm.json        what was taken from earlier runs, if there were any to start from
     checkpoint.json  the state after a whole generation, replaced atomically
     best/            the winner as a model folder
     SHA256SUMS       hashes of all of these, once the run is finished
@@ -44,6 +45,14 @@ FORMAT = 1
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # "s3://bucket" as a path
 _LEFT_BY_A_KILL = re.compile(r"\.lock|\..*\.tmp")  # in a folder whose run never began
 _TRIES, _RETRY_S = 10, 0.02  # for the lock of a folder
+_BEFORE_THE_FIRST = (
+    "config.toml",
+    "manifest.json",
+    "records.jsonl",
+    "times.jsonl",
+    "warm.json",
+    ".lock",
+)
 _NAMES = ("config.toml", "manifest.json", "records.jsonl", "checkpoint.json", SUMS, "result.json")
 
 
@@ -107,7 +116,7 @@ class RunFolder:
         repeated."""
         # Best effort: it runs on the way out of an error, which is the one to be shown.
         with suppress(OSError):
-            for name in ("config.toml", "manifest.json", "records.jsonl", "times.jsonl", ".lock"):
+            for name in _BEFORE_THE_FIRST:
                 (self.path / name).unlink(missing_ok=True)
             self._clear_half_written()
             self.path.rmdir()

@@ -8,7 +8,7 @@ run ends like an uninterrupted one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from clso.run.folder import RunFolder
 from clso.run.manifest import make_manifest
 from clso.run.mirror import Mirror, mirrored
 from clso.run.training import train
+from clso.run.warm import earlier_runs
+from clso.search.earlier import EarlierRun
 from clso.search.generations import Listener
 from clso.space.build import build_space
 from clso.space.language import LanguageModelSpace
@@ -96,12 +98,13 @@ def evolve(
         context = RunContext.load(
             config, device, listener=listener, stop=stop, cache_dir=cache_dir, workers=workers
         )
+    runs = [EarlierRun.read(Path(path)) for path in config.warm_from]
     if sync:
         Mirror(out, sync).require_new()
     folder = RunFolder.create(out, config)
     try:
         with mirrored(folder, sync):
-            return _execute(folder, context)
+            return _execute(folder, context, runs=runs)
     except BaseException:
         if not (out / "checkpoint.json").exists():
             folder.discard()
@@ -225,11 +228,13 @@ def _execute(
     state: dict[str, Any] | None = None,
     *,
     resumed: bool = False,
+    runs: Sequence[EarlierRun] = (),
     reopen: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """The whole line, from the begin or from the `state` of a checkpoint; what result.json holds.
 
-    `reopen` is called once nothing more can be refused, before anything is written."""
+    A new run starts from `runs`, and one that is resumed from its copy of them. `reopen` is called
+    once nothing more can be refused, before anything is written."""
     config, device, listener = context.config, context.device, context.listener
     if state:
         _require_same_plugins(folder, context.plugins)
@@ -265,6 +270,7 @@ def _execute(
                 for split in ("fitness", "valid", "test"):
                     # a text that is too short shows now, not after the search
                     space.text(split, 1)
+        earlier = earlier_runs(folder, space, objectives.names[0], runs)
         if reopen is not None:
             reopen()
         if state and state["clean"]:
@@ -273,7 +279,7 @@ def _execute(
             manifest = make_manifest(context, space, meter)
         folder.write_json("manifest.json", manifest)
         with quiet_host(device):
-            search, winner = train(folder, context, objectives, ledger, place, state)
+            search, winner = train(folder, context, objectives, ledger, place, state, earlier)
         result = finish(folder, search, winner, ledger, listener)
     listener.finished(result)
     return result

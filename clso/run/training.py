@@ -12,6 +12,7 @@ from clso.evaluation.execution import ExecutionBackend
 from clso.run.context import RunContext
 from clso.run.finish import Winner, pick_winner
 from clso.run.folder import RunFolder
+from clso.search.earlier import Earlier
 from clso.search.generations import Interrupted, Search
 from clso.search.steady_state import SteadySearch
 from clso.space.language import LanguageModelSpace
@@ -32,6 +33,7 @@ def train(
     ledger: Ledger,
     place: ExecutionBackend,
     state: dict[str, Any] | None = None,
+    earlier: Earlier | None = None,
 ) -> tuple[Search, Winner]:
     """From the unprepared space of `objectives`, or from the `state` of a checkpoint, to the winner.
 
@@ -49,7 +51,13 @@ def train(
     with plugin.as_plugin_error("be searched"):
         kind = SteadySearch if config.asynchronous else Search
         search = kind(
-            space, evaluator, surrogate.value if surrogate else None, config, listener, objectives
+            space,
+            evaluator,
+            surrogate.value if surrogate else None,
+            config,
+            listener,
+            objectives,
+            earlier or Earlier(),
         )
     if state:
         search.load_state(state, folder.records())

@@ -58,6 +58,7 @@ class Learner:
         self._n_learnt, self._n_judged = 0, 0  # rows in all, and when the codes were chosen last
         self._n_fit = 0  # how many of `_rows` the last fit used
         self._since_fit = 0  # predictions since
+        self._earlier: list[list[tuple[Genome, Values]]] = []  # of other runs, one list each
 
     def learn(self, rows: Sequence[tuple[Genome, Values]]) -> None:
         """Take in measured genomes for later fits."""
@@ -69,9 +70,25 @@ class Learner:
         self._rows = [(g, values if g == genome else row) for g, row in self._rows]
         self._estimators = []
 
+    def begin_with(self, runs: Sequence[Sequence[tuple[Genome, Values]]]) -> None:
+        """Take in what earlier runs measured, for fits until `forget_earlier`."""
+        self._earlier = [_spread(rows, _MAX_FIT_ROWS // 2 // len(runs)) for rows in runs if rows]
+
+    def forget_earlier(self) -> bool:
+        """Learn from own rows alone from now on; False if that was so already."""
+        had_some, self._earlier = bool(self._earlier), []
+        if had_some:
+            self._estimators, self._n_fit, self._since_fit = [], 0, 0
+        return had_some
+
+    @property
+    def n_earlier(self) -> int:
+        """Rows of earlier runs that it learns from."""
+        return sum(map(len, self._earlier))
+
     def knows(self, n: int) -> bool:
         """Whether it was fitted, or `n` rows are there for a first fit."""
-        return self._n_fit > 0 or len(self._rows) >= n
+        return self._n_fit > 0 or self.n_earlier + len(self._rows) >= n
 
     def refit(self) -> None:
         """Fit now what the next prediction would fit, if one is due."""
@@ -124,14 +141,17 @@ class Learner:
 
     def _fit(self) -> None:
         rows = self._rows[: self._n_fit]
+        earlier = [row for run in self._earlier for row in _shifted(run, dict(rows))]
         self._estimators = []
-        for i, column in enumerate(zip(*(values for _, values in rows), strict=True)):
+        for i in range(self._n_values):
             known = self._features[i]
             new = [genome for genome, _ in rows[len(known) :]]
-            features = np.concatenate([known, self._encoder.encode(new, self._codes[i])])
+            own = np.concatenate([known, self._encoder.encode(new, self._codes[i])])
+            before = self._encoder.encode([genome for genome, _ in earlier], self._codes[i])
             estimator = self._make_estimator(self._random_state)
-            estimator.fit(features, _winsorised(column))
-            self._features[i] = features
+            column = [values[i] for _, values in (*earlier, *rows)]
+            estimator.fit(np.concatenate([before, own]), _winsorised(column))
+            self._features[i] = own
             self._estimators.append(estimator)
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
@@ -145,6 +165,7 @@ class Learner:
             "codes": [[[gene, n] for gene, n in enumerate(codes) if n] for codes in self._codes],
             "n_learnt": self._n_learnt,
             "n_judged": self._n_judged,
+            "n_earlier": self.n_earlier,
         }
 
     def load_state_dict(
@@ -161,6 +182,8 @@ class Learner:
                     f"{state['rows']} observed rows are needed, there are {len(learnt)}"
                 )
         self._encoder.encode([genome for genome, _ in self._rows])
+        if not state.get("n_earlier", 0):
+            self._earlier = []
         self._n_fit, self._since_fit = int(state["n_fit"]), int(state["since_fit"])
         self._n_learnt, self._n_judged = int(state["n_learnt"]), int(state["n_judged"])
         given = state["codes"]  # None: of a version that had one-hot codes only
@@ -170,6 +193,27 @@ class Learner:
                 own[gene] = min(int(number), CODES - 1)
         self._estimators = []
         self._features = [features[:0] for features in self._features]
+
+
+def _spread(rows: Sequence[tuple[Genome, Values]], n: int) -> list[tuple[Genome, Values]]:
+    """At most `n` rows, evenly spread from the best to the worst."""
+    ordered = sorted(rows, key=lambda row: row[1])
+    n = min(n, len(ordered))
+    return [ordered[i * (len(ordered) - 1) // max(1, n - 1)] for i in range(n)]
+
+
+def _shifted(
+    earlier: Sequence[tuple[Genome, Values]], own: dict[Genome, Values]
+) -> list[tuple[Genome, Values]]:
+    """Rows of genomes that were not measured here, on this run's level: moved by the median
+    difference of those that were measured in both."""
+    both = [np.subtract(own[genome], values) for genome, values in earlier if genome in own]
+    by = np.median(both, axis=0) if both else 0.0
+    return [
+        (genome, tuple((np.array(values) + by).tolist()))
+        for genome, values in earlier
+        if genome not in own
+    ]
 
 
 def _winsorised(values: Sequence[float]) -> Floats:

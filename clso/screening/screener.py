@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import lt
 from typing import Any, TypeVar
 
@@ -39,6 +40,10 @@ Rank = Callable[[Floats], list[int]]
 
 _LIKELY = 0.5  # the least chance of what is measured, if failures are predicted
 _FOR_LIKELY = 4  # candidates bred for each one then, as long as their values are not predicted
+
+
+# by which a surrogate that learnt from earlier runs has to be trusted, or they are given up
+_AUDITS_OF_EARLIER = 24
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,11 @@ class Screener:
         *,
         seed: int,
         n_values: int = 1,
+        earlier: Sequence[Sequence[tuple[Genome, tuple[float, ...]]]] = (),
     ) -> None:
-        """`make_estimator(seed)` makes one unfitted estimator."""
+        """`make_estimator(seed)` makes one unfitted estimator. `earlier` is what other runs
+        measured: it is learnt from until audits say that the surrogate does not rank, and then
+        given up before the surrogate is."""
         seed = as_seed(seed)
         self._encoder, self.n_values = encoder, n_values
         self._evaluate_share = config.evaluate_share
@@ -104,12 +112,16 @@ class Screener:
         )
         self._uses_failures = config.failures
         self._validity = Validity(make_estimator, encoder, seed=seed) if make_estimator else None
-        self._trust = Trust(
+        if self._learner is not None and earlier:
+            self._learner.begin_with(earlier)
+        self._make_trust = partial(
+            Trust,
             threshold=config.trust_threshold,
             window=config.audit_window,
             min_audits=config.min_audits,
             n_values=n_values,
         )
+        self._trust = self._make_trust()
         self._rng = np.random.default_rng(seed)
         self._allocation = Allocation(self._rng, greedy=n_values > 1)
         self._lowest = (math.inf,) * n_values  # of each value, in the batches that are closed
@@ -150,6 +162,11 @@ class Screener:
     @property
     def n_screened_out(self) -> int:
         return self._n_screened_out
+
+    @property
+    def n_earlier(self) -> int:
+        """Rows of earlier runs that the surrogate learns from."""
+        return 0 if self._learner is None else self._learner.n_earlier
 
     @property
     def fit_time_s(self) -> float:
@@ -360,8 +377,14 @@ class Screener:
         audited = [batch.strategies.get(genome) == AUDIT for genome, _ in arrived]
         if any(audited):
             self._trust.audit([(batch.predicted[genome], row) for genome, row in arrived], audited)
-        if self._trust.off_reason is not None:
-            self._disable(self._trust.off_reason)
+        trust, reason = self._trust, self._trust.off_reason
+        disagree = reason is not None or (
+            not trust.in_force and trust.n_audits >= _AUDITS_OF_EARLIER
+        )
+        if disagree and self._learner.forget_earlier():
+            self._trust = self._make_trust()
+        elif reason is not None:
+            self._disable(reason)
 
     def _disable(self, reason: str) -> None:
         self._trust.switch_off(reason)

@@ -14,6 +14,7 @@ from clso.errors import ClsoError, EvaluationError, RunFolderError, Stopped
 from clso.evaluation.evaluator import Evaluator
 from clso.screening.config import GENERATIONAL
 from clso.screening.screener import Estimator, Screening
+from clso.search.earlier import Earlier
 from clso.search.optimizer import Optimizer
 from clso.space import Genome, SearchSpace
 from clso.space.objectives import Objectives
@@ -21,6 +22,7 @@ from clso.space.results import Evaluation
 
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
+_NONE = Earlier()
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
 
 
@@ -72,10 +74,15 @@ class Search:
         config: RunConfig,
         listener: Listener,
         objectives: Objectives | None = None,
+        earlier: Earlier = _NONE,
     ) -> None:
         self.space, self.evaluator, self.config, self.listener = space, evaluator, config, listener
         self.objectives = objectives = objectives or Objectives.of(config, space)
-        seeds = [s for s in objectives.checked.seeds() if objectives.within(s)]
+        self.earlier = earlier
+        warm = earlier.seeds(objectives.checked, config.pop, len(objectives.names))
+        own = [s for s in objectives.checked.seeds() if objectives.within(s)]
+        warm = [s for s in warm if s not in own and objectives.within(s)]
+        seeds, self._n_warm = own + warm, len(warm)
         limits = objectives.excess if objectives.limits else None
         self.pareto: ParetoEngine | None = None
         if objectives.is_multi_objective:
@@ -100,6 +107,7 @@ class Search:
             screening=GENERATIONAL,
             objectives=objectives.named,
             noisy=config.noise,
+            warm_from=earlier,
         )
         self.screener = self.optimizer.screener
         self.tokens_forward = 0
@@ -260,6 +268,15 @@ class Search:
             "audit": {**audit, "reason": s.disabled_reason},
             "failures_predicted": s.failures_predicted,
             "fit_time_s": s.fit_time_s,
+        }
+
+    @property
+    def warm_summary(self) -> dict[str, Any]:
+        """What became of the earlier runs that the search started from."""
+        return {
+            "runs": [run.name for run in self.earlier.runs],
+            "seeds": self._n_warm,
+            "rows_kept": self.screener.n_earlier,
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from clso.screening.config import ScreeningConfig
 from clso.screening.encoding import Encoder
 from clso.screening.screener import Estimator, Screener, Screening
 from clso.search.acquisition import Acquisition, ParetoOrder
+from clso.search.earlier import Earlier
 from clso.search.repeats import Estimate, Repeats
 from clso.space import Genome, Measure, SearchSpace
 from clso.space.checked import CheckedSpace
@@ -86,6 +87,10 @@ class Optimizer:
         asked for, after the first 40, are of the genome whose mean is lowest (`Repeats`): it is
         asked for again, its value is the mean, and `best` is the lowest after two standard errors. For
         one objective.
+    warm_from
+        Earlier runs of the same space: run folders, or the evaluations of a `Result`. Their best
+        genomes are tried first, and the surrogate learns from what they measured for as long as
+        audits agree.
 
     Attributes
     ----------
@@ -122,6 +127,7 @@ class Optimizer:
         acquisition: Acquisition | None = None,
         objectives: Sequence[str | Measure] | None = None,
         noisy: bool = False,
+        warm_from: Iterable[Any] | Earlier = (),
     ) -> None:
         seed = as_seed(seed)
         if objectives is None:
@@ -129,7 +135,10 @@ class Optimizer:
         self.objectives = as_measures(in_order(objectives, "objectives"), "objectives")
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         self._checked = checked = CheckedSpace(self.space)
-        seeds = checked.seeds() if seeds is None else seeds
+        earlier = warm_from if isinstance(warm_from, Earlier) else Earlier.of(warm_from, self.space)
+        seeds = checked.seeds() if seeds is None else list(seeds)
+        pop_size = None if config is None else config.pop_size
+        seeds += earlier.seeds(checked, pop_size, len(self.objectives))
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
         n = len(self.objectives)
@@ -154,8 +163,10 @@ class Optimizer:
                 remedy="Leave it out, or set its n_objectives.",
             )
         encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask, checked.ordered)
+        # what earlier runs called their further values is not known
+        rows = earlier.rows if self._unknown == [0] else []
         self.screener = Screener(
-            surrogate, encoder, screening, seed=seed, n_values=len(self._unknown)
+            surrogate, encoder, screening, seed=seed, n_values=len(self._unknown), earlier=rows
         )
         self.acquisition = acquisition
         self._batch = screening.batch
@@ -558,6 +569,7 @@ def minimize(
     objectives: Sequence[str | Measure] = _ONE,
     catch: tuple[type[Exception], ...] = (),
     noisy: bool = False,
+    warm_from: Iterable[Any] = (),
 ) -> Result:
     """Minimise `function` of what the space decodes to, in at most `n_evaluations` calls, none of
     them a repetition.
@@ -582,6 +594,8 @@ def minimize(
         holds the traceback.
     noisy
         As of `Optimizer`: a share of the calls measure the best again, and its value is a mean.
+    warm_from
+        As of `Optimizer`.
 
     Returns
     -------
@@ -619,7 +633,13 @@ def minimize(
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in caught):
         raise ConfigError("what is caught are kinds of Exception", got=catch)
     optimizer = Optimizer(
-        space, surrogate=surrogate, config=config, seed=seed, objectives=objectives, noisy=noisy
+        space,
+        surrogate=surrogate,
+        config=config,
+        seed=seed,
+        objectives=objectives,
+        noisy=noisy,
+        warm_from=warm_from,
     )
     done: list[Evaluation] = []
     stop = False

@@ -68,6 +68,7 @@ TOYS = Path(__file__).parents[1] / "toys.py"
             ["--limit", "flops=-1"],
             "no genome drawn keeps flops=-1: some genome keeps the limits. The least of",
         ),
+        (["--warm-from", "nowhere"], "a run to start from is a folder with config.toml; got"),
         (["--config", "missing.toml"], "can be read"),
         (["--bogus"], "No such option"),
         (["stray"], "unexpected extra argument"),

@@ -150,6 +150,10 @@ class RunConfig:
     """Stop after this many generations without a better loss; 0: never."""
     fitness_tokens: tuple[int, ...] = (2048,)
     """Tokens of the rungs, rising."""
+    promote: bool = False
+    """Go up the rungs while the search goes on (asynchronous successive halving): whoever is among
+    the best quarter of a rung is measured on the next, and the search follows that. False: only the
+    finalists are, at the end."""
     valid_tokens: int = 16384
     """Tokens of `valid` on which the winner is chosen. Its losses are then measured on all of
     `valid` and `test`."""

@@ -196,3 +196,29 @@ class NoisyObjective:
             return random.Random(f"{genome} {repeat}").gauss(0, 2)
 
         return [Evaluation(g, 0, (self.score(g) + noise(g),)) for g in genomes]
+
+
+class Rungs(OneMax):
+    """OneMax on three rungs of 1, 4 and 16 tokens; on the lower ones it is blurred, the same for
+    the same genome."""
+
+    def objective(self) -> RungsObjective:
+        return RungsObjective(self.score)
+
+
+class RungsObjective(ScoreObjective):
+    fidelities: tuple[int, ...] = (1, 4, 16)
+
+    def evaluate(self, genomes: Sequence[Genome], fidelity: int) -> list[Evaluation]:
+        self.asked += genomes
+        blur = (6.0, 2.0, 0.0)[fidelity]
+        tokens = self.fidelities[fidelity]
+        return [
+            Evaluation.measured(
+                g,
+                fidelity,
+                (self.function([g])[0] + blur * random.Random(str(g)).random(),),
+                tokens,
+            )
+            for g in genomes
+        ]

@@ -141,7 +141,7 @@ NETWORKS = Suite(
     _NETWORKS,
     table,
     n_evaluations=100,
-    seeds=3,
+    seeds=2,
     slow_problems=1,
 )
 LINKAGE = Suite(

@@ -56,6 +56,12 @@ __all__ = ["evolve", "graceful_stop", "resume"]
     help="Stop after so many generations without a better loss.",
 )
 @click.option(
+    "--promote",
+    is_flag=True,
+    default=None,
+    help="Measure the best quarter of a rung on the next one while the search goes on, and follow that.",
+)
+@click.option(
     "--warm-from",
     multiple=True,
     metavar="RUN",

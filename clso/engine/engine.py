@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -204,13 +204,16 @@ class Engine:
             raise KeyError(genome)
         self._cache[key] = evaluation
         self.best = min(self.measured, key=attrgetter("value"))
-        self.population = [
-            Individual(genome, evaluation.value) if member.genome == genome else member
-            for member in self.population
-        ]
+        self.restate({genome: evaluation.value})
+
+    def restate(self, values: Mapping[Genome, float]) -> None:
+        """Let members of the population stand at other values, such as costlier measurements say;
+        what was told of them stays as it is."""
+        for member in self.population:
+            member.value = values.get(member.genome, member.value)
         elite = sorted(self.population, key=attrgetter("value"))[: self._n_elite]
         chosen = set(map(id, elite))
-        self.population = elite + [i for i in self.population if id(i) not in chosen]
+        self.population = elite + [m for m in self.population if id(m) not in chosen]
 
     def state_dict(self, *, with_cache: bool = True) -> dict[str, Any]:
         """JSON-able state. Without the cache it is small; then give the measured ones back to

@@ -20,6 +20,7 @@ from clso.models.store import load_model, save_model
 from clso.run.failures import failure_reasons
 from clso.run.folder import RunFolder
 from clso.search.generations import Listener, Search
+from clso.search.promotion import KEPT, Promotion
 from clso.space import Genome
 from clso.space.build import all_options
 from clso.space.language import LanguageModelSpace
@@ -38,23 +39,29 @@ __all__ = [
 ]
 
 _TRACED = 16  # blocks that a winner's states are looked at on
-_KEPT = 4  # one candidate in four goes on to the next rung
 
 
 def successive_halving(
-    evaluator: Evaluator, measured: Sequence[Evaluation], finalists: int
+    evaluator: Evaluator,
+    measured: Sequence[Evaluation],
+    finalists: int,
+    promotion: Promotion | None = None,
 ) -> list[list[Evaluation]]:
     """Measure the best candidates on the higher rungs: each rung's evaluations, best first,
     `measured` not included.
 
     Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943); the last rung leaves at least
-    `finalists`."""
-    best = sorted((e for e in measured if e.ok), key=lambda e: e.value)
+    `finalists`. Whom the search promoted is not measured again, and stands as it did there."""
+    standing = {} if promotion is None else promotion.standing()
+    best = sorted((e for e in measured if e.ok), key=lambda e: standing.get(e.genome, e.value))
     n_rungs = len(evaluator.fidelities)
     rungs = []
     for rung in range(1, n_rungs):
-        size = finalists * _KEPT ** (n_rungs - rung)
-        evaluations = evaluator.evaluate([e.genome for e in best[:size]], rung)
+        genomes = [e.genome for e in best[: finalists * KEPT ** (n_rungs - rung)]]
+        known = {} if promotion is None else {g: promotion.lookup(rung, g) for g in genomes}
+        new = evaluator.evaluate([g for g in genomes if known.get(g) is None], rung)
+        found = known | {e.genome: e for e in new}
+        evaluations = [e for g in genomes if (e := found[g]) is not None]
         best = sorted((e for e in evaluations if e.ok), key=lambda e: e.value)
         rungs.append(evaluations)
     return rungs
@@ -141,9 +148,17 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
     ):
         listener.phase("measuring the finalists")
     with ledger.phase("validate"):
-        rungs = []
+        promotion, rungs = search.promotion, []
         if not is_noisy:
-            rungs = successive_halving(search.evaluator, search.contenders, config.finalists)
+            rungs = successive_halving(
+                search.evaluator, search.contenders, config.finalists, promotion
+            )
+        new = [
+            e
+            for rung in rungs
+            for e in rung
+            if promotion is None or promotion.lookup(e.fidelity, e.genome) is None
+        ]
         last = sorted(
             (e for e in (rungs or [search.contenders])[-1] if e.ok), key=lambda e: e.value
         )
@@ -152,11 +167,9 @@ def pick_winner(folder: RunFolder, search: Search, ledger: Ledger, listener: Lis
                 "at least one candidate can be measured on the highest rung", got=0
             )
         rows: list[dict[str, Any]] = [
-            {"type": "evaluation", "generation": None, **e.to_json()}
-            for rung in rungs
-            for e in rung
+            {"type": "evaluation", "generation": None, **e.to_json()} for e in new
         ]
-        tokens_forward += sum(e.n_tokens for rung in rungs for e in rung)
+        tokens_forward += sum(e.n_tokens for e in new)
         if isinstance(space, LanguageModelSpace):
             finalists = [e.genome for e in last[: config.finalists]]
             choice = choose_winner(space, finalists, folder.path / "best", config.valid_tokens)

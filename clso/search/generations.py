@@ -10,12 +10,13 @@ from typing import Any
 from clso.config import RunConfig
 from clso.energy.ledger import Ledger
 from clso.engine import Engine, EngineConfig, ParetoEngine
-from clso.errors import ClsoError, EvaluationError, RunFolderError, Stopped
+from clso.errors import ClsoError, ConfigError, EvaluationError, RunFolderError, Stopped
 from clso.evaluation.evaluator import Evaluator
 from clso.screening.config import GENERATIONAL
 from clso.screening.screener import Estimator, Screening
 from clso.search.earlier import Earlier
 from clso.search.optimizer import Optimizer
+from clso.search.promotion import Promotion
 from clso.space import Genome, SearchSpace
 from clso.space.objectives import Objectives
 from clso.space.results import Evaluation
@@ -112,8 +113,39 @@ class Search:
         self.screener = self.optimizer.screener
         self.tokens_forward = 0
         self.evaluations: list[Evaluation] = []  # on the first rung, in order
+        self.promotion = self._promotion()
         self._stale = 0  # generations since the last better loss
         self._exhausted = False
+
+    def _promotion(self) -> Promotion | None:
+        """Raises `ConfigError` if there is nothing to promote to, or no one order."""
+        if not self.config.promote:
+            return None
+        n_rungs = len(self.evaluator.fidelities)
+        if n_rungs < 2:
+            raise ConfigError(
+                f"the search goes up rungs in a space that declares several, and {self.space.name!r} declares one",
+                remedy="For a text or a task set fitness_tokens, as in fitness_tokens = [2048, 8192].",
+            )
+        if self.pareto is not None or self.config.asynchronous:
+            raise ConfigError(
+                "the search goes up rungs with one objective, a generation at a time",
+                got="several objectives" if self.pareto is not None else "asynchronous",
+            )
+        return Promotion(n_rungs)
+
+    def _promote(self) -> list[Evaluation]:
+        """Measure on higher rungs whoever is due there, and let the engine follow."""
+        promotion = self.promotion
+        if promotion is None:
+            return []
+        measured = []
+        for rung in range(1, len(self.evaluator.fidelities)):
+            found = self.evaluator.evaluate(promotion.due(rung), rung)
+            promotion.observe(found)
+            measured += found
+        self.engine.restate(promotion.standing())
+        return measured
 
     @property
     def done(self) -> bool:
@@ -142,7 +174,10 @@ class Search:
         evaluations = measured.evaluations
         self._stale = 0 if self._so_far != best_before else self._stale + 1
         self.evaluations += evaluations
-        self.tokens_forward += sum(e.n_tokens for e in evaluations)
+        if self.promotion is not None:
+            self.promotion.observe(evaluations)
+        promoted = self._promote()
+        self.tokens_forward += sum(e.n_tokens for e in (*evaluations, *promoted))
         assert engine.best is not None
         number = self.n_generations
         row = {
@@ -161,9 +196,10 @@ class Search:
         if self.pareto is not None:
             row["hypervolume"] = self.pareto.hypervolume
         self.listener.generation(self, row)
-        return [
-            {"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations
-        ] + [row]
+        rows = [{"type": "evaluation", "generation": number, **e.to_json()} for e in evaluations]
+        # as those of the finalists: of no generation's first rung
+        rows += [{"type": "evaluation", "generation": None, **e.to_json()} for e in promoted]
+        return [*rows, row]
 
     def _measure_some(self) -> Round | None:
         """A generation's measurements. The first goes on for as long as none of its candidates
@@ -293,9 +329,10 @@ class Search:
         Raises `RunFolderError` if they belong to another space, or to another version of CLSO.
         """
         try:
-            self.evaluations = [
-                Evaluation.from_json(r) for r in records if r["type"] == "evaluation"
-            ]
+            found = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
+            self.evaluations = [e for e in found if e.fidelity == 0]
+            if self.promotion is not None:
+                self.promotion.observe(found)
             self._load(state)
         except (KeyError, TypeError, ValueError, OverflowError, ClsoError) as error:
             raise RunFolderError(

@@ -16,7 +16,7 @@ from functools import cache
 
 import numpy as np
 
-from benchmarks.field.problems import Genome
+from clso.space import Genome
 
 __all__ = ["GENES", "Table", "table"]
 

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.field.experiment import Row, arguments, grid, measure, paired
-from benchmarks.field.problems import Genome
+from clso.space import Genome
 
 __all__ = ["VARIANTS", "page"]
 

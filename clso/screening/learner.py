@@ -124,7 +124,7 @@ class Learner:
         self._rows = self._rows[n_old:]
         self._features = [features[n_old:] for features in self._features]
         self._n_fit, self._since_fit = len(self._rows), 0
-        if self._encoder.ordered and self._n_learnt >= 2 * self._n_judged:
+        if self._encoder.ordered and self._n_learnt >= max(1, 2 * self._n_judged):
             self._choose_codes()
         self._fit()
 

@@ -85,9 +85,9 @@ def test_rows_are_moved_by_what_genomes_of_both_runs_differ() -> None:
             return [0.0] * len(X)
 
     learner = Learner(lambda seed: Spy(), Encoder([8]), seed=0, refit_every=1)
-    learner.begin_with([[((a,), float(a)) for a in range(5)]])
+    learner.begin_with([[((a,), (float(a),)) for a in range(5)]])
     learner.predict([(7,)])
-    learner.learn([((0,), 10.0), ((1,), 11.0)])
+    learner.learn([((0,), (10.0,)), ((1,), (11.0,))])
     learner.predict([(7,)])
     assert fitted[0] == [0, 1, 2, 3, 4]
     assert fitted[1] == [10, 11, 12, 13, 14]

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from clso.engine import Engine, EngineConfig
     from clso.run import evolve, resume
     from clso.screening.config import ScreeningConfig
-    from clso.search.optimizer import Optimizer, minimize
+    from clso.search.minimizing import minimize
+    from clso.search.optimizer import Optimizer
     from clso.space import Gene, Measure, SearchSpace
     from clso.space.results import Evaluation
     from clso.space.scales import Float, Int
@@ -50,7 +51,7 @@ _HOME = {
     "ScreeningConfig": "clso.screening.config",
     "SearchSpace": "clso.space.base",
     "evolve": "clso.run.run",
-    "minimize": "clso.search.optimizer",
+    "minimize": "clso.search.minimizing",
     "resume": "clso.run.run",
 }
 

@@ -63,7 +63,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "clso.models.tensors": ("clso.disk.tensors",),
     "clso.new_space": ("clso.cli.scaffold",),
     "clso.objectives": ("clso.space.objectives",),
-    "clso.optimizer": ("clso.search.optimizer",),
+    "clso.optimizer": ("clso.search.optimizer", "clso.search.minimizing"),
     "clso.options": (
         "clso.space.options",
         "clso.space.build",

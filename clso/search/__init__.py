@@ -8,7 +8,8 @@ from clso.lazy import first_use
 
 if TYPE_CHECKING:
     from clso.search.generations import Interrupted, Listener, Search
-    from clso.search.optimizer import Optimizer, minimize
+    from clso.search.minimizing import minimize
+    from clso.search.optimizer import Optimizer
 
 __all__ = ["Interrupted", "Listener", "Optimizer", "Search", "minimize"]
 
@@ -17,7 +18,7 @@ _HOME = {
     "Listener": "clso.search.generations",
     "Optimizer": "clso.search.optimizer",
     "Search": "clso.search.generations",
-    "minimize": "clso.search.optimizer",
+    "minimize": "clso.search.minimizing",
 }
 
 __getattr__ = first_use(__name__, _HOME)

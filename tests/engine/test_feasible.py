@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 from toys import Toy
 
+from clso import minimize
 from clso.engine import Engine, EngineConfig
 from clso.errors import ConfigError, SearchWarning
-from clso.search.optimizer import Optimizer, minimize
+from clso.search.optimizer import Optimizer
 from clso.space import Genome
 
 

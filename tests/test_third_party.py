@@ -84,7 +84,7 @@ def test_the_project_as_it_was_written(project: Path, tmp_path: Path) -> None:
     )
     assert result["best"]["fitness"] > 0
     assert manifest(tmp_path / "run")["sha256"]
-    assert "17 passed" in run(
+    assert "20 passed" in run(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project
     )
 
@@ -129,4 +129,4 @@ def test_the_distribution_in_a_fresh_environment(
         tests,
         cwd=tmp_path,
     )
-    assert "17 passed" in done
+    assert "20 passed" in done

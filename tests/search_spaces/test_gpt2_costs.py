@@ -76,7 +76,7 @@ class Pruned:
     @staticmethod
     def _clean(w: Tensor, rotated: int) -> Tensor:
         """Without what rotating back and forth leaves where there was nothing."""
-        return torch.where(w.abs() > 3e-6 * w.abs().amax(rotated, keepdim=True), w, 0)
+        return torch.where(w.abs() > 1e-6 * w.abs().amax(rotated, keepdim=True), w, 0)
 
     def drop_head(self, layer: int, head: int) -> None:
         rows = slice(head * self.head_dim, (head + 1) * self.head_dim)

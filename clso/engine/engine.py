@@ -209,8 +209,10 @@ class Engine:
     def restate(self, values: Mapping[Genome, float]) -> None:
         """Let members of the population stand at other values, such as costlier measurements say;
         what was told of them stays as it is."""
-        for member in self.population:
-            member.value = values.get(member.genome, member.value)
+        self.population = [  # a member's fitness is made from its value once
+            Individual(member.genome, values[member.genome]) if member.genome in values else member
+            for member in self.population
+        ]
         elite = sorted(self.population, key=attrgetter("value"))[: self._n_elite]
         chosen = set(map(id, elite))
         self.population = elite + [m for m in self.population if id(m) not in chosen]

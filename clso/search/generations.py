@@ -127,10 +127,14 @@ class Search:
                 f"the search goes up rungs in a space that declares several, and {self.space.name!r} declares one",
                 remedy="For a text or a task set fitness_tokens, as in fitness_tokens = [2048, 8192].",
             )
+        if self.config.noise:
+            raise ConfigError("a noisy search measures its leader again, and goes up no rungs")
         if self.pareto is not None or self.config.asynchronous:
             raise ConfigError(
                 "the search goes up rungs with one objective, a generation at a time",
-                got="several objectives" if self.pareto is not None else "asynchronous",
+                problem="there are several"
+                if self.pareto is not None
+                else "an asynchronous run has no generations",
             )
         return Promotion(n_rungs)
 
@@ -330,8 +334,10 @@ class Search:
         """
         try:
             found = [Evaluation.from_json(r) for r in records if r["type"] == "evaluation"]
-            self.evaluations = [e for e in found if e.fidelity == 0]
+            self.evaluations = found
             if self.promotion is not None:
+                # what was measured on higher rungs; of noisy runs these are repetitions
+                self.evaluations = [e for e in found if e.fidelity == 0]
                 self.promotion.observe(found)
             self._load(state)
         except (KeyError, TypeError, ValueError, OverflowError, ClsoError) as error:

@@ -95,7 +95,7 @@ def test_an_interrupted_run_ends_the_same(tmp_path: Path) -> None:
     ("space", "settings", "message"),
     [
         (OneMax(), {}, "declares one"),
-        (Rungs(), {"asynchronous": True}, "got 'asynchronous'"),
+        (Rungs(), {"asynchronous": True}, "an asynchronous run has no generations"),
     ],
     ids=["one rung", "asynchronous"],
 )

@@ -13,15 +13,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from benchmarks.field.runs import read
+from clso.prove.statistics import describe
 
 __all__ = [
     "TUNED",
     "Row",
     "Variant",
     "arguments",
+    "by_problem",
+    "difference",
     "grid",
     "interval",
     "measure",
@@ -34,7 +35,6 @@ Variant = Callable[[str, int], Mapping[str, float]]
 """(problem, seed) -> what was found, by name."""
 
 TUNED = 100
-_DRAWS = 4000
 
 
 def arguments(description: str | None, seeds: int) -> tuple[Path, range]:
@@ -80,9 +80,8 @@ def values(rows: Sequence[Row], variant: str, key: str) -> list[float]:
 
 def interval(numbers: Sequence[float]) -> tuple[float, float]:
     """95 % of the bootstrapped means; the same numbers give the same interval."""
-    drawn = np.random.default_rng(0).choice(np.array(numbers), (_DRAWS, len(numbers))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+    found = describe(numbers)
+    return found["low"], found["high"]
 
 
 def paired(rows: Sequence[Row], a: str, b: str, key: str) -> tuple[float, tuple[float, float]]:
@@ -105,3 +104,31 @@ def grid(rows: Sequence[Row], variants: Sequence[str], keys: Mapping[str, str]) 
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     assert not any(math.isnan(v) for row in rows for v in row.values() if isinstance(v, float))
     return "\n".join(lines)
+
+
+def difference(rows: Sequence[Row], a: str, b: str, key: str, what: str) -> str:
+    """`paired` in a sentence; `what` says what is compared."""
+    mean, (low, high) = paired(rows, a, b, key)
+    return f"{what} minus {b}: {mean:+.3f} ({low:+.3f} to {high:+.3f})."
+
+
+def by_problem(
+    rows: Sequence[Row],
+    problems: Sequence[str],
+    variants: Sequence[str],
+    keys: Mapping[str, str],
+    key: str,
+    what: str,
+) -> list[str]:
+    """A section a problem: its `grid`, and by how much the first variant's `key` differs from each
+    other's."""
+    parts = []
+    for problem in problems:
+        here = [row for row in rows if row["problem"] == problem]
+        seeds = sorted({row["seed"] for row in here})
+        parts += [
+            f"## {problem}, seeds {seeds[0]} to {seeds[-1]}",
+            grid(here, variants, keys),
+            *(difference(here, variants[0], other, key, what) for other in variants[1:]),
+        ]
+    return parts

@@ -17,7 +17,7 @@ import moocore
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.field.experiment import Row, arguments, grid, measure, paired
+from benchmarks.field.experiment import Row, arguments, by_problem, measure
 
 __all__ = ["VARIANTS", "page", "share"]
 
@@ -100,17 +100,9 @@ VARIANTS = {
 
 def page(rows: list[Row]) -> str:
     """README.md of a folder of records."""
+    keys = {"share": "share:.3f", "CPU s": "cpu_s:.2f"}
     parts = ["# Two unknown objectives", (__doc__ or "").strip()]
-    for problem in PROBLEMS:
-        here = [row for row in rows if row["problem"] == problem]
-        seeds = sorted({row["seed"] for row in here})
-        parts += [
-            f"## {problem}, seeds {seeds[0]} to {seeds[-1]}",
-            grid(here, list(VARIANTS), {"share": "share:.3f", "CPU s": "cpu_s:.2f"}),
-        ]
-        for other in list(VARIANTS)[1:]:
-            mean, (low, high) = paired(here, "CLSO", other, "share")
-            parts.append(f"CLSO minus {other}: {mean:+.3f} ({low:+.3f} to {high:+.3f}).")
+    parts += by_problem(rows, PROBLEMS, list(VARIANTS), keys, "share", "CLSO")
     return "\n\n".join(parts) + "\n"
 
 

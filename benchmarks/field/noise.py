@@ -15,7 +15,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
-from benchmarks.field.experiment import Row, arguments, grid, measure, paired
+from benchmarks.field.experiment import Row, arguments, by_problem, measure
 from clso.space import Genome
 
 __all__ = ["VARIANTS", "page"]
@@ -110,18 +110,8 @@ def page(rows: list[Row]) -> str:
         "CPU s": "cpu_s:.2f",
     }
     parts = ["# Noise", (__doc__ or "").strip()]
-    for problem in PROBLEMS:
-        here = [row for row in rows if row["problem"] == problem]
-        seeds = sorted({row["seed"] for row in here})
-        parts += [
-            f"## {problem}, seeds {seeds[0]} to {seeds[-1]}",
-            grid(here, list(VARIANTS), keys),
-        ]
-        for other in list(VARIANTS)[1:]:
-            mean, (low, high) = paired(here, "CLSO, noisy", other, "regret")
-            parts.append(
-                f"Regret of CLSO, noisy, minus {other}: {mean:+.3f} ({low:+.3f} to {high:+.3f})."
-            )
+    what = "Regret of CLSO, noisy,"
+    parts += by_problem(rows, PROBLEMS, list(VARIANTS), keys, "regret", what)
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
-
-import numpy as np
 
 from benchmarks.field.compare import Row
 from benchmarks.field.contestants import CONTESTANTS, Contestant
@@ -16,20 +13,11 @@ from benchmarks.field.problem import Suite
 from benchmarks.field.runs import read
 from benchmarks.field.suites import SUITES
 from benchmarks.field.tables import grid
+from clso.prove.statistics import describe
 
-__all__ = ["interval", "page", "suite_page"]
+__all__ = ["page", "suite_page"]
 
-_RESAMPLES = 2000
-_LEVEL = 95
 _OURS = "clso"
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Bootstrap interval of the mean: the runs, drawn again with replacement (percentiles)."""
-    drawn = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    means = np.asarray(values, dtype=np.float64)[drawn].mean(axis=1)
-    low, high = np.percentile(means, [(100 - _LEVEL) / 2, (100 + _LEVEL) / 2])
-    return float(low), float(high)
 
 
 def page(folder: Path, suites: Iterable[Suite] = tuple(SUITES.values())) -> str:
@@ -81,8 +69,8 @@ def _figure(row: Row, suite: Suite) -> float:
 
 def _with_interval(values: Sequence[float], *, signed: bool = False) -> str:
     sign = "+" if signed else ""
-    low, high = interval(values)
-    return f"{fmean(values):{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
+    found = describe(values)
+    return f"{found['mean']:{sign}.2f} ({found['low']:{sign}.2f} to {found['high']:{sign}.2f})"
 
 
 def _end(folder: Path, manifest: dict[str, Any]) -> list[str]:

@@ -134,16 +134,16 @@ class Optimizer:
         self.space = space if isinstance(space, SearchSpace) else Choices(space)
         self._checked = checked = CheckedSpace(self.space)
         earlier = warm_from if isinstance(warm_from, Earlier) else Earlier.of(warm_from, self.space)
-        seeds = checked.seeds() if seeds is None else list(seeds)
-        pop_size = None if config is None else config.pop_size
-        seeds += earlier.seeds(checked, pop_size, len(self.objectives))
         if isinstance(surrogate, str):
             surrogate = None if surrogate == "none" else plugins.load("surrogates", surrogate).value
         n = len(self.objectives)
-        if engine is None and n > 1:
-            upper = (math.inf,) * n
-            engine = ParetoEngine(self.space, config, upper=upper, seed=seed, seeds=seeds)
-        self.engine = engine or Engine(self.space, config, seed=seed, seeds=seeds)
+        if engine is None:
+            seeds = checked.seeds() if seeds is None else list(seeds)
+            pop_size = None if config is None else config.pop_size
+            seeds += earlier.seeds(checked, pop_size, n)
+            make = partial(ParetoEngine, upper=(math.inf,) * n) if n > 1 else Engine
+            engine = make(self.space, config, seed=seed, seeds=seeds)
+        self.engine = engine
         names = tuple(measure.name for measure in self.objectives)
         if self.engine.n_values != n:
             raise ConfigError(

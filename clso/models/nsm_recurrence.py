@@ -13,13 +13,14 @@ What is by chunk has the chunks first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from clso.models.fused import difference, is_possible, is_trusted
+from clso.models.nsm_gates import GRU, LSTM, Gate, Sparse
 from clso.models.nsm_routing import TINY, shares, top_weights
 
 __all__ = ["Weights", "states_over_time"]
@@ -136,142 +137,6 @@ class _Chunks(NamedTuple):
     kept: Tensor  # (N S, 1)
 
 
-class _Gate(Protocol):
-    """A gate of N S states, each (width,), on one matrix for message, heard and hidden state."""
-
-    weights: Tensor
-    """To the arguments of its sigmoids and tanh: (gates d, 3 d)."""
-    bias: Tensor
-
-    def next(self, arguments: Tensor, state: Tensor) -> Tensor:
-        """What the gate makes of states (N S, width)."""
-
-    def derivatives(
-        self, arguments: Tensor, state: Tensor, kept: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What states are above what the gate makes of them, and the factors of `back`."""
-
-    def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
-        """The gradient of a state, as far as it goes through elementwise, from that of the next,
-        (B S, width) each; that of the arguments goes into `d_gate`."""
-
-    def by_input(self, d_gate: Tensor) -> Tensor:
-        """Gradients of what the inputs' own product gives; `by_state` of the state's."""
-
-    def by_state(self, d_gate: Tensor) -> Tensor: ...
-
-
-class _GRU:
-    """n = tanh(i + r h), next = n + z (state - n). Arguments: r, z, i, h."""
-
-    def __init__(self, w: Weights) -> None:
-        self._d = d = w.d
-        nothing = torch.zeros_like(w.gate_input[:d])
-        to_inputs = torch.cat((w.gate_input, nothing))
-        to_state = torch.cat((w.gate_state[: 2 * d], nothing[:, :d], w.gate_state[2 * d :]))
-        self.weights = torch.cat((to_inputs, to_state), dim=1)
-        own, state = w.gate_input_bias, w.gate_state_bias
-        self.bias = torch.cat((own[: 2 * d] + state[: 2 * d], own[2 * d :], state[2 * d :]))
-
-    def _parts(self, arguments: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """r, z, n, h."""
-        d = self._d
-        r, z = arguments[:, : 2 * d].sigmoid().chunk(2, dim=1)
-        recalled = arguments[:, 3 * d :]
-        return r, z, torch.addcmul(arguments[:, 2 * d : 3 * d], r, recalled).tanh_(), recalled
-
-    def next(self, arguments: Tensor, state: Tensor) -> Tensor:
-        _, z, n, _ = self._parts(arguments)
-        return torch.lerp(n, state, z)
-
-    def derivatives(
-        self, arguments: Tensor, state: Tensor, kept: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        r, z, n, recalled = self._parts(arguments)
-        moved = 1 - kept
-        d_n = moved * (1 - z) * (1 - n * n)
-        d_z = moved * (state - n) * z * (1 - z)
-        by_argument = torch.stack((d_n * recalled * r * (1 - r), d_z, d_n, d_n * r), dim=1)
-        return (state - n) * (1 - z), (by_argument, kept + moved * z)
-
-    def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
-        by_argument, direct = factors
-        torch.mul(by_argument, grad[:, None], out=d_gate.view_as(by_argument))
-        return direct * grad
-
-    def by_input(self, d_gate: Tensor) -> Tensor:
-        return d_gate[:, : 3 * self._d]
-
-    def by_state(self, d_gate: Tensor) -> Tensor:
-        d = self._d
-        return torch.cat((d_gate[:, : 2 * d], d_gate[:, 3 * d :]), dim=1)
-
-
-class _LSTM:
-    """next cell = f cell + i g, next hidden = o tanh(next cell). Arguments: i, f, g, o."""
-
-    def __init__(self, w: Weights) -> None:
-        self.weights = torch.cat((w.gate_input, w.gate_state), dim=1)
-        self.bias = w.gate_input_bias + w.gate_state_bias
-
-    @staticmethod
-    def _parts(arguments: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        i, f, g, o = arguments.chunk(4, dim=1)
-        return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-
-    def next(self, arguments: Tensor, state: Tensor) -> Tensor:
-        i, f, g, o = self._parts(arguments)
-        cell = f * state[:, len(state[0]) // 2 :] + i * g
-        return torch.cat((o * cell.tanh(), cell), dim=1)
-
-    def derivatives(
-        self, arguments: Tensor, state: Tensor, kept: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        i, f, g, o = self._parts(arguments)
-        cell = state.chunk(2, dim=1)[1]
-        new = f * cell + i * g
-        shown, moved = new.tanh(), 1 - kept
-        by_cell = torch.stack((g * i * (1 - i), cell * f * (1 - f), i * (1 - g * g)), dim=1)
-        by_hidden = moved * shown * o * (1 - o)
-        change = state - torch.cat((o * shown, new), dim=1)
-        return change, (by_cell, by_hidden, moved * o * (1 - shown * shown), moved, kept, f)
-
-    def back(self, factors: tuple[Tensor, ...], grad: Tensor, d_gate: Tensor) -> Tensor:
-        by_cell, by_hidden, to_cell, moved, kept, f = factors
-        d_hidden, d_cell = grad.chunk(2, dim=1)
-        d_new = d_hidden * to_cell + d_cell * moved
-        d_gate[:, : -len(f[0])] = (by_cell * d_new[:, None]).flatten(1)
-        torch.mul(by_hidden, d_hidden, out=d_gate[:, -len(f[0]) :])
-        return torch.cat((kept * d_hidden, kept * d_cell + d_new * f), dim=1)
-
-    def by_input(self, d_gate: Tensor) -> Tensor:
-        return d_gate
-
-    def by_state(self, d_gate: Tensor) -> Tensor:
-        return d_gate
-
-
-class _Sparse:
-    """rows @ weights.T + bias. A grown NSM's gates are empty but for a few rows and columns, which
-    alone are then multiplied."""
-
-    def __init__(self, weights: Tensor, bias: Tensor) -> None:
-        self._bias = bias
-        self._rows, self._columns = (weights.any(1 - i).nonzero().flatten() for i in (0, 1))
-        self._whole = 2 * len(self._rows) * len(self._columns) > weights.numel()
-        if not self._whole:
-            weights = weights[self._rows][:, self._columns]
-        self._weights = weights.t().contiguous()
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        if self._whole:
-            return torch.addmm(self._bias, inputs, self._weights)
-        found = torch.addmm(
-            self._bias[self._rows], inputs.index_select(1, self._columns), self._weights
-        )
-        return self._bias.repeat(len(inputs), 1).index_copy_(1, self._rows, found)
-
-
 def _mean_and_scale(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Of a layer norm: mean, and one over the deviation, (n, 1) each."""
     variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
@@ -286,7 +151,8 @@ class _Recurrence:
         self.top_k = top_k if top_k < self.n_states else 0
         self.offset = w.importance.log() if bool((w.importance > 0).all()) else None
         self.maps = w.states.t().contiguous()
-        self.gate: _Gate = _GRU(w) if w.is_gru else _LSTM(w)
+        kind = GRU if w.is_gru else LSTM
+        self.gate: Gate = kind(w.gate_input, w.gate_state, w.gate_input_bias, w.gate_state_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
@@ -298,7 +164,7 @@ class _Recurrence:
         states[0] = w.initial.repeat(n_batch, 1)
         here, shown = states.unbind(), states[..., :d].unbind()
         own, inputs = x.new_zeros(2, n_batch * s, 3 * d)
-        hidden, gate = inputs[:, 2 * d :], _Sparse(self.gate.weights, self.gate.bias)
+        hidden, gate = inputs[:, 2 * d :], Sparse(self.gate.weights, self.gate.bias)
         # states whose gate does not listen need not talk
         hears = bool(self.gate.weights[:, d : 2 * d].any())
         asking = c + s if hears else c

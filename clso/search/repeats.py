@@ -46,9 +46,8 @@ class Repeats:
 
     def add(self, genome: Genome, value: float) -> float:
         """Take in one measurement; the genome's mean."""
-        values = self._values.setdefault(genome, [])
-        values.append(value)
-        return math.fsum(values) / len(values)
+        self._values.setdefault(genome, []).append(value)
+        return self._mean(genome)
 
     def n_of(self, genome: Genome) -> int:
         """How often `genome` was measured."""

@@ -176,6 +176,17 @@ class RunConfig:
                 got={"asynchronous": self.asynchronous, "objective": list(self.objective)},
                 remedy="Leave noise out.",
             )
+        reasons = {
+            "a noisy one measures its leader again instead": self.noise,
+            "an asynchronous run has no generations": self.asynchronous,
+            "there are several objectives": len(self.objective) > 1,
+        }
+        if self.promote and any(reasons.values()):
+            raise ConfigError(
+                "a search goes up rungs with one objective, a generation at a time",
+                problem=next(reason for reason, holds in reasons.items() if holds),
+                remedy="Leave promote out.",
+            )
         for name in ("space", "surrogate"):
             object.__setattr__(self, name, absolute(getattr(self, name)))
         for name, value in {**self.options, **vars(self)}.items():

@@ -118,7 +118,7 @@ class Search:
         self._exhausted = False
 
     def _promotion(self) -> Promotion | None:
-        """Raises `ConfigError` if there is nothing to promote to, or no one order."""
+        """Raises `ConfigError` if there is nothing to promote to."""
         if not self.config.promote:
             return None
         n_rungs = len(self.evaluator.fidelities)
@@ -126,15 +126,6 @@ class Search:
             raise ConfigError(
                 f"the search goes up rungs in a space that declares several, and {self.space.name!r} declares one",
                 remedy="For a text or a task set fitness_tokens, as in fitness_tokens = [2048, 8192].",
-            )
-        if self.config.noise:
-            raise ConfigError("a noisy search measures its leader again, and goes up no rungs")
-        if self.pareto is not None or self.config.asynchronous:
-            raise ConfigError(
-                "the search goes up rungs with one objective, a generation at a time",
-                problem="there are several"
-                if self.pareto is not None
-                else "an asynchronous run has no generations",
             )
         return Promotion(n_rungs)
 

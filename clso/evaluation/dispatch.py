@@ -6,11 +6,13 @@ drives it as a cluster does.
 
 1. The queue is cut into batches. Each worker has at most two: one that it works on, and one at hand
    for when it is done.
-2. A worker that dies or hangs loses both. Only the first was running: each of its candidates is
-   measured alone from then on, so that the one that kills workers is found. Nothing is held against
-   the others.
-3. A candidate over which alone `attempts` workers died is a failed evaluation, with what they died
-of."""
+2. A worker that dies or hangs loses both. The first was running, as far as is known: each of its
+   candidates is measured alone from then on, so that the one that kills workers is found. Nothing
+   is held against the others.
+3. Alone is: by a worker that has nothing else, before or behind. The answer to a batch can die with
+   a worker that was already at its next.
+4. A candidate over which alone `attempts` workers died is a failed evaluation, with what they died
+   of."""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ class _Candidate:
     genome: Genome
     fidelity: int
     deaths: tuple[str, ...] = ()
-    n_alone: int = 0  # of them, with nobody else in the batch
+    n_alone: int = 0  # of them, where the worker had nothing else
 
 
 class Dispatcher:
@@ -95,6 +97,10 @@ class Dispatcher:
             for worker in list(self._with[n_tasks]) if self._queue else ():
                 if not self._queue or (n_tasks and len(self._queue) < (self._batch or 1)):
                     break  # who has work waits: better a whole batch later
+                if n_tasks and self._queue[0].deaths:
+                    break  # it waits for a worker that has nothing
+                if n_tasks and self._sent[worker][0][1][0].deaths:
+                    continue
                 candidates = self._take()
                 self._n_tasks += 1
                 task = Task(
@@ -144,7 +150,7 @@ class Dispatcher:
             for c in candidates:
                 if position == 0:
                     c.deaths = (*c.deaths, reason)
-                    c.n_alone += len(candidates) == 1
+                    c.n_alone += len(candidates) == len(tasks) == 1
                 if c.n_alone >= self._attempts:
                     failed.append(
                         Evaluation(c.genome, c.fidelity, (), "failed", 0, _death_note(c.deaths))

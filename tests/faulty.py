@@ -68,6 +68,15 @@ class Slow(OneMax):
         return objective
 
 
+class Slower(OneMax):
+    """The same with forty, for runs that are to be caught: few generations last long."""
+
+    def objective(self) -> Logged:
+        objective = Logged(self.score)
+        objective.delay_s = 0.04
+        return objective
+
+
 class _Kills(Logged):
     def trouble(self, genomes: Sequence[Genome]) -> None:
         if any(g[:4] == (1, 1, 0, 1) for g in genomes):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from sklearn.linear_model import Ridge
 
 from clso.space import Gene, Genome, SearchSpace
 from clso.space.functions import FunctionObjective
@@ -95,15 +95,15 @@ class Useless:
         return np.array([1.65 + 1e-6 * self._rng.random() for _ in X])
 
 
-class Deceiver(Ridge):  # type: ignore[misc]
+def deceiver(random_state: int) -> Any:
     """A surrogate that ranks well, so that it is trusted, and predicts losses far below any true
     one."""
+    from sklearn.linear_model import Ridge  # here, for workers load this file, too
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return super().predict(X) - 4.05
+    class Deceiver(Ridge):  # type: ignore[misc]
+        def predict(self, X: np.ndarray) -> np.ndarray:
+            return super().predict(X) - 4.05
 
-
-def deceiver(random_state: int) -> Deceiver:
     return Deceiver(alpha=3.0)
 
 

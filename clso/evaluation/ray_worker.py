@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,23 +66,23 @@ class Worker:
         too."""
         from clso import plugins
         from clso.config import RunConfig
-        from clso.device import warm_up_cpu
         from clso.energy import open_meter
         from clso.space.build import build_space
         from clso.space.objectives import ENERGY, Objectives
 
-        set_threads(self._spec.threads)
         config = RunConfig(**self._spec.config)
         device = self._spec.device
-        if device == "cpu":
-            warm_up_cpu()
+        set_threads(self._spec.threads)
         self._account = _Account(config.energy, device)
         parts = self._spec.corpus
         corpus = None if parts is None else parts.corpus(ray.get)
         plugin = plugins.load("search_spaces", config.space)
+        set_threads(self._spec.threads)  # of what it has loaded
+        _warm_up(device)
         with plugin.as_plugin_error("be prepared by a worker"):
             space = build_space(plugin, config, device, corpus=corpus)
             space.prepare()
+            _warm_up(device)
             meter = open_meter(config.energy if ENERGY in config.objective else "null", device)
             self._objective = Objectives.of(config, space, meter).complete(space.objective())
             fidelities = rungs(self._objective)
@@ -177,10 +178,21 @@ def thread_counts() -> dict[str, int]:
 
 def set_threads(counts: dict[str, int]) -> None:
     """Compute with as many threads as the driver does, so that the results are the same to the last
-    bit."""
-    import torch
+    bit.
+
+    Torch is not loaded for it: a space that does without starts seconds earlier."""
     from threadpoolctl import threadpool_limits
 
     limits = dict(counts)
-    torch.set_num_threads(limits.pop("torch"))
+    n_torch = limits.pop("torch")
+    os.environ["OMP_NUM_THREADS"] = str(n_torch)  # read when torch is loaded
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(n_torch)
     threadpool_limits(limits)
+
+
+def _warm_up(device: str) -> None:
+    if device == "cpu" and "torch" in sys.modules:
+        from clso.device import warm_up_cpu
+
+        warm_up_cpu()

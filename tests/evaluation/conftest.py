@@ -56,7 +56,7 @@ def log(environment: dict[str, str]) -> Log:
 
 @pytest.fixture(scope="session")
 def shared_place(environment: dict[str, str]) -> Iterator[RayBackend]:
-    place = RayBackend(Workers(n=4, object_store_mb=80), "cpu")
+    place = RayBackend(Workers(n=3, object_store_mb=80), "cpu")
     yield place
     place.close()
 

@@ -35,7 +35,7 @@ def test_a_run_on_two_nodes_and_the_loss_of_the_head(
     assert cluster.stdout is not None
     assert cluster.stdin is not None
     address = cluster.stdout.readline().strip()
-    config = replace(faulty("Slow"), gens=500)
+    config = replace(faulty("Slower"), gens=125)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(config.to_toml())
     common = ["evolve", "--config", str(recipe), "--ray", address]

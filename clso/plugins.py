@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, is_dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -103,11 +105,10 @@ def as_plugin_error(
 
 def available(group: Group) -> dict[str, list[EntryPoint]]:
     """Name -> the entry points that claim it (more than one: the distributions disagree)."""
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for point in entry_points(group=f"clso.{group}"):
-        # One installation can be seen twice on sys.path.
-        found.setdefault(point.name, {}).setdefault((_owner(point)[0], point.value), point)
-    return {name: list(points.values()) for name, points in sorted(found.items())}
+    found: dict[str, list[EntryPoint]] = {}
+    for point in _installed(f"clso.{group}"):
+        found.setdefault(point.name, []).append(point)
+    return {name: _distinct(points) for name, points in sorted(found.items())}
 
 
 def require_known(group: Group, name: str) -> None:
@@ -127,7 +128,7 @@ def options_apart(group: Group, name: str) -> type | None:
     if group != "search_spaces" or _is_file(name):
         return None
     own = _point(group, name)
-    apart = [p for p in entry_points(group="clso.options") if p.name == name]
+    apart = [p for p in _installed("clso.options") if p.name == name]
     if len(apart) != 1 or _owner(apart[0]) != _owner(own):
         return None
     with as_plugin_error(f"the options of {name!r} ({apart[0].value}) can be imported"):
@@ -207,6 +208,28 @@ def absolute_path(path: str) -> str:
         return str(Path(path).expanduser().absolute())
     except RuntimeError:  # ~NAME of a user who is not known: whoever reads the path says so
         return path
+
+
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    places = []
+    for path in sys.path:
+        with suppress(OSError):
+            places.append((path, os.stat(path or ".").st_mtime_ns))
+    return _read(group, tuple(places))
+
+
+@lru_cache(maxsize=64)
+def _read(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Read once for as long as nothing is installed: all distributions are looked through for it,
+    30 ms with torch's."""
+    return tuple(entry_points(group=group))
+
+
+def _distinct(points: list[EntryPoint]) -> list[EntryPoint]:
+    """Without what is the same: one installation can be seen twice on sys.path."""
+    if len(points) == 1:
+        return points
+    return list({(_owner(p)[0], p.value): p for p in reversed(points)}.values())[::-1]
 
 
 def _owner(point: EntryPoint) -> tuple[str, str]:

@@ -4,6 +4,7 @@ one finished run."""
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import random
 import shutil
@@ -66,6 +67,12 @@ def make_english(n_bytes: int, seed: int) -> str:
         paragraphs.append(" ".join(sentence() for _ in range(rng.randrange(3, 9))))
         size += len(paragraphs[-1]) + 2
     return "\n\n".join(paragraphs) + "\n"
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: garbage is looked for among what tests make."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -47,7 +47,7 @@ def test_the_built_in_names() -> None:
 
 def claims(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     points = [EntryPoint("odd", value, "clso.surrogates") for value in values]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "_installed", lambda group: points)
 
 
 def test_a_name_claimed_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,13 +73,23 @@ def test_text_is_shown_and_not_obeyed(
     assert capsys.readouterr().out == f"{shown}\n" * 2
 
 
-@pytest.mark.parametrize("name", ["a[bold]b", "a[/b]c", "x[", "e\x1b[31mz", os.fsdecode(b"n\xff")])
-def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
-    environment = {**os.environ, "COLUMNS": "300"}
-    command = [sys.executable, "-m", "clso", "evolve", *QUICK, "--out", name]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+def test_folders_of_any_name(tmp_path: Path) -> None:
+    names = ["a[bold]b", "a[/b]c", "x[", "e\x1b[31mz", os.fsdecode(b"n\xff")]
+    code = (
+        "import sys; from clso.cli import cli\n"
+        "for name in sys.argv[1:]: cli(['evolve', *QUICK, '--out', name], standalone_mode=False)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("QUICK", repr(QUICK)), *names],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    assert f"run folder: {plain(name)}" in done.stdout
+    for name in names:
+        assert f"run folder: {plain(name)}" in done.stdout
+        assert (tmp_path / name / "result.json").exists()
     assert "\x1b" not in done.stdout + done.stderr
 
 

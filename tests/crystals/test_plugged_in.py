@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,12 +74,12 @@ def test_an_entry_point_is_loaded_when_it_is_named(
 ) -> None:
     monkeypatch.syspath_prepend(file.parent)
     point = EntryPoint("my-thin", "mine:Thin", "clso.crystals")
-    found = entry_points
+    found = plugins._installed
 
-    def with_ours(group: str) -> object:
-        return [point] if group == "clso.crystals" else found(group=group)
+    def with_ours(group: str) -> tuple[EntryPoint, ...]:
+        return (point,) if group == "clso.crystals" else found(group)
 
-    monkeypatch.setattr(plugins, "entry_points", with_ours)
+    monkeypatch.setattr(plugins, "_installed", with_ours)
     assert "thin" not in FAMILIES
     assert recipes_of("my-thin") == [("thin", {"rank": 1}), ("thin", {"rank": 2})]
     with pytest.raises(ConfigError, match="Did you mean 'my-thin'"):

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,57 +29,88 @@ from clso.space.language import token_blocks
 TOKENIZERS = ["bpe:300", "bytes", "gpt2"]
 TEXTS = ["def f(x):\n\treturn  x", "one <|endoftext|> two", "é 漢字 \U0001f600", " the crystal"]
 
-# In a process that knows nothing of CLSO.
+# In a process that knows nothing of CLSO: loading transformers takes longer than all that follows.
 _USE = """
 import json, sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
-folder, text, blocks = sys.argv[1], json.loads(sys.argv[2]), torch.tensor(json.loads(sys.argv[3]))
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder).eval()
-pipe = pipeline("text-generation", model=folder)
-torch.manual_seed(0)
-out = pipe("def ", max_new_tokens=20, return_tensors=True)[0]["generated_token_ids"]
-unasked = pipe("def ", return_tensors=True)[0]["generated_token_ids"]
-with torch.no_grad():
-    logits = model(blocks[:, :-1]).logits
-loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), blocks[:, 1:].flatten())
-print(json.dumps({
-    "ids": [tokenizer.encode(t) for t in text],
-    "texts": [tokenizer.decode(tokenizer.encode(t)) for t in text],
-    "largest": max(tokenizer.get_vocab().values()),
-    "special": tokenizer.all_special_tokens,
-    "model_max_length": tokenizer.model_max_length,
-    "vocab_size": model.config.vocab_size,
-    "out": out,
-    "unasked": len(unasked),
-    "loss": loss.item(),
-    "clso": "clso" in sys.modules,
-}))
+
+def use(folder, text, blocks):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    pipe = pipeline("text-generation", model=folder)
+    torch.manual_seed(0)
+    out = pipe("def ", max_new_tokens=20, return_tensors=True)[0]["generated_token_ids"]
+    unasked = pipe("def ", return_tensors=True)[0]["generated_token_ids"]
+    with torch.no_grad():
+        logits = model(blocks[:, :-1]).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), blocks[:, 1:].flatten())
+    return {
+        "ids": [tokenizer.encode(t) for t in text],
+        "texts": [tokenizer.decode(tokenizer.encode(t)) for t in text],
+        "largest": max(tokenizer.get_vocab().values()),
+        "special": tokenizer.all_special_tokens,
+        "model_max_length": tokenizer.model_max_length,
+        "vocab_size": model.config.vocab_size,
+        "out": out,
+        "unasked": len(unasked),
+        "loss": loss.item(),
+        "clso": "clso" in sys.modules,
+    }
+
+text = json.loads(sys.argv[1])
+blocks = {folder: torch.tensor(b) for folder, b in json.loads(sys.argv[2]).items()}
+print(json.dumps([use(folder, text, b) for folder, b in blocks.items()]))
 """
 
 
-@pytest.fixture(scope="module", params=TOKENIZERS)
-def run(request: pytest.FixtureRequest, tiny: RunConfig, tmp_path_factory: Any) -> Path:
-    if request.param == "gpt2":
-        try:
-            Gpt2Tokenizer().encode("a")
-        except DataError as error:
-            pytest.skip(str(error))
-    folder: Path = tmp_path_factory.mktemp("tokenizers") / "run"
-    evolve(replace(tiny, tokenizer=request.param, gens=1, pop=4), folder)
+def missing_gpt2_vocabulary() -> str:
+    """Why not; nothing if it is there."""
+    try:
+        Gpt2Tokenizer().encode("a")
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The run with a tokenizer."""
+
+    @cache
+    def folder(tokenizer: str) -> Path:
+        path: Path = tmp_path_factory.mktemp("tokenizers") / "run"
+        evolve(replace(tiny, tokenizer=tokenizer, gens=1, pop=4), path)
+        return path
+
     return folder
 
 
-def test_a_fresh_process_generates_with_transformers_alone(run: Path, tmp_path: Path) -> None:
+@pytest.fixture(params=TOKENIZERS)
+def run(request: pytest.FixtureRequest, trained: Callable[[str], Path]) -> Path:
+    if request.param == "gpt2" and (why := missing_gpt2_vocabulary()):
+        pytest.skip(why)
+    return trained(request.param)
+
+
+def test_a_fresh_process_generates_with_transformers_alone(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
-    folder = tmp_path / "new" / "exported"
-    export_run(run, folder)
-    winner = Winner.open(run)
-    sizes = winner.model.config
-    blocks = token_blocks(winner.corpus.tokens("test"), sizes.n_positions)[:4]
     (program := tmp_path / "use.py").write_text(_USE)
+    winners, blocks = [], {}
+    for tokenizer in TOKENIZERS[: -1 if missing_gpt2_vocabulary() else None]:
+        run, folder = trained(tokenizer), tmp_path / tokenizer / "exported"
+        export_run(run, folder)
+        winners.append(Winner.open(run))
+        n_positions = winners[-1].model.config.n_positions
+        blocks[str(folder)] = token_blocks(winners[-1].corpus.tokens("test"), n_positions)[:4]
     done = subprocess.run(
-        [sys.executable, program, folder, json.dumps(TEXTS), json.dumps(blocks.tolist())],
+        [
+            sys.executable,
+            program,
+            json.dumps(TEXTS),
+            json.dumps({k: b.tolist() for k, b in blocks.items()}),
+        ],
         cwd=tmp_path,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         capture_output=True,
@@ -85,18 +118,21 @@ def test_a_fresh_process_generates_with_transformers_alone(run: Path, tmp_path: 
         timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert not found["clso"]
-    assert found["ids"] == [winner.corpus.encode(text) for text in TEXTS]
-    assert found["texts"] == TEXTS
-    assert found["special"] == []
-    assert found["vocab_size"] == sizes.vocab_size > found["largest"]
-    assert found["model_max_length"] == sizes.n_positions == found["unasked"]
-    prompt = winner.corpus.encode("def ")
-    assert found["out"][: len(prompt)] == prompt
-    assert len(found["out"]) == len(prompt) + 20
-    assert max(found["out"]) < sizes.vocab_size
-    assert found["loss"] == pytest.approx(text_loss(winner.model, blocks), abs=1e-4)
+    for winner, block, found in zip(
+        winners, blocks.values(), json.loads(done.stdout), strict=True
+    ):
+        sizes = winner.model.config
+        assert not found["clso"]
+        assert found["ids"] == [winner.corpus.encode(text) for text in TEXTS]
+        assert found["texts"] == TEXTS
+        assert found["special"] == []
+        assert found["vocab_size"] == sizes.vocab_size > found["largest"]
+        assert found["model_max_length"] == sizes.n_positions == found["unasked"]
+        prompt = winner.corpus.encode("def ")
+        assert found["out"][: len(prompt)] == prompt
+        assert len(found["out"]) == len(prompt) + 20
+        assert max(found["out"]) < sizes.vocab_size
+        assert found["loss"] == pytest.approx(text_loss(winner.model, block), abs=1e-4)
 
 
 def test_generated_text_is_that_of_its_tokens(run: Path) -> None:

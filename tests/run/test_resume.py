@@ -76,7 +76,7 @@ def kill_points() -> list[str]:
     ]
     return [
         *fixed,
-        *(f"{rng.randrange(3, 15)}:{rng.choice(('before', 'half', 'after'))}" for _ in range(6)),
+        *(f"{rng.randrange(3, 15)}:{rng.choice(('before', 'half', 'after'))}" for _ in range(3)),
     ]
 
 

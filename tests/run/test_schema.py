@@ -42,7 +42,7 @@ def test_wrong_leaves(finished_run: Path, tmp_path: Path, name: str, command: st
     arguments = [command, str(run), *([str(finished_run)] if command == "compare" else [])]
     rng = random.Random(f"{name} {command}")
     places = list(leaves(whole))
-    for _ in range(12 if command == "report" else 40):
+    for _ in range(5 if command == "report" else 40):
         changed = replaced(whole, rng.choice(places), rng.choice(WRONG))
         (run / name).write_text(json.dumps(changed))
         done = CliRunner().invoke(cli, arguments)

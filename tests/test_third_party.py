@@ -84,9 +84,6 @@ def test_the_project_as_it_was_written(project: Path, tmp_path: Path) -> None:
     )
     assert result["best"]["fitness"] > 0
     assert manifest(tmp_path / "run")["sha256"]
-    assert "20 passed" in run(
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project
-    )
 
 
 def test_the_distribution_in_a_fresh_environment(
@@ -124,9 +121,7 @@ def test_the_distribution_in_a_fresh_environment(
         "-q",
         "-p",
         "no:cacheprovider",
-        "-k",
-        "not hash_seed",
         tests,
         cwd=tmp_path,
     )
-    assert "20 passed" in done
+    assert "21 passed" in done

@@ -118,9 +118,7 @@ def test_a_fresh_process_generates_with_transformers_alone(
         timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr
-    for winner, block, found in zip(
-        winners, blocks.values(), json.loads(done.stdout), strict=True
-    ):
+    for winner, block, found in zip(winners, blocks.values(), json.loads(done.stdout), strict=True):
         sizes = winner.model.config
         assert not found["clso"]
         assert found["ids"] == [winner.corpus.encode(text) for text in TEXTS]

@@ -312,9 +312,11 @@ def _require_enough(n_tokens: dict[str, int], *, given: bool) -> None:
         grown = min(total * MIN_SPLIT_TOKENS // shortest, 4 * total)
         bound = max(20 * MIN_SPLIT_TOKENS, grown) * 11 // 10
         remedy = f"Give a text of about {bound} tokens or more that do not repeat"
+    in_all = f"{total} tokens"
     raise DataError(
         f"every split needs {MIN_SPLIT_TOKENS} tokens",
-        problem=f"the text is too short, with {total} tokens without what repeats ({counts})",
+        problem=f"the text without what repeats is too short ({counts})",
+        got=in_all,
         remedy=remedy,
     )
 

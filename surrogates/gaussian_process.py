@@ -3,11 +3,13 @@ milliseconds."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import get_lapack_funcs
 from scipy.special import ndtri
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
@@ -81,18 +83,16 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         self.rows_ = rows * self.scale_
         self._norms = np.einsum("ij,ij->i", self.rows_, self.rows_)
         kernel = self._distances(self.rows_)
-        probe = np.random.default_rng(self.random_state).permutation(len(rows))[:_PROBE]
-        median = (
-            float(np.median(kernel[np.ix_(probe, probe)][np.triu_indices(len(probe), 1)]))
-            if len(rows) > 1
-            else 0
-        )
+        median = self._median(kernel)
         self.gamma_ = self.width / median if median > 0 else 1.0
         self._to_kernel(kernel)
-        kernel[np.diag_indices_from(kernel)] = 1 + self.noise
+        kernel.flat[:: len(kernel) + 1] = 1 + self.noise
         # The transpose of a symmetric matrix is the layout that LAPACK can work on in place.
-        factor = cho_factor(kernel.T, lower=True, overwrite_a=True, check_finite=False)
-        self.weights_ = cho_solve(factor, z, check_finite=False)
+        factorise, solve = _lapack(kernel.dtype.char)
+        factor, failed = factorise(kernel.T, lower=True, overwrite_a=True, clean=False)
+        if failed:
+            raise LinAlgError(f"the kernel's minor {failed} is not positive")
+        self.weights_, _ = solve(factor, z, lower=True)
         return self
 
     def predict(self, X: npt.ArrayLike) -> Any:
@@ -110,6 +110,16 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         outside = z - np.clip(z, self.scores_[0], self.scores_[-1])
         return np.interp(z, self.scores_, self.targets_) + spread * (outside + _TIE_SLOPE * z)
 
+    def _median(self, distances: Any) -> float:
+        """Of the distances (m, m) between some rows; 0 if there is one row."""
+        probe = np.random.default_rng(self.random_state).permutation(len(distances))[:_PROBE]
+        if len(probe) < 2:
+            return 0.0
+        found = distances[probe[:, None], probe][_above_diagonal(len(probe))]
+        middle = (len(found) - 1) // 2, len(found) // 2
+        found.partition(middle)  # as np.median does, which takes as long as the rest of a small fit
+        return float(found[middle[0]] + found[middle[1]]) / 2
+
     def _distances(self, features: Any) -> Any:
         """Squared Euclidean distances of centred `features`, shape (n, p), to the rows in use, (n,
         m)."""
@@ -124,6 +134,18 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         distances *= -self.gamma_
         np.minimum(distances, 0, out=distances)  # rounding can leave -1e-7 of a distance
         np.exp(distances, out=distances)
+
+
+@cache
+def _above_diagonal(n: int) -> Any:
+    return np.triu(np.ones((n, n), dtype=np.bool_), 1)
+
+
+@cache
+def _lapack(kind: str) -> Any:
+    """Cholesky's factorisation and solution. `scipy.linalg.cho_factor` and `cho_solve` call them
+    with checks that take longer than the work."""
+    return get_lapack_funcs(("potrf", "potrs"), dtype=kind)
 
 
 def _normal_scores(ordered: npt.NDArray[np.float64]) -> Any:

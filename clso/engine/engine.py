@@ -66,6 +66,9 @@ class Engine:
         self.space = space
         self._checked = CheckedSpace(space)
         self._limits = limits
+        self._is_free = self._checked.is_free and limits is None
+        # whether every genome stands for itself, as it is
+        self._is_plain = self._checked.is_keyed_by_genome and not self._checked.repairs
         self.config = config or EngineConfig()
         self.generation = 0
         self.n_cached = 0
@@ -306,6 +309,8 @@ class Engine:
         return self._repaired(self._checked.sample(self._rng))
 
     def _repaired(self, genome: Genome) -> Genome:
+        if self._is_plain:
+            return genome
         return self._checked.canonical(self._checked.repair(genome, self._rng))
 
     def _vary_active_genes(self, change: Change | None) -> None:
@@ -347,7 +352,7 @@ class Engine:
         return own if self._limits is None else (*own, *self._limits(genome))
 
     def _feasible(self, genome: Genome) -> bool:
-        return all(value <= 0 for value in self._constraints(genome))
+        return self._is_free or all(value <= 0 for value in self._constraints(genome))
 
     def _violation_of(self, genome: Genome) -> float:
         """By how much the constraints are broken in all; 0 if `genome` is feasible."""
@@ -371,7 +376,6 @@ class Engine:
             return chosen.genome
 
         search = self._feasible_search
-        is_free = self._checked.is_free and self._limits is None
         while (
             len(batch) < n
             and (found := search.walk(parent if self.population else None, is_new)) is not None
@@ -384,12 +388,12 @@ class Engine:
                 count = f"{self._space_size:,} genomes"
                 reason = (
                     f"all {count} are measured"
-                    if is_free
+                    if self._is_free
                     else f"no other of all {count} meets the constraints"
                 )
                 self.shortfall = Shortfall(reason, is_proven=True)
         elif len(batch) < n:
-            kind = "genome" if is_free else "genome that meets the constraints"
+            kind = "genome" if self._is_free else "genome that meets the constraints"
             reason = f"none of {search.n_draws:,} draws gave another {kind}"
             self.shortfall = Shortfall(reason, is_proven=False)
 

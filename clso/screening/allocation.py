@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -60,8 +62,9 @@ class Allocation:
         shares = [max(rate / sum(rates), _LEAST) for rate in rates]
         shares = [share / sum(shares) for share in shares]
         counts = [int(share * n) for share in shares]
+        up_to = list(accumulate(shares))
         while sum(counts) < n:  # what rounding left over is drawn
-            counts[int(self._rng.choice(3, p=shares))] += 1
+            counts[min(bisect(up_to, up_to[-1] * self._rng.random()), AUDIT)] += 1
         if not counts[AUDIT]:
             counts[counts.index(max(counts))] -= 1
             counts[AUDIT] = 1

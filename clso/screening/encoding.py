@@ -80,8 +80,10 @@ class Encoder:
     ) -> npt.NDArray[np.float32]:
         """Features of `genomes`, shape (n, n_features), the alleles in these `codes` by gene; all
         one-hot by default. Raises GenomeError on a genome of another space."""
+        features = np.zeros((len(genomes), self.n_features), np.float32)
+        if not genomes:
+            return features
         g = self._alleles(genomes)
-        features = np.zeros((len(g), self.n_features), np.float32)
         columns_of = g if self._is_small else g * self._n_columns // self._limits
         active = None if self._inactive is None else ~self._inactive(g)
         one: Any = 1 if active is None else active

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ENDED", "ROOT", "Rows", "layout_ratio", "of_part", "read", "records"]
+__all__ = ["ENDED", "ROOT", "SHARES", "Rows", "layout_ratio", "of_part", "read", "records"]
 
 ENDED = "ended early"
 """Status of a row that stands for the rest of a part: it failed, or its minutes were over."""
 ROOT = Path(__file__).parents[2]
+SHARES = {"member": 0.5, "small_member": 0.2}
+"""Of the full-attention winner's bytes: what a member of the front has at most, by its key in a row."""
 Rows = list[dict[str, Any]]
 
 

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.vsla.aims import aims_table
 from benchmarks.vsla.claims import claims_table
-from benchmarks.vsla.records import ROOT, Rows, layout_ratio, of_part, read, records
+from benchmarks.vsla.records import ROOT, SHARES, Rows, layout_ratio, of_part, read, records
 
-__all__ = ["BAR_NATS", "PAGE", "front_bar", "rewritten"]
+__all__ = ["PAGE", "rewritten"]
 
 PAGE = ROOT / "docs" / "vsla.md"
 _NONE = "-"
-BAR_NATS = 0.005
-"""How much worse a member of the front may be than the full-attention winner."""
 
 
 def layouts(rows: Rows) -> list[str]:
@@ -149,11 +148,12 @@ def large(rows: Rows) -> list[str]:
 
 def front(rows: Rows) -> list[str]:
     lines = _head(
-        "generations x population",
         "seed",
+        "generations x population",
         "evaluations",
         "full: test loss",
-        "full: kv bytes",
+        "kv bytes",
+        "at most",
         "member: test loss",
         "more than full",
         "kv bytes",
@@ -161,42 +161,34 @@ def front(rows: Rows) -> list[str]:
         "patterns",
     )
     for r in of_part(rows, "front"):
-        full, member = r["full"], r["member"]
-        share = member["kv_bytes"] / full["kv_bytes"]
-        evaluations = f"{r['evaluated']} / {r['full_evaluated']}"
-        cells = (
-            _budget(r),
-            str(r["seed"]),
-            evaluations,
-            f"{full['test_loss']:.4f}",
-            f"{full['kv_bytes']:,.0f}",
-        )
-        more = member["test_loss"] - full["test_loss"]
-        found = (f"{member['test_loss']:.4f}", f"{more:+.4f}", f"{member['kv_bytes']:,.0f}")
-        seen = "; ".join(f"`{p}`" for p in member["patterns"])
-        lines.append(_row(*cells, *found, f"{share:.0%}", seen))
-    lines.append("")
-    for budget, seeds in front_bar(rows).items():
-        met = f"{sum(seeds)} of {len(seeds)} seeds"
-        lines.append(f"- {budget}: at most {BAR_NATS} nats more at half of the bytes on {met}")
+        full, pop = r["full"], r["pop"]
+        for name, share in SHARES.items():
+            if r[name] is None:
+                continue
+            cells = (
+                str(r["seed"]),
+                f"{r['gens']} x {pop} / {r['full_gens']} x {pop}",
+                f"{r['evaluated']} / {r['full_evaluated']}",
+                f"{full['test_loss']:.4f}",
+                f"{full['kv_bytes']:,.0f}",
+                f"{share:.0%}",
+            )
+            lines.append(_row(*cells, *_member(r[name], full)))
     return lines
 
 
-def front_bar(rows: Rows) -> dict[str, list[bool]]:
-    """By budget, in the order in which they were tried: on which seeds the member is no worse."""
-    out: dict[str, list[bool]] = {}
-    for r in of_part(rows, "front"):
-        full, member = r["full"], r["member"]
-        met = member["test_loss"] <= full["test_loss"] + BAR_NATS
-        out.setdefault(_budget(r), []).append(met and member["kv_bytes"] <= full["kv_bytes"] / 2)
-    return out
-
-
-def _budget(row: dict[str, Any]) -> str:
-    return f"{row['gens']} x {row['pop']}" if "gens" in row else "not recorded"
+def _member(member: dict[str, Any], full: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{member['test_loss']:.4f}",
+        f"{member['test_loss'] - full['test_loss']:+.4f}",
+        f"{member['kv_bytes']:,.0f}",
+        f"{member['kv_bytes'] / full['kv_bytes']:.0%}",
+        "; ".join(f"`{p}`" for p in member["patterns"]),
+    )
 
 
 TABLES: dict[str, Callable[[Rows], list[str]]] = {
+    "aims": aims_table,
     "layouts": layouts,
     "patterns": patterns,
     "stacking": stacking,

@@ -41,9 +41,10 @@ def test_the_front_has_small_members_of_as_many_evaluations(cpu: Rows) -> None:
         assert abs(row["evaluated"] - row["full_evaluated"]) < row["pop"]
 
 
-def test_the_front_meets_its_bar(cpu: Rows) -> None:
-    """At half of the bytes at most 0.005 nats worse than full attention, on 3 seeds."""
-    assert front_bar(cpu) == [True] * 3
+def test_the_front_misses_its_bar_on_one_seed_and_the_page_says_so(cpu: Rows) -> None:
+    """At half of the bytes at most 0.005 nats more than full attention, on 3 seeds."""
+    assert front_bar(cpu) == [True, False, True]
+    assert "is **missed**" in PAGE.read_text()
 
 
 def test_an_aim_that_is_missed_says_by_how_much() -> None:
@@ -56,8 +57,8 @@ def test_an_aim_that_is_missed_says_by_how_much() -> None:
     rows.append({"part": "front", "seed": 7, "full": full, "member": member, "small_member": None})
     assert [(a.measured, a.distance) for a in aims(rows)] == [
         ("4.00 times", "by 4.00"),
-        ("on 0 of 1 seeds; +0.0075", "by seed 7: 0.0025 nats"),
-        ("on 0 of 1 seeds", "by seed 7: no member"),
+        ("on 0 of 1 seeds; +0.0075", "on seed 7 by 0.0025 nats"),
+        ("on 0 of 1 seeds", "on seed 7: no member"),
     ]
     assert front_bar(rows) == [False]
 

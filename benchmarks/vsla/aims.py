@@ -110,13 +110,15 @@ def _front(rows: Rows) -> Iterator[Aim]:
             f"the front: a member at {SHARES[name]:.0%} of full attention's `kv_bytes`, at most "
             f"{allowed:g} nats worse, on every seed",
             "; ".join(filter(None, shown)),
-            "by " + "; ".join(_behind(row, name) for row in missed) if missed else "",
+            "; ".join(_behind(row, name) for row in missed),
         )
 
 
 def _behind(row: dict[str, Any], name: str) -> str:
-    found = f"{_more(row, name) - _MORE_NATS[name]:.4f} nats" if row[name] else "no member"
-    return f"seed {row['seed']}: {found}"
+    seed = f"on seed {row['seed']}"
+    if row[name] is None:
+        return f"{seed}: no member"
+    return f"{seed} by {_more(row, name) - _MORE_NATS[name]:.4f} nats"
 
 
 def _is_met(row: dict[str, Any], name: str) -> bool:

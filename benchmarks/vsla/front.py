@@ -22,6 +22,7 @@ from clso.config import RunConfig
 from clso.models.gpt2 import text_loss
 from clso.run.folder import RunFolder
 from clso.run.run import evolve, resume
+from clso.search_spaces.vsla.genes import PER_HEAD
 from clso.search_spaces.vsla.space import VSLASpace
 from clso.space.build import build_space, load_plugins
 from clso.space.results import Evaluation
@@ -45,7 +46,8 @@ def measure(device: str) -> Iterator[dict[str, Any]]:
         )
         with tempfile.TemporaryDirectory() as folder:
             full, found = _searched(config, Path(folder))
-            yield _row(config, full, found, _measured(Path(folder)))
+            measured = {name: _measured(Path(folder) / name) for name in ("any", "full")}
+            yield _row(config, full, found, measured["any"]) | _effort(config, measured)
 
 
 def _searched(config: RunConfig, folder: Path) -> tuple[Result, Result]:
@@ -68,9 +70,19 @@ def _evaluated(result: Result) -> int:
 
 
 def _measured(folder: Path) -> list[Evaluation]:
-    """What the search for a front measured."""
-    rows = RunFolder.open(folder / "any").records()
+    rows = RunFolder.open(folder).records()
     return [Evaluation.from_json(r) for r in rows if r["type"] == "evaluation" and r["generation"]]
+
+
+def _effort(config: RunConfig, measured: Mapping[str, Sequence[Evaluation]]) -> dict[str, Any]:
+    """By search: the least loss on the fitness text, and how many weights were measured, under
+    whatever patterns."""
+    space = _space(config)
+    n_own = len(space.genes) - PER_HEAD * space.config.n_layers * space.config.n_heads
+    return {
+        "least_fitness_loss": {k: min(e.value for e in v if e.ok) for k, v in measured.items()},
+        "weights": {k: len({e.genome[:n_own] for e in v}) for k, v in measured.items()},
+    }
 
 
 def _row(

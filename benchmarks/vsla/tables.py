@@ -15,6 +15,7 @@ __all__ = ["PAGE", "rewritten"]
 
 PAGE = ROOT / "docs" / "vsla.md"
 _NONE = "-"
+_NOT_MEASURED = "Not measured."
 
 
 def layouts(rows: Rows) -> list[str]:
@@ -95,6 +96,8 @@ def stacking(rows: Rows) -> list[str]:
 
 
 def contexts(rows: Rows) -> list[str]:
+    if not of_part(rows, "contexts"):
+        return [_NOT_MEASURED]
     lines = _head(
         "pattern",
         "test loss, nats",
@@ -130,7 +133,7 @@ def contexts(rows: Rows) -> list[str]:
 def large(rows: Rows) -> list[str]:
     found = of_part(rows, "large")
     if not found:
-        return ["Not measured."]
+        return [_NOT_MEASURED]
     if "layout" not in found[0]:
         return [f"{found[0]['parameters']:,} parameters; {found[0]['reason']}."]
     lines = _head(
@@ -147,6 +150,8 @@ def large(rows: Rows) -> list[str]:
 
 
 def front(rows: Rows) -> list[str]:
+    if not of_part(rows, "front"):
+        return [_NOT_MEASURED]
     lines = _head(
         "seed",
         "generations x population",
@@ -174,6 +179,11 @@ def front(rows: Rows) -> list[str]:
                 f"{share:.0%}",
             )
             lines.append(_row(*cells, *_member(r[name], full)))
+    lines += ["", *_head("seed", "search", "least loss on the fitness text", "different weights")]
+    for r in of_part(rows, "front"):
+        for name, label in (("any", "for a front"), ("full", "full attention alone")):
+            loss, weights = r["least_fitness_loss"][name], r["weights"][name]
+            lines.append(_row(str(r["seed"]), label, f"{loss:.4f}", f"{weights:,}"))
     return lines
 
 

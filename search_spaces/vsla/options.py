@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from clso.errors import ConfigError
+from clso.errors import ConfigError, did_you_mean
 from clso.space.options import LibraryOptions
 
 __all__ = ["KINDS", "VSLAOptions", "kinds_of"]
@@ -19,7 +19,11 @@ def kinds_of(text: str) -> tuple[str, ...]:
     wanted = [part.strip() for part in text.split(",")]
     for kind in wanted:
         if kind not in KINDS:
-            raise ConfigError(f"patterns are some of {', '.join(KINDS)}", got=kind)
+            raise ConfigError(
+                f"patterns are some of {', '.join(KINDS)}",
+                got=kind,
+                remedy=did_you_mean(kind, KINDS),
+            )
     return tuple(kind for kind in KINDS if kind in wanted)
 
 

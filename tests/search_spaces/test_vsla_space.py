@@ -150,7 +150,7 @@ def test_a_model_comes_back_from_disk(space: VSLASpace, tmp_path: Path) -> None:
 
 def test_patterns_that_a_run_may_pick() -> None:
     assert kinds_of("pyramid, full") == ("full", "pyramid")
-    with pytest.raises(ConfigError, match="'ful'"):
+    with pytest.raises(ConfigError, match=r"'ful'\. Did you mean 'full'"):
         kinds_of("ful")
 
 

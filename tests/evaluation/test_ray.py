@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from ray_runs import TESTS, Log, faulty, is_gone, kill, outcome, start
+from stopping import StopAfter
 from waiting import HANG_S, wait_for
 
 from clso.config import RunConfig
@@ -25,6 +26,7 @@ from clso.errors import ConfigError, PluginError
 from clso.evaluation.evaluator import LocalEvaluator
 from clso.evaluation.workers import Workers
 from clso.run import evolve, resume
+from clso.search.generations import Interrupted
 from clso.space.build import build_space, load_plugins
 
 pytestmark = pytest.mark.ray
@@ -98,6 +100,27 @@ def test_a_plain_space_with_several_objectives_and_a_surrogate(
     evolve(config, tmp_path / "serial")
     evolve(config, tmp_path / "workers", workers=Workers(n=2))
     assert outcome(tmp_path / "workers") == outcome(tmp_path / "serial")
+
+
+def test_a_noisy_run_is_the_serial_one_bit_for_bit_and_goes_on_after_a_kill(
+    tiny: RunConfig, place: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Whoever measures a repetition, it is the same one. The record is left as `kill -9` leaves it in
+    the middle of a generation: some rows more than the checkpoint knows, the last one torn."""
+    space = f"{TESTS / 'toys.py'}:Noisy"
+    config = replace(tiny, space=space, noise=True, pop=16, gens=8, options={})
+    result = evolve(config, tmp_path / "serial")
+    assert result["counts"]["repeated"] > 0
+    folder, stop = tmp_path / "workers", StopAfter(5)
+    with pytest.raises(Interrupted):
+        evolve(config, folder, workers=Workers(n=2), listener=stop, stop=stop)
+    whole, records = (tmp_path / "serial" / "records.jsonl").read_bytes(), folder / "records.jsonl"
+    before = records.read_bytes()
+    assert whole.startswith(before)
+    more = whole[len(before) :].splitlines(keepends=True)
+    records.write_bytes(before + b"".join(more[:6]) + more[6][:20])
+    resume(folder, workers=Workers(n=2))
+    assert outcome(folder) == outcome(tmp_path / "serial")
 
 
 def test_an_asynchronous_run_with_one_worker_is_the_one_without(

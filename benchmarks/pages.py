@@ -20,7 +20,7 @@ from benchmarks import (
     results,
     scalability_tables,
 )
-from benchmarks.field import suite_tables
+from benchmarks.field import goals, suite_tables
 
 __all__ = ["PAGES", "rewritten"]
 
@@ -36,7 +36,10 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "scalability-published": scalability_tables.projections,
         "nsm": nsm_tables.summary,
     },
-    "docs/field.md": {"field": partial(suite_tables.page, field.RECORD)},
+    "docs/field.md": {
+        "goals": partial(goals.goals, field.RECORD),
+        "field": partial(suite_tables.page, field.RECORD),
+    },
     "docs/grown.md": {"neurons": neuron_tables.curves},
     "docs/memory.md": {
         "memory-runs": memory_tables.runs,

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.field.invited import BITS
 from benchmarks.field.problem import Genome, Problem, Suite
-from benchmarks.field.problems import BIT_OPTIMISERS
 
 __all__ = ["SUITE", "local_optimum", "weights"]
 
@@ -103,7 +103,7 @@ SUITE = Suite(
     load,
     n_evaluations=1000,
     seeds=3,
-    only=BIT_OPTIMISERS,
+    rivals=BITS,
 )
 
 

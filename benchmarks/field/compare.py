@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
-from typing import Any
 
-__all__ = ["Row", "ahead", "ert", "mean_ranks", "median_time", "pair", "sign_test"]
+from benchmarks.field.problem import Row
 
-Row = dict[str, Any]
+__all__ = ["ahead", "ert", "mean_ranks", "median_time", "pair", "sign_test"]
 
 
 def median_time(rows: Sequence[Row]) -> float:

@@ -1,5 +1,4 @@
-"""Who takes part, under which settings, and in which part. Nothing of a rival's package is imported
-here."""
+"""Who takes part, and under which settings. Nothing of a rival's package is imported here."""
 
 from __future__ import annotations
 
@@ -15,31 +14,19 @@ __all__ = ["BY_NAME", "CONTESTANTS", "Contestant", "matching"]
 
 @dataclass(frozen=True)
 class Contestant:
-    """`package` is the distribution whose version the manifest notes; `pbo` runs it on bits, None:
-    not on PBO's whole set."""
+    """`package` is the distribution whose version the manifest notes; `bits` runs it if all genes
+    are bits, else `run`."""
 
     name: str
     label: str
     run: Minimiser
     settings: str
     package: str = ""
-    pbo: Minimiser | None = None
-    only_overhead: bool = False
-    several: bool = False
-    """Takes several objectives, too."""
-    slow: bool = False
-    """Costs so much an evaluation that it runs on fewer seeds and problems."""
-    guest: bool = False
-    """Takes part only in the suites that invite it."""
+    bits: Minimiser | None = None
 
     @property
     def is_installed(self) -> bool:
         return not self.package or find_spec(self.package) is not None
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether it takes part wherever it is not excluded."""
-        return not (self.only_overhead or self.guest)
 
     @property
     def is_ours(self) -> bool:
@@ -47,17 +34,13 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant(
-        "clso", "**CLSO**", ours.clso, "`Optimizer` as it comes", "clso", ours.clso, several=True
-    ),
+    Contestant("clso", "**CLSO**", ours.clso, "`Optimizer` as it comes", "clso"),
     Contestant(
         "clso-no-surrogate",
         "CLSO, no surrogate",
-        ours.clso_no_surrogate,
+        partial(ours.clso, surrogate=None),
         "`Optimizer(surrogate=None)`",
         "clso",
-        ours.clso_no_surrogate,
-        several=True,
     ),
     Contestant(
         "clso-8-out",
@@ -65,7 +48,42 @@ CONTESTANTS = (
         ours.clso_8_out,
         "`Optimizer` as it comes, each candidate asked for while 7 are out",
         "clso",
-        guest=True,
+    ),
+    Contestant(
+        "clso-noisy",
+        "CLSO, noisy",
+        partial(ours.clso, noisy=True),
+        "`Optimizer(noisy=True)`",
+        "clso",
+    ),
+    Contestant(
+        "clso-failures-unused",
+        "CLSO, failures teach nothing",
+        partial(ours.clso, failures=False),
+        "`Optimizer(screening=ScreeningConfig(failures=False))`",
+        "clso",
+    ),
+    Contestant(
+        "clso-warm",
+        "CLSO, warm start",
+        partial(ours.clso, warm=True),
+        "`Optimizer(warm_from=...)` of one run on a related problem",
+        "clso",
+    ),
+    Contestant(
+        "clso-finalists",
+        "CLSO, low rung, then finalists",
+        partial(ours.by_rungs, promote=False),
+        "as `clso evolve` goes, population 32: generations on the lower rung, then the best 32 on "
+        "the upper one",
+        "clso",
+    ),
+    Contestant(
+        "clso-promote",
+        "CLSO, promoted in the search",
+        partial(ours.by_rungs, promote=True),
+        "as `clso evolve --promote` goes, population 32",
+        "clso",
     ),
     Contestant(
         "clso-by-generation",
@@ -73,17 +91,19 @@ CONTESTANTS = (
         partial(ours.scaled, pop=32),
         "`Engine`, population 32, asked for whole generations as `clso evolve` does",
         "clso",
-        only_overhead=True,
     ),
     Contestant(
-        "random", "Random search", rivals.random_search, "uniform, with replacement", several=True
+        "earlier-best",
+        "The earlier run's best, in turn",
+        rivals.earlier_best,
+        "what the related problem's run measured, best first, measured again",
     ),
+    Contestant("random", "Random search", rivals.random_search, "uniform, with replacement"),
     Contestant(
         "local-search",
         "Local search",
         rivals.local_search,
         "first better one-gene neighbour, in random order; a new start once there is none",
-        guest=True,
     ),
     Contestant(
         "regularized-evolution",
@@ -101,9 +121,9 @@ CONTESTANTS = (
         "optuna-tpe",
         "Optuna TPE",
         rivals.optuna_tpe,
-        "`TPESampler(multivariate=True)`, categorical parameters (univariate, the default, does worse)",
+        "`TPESampler(multivariate=True)`, categorical parameters, or integers if their order is declared "
+        "(univariate, the default, does worse)",
         "optuna",
-        several=True,
     ),
     Contestant(
         "optuna-tpe-group",
@@ -111,7 +131,6 @@ CONTESTANTS = (
         partial(rivals.optuna_tpe, group=True),
         "`TPESampler(multivariate=True, group=True)`; genes that do not count are not suggested",
         "optuna",
-        guest=True,
     ),
     Contestant(
         "optuna-tpe-8-out",
@@ -119,7 +138,6 @@ CONTESTANTS = (
         rivals.optuna_tpe_8_out,
         "the same with `constant_liar=True`, 8 trials asked for before they are told",
         "optuna",
-        guest=True,
     ),
     Contestant(
         "optuna-gp",
@@ -127,7 +145,6 @@ CONTESTANTS = (
         rivals.optuna_gp,
         "`GPSampler(deterministic_objective=True)`, categorical parameters",
         "optuna",
-        slow=True,
     ),
     Contestant(
         "optuna-nsga2",
@@ -135,7 +152,6 @@ CONTESTANTS = (
         rivals.optuna_nsga2,
         "`NSGAIISampler()`, population 50, categorical parameters",
         "optuna",
-        several=True,
     ),
     Contestant(
         "pymoo-ga",
@@ -144,8 +160,6 @@ CONTESTANTS = (
         "`MixedVariableGA` with `Choice` variables; on bits `GA` with two-point crossover and bit flips; population 20; "
         "duplicates eliminated",
         "pymoo",
-        rivals.pymoo_ga,
-        several=True,
     ),
     Contestant(
         "nevergrad-one-plus-one",
@@ -153,7 +167,6 @@ CONTESTANTS = (
         rivals.nevergrad_one_plus_one,
         "`DiscreteOnePlusOne`, `TransitionChoice` variables (`Choice` and integer arrays do worse); on bits signs of reals",
         "nevergrad",
-        rivals.nevergrad_one_plus_one,
     ),
     Contestant(
         "nevergrad-ngopt",
@@ -168,7 +181,6 @@ CONTESTANTS = (
         rivals.smac3,
         "`HyperparameterOptimizationFacade` (random forest), deterministic, categorical parameters",
         "smac",
-        slow=True,
     ),
     Contestant(
         "deap-mu-plus-lambda",

@@ -1,122 +1,60 @@
-"""Configurations that fail: tables like those of tuning GPU kernels, about half of them invalid.
-
-    python -m benchmarks.field.failures --out runs/DATE_failures
-
-300 evaluations, failed ones counted. The regret is the logarithm of the best time found over the
-table's least. Tables and seeds below 100 are those that choices were made on; `kernels.py` says what
-the tables are, which were changed twice after results of the lower ones had been seen."""
+"""Configurations that fail: tables like those of tuning GPU kernels, about half of them invalid."""
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache
 
-from benchmarks.field.experiment import Row, arguments, difference, grid, measure
+from benchmarks.field.invited import EVERYBODY, SLOW_ON_MIXED, few
 from benchmarks.field.kernels import GENES, table
+from benchmarks.field.problem import REGRET, TUNED, Column, Problem, Suite
 
-__all__ = ["VARIANTS", "page"]
+__all__ = ["SUITE", "TABLES", "load"]
 
-EVALUATIONS = 300
 TABLES = 10
-_SIZES = tuple(len(values) for values in GENES.values())
-
-Measure = Callable[[Sequence[int]], float]
 
 
-def _run(search: Callable[[Measure, int], None]) -> Callable[[str, int], dict[str, float]]:
-    def run(problem: str, seed: int) -> dict[str, float]:
-        times, found = table(int(problem)), list[float]()
-
-        def evaluate(genome: Sequence[int]) -> float:
-            found.append(times[tuple(genome)])
-            return found[-1]
-
-        search(evaluate, seed)
-        assert len(found) == EVALUATIONS
-        least = min(times.values())
-        return {
-            "regret": math.log(min(found) / least),
-            "regret_100": math.log(min(found[:100]) / least),
-            "invalid": sum(map(math.isinf, found)),
-        }
-
-    return run
-
-
-def _clso(**how: Any) -> Callable[[Measure, int], None]:
-    def search(evaluate: Measure, seed: int) -> None:
-        from clso import Optimizer
-        from clso.screening.config import ScreeningConfig
-
-        screening = ScreeningConfig(failures=how.get("failures", True))
-        surrogate = how.get("surrogate", "gp")
-        optimizer = Optimizer(_SIZES, seed=seed, surrogate=surrogate, screening=screening)
-        for _ in range(EVALUATIONS):
-            (genome,) = optimizer.ask()
-            optimizer.tell(genome, evaluate(genome))
-
-    return search
-
-
-def _random(evaluate: Measure, seed: int) -> None:
-    rng = random.Random(seed)
-    for _ in range(EVALUATIONS):
-        evaluate([rng.randrange(n) for n in _SIZES])
-
-
-def _tpe(evaluate: Measure, seed: int) -> None:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        seed=seed, multivariate=True, warn_independent_sampling=False
+@cache
+def _kernel(number: int) -> Problem:
+    times = {g: math.nan if math.isinf(ms) else ms for g, ms in table(number).items()}
+    least = min(ms for ms in times.values() if not math.isnan(ms))
+    return Problem(
+        f"kernels/{number}",
+        tuple(map(len, GENES.values())),
+        times.__getitem__,
+        least,
+        scale=least,
+        ordered=(True,) * len(GENES),
     )
-    study = optuna.create_study(sampler=sampler)
-
-    def objective(trial: Any) -> float:
-        return evaluate([trial.suggest_categorical(str(i), range(n)) for i, n in enumerate(_SIZES)])
-
-    study.optimize(objective, EVALUATIONS)
 
 
-VARIANTS = {
-    "CLSO": _run(_clso()),
-    "CLSO, failures teach nothing": _run(_clso(failures=False)),
-    "CLSO, no surrogate": _run(_clso(surrogate=None)),
-    "Optuna TPE": _run(_tpe),
-    "random": _run(_random),
-}
+def load(name: str, seed: int) -> Problem:
+    """A card and kernel as they are; every seed searches the same table."""
+    return _kernel(int(name.partition("/")[2]))
 
 
-def page(rows: list[Row]) -> str:
-    """README.md of a folder of records."""
-    keys = {
-        "invalid of 300": "invalid:.0f",
-        "regret": "regret:.3f",
-        "regret at 100": "regret_100:.3f",
-        "CPU s": "cpu_s:.2f",
-    }
-    tables, seeds = ({row[key] for row in rows} for key in ("problem", "seed"))
-    parts = [
-        "# Configurations that fail",
-        (__doc__ or "").strip(),
-        f"{len(tables)} tables, {len(seeds)} seeds each; means with 95 % intervals.",
-        grid(rows, list(VARIANTS), keys),
-    ]
-    for other in list(VARIANTS)[1:]:
-        for key, what in (("regret", "Regret"), ("regret_100", "Regret at 100")):
-            parts.append(difference(rows, "CLSO", other, key, f"{what} of CLSO"))
-    return "\n\n".join(parts) + "\n"
-
-
-def main() -> None:
-    out, seeds = arguments(__doc__, 6)
-    problems = [str(seeds.start + i) for i in range(TABLES)]
-    rows = measure(out / "records.jsonl", VARIANTS, problems, seeds)
-    (out / "README.md").write_text(page(rows))
-
-
-if __name__ == "__main__":
-    main()
+SUITE = Suite(
+    "failures",
+    "Configurations that fail",
+    "Tables of 27,648 settings like those of tuning a GPU kernel, about half of which cannot run "
+    "(`kernels.py` draws the card and the kernel; the generator was changed twice after results of "
+    "tables 0 to 9 had been seen, on which choices were made; these are 100 to 109). Failed "
+    "evaluations count. All genes are declared as numbers. The regret is by how much the best time "
+    "exceeds the table's least, in % of it.",
+    tuple(f"kernels/{TUNED + i}" for i in range(TABLES)),
+    load,
+    n_evaluations=300,
+    rivals=(
+        "clso",
+        "clso-failures-unused",
+        *(name for name in EVERYBODY[1:] if name not in SLOW_ON_MIXED),
+    ),
+    seeds=8,
+    first_seed=TUNED,
+    few=few(["optuna-tpe", "optuna-nsga2"], 1, TABLES),
+    columns=(
+        REGRET,
+        Column("regret at 100, %", lambda row: 100 * row["regret_third"]),
+        Column("failed of 300", lambda row: row["n_failed"], ".0f"),
+    ),
+)

@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
+from benchmarks.field.invited import EVERYBODY
 from benchmarks.field.problem import Genome, Problem, Suite
 
 __all__ = ["read_table", "suite"]
@@ -81,4 +82,5 @@ def suite(folder: Path) -> Suite:
         tuple(f"tables/{name}" for name in names),
         partial(_load, folder),
         n_evaluations=300,
+        rivals=EVERYBODY,
     )

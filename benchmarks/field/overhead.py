@@ -1,67 +1,66 @@
-"""What the optimisers themselves cost: OneMax, whose own time is next to nothing, interleaved in
-one process."""
+"""What the optimisers themselves cost: functions whose own time is next to nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from benchmarks.field.problem import Column, Problem, Suite
+from benchmarks.field.problems import onemax, pbo, table
 
-from benchmarks.field import ours, rivals
-from benchmarks.field.contestants import CONTESTANTS
-from benchmarks.field.suites import load
-from benchmarks.field.trajectory import Minimiser, minimise
+__all__ = ["COST", "SUITE", "TRUST"]
 
-__all__ = ["measure"]
 
-_LONG = 5000  # evaluations, for those that are not _SLOW
-_SHORT = 200
-# their cost an evaluation grows with the evaluations before it: minutes for 5,000
-_SLOW = (
-    "optuna-tpe",
-    "smac3",
-)
-_ONCE = ("smac3",)  # minutes even for 200: measured in the first round only
+def load(name: str, seed: int) -> Problem:
+    family = name.partition("/")[0]
+    return {"onemax": onemax, "pbo": pbo}.get(family, table)(name, seed)
 
-# (label, minimiser with its population, population, genes): three generations' worth of evaluations
-# each
-_SCALE: tuple[tuple[str, Minimiser, int, int], ...] = tuple(
-    (label, partial(run, pop=pop), pop, genes)
-    for pop, genes in ((10_000, 100), (100, 10_000))
-    for label, run in (
-        ("CLSO", ours.scaled),
-        ("DEAP eaSimple", rivals.deap_ea_simple),
-        ("pymoo GA", rivals.pymoo_ga),
-    )
+
+COST = Column("CPU, us", lambda row: 1e6 * row["cpu_s"] / row["n_evaluations"], ".0f")
+_IN_FORCE = Column("with the surrogate in force, us", lambda row: row.get("trusted_us", 0.0), ".0f")
+_SHARE = Column("of the evaluations, %", lambda row: 100 * row.get("trusted", 0.0), ".0f")
+_CHEAP = (
+    "clso",
+    "clso-no-surrogate",
+    "clso-by-generation",
+    "random",
+    "regularized-evolution-20-5",
+    "pymoo-ga",
+    "nevergrad-one-plus-one",
+    "deap-mu-plus-lambda",
+    "deap-ea-simple",
 )
 
+SUITE = Suite(
+    "overhead",
+    "Overhead",
+    "CPU time of one evaluation, all optimisers in one session, on OneMax of 100 bits and the cells "
+    "of NAS-Bench-201, whose own time is a few microseconds. Of CLSO also what one costs while the "
+    "surrogate is believed, and in which share of the run it is.",
+    ("onemax/100", "nasbench201/cifar10", "nasbench201/imagenet"),
+    load,
+    n_evaluations=1000,
+    rivals=_CHEAP,
+    seeds=2,
+    columns=(COST, _IN_FORCE, _SHARE),
+    group=lambda problem: problem.partition("/")[0],
+    always_anew=True,
+)
 
-def _microseconds(run: Minimiser, n_bits: int, n_evaluations: int, seed: int) -> float:
-    trajectory = minimise(run, load(f"onemax/{n_bits}", seed), n_evaluations, seed)
-    return 1e6 * trajectory.time_s / len(trajectory.steps)
 
-
-def measure(names: Sequence[str], repeats: int) -> list[dict[str, Any]]:
-    """Microseconds an evaluation by contestant, in rounds over all of them; then seconds a
-    generation at scale."""
-    chosen = [c for c in CONTESTANTS if c.name in names]
-    for contestant in chosen:
-        _microseconds(contestant.pbo or contestant.run, 10, 20, 0)  # imports are not counted
-    rows: list[dict[str, Any]] = []
-    for repeat in range(repeats):
-        for n_evaluations in (_SHORT, _LONG):
-            for contestant in chosen:
-                if (n_evaluations == _LONG and contestant.name in _SLOW) or (
-                    repeat and contestant.name in _ONCE
-                ):
-                    continue
-                time_us = _microseconds(
-                    contestant.pbo or contestant.run, 100, n_evaluations, repeat
-                )
-                row = {"kind": "overhead", "rival": contestant.name, "repeat": repeat}
-                rows.append({**row, "n_evaluations": n_evaluations, "time_us": round(time_us, 2)})
-        for label, run, pop, genes in _SCALE:
-            time_us = _microseconds(run, genes, 3 * pop, repeat)
-            scale = {"kind": "scale", "label": label, "repeat": repeat, "pop": pop, "genes": genes}
-            rows.append({**scale, "generation_s": round(time_us * pop / 1e6, 4)})
-    return rows
+TRUST = Suite(
+    "trust",
+    "Trust in long runs",
+    "Three of PBO's functions with linkage, and OneMax, where a surrogate that ranked well early may rank "
+    "badly later. In which share of the evaluations CLSO's is believed, in which of the last fifth, "
+    "and how often belief was lost and won back.",
+    ("onemax/100", "pbo/19-IsingRing", "pbo/22-MIS", "pbo/24-ConcatenatedTrap"),
+    load,
+    n_evaluations=5000,
+    rivals=("clso", "clso-no-surrogate"),
+    seeds=1,
+    columns=(
+        Column("regret, %", lambda row: 100 * row["regret"]),
+        Column("believed, %", lambda row: 100 * row.get("trusted", 0.0), ".0f"),
+        Column("in the last fifth, %", lambda row: 100 * row.get("trusted_last", 0.0), ".0f"),
+        Column("lost", lambda row: float(row.get("n_lost", 0)), ".1f"),
+        Column("won back", lambda row: float(row.get("n_won_back", 0)), ".1f"),
+    ),
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from benchmarks.field.problem import Genome, Suite
+from benchmarks.field.invited import few
+from benchmarks.field.problem import EVALUATIONS, Genome, Suite
 from benchmarks.field.problems import NASBENCH, table
 from benchmarks.field.trajectory import Trajectory
 
@@ -43,7 +44,10 @@ SUITE = Suite(
     NASBENCH,
     table,
     n_evaluations=300,
-    seeds=6,
+    seeds=20,
     stop=True,
-    only=("clso", "clso-8-out", "optuna-tpe", "optuna-tpe-8-out", "random"),
+    few=few(["optuna-tpe", "optuna-tpe-8-out"], 6, 3),
+    columns=(EVALUATIONS,),
+    group=lambda problem: problem.partition("/")[2],
+    rivals=("clso", "clso-8-out", "optuna-tpe", "optuna-tpe-8-out", "random"),
 )

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Condition", "Genome", "Problem", "Suite", "Value"]
+from benchmarks.field.invited import Few, few
+
+__all__ = [
+    "EVALUATIONS",
+    "REGRET",
+    "TUNED",
+    "Column",
+    "Condition",
+    "Genome",
+    "Problem",
+    "Row",
+    "Suite",
+    "Value",
+]
+
+TUNED = 100
+"""Seeds below are those that choices were made on."""
 
 Genome = tuple[int, ...]
 Value = float | tuple[float, ...]
+Row = dict[str, Any]
+"""The record of a run."""
 Condition = tuple[int, tuple[int, ...]]
 """A gene that comes before, and the alleles of it with which another gene counts."""
 
@@ -30,11 +49,16 @@ class Problem:
     when: Mapping[int, Condition] = field(default_factory=dict)
     """Genes that count only with some alleles of an earlier one."""
     ordered: tuple[bool, ...] = ()
-    """Genes whose alleles are numbers in rising order; none: all are labels."""
+    """Genes that are declared as numbers in rising order, to whoever takes them; none: all are
+    labels."""
     truth: Callable[[Genome], float] | None = None
     """Of a noisy problem: the value without noise, which no optimiser sees."""
     reference: tuple[float, ...] = ()
     """Of several objectives: the point that the dominated volume is measured to."""
+    cheap: tuple[float, Callable[[Genome], float]] | None = None
+    """A lower rung: the share of an evaluation that it costs, and what it says."""
+    earlier: Sequence[tuple[Genome, float]] = ()
+    """What a run measured on a related problem."""
 
     @property
     def n_values(self) -> int:
@@ -58,6 +82,20 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A figure of each run, of which a table shows the mean."""
+
+    head: str
+    of: Callable[[Row], float]
+    form: str = ".2f"
+    larger_is_better: bool = False
+
+
+REGRET = Column("regret, %", lambda row: 100 * row["regret"])
+EVALUATIONS = Column("evaluations", lambda row: row["n_evaluations"])
+
+
+@dataclass(frozen=True)
 class Suite:
     """Problems that are searched in the same way, and shown as one table."""
 
@@ -71,14 +109,22 @@ class Suite:
     load: Callable[[str, int], Problem]
     """From the name of a problem and a seed, which may decide what is drawn or masked."""
     n_evaluations: int
+    rivals: tuple[str, ...]
+    """Contestants; `clso`, or else the first one, is whom the others are compared with."""
     seeds: int = 10
-    slow_seeds: int = 1
-    """Of optimisers that cost a quarter of a second an evaluation, on the first"""
-    slow_problems: int = 2
-    """of the problems. 0: they do not take part."""
+    first_seed: int = 0
+    few: Few = field(default_factory=few)
+    """Contestants that cost much, and run on the first seeds and problems only."""
     stop: bool = False
     """Whether a run ends at the optimum."""
-    guests: tuple[str, ...] = ()
-    """Contestants that take part here and not everywhere."""
-    only: tuple[str, ...] = ()
-    """Contestants that take part; none: all, and the guests."""
+    columns: tuple[Column, ...] = (REGRET,)
+    """What is shown, the first one also as a difference."""
+    group: Callable[[str], str] | None = None
+    """Of a problem's name; then the first column is also shown for each group."""
+    always_anew: bool = False
+    """Whether rows only compare within one run, as times do."""
+
+    @property
+    def ours(self) -> str:
+        """Whom the others are compared with."""
+        return "clso" if "clso" in self.rivals else self.rivals[0]

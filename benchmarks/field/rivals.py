@@ -51,11 +51,16 @@ def _study(objective: Trajectory, sampler: Any) -> tuple[Any, Callable[[Any], Ge
     problem = objective.problem
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * problem.n_values)
     choices = [list(range(n)) for n in objective.n_choices]
+    ordered = problem.ordered or (False,) * len(choices)
 
     def suggest(trial: Any) -> Genome:
         genome = [0] * len(choices)
         for i, values in enumerate(choices):
-            if problem.active(tuple(genome), i):
+            if not problem.active(tuple(genome), i):
+                continue
+            if ordered[i]:
+                genome[i] = trial.suggest_int(f"g{i}", 0, len(values) - 1)
+            else:
                 genome[i] = trial.suggest_categorical(f"g{i}", values)
         return tuple(genome)
 
@@ -101,6 +106,12 @@ def optuna_nsga2(objective: Trajectory, seed: int, *, pop: int = 50) -> None:
     import optuna
 
     _optuna(objective, optuna.samplers.NSGAIISampler(seed=seed, population_size=pop))
+
+
+def earlier_best(objective: Trajectory, seed: int) -> None:
+    """What a run on a related problem measured, best first."""
+    for genome, _ in sorted(objective.problem.earlier, key=lambda pair: pair[1]):
+        objective(genome)
 
 
 def local_search(objective: Trajectory, seed: int) -> None:

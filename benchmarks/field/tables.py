@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.field.compare import Row, ahead, ert, mean_ranks, median_time, pair, sign_test
+from benchmarks.field.compare import ahead, ert, mean_ranks, median_time, pair, sign_test
 from benchmarks.field.contestants import CONTESTANTS, Contestant
+from benchmarks.field.problem import Row
 from benchmarks.field.problems import NASBENCH, PBO
 from benchmarks.field.runs import read
 
@@ -34,6 +35,7 @@ def page(folder: Path) -> str:
         *_pbo(pbo),
         *_theory(read(folder / "theory.jsonl")),
         *_overhead(overhead),
+        *_scale([*overhead, *read(folder / "scale.jsonl")]),
         *_settings(manifest, {row.get("rival", "") for row in (*nasbench, *pbo, *overhead)}),
     ]
     return "\n\n".join(parts) + "\n"
@@ -188,9 +190,10 @@ def _theory(rows: Sequence[Row]) -> list[str]:
 
 
 def _overhead(rows: Sequence[Row]) -> list[str]:
-    if not rows:
-        return []
+    """Rows that the suite of this name is measured instead of, since."""
     cost = [r for r in rows if r["kind"] == "overhead"]
+    if not cost:
+        return []
     lengths = sorted({r["n_evaluations"] for r in cost})
 
     def time_us(name: str, n: int) -> float | None:
@@ -207,7 +210,7 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
             cells.append("" if own is None or reference is None else f"{own / reference:,.2f}")
         if any(cells[1:]):
             lines.append(cells)
-    out = [
+    return [
         "## Overhead",
         "Microseconds an evaluation on OneMax of 100 bits, one thread, medians of rounds over all optimisers in one process "
         "(SMAC3: one round); beside them the ratio to CLSO's. CLSO's surrogate switches itself off on this problem within "
@@ -216,28 +219,31 @@ def _overhead(rows: Sequence[Row]) -> list[str]:
             ["Optimiser", *(h for n in lengths for h in (f"µs, {n:,} evaluations", "ratio"))], lines
         ),
     ]
+
+
+def _scale(rows: Sequence[Row]) -> list[str]:
     scale: dict[str, dict[tuple[int, int], list[float]]] = {}
     for r in rows:
         if r["kind"] == "scale":
             scale.setdefault(r["label"], {}).setdefault((r["pop"], r["genes"]), []).append(
                 r["generation_s"]
             )
-    if scale:
-        sizes = list(next(iter(scale.values())))
-        out += [
-            "Large populations and long genomes, without a surrogate (a generation: as many evaluations as members).",
-            grid(
-                [
-                    "Seconds a generation",
-                    *(f"population {pop:,}, {genes:,} genes" for pop, genes in sizes),
-                ],
-                [
-                    [label, *(f"{median(times[size]):.3f}" for size in sizes)]
-                    for label, times in scale.items()
-                ],
-            ),
-        ]
-    return out
+    if not scale:
+        return []
+    sizes = list(next(iter(scale.values())))
+    return [
+        "Large populations and long genomes, without a surrogate (a generation: as many evaluations as members).",
+        grid(
+            [
+                "Seconds a generation",
+                *(f"population {pop:,}, {genes:,} genes" for pop, genes in sizes),
+            ],
+            [
+                [label, *(f"{median(times[size]):.3f}" for size in sizes)]
+                for label, times in scale.items()
+            ],
+        ),
+    ]
 
 
 def _settings(manifest: dict[str, Any], names: set[str]) -> list[str]:

@@ -34,14 +34,19 @@ class Trajectory:
         )
         self.n_choices = problem.n_choices
         self.steps: list[tuple[Genome, Value]] = []
-        self.recommended: Genome | None = None
-        """What the optimiser says is best; None: what it saw the least value of."""
+        self.n_cheap = 0
+        """Calls of the lower rung."""
+        self.stated: tuple[Genome, float] | None = None
+        """What the optimiser says is best, and its value; None: what it saw the least value of."""
+        self.notes: dict[str, float] = {}
+        """What an optimiser says of its run."""
         self.time_s = self.cpu_s = 0.0
 
     @property
-    def left(self) -> int:
+    def left(self) -> float:
         """Evaluations that may still be made."""
-        return self.n_evaluations - len(self.steps)
+        cost = self.problem.cheap[0] if self.problem.cheap else 0.0
+        return self.n_evaluations - len(self.steps) - cost * self.n_cheap
 
     def __call__(self, genome: Sequence[int]) -> Value:
         """What is to be small; NaN if it failed. Raises `BudgetSpent` with the last evaluation."""
@@ -49,9 +54,19 @@ class Trajectory:
         value = self.problem.evaluate(key)
         self.steps.append((key, value))
         solved = not isinstance(value, tuple) and self.problem.solved_by(value)
-        if not self.left or (self.stop_at_optimum and solved):
+        if self.left < 1 or (self.stop_at_optimum and solved):
             raise BudgetSpent
         return value
+
+    def cheaply(self, genome: Sequence[int]) -> float:
+        """What the lower rung says, for a share of an evaluation. Raises `BudgetSpent` with the
+        last."""
+        assert self.problem.cheap is not None, "there is one rung"
+        cost, evaluate = self.problem.cheap
+        self.n_cheap += 1
+        if self.left < cost:
+            raise BudgetSpent
+        return evaluate(tuple(genome))
 
     def number(self, genome: Sequence[int]) -> float:
         """The same of one objective, for optimisers that know neither several nor failures.
@@ -67,30 +82,54 @@ class Trajectory:
 
     def record(self) -> dict[str, Any]:
         """What the tables need. `best` is the least value, or, of several objectives, the volume
-        that the front dominates; `regret` is what it lacks, in units of the problem's scale."""
+        that the front dominates; `regret` is what it lacks, in units of the problem's scale, and
+        `regret_third` what it lacked after a third of the evaluations."""
         problem = self.problem
+        several = problem.n_values > 1
         failed = sum(not np.isfinite(value).all() for _, value in self.steps)
-        best, found_at = self._volume() if problem.n_values > 1 else self._least()
-        sign = -1.0 if problem.n_values > 1 else 1.0
-        return {
+        best, found_at = self._volume() if several else self._least()
+        solved = best >= problem.optimum - 1e-9 if several else problem.solved_by(best)
+        row = {
             "best": best,
             "found_at": found_at,
-            "solved": problem.solved_by(best) if sign > 0 else best >= problem.optimum - 1e-9,
-            "regret": sign * (best - problem.optimum) / problem.scale,
+            "solved": solved,
+            "regret": self._regret(best),
             "n_evaluations": len(self.steps),
             "n_distinct": len({problem.key(genome) for genome, _ in self.steps}),
             "n_failed": failed,
             "time_s": round(self.time_s, 4),
             "cpu_s": round(self.cpu_s, 4),
+            **self.notes,
         }
+        if not several:
+            third = self._seen_least(max(1, len(self.steps) // 3))
+            row["regret_third"] = self._regret(self._true(*third[:2]))
+        if problem.truth is not None:
+            row["too_good"] = best - self._statement()[1]
+        if self.n_cheap:
+            row["n_cheap"] = self.n_cheap
+        return row
+
+    def _regret(self, best: float) -> float:
+        sign = -1.0 if self.problem.n_values > 1 else 1.0
+        return sign * (best - self.problem.optimum) / self.problem.scale
+
+    def _seen_least(self, n: int) -> tuple[Genome, float, int]:
+        """The genome of the least of the first `n` values, that value, and which evaluation first
+        reached it."""
+        values = [math.inf if v != v else v for _, v in self.steps[:n] if not isinstance(v, tuple)]
+        at = min(range(len(values)), key=values.__getitem__)
+        return self.steps[at][0], values[at], at + 1
+
+    def _statement(self) -> tuple[Genome, float]:
+        return self.stated or self._seen_least(len(self.steps))[:2]
+
+    def _true(self, genome: Genome, value: float) -> float:
+        return value if self.problem.truth is None else self.problem.truth(genome)
 
     def _least(self) -> tuple[float, int]:
-        """The best value, without noise, and the evaluation that first reached it."""
-        values = [math.inf if v != v else v for _, v in self.steps if not isinstance(v, tuple)]
-        at = min(range(len(values)), key=values.__getitem__)
-        if self.problem.truth is not None:
-            return self.problem.truth(self.recommended or self.steps[at][0]), at + 1
-        return values[at], at + 1
+        """The best value, without noise, and the evaluation that first reached the least one."""
+        return self._true(*self._statement()), self._seen_least(len(self.steps))[2]
 
     def _volume(self) -> tuple[float, int]:
         import moocore

@@ -1,0 +1,331 @@
+"""What the search set out to reach, and what the records say of it: a line each.
+
+Where it stood before and the goal are as they were set; what it reaches now is counted here, from
+the records of the suites."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from benchmarks.field.overhead import TRUST
+from benchmarks.field.problem import REGRET, Column, Row
+from benchmarks.field.runs import read
+from benchmarks.field.suite_tables import difference
+from benchmarks.field.suites import SUITES
+from benchmarks.field.tables import grid
+
+__all__ = ["GOALS", "Goal", "Records", "goals", "read_records"]
+
+Records = Mapping[str, Sequence[Row]]
+"""Suite -> its rows."""
+
+Found = tuple[str, str | None]
+
+_RAY = Path(__file__).parents[2] / "runs/2026-11-22_ray/ray_scaling.json"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`now` says what the records show, and by how much that misses the goal: not at all (""), or None
+    if there was no number to reach."""
+
+    what: str
+    before: str
+    goal: str
+    now: Callable[[Records], Found]
+    remark: str = ""
+
+
+def read_records(folder: Path) -> dict[str, list[Row]]:
+    return {name: read(folder / f"{name}.jsonl") for name in SUITES}
+
+
+def goals(folder: Path) -> str:
+    """The table."""
+    records = read_records(folder)
+    lines = []
+    for goal in GOALS:
+        now, missed = goal.now(records)
+        verdict = {"": "met", None: ""}.get(missed, f"**missed**: {missed}")
+        lines.append([goal.what, goal.before, goal.goal, now, verdict, goal.remark])
+    return grid(["", "before", "goal", "now", "reached", "remark"], lines).replace("---:", "---")
+
+
+def _of(rows: Sequence[Row], rival: str, of: str = "") -> list[Row]:
+    """`of`: the family or the instance of the problem."""
+    return [r for r in rows if r["rival"] == rival and (not of or of in r["problem"].split("/"))]
+
+
+def _mean(column: Column, rows: Sequence[Row]) -> float:
+    return fmean(map(column.of, rows))
+
+
+def _said(found: Mapping[str, Any], form: str) -> str:
+    signed = f"+{form}"
+    return f"{found['mean']:{signed}} ({found['low']:{signed}} to {found['high']:{signed}})"
+
+
+def _conditional(records: Records) -> Found:
+    rows = records["conditional"]
+    again = sum(r["n_evaluations"] - r["n_distinct"] for r in _of(rows, "clso"))
+    parts, missed = [f"{again} repeats"], [f"{again} repeats"] * bool(again)
+    for kind in ("conditional", "interacting"):
+        ours, group = (_of(rows, name, kind) for name in ("clso", "optuna-tpe-group"))
+        if group:
+            found, theirs = (sum(r["solved"] for r in some) for some in (ours, group))
+            short = theirs / len(group) - found / len(ours)
+            missed += [f"{short:.0%} of {kind}"] * (short > 0)
+            parts.append(f"{kind}: {found} of {len(ours)}, TPE group {theirs} of {len(group)}")
+    return "; ".join(parts), ", ".join(missed)
+
+
+def _fronts(records: Records) -> Found:
+    share = SUITES["fronts"].columns[0]
+    shares = {
+        name: _mean(share, _of(records["fronts"], "clso", name))
+        for name in ("cifar100", "cifar10", "imagenet")
+    }
+    said = ", ".join(f"{value:.3f} ({name})" for name, value in shares.items())
+    return said, ", ".join(
+        f"{0.95 - value:.3f} ({name})" for name, value in shares.items() if value < 0.95
+    )
+
+
+def _failures(records: Records) -> Found:
+    rows = records["failures"]
+    failed = fmean(r["n_failed"] for r in _of(rows, "clso"))
+    without = difference(rows, REGRET, "clso", "clso-failures-unused")
+    said = f"{failed:.0f} invalid; regret less that without it {_said(without, '.2f')} %"
+    missed = [f"{failed - 75:.0f} invalid"] * (failed > 75)
+    missed += ["the interval of the regret holds 0"] * (without["high"] >= 0)
+    return said, ", ".join(missed)
+
+
+def _order(records: Records) -> Found:
+    regret = SUITES["order"].columns[0]
+    rows = [r for r in records["order"] if r["rival"] == "clso"]
+    kinds = {
+        kind: [r for r in rows if r["problem"].startswith(kind)]
+        for kind in ("labels", "numbers", "shuffled")
+    }
+    as_if = [
+        {**r, "rival": kind, "problem": r["problem"].partition("/")[2]}
+        for kind, some in kinds.items()
+        for r in some
+    ]
+    segment = _mean(regret, [r for r in kinds["numbers"] if "segment" in r["problem"]])
+    misled = difference(as_if, regret, "shuffled", "labels")
+    said = (
+        f"{segment:.3f} on segment, {_mean(regret, kinds['numbers']):.3f} on both; a shuffled order "
+        f"less labels {_said(misled, '.3f')}"
+    )
+    missed = [f"{segment - 0.038:.3f}"] * (segment > 0.038)
+    missed += ["a shuffled order costs"] * (misled["low"] > 0)
+    return said, ", ".join(missed)
+
+
+def _noise(records: Records) -> Found:
+    regret, too_good = SUITES["noise"].columns
+    rows = records["noise"]
+    found = {
+        name: _mean(regret, _of(rows, "clso-noisy", name))
+        for name in ("imagenet", "cifar100", "cifar10")
+    }
+    said = ", ".join(f"{value:.3f} ({name})" for name, value in found.items())
+    good = _mean(too_good, _of(rows, "clso-noisy"))
+    missed = [f"{value - 0.25:.3f} ({name})" for name, value in found.items() if value > 0.25]
+    return f"{said}; reported {good:+.3f} too good", ", ".join(missed)
+
+
+def _parallel(records: Records) -> Found:
+    rows = records["parallel"]
+    one, eight = (fmean(r["n_evaluations"] for r in _of(rows, n)) for n in ("clso", "clso-8-out"))
+    said = f"{eight:.0f} with 8 out, {one:.0f} in sequence ({eight / one - 1:+.0%})"
+    return said, f"{eight - 1.2 * one:.0f} evaluations" * (eight > 1.2 * one)
+
+
+def _bits(records: Records) -> Found:
+    rows = records["bits"]
+    ours, local = (_mean(REGRET, _of(rows, name)) for name in ("clso", "local-search"))
+    apart = difference(rows, REGRET, "clso", "local-search")
+    said = f"regret {ours:.2f} %, local search {local:.2f} % ({_said(apart, '.2f')})"
+    return said, f"{ours - local:.2f} %" * (ours > local)
+
+
+def _linkage(records: Records) -> Found:
+    rows = records["linkage"]
+    means = {name: _mean(REGRET, _of(rows, name)) for name in {r["rival"] for r in rows}}
+    ours = means.pop("clso")
+    best = min(means, key=means.__getitem__)
+    said = f"no linkage is learnt: {ours:.1f} % regret, the best rival ({best}) {means[best]:.1f} %"
+    return said, "not built"
+
+
+def _overhead(records: Records) -> Found:
+    rows = _of(records["overhead"], "clso")
+    parts = []
+    for family in ("onemax", "nasbench201"):
+        some = [r for r in rows if r["problem"].startswith(family)]
+        cost_us, share = (fmean(r[key] for r in some) for key in ("trusted_us", "trusted"))
+        parts.append((cost_us, f"{cost_us:.0f} us for {share:.0%} of the run ({family})"))
+    most_us, _ = max(parts)
+    return ", ".join(said for _, said in parts), f"{most_us - 500:.0f} us" * (most_us > 500)
+
+
+def _trust(records: Records) -> Found:
+    rows = records["trust"]
+    ours = _of(rows, "clso")
+    back, lost = (sum(r.get(key, 0) for r in ours) for key in ("n_won_back", "n_lost"))
+    apart = difference(rows, TRUST.columns[0], "clso", "clso-no-surrogate")
+    said = (
+        f"lost {lost} times in {len(ours)} runs of {TRUST.n_evaluations:,}, won back {back}; regret "
+        f"less that without a surrogate {_said(apart, '.2f')} %"
+    )
+    missed = ["never won back"] * (not back) + ["not shown to pay"] * (apart["high"] >= 0)
+    return said, ", ".join(missed)
+
+
+def _optimum(records: Records) -> Found:
+    rows = records["parallel"]
+    parts, missed = [], []
+    for name in ("cifar10", "cifar100", "imagenet"):
+        some = _of(rows, "clso", name)
+        found = sum(r["solved"] for r in some)
+        middle = median(r["n_evaluations"] if r["solved"] else math.inf for r in some)
+        parts.append(f"{middle:g}, {found}/{len(some)} ({name})")
+        if middle > 100 or found < len(some):
+            missed.append(f"{max(0, middle - 100):g} and {len(some) - found} seeds ({name})")
+    return "; ".join(parts), ", ".join(missed)
+
+
+def _workers(records: Records) -> Found:
+    rows = json.loads(_RAY.read_text())["simulation"]["rows"]
+    (busy,) = (
+        r["efficiency"]
+        for r in rows
+        if (r["n_workers"], r["times"], r["mode"], r["with_engine"]) == (1024, 1, "steady", True)
+    )
+    return f"{busy:.0%}", f"{0.9 - busy:.0%}" * (busy < 0.9)
+
+
+def _gain(suite: str, name: str, other: str, of: str) -> Callable[[Records], Found]:
+    def now(records: Records) -> Found:
+        rows = [r for r in records[suite] if of in r["problem"]]
+        parts = []
+        for column in SUITES[suite].columns:
+            apart = difference(rows, column, name, other)
+            parts.append(f"{column.head} {_said(apart, '.2f')}")
+        return "; ".join(parts), None
+
+    return now
+
+
+GOALS = (
+    Goal(
+        "conditional genes",
+        "found 2 of 10, 144 of 200 repeated",
+        "TPE group's rate on 5 instances x 20 seeds, 0 repeats",
+        _conditional,
+        "what stands for the same is one candidate (`SearchSpace.key`)",
+    ),
+    Goal(
+        "two unknown objectives",
+        ".864 = random",
+        ">= .95 of the hypervolume",
+        _fronts,
+        "a surrogate for each; choices were made on CIFAR-100",
+    ),
+    Goal(
+        "failures",
+        "152 of 300 invalid, as random",
+        "<= 75 invalid, regret resolvably lower",
+        _failures,
+        "the probability of validity, off unless it predicts better than the share of failures",
+    ),
+    Goal(
+        "order",
+        "regret .086 (HPOBench segment)",
+        "<= .038, nothing lost where order misleads",
+        _order,
+        "decided from the data, for each gene",
+    ),
+    Goal(
+        "noise",
+        "true regret .49, 1.09 points too good",
+        "<= .25 at equal evaluations",
+        _noise,
+        "a quarter of the evaluations measure the leader again",
+    ),
+    Goal(
+        "8 out at a time",
+        "69 % and 27 % more evaluations than in sequence",
+        "within 20 %",
+        _parallel,
+        "evaluations up to the best cell of NAS-Bench-201",
+    ),
+    Goal(
+        "200 bits, 1,000 evaluations",
+        "behind local search (695 / 787 to 701 / 811)",
+        "at least local search",
+        _bits,
+    ),
+    Goal(
+        "linkage (traps, MIS, Ising)",
+        "none",
+        "learnt (P3, DSMGA-II)",
+        _linkage,
+    ),
+    Goal(
+        "overhead, surrogate in force",
+        "560 to 1,100 us",
+        "<= 500 us, with its share of the run",
+        _overhead,
+        "CPU time on a machine that was not idle",
+    ),
+    Goal(
+        "trust",
+        "lost for good",
+        "won back by audits, and shown to pay, or dropped",
+        _trust,
+    ),
+    Goal(
+        "NAS-Bench-201, all three",
+        "ImageNet16-120: median 160, 19/20",
+        "median <= 100, 20/20",
+        _optimum,
+    ),
+    Goal(
+        "1,024 workers, 35 ms a candidate",
+        "56 % busy",
+        ">= 90 %",
+        _workers,
+        "simulated from measured costs; one Python thread breeds",
+    ),
+    Goal(
+        "rungs inside the search",
+        "only the finalists go up",
+        "a gain",
+        _gain("rungs", "clso-promote", "clso-finalists", ""),
+        "`--promote` less finalists at the end, equal cost; below 0 it gains",
+    ),
+    Goal(
+        "warm start",
+        "none",
+        "a gain",
+        _gain("transfer", "clso-warm", "clso", "related"),
+        "less a cold start; below 0 it gains",
+    ),
+    Goal(
+        "warm start that misleads",
+        "none",
+        "no loss",
+        _gain("transfer", "clso-warm", "clso", "misleading"),
+        "the same, after a run that says nothing",
+    ),
+)

@@ -13,17 +13,21 @@ What is by chunk has the chunks first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clso.models import native, native_nsm
 from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.nsm_gates import GRU, LSTM, Gate, Sparse
 from clso.models.nsm_routing import TINY, shares, top_weights
 
 __all__ = ["Weights", "states_over_time"]
+
+Form = Literal["plain", "native", "triton"]
+"""How chunks are gone through: in plain torch, in C (`native.c`), or by Triton's kernels."""
 
 _LEAST_MASS = 1e-6  # that a message is divided by
 _NORM_EPS = 1e-5  # torch's
@@ -72,10 +76,10 @@ class _StatesOverTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, n_heads: int, top_k: int, *weights: Tensor) -> Tensor:
         w = Weights(*weights)
-        fused = _is_fused(x, w, n_heads, top_k)
-        states = _Recurrence(w, n_heads, top_k, fused=fused).forward(x)
+        form = _form(x, w, n_heads, top_k)
+        states = _Recurrence(w, n_heads, top_k, form).forward(x)
         ctx.save_for_backward(x, states, *weights)
-        ctx.n_heads, ctx.top_k, ctx.fused = n_heads, top_k, fused
+        ctx.n_heads, ctx.top_k, ctx.form = n_heads, top_k, form
         return states
 
     @staticmethod
@@ -83,38 +87,47 @@ class _StatesOverTime(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, states, *weights = ctx.saved_tensors
         w = Weights(*weights)
-        recurrence = _Recurrence(w, ctx.n_heads, ctx.top_k, fused=ctx.fused)
+        recurrence = _Recurrence(w, ctx.n_heads, ctx.top_k, ctx.form)
         found, by_weight = recurrence.backward(x, states, grad)
         return (found, None, None, *by_weight)
 
 
-def _is_fused(x: Tensor, w: Weights, n_heads: int, top_k: int) -> bool:
-    if not is_possible(x) or not w.is_gru or top_k:
-        return False
-    from clso.models import triton_nsm
-
+def _form(x: Tensor, w: Weights, n_heads: int, top_k: int) -> Form:
+    """How the chunks are gone through."""
     sizes = w.d, n_heads, len(w.initial), x.shape[2]
-    if not triton_nsm.fits(*sizes):
-        return False
-    return is_trusted("states of an NSM", (x.device, sizes), lambda: _difference(x.device, *sizes))
+    if native.is_possible(x):
+        of = (x.device, w.is_gru)
+        small = 16, 2, 3, 4
+        if is_trusted("states of an NSM in C", of, lambda: _difference(x.device, w.is_gru, "native", *small)):
+            return "native"
+    elif is_possible(x) and w.is_gru and not top_k:
+        from clso.models import triton_nsm
+
+        if triton_nsm.fits(*sizes) and is_trusted(
+            "states of an NSM", (x.device, sizes), lambda: _difference(x.device, True, "triton", *sizes)
+        ):
+            return "triton"
+    return "plain"
 
 
-def _difference(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) -> float:
-    """Between the kernels and plain torch: of states, and of all gradients."""
+def _difference(
+    device: torch.device, gru: bool, form: Form, d: int, n_heads: int, n_states: int, chunk: int
+) -> float:
+    """Between a form and plain torch: of states, and of all gradients."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(device)
 
-    root = d**0.5
+    root, gates = d**0.5, 3 if gru else 4
     w = Weights(
         draw(2 * d, d) / root, draw(2 * d), draw(d), draw(d), draw(3 * d, d) / root, draw(3 * d),
-        draw(3 * d, 2 * d) / root, draw(3 * d, d) / root, draw(3 * d), draw(3 * d),
-        draw(n_states, d), draw(n_states).abs(),
+        draw(gates * d, 2 * d) / root, draw(gates * d, d) / root, draw(gates * d), draw(gates * d),
+        draw(n_states, d if gru else 2 * d), draw(n_states).abs(),
     )  # fmt: skip
     x, results = draw(2, 3, chunk, d), []
-    for fused in (True, False):
-        recurrence = _Recurrence(w, n_heads, 0, fused=fused)
+    for one in (form, "plain"):
+        recurrence = _Recurrence(w, n_heads, 0, one)
         states = recurrence.forward(x)
         found, by_weight = recurrence.backward(x, states, states.cos())
         results.append((states, found, *by_weight))
@@ -144,9 +157,8 @@ def _mean_and_scale(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Recurrence:
-    def __init__(self, w: Weights, n_heads: int, top_k: int, *, fused: bool = False) -> None:
-        """`fused`: chunks are gone through by Triton kernels, for which they are (`_is_fused`)."""
-        self.w, self.n_heads, self.fused = w, n_heads, fused
+    def __init__(self, w: Weights, n_heads: int, top_k: int, form: Form = "plain") -> None:
+        self.w, self.n_heads, self.form = w, n_heads, form
         self.n_states, self.width = w.initial.shape
         self.top_k = top_k if top_k < self.n_states else 0
         self.offset = w.importance.log() if bool((w.importance > 0).all()) else None
@@ -156,7 +168,9 @@ class _Recurrence:
 
     def forward(self, x: Tensor) -> Tensor:
         """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
-        if self.fused:
+        if self.form == "native":
+            return native_nsm.advance(x, self.w, self.gate, self.n_heads, self.top_k)
+        if self.form == "triton":
             return self._fused(x)
         w, (n_batch, n_chunks, c, d), s = self.w, x.shape, self.n_states
         n, h = n_batch * self.n_heads, d // self.n_heads
@@ -289,6 +303,8 @@ class _Recurrence:
 
     def backward(self, x: Tensor, states: Tensor, grad: Tensor) -> tuple[Tensor, Weights]:
         """Gradients of the tokens and of each of `Weights`."""
+        if self.form == "native":
+            return native_nsm.retreat(x, states, grad, self.w, self.gate, self.n_heads, self.top_k)
         totals = Weights(*map(torch.zeros_like, self.w))
         found = torch.empty_like(x)
         carried = grad[-1].reshape(-1, self.width)
@@ -334,7 +350,7 @@ class _Recurrence:
             gate_factors,
             gone,
             carried,
-            x if self.fused else None,
+            x if self.form == "triton" else None,
         )
         self._add_up(totals, found, x, state, chunks, queries, back, (mean, scale))
         return back.carried

@@ -1,0 +1,519 @@
+/* The recurrences of clso.models on a CPU, one function each; `clso.models.native` compiles it.
+
+   Plain C with GCC's and Clang's vectors of 8 floats. Sequences of a batch are independent: a call
+   goes through those from `first` up to `end`. All matrices are rows of floats without gaps, unless a
+   stride is given. A call returns 0, or 1 if there is no memory. */
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+#define PANEL 16 /* columns that a product holds in registers, for 4 rows */
+#define INLINE static inline __attribute__((always_inline))
+
+static long padded(long n) { return (n + PANEL - 1) / PANEL * PANEL; }
+
+/* ---- functions of one number, branchless, so that loops of them become vectors ---- */
+
+INLINE float exp_(float x) /* Cephes' expf */
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float n = x * 1.44269504f + 12582912.0f; /* rounds */
+    n -= 12582912.0f;
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
+    return p * power.f;
+}
+
+INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_(-x)); }
+
+INLINE float tanh_(float x) /* Cephes' tanhf */
+{
+    float size = x < 0.0f ? -x : x, z = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    float near = p * z * x + x, far = 1.0f - 2.0f / (exp_(2.0f * size) + 1.0f);
+    far = x < 0.0f ? -far : far;
+    return size < 0.625f ? near : far;
+}
+
+static float total(const float *x, long n)
+{
+    v8 sums = {0};
+    long i = 0;
+    float sum = 0;
+    for (; i + 8 <= n; i += 8) sums += *(const v8 *)(x + i);
+    for (; i < n; i++) sum += x[i];
+    for (i = 0; i < 8; i++) sum += sums[i];
+    return sum;
+}
+
+static float dot(const float *x, const float *y, long n)
+{
+    v8 sums = {0};
+    long i = 0;
+    float sum = 0;
+    for (; i + 8 <= n; i += 8) sums += *(const v8 *)(x + i) * *(const v8 *)(y + i);
+    for (; i < n; i++) sum += x[i] * y[i];
+    for (i = 0; i < 8; i++) sum += sums[i];
+    return sum;
+}
+
+/* ---- products ---- */
+
+/* A matrix (k, n), element (p, j) at right[p * row + j * column], as panels of columns. */
+static void pack(const float *right, long row, long column, long k, long n, float *out)
+{
+    for (long j = 0; j < n; j += PANEL) {
+        long m = n - j < PANEL ? n - j : PANEL;
+        for (long p = 0; p < k; p++, out += PANEL) {
+            const float *from = right + p * row + j * column;
+            if (m == PANEL && column == 1) {
+                memcpy(out, from, PANEL * sizeof(float));
+                continue;
+            }
+            for (long i = 0; i < PANEL; i++) out[i] = i < m ? from[i * column] : 0.0f;
+        }
+    }
+}
+
+INLINE void rows_by_panel(int m, long k, const float *left, long row, long column,
+                          const float *panel, const float *bias, float *out, long out_row, long n)
+{
+    v8 sums[4][2];
+    for (int i = 0; i < m; i++) {
+        sums[i][0] = ((const v8 *)bias)[0];
+        sums[i][1] = ((const v8 *)bias)[1];
+    }
+    for (long p = 0; p < k; p++, panel += PANEL) {
+        v8 a = ((const v8 *)panel)[0], b = ((const v8 *)panel)[1];
+        for (int i = 0; i < m; i++) {
+            float x = left[i * row + p * column];
+            sums[i][0] += x * a;
+            sums[i][1] += x * b;
+        }
+    }
+    for (int i = 0; i < m; i++)
+        if (n >= PANEL) {
+            ((v8 *)(out + i * out_row))[0] = sums[i][0];
+            ((v8 *)(out + i * out_row))[1] = sums[i][1];
+        } else
+            memcpy(out + i * out_row, sums[i], n * sizeof(float));
+}
+
+/* out (m, n), rows `out_row` apart, = bias (n) or 0 + left (m, k) @ packed (k, n); element (i, p) of
+   left is at left[i * row + p * column]. */
+static void product(long m, long k, long n, const float *left, long row, long column,
+                    const float *packed, const float *bias, float *out, long out_row)
+{
+    for (long j = 0; j < n; j += PANEL, packed += k * PANEL) {
+        float start[PANEL] = {0};
+        long width = n - j < PANEL ? n - j : PANEL;
+        if (bias) memcpy(start, bias + j, width * sizeof(float));
+        long i = 0;
+        for (; i + 4 <= m; i += 4)
+            rows_by_panel(4, k, left + i * row, row, column, packed, start, out + i * out_row + j,
+                          out_row, width);
+        const float *rest = left + i * row;
+        float *to = out + i * out_row + j;
+        if (m - i == 3) rows_by_panel(3, k, rest, row, column, packed, start, to, out_row, width);
+        if (m - i == 2) rows_by_panel(2, k, rest, row, column, packed, start, to, out_row, width);
+        if (m - i == 1) rows_by_panel(1, k, rest, row, column, packed, start, to, out_row, width);
+    }
+}
+
+/* ---- the states of an NSM (`clso.models.nsm_recurrence` has the words and the letters) ---- */
+
+typedef struct {
+    long n_batch, k, c, s, d, n_heads, gru, hears, top_k;
+    long n_rows, n_columns; /* of the gate's matrix that are not empty */
+    const float *tokens;    /* (B, K, c, 2 d): route queries and values */
+    const float *norm, *norm_bias;
+    const float *maps;                 /* (d, 3 d) */
+    const float *maps_bias;            /* (3 d) */
+    const float *gate;                 /* (n_columns, n_rows), transposed: of [message heard shown] */
+    const float *gate_bias;            /* (gates d) */
+    const int64_t *rows, *columns;     /* what of the gate's matrix those are */
+    const float *importance;           /* (S) */
+    float *states;                     /* (K + 1, B, S, width); the first K are given backwards */
+    /* backwards: */
+    const float *gate_back;            /* (gates d, 3 d) */
+    const float *maps_back;            /* (3 d, d) */
+    const float *grad;                 /* (K, B, S, width), of the states before each chunk */
+    float *carried;                    /* (B, S, width): of the states after, then before all chunks */
+    float *d_tokens;                   /* as tokens */
+    float *d_gate, *seen, *d_own, *normed; /* (K, B, S, gates d), 3 d, 3 d, d */
+    float *d_norm, *d_norm_bias, *d_importance; /* (B, d), (B, d), (B, S): added to */
+} Nsm;
+
+#define LEAST_MASS 1e-6f
+#define TINY 1e-20f
+#define NORM_EPS 1e-5f
+#define MAX_EXPONENT 30.0f
+
+typedef struct {
+    float *all, *maps, *gate, *gate_back, *maps_back; /* packed */
+    float *normed, *scaled, *scale, *own, *inputs, *gathered, *small, *arguments;
+    float *weights, *shares, *mass, *kept, *panel;
+    float *told, *d_sent, *d_mass, *d_weights, *d_normed, *direct;
+} Scratch;
+
+static long take(float *base, float **part, long at, long n)
+{
+    if (base) *part = base + at;
+    return at + padded(n);
+}
+
+/* Sizes if `base` is NULL, else also the parts' places. */
+static long lay_out(const Nsm *w, Scratch *t, float *base, int back)
+{
+    long d = w->d, s = w->s, c = w->c, n = 4 * d, rows = s + c, at = 0;
+    long wide = padded(s), most = d > rows ? d : rows;
+    at = take(base, &t->maps, at, d * padded(3 * d));
+    at = take(base, &t->gate, at, w->n_columns * padded(w->n_rows));
+    at = take(base, &t->normed, at, s * d);
+    at = take(base, &t->scaled, at, s * d);
+    at = take(base, &t->scale, at, s);
+    at = take(base, &t->own, at, s * 3 * d);
+    at = take(base, &t->inputs, at, s * 3 * d);
+    at = take(base, &t->gathered, at, s * w->n_columns + w->n_rows + 2 * d);
+    at = take(base, &t->small, at, s * w->n_rows);
+    at = take(base, &t->arguments, at, s * n);
+    at = take(base, &t->weights, at, w->n_heads * rows * wide);
+    at = take(base, &t->shares, at, w->n_heads * rows * wide);
+    at = take(base, &t->mass, at, w->n_heads * s);
+    at = take(base, &t->kept, at, s);
+    at = take(base, &t->panel, at, most * (padded(d) + wide));
+    if (back) {
+        at = take(base, &t->gate_back, at, n * padded(3 * d));
+        at = take(base, &t->maps_back, at, 3 * d * padded(d));
+        at = take(base, &t->told, at, s * 3 * d);
+        at = take(base, &t->d_sent, at, s * d);
+        at = take(base, &t->d_mass, at, s);
+        at = take(base, &t->d_weights, at, rows * wide);
+        at = take(base, &t->d_normed, at, s * d);
+        at = take(base, &t->direct, at, s * 2 * d);
+    }
+    return at;
+}
+
+static void layer_norm(const Nsm *w, const Scratch *t, const float *state, long width)
+{
+    for (long i = 0; i < w->s; i++, state += width) {
+        float mean = total(state, w->d) / w->d, *x = t->scaled + i * w->d;
+        for (long a = 0; a < w->d; a++) x[a] = state[a] - mean;
+        float scale = 1.0f / sqrtf(dot(x, x, w->d) / w->d + NORM_EPS);
+        t->scale[i] = scale;
+        for (long a = 0; a < w->d; a++) {
+            x[a] *= scale;
+            t->normed[i * w->d + a] = x[a] * w->norm[a] + w->norm_bias[a];
+        }
+    }
+}
+
+/* Scores (S, padded) to weights, and what they are without importance. */
+static void attend(const float *importance, long s, float *scores, float *shares)
+{
+    float peak = -FLT_MAX, sum = 0;
+    for (long r = 0; r < s; r++)
+        if (importance[r] > 0 && scores[r] > peak) peak = scores[r];
+    for (long r = 0; r < s; r++) {
+        float x = scores[r] - peak;
+        x = x > MAX_EXPONENT ? MAX_EXPONENT : x;
+        shares[r] = exp_(x);
+    }
+    for (long r = 0; r < s; r++) sum += importance[r] * shares[r];
+    sum = 1.0f / (sum < TINY ? TINY : sum);
+    for (long r = 0; r < s; r++) {
+        shares[r] *= sum;
+        scores[r] = importance[r] * shares[r];
+    }
+}
+
+/* Only the heaviest stay, the first of equals, and share all of the weight. */
+static void keep_top(long s, long top_k, float *weights, float *shares)
+{
+    char chosen[s];
+    float total = 0;
+    memset(chosen, 0, s);
+    for (long n = 0; n < top_k; n++) {
+        long best = -1;
+        for (long r = 0; r < s; r++)
+            if (!chosen[r] && (best < 0 || weights[r] > weights[best])) best = r;
+        chosen[best] = 1;
+        total += weights[best];
+    }
+    total = 1.0f / (total < TINY ? TINY : total);
+    for (long r = 0; r < s; r++) {
+        weights[r] = chosen[r] ? weights[r] * total : 0.0f;
+        shares[r] = chosen[r] ? shares[r] * total : 0.0f;
+    }
+}
+
+/* All that a chunk does to the states that it finds, up to the arguments of the gate. */
+static void chunk(const Nsm *w, const Scratch *t, const float *tokens, const float *state,
+                  long width, int hears)
+{
+    long d = w->d, s = w->s, c = w->c, h = d / w->n_heads, wide = padded(s);
+    long asking = hears ? c + s : c;
+    layer_norm(w, t, state, width);
+    long from = hears ? 0 : d, used = hears ? 3 * d : d;
+    product(s, d, used, t->normed, d, 1, t->maps, w->maps_bias + from, t->own + from, 3 * d);
+    memset(t->kept, 0, s * sizeof(float));
+    for (long i = 0; i < w->n_heads; i++) {
+        float *weights = t->weights + i * (c + s) * wide, *mass = t->mass + i * s;
+        float *shares = t->shares + i * (c + s) * wide;
+        const float *query = tokens + i * h, *value = tokens + d + i * h, *own = t->own + i * h;
+        pack(own + d, 1, 3 * d, h, s, t->panel);
+        product(c, h, s, query, 2 * d, 1, t->panel, NULL, weights, wide);
+        if (hears) product(s, h, s, own, 3 * d, 1, t->panel, NULL, weights + c * wide, wide);
+        for (long a = 0; a < asking; a++) {
+            attend(w->importance, s, weights + a * wide, shares + a * wide);
+            if (w->top_k && a < c) keep_top(s, w->top_k, weights + a * wide, shares + a * wide);
+        }
+        memset(mass, 0, s * sizeof(float));
+        for (long a = 0; a < c; a++)
+            for (long r = 0; r < s; r++) mass[r] += weights[a * wide + r];
+        pack(value, 2 * d, 1, c, h, t->panel);
+        product(s, c, h, weights, 1, wide, t->panel, NULL, t->inputs + i * h, 3 * d);
+        for (long r = 0; r < s; r++) {
+            float inverse = 1.0f / (mass[r] < LEAST_MASS ? LEAST_MASS : mass[r]);
+            for (long a = 0; a < h; a++) t->inputs[r * 3 * d + i * h + a] *= inverse;
+            t->kept[r] += mass[r];
+        }
+        if (hears) {
+            pack(own + 2 * d, 3 * d, 1, s, h, t->panel);
+            product(s, s, h, weights + c * wide, wide, 1, t->panel, NULL,
+                    t->inputs + d + i * h, 3 * d);
+        }
+    }
+    for (long r = 0; r < s; r++) {
+        if (!hears) memset(t->inputs + r * 3 * d + d, 0, d * sizeof(float));
+        memcpy(t->inputs + r * 3 * d + 2 * d, state + r * width, d * sizeof(float));
+        t->kept[r] = exp_(-t->kept[r] / w->n_heads);
+    }
+}
+
+static void arguments(const Nsm *w, const Scratch *t)
+{
+    long d = w->d, s = w->s, n = 4 * d;
+    if (w->n_columns == 3 * d && w->n_rows == n) {
+        product(s, 3 * d, n, t->inputs, 3 * d, 1, t->gate, w->gate_bias, t->arguments, n);
+        return;
+    }
+    float *bias = t->gathered + s * w->n_columns;
+    for (long j = 0; j < w->n_rows; j++) bias[j] = w->gate_bias[w->rows[j]];
+    for (long r = 0; r < s; r++)
+        for (long p = 0; p < w->n_columns; p++)
+            t->gathered[r * w->n_columns + p] = t->inputs[r * 3 * d + w->columns[p]];
+    product(s, w->n_columns, w->n_rows, t->gathered, w->n_columns, 1, t->gate, bias, t->small,
+            w->n_rows);
+    for (long r = 0; r < s; r++) {
+        memcpy(t->arguments + r * n, w->gate_bias, n * sizeof(float));
+        for (long j = 0; j < w->n_rows; j++)
+            t->arguments[r * n + w->rows[j]] = t->small[r * w->n_rows + j];
+    }
+}
+
+static void gru(const float *restrict x, long d, float kept, const float *restrict old,
+                float *restrict next)
+{
+    for (long a = 0; a < d; a++) {
+        float r = sigmoid(x[a]), z = sigmoid(x[d + a]);
+        float n = tanh_(x[2 * d + a] + r * x[3 * d + a]);
+        float new = n + z * (old[a] - n);
+        next[a] = new + kept * (old[a] - new);
+    }
+}
+
+static void lstm(const float *restrict x, long d, float kept, const float *restrict old,
+                 float *restrict next)
+{
+    for (long a = 0; a < d; a++) {
+        float cell = sigmoid(x[d + a]) * old[d + a] + sigmoid(x[a]) * tanh_(x[2 * d + a]);
+        float new = sigmoid(x[3 * d + a]) * tanh_(cell);
+        next[a] = new + kept * (old[a] - new);
+        next[d + a] = cell + kept * (old[d + a] - cell);
+    }
+}
+
+int nsm_advance(const Nsm *w, long first, long end)
+{
+    Scratch t;
+    long d = w->d, s = w->s, width = w->gru ? d : 2 * d, step = w->n_batch * s * width;
+    t.all = malloc(lay_out(w, &t, NULL, 0) * sizeof(float));
+    if (!t.all) return 1;
+    lay_out(w, &t, t.all, 0);
+    if (w->hears)
+        pack(w->maps, 3 * d, 1, d, 3 * d, t.maps);
+    else
+        pack(w->maps + d, 3 * d, 1, d, d, t.maps);
+    pack(w->gate, w->n_rows, 1, w->n_columns, w->n_rows, t.gate);
+    for (long b = first; b < end; b++)
+        for (long j = 0; j < w->k; j++) {
+            const float *now = w->states + j * step + b * s * width;
+            chunk(w, &t, w->tokens + (b * w->k + j) * w->c * 2 * d, now, width, w->hears);
+            arguments(w, &t);
+            for (long r = 0; r < s; r++)
+                (w->gru ? gru : lstm)(t.arguments + r * 4 * d, d, t.kept[r], now + r * width,
+                                      (float *)now + step + r * width);
+        }
+    free(t.all);
+    return 0;
+}
+
+/* Gradients of a state's arguments (4 d) and, directly, of the state, from that of the next; and in
+   `change`, to be added up, that of what was kept. */
+static void gru_back(const float *restrict x, long d, float kept, const float *restrict old,
+                     const float *restrict grad, float *restrict d_x, float *restrict direct,
+                     float *restrict change)
+{
+    for (long a = 0; a < d; a++) {
+        float r = sigmoid(x[a]), z = sigmoid(x[d + a]), h = x[3 * d + a];
+        float n = tanh_(x[2 * d + a] + r * h), above = old[a] - n;
+        float d_new = (1 - kept) * grad[a], d_n = d_new * (1 - z) * (1 - n * n);
+        d_x[a] = d_n * h * r * (1 - r);
+        d_x[d + a] = d_new * above * z * (1 - z);
+        d_x[2 * d + a] = d_n;
+        d_x[3 * d + a] = d_n * r;
+        direct[a] = kept * grad[a] + d_new * z;
+        change[a] = grad[a] * above * (1 - z);
+    }
+}
+
+static void lstm_back(const float *restrict x, long d, float kept, const float *restrict old,
+                      const float *restrict grad, float *restrict d_x, float *restrict direct,
+                      float *restrict change)
+{
+    for (long a = 0; a < d; a++) {
+        float i = sigmoid(x[a]), f = sigmoid(x[d + a]), o = sigmoid(x[3 * d + a]);
+        float g = tanh_(x[2 * d + a]), cell = f * old[d + a] + i * g, shown = tanh_(cell);
+        float d_shown = (1 - kept) * grad[a];
+        float d_cell = (1 - kept) * grad[d + a] + d_shown * o * (1 - shown * shown);
+        d_x[a] = d_cell * g * i * (1 - i);
+        d_x[d + a] = d_cell * old[d + a] * f * (1 - f);
+        d_x[2 * d + a] = d_cell * i * (1 - g * g);
+        d_x[3 * d + a] = d_shown * shown * o * (1 - o);
+        direct[a] = kept * grad[a];
+        direct[d + a] = kept * grad[d + a] + d_cell * f;
+        change[a] = grad[a] * (old[a] - o * shown);
+        change[d + a] = grad[d + a] * (old[d + a] - cell);
+    }
+}
+
+/* One head of a chunk, backwards: from the gradients of what it told and heard (in `told`) and of
+   its mass to those of its queries, keys and values, of tokens and of states. */
+static void head_back(const Nsm *w, const Scratch *t, long i, const float *tokens, float *d_tokens,
+                      float *d_own, float *d_importance)
+{
+    long d = w->d, s = w->s, c = w->c, h = d / w->n_heads, wide = padded(s), rows = c + s;
+    const float *weights = t->weights + i * rows * wide, *shares = t->shares + i * rows * wide;
+    const float *mass = t->mass + i * s, *message = t->inputs + i * h, *own = t->own + i * h;
+    const float *query = tokens + i * h, *value = tokens + d + i * h;
+    const float *d_heard = t->told + d + i * h;
+    float *panel = t->panel, *other = t->panel + (d > rows ? d : rows) * wide;
+    for (long r = 0; r < s; r++) {
+        float least = mass[r] < LEAST_MASS ? LEAST_MASS : mass[r];
+        float *sent = t->d_sent + r * h;
+        for (long a = 0; a < h; a++) sent[a] = t->told[r * 3 * d + i * h + a] / least;
+        t->d_mass[r] = mass[r] > LEAST_MASS ? -dot(sent, message + r * 3 * d, h) : 0.0f;
+        t->d_mass[r] += t->kept[r];
+    }
+    /* of the weights: what was sent, and what was heard */
+    pack(t->d_sent, 1, h, h, s, panel);
+    product(c, h, s, value, 2 * d, 1, panel, t->d_mass, t->d_weights, wide);
+    pack(own + 2 * d, 1, 3 * d, h, s, panel);
+    product(s, h, s, d_heard, 3 * d, 1, panel, NULL, t->d_weights + c * wide, wide);
+    /* of the values */
+    pack(t->d_sent, h, 1, s, h, other);
+    product(c, s, h, weights, wide, 1, other, NULL, d_tokens + d + i * h, 2 * d);
+    pack(d_heard, 3 * d, 1, s, h, other);
+    product(s, s, h, weights + c * wide, 1, wide, other, NULL, d_own + 2 * d + i * h, 3 * d);
+    /* of the scores, in place of the weights' */
+    for (long a = 0; a < rows; a++) {
+        float *x = t->d_weights + a * wide, mean = dot(x, weights + a * wide, s);
+        for (long r = 0; r < s; r++) {
+            x[r] -= mean;
+            d_importance[r] += x[r] * shares[a * wide + r];
+            x[r] *= weights[a * wide + r];
+        }
+    }
+    /* of queries and keys */
+    pack(own + d, 3 * d, 1, s, h, other);
+    product(c, s, h, t->d_weights, wide, 1, other, NULL, d_tokens + i * h, 2 * d);
+    product(s, s, h, t->d_weights + c * wide, wide, 1, other, NULL, d_own + i * h, 3 * d);
+    pack(query, 2 * d, 1, c, h, other);
+    product(s, c, h, t->d_weights, 1, wide, other, NULL, d_own + d + i * h, 3 * d);
+    pack(own, 3 * d, 1, s, h, other);
+    product(s, s, h, t->d_weights + c * wide, 1, wide, other, NULL, t->d_sent, h);
+    for (long r = 0; r < s; r++)
+        for (long a = 0; a < h; a++) d_own[r * 3 * d + d + i * h + a] += t->d_sent[r * h + a];
+}
+
+int nsm_retreat(const Nsm *w, long first, long end)
+{
+    Scratch t;
+    long d = w->d, s = w->s, n = 4 * d, width = w->gru ? d : 2 * d;
+    long step = w->n_batch * s * width;
+    t.all = malloc(lay_out(w, &t, NULL, 1) * sizeof(float));
+    if (!t.all) return 1;
+    lay_out(w, &t, t.all, 1);
+    pack(w->maps, 3 * d, 1, d, 3 * d, t.maps);
+    pack(w->gate, w->n_rows, 1, w->n_columns, w->n_rows, t.gate);
+    pack(w->gate_back, 3 * d, 1, n, 3 * d, t.gate_back);
+    pack(w->maps_back, d, 1, 3 * d, d, t.maps_back);
+    for (long b = first; b < end; b++)
+        for (long j = w->k - 1; j >= 0; j--) {
+            long at = (j * w->n_batch + b) * s, token = (b * w->k + j) * w->c * 2 * d;
+            const float *now = w->states + j * step + b * s * width;
+            float *carried = w->carried + b * s * width, *d_gate = w->d_gate + at * n;
+            float *d_own = w->d_own + at * 3 * d;
+            chunk(w, &t, w->tokens + token, now, width, 1);
+            arguments(w, &t);
+            memcpy(w->normed + at * d, t.normed, s * d * sizeof(float));
+            memcpy(w->seen + at * 3 * d, t.inputs, s * 3 * d * sizeof(float));
+            for (long r = 0; r < s; r++) {
+                (w->gru ? gru_back : lstm_back)(
+                    t.arguments + r * n, d, t.kept[r], now + r * width, carried + r * width,
+                    d_gate + r * n, t.direct + r * width, t.gathered);
+                /* from here on, the gradient of the mass through it */
+                t.kept[r] *= -total(t.gathered, width) / w->n_heads;
+            }
+            product(s, n, 3 * d, d_gate, n, 1, t.gate_back, NULL, t.told, 3 * d);
+            for (long i = 0; i < w->n_heads; i++)
+                head_back(w, &t, i, w->tokens + token, w->d_tokens + token, d_own,
+                          w->d_importance + b * s);
+            product(s, 3 * d, d, d_own, 3 * d, 1, t.maps_back, NULL, t.d_normed, d);
+            const float *grad = w->grad + j * step + b * s * width;
+            for (long r = 0; r < s; r++) {
+                float *x = t.d_normed + r * d, *scaled = t.scaled + r * d;
+                for (long a = 0; a < d; a++) {
+                    w->d_norm[b * d + a] += x[a] * scaled[a];
+                    w->d_norm_bias[b * d + a] += x[a];
+                    x[a] *= w->norm[a];
+                }
+                float mean = total(x, d) / d, along = dot(x, scaled, d) / d;
+                float *to = carried + r * width;
+                for (long a = 0; a < width; a++) to[a] = t.direct[r * width + a] + grad[r * width + a];
+                for (long a = 0; a < d; a++)
+                    to[a] += t.told[r * 3 * d + 2 * d + a]
+                             + t.scale[r] * (x[a] - mean - along * scaled[a]);
+            }
+        }
+    free(t.all);
+    return 0;
+}

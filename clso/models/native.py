@@ -1,0 +1,119 @@
+"""Recurrences in C (`native.c`), for a CPU on a machine with a C compiler.
+
+They are compiled once, for the processor that is there, into the cache of tokens (`CLSO_CACHE`). `CC`
+names the compiler, as everywhere; without one plain torch is used. So it is while operators are watched,
+as by a counter of FLOPs, which would not see them."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from clso.data.cache import cache_root
+
+__all__ = ["address", "is_possible", "over_sequences"]
+
+_SOURCE = Path(__file__).with_name("native.c")
+_FLAGS = (
+    "-std=gnu11 -O2 -ftree-vectorize -march=native -fno-math-errno -fno-trapping-math "
+    "-ffp-contract=fast -fPIC -shared"
+).split()
+
+
+def is_possible(x: Tensor) -> bool:
+    """Whether the recurrences take a tensor like this, as far as can be told without compiling."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not is_in_torch_dispatch_mode(include_infra_modes=False)
+        and _compiler() is not None
+    )
+
+
+def address(t: Tensor) -> int:
+    """Where a tensor's numbers lie, row by row without gaps."""
+    assert t.is_contiguous()
+    return t.data_ptr()
+
+
+def over_sequences(name: str, n_sequences: int, call: Callable[[Any, int, int], int]) -> None:
+    """`call(function, first, end)` for all sequences of a batch, shared out over torch's threads:
+    they are independent, so that results do not depend on the threads' number.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it does not compile.
+        MemoryError: there is none.
+    """
+    function = getattr(_library(), name)
+    n = min(torch.get_num_threads(), n_sequences)
+    bounds = [n_sequences * i // n for i in range(n + 1)]
+    if n == 1:
+        failed = [call(function, 0, n_sequences)]
+    else:
+        with ThreadPoolExecutor(n - 1) as pool:
+            others = [pool.submit(call, function, *bounds[i : i + 2]) for i in range(1, n)]
+            failed = [call(function, *bounds[:2]), *(one.result() for one in others)]
+    if any(failed):
+        raise MemoryError(f"{name} found no memory to work in")
+
+
+@cache
+def _compiler() -> tuple[str, ...] | None:
+    """The C compiler's command, if there is one; Microsoft's has no vectors of this kind."""
+    if sys.platform == "win32":
+        return None
+    if "CC" in os.environ:
+        command = shlex.split(os.environ["CC"])
+        return tuple(command) if command and shutil.which(command[0]) else None
+    return next(((name,) for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Compiled, or as it was compiled earlier by the same compiler for the same processor."""
+    command = _compiler()
+    assert command is not None
+    # macros say which compiler it is and which instructions it would use
+    macros = subprocess.run(
+        [*command, *_FLAGS, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, check=True
+    ).stdout
+    digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), _SOURCE.read_bytes())))
+    try:
+        folder = cache_root(None) / "native"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{digest.hexdigest()[:32]}.so"
+        if not path.exists():
+            _compile(command, path)
+        return ctypes.CDLL(str(path))
+    except OSError:  # a cache that is read-only, full or damaged
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "native.so"
+            _compile(command, path)
+            return ctypes.CDLL(str(path))
+
+
+def _compile(command: tuple[str, ...], path: Path) -> None:
+    """Whole or not at all, since other processes may be at it."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as name:
+        made = Path(name) / path.name
+        subprocess.run(
+            [*command, *_FLAGS, "-o", str(made), str(_SOURCE), "-lm"],
+            capture_output=True,
+            check=True,
+        )
+        made.replace(path)

@@ -1,0 +1,139 @@
+"""The states of an NSM and their gradients in C: what `native.c` is given, and gives."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clso.models.native import address, over_sequences
+
+if TYPE_CHECKING:
+    from clso.models.nsm_gates import Gate
+    from clso.models.nsm_recurrence import Weights
+
+__all__ = ["advance", "retreat"]
+
+_TOKENS = 4096
+"""Of all sequences together, that are gone through by one call, about."""
+
+_SIZES = "n_batch k c s d n_heads gru hears top_k n_rows n_columns".split()
+_ARRAYS = (
+    "tokens norm norm_bias maps maps_bias gate gate_bias rows columns importance states gate_back "
+    "maps_back grad carried d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance"
+).split()
+
+
+class _NSM(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_long) for name in _SIZES),
+        *((name, ctypes.c_void_p) for name in _ARRAYS),
+    ]
+
+
+class _Shared:
+    """What all calls for one layer have in common."""
+
+    def __init__(self, w: Weights, gate: Gate, n_heads: int, top_k: int) -> None:
+        rows, columns = (gate.weights.any(1 - i).nonzero().flatten() for i in (0, 1))
+        whole = 2 * len(rows) * len(columns) > gate.weights.numel()
+        if whole:
+            rows, columns = (torch.arange(n) for n in gate.weights.shape)
+        kept = gate.weights if whole else gate.weights[rows][:, columns]
+        self._arrays: dict[str, Tensor] = {
+            "norm": w.norm,
+            "norm_bias": w.norm_bias,
+            "maps": w.states.t().contiguous(),
+            "maps_bias": w.states_bias,
+            "gate": kept.t().contiguous(),
+            "gate_bias": gate.bias,
+            "rows": rows,
+            "columns": columns,
+            "importance": w.importance,
+            "gate_back": gate.weights,
+            "maps_back": w.states,
+        }
+        self._arrays = {name: t.contiguous() for name, t in self._arrays.items()}
+        self._sizes = {
+            "s": len(w.initial),
+            "d": w.d,
+            "n_heads": n_heads,
+            "gru": w.is_gru,
+            # states whose gate does not listen need not talk
+            "hears": bool(gate.weights[:, w.d : 2 * w.d].any()),
+            "top_k": top_k,
+            "n_rows": len(rows),
+            "n_columns": len(columns),
+        }
+
+    def __call__(self, name: str, tokens: Tensor, **arrays: Tensor) -> None:
+        """`name` for the maps (B, K, c, 2 d) of some chunks' tokens."""
+        n_batch, k, c, _ = tokens.shape
+        sizes = {**self._sizes, "n_batch": n_batch, "k": k, "c": c}
+        given = {**self._arrays, **arrays, "tokens": tokens}
+        what = _NSM(**sizes, **{key: address(t) for key, t in given.items()})
+
+        def call(function: Any, first: int, end: int) -> int:
+            return int(function(ctypes.byref(what), ctypes.c_long(first), ctypes.c_long(end)))
+
+        over_sequences(name, n_batch, call)
+
+
+def advance(x: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int) -> Tensor:
+    """Tokens in chunks (B, J, c, d) -> states (J + 1, B, S, width)."""
+    n_batch, n_chunks, _, _ = x.shape
+    states = x.new_empty(n_chunks + 1, n_batch, *w.initial.shape)
+    states[0] = w.initial
+    shared = _Shared(w, gate, n_heads, top_k)
+    for at in _parts(x):
+        tokens = F.linear(x[:, at], w.tokens, w.tokens_bias).contiguous()
+        shared("nsm_advance", tokens, states=states[at.start :])
+    return states
+
+
+def retreat(
+    x: Tensor, states: Tensor, grad: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int
+) -> tuple[Tensor, Weights]:
+    """Gradients of the tokens and of each of `Weights` from those of the states."""
+    (n_batch, n_chunks, c, d), s = x.shape, len(w.initial)
+    found, totals = torch.empty_like(x), type(w)(*map(torch.zeros_like, w))
+    grad = grad.contiguous()
+    carried = grad[-1].clone()
+    shared = _Shared(w, gate, n_heads, top_k)
+    summed = {name: x.new_zeros(n_batch, d) for name in ("d_norm", "d_norm_bias")}
+    summed["d_importance"] = x.new_zeros(n_batch, s)
+    for at in reversed(_parts(x)):
+        part = x[:, at]
+        k = part.shape[1]
+        tokens = F.linear(part, w.tokens, w.tokens_bias).contiguous()
+        widths = {"d_gate": len(gate.weights), "seen": 3 * d, "d_own": 3 * d, "normed": d}
+        made = {name: x.new_empty(k * n_batch * s, n) for name, n in widths.items()}
+        d_tokens = torch.empty_like(tokens)
+        shared(
+            "nsm_retreat", tokens, states=states[at.start :], grad=grad[at.start :],
+            carried=carried, d_tokens=d_tokens, **made, **summed,
+        )  # fmt: skip
+        inputs, shown = made["seen"].split([2 * d, d], dim=1)
+        for gradient, name, seen in (
+            (gate.by_input(made["d_gate"]), "gate_input", inputs),
+            (gate.by_state(made["d_gate"]), "gate_state", shown),
+            (made["d_own"], "states", made["normed"]),
+            (d_tokens.flatten(0, 2), "tokens", part.reshape(-1, d)),
+        ):
+            getattr(totals, name).addmm_(gradient.t(), seen)
+            getattr(totals, f"{name}_bias").add_(gradient.sum(0))
+        found[:, at] = d_tokens @ w.tokens
+    for name, by_sequence in summed.items():
+        getattr(totals, name.removeprefix("d_")).add_(by_sequence.sum(0))
+    totals.initial.add_(carried.sum(0))
+    return found, totals
+
+
+def _parts(x: Tensor) -> list[slice]:
+    """The chunks that are gone through by one call."""
+    n_batch, n_chunks, c, _ = x.shape
+    size = max(1, _TOKENS // (n_batch * c))
+    return [slice(i, min(i + size, n_chunks)) for i in range(0, n_chunks, size)]

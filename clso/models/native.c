@@ -91,8 +91,10 @@ static void pack(const float *right, long row, long column, long k, long n, floa
     }
 }
 
+/* `index`: which of the left's columns the panel's rows are for; NULL: all of them. */
 INLINE void rows_by_panel(int m, long k, const float *left, long row, long column,
-                          const float *panel, const float *bias, float *out, long out_row, long n)
+                          const float *panel, const int32_t *index, const float *bias, float *out,
+                          long out_row, long n)
 {
     v8 sums[4][2];
     for (int i = 0; i < m; i++) {
@@ -101,8 +103,9 @@ INLINE void rows_by_panel(int m, long k, const float *left, long row, long colum
     }
     for (long p = 0; p < k; p++, panel += PANEL) {
         v8 a = ((const v8 *)panel)[0], b = ((const v8 *)panel)[1];
+        const float *from = left + (index ? index[p] : p) * column;
         for (int i = 0; i < m; i++) {
-            float x = left[i * row + p * column];
+            float x = from[i * row];
             sums[i][0] += x * a;
             sums[i][1] += x * b;
         }
@@ -115,6 +118,17 @@ INLINE void rows_by_panel(int m, long k, const float *left, long row, long colum
             memcpy(out + i * out_row, sums[i], n * sizeof(float));
 }
 
+INLINE void all_by_panel(long m, long k, const float *left, long row, long column,
+                         const float *panel, const int32_t *index, const float *bias, float *out,
+                         long out_row, long n)
+{
+    for (; m >= 4; m -= 4, left += 4 * row, out += 4 * out_row)
+        rows_by_panel(4, k, left, row, column, panel, index, bias, out, out_row, n);
+    if (m == 3) rows_by_panel(3, k, left, row, column, panel, index, bias, out, out_row, n);
+    if (m == 2) rows_by_panel(2, k, left, row, column, panel, index, bias, out, out_row, n);
+    if (m == 1) rows_by_panel(1, k, left, row, column, panel, index, bias, out, out_row, n);
+}
+
 /* out (m, n), rows `out_row` apart, = bias (n) or 0 + left (m, k) @ packed (k, n); element (i, p) of
    left is at left[i * row + p * column]. */
 static void product(long m, long k, long n, const float *left, long row, long column,
@@ -124,15 +138,52 @@ static void product(long m, long k, long n, const float *left, long row, long co
         float start[PANEL] = {0};
         long width = n - j < PANEL ? n - j : PANEL;
         if (bias) memcpy(start, bias + j, width * sizeof(float));
-        long i = 0;
-        for (; i + 4 <= m; i += 4)
-            rows_by_panel(4, k, left + i * row, row, column, packed, start, out + i * out_row + j,
-                          out_row, width);
-        const float *rest = left + i * row;
-        float *to = out + i * out_row + j;
-        if (m - i == 3) rows_by_panel(3, k, rest, row, column, packed, start, to, out_row, width);
-        if (m - i == 2) rows_by_panel(2, k, rest, row, column, packed, start, to, out_row, width);
-        if (m - i == 1) rows_by_panel(1, k, rest, row, column, packed, start, to, out_row, width);
+        all_by_panel(m, k, left, row, column, packed, NULL, start, out + j, out_row, width);
+    }
+}
+
+/* A matrix in panels whose empty rows are left out: a grown NSM's are empty but for a few. */
+typedef struct {
+    long k, n;
+    float *numbers;
+    int32_t *index, *count; /* by panel */
+} Packed;
+
+static long packed_size(long k, long n) { return padded(n) * k + padded(n) / PANEL * (k + 1); }
+
+static Packed pack_matrix(const float *right, long row, long column, long k, long n, float *place)
+{
+    long panels = padded(n) / PANEL;
+    Packed out = {k, n, place, (int32_t *)(place + padded(n) * k), NULL};
+    out.count = out.index + panels * k;
+    for (long j = 0; j < panels; j++) {
+        float *to = place + j * k * PANEL;
+        int32_t *index = out.index + j * k;
+        long width = n - j * PANEL < PANEL ? n - j * PANEL : PANEL;
+        for (long p = 0; p < k; p++) {
+            int empty = 1;
+            for (long i = 0; i < PANEL; i++) {
+                to[i] = i < width ? right[p * row + (j * PANEL + i) * column] : 0.0f;
+                empty &= to[i] == 0.0f;
+            }
+            if (!empty) *index++ = (int32_t)p, to += PANEL;
+        }
+        out.count[j] = (int32_t)(index - out.index - j * k);
+    }
+    return out;
+}
+
+/* out (m, n), rows `out_row` apart, = bias (n) or 0 + left (m, k), rows `row` apart, @ matrix */
+static void times(long m, const float *left, long row, const Packed *matrix, const float *bias,
+                  float *out, long out_row)
+{
+    long k = matrix->k, n = matrix->n;
+    for (long j = 0; j * PANEL < n; j++) {
+        float start[PANEL] = {0};
+        long width = n - j * PANEL < PANEL ? n - j * PANEL : PANEL;
+        if (bias) memcpy(start, bias + j * PANEL, width * sizeof(float));
+        all_by_panel(m, matrix->count[j], left, row, 1, matrix->numbers + j * k * PANEL,
+                     matrix->index + j * k, start, out + j * PANEL, out_row, width);
     }
 }
 
@@ -140,19 +191,16 @@ static void product(long m, long k, long n, const float *left, long row, long co
 
 typedef struct {
     long n_batch, k, c, s, d, n_heads, gru, hears, top_k;
-    long n_rows, n_columns; /* of the gate's matrix that are not empty */
-    const float *tokens;    /* (B, K, c, 2 d): route queries and values */
+    long before;         /* whether a chunk is given before the first, to be read only */
+    const float *tokens; /* (B, before + K, c, m d): route queries and values; if tokens read, m is 4:
+                            read queries, route queries, keys, values */
     const float *norm, *norm_bias;
-    const float *maps;                 /* (d, 3 d) */
-    const float *maps_bias;            /* (3 d) */
-    const float *gate;                 /* (n_columns, n_rows), transposed: of [message heard shown] */
-    const float *gate_bias;            /* (gates d) */
-    const int64_t *rows, *columns;     /* what of the gate's matrix those are */
+    const float *maps, *maps_bias;     /* (3 d, d), (3 d): a state's query, key and value */
+    const float *gate, *gate_bias;     /* (4 d, 3 d), (4 d): of [message heard shown] */
     const float *importance;           /* (S) */
     float *states;                     /* (K + 1, B, S, width); the first K are given backwards */
+    float *found;                      /* (B, K, c, d): what tokens read, or NULL: they do not */
     /* backwards: */
-    const float *gate_back;            /* (gates d, 3 d) */
-    const float *maps_back;            /* (3 d, d) */
     const float *grad;                 /* (K, B, S, width), of the states before each chunk */
     float *carried;                    /* (B, S, width): of the states after, then before all chunks */
     float *d_tokens;                   /* as tokens */
@@ -166,9 +214,11 @@ typedef struct {
 #define MAX_EXPONENT 30.0f
 
 typedef struct {
-    float *all, *maps, *gate, *gate_back, *maps_back; /* packed */
-    float *normed, *scaled, *scale, *own, *inputs, *gathered, *small, *arguments;
+    Packed maps, gate, gate_back, maps_back;
+    float *all, *places[4];
+    float *normed, *scaled, *scale, *own, *inputs, *change, *arguments;
     float *weights, *shares, *mass, *kept, *panel;
+    float *keys, *values, *importance; /* of all that a token may read */
     float *told, *d_sent, *d_mass, *d_weights, *d_normed, *direct;
 } Scratch;
 
@@ -181,26 +231,32 @@ static long take(float *base, float **part, long at, long n)
 /* Sizes if `base` is NULL, else also the parts' places. */
 static long lay_out(const Nsm *w, Scratch *t, float *base, int back)
 {
-    long d = w->d, s = w->s, c = w->c, n = 4 * d, rows = s + c, at = 0;
-    long wide = padded(s), most = d > rows ? d : rows;
-    at = take(base, &t->maps, at, d * padded(3 * d));
-    at = take(base, &t->gate, at, w->n_columns * padded(w->n_rows));
+    long d = w->d, s = w->s, c = w->c, n = 4 * d, rows = s + c, most = s + 2 * c, at = 0;
+    long wide = padded(s), widest = padded(most);
+    most = d > most ? d : most;
+    at = take(base, &t->places[0], at, packed_size(d, 3 * d));
+    at = take(base, &t->places[1], at, packed_size(3 * d, n));
     at = take(base, &t->normed, at, s * d);
     at = take(base, &t->scaled, at, s * d);
     at = take(base, &t->scale, at, s);
     at = take(base, &t->own, at, s * 3 * d);
     at = take(base, &t->inputs, at, s * 3 * d);
-    at = take(base, &t->gathered, at, s * w->n_columns + w->n_rows + 2 * d);
-    at = take(base, &t->small, at, s * w->n_rows);
+    at = take(base, &t->change, at, 2 * d);
     at = take(base, &t->arguments, at, s * n);
     at = take(base, &t->weights, at, w->n_heads * rows * wide);
     at = take(base, &t->shares, at, w->n_heads * rows * wide);
     at = take(base, &t->mass, at, w->n_heads * s);
     at = take(base, &t->kept, at, s);
-    at = take(base, &t->panel, at, most * (padded(d) + wide));
+    at = take(base, &t->panel, at, most * (padded(d) + widest));
+    if (w->found) {
+        at = take(base, &t->keys, at, (s + 2 * c) * d);
+        at = take(base, &t->values, at, (s + 2 * c) * d);
+        at = take(base, &t->importance, at, widest);
+        at = take(base, &t->told, at, (c + 1) * widest);
+    }
     if (back) {
-        at = take(base, &t->gate_back, at, n * padded(3 * d));
-        at = take(base, &t->maps_back, at, 3 * d * padded(d));
+        at = take(base, &t->places[2], at, packed_size(n, 3 * d));
+        at = take(base, &t->places[3], at, packed_size(3 * d, d));
         at = take(base, &t->told, at, s * 3 * d);
         at = take(base, &t->d_sent, at, s * d);
         at = take(base, &t->d_mass, at, s);
@@ -269,17 +325,17 @@ static void chunk(const Nsm *w, const Scratch *t, const float *tokens, const flo
                   long width, int hears)
 {
     long d = w->d, s = w->s, c = w->c, h = d / w->n_heads, wide = padded(s);
-    long asking = hears ? c + s : c;
+    long asking = hears ? c + s : c, row = w->found ? 4 * d : 2 * d;
     layer_norm(w, t, state, width);
-    long from = hears ? 0 : d, used = hears ? 3 * d : d;
-    product(s, d, used, t->normed, d, 1, t->maps, w->maps_bias + from, t->own + from, 3 * d);
+    times(s, t->normed, d, &t->maps, w->maps_bias, t->own, 3 * d);
     memset(t->kept, 0, s * sizeof(float));
     for (long i = 0; i < w->n_heads; i++) {
         float *weights = t->weights + i * (c + s) * wide, *mass = t->mass + i * s;
         float *shares = t->shares + i * (c + s) * wide;
-        const float *query = tokens + i * h, *value = tokens + d + i * h, *own = t->own + i * h;
+        const float *query = tokens + (w->found ? d : 0) + i * h, *own = t->own + i * h;
+        const float *value = tokens + row - d + i * h;
         pack(own + d, 1, 3 * d, h, s, t->panel);
-        product(c, h, s, query, 2 * d, 1, t->panel, NULL, weights, wide);
+        product(c, h, s, query, row, 1, t->panel, NULL, weights, wide);
         if (hears) product(s, h, s, own, 3 * d, 1, t->panel, NULL, weights + c * wide, wide);
         for (long a = 0; a < asking; a++) {
             attend(w->importance, s, weights + a * wide, shares + a * wide);
@@ -288,7 +344,7 @@ static void chunk(const Nsm *w, const Scratch *t, const float *tokens, const flo
         memset(mass, 0, s * sizeof(float));
         for (long a = 0; a < c; a++)
             for (long r = 0; r < s; r++) mass[r] += weights[a * wide + r];
-        pack(value, 2 * d, 1, c, h, t->panel);
+        pack(value, row, 1, c, h, t->panel);
         product(s, c, h, weights, 1, wide, t->panel, NULL, t->inputs + i * h, 3 * d);
         for (long r = 0; r < s; r++) {
             float inverse = 1.0f / (mass[r] < LEAST_MASS ? LEAST_MASS : mass[r]);
@@ -308,24 +364,31 @@ static void chunk(const Nsm *w, const Scratch *t, const float *tokens, const flo
     }
 }
 
-static void arguments(const Nsm *w, const Scratch *t)
+/* What the tokens of a chunk read of the states that it found (`t->own`) and of near tokens, those of
+   the chunk before it included, if there is one: out (c, d). */
+static void read_near(const Nsm *w, const Scratch *t, const float *tokens, int have_before,
+                      float *out)
 {
-    long d = w->d, s = w->s, n = 4 * d;
-    if (w->n_columns == 3 * d && w->n_rows == n) {
-        product(s, 3 * d, n, t->inputs, 3 * d, 1, t->gate, w->gate_bias, t->arguments, n);
-        return;
+    long d = w->d, s = w->s, c = w->c, h = d / w->n_heads, near = have_before ? 2 * c : c;
+    long n = s + near, wide = padded(n);
+    float *scores = t->told, *shares = scores + c * wide;
+    memcpy(t->importance, w->importance, s * sizeof(float));
+    for (long a = s; a < n; a++) t->importance[a] = 1.0f;
+    for (long a = 0; a < n; a++) { /* keys (n, d) and values */
+        const float *from = a < s ? t->own + a * 3 * d + d : tokens + (a - s - near + c) * 4 * d + 2 * d;
+        memcpy(t->keys + a * d, from, d * sizeof(float));
+        memcpy(t->values + a * d, from + d, d * sizeof(float));
     }
-    float *bias = t->gathered + s * w->n_columns;
-    for (long j = 0; j < w->n_rows; j++) bias[j] = w->gate_bias[w->rows[j]];
-    for (long r = 0; r < s; r++)
-        for (long p = 0; p < w->n_columns; p++)
-            t->gathered[r * w->n_columns + p] = t->inputs[r * 3 * d + w->columns[p]];
-    product(s, w->n_columns, w->n_rows, t->gathered, w->n_columns, 1, t->gate, bias, t->small,
-            w->n_rows);
-    for (long r = 0; r < s; r++) {
-        memcpy(t->arguments + r * n, w->gate_bias, n * sizeof(float));
-        for (long j = 0; j < w->n_rows; j++)
-            t->arguments[r * n + w->rows[j]] = t->small[r * w->n_rows + j];
+    for (long i = 0; i < w->n_heads; i++) {
+        pack(t->keys + i * h, 1, d, h, n, t->panel);
+        product(c, h, n, tokens + i * h, 4 * d, 1, t->panel, NULL, scores, wide);
+        for (long a = 0; a < c; a++) {
+            long seen = n - c + a + 1;
+            attend(t->importance, seen, scores + a * wide, shares);
+            memset(scores + a * wide + seen, 0, (n - seen) * sizeof(float));
+        }
+        pack(t->values + i * h, d, 1, n, h, t->panel);
+        product(c, n, h, scores, wide, 1, t->panel, NULL, out + i * h, d);
     }
 }
 
@@ -358,16 +421,17 @@ int nsm_advance(const Nsm *w, long first, long end)
     t.all = malloc(lay_out(w, &t, NULL, 0) * sizeof(float));
     if (!t.all) return 1;
     lay_out(w, &t, t.all, 0);
-    if (w->hears)
-        pack(w->maps, 3 * d, 1, d, 3 * d, t.maps);
-    else
-        pack(w->maps + d, 3 * d, 1, d, d, t.maps);
-    pack(w->gate, w->n_rows, 1, w->n_columns, w->n_rows, t.gate);
+    t.maps = pack_matrix(w->maps, 1, d, d, 3 * d, t.places[0]);
+    t.gate = pack_matrix(w->gate, 1, 3 * d, 3 * d, 4 * d, t.places[1]);
     for (long b = first; b < end; b++)
         for (long j = 0; j < w->k; j++) {
             const float *now = w->states + j * step + b * s * width;
-            chunk(w, &t, w->tokens + (b * w->k + j) * w->c * 2 * d, now, width, w->hears);
-            arguments(w, &t);
+            long at = b * (w->before + w->k) + w->before + j;
+            const float *tokens = w->tokens + at * w->c * (w->found ? 4 : 2) * d;
+            chunk(w, &t, tokens, now, width, w->hears);
+            if (w->found)
+                read_near(w, &t, tokens, w->before + j > 0, w->found + (b * w->k + j) * w->c * d);
+            times(s, t.inputs, 3 * d, &t.gate, w->gate_bias, t.arguments, 4 * d);
             for (long r = 0; r < s; r++)
                 (w->gru ? gru : lstm)(t.arguments + r * 4 * d, d, t.kept[r], now + r * width,
                                       (float *)now + step + r * width);
@@ -472,10 +536,10 @@ int nsm_retreat(const Nsm *w, long first, long end)
     t.all = malloc(lay_out(w, &t, NULL, 1) * sizeof(float));
     if (!t.all) return 1;
     lay_out(w, &t, t.all, 1);
-    pack(w->maps, 3 * d, 1, d, 3 * d, t.maps);
-    pack(w->gate, w->n_rows, 1, w->n_columns, w->n_rows, t.gate);
-    pack(w->gate_back, 3 * d, 1, n, 3 * d, t.gate_back);
-    pack(w->maps_back, d, 1, 3 * d, d, t.maps_back);
+    t.maps = pack_matrix(w->maps, 1, d, d, 3 * d, t.places[0]);
+    t.gate = pack_matrix(w->gate, 1, 3 * d, 3 * d, n, t.places[1]);
+    t.gate_back = pack_matrix(w->gate, 3 * d, 1, n, 3 * d, t.places[2]);
+    t.maps_back = pack_matrix(w->maps, d, 1, 3 * d, d, t.places[3]);
     for (long b = first; b < end; b++)
         for (long j = w->k - 1; j >= 0; j--) {
             long at = (j * w->n_batch + b) * s, token = (b * w->k + j) * w->c * 2 * d;
@@ -483,21 +547,21 @@ int nsm_retreat(const Nsm *w, long first, long end)
             float *carried = w->carried + b * s * width, *d_gate = w->d_gate + at * n;
             float *d_own = w->d_own + at * 3 * d;
             chunk(w, &t, w->tokens + token, now, width, 1);
-            arguments(w, &t);
+            times(s, t.inputs, 3 * d, &t.gate, w->gate_bias, t.arguments, n);
             memcpy(w->normed + at * d, t.normed, s * d * sizeof(float));
             memcpy(w->seen + at * 3 * d, t.inputs, s * 3 * d * sizeof(float));
             for (long r = 0; r < s; r++) {
                 (w->gru ? gru_back : lstm_back)(
                     t.arguments + r * n, d, t.kept[r], now + r * width, carried + r * width,
-                    d_gate + r * n, t.direct + r * width, t.gathered);
+                    d_gate + r * n, t.direct + r * width, t.change);
                 /* from here on, the gradient of the mass through it */
-                t.kept[r] *= -total(t.gathered, width) / w->n_heads;
+                t.kept[r] *= -total(t.change, width) / w->n_heads;
             }
-            product(s, n, 3 * d, d_gate, n, 1, t.gate_back, NULL, t.told, 3 * d);
+            times(s, d_gate, n, &t.gate_back, NULL, t.told, 3 * d);
             for (long i = 0; i < w->n_heads; i++)
                 head_back(w, &t, i, w->tokens + token, w->d_tokens + token, d_own,
                           w->d_importance + b * s);
-            product(s, 3 * d, d, d_own, 3 * d, 1, t.maps_back, NULL, t.d_normed, d);
+            times(s, d_own, 3 * d, &t.maps_back, NULL, t.d_normed, d);
             const float *grad = w->grad + j * step + b * s * width;
             for (long r = 0; r < s; r++) {
                 float *x = t.d_normed + r * d, *scaled = t.scaled + r * d;

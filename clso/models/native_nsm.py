@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from clso.models.nsm_gates import Gate
     from clso.models.nsm_recurrence import Weights
 
-__all__ = ["advance", "retreat"]
+__all__ = ["advance", "read", "retreat"]
 
 _TOKENS = 4096
 """Of all sequences together, that are gone through by one call, about."""
 
-_SIZES = "n_batch k c s d n_heads gru hears top_k n_rows n_columns".split()
+_SIZES = "n_batch k c s d n_heads gru hears top_k before".split()
 _ARRAYS = (
-    "tokens norm norm_bias maps maps_bias gate gate_bias rows columns importance states gate_back "
-    "maps_back grad carried d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance"
+    "tokens norm norm_bias maps maps_bias gate gate_bias importance states found grad carried "
+    "d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance"
 ).split()
 
 
@@ -38,25 +38,16 @@ class _Shared:
     """What all calls for one layer have in common."""
 
     def __init__(self, w: Weights, gate: Gate, n_heads: int, top_k: int) -> None:
-        rows, columns = (gate.weights.any(1 - i).nonzero().flatten() for i in (0, 1))
-        whole = 2 * len(rows) * len(columns) > gate.weights.numel()
-        if whole:
-            rows, columns = (torch.arange(n) for n in gate.weights.shape)
-        kept = gate.weights if whole else gate.weights[rows][:, columns]
-        self._arrays: dict[str, Tensor] = {
+        arrays: dict[str, Tensor] = {
             "norm": w.norm,
             "norm_bias": w.norm_bias,
-            "maps": w.states.t().contiguous(),
+            "maps": w.states,
             "maps_bias": w.states_bias,
-            "gate": kept.t().contiguous(),
+            "gate": gate.weights,
             "gate_bias": gate.bias,
-            "rows": rows,
-            "columns": columns,
             "importance": w.importance,
-            "gate_back": gate.weights,
-            "maps_back": w.states,
         }
-        self._arrays = {name: t.contiguous() for name, t in self._arrays.items()}
+        self._arrays = {name: t.detach().contiguous() for name, t in arrays.items()}
         self._sizes = {
             "s": len(w.initial),
             "d": w.d,
@@ -65,14 +56,13 @@ class _Shared:
             # states whose gate does not listen need not talk
             "hears": bool(gate.weights[:, w.d : 2 * w.d].any()),
             "top_k": top_k,
-            "n_rows": len(rows),
-            "n_columns": len(columns),
         }
 
-    def __call__(self, name: str, tokens: Tensor, **arrays: Tensor) -> None:
-        """`name` for the maps (B, K, c, 2 d) of some chunks' tokens."""
+    def __call__(self, name: str, tokens: Tensor, before: bool = False, **arrays: Tensor) -> None:
+        """`name` for the maps (B, K, c, m d) of some chunks' tokens; if `before`, the first of them
+        is there to be read only."""
         n_batch, k, c, _ = tokens.shape
-        sizes = {**self._sizes, "n_batch": n_batch, "k": k, "c": c}
+        sizes = {**self._sizes, "n_batch": n_batch, "k": k - before, "c": c, "before": before}
         given = {**self._arrays, **arrays, "tokens": tokens}
         what = _NSM(**sizes, **{key: address(t) for key, t in given.items()})
 
@@ -94,11 +84,31 @@ def advance(x: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int) -> Tens
     return states
 
 
+def read(
+    x: Tensor, maps: tuple[Tensor, Tensor], w: Weights, gate: Gate, n_heads: int, top_k: int
+) -> Tensor:
+    """What tokens in chunks (B, J, c, d) read (B, J, c, d), by their four maps (4 d, d) and (4 d,),
+    attention's scale in both queries' rows. No more states are kept than a call makes."""
+    shared, found = _Shared(w, gate, n_heads, top_k), []
+    n_batch, n_chunks, _, _ = x.shape
+    start = w.initial.expand(n_batch, -1, -1)
+    for at in _parts(x):
+        before = at.start > 0
+        part = x[:, at.start - before : at.stop]
+        states = x.new_empty(at.stop - at.start + 1, *start.shape)
+        states[0] = start
+        found.append(torch.empty_like(x[:, at], memory_format=torch.contiguous_format))
+        tokens = F.linear(part, *maps).contiguous()
+        shared("nsm_advance", tokens, before, states=states, found=found[-1])
+        start = states[-1]
+    return torch.cat(found, dim=1)
+
+
 def retreat(
     x: Tensor, states: Tensor, grad: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int
 ) -> tuple[Tensor, Weights]:
     """Gradients of the tokens and of each of `Weights` from those of the states."""
-    (n_batch, n_chunks, c, d), s = x.shape, len(w.initial)
+    (n_batch, _, _, d), s = x.shape, len(w.initial)
     found, totals = torch.empty_like(x), type(w)(*map(torch.zeros_like, w))
     grad = grad.contiguous()
     carried = grad[-1].clone()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
-from clso.models.nsm_recurrence import Weights, states_over_time
+from clso.models.nsm_recurrence import Weights, read_over_time, states_over_time
 from clso.models.nsm_routing import attend, attention, top_weights
 from clso.models.scan import in_segments
 
@@ -120,6 +120,9 @@ class StateMixer(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         chunks = in_chunks(x, self.chunk)
+        found = self._read_in_c(chunks)
+        if found is not None:
+            return self._said(found, x)
         shown = self.gate.shown(self._states(chunks)[:-1]).transpose(0, 1)
         n_chunks = max(1, _segment_tokens(x) // self.chunk)
 
@@ -148,18 +151,26 @@ class StateMixer(Layer):
             states,
         )
 
+    def _read_in_c(self, chunks: Tensor) -> Tensor | None:
+        """What tokens read, (B, J, c, d), if no gradient is wanted and the machine can do it."""
+        if torch.is_grad_enabled():
+            return None
+        scale = self._scaled(self.token_maps.bias, 2)
+        maps = self.token_maps.weight * scale[:, None], self.token_maps.bias * scale
+        return read_over_time(chunks, maps, self._weights(), self.n_heads, self.top_k)
+
     def _states(self, chunks: Tensor) -> Tensor:
         """The states as each chunk found them, and at the end: (J + 1, B, S, width)."""
-        scale = torch.ones(2, self.d_model, 1, device=chunks.device, dtype=chunks.dtype)
-        scale[0] = self._scale
-        maps = self.token_maps.weight.view(4, self.d_model, -1)[1::2] * scale
-        bias = self.token_maps.bias.view(4, -1)[1::2] * scale[..., 0]
-        talk = torch.ones_like(self.state_maps.bias)
-        talk[: self.d_model] = self._scale
+        return states_over_time(chunks, self._weights(), self.n_heads, self.top_k)
+
+    def _weights(self) -> Weights:
+        """Of the recurrence."""
+        maps, bias = self._rows(self.token_maps, 1, 3)
+        scale, talk = self._scaled(bias, 1), self._scaled(self.state_maps.bias, 1)
         cell = self.gate.cell
-        weights = Weights(
-            maps.flatten(0, 1),
-            bias.flatten(),
+        return Weights(
+            maps * scale[:, None],
+            bias * scale,
             self.state_norm.weight,
             self.state_norm.bias,
             self.state_maps.weight * talk[:, None],
@@ -171,7 +182,12 @@ class StateMixer(Layer):
             self.initial,
             self.weights_of_states(),
         )
-        return states_over_time(chunks, weights, self.n_heads, self.top_k)
+
+    def _scaled(self, like: Tensor, n_queries: int) -> Tensor:
+        """Attention's scale for the rows of the first maps, and one for the rest."""
+        scale = torch.ones_like(like)
+        scale[: n_queries * self.d_model] = self._scale
+        return scale
 
     @property
     def _scale(self) -> float:

@@ -72,6 +72,17 @@ def states_over_time(x: Tensor, weights: Weights, n_heads: int, top_k: int) -> T
     return out
 
 
+def read_over_time(
+    x: Tensor, maps: tuple[Tensor, Tensor], weights: Weights, n_heads: int, top_k: int
+) -> Tensor | None:
+    """What tokens in chunks (B, J, c, d) read, without gradients, if that is done in C; `maps` as of
+    `native_nsm.read`."""
+    if torch.is_grad_enabled() or _form(x, weights, n_heads, top_k) != "native":
+        return None
+    recurrence = _Recurrence(weights, n_heads, top_k)
+    return native_nsm.read(x, maps, weights, recurrence.gate, n_heads, recurrence.top_k)
+
+
 class _StatesOverTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, n_heads: int, top_k: int, *weights: Tensor) -> Tensor:

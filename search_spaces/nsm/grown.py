@@ -8,6 +8,7 @@ the read-out would see. Layers are fitted in turn, each on what those before it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -49,6 +50,7 @@ _RIDGE_TOKENS = 1 << 15
 _DAMPING = 2.0  # share of the mean eigenvalue
 _PASS_TOKENS = 1 << 13  # that go through a mixer at once
 _KEPT = 64  # fitted read-outs in memory, 2 MB each at a vocabulary of 4096
+_STREAMS = 16  # what first layers make of the text for fitting, 4 MB each
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class GrownNSM:
         self.genes: tuple[Gene, ...] = grown_genes(self.config, self._wiring.code)
         self._codes = lru_cache(None)(self._grow)
         self._fitted = lru_cache(_KEPT)(self._fit)
+        self._streams = lru_cache(_STREAMS)(self._stream)
 
     def prepare(self) -> None:
         for genome in self.seeds():
@@ -175,26 +178,27 @@ class GrownNSM:
 
         What will be subtracted from a token's own code is read by its successors, too: a second
         round sees it subtracted."""
-        codes = self._codes(family)
-        model = self._empty(shape)
-        *before, (last, mixer) = _layers(model)[: len(picks)]
-        code = codes.a
-        for i, (_, earlier) in enumerate(before):
-            fitted = self._fitted(family, shape, picks[: i + 1])
-            self._wire(earlier, shape, picks[i], codes, fitted.matrix[0])
-            code = code - fitted.expected[0]
+        codes, earlier = self._codes(family), picks[:-1]
+        model, code = self._start(family, shape, earlier)
+        last, mixer = _layers(model)[len(earlier)]
         self._wire(mixer, shape, picks[-1], codes, None)
-        to_code = self._wiring.axes / SCALE
+        to_code = self._wiring.axes / SCALE @ codes.within
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
             """What the read-out would see (1, B, T, d_model), and what it should say (B, T, K)."""
             seen, left = [], []
-            for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
-                x = start = model.embed(part[:, :-1])
-                for block, earlier in before:  # its MLP adds nothing
-                    x = x + earlier(block.ln_1(x))
+            known = earlier and self._rounds == 1 and tokens.shape[1] == len(self._blocks)
+            streams = (
+                self._streams(family, shape, earlier)
+                if known
+                else _after(model, len(earlier), tokens)
+            )
+            at = 0
+            for x in streams:
+                part = tokens[:, at : at + len(x)].T
+                at += len(x)
                 seen.append(mixer(last.ln_1(x)))
-                left.append(codes.b[part[:, 1:]] - (x - start) @ to_code @ codes.within)
+                left.append(codes.b[part[:, 1:]] - (x - model.embed(part[:, :-1])) @ to_code)
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
 
@@ -207,6 +211,25 @@ class GrownNSM:
             )
             expected = found.expected[0]
         return found
+
+    def _start(
+        self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]
+    ) -> tuple[SimpleNSM, Tensor]:
+        """A model of these layers at gain one, and the code (V, K) that its tokens start with."""
+        codes, model = self._codes(family), self._empty(shape)
+        code = codes.a
+        for i, (_, mixer) in enumerate(_layers(model)[: len(picks)]):
+            fitted = self._fitted(family, shape, picks[: i + 1])
+            self._wire(mixer, shape, picks[i], codes, fitted.matrix[0])
+            code = code - fitted.expected[0]
+        model.embedding.weight.copy_(self._wiring.embedding(code))
+        return model, code
+
+    @torch.no_grad()
+    def _stream(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> list[Tensor]:
+        """What these layers make of the text for fitting: shared by all that is fitted on it."""
+        model, _ = self._start(family, shape, picks)
+        return list(_after(model, len(picks), self._blocks.T))
 
     @torch.no_grad()
     def _grow(self, family: int) -> GrownCodes:
@@ -232,6 +255,16 @@ class GrownNSM:
 def _layers(model: SimpleNSM) -> list[tuple[ResidualBlock, StateMixer]]:
     blocks = [block for block in model.blocks if isinstance(block, ResidualBlock)]
     return list(zip(blocks, model.mixers(), strict=True))
+
+
+def _after(model: SimpleNSM, n_layers: int, tokens: Tensor) -> Iterator[Tensor]:
+    """The stream (n, T, d_model) behind the first layers, whose MLPs add nothing, of tokens (T + 1,
+    B), some blocks at a time."""
+    for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
+        x = model.embed(part[:, :-1])
+        for block, mixer in _layers(model)[:n_layers]:
+            x = x + mixer(block.ln_1(x))
+        yield x
 
 
 def _within(blocks: Tensor, b: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Recurrences in C (`native.c`), for a CPU on a machine with a C compiler.
+"""Recurrences in C (`c_sources/`), for a CPU on a machine with a C compiler.
 
 They are compiled once, for the processor that is there, into the cache of tokens (`CLSO_CACHE`). `CC`
 names the compiler, as everywhere; without one plain torch is used. So it is while operators are watched,
@@ -28,7 +28,7 @@ from clso.data.cache import cache_root
 
 __all__ = ["address", "is_possible", "over_sequences"]
 
-_SOURCE = Path(__file__).with_name("native.c")
+_SOURCES = Path(__file__).with_name("c_sources")
 _FLAGS = (
     "-std=gnu11 -O2 -ftree-vectorize -march=native -fno-math-errno -fno-trapping-math "
     "-ffp-contract=fast -fPIC -shared"
@@ -92,7 +92,8 @@ def _library() -> ctypes.CDLL:
     macros = subprocess.run(
         [*command, *_FLAGS, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, check=True
     ).stdout
-    digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), _SOURCE.read_bytes())))
+    files = (path.read_bytes() for path in sorted(_SOURCES.iterdir()))
+    digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), *files)))
     try:
         folder = cache_root(None) / "native"
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def _compile(command: tuple[str, ...], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as name:
         made = Path(name) / path.name
         subprocess.run(
-            [*command, *_FLAGS, "-o", str(made), str(_SOURCE), "-lm"],
+            [*command, *_FLAGS, "-o", str(made), *map(str, sorted(_SOURCES.glob("*.c"))), "-lm"],
             capture_output=True,
             check=True,
         )

@@ -1,5 +1,5 @@
-"""When a kernel of our own takes the place of plain torch: on CUDA, with Triton, and once it has
-shown on that device, on a small random input, that it gives the same."""
+"""When a kernel of our own takes the place of plain torch: on CUDA, with Triton, or on a CPU, with a C
+compiler (`native.py`), and once it has shown there, on a small random input, that it gives the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clso.device import has_triton
 
-__all__ = ["TOLERANCE", "difference", "is_possible", "is_trusted"]
+__all__ = ["TOLERANCE", "difference", "is_possible", "is_trusted", "with_gradients"]
 
 TOLERANCE = 1e-4
 """Largest difference of a kernel's results, as a share of the plain form's largest or of one."""
@@ -51,3 +51,15 @@ def difference(found: Iterable[Tensor], expected: Iterable[Tensor]) -> float:
         for a, b in zip(found, expected, strict=True)
     ]
     return max(shares) if all(map(math.isfinite, shares)) else math.inf
+
+
+def with_gradients(
+    function: Callable[..., Tensor | tuple[Tensor, ...]], inputs: Iterable[Tensor]
+) -> list[Tensor]:
+    """Results of a function, and the gradients of the inputs under a fixed combination of them."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    with torch.enable_grad():
+        out = function(*leaves)
+        results = [out] if isinstance(out, Tensor) else list(out)
+        combined = sum(((one + 1).square().sum() for one in results), torch.zeros(()))
+    return [*(one.detach() for one in results), *torch.autograd.grad(combined, leaves)]

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from clso.data.cache import cache_root
 
-__all__ = ["address", "is_possible", "over_sequences"]
+__all__ = ["Call", "is_possible"]
 
 _SOURCES = Path(__file__).with_name("c_sources")
 _FLAGS = (
@@ -45,31 +44,46 @@ def is_possible(x: Tensor) -> bool:
     )
 
 
-def address(t: Tensor) -> int:
+class Call:
+    """Functions of one structure: names of its sizes, then of its arrays, in the order of the C
+    source."""
+
+    def __init__(self, sizes: str, arrays: str) -> None:
+        fields: list[tuple[str, Any]] = [(name, ctypes.c_long) for name in sizes.split()]
+        fields += [(name, ctypes.c_void_p) for name in arrays.split()]
+        self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+
+    def __call__(self, name: str, sizes: dict[str, int], arrays: dict[str, Tensor]) -> None:
+        """Call `name` for all sequences of a batch, shared out over torch's threads: sequences are
+        independent, so that results do not depend on the threads' number.
+
+        Arrays that are not given are NULL. Raises `MemoryError` if there is none, and what a
+        compiler or a file system may say at the first call."""
+        function = getattr(_library(), name)
+        addresses = {key: _address(t) for key, t in arrays.items()}
+        what = ctypes.byref(self._structure(**sizes, **addresses))
+        n_batch = sizes["n_batch"]
+        n = max(1, min(torch.get_num_threads(), n_batch))
+        bounds = [n_batch * i // n for i in range(n + 1)]
+
+        def part(i: int) -> int:
+            return int(function(what, *map(ctypes.c_long, bounds[i : i + 2])))
+
+        if n == 1:
+            failed = [part(0)]
+        else:
+            with ThreadPoolExecutor(n - 1) as pool:
+                others = [pool.submit(part, i) for i in range(1, n)]
+                failed = [part(0), *(one.result() for one in others)]
+        if any(failed):
+            raise MemoryError(f"{name} found no memory to work in")
+
+
+def _address(t: Tensor) -> int:
     """Where a tensor's numbers lie, row by row without gaps."""
     assert t.is_contiguous()
+    assert t.dtype == torch.float32
     return t.data_ptr()
-
-
-def over_sequences(name: str, n_sequences: int, call: Callable[[Any, int, int], int]) -> None:
-    """`call(function, first, end)` for all sequences of a batch, shared out over torch's threads:
-    they are independent, so that results do not depend on the threads' number.
-
-    Raises:
-        OSError, subprocess.SubprocessError: it does not compile.
-        MemoryError: there is none.
-    """
-    function = getattr(_library(), name)
-    n = min(torch.get_num_threads(), n_sequences)
-    bounds = [n_sequences * i // n for i in range(n + 1)]
-    if n == 1:
-        failed = [call(function, 0, n_sequences)]
-    else:
-        with ThreadPoolExecutor(n - 1) as pool:
-            others = [pool.submit(call, function, *bounds[i : i + 2]) for i in range(1, n)]
-            failed = [call(function, *bounds[:2]), *(one.result() for one in others)]
-    if any(failed):
-        raise MemoryError(f"{name} found no memory to work in")
 
 
 @cache

@@ -1,15 +1,14 @@
-"""The states of an NSM and their gradients in C: what `native.c` is given, and gives."""
+"""The states of an NSM and their gradients in C (`c_sources/nsm.c`)."""
 
 from __future__ import annotations
 
-import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clso.models.native import address, over_sequences
+from clso.models.native import Call
 
 if TYPE_CHECKING:
     from clso.models.nsm_gates import Gate
@@ -20,18 +19,11 @@ __all__ = ["advance", "read", "retreat"]
 _TOKENS = 4096
 """Of all sequences together, that are gone through by one call, about."""
 
-_SIZES = "n_batch k c s d n_heads gru hears top_k before".split()
-_ARRAYS = (
+_CALL = Call(
+    "n_batch k c s d n_heads gru hears top_k before",
     "tokens norm norm_bias maps maps_bias gate gate_bias importance states found grad carried "
-    "d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance"
-).split()
-
-
-class _NSM(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_long) for name in _SIZES),
-        *((name, ctypes.c_void_p) for name in _ARRAYS),
-    ]
+    "d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance",
+)
 
 
 class _Shared:
@@ -63,13 +55,7 @@ class _Shared:
         is there to be read only."""
         n_batch, k, c, _ = tokens.shape
         sizes = {**self._sizes, "n_batch": n_batch, "k": k - before, "c": c, "before": before}
-        given = {**self._arrays, **arrays, "tokens": tokens}
-        what = _NSM(**sizes, **{key: address(t) for key, t in given.items()})
-
-        def call(function: Any, first: int, end: int) -> int:
-            return int(function(ctypes.byref(what), ctypes.c_long(first), ctypes.c_long(end)))
-
-        over_sequences(name, n_batch, call)
+        _CALL(name, sizes, {**self._arrays, **arrays, "tokens": tokens})
 
 
 def advance(x: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int) -> Tensor:

@@ -109,13 +109,17 @@ def _form(x: Tensor, w: Weights, n_heads: int, top_k: int) -> Form:
     if native.is_possible(x):
         of = (x.device, w.is_gru)
         small = 16, 2, 3, 4
-        if is_trusted("states of an NSM in C", of, lambda: _difference(x.device, w.is_gru, "native", *small)):
+        if is_trusted(
+            "states of an NSM in C", of, lambda: _difference(x.device, w.is_gru, "native", *small)
+        ):
             return "native"
     elif is_possible(x) and w.is_gru and not top_k:
         from clso.models import triton_nsm
 
         if triton_nsm.fits(*sizes) and is_trusted(
-            "states of an NSM", (x.device, sizes), lambda: _difference(x.device, True, "triton", *sizes)
+            "states of an NSM",
+            (x.device, sizes),
+            lambda: _difference(x.device, True, "triton", *sizes),
         ):
             return "triton"
     return "plain"

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.models import native, native_selective
+from clso.models.fused import difference, is_trusted, with_gradients
 from clso.models.layers import Layer
 from clso.models.scan import in_segments, linear_scan
 
@@ -26,7 +28,29 @@ def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> 
     x, step (B, T, E); a (E, N), negative; b, c (B, T, N) -> (B, T, E). Linear time; the states (T,
     E, N) are never held together, the gradient computes them again, as the paper's kernel does
     (section 3.3.2)."""
+    if _is_native(x):
+        return native_selective.selective_scan(x, step, a, b, c)
+    return _plain(x, step, a, b, c)
 
+
+def _is_native(x: Tensor) -> bool:
+    return native.is_possible(x) and is_trusted("selective scan in C", x.device, _difference)
+
+
+def _difference() -> float:
+    """Between C and plain torch: of results and all gradients."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [
+        torch.randn(shape, generator=generator)
+        for shape in ((2, 70, 3), (2, 70, 3), (3, 4), (2, 70, 4), (2, 70, 4))
+    ]
+    inputs[1], inputs[2] = inputs[1].abs(), -inputs[2].abs()
+    return difference(
+        *(with_gradients(scan, inputs) for scan in (native_selective.selective_scan, _plain))
+    )
+
+
+def _plain(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     def segment(h: Tensor, x: Tensor, step: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         states = linear_scan(
             torch.exp(step[..., None] * a), (step * x)[..., None] * b[:, :, None], h

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.models import native, native_turing
+from clso.models.fused import difference, is_trusted, with_gradients
 from clso.models.layers import Layer, pad_to_multiple
 from clso.models.scan import in_segments
 
@@ -49,11 +51,37 @@ class TuringMemory(Layer):
         read_key, write_key = F.normalize(read_key, dim=-1), F.normalize(write_key, dim=-1)
         inputs = (read_key, write_key, erase.sigmoid(), add, 1 + F.softplus(strengths))
         memory = self.initial.expand(len(x), -1, -1)
-        _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
-        read, reading, writing = torch.split(
-            found[:, :n_tokens], [d, self.n_slots, self.n_slots], dim=-1
-        )
+        go = self._in_c if _is_native(x) else self._in_torch
+        read, reading, writing = (part[:, :n_tokens] for part in go(memory, *inputs))
         return self.out(torch.cat((x, read), dim=-1)), reading, writing
+
+    def _in_torch(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What is read (B, T, d), and the read and write addresses (B, T, n_slots)."""
+        _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
+        return torch.split(found, [self.d_model, self.n_slots, self.n_slots], dim=-1)
+
+    def _in_c(
+        self,
+        memory: Tensor,
+        read_key: Tensor,
+        write_key: Tensor,
+        erase: Tensor,
+        add: Tensor,
+        strengths: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """As `_in_torch`."""
+
+        def by_chunk(x: Tensor) -> Tensor:
+            return x.reshape(len(x), -1, self.chunk, self.d_model)
+
+        strong = (
+            by_chunk(key * strength)
+            for key, strength in zip((read_key, write_key), strengths.split(1, dim=-1), strict=True)
+        )
+        read, address = native_turing.read_and_write(
+            torch.stack(tuple(strong), dim=2), by_chunk(erase), by_chunk(add), memory
+        )
+        return read.flatten(1, 2), *(one.flatten(1, 2) for one in address.unbind(2))
 
     def _segment(
         self,
@@ -102,3 +130,17 @@ def _written(memory: Tensor, address: Tensor, erase: Tensor, add: Tensor) -> Ten
     # what later tokens leave of each token's addition
     until_end = torch.exp(total[:, None] - kept.cumsum(1))
     return memory * total.exp() + (until_end * address * add).sum(1)
+
+
+def _is_native(x: Tensor) -> bool:
+    return native.is_possible(x) and is_trusted("Turing memory in C", x.device, _difference)
+
+
+def _difference() -> float:
+    """Between C and plain torch: of results and all gradients."""
+    generator = torch.Generator().manual_seed(0)
+    layer = TuringMemory(6, 5, 4)
+    shapes = (2, 5, 6), *[(2, 12, 6)] * 4, (2, 12, 2)
+    inputs = [torch.randn(shape, generator=generator) for shape in shapes]
+    inputs[3] = inputs[3].sigmoid()
+    return difference(*(with_gradients(go, inputs) for go in (layer._in_c, layer._in_torch)))

@@ -28,10 +28,10 @@ from clso.data.cache import cache_root
 __all__ = ["Call", "is_possible"]
 
 _SOURCES = Path(__file__).with_name("c_sources")
-_FLAGS = (
-    "-std=gnu11 -O2 -ftree-vectorize -march=native -fno-math-errno -fno-trapping-math "
-    "-ffp-contract=fast -fPIC -shared"
-).split()
+_FLAGS = [
+    *("-std=gnu11", "-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=fast"),
+    *("-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
+]
 
 
 def is_possible(x: Tensor) -> bool:

@@ -50,7 +50,9 @@ class _Shared:
             "top_k": top_k,
         }
 
-    def __call__(self, name: str, tokens: Tensor, before: bool = False, **arrays: Tensor) -> None:
+    def __call__(
+        self, name: str, tokens: Tensor, arrays: dict[str, Tensor], *, before: bool = False
+    ) -> None:
         """`name` for the maps (B, K, c, m d) of some chunks' tokens; if `before`, the first of them
         is there to be read only."""
         n_batch, k, c, _ = tokens.shape
@@ -66,7 +68,7 @@ def advance(x: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int) -> Tens
     shared = _Shared(w, gate, n_heads, top_k)
     for at in _parts(x):
         tokens = F.linear(x[:, at], w.tokens, w.tokens_bias).contiguous()
-        shared("nsm_advance", tokens, states=states[at.start :])
+        shared("nsm_advance", tokens, {"states": states[at.start :]})
     return states
 
 
@@ -76,7 +78,7 @@ def read(
     """What tokens in chunks (B, J, c, d) read (B, J, c, d), by their four maps (4 d, d) and (4 d,),
     attention's scale in both queries' rows. No more states are kept than a call makes."""
     shared, found = _Shared(w, gate, n_heads, top_k), []
-    n_batch, n_chunks, _, _ = x.shape
+    n_batch = len(x)
     start = w.initial.expand(n_batch, -1, -1)
     for at in _parts(x):
         before = at.start > 0
@@ -85,7 +87,7 @@ def read(
         states[0] = start
         found.append(torch.empty_like(x[:, at], memory_format=torch.contiguous_format))
         tokens = F.linear(part, *maps).contiguous()
-        shared("nsm_advance", tokens, before, states=states, found=found[-1])
+        shared("nsm_advance", tokens, {"states": states, "found": found[-1]}, before=before)
         start = states[-1]
     return torch.cat(found, dim=1)
 
@@ -108,11 +110,14 @@ def retreat(
         widths = {"d_gate": len(gate.weights), "seen": 3 * d, "d_own": 3 * d, "normed": d}
         made = {name: x.new_empty(k * n_batch * s, n) for name, n in widths.items()}
         d_tokens = torch.empty_like(tokens)
-        shared(
-            "nsm_retreat", tokens, states=states[at.start :], grad=grad[at.start :],
-            carried=carried, d_tokens=d_tokens, **made, **summed,
-        )  # fmt: skip
-        inputs, shown = made["seen"].split([2 * d, d], dim=1)
+        over_time = {
+            "states": states[at.start :],
+            "grad": grad[at.start :],
+            "carried": carried,
+            "d_tokens": d_tokens,
+        }
+        shared("nsm_retreat", tokens, {**over_time, **made, **summed})
+        inputs, shown = torch.split(made["seen"], [2 * d, d], dim=1)
         for gradient, name, seen in (
             (gate.by_input(made["d_gate"]), "gate_input", inputs),
             (gate.by_state(made["d_gate"]), "gate_state", shown),

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from clso.models import native, native_nsm
 from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.nsm_gates import GRU, LSTM, Gate, Sparse
-from clso.models.nsm_routing import TINY, shares, top_weights
+from clso.models.nsm_routing import TINY, heaviest_states, shares, top_weights
 
 __all__ = ["Weights", "states_over_time"]
 
@@ -289,7 +289,7 @@ class _Recurrence:
             weights = torch.cat((top, weights[:, c:]), dim=1)
             if whole and own_shares is not None:
                 chosen = torch.zeros_like(routed).scatter(
-                    -1, routed.topk(self.top_k, dim=-1).indices, 1.0
+                    -1, heaviest_states(routed, self.top_k), 1.0
                 )
                 total = (chosen * routed).sum(dim=-1, keepdim=True).clamp_min(TINY)
                 own_shares = torch.cat(

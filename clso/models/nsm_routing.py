@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-__all__ = ["TINY", "attend", "attention", "shares", "top_weights"]
+__all__ = ["TINY", "attend", "attention", "heaviest_states", "shares", "top_weights"]
 
 _MAX_EXPONENT = 30.0
 TINY = 1e-20
@@ -43,11 +43,17 @@ def attention(importance: Tensor) -> Callable[[Tensor], Tensor]:
     return partial(attend, importance=importance)
 
 
+def heaviest_states(weights: Tensor, top_k: int) -> Tensor:
+    """Which states have the `top_k` heaviest weights (..., S), the first of equals: (..., top_k)."""
+    return weights.sort(dim=-1, descending=True, stable=True).indices[..., :top_k]
+
+
 def top_weights(weights: Tensor, top_k: int) -> Tensor:
     """Weights (..., S) where, for top_k > 0, only the `top_k` heaviest are left, which share all of
     the weight."""
     if not 0 < top_k < weights.shape[-1]:
         return weights
-    heaviest, index = weights.topk(top_k, dim=-1)
+    index = heaviest_states(weights, top_k)
+    heaviest = weights.gather(-1, index)
     heaviest = heaviest / heaviest.sum(dim=-1, keepdim=True).clamp_min(TINY)
     return torch.zeros_like(weights).scatter(-1, index, heaviest)

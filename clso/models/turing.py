@@ -76,7 +76,9 @@ class TuringMemory(Layer):
 
         strong = (
             by_chunk(key * strength)
-            for key, strength in zip((read_key, write_key), strengths.split(1, dim=-1), strict=True)
+            for key, strength in zip(
+                (read_key, write_key), torch.split(strengths, 1, dim=-1), strict=True
+            )
         )
         read, address = native_turing.read_and_write(
             torch.stack(tuple(strong), dim=2), by_chunk(erase), by_chunk(add), memory

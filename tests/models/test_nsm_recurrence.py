@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from clso.models import native
 from clso.models.layers import in_chunks, init_weights, merge_heads, split_heads
 from clso.models.nsm_mixer import Gate, StateMixer
 from clso.models.nsm_routing import attend, top_weights
@@ -83,11 +84,18 @@ def draw(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(2)).requires_grad_()
 
 
+@pytest.mark.parametrize("in_c", [True, False])
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(CASES)
-def test_states_and_gradients_are_those_of_the_recurrence(case: dict[str, Any]) -> None:
+@given(case=CASES)
+def test_states_and_gradients_are_those_of_the_recurrence(in_c: bool, case: dict[str, Any]) -> None:
     mixer, x = mixer_of(case), draw(case["n_batch"], case["n_tokens"], 8)
-    expected, found = step_by_step(mixer, x), mixer._states(in_chunks(x, mixer.chunk))
+    if in_c and not native.is_possible(x):
+        pytest.skip("needs a C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        if not in_c:
+            patch.setattr(native, "is_possible", lambda x: False)
+        found = mixer._states(in_chunks(x, mixer.chunk))
+    expected = step_by_step(mixer, x)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     right = gradients(expected, x, mixer)
     for name, gradient in gradients(found, x, mixer).items():

@@ -14,6 +14,7 @@
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define PANEL 16 /* columns that a product holds in registers, for 4 rows */
 #define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline, unused)) /* or each call would be compiled anew */
 
 static inline long padded(long n) { return (n + PANEL - 1) / PANEL * PANEL; }
 
@@ -52,7 +53,7 @@ INLINE float tanh_(float x) /* Cephes' tanhf */
     return size < 0.625f ? near : far;
 }
 
-static inline float total(const float *x, long n)
+APART float total(const float *x, long n)
 {
     v8 sums = {0};
     long i = 0;
@@ -63,7 +64,7 @@ static inline float total(const float *x, long n)
     return sum;
 }
 
-static inline float dot(const float *x, const float *y, long n)
+APART float dot(const float *x, const float *y, long n)
 {
     v8 sums = {0};
     long i = 0;
@@ -77,7 +78,7 @@ static inline float dot(const float *x, const float *y, long n)
 /* ---- products ---- */
 
 /* A matrix (k, n), element (p, j) at right[p * row + j * column], as panels of columns. */
-static inline void pack(const float *right, long row, long column, long k, long n, float *out)
+APART void pack(const float *right, long row, long column, long k, long n, float *out)
 {
     for (long j = 0; j < n; j += PANEL) {
         long m = n - j < PANEL ? n - j : PANEL;
@@ -132,7 +133,7 @@ INLINE void all_by_panel(long m, long k, const float *left, long row, long colum
 
 /* out (m, n), rows `out_row` apart, = bias (n) or 0 + left (m, k) @ packed (k, n); element (i, p) of
    left is at left[i * row + p * column]. */
-static inline void product(long m, long k, long n, const float *left, long row, long column,
+APART void product(long m, long k, long n, const float *left, long row, long column,
                     const float *packed, const float *bias, float *out, long out_row)
 {
     for (long j = 0; j < n; j += PANEL, packed += k * PANEL) {
@@ -152,7 +153,7 @@ typedef struct {
 
 static inline long packed_size(long k, long n) { return padded(n) * k + padded(n) / PANEL * (k + 1); }
 
-static inline Packed pack_matrix(const float *right, long row, long column, long k, long n, float *place)
+APART Packed pack_matrix(const float *right, long row, long column, long k, long n, float *place)
 {
     long panels = padded(n) / PANEL;
     Packed out = {k, n, place, (int32_t *)(place + padded(n) * k), NULL};
@@ -175,7 +176,7 @@ static inline Packed pack_matrix(const float *right, long row, long column, long
 }
 
 /* out (m, n), rows `out_row` apart, = bias (n) or 0 + left (m, k), rows `row` apart, @ matrix */
-static inline void times(long m, const float *left, long row, const Packed *matrix, const float *bias,
+APART void times(long m, const float *left, long row, const Packed *matrix, const float *bias,
                   float *out, long out_row)
 {
     long k = matrix->k, n = matrix->n;

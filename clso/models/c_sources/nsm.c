@@ -207,7 +207,7 @@ static void gru(const float *restrict x, long d, float kept, const float *restri
         float r = sigmoid(x[a]), z = sigmoid(x[d + a]);
         float n = tanh_(x[2 * d + a] + r * x[3 * d + a]);
         float new = n + z * (old[a] - n);
-        next[a] = new + kept * (old[a] - new);
+        next[a] = old[a] + (1 - kept) * (new - old[a]); /* still if all is kept */
     }
 }
 
@@ -217,8 +217,8 @@ static void lstm(const float *restrict x, long d, float kept, const float *restr
     for (long a = 0; a < d; a++) {
         float cell = sigmoid(x[d + a]) * old[d + a] + sigmoid(x[a]) * tanh_(x[2 * d + a]);
         float new = sigmoid(x[3 * d + a]) * tanh_(cell);
-        next[a] = new + kept * (old[a] - new);
-        next[d + a] = cell + kept * (old[d + a] - cell);
+        next[a] = old[a] + (1 - kept) * (new - old[a]);
+        next[d + a] = old[d + a] + (1 - kept) * (cell - old[d + a]);
     }
 }
 

@@ -87,10 +87,8 @@ def fit_map(
         f, r = regression(tokens)  # (C, T, n, q), (T, n, k)
         by_token = _SumsByToken(tokens[:-1].flatten(), vocab_size)
         n += by_token.row_lengths
-        # Products of one position each, then their sum: one product over all would have a few
-        # programs do the work.
         # (C, q, q), (C, q, k), (k, k); then sums by token (C, V, q), (V, k).
-        new = [(f.mT @ f).sum(1), (f.mT @ r).sum(1), (r.mT @ r).sum(0)]
+        new = [_product(f, f), _product(f, r), _product(r, r)]
         new += [torch.stack([by_token(one) for one in f.flatten(1, 2)]), by_token(r.flatten(0, 1))]
         sums = [x + y for x, y in zip(sums, new, strict=True)] if sums else new
     ff, fr, rr, sum_f, sum_r = sums
@@ -124,6 +122,14 @@ def low_rank(
     moved = fitted.matrix.mT @ moment @ fitted.matrix
     main = torch.linalg.eigh(moved.double())[1][..., -rank:].float()  # (C, k, rank), orthonormal
     return fitted.matrix @ main, main.mT, fitted.expected @ main @ main.mT
+
+
+def _product(f: Tensor, r: Tensor) -> Tensor:
+    """Sums of products over tokens: (..., T, n, q) and (..., T, n, k) -> (..., q, k)."""
+    if f.is_cuda:
+        # of one position each, then their sum: one over all would have a few programs do the work
+        return (f.mT @ r).sum(-3)
+    return f.flatten(-3, -2).mT @ r.flatten(-3, -2)
 
 
 class _SumsByToken:

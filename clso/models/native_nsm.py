@@ -21,7 +21,7 @@ _TOKENS = 4096
 
 _CALL = Call(
     "n_batch k c s d n_heads gru hears top_k before",
-    "tokens norm norm_bias maps maps_bias gate gate_bias importance states found grad carried "
+    "tokens x token_maps token_bias norm norm_bias maps maps_bias gate gate_bias importance states found grad carried "
     "d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance",
 )
 
@@ -50,14 +50,12 @@ class _Shared:
             "top_k": top_k,
         }
 
-    def __call__(
-        self, name: str, tokens: Tensor, arrays: dict[str, Tensor], *, before: bool = False
-    ) -> None:
-        """`name` for the maps (B, K, c, m d) of some chunks' tokens; if `before`, the first of them
-        is there to be read only."""
-        n_batch, k, c, _ = tokens.shape
+    def __call__(self, name: str, arrays: dict[str, Tensor], *, before: bool = False) -> None:
+        """`name` for some chunks' tokens `x` (B, K, c, d), or their maps `tokens` (B, K, c, 2 d); if
+        `before`, the first of them is there to be read only."""
+        n_batch, k, c, _ = next(arrays[key] for key in ("x", "tokens") if key in arrays).shape
         sizes = {**self._sizes, "n_batch": n_batch, "k": k - before, "c": c, "before": before}
-        _CALL(name, sizes, {**self._arrays, **arrays, "tokens": tokens})
+        _CALL(name, sizes, {**self._arrays, **arrays})
 
 
 def advance(x: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int) -> Tensor:
@@ -68,7 +66,7 @@ def advance(x: Tensor, w: Weights, gate: Gate, n_heads: int, top_k: int) -> Tens
     shared = _Shared(w, gate, n_heads, top_k)
     for at in _parts(x):
         tokens = F.linear(x[:, at], w.tokens, w.tokens_bias).contiguous()
-        shared("nsm_advance", tokens, {"states": states[at.start :]})
+        shared("nsm_advance", {"tokens": tokens, "states": states[at.start :]})
     return states
 
 
@@ -86,8 +84,8 @@ def read(
         states = x.new_empty(at.stop - at.start + 1, *start.shape)
         states[0] = start
         found.append(torch.empty_like(x[:, at], memory_format=torch.contiguous_format))
-        tokens = F.linear(part, *maps).contiguous()
-        shared("nsm_advance", tokens, {"states": states, "found": found[-1]}, before=before)
+        arrays = {"x": part.contiguous(), "token_maps": maps[0], "token_bias": maps[1]}
+        shared("nsm_advance", {**arrays, "states": states, "found": found[-1]}, before=before)
         start = states[-1]
     return torch.cat(found, dim=1)
 
@@ -116,7 +114,7 @@ def retreat(
             "carried": carried,
             "d_tokens": d_tokens,
         }
-        shared("nsm_retreat", tokens, {**over_time, **made, **summed})
+        shared("nsm_retreat", {"tokens": tokens, **over_time, **made, **summed})
         inputs, shown = torch.split(made["seen"], [2 * d, d], dim=1)
         for gradient, name, seen in (
             (gate.by_input(made["d_gate"]), "gate_input", inputs),

@@ -6,8 +6,9 @@
 typedef struct {
     long n_batch, k, c, s, d, n_heads, gru, hears, top_k;
     long before;         /* whether a chunk is given before the first, to be read only */
-    const float *tokens; /* (B, before + K, c, m d): route queries and values; if tokens read, m is 4:
-                            read queries, route queries, keys, values */
+    const float *tokens; /* (B, K, c, 2 d): route queries and values; not if tokens read: */
+    const float *x, *token_maps, *token_bias; /* (B, before + K, c, d), (4 d, d), (4 d): to read
+                                                 queries, route queries, keys, values */
     const float *norm, *norm_bias;
     const float *maps, *maps_bias;     /* (3 d, d), (3 d): a state's query, key and value */
     const float *gate, *gate_bias;     /* (4 d, 3 d), (4 d): of [message heard shown] */
@@ -28,11 +29,12 @@ typedef struct {
 #define MAX_EXPONENT 30.0f
 
 typedef struct {
-    Packed maps, gate, gate_back, maps_back;
-    float *all, *places[4];
+    Packed maps, gate, gate_back, maps_back, token_maps;
+    float *all, *places[5];
     float *normed, *scaled, *scale, *own, *inputs, *change, *arguments;
     float *weights, *shares, *mass, *kept, *panel;
     float *keys, *values, *importance; /* of all that a token may read */
+    float *tokens;                     /* (2 c, 4 d): of the chunk before and of this one */
     float *told, *d_sent, *d_mass, *d_weights, *d_normed, *direct;
 } Scratch;
 
@@ -60,6 +62,8 @@ static long lay_out(const Nsm *w, Scratch *t, float *base, int back)
         at = take(base, &t->keys, at, (s + 2 * c) * d);
         at = take(base, &t->values, at, (s + 2 * c) * d);
         at = take(base, &t->importance, at, widest);
+        at = take(base, &t->tokens, at, 2 * c * 4 * d);
+        at = take(base, &t->places[4], at, packed_size(d, 4 * d));
         at = take(base, &t->told, at, (c + 1) * widest);
     }
     if (back) {
@@ -222,6 +226,20 @@ static void lstm(const float *restrict x, long d, float kept, const float *restr
     }
 }
 
+/* The maps of a chunk's tokens (c, 4 d), behind those of the chunk before it. */
+static const float *map_tokens(const Nsm *w, const Scratch *t, long b, long j)
+{
+    long d = w->d, size = w->c * 4 * d;
+    const float *x = w->x + (b * (w->before + w->k) + w->before + j) * w->c * d;
+    float *own = t->tokens + size;
+    if (j)
+        memcpy(t->tokens, own, size * sizeof(float));
+    else if (w->before)
+        times(w->c, x - w->c * d, d, &t->token_maps, w->token_bias, t->tokens, 4 * d);
+    times(w->c, x, d, &t->token_maps, w->token_bias, own, 4 * d);
+    return own;
+}
+
 int nsm_advance(const Nsm *w, long first, long end)
 {
     Scratch t;
@@ -231,11 +249,12 @@ int nsm_advance(const Nsm *w, long first, long end)
     lay_out(w, &t, t.all, 0);
     t.maps = pack_matrix(w->maps, 1, d, d, 3 * d, t.places[0]);
     t.gate = pack_matrix(w->gate, 1, 3 * d, 3 * d, 4 * d, t.places[1]);
+    if (w->found) t.token_maps = pack_matrix(w->token_maps, 1, d, d, 4 * d, t.places[4]);
     for (long b = first; b < end; b++)
         for (long j = 0; j < w->k; j++) {
             const float *now = w->states + j * step + b * s * width;
-            long at = b * (w->before + w->k) + w->before + j;
-            const float *tokens = w->tokens + at * w->c * (w->found ? 4 : 2) * d;
+            const float *tokens = w->tokens + (b * w->k + j) * w->c * 2 * d;
+            if (w->found) tokens = map_tokens(w, &t, b, j);
             chunk(w, &t, tokens, now, width, w->hears);
             if (w->found)
                 read_near(w, &t, tokens, w->before + j > 0, w->found + (b * w->k + j) * w->c * d);

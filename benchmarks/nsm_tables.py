@@ -21,10 +21,20 @@ from clso.profiling.folder import read_profile
 from clso.profiling.measure import Row
 from clso.profiling.run import Profile
 
-__all__ = ["PROFILES", "by_length", "claims", "language", "listops", "profiles", "summary"]
+__all__ = [
+    "PROFILES",
+    "by_length",
+    "claims",
+    "in_c",
+    "language",
+    "listops",
+    "profiles",
+    "summary",
+]
 
 ROOT = Path(__file__).parents[1]
 PROFILES = {"CPU": "2026-11-22_profile-cpu", "H100": "2026-11-22_profile-h100"}
+RECURRENCES = ROOT / "runs/2026-11-29_recurrences/recurrences.json"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 _SHORT = {"held": "held", "did not hold": "no", "cannot be tested": "open"}
 
@@ -135,6 +145,24 @@ def by_length() -> str:
             for model in profile.models:
                 rows = {r.length: r for r in profile.rows if r.model == model["name"]}
                 out.append(_row(model["name"], *(show(rows.get(n)) for n in lengths)))
+    return "\n".join(out[1:])
+
+
+def in_c() -> str:
+    """Forward and backward on a CPU in plain torch and in C, beside the Transformer, all in one run."""
+    rows = json.loads(RECURRENCES.read_text())["rows"]
+    seconds = {(row["model"], row["form"], row["length"]): row["cpu_s"] for row in rows}
+    lengths = dict.fromkeys(row["length"] for row in rows)
+    out = []
+    for n in lengths:
+        out += ["", f"At {n:,} tokens, CPU seconds of one thread, and times the Transformer's:", ""]
+        out += _head("model", "plain torch", "in C", "plain torch", "in C")
+        peer = seconds["transformer", "torch", n]
+        for model in dict.fromkeys(row["model"] for row in rows):
+            taken = [seconds.get((model, form, n)) for form in ("torch", "C")]
+            cells = ["" if one is None else f"{one:.3f}" for one in taken]
+            cells += ["" if one is None else f"{one / peer:.2f}" for one in taken]
+            out.append(_row(model, *cells))
     return "\n".join(out[1:])
 
 

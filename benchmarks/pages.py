@@ -57,6 +57,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/nsm.md": {
         "claims": nsm_tables.claims,
         "by-length": nsm_tables.by_length,
+        "in-c": nsm_tables.in_c,
         "listops": nsm_tables.listops,
         "language": nsm_tables.language,
     },

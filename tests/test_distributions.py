@@ -59,7 +59,9 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def shipped(folder: Path) -> set[str]:
     """What has to be in a distribution, by its place in the repository."""
     kinds = {
-        "clso": ("**/*.py", "**/*.template", "templates/report/*.*", "py.typed"),
+        "clso": (
+            "**/*.py", "**/*.template", "templates/report/*.*", "models/c_sources/*.[ch]", "py.typed",
+        ),  # fmt: skip
         "runs": ("*.toml", "ray/*.yaml"),
     }
     return {

@@ -60,8 +60,12 @@ def shipped(folder: Path) -> set[str]:
     """What has to be in a distribution, by its place in the repository."""
     kinds = {
         "clso": (
-            "**/*.py", "**/*.template", "templates/report/*.*", "models/c_sources/*.[ch]", "py.typed",
-        ),  # fmt: skip
+            "**/*.py",
+            "**/*.template",
+            "templates/report/*.*",
+            "models/c_sources/*.[ch]",
+            "py.typed",
+        ),
         "runs": ("*.toml", "ray/*.yaml"),
     }
     return {

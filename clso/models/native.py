@@ -109,17 +109,42 @@ def _library() -> ctypes.CDLL:
     files = (path.read_bytes() for path in sorted(_SOURCES.iterdir()))
     digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), *files)))
     try:
-        folder = cache_root(None) / "native"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{digest.hexdigest()[:32]}.so"
-        if not path.exists():
+        path = _private(cache_root(None) / "native") / f"{digest.hexdigest()[:32]}.so"
+        if not _is_whole(path):
             _compile(command, path)
+            _checksum_of(path).write_text(_sha256(path))
         return ctypes.CDLL(str(path))
-    except OSError:  # a cache that is read-only, full or damaged
+    except OSError:  # a cache that is read-only, full, or others'
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "native.so"
             _compile(command, path)
             return ctypes.CDLL(str(path))
+
+
+def _private(folder: Path) -> Path:
+    """The folder, made if need be. Raises `PermissionError` if others can write to it, or own it:
+    what lies there is run."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not this user's alone")
+    return folder
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the library is there as it was compiled: a flipped bit of code would crash."""
+    try:
+        return _checksum_of(path).read_text() == _sha256(path)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _checksum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _compile(command: tuple[str, ...], path: Path) -> None:

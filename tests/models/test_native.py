@@ -186,3 +186,33 @@ def test_a_damaged_cache_is_passed_by(monkeypatch: pytest.MonkeyPatch, tmp_path:
         layer(x)
     assert len(compiled) == 2
     assert compiled[0].parent == tmp_path / "native" != compiled[1].parent
+
+
+@needs_compiler
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize("change", ["a flipped bit", "no checksum", "a folder of others", "nothing"])
+def test_only_what_was_compiled_here_is_loaded(
+    change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    good = Path(native._library()._name).read_bytes()
+    compiled: list[Path] = []
+
+    def compile_(command: tuple[str, ...], path: Path) -> None:
+        path.write_bytes(good)
+        compiled.append(path)
+
+    monkeypatch.setattr(native, "_compile", compile_)
+    monkeypatch.setenv("CLSO_CACHE", os.fspath(tmp_path))
+    native._library.cache_clear()
+    path = Path(native._library()._name)
+    assert path.parent == tmp_path / "native"
+    if change == "a flipped bit":
+        path.write_bytes(good[:-9] + bytes([good[-9] ^ 4]) + good[-8:])
+    elif change == "no checksum":
+        path.with_suffix(".sha256").unlink()
+    elif change == "a folder of others":
+        path.parent.chmod(0o777)
+    native._library.cache_clear()
+    again = Path(native._library()._name)
+    assert len(compiled) == (1 if change == "nothing" else 2)
+    assert (again == path) == (change != "a folder of others")

@@ -17,9 +17,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import hypothesis
 import pytest
 
 from clso.config import RunConfig
+
+# The same examples everywhere, however busy the machine is.
+hypothesis.settings.register_profile("clso", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("clso")
 
 # What the tests' runs record about plugin files is nothing of the user's. Sub-processes record
 # there, too.

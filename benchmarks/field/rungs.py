@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from benchmarks.field.problem import TUNED, Problem, Suite
-from benchmarks.field.problems import NETWORKS, table, trainings
+from benchmarks.field.problems import table, trainings
 
 __all__ = ["SUITE", "load"]
 

@@ -79,7 +79,7 @@ def test_dtypes(entry: Entry, dtype: torch.dtype, tolerance: float) -> None:
     torch.testing.assert_close(y.double(), expected, rtol=tolerance, atol=1e-5 * scale)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(
     entry=st.sampled_from(CATALOGUE),
     d_out=st.integers(1, 40),

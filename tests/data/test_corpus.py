@@ -263,7 +263,7 @@ def test_the_length_asked_for_is_above_the_one_given(cache: Path, tmp_path: Path
             load_corpus(f"text:{path}", "bytes")
         except DataError as error:
             refused += 1
-            said = re.search(r"with (\d+) tokens.*about (\d+)", str(error))
+            said = re.search(r"got '(\d+) tokens'.*about (\d+)", str(error))
             assert said is not None
             given, asked = map(int, said.groups())
             assert asked > given

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clso.energy.backend import ReadingFault
@@ -31,7 +31,6 @@ def test_step_beyond_any_card_is_refused_but_two_updates_of_slack_are_not():
         step_j(0.0, 403.0, 0.001, PLAIN)
 
 
-@settings(deadline=None)
 @given(
     start_j=st.floats(0.0, 4999.0),
     power_w=st.floats(0.0, 1000.0),

@@ -45,7 +45,7 @@ def run(engine: Engine, space: Toy, generations: int, n: int | None = None) -> l
     return batches
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8),
     pop=st.integers(2, 12),

@@ -154,7 +154,8 @@ def test_workers_for_which_there_is_no_room(
     class Holder:
         pass
 
-    holder = ray.remote(Holder).options(num_cpus=4).remote()
+    all_of_them = ray.cluster_resources()["CPU"]
+    holder = ray.remote(Holder).options(num_cpus=all_of_them).remote()
     try:
         with pytest.raises(EvaluationError, match="a worker is ready within"):
             make_evaluator(faulty("Slow"), 1, start_timeout_s=2.0)

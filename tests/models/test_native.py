@@ -190,7 +190,9 @@ def test_a_damaged_cache_is_passed_by(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @needs_compiler
 @pytest.mark.usefixtures("forgetful")
-@pytest.mark.parametrize("change", ["a flipped bit", "no checksum", "a folder of others", "nothing"])
+@pytest.mark.parametrize(
+    "change", ["a flipped bit", "no checksum", "a folder of others", "nothing"]
+)
 def test_only_what_was_compiled_here_is_loaded(
     change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

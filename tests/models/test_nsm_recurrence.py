@@ -85,7 +85,7 @@ def draw(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("in_c", [True, False])
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(case=CASES)
 def test_states_and_gradients_are_those_of_the_recurrence(in_c: bool, case: dict[str, Any]) -> None:
     mixer, x = mixer_of(case), draw(case["n_batch"], case["n_tokens"], 8)

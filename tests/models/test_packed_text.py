@@ -12,7 +12,7 @@ from clso.errors import DataError
 from clso.models.documents import Documents, Group
 from clso.models.packed_text import packed_text
 
-checked = settings(deadline=None, derandomize=True, max_examples=60)
+checked = settings(max_examples=60)
 lengths_of = st.lists(st.integers(0, 40), min_size=1, max_size=8)
 
 

@@ -27,7 +27,7 @@ from clso.ragged import (
     subtract,
 )
 
-checked = settings(deadline=None, derandomize=True, max_examples=60)
+checked = settings(max_examples=60)
 _PAIR = 7  # an ambient axis longer than any drawn one
 
 

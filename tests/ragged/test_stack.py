@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clso.errors import ShapeError
 from clso.ragged import Ragged, check_offsets, pyramid_stack, window_stack
 
-checked = settings(deadline=None, derandomize=True, max_examples=60)
+checked = settings(max_examples=60)
 shapes = st.integers(0, 3).flatmap(
     lambda rank: st.lists(st.tuples(*[st.integers(0, 4)] * rank), min_size=1, max_size=5)
 )

@@ -11,7 +11,7 @@ from clso.errors import ConfigError
 from clso.search_spaces.nk import NK, ring_minimum
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_the_optimum_is_that_of_brute_force(data: st.DataObject) -> None:
     alleles = data.draw(st.integers(2, 3))

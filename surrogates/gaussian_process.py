@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 __all__ = ["MedianGaussianProcess", "gp"]
 
 _TIE_SLOPE = 1e-6
+_BLOCK = 64  # rows of a symmetric matrix that are worked on at a time
 _PROBE = 64  # rows whose distances the kernel's scale is read from
 
 
@@ -85,7 +86,8 @@ class MedianGaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc
         kernel = self._distances(self.rows_)
         median = self._median(kernel)
         self.gamma_ = self.width / median if median > 0 else 1.0
-        self._to_kernel(kernel)
+        for first in range(0, len(kernel), _BLOCK):  # below the diagonal nothing is read
+            self._to_kernel(kernel[first : first + _BLOCK, first:])
         kernel.flat[:: len(kernel) + 1] = 1 + self.noise
         # The transpose of a symmetric matrix is the layout that LAPACK can work on in place.
         factorise, solve = _lapack(kernel.dtype.char)

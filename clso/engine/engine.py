@@ -402,11 +402,13 @@ class Engine:
     ) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False:
         none was found."""
+        cache, key_of = self._cache, self._checked.key
+        is_itself, is_free = self._checked.is_keyed_by_genome, self._is_free
         for _ in range(_TRIES):
-            key = self._checked.key(genome)
-            if key in self._cache:
+            key = genome if is_itself else key_of(genome)
+            if key in cache:
                 self.n_cached += 1
-            elif key not in batch and key not in out and self._feasible(genome):
+            elif key not in batch and key not in out and (is_free or self._feasible(genome)):
                 batch[key] = genome
                 return True
             genome = self._neighbour(genome)

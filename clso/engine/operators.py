@@ -57,8 +57,9 @@ class Individual(list[int]):
         half a child."""
         return MinimisedFitness((self.value,))
 
-    @property
+    @cached_property
     def genome(self) -> Genome:
+        """As it was made: members of a population are copied before they are varied."""
         return tuple(self)
 
 
@@ -167,8 +168,17 @@ def jump(
 
     A heavy tail leaves local optima without a rate to tune (Doerr et al. 2017, arXiv:1703.03334).
     """
-    for _ in range(heavy_tailed(len(free), rng)):
-        flip(child, n_choices, free, rng, change)
+    n_changes = heavy_tailed(len(free), rng)
+    if change is not None:
+        for _ in range(n_changes):
+            flip(child, n_choices, free, rng, change)
+        return
+    # `flip`, written out: most of the children of a search are made here
+    draw, n = rng.random, len(free)
+    for _ in range(n_changes):
+        gene = free[int(draw() * n)]
+        allele = int(draw() * (n_choices[gene] - 1))
+        child[gene] = allele + (allele >= child[gene])
 
 
 def heavy_tailed(most: int, rng: random.Random) -> int:

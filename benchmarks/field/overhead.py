@@ -55,7 +55,7 @@ TRUST = Suite(
     load,
     n_evaluations=5000,
     rivals=("clso", "clso-no-surrogate"),
-    seeds=1,
+    seeds=5,
     columns=(
         Column("regret, %", lambda row: 100 * row["regret"]),
         Column("believed, %", lambda row: 100 * row.get("trusted", 0.0), ".0f"),

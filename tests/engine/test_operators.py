@@ -8,7 +8,16 @@ from math import comb
 import pytest
 
 from clso.engine import Engine, EngineConfig
-from clso.engine.operators import Individual, jump, make_toolbox, mutate, select, uniform_crossover
+from clso.engine.operators import (
+    Individual,
+    flip,
+    heavy_tailed,
+    jump,
+    make_toolbox,
+    mutate,
+    select,
+    uniform_crossover,
+)
 from clso.space import Genome
 from clso.space.choices import Choices
 from clso.space.results import Evaluation
@@ -57,6 +66,17 @@ def test_jumps_have_a_heavy_tail() -> None:
     for m in (2, 3, 5):
         assert sum(k >= m for k in lengths) / 10_000 == pytest.approx(1 / m**2, abs=0.015)
     assert max(lengths) > 20
+
+
+def test_a_jump_is_as_many_flips() -> None:
+    n_choices, free = [2, 1, 5, 3, 300], [0, 2, 3, 4]
+    ours, theirs = random.Random(3), random.Random(3)
+    one, other = [1, 0, 2, 0, 7], [1, 0, 2, 0, 7]
+    for _ in range(200):
+        jump(one, n_choices, free, ours)
+        for _ in range(heavy_tailed(len(free), theirs)):
+            flip(other, n_choices, free, theirs)
+        assert one == other
 
 
 def test_deaps_operators_can_take_the_place_of_ours() -> None:

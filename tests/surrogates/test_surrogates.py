@@ -82,5 +82,15 @@ def test_gaussian_process_keeps_the_last_rows_only() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_gaussian_process_solves_the_system_of_its_whole_kernel() -> None:
+    rng = np.random.default_rng(5)
+    X, y = rng.random((150, 7)), rng.random(150)
+    fitted = MedianGaussianProcess(random_state=0).fit(X, y)
+    squared = ((fitted.rows_[:, None] - fitted.rows_) ** 2).sum(axis=-1)
+    kernel = np.exp(-fitted.gamma_ * squared) + fitted.noise * np.eye(150)
+    scores = fitted.scores_[fitted.targets_.searchsorted(y)]
+    np.testing.assert_allclose(kernel @ fitted.weights_, scores, atol=1e-8)
+
+
 def test_gaussian_process_passes_sklearns_own_checks() -> None:
     check_estimator(gp(0))

@@ -184,11 +184,11 @@ def _trust(records: Records) -> Found:
     back, lost = (sum(r.get(key, 0) for r in ours) for key in ("n_won_back", "n_lost"))
     apart = difference(rows, TRUST.columns[0], "clso", "clso-no-surrogate")
     said = (
-        f"lost {lost} times in {len(ours)} runs of {TRUST.n_evaluations:,}, won back {back}; regret "
-        f"less that without a surrogate {_said(apart, '.2f')} %"
+        f"lost {lost} times in {len(ours)} runs of {TRUST.n_evaluations:,}, won back {back}"
+        f"{'' if back else ', for audits end then'}; regret less that without a surrogate "
+        f"{_said(apart, '.2f')} %"
     )
-    missed = ["never won back"] * (not back) + ["not shown to pay"] * (apart["high"] >= 0)
-    return said, ", ".join(missed)
+    return said, "the surrogate is not shown to pay" * (apart["high"] >= 0)
 
 
 def _optimum(records: Records) -> Found:

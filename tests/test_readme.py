@@ -32,7 +32,7 @@ def test_setting_up_and_testing_are_one_command_each() -> None:
         "python3 -m venv .venv && . .venv/bin/activate && "
         "pip install -c constraints.txt -e '.[test]' && clso evolve --gens 50\n"
     )
-    assert SHELL[1] == ". .venv/bin/activate && python -m pytest -n 3 --dist worksteal -q\n"
+    assert SHELL[1] == ". .venv/bin/activate && python -m pytest -n 4 --dist worksteal -q\n"
 
 
 def test_ci_does_what_it_says() -> None:
@@ -40,7 +40,7 @@ def test_ci_does_what_it_says() -> None:
     for command in ("python3 -m venv", "-c constraints.txt -e ", "clso evolve --gens"):
         assert command in SHELL[0]
         assert command in ran
-    assert "python -m pytest -n 3 --dist worksteal -q" in ran
+    assert "python -m pytest -n 4 --dist worksteal -q" in ran
 
 
 def test_no_placeholder_is_left() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -145,9 +146,9 @@ def _distinct_labels(entries: Sequence[Entry]) -> list[str]:
     plain = {str(name): name for name in (entry.name for entry in entries)}
     if any(plain[label] != entry.name for label, entry in zip(labels, entries, strict=True)):
         labels = [repr(entry.name) for entry in entries]  # 1 and "1"
-    twice = {label for label in labels if labels.count(label) > 1}
+    counts = Counter(labels)
     return [
-        f"{label} ({_options(entry, entries)})" if label in twice else label
+        f"{label} ({_options(entry, entries)})" if counts[label] > 1 else label
         for label, entry in zip(labels, entries, strict=True)
     ]
 

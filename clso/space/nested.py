@@ -7,7 +7,7 @@ import pickle
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 from numbers import Real
 from typing import Any
 
@@ -32,20 +32,27 @@ class Entry:
 def flattened(named: Mapping[Any, Any]) -> list[Entry]:
     """The choices, each before those under its options. Raises what `Choices` raises."""
     entries: list[Entry] = []
-    _add(named, entries, None, 0)
-    for i, entry in enumerate(entries):
-        for other in entries[:i]:
-            if other.name == entry.name and not _exclude(other, entry, entries):
+    places: dict[Any, list[int]] = {}  # by name
+    _add(named, entries, places, None, 0)
+    for name, same in places.items():
+        for a, b in combinations(same, 2):
+            if not _exclude(entries[a], entries[b], entries):
                 raise ConfigError(
                     "a name has one value at a time",
-                    problem=f"{entry.name!r} is both outside an option and within it, or within two "
+                    problem=f"{name!r} is both outside an option and within it, or within two "
                     "that are taken together",
                     remedy="Give one of them another name.",
                 )
     return entries
 
 
-def _add(named: Mapping[Any, Any], entries: list[Entry], selector: int | None, option: int) -> None:
+def _add(
+    named: Mapping[Any, Any],
+    entries: list[Entry],
+    places: dict[Any, list[int]],
+    selector: int | None,
+    option: int,
+) -> None:
     """The choices of an option of the entry at place `selector`."""
     for name, given in named.items():
         is_nested = isinstance(given, Mapping)
@@ -62,23 +69,30 @@ def _add(named: Mapping[Any, Any], entries: list[Entry], selector: int | None, o
                 SearchWarning,
                 stacklevel=4,
             )
-        place = _place(name, values, entries, selector)
+        place = _place(name, values, entries, places.setdefault(name, []), selector)
         if selector is not None:
             entries[place].options.add(option)
         if is_nested:
             for i, inner in enumerate(given.values()):
-                _add(inner or {}, entries, place, i)
+                _add(inner or {}, entries, places, place, i)
 
 
-def _place(name: Any, values: tuple[Any, ...], entries: list[Entry], selector: int | None) -> int:
+def _place(
+    name: Any,
+    values: tuple[Any, ...],
+    entries: list[Entry],
+    same: list[int],
+    selector: int | None,
+) -> int:
     """Of the entry for `name` under any option of the same selector, if it has the same values;
-    of a new one otherwise."""
-    for i, entry in enumerate(entries):
-        is_sibling = entry.name == name and entry.selector == selector and selector is not None
-        if is_sibling and list(map(_identity, entry.values)) == list(map(_identity, values)):
+    of a new one otherwise. `same`: places of the entries of this name."""
+    for i in same:
+        is_sibling = entries[i].selector == selector and selector is not None
+        if is_sibling and list(map(_identity, entries[i].values)) == list(map(_identity, values)):
             return i
+    same.append(len(entries))
     entries.append(Entry(name, values, selector))
-    return len(entries) - 1
+    return same[-1]
 
 
 def _exclude(a: Entry, b: Entry, entries: Sequence[Entry]) -> bool:

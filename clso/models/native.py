@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from clso.data.cache import cache_root
+from clso.disk.files import atomic_file, check_file, read_regular, write_bytes
 
 __all__ = ["Call", "is_possible"]
 
@@ -112,7 +113,7 @@ def _library() -> ctypes.CDLL:
         path = _private(cache_root(None) / "native") / f"{digest.hexdigest()[:32]}.so"
         if not _is_whole(path):
             _compile(command, path)
-            _checksum_of(path).write_text(_sha256(path))
+            write_bytes(_noted(path), _checksum(path), durable=False)
         return ctypes.CDLL(str(path))
     except OSError:  # a cache that is read-only, full, or others'
         with tempfile.TemporaryDirectory() as name:
@@ -134,26 +135,27 @@ def _private(folder: Path) -> Path:
 def _is_whole(path: Path) -> bool:
     """Whether the library is there as it was compiled: a flipped bit of code would crash."""
     try:
-        return _checksum_of(path).read_text() == _sha256(path)
-    except (OSError, UnicodeDecodeError):
+        return read_regular(_noted(path)) == _checksum(path)
+    except OSError:
         return False
 
 
-def _checksum_of(path: Path) -> Path:
+def _noted(path: Path) -> Path:
+    """Where a library's checksum is written down."""
     return path.with_suffix(".sha256")
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _checksum(path: Path) -> bytes:
+    check = check_file(path)
+    return b"none" if check is None else check.sha256.encode()
 
 
 def _compile(command: tuple[str, ...], path: Path) -> None:
     """Whole or not at all, since other processes may be at it."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as name:
-        made = Path(name) / path.name
+    sources = map(str, sorted(_SOURCES.glob("*.c")))
+    with atomic_file(path, durable=False) as temporary:
         subprocess.run(
-            [*command, *_FLAGS, "-o", str(made), *map(str, sorted(_SOURCES.glob("*.c"))), "-lm"],
+            [*command, *_FLAGS, "-o", str(temporary), *sources, "-lm"],
             capture_output=True,
             check=True,
         )
-        made.replace(path)

@@ -24,10 +24,10 @@ from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.nsm_gates import GRU, LSTM, Gate, Sparse
 from clso.models.nsm_routing import TINY, heaviest_states, shares, top_weights
 
-__all__ = ["Weights", "states_over_time"]
+__all__ = ["Weights", "read_over_time", "states_over_time"]
 
 Form = Literal["plain", "native", "triton"]
-"""How chunks are gone through: in plain torch, in C (`native.c`), or by Triton's kernels."""
+"""How chunks are gone through: in plain torch, in C (`native_nsm.py`), or by Triton's kernels."""
 
 _LEAST_MASS = 1e-6  # that a message is divided by
 _NORM_EPS = 1e-5  # torch's
@@ -75,9 +75,9 @@ def states_over_time(x: Tensor, weights: Weights, n_heads: int, top_k: int) -> T
 def read_over_time(
     x: Tensor, maps: tuple[Tensor, Tensor], weights: Weights, n_heads: int, top_k: int
 ) -> Tensor | None:
-    """What tokens in chunks (B, J, c, d) read, without gradients, if that is done in C; `maps` as of
+    """What tokens in chunks (B, J, c, d) read, if that is done in C, without a gradient; `maps` as of
     `native_nsm.read`."""
-    if torch.is_grad_enabled() or _form(x, weights, n_heads, top_k) != "native":
+    if _form(x, weights, n_heads, top_k) != "native":
         return None
     recurrence = _Recurrence(weights, n_heads, top_k)
     return native_nsm.read(x, maps, weights, recurrence.gate, n_heads, recurrence.top_k)

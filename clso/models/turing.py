@@ -49,10 +49,12 @@ class TuringMemory(Layer):
             self.heads(pad_to_multiple(x, self.chunk)), [d, d, d, d, 2], dim=-1
         )
         read_key, write_key = F.normalize(read_key, dim=-1), F.normalize(write_key, dim=-1)
-        inputs = (read_key, write_key, erase.sigmoid(), add, 1 + F.softplus(strengths))
+        # (B, T, 2, d): to read and to write by
+        keys = torch.stack((read_key, write_key), dim=2) * (1 + F.softplus(strengths))[..., None]
         memory = self.initial.expand(len(x), -1, -1)
         go = self._in_c if _is_native(x) else self._in_torch
-        read, reading, writing = (part[:, :n_tokens] for part in go(memory, *inputs))
+        found = go(memory, keys, erase.sigmoid(), add)
+        read, reading, writing = (part[:, :n_tokens] for part in found)
         return self.out(torch.cat((x, read), dim=-1)), reading, writing
 
     def _in_torch(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -61,45 +63,24 @@ class TuringMemory(Layer):
         return torch.split(found, [self.d_model, self.n_slots, self.n_slots], dim=-1)
 
     def _in_c(
-        self,
-        memory: Tensor,
-        read_key: Tensor,
-        write_key: Tensor,
-        erase: Tensor,
-        add: Tensor,
-        strengths: Tensor,
+        self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor
     ) -> tuple[Tensor, ...]:
         """As `_in_torch`."""
-
-        def by_chunk(x: Tensor) -> Tensor:
-            return x.reshape(len(x), -1, self.chunk, self.d_model)
-
-        strong = (
-            by_chunk(key * strength)
-            for key, strength in zip(
-                (read_key, write_key), torch.split(strengths, 1, dim=-1), strict=True
-            )
-        )
-        read, address = native_turing.read_and_write(
-            torch.stack(tuple(strong), dim=2), by_chunk(erase), by_chunk(add), memory
-        )
+        keys, erase, add = map(self._by_chunk, (keys, erase, add))
+        read, address = native_turing.read_and_write(keys.transpose(2, 3), erase, add, memory)
         return read.flatten(1, 2), *(one.flatten(1, 2) for one in address.unbind(2))
 
+    def _by_chunk(self, x: Tensor) -> Tensor:
+        """(B, T, ...) -> (B, chunks, c, ...)."""
+        return x.reshape(len(x), -1, self.chunk, *x.shape[2:])
+
     def _segment(
-        self,
-        memory: Tensor,
-        read_key: Tensor,
-        write_key: Tensor,
-        erase: Tensor,
-        add: Tensor,
-        strengths: Tensor,
+        self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor
     ) -> tuple[Tensor, Tensor]:
-        c = self.chunk
+        c, n_batch = self.chunk, len(memory)
         # (B, chunks, 2 c, d): a chunk's read keys, then its write keys
-        keys = torch.stack((read_key, write_key), dim=1) * strengths.transpose(1, 2)[..., None]
-        n_batch, d = len(memory), self.d_model
-        keys = keys.view(n_batch, 2, -1, c, d).transpose(1, 2).flatten(2, 3)
-        erase, add = (x.reshape(n_batch, -1, c, 1, d) for x in (erase, add))
+        keys = self._by_chunk(keys).transpose(2, 3).flatten(2, 3)
+        erase, add = (self._by_chunk(x)[..., None, :] for x in (erase, add))
         reads, addresses = [], []
         for key, erased, added in zip(keys.unbind(1), erase.unbind(1), add.unbind(1), strict=True):
             address = torch.softmax(
@@ -142,7 +123,7 @@ def _difference() -> float:
     """Between C and plain torch: of results and all gradients."""
     generator = torch.Generator().manual_seed(0)
     layer = TuringMemory(6, 5, 4)
-    shapes = (2, 5, 6), *[(2, 12, 6)] * 4, (2, 12, 2)
+    shapes = (2, 5, 6), (2, 12, 2, 6), (2, 12, 6), (2, 12, 6)
     inputs = [torch.randn(shape, generator=generator) for shape in shapes]
-    inputs[3] = inputs[3].sigmoid()
+    inputs[2] = inputs[2].sigmoid()
     return difference(*(with_gradients(go, inputs) for go in (layer._in_c, layer._in_torch)))

@@ -245,6 +245,8 @@ def _copy(module: ModuleT) -> ModuleT:
     )
     for name, p in module._parameters.items():
         new._parameters[name] = None if p is None else torch.nn.Parameter(p.detach().clone())
+    for name, b in module._buffers.items():
+        new._buffers[name] = None if b is None else b.clone()
     for name, child in module._modules.items():
         new._modules[name] = None if child is None else _copy(child)
     return new

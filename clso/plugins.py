@@ -229,7 +229,10 @@ def _distinct(points: list[EntryPoint]) -> list[EntryPoint]:
     """Without what is the same: one installation can be seen twice on sys.path."""
     if len(points) == 1:
         return points
-    return list({(_owner(p)[0], p.value): p for p in reversed(points)}.values())[::-1]
+    found: dict[tuple[str, str], EntryPoint] = {}
+    for point in points:
+        found.setdefault((_owner(point)[0], point.value), point)
+    return list(found.values())
 
 
 def _owner(point: EntryPoint) -> tuple[str, str]:

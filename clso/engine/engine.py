@@ -67,8 +67,6 @@ class Engine:
         self._checked = CheckedSpace(space)
         self._limits = limits
         self._is_free = self._checked.is_free and limits is None
-        # whether every genome stands for itself, as it is
-        self._is_plain = self._checked.is_keyed_by_genome and not self._checked.repairs
         self.config = config or EngineConfig()
         self.generation = 0
         self.n_cached = 0
@@ -309,8 +307,6 @@ class Engine:
         return self._repaired(self._checked.sample(self._rng))
 
     def _repaired(self, genome: Genome) -> Genome:
-        if self._is_plain:
-            return genome
         return self._checked.canonical(self._checked.repair(genome, self._rng))
 
     def _vary_active_genes(self, change: Change | None) -> None:
@@ -402,13 +398,11 @@ class Engine:
     ) -> bool:
         """Add `genome`, mutated one gene at a time for as long as it is known or infeasible; False:
         none was found."""
-        cache, key_of = self._cache, self._checked.key
-        is_itself, is_free = self._checked.is_keyed_by_genome, self._is_free
         for _ in range(_TRIES):
-            key = genome if is_itself else key_of(genome)
-            if key in cache:
+            key = self._checked.key(genome)
+            if key in self._cache:
                 self.n_cached += 1
-            elif key not in batch and key not in out and (is_free or self._feasible(genome)):
+            elif key not in batch and key not in out and self._feasible(genome):
                 batch[key] = genome
                 return True
             genome = self._neighbour(genome)

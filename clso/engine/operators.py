@@ -168,17 +168,9 @@ def jump(
 
     A heavy tail leaves local optima without a rate to tune (Doerr et al. 2017, arXiv:1703.03334).
     """
-    n_changes = heavy_tailed(len(free), rng)
-    if change is not None:
-        for _ in range(n_changes):
-            flip(child, n_choices, free, rng, change)
-        return
-    # `flip`, written out: most of the children of a search are made here
     draw, n = rng.random, len(free)
-    for _ in range(n_changes):
-        gene = free[int(draw() * n)]
-        allele = int(draw() * (n_choices[gene] - 1))
-        child[gene] = allele + (allele >= child[gene])
+    for _ in range(heavy_tailed(n, rng)):
+        _change(child, free[int(draw() * n)], n_choices, rng, change)
 
 
 def heavy_tailed(most: int, rng: random.Random) -> int:

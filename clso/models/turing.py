@@ -62,9 +62,7 @@ class TuringMemory(Layer):
         _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
         return torch.split(found, [self.d_model, self.n_slots, self.n_slots], dim=-1)
 
-    def _in_c(
-        self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _in_c(self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor) -> tuple[Tensor, ...]:
         """As `_in_torch`."""
         keys, erase, add = map(self._by_chunk, (keys, erase, add))
         read, address = native_turing.read_and_write(keys.transpose(2, 3), erase, add, memory)

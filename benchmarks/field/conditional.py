@@ -12,7 +12,7 @@ from functools import cache
 from itertools import combinations, product
 
 from benchmarks.field.invited import EVERYBODY, SLOW_ON_MIXED, few
-from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite
+from benchmarks.field.problem import REGRET, TUNED, Column, Genome, Problem, Suite, family
 
 __all__ = ["OPTIONS", "SUITE", "load"]
 
@@ -85,7 +85,7 @@ SUITE = Suite(
     few=few(SLOW_ON_MIXED, problems=1) | few(["optuna-tpe", "optuna-nsga2", "pymoo-ga"], 2, 5),
     columns=(
         Column("found", lambda row: 100 * row["solved"], ".0f", larger_is_better=True),
-        Column("regret, %", lambda row: 100 * row["regret"]),
+        REGRET,
     ),
-    group=lambda problem: problem.partition("/")[0],
+    group=family,
 )

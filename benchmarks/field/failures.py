@@ -7,7 +7,7 @@ from functools import cache
 
 from benchmarks.field.invited import EVERYBODY, SLOW_ON_MIXED, few
 from benchmarks.field.kernels import GENES, table
-from benchmarks.field.problem import REGRET, TUNED, Column, Problem, Suite
+from benchmarks.field.problem import REGRET, TUNED, Column, Problem, Suite, instance
 
 __all__ = ["SUITE", "TABLES", "load"]
 
@@ -30,7 +30,7 @@ def _kernel(number: int) -> Problem:
 
 def load(name: str, seed: int) -> Problem:
     """A card and kernel as they are; every seed searches the same table."""
-    return _kernel(int(name.partition("/")[2]))
+    return _kernel(int(instance(name)))
 
 
 SUITE = Suite(

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from benchmarks.field.invited import SEVERAL, few
-from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite
+from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite, instance
 from benchmarks.field.problems import DATA_SETS
 
 __all__ = ["SUITE", "load"]
@@ -42,7 +42,7 @@ def _cells(dataset: str) -> Problem:
 
 def load(name: str, seed: int) -> Problem:
     """A data set's cells; every seed searches the same table."""
-    return _cells(name.partition("/")[2])
+    return _cells(instance(name))
 
 
 SUITE = Suite(
@@ -59,5 +59,5 @@ SUITE = Suite(
     first_seed=TUNED,
     columns=(Column("share", lambda row: 1 - row["regret"], ".3f", larger_is_better=True),),
     few=few(["optuna-tpe"], 3, 3),
-    group=lambda problem: problem.partition("/")[2],
+    group=instance,
 )

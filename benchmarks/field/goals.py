@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 from benchmarks.field.overhead import TRUST
-from benchmarks.field.problem import REGRET, Column, Row
+from benchmarks.field.problem import REGRET, Column, Row, instance
 from benchmarks.field.runs import read
-from benchmarks.field.suite_tables import difference
+from benchmarks.field.suite_tables import difference, with_interval
 from benchmarks.field.suites import SUITES
 from benchmarks.field.tables import grid
 
@@ -66,11 +65,6 @@ def _mean(column: Column, rows: Sequence[Row]) -> float:
     return fmean(map(column.of, rows))
 
 
-def _said(found: Mapping[str, Any], form: str) -> str:
-    signed = f"+{form}"
-    return f"{found['mean']:{signed}} ({found['low']:{signed}} to {found['high']:{signed}})"
-
-
 def _conditional(records: Records) -> Found:
     rows = records["conditional"]
     again = sum(r["n_evaluations"] - r["n_distinct"] for r in _of(rows, "clso"))
@@ -101,7 +95,7 @@ def _failures(records: Records) -> Found:
     rows = records["failures"]
     failed = fmean(r["n_failed"] for r in _of(rows, "clso"))
     without = difference(rows, REGRET, "clso", "clso-failures-unused")
-    said = f"{failed:.0f} invalid; regret less that without it {_said(without, '.2f')} %"
+    said = f"{failed:.0f} invalid; regret less that without it {with_interval(without, '+.2f')} %"
     missed = [f"{failed - 75:.0f} invalid"] * (failed > 75)
     missed += ["the interval of the regret holds 0"] * (without["high"] >= 0)
     return said, ", ".join(missed)
@@ -115,7 +109,7 @@ def _order(records: Records) -> Found:
         for kind in ("labels", "numbers", "shuffled")
     }
     as_if = [
-        {**r, "rival": kind, "problem": r["problem"].partition("/")[2]}
+        {**r, "rival": kind, "problem": instance(r["problem"])}
         for kind, some in kinds.items()
         for r in some
     ]
@@ -123,7 +117,7 @@ def _order(records: Records) -> Found:
     misled = difference(as_if, regret, "shuffled", "labels")
     said = (
         f"{segment:.3f} on segment, {_mean(regret, kinds['numbers']):.3f} on both; a shuffled order "
-        f"less labels {_said(misled, '.3f')}"
+        f"less labels {with_interval(misled, '+.3f')}"
     )
     missed = [f"{segment - 0.038:.3f}"] * (segment > 0.038)
     missed += ["a shuffled order costs"] * (misled["low"] > 0)
@@ -154,7 +148,7 @@ def _bits(records: Records) -> Found:
     rows = records["bits"]
     ours, local = (_mean(REGRET, _of(rows, name)) for name in ("clso", "local-search"))
     apart = difference(rows, REGRET, "clso", "local-search")
-    said = f"regret {ours:.2f} %, local search {local:.2f} % ({_said(apart, '.2f')})"
+    said = f"regret {ours:.2f} %, local search {local:.2f} % ({with_interval(apart, '+.2f')})"
     return said, f"{ours - local:.2f} %" * (ours > local)
 
 
@@ -186,7 +180,7 @@ def _trust(records: Records) -> Found:
     said = (
         f"lost {lost} times in {len(ours)} runs of {TRUST.n_evaluations:,}, won back {back}"
         f"{'' if back else ', for audits end then'}; regret less that without a surrogate "
-        f"{_said(apart, '.2f')} %"
+        f"{with_interval(apart, '+.2f')} %"
     )
     return said, "the surrogate is not shown to pay" * (apart["high"] >= 0)
 
@@ -220,7 +214,7 @@ def _gain(suite: str, name: str, other: str, of: str) -> Callable[[Records], Fou
         parts = []
         for column in SUITES[suite].columns:
             apart = difference(rows, column, name, other)
-            parts.append(f"{column.head} {_said(apart, '.2f')}")
+            parts.append(f"{column.head} {with_interval(apart, '+.2f')}")
         return "; ".join(parts), None
 
     return now

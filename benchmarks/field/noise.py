@@ -7,7 +7,7 @@ from functools import cache
 from statistics import fmean
 
 from benchmarks.field.invited import EVERYBODY, SLOW, few
-from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite
+from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite, instance
 from benchmarks.field.problems import DATA_SETS, trainings
 
 __all__ = ["SUITE", "load"]
@@ -20,7 +20,7 @@ def _means(dataset: str) -> dict[Genome, float]:
 
 def load(name: str, seed: int) -> Problem:
     """The seed decides what is drawn."""
-    dataset = name.partition("/")[2]
+    dataset = instance(name)
     drawn, means = trainings(f"nasbench201/{dataset}"), _means(dataset)
     rng = random.Random(f"draw {seed}")
     return Problem(
@@ -50,5 +50,5 @@ SUITE = Suite(
         Column("regret", lambda row: row["regret"], ".3f"),
         Column("too good by", lambda row: row["too_good"], ".3f"),
     ),
-    group=lambda problem: problem.partition("/")[2],
+    group=instance,
 )

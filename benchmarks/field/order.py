@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from benchmarks.field.invited import few
-from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite
+from benchmarks.field.problem import TUNED, Column, Genome, Problem, Suite, family, shuffled
 from benchmarks.field.problems import table
 
 __all__ = ["SUITE", "load"]
@@ -27,10 +27,10 @@ def load(name: str, seed: int) -> Problem:
     if kind == "numbers":
         return numbers
     rng = random.Random(f"shuffled {seed}")
-    orders = [rng.sample(range(n), n) for n in known.n_choices]
+    other = shuffled(known.n_choices, rng)
 
     def evaluate(genome: Genome) -> float:
-        value = known.evaluate(tuple(o[a] for o, a in zip(orders, genome, strict=True)))
+        value = known.evaluate(other(genome))
         assert isinstance(value, float)
         return value
 
@@ -52,5 +52,5 @@ SUITE = Suite(
     first_seed=TUNED,
     few=few(["optuna-tpe"], 3, 6),
     columns=(Column("regret", lambda row: row["regret"], ".3f"),),
-    group=lambda problem: problem.partition("/")[0],
+    group=family,
 )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.field.problem import Column, Problem, Suite
+from benchmarks.field.problem import REGRET, Column, Problem, Suite, family
 from benchmarks.field.problems import onemax, pbo, table
 
 __all__ = ["COST", "SUITE", "TRUST"]
 
 
 def load(name: str, seed: int) -> Problem:
-    family = name.partition("/")[0]
-    return {"onemax": onemax, "pbo": pbo}.get(family, table)(name, seed)
+    return {"onemax": onemax, "pbo": pbo}.get(family(name), table)(name, seed)
 
 
 COST = Column("CPU, us", lambda row: 1e6 * row["cpu_s"] / row["n_evaluations"], ".0f")
@@ -40,7 +39,7 @@ SUITE = Suite(
     rivals=_CHEAP,
     seeds=2,
     columns=(COST, _IN_FORCE, _SHARE),
-    group=lambda problem: problem.partition("/")[0],
+    group=family,
     always_anew=True,
 )
 
@@ -57,7 +56,7 @@ TRUST = Suite(
     rivals=("clso", "clso-no-surrogate"),
     seeds=5,
     columns=(
-        Column("regret, %", lambda row: 100 * row["regret"]),
+        REGRET,
         Column("believed, %", lambda row: 100 * row.get("trusted", 0.0), ".0f"),
         Column("in the last fifth, %", lambda row: 100 * row.get("trusted_last", 0.0), ".0f"),
         Column("lost", lambda row: float(row.get("n_lost", 0)), ".1f"),

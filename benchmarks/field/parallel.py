@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from benchmarks.field.invited import few
-from benchmarks.field.problem import EVALUATIONS, Genome, Suite
+from benchmarks.field.problem import EVALUATIONS, Genome, Suite, instance
 from benchmarks.field.problems import NASBENCH, table
 from benchmarks.field.trajectory import Trajectory
 
@@ -48,6 +48,6 @@ SUITE = Suite(
     stop=True,
     few=few(["optuna-tpe", "optuna-tpe-8-out"], 6, 3),
     columns=(EVALUATIONS,),
-    group=lambda problem: problem.partition("/")[2],
+    group=instance,
     rivals=("clso", "clso-8-out", "optuna-tpe", "optuna-tpe-8-out", "random"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ __all__ = [
     "Row",
     "Suite",
     "Value",
+    "family",
+    "instance",
+    "shuffled",
 ]
 
 TUNED = 100
@@ -30,6 +34,22 @@ Row = dict[str, Any]
 """The record of a run."""
 Condition = tuple[int, tuple[int, ...]]
 """A gene that comes before, and the alleles of it with which another gene counts."""
+
+
+def family(name: str) -> str:
+    """The first part of a problem's name FAMILY/INSTANCE."""
+    return name.partition("/")[0]
+
+
+def instance(name: str) -> str:
+    """What follows it."""
+    return name.partition("/")[2]
+
+
+def shuffled(n_choices: Sequence[int], rng: random.Random) -> Callable[[Genome], Genome]:
+    """Gives the alleles of each gene other numbers, drawn once."""
+    orders = [rng.sample(range(n), n) for n in n_choices]
+    return lambda genome: tuple(o[a] for o, a in zip(orders, genome, strict=True))
 
 
 @dataclass(frozen=True)

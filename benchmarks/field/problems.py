@@ -15,7 +15,7 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.field.invited import BITS, EVERYBODY
-from benchmarks.field.problem import Genome, Problem, Suite
+from benchmarks.field.problem import Genome, Problem, Suite, instance
 
 __all__ = [
     "CELLS",
@@ -105,7 +105,7 @@ def table(name: str, seed: int) -> Problem:
 
 def onemax(name: str, seed: int) -> Problem:
     """The number of zeros among `onemax/BITS`."""
-    n_bits = int(name.partition("/")[2])
+    n_bits = int(instance(name))
     return Problem(name, (2,) * n_bits, lambda genome: float(n_bits - sum(genome)), 0.0)
 
 

@@ -6,13 +6,12 @@ import random
 from dataclasses import replace
 from functools import cache
 
-from benchmarks.field.problem import TUNED, Problem, Suite
+from benchmarks.field.problem import TUNED, Problem, Suite, instance
 from benchmarks.field.problems import table, trainings
 
 __all__ = ["SUITE", "load"]
 
-# the others were looked at
-_HELD_OUT = (
+_NETWORKS = (
     "hpobench/kc1",
     "hpobench/phoneme",
     "hpobench/segment",
@@ -33,7 +32,7 @@ def _drawn(name: str, seed: int) -> Problem:
 
 def load(name: str, seed: int) -> Problem:
     """The seed decides which of its trainings a setting's lower rung has: always the same one."""
-    return replace(_drawn(name.partition("/")[2], seed), name=name)
+    return replace(_drawn(instance(name), seed), name=name)
 
 
 SUITE = Suite(
@@ -42,7 +41,7 @@ SUITE = Suite(
     "HPOBench's perceptrons and HPOLib's networks again: the lower rung is one training of a "
     "setting, the upper one all of them (5, of HPOLib 4) and costs as many times as much. The "
     "budget is 100 evaluations of the upper rung, spent on either. Nothing was tuned on them.",
-    tuple(f"rungs/{name}" for name in _HELD_OUT),
+    tuple(f"rungs/{name}" for name in _NETWORKS),
     load,
     n_evaluations=100,
     rivals=("clso-promote", "clso-finalists", "clso", "random"),

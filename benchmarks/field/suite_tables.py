@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from benchmarks.field.contestants import BY_NAME, CONTESTANTS, Contestant
@@ -15,7 +14,7 @@ from benchmarks.field.suites import SUITES
 from benchmarks.field.tables import grid
 from clso.prove.statistics import describe
 
-__all__ = ["difference", "mean", "page", "suite_page"]
+__all__ = ["difference", "page", "suite_page", "with_interval"]
 
 
 def page(folder: Path, suites: Iterable[Suite] = tuple(SUITES.values())) -> str:
@@ -87,13 +86,12 @@ def _with_interval(column: Column, rows: Sequence[Row]) -> str:
 
 
 def _interval(values: Sequence[float], form: str) -> str:
-    found = describe(values)
+    return with_interval(describe(values), form)
+
+
+def with_interval(found: Mapping[str, Any], form: str) -> str:
+    """A mean, and the interval that `describe` gives it."""
     return f"{found['mean']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
-
-
-def mean(rows: Sequence[Row], column: Column, rival: str) -> float:
-    """Of one contestant's runs."""
-    return fmean(column.of(row) for row in rows if row["rival"] == rival)
 
 
 def difference(rows: Sequence[Row], column: Column, a: str, b: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from benchmarks.field import (
     transfer,
 )
 from benchmarks.field.invited import BITS, EVERYBODY, SLOW
-from benchmarks.field.problem import EVALUATIONS, Problem, Suite
+from benchmarks.field.problem import EVALUATIONS, Problem, Suite, family
 
 __all__ = ["LONG", "SUITES", "load"]
 
@@ -78,7 +78,7 @@ LONG: dict[str, Suite] = {
 """Their page is tables.py's."""
 
 _FAMILIES: dict[str, Callable[[str, int], Problem]] = {
-    **{name.partition("/")[0]: suite.load for suite in SUITES.values() for name in suite.problems},
+    **{family(name): suite.load for suite in SUITES.values() for name in suite.problems},
     "onemax": problems.onemax,
     "pbo": problems.pbo,
 }
@@ -86,7 +86,7 @@ _FAMILIES: dict[str, Callable[[str, int], Problem]] = {
 
 def load(name: str, seed: int) -> Problem:
     """The problem FAMILY/INSTANCE as `seed` has it. Raises ValueError for an unknown one."""
-    family = _FAMILIES.get(name.partition("/")[0])
-    if family is None:
+    found = _FAMILIES.get(family(name))
+    if found is None:
         raise ValueError(f"no problem {name!r}; there are {', '.join(sorted(_FAMILIES))}")
-    return family(name, seed)
+    return found(name, seed)

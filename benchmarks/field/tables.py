@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.field.compare import ahead, ert, mean_ranks, median_time, pair, sign_test
 from benchmarks.field.contestants import CONTESTANTS, Contestant
-from benchmarks.field.problem import Row
+from benchmarks.field.problem import Row, instance
 from benchmarks.field.problems import NASBENCH, PBO
 from benchmarks.field.runs import read
 
@@ -87,7 +87,7 @@ def _nasbench(rows: Sequence[Row]) -> list[str]:
         )
     header = ["Optimiser"]
     for problem in NASBENCH:
-        header += [_DATASETS[problem.partition("/")[2]], "found", "median"]
+        header += [_DATASETS[instance(problem)], "found", "median"]
     header += ["repeated", "s a run"]
     budget = max(r["n_evaluations"] for r in rows)
     return [

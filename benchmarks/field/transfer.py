@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 from benchmarks.field import ours
-from benchmarks.field.problem import REGRET, TUNED, Column, Genome, Problem, Suite
+from benchmarks.field.problem import (
+    REGRET,
+    TUNED,
+    Column,
+    Genome,
+    Problem,
+    Suite,
+    family,
+    instance,
+    shuffled,
+)
 from benchmarks.field.problems import table
 from benchmarks.field.trajectory import minimise
 
@@ -25,7 +35,7 @@ _PAIRS = (
 
 @cache
 def _earlier(source: str, seed: int) -> tuple[tuple[Genome, float], ...]:
-    run = minimise(partial(ours.clso), table(source, seed), _EARLIER, seed + 10_000)
+    run = minimise(ours.clso, table(source, seed), _EARLIER, seed + 10_000)
     return tuple((genome, float(value)) for genome, value in run.steps)  # type: ignore[arg-type]
 
 
@@ -36,12 +46,8 @@ def load(name: str, seed: int) -> Problem:
     source, target = _PAIRS[int(number)]
     known, earlier = table(target, seed), _earlier(source, seed)
     if kind == "misleading":
-        rng = random.Random(f"misleading {seed}")
-        orders = [rng.sample(range(n), n) for n in known.n_choices]
-        earlier = tuple(
-            (tuple(o[a] for o, a in zip(orders, genome, strict=True)), value)
-            for genome, value in earlier
-        )
+        other = shuffled(known.n_choices, random.Random(f"misleading {seed}"))
+        earlier = tuple((other(genome), value) for genome, value in earlier)
     return replace(known, name=name, earlier=earlier)
 
 
@@ -49,7 +55,7 @@ SUITE = Suite(
     "transfer",
     "After another search",
     f"A search of {_EARLIER} evaluations on one data set comes before that of another: "
-    + ", ".join(f"{a.partition('/')[2]} before {b.partition('/')[2]}" for a, b in _PAIRS)
+    + ", ".join(f"{instance(a)} before {instance(b)}" for a, b in _PAIRS)
     + ". What it cost is not counted. *misleading*: the alleles of what it measured are shuffled, "
     "so that it says nothing. Nothing was tuned on them.",
     tuple(f"{kind}/{i}" for kind in ("related", "misleading") for i in range(len(_PAIRS))),
@@ -59,5 +65,5 @@ SUITE = Suite(
     seeds=10,
     first_seed=TUNED,
     columns=(REGRET, Column("regret at 20, %", lambda row: 100 * row["regret_third"])),
-    group=lambda problem: problem.partition("/")[0],
+    group=family,
 )

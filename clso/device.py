@@ -14,7 +14,7 @@ import torch
 
 from clso.errors import DeviceError
 
-__all__ = ["has_triton", "quiet_host", "resolve_device", "warm_up_cpu"]
+__all__ = ["has_triton", "matmul_precision", "quiet_host", "resolve_device", "warm_up_cpu"]
 
 _RARELY = 100_000  # new objects before garbage is looked for
 
@@ -53,6 +53,18 @@ def warm_up_cpu() -> None:
     (x @ x.T).logsumexp(1)
     x.exp().log()
     torch.nn.functional.gelu(x, approximate="tanh")
+
+
+@contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Float32 products inside as `torch.set_float32_matmul_precision(name)` says ("high" is TF32 on
+    CUDA); outside as before."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from clso.baselines.adamw.batches import block_starts, scoring_blocks
 from clso.baselines.adamw.graph import StepGraphs
 from clso.baselines.adamw.loss import Loss, compiled_loss, summed_loss
 from clso.baselines.adamw.settings import AdamWSettings, learning_rates
+from clso.device import matmul_precision
 from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2, GPT2Config, LanguageModel, text_loss
 
@@ -303,15 +304,9 @@ class Trainer:
             cache_enabled=False,
         )
 
-    @contextmanager
-    def _matmul_precision(self) -> Iterator[None]:
-        """TF32 products inside, if that is the precision; whatever was set before outside."""
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+    def _matmul_precision(self) -> AbstractContextManager[None]:
+        """TF32 products inside, if that is the precision."""
+        return matmul_precision("high" if self.precision == "tf32" else "highest")
 
     def _pinned(self, x: Tensor) -> Tensor:
         return x.pin_memory() if self._cuda else x

@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from clso.device import matmul_precision
 from clso.grown.trigrams import PairTargets
 
 __all__ = ["compensated", "fit_corrections"]
@@ -26,7 +27,7 @@ _DAMPING = 0.3  # share of S that is added to a pair's own covariance
 _PRIOR = 2.0  # occurrences
 _RIDGE = 1e-3  # of S's mean eigenvalue: what the head does not read is not corrected
 _STEPS = 3  # the gain is then 0.96 of what it is after 6
-_ROUNDING = 1e-5  # nats, of a logarithm of sums in float32
+_ROUNDING = {"cuda": 1e-3, "cpu": 1e-5}  # nats, of a logarithm of sums in TF32, and in float32
 _LONGER, _SHORTER = 1.5, 0.4  # what a step's length is multiplied by after a success or a failure
 
 
@@ -60,6 +61,7 @@ def _fitted(
     # The mean covariance (n, K, K): both have their largest tokens in common.
     both = _second_moment((p + q) / 2, b, moment)
     both -= (_outer(p_mean) + _outer(q_mean)) / 2
+    likely = q.argmax(1, keepdim=True)
     del p, q
     metric = n[:, :, None] * (both + _DAMPING * spread) + _PRIOR * spread
     factor, _ = torch.linalg.cholesky_ex(metric)
@@ -70,21 +72,28 @@ def _fitted(
 
     def says(d: Tensor) -> tuple[Tensor, Tensor]:
         """The function (n, 1), and what the head's mean row of B is (n, K)."""
-        logits = torch.addmm(log_p, start + d, b.T)
-        log_says = torch.log_softmax(logits, 1)
-        total = logits[:, :1] - log_says[:, :1]  # the logarithm of the sum, whatever the token
+        # TF32 costs no gain here, in the target and the metric it does
+        with matmul_precision("high" if b.is_cuda else "highest"):
+            logits = torch.addmm(log_p, start + d, b.T)
+            at_likely = logits.gather(1, likely)
+            says = torch.softmax(logits, 1)
+            total = (
+                at_likely - says.gather(1, likely).log()
+            )  # the logarithm of the sum, whatever the token
+            mean = says @ b
         value = n * ((d * q_mean).sum(1, keepdim=True) - total)
         value -= _PRIOR / 2 * ((d @ spread) * d).sum(1, keepdim=True)
-        return value, log_says.exp_() @ b
+        return value, mean
 
     d, length = torch.zeros_like(start), torch.ones_like(n)
+    rounding = _ROUNDING["cuda" if b.is_cuda else "cpu"]
     value, says_mean = says(d)
     for _ in range(_STEPS):
         slope = n * (q_mean - says_mean) - _PRIOR * (d @ spread)
         new = d + length * (inverse.mT @ (inverse @ slope[:, :, None]))[:, :, 0]
         new_value, new_mean = says(new)
         # Not worse beyond rounding; nor where a factorisation failed, which gives NaN.
-        better = new_value > value - _ROUNDING * n
+        better = new_value > value - rounding * n
         d, says_mean = torch.where(better, new, d), torch.where(better, new_mean, says_mean)
         value = torch.where(better, new_value, value)
         length = torch.where(better, (length * _LONGER).clamp(max=1), length * _SHORTER)

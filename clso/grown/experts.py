@@ -34,10 +34,17 @@ __all__ = [
     "observe",
     "order_terms",
     "skip_terms",
+    "split_blocks",
     "unigram_terms",
 ]
 
 _BLOCKS_AT_ONCE = {"cpu": 64, "cuda": 1024}
+
+
+def split_blocks(blocks: Tensor) -> tuple[Tensor, ...]:
+    """Token blocks in parts that are looked at together."""
+    parts: tuple[Tensor, ...] = torch.split(blocks, _BLOCKS_AT_ONCE.get(blocks.device.type, 64))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def observe(memory: CountedMemory, recipe: Recipe, blocks: Tensor) -> Observed:
     recipe.require(memory)
     v, parts = memory.vocab_size, []
     tables = memory.skip_tables(recipe.n_skips, recipe.n_classed)
-    for part in torch.split(blocks.long(), _BLOCKS_AT_ONCE.get(blocks.device.type, 64)):
+    for part in split_blocks(blocks.long()):
         terms = Terms(
             unigram_terms(memory.unigram, part[:, 1:]),
             order_terms(memory.tables[: recipe.order - 1], part, v),

@@ -8,6 +8,7 @@ discounted and then made to sum to 1, so that a mixture says how much they are t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -97,11 +98,14 @@ class SkipCounts:
     keys: Tensor
     count: Tensor
 
+    @cached_property
+    def _discount(self) -> float:
+        once, twice = torch.stack([(self.count == i).sum() for i in (1, 2)]).tolist()
+        return once / (once + 2 * twice) if once else 0.5
+
     def table(self, vocab_size: int, cut: int = 1) -> SkipTable:
         """Without followers seen fewer than `cut` times, and contexts that then have none."""
         v, kept = vocab_size, self.count >= cut
-        once, twice = (float((self.count == i).sum()) for i in (1, 2))
-        discount = once / (once + 2 * twice) if once else 0.5
         keys, count = self.keys[kept], self.count[kept]
         levels = []
         for level in reversed(self.inner):
@@ -113,7 +117,7 @@ class SkipCounts:
             keys = level[used]
         *inner, keys = reversed([*levels, keys])
         n_contexts = len(inner[-1]) if inner else v
-        context, left = keys // v, count.double() - discount
+        context, left = keys // v, count.double() - self._discount
         share = (left / sums(context, left, n_contexts)[context]).float()
         seen, types = (sums(context, c, n_contexts) for c in (count, count > 0))
         return SkipTable(self.context, tuple(inner), keys, share, count_class(seen, types))

@@ -137,11 +137,12 @@ class PopulationGPT2:
         for name, meta in model.state_dict().items():
             if name in state:
                 continue
-            neutral = 1.0 if "ln_" in name and name.endswith("weight") else 0.0
-            # made on the host: most of a deep model is silent, and need not come from a GPU; laid out
-            # as `transformers` keeps it, for turning all of it takes longer than making it
-            shape = meta.shape[::-1]
-            value = torch.full(shape, neutral).T if meta.ndim == 2 else torch.full(shape, neutral)
+            # Made on the host: most of a deep model is silent, and need not come from a GPU. Zeros that
+            # nobody writes take no memory. Laid out as `transformers` keeps it, for turning all of it
+            # takes longer than making it.
+            is_gain = "ln_" in name and name.endswith("weight")
+            value = (torch.ones if is_gain else torch.zeros)(meta.shape[::-1])
+            value = value.T if meta.ndim == 2 else value
             if (stack := self.params.get(name)) is not None:
                 given = stack[candidate].float().cpu()
                 value[tuple(slice(n) for n in given.shape)] = given

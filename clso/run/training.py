@@ -43,22 +43,23 @@ def train(
     listener.phase(
         "building the library" if isinstance(space, LanguageModelSpace) else "preparing the space"
     )
-    with ledger.phase("library"), plugin.as_plugin_error("be prepared"):
-        space.prepare()
-        objectives.check()
-        evaluator = place.evaluator(config, objectives)
-        ledger.include(evaluator.usage)
-    with plugin.as_plugin_error("be searched"):
-        kind = SteadySearch if config.asynchronous else Search
-        search = kind(
-            space,
-            evaluator,
-            surrogate.value if surrogate else None,
-            config,
-            listener,
-            objectives,
-            earlier or Earlier(),
-        )
+    kind = SteadySearch if config.asynchronous else Search
+    with ledger.phase("library"):
+        with plugin.as_plugin_error("be prepared"):
+            space.prepare()
+            objectives.check()
+            evaluator = place.evaluator(config, objectives)
+            ledger.include(evaluator.usage)
+        with plugin.as_plugin_error("be searched"):
+            search = kind(
+                space,
+                evaluator,
+                surrogate.value if surrogate else None,
+                config,
+                listener,
+                objectives,
+                earlier or Earlier(),
+            )
     if state:
         search.load_state(state, folder.records())
     listener.phase("searching")

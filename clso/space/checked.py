@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from operator import lt
 from typing import Any
 
@@ -42,7 +43,6 @@ class CheckedSpace:
         repairs: whether it has a `repair` of its own.
         conditions: which genes make no difference, as they declare it.
         is_keyed_by_genome: whether no two genomes stand for the same, as far as is declared.
-        count: how many candidates there are at most.
         ordered: places of the genes whose alleles lie on a scale.
     """
 
@@ -66,7 +66,6 @@ class CheckedSpace:
             raise PluginError("every gene has an allele", got=names[self.sizes.index(0)])
         Conditions.check(genes)
         self.conditions = Conditions(genes)
-        self.count = self.conditions.count
         self.ordered = tuple(i for i, gene in enumerate(genes) if gene.ordered)
         self._finds_inactive = not _is_default(space, "inactive")
         self._declares_all = _is_default(space, "key") and not self._finds_inactive
@@ -74,6 +73,11 @@ class CheckedSpace:
         self.is_free = _is_default(space, "constraints")
         self.repairs = not _is_default(space, "repair")
         self._samples_itself = not _is_default(space, "sample")
+
+    @cached_property
+    def count(self) -> int:
+        """How many candidates there are at most."""
+        return self.conditions.count
 
     def sample(self, rng: random.Random) -> Genome:
         """A random genome."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -208,9 +208,11 @@ class Objectives:
             remedy=f"The least of {len(costs)} random genomes: {least}.",
         )
 
-    def _draw(self) -> list[Genome]:
+    def _draw(self) -> Iterator[Genome]:
         rng = random.Random(0)
-        return [*self.checked.seeds(), *(self.checked.sample(rng) for _ in range(_DRAWS))]
+        yield from self.checked.seeds()
+        for _ in range(_DRAWS):
+            yield self.checked.sample(rng)
 
 
 class CompleteObjective:

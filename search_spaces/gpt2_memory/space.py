@@ -105,7 +105,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         """Genes of the GPT-2 part, which come first."""
         return len(self.grown.genes)
 
-    @property
+    @cached_property
     def genes(self) -> tuple[Gene, ...]:
         grown = (
             replace(gene, when=(*gene.when, ("memory.grown", ("on",)))) for gene in self.grown.genes

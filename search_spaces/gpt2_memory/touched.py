@@ -5,6 +5,7 @@ Of each order only the contexts that the blocks touch are looked at: entries of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,8 @@ from clso.grown.ngrams import NGramLevel, find_keys, look_up
 from clso.grown.sums import sums
 
 __all__ = ["TouchedOrder", "touched_orders"]
+
+_ELEMENTS = 1 << 26  # of entries in all ways of pruning that are computed together
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,31 @@ class TouchedOrder:
     cost: Tensor
     kind: Tensor
 
-    def terms(self, off: Tensor, cut: int, threshold: float) -> OrderTerms:
-        """With discounts (2, 4) of both counts, a least count and a least cost."""
-        kept = (self.counts[0] >= cut) & (self.cost >= threshold)
-        left = (self.counts - off.gather(1, self.counts.clamp(max=3))).clamp_(min=0)
-        share = left.div_(self._totals).mul_(kept)
-        found = [share[:, self.entry], self._sums(share)[:, self.context]]
-        return OrderTerms(torch.cat(found), self.kind)
+    def terms(
+        self, off: Tensor, cut: Sequence[int], threshold: Sequence[float]
+    ) -> list[OrderTerms]:
+        """In each of M ways: with discounts (M, 2, 4) of both counts, a least count and a least cost."""
+        size = self._at_once
+        ways = [slice(i, i + size) for i in range(0, len(cut), size)]
+        return [t for at in ways for t in self._some_terms(off[at], cut[at], threshold[at])]
+
+    def _some_terms(
+        self, off: Tensor, cut: Sequence[int], threshold: Sequence[float]
+    ) -> list[OrderTerms]:
+        m, device = len(cut), off.device
+        least, cost = (torch.tensor(v, dtype=torch.float64) for v in (cut, threshold))
+        enough = self.counts[0] >= least.to(device, non_blocking=True)[:, None]
+        dear = self.cost >= cost.to(device, non_blocking=True)[:, None]
+        classes = self.counts.clamp(max=3).expand(m, -1, -1)
+        left = (self.counts - off.gather(2, classes)).clamp_(min=0)
+        share = left.div_(self._totals).mul_((enough & dear)[:, None])
+        found = torch.cat([share[..., self.entry], self._sums(share)[..., self.context]], 1)
+        return [OrderTerms(own, self.kind) for own in found]
+
+    @property
+    def _at_once(self) -> int:
+        """How many ways are computed together. One on a CPU, which gains nothing by more."""
+        return max(1, _ELEMENTS // self.counts.numel()) if self.counts.is_cuda else 1
 
     @cached_property
     def _totals(self) -> Tensor:
@@ -62,8 +83,10 @@ class TouchedOrder:
         return torch.cat([self.of_context, self.of_context + self.n_contexts])
 
     def _sums(self, values: Tensor) -> Tensor:
-        """By context: (2, e) -> (2, n_contexts)."""
-        return sums(self._places, values.flatten(), 2 * self.n_contexts).view(2, -1)
+        """By context: (..., 2, e) -> (..., 2, n_contexts)."""
+        n, m = 2 * self.n_contexts, values[..., 0, 0].numel()
+        places = self._places + n * torch.arange(m, device=values.device)[:, None]
+        return sums(places.flatten(), values.flatten(), m * n).view(*values.shape[:-1], -1)
 
 
 def touched_orders(

@@ -8,7 +8,7 @@ candidate costs one multiplication and a share of a logarithm a token (`line_los
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from clso.grown.experts import (
     Terms,
     assemble,
     skip_terms,
+    split_blocks,
     unigram_terms,
 )
 from clso.grown.log_bilinear import LogBilinear
@@ -39,6 +40,20 @@ _TOGETHER = 8  # probabilities that are multiplied before a logarithm is taken: 
 _ELEMENTS = 1 << 27  # of a tensor over stages, mixtures and positions
 
 
+class _Discounting(NamedTuple):
+    """How one order is discounted and pruned."""
+
+    discount: float
+    cut: int
+    threshold: float
+
+    @classmethod
+    def of(cls, k: int, pruning: Pruning) -> _Discounting:
+        """Order k's, from 2."""
+        cut, threshold = (v[min(k - 2, len(v) - 1)] for v in (pruning.cut, pruning.threshold))
+        return cls(pruning.discount, int(cut), threshold)
+
+
 class Blocks:
     """Fixed token blocks (N, T + 1), and all that has been computed about them."""
 
@@ -48,7 +63,7 @@ class Blocks:
         self.text, self.blocks = text, blocks
         self._bilinear = bilinear.target_probabilities(blocks) if bilinear else None
         self._unigrams: dict[float, Tensor] = {}
-        self._terms: dict[tuple[Any, ...], OrderTerms] = {}
+        self._terms: dict[tuple[int, _Discounting], OrderTerms] = {}
         self._skips: dict[tuple[SkipContext, int], SkipTerms] = {}
         self._past: dict[Voters, tuple[Tensor, Tensor]] = {}
         self._features: PastShares | None = None
@@ -59,8 +74,16 @@ class Blocks:
         self, recipes: Sequence[Recipe], prunings: Sequence[Pruning], layout: Recipe
     ) -> Observed:
         """What the recipes' experts give the targets; rows of weights are `layout`'s."""
-        terms = [self._said(r, p) for r, p in zip(recipes, prunings, strict=True)]
-        return assemble(recipes, terms, layout)
+        return assemble(recipes, self.terms(recipes, prunings), layout)
+
+    def terms(self, recipes: Sequence[Recipe], prunings: Sequence[Pruning]) -> list[Terms]:
+        """What the recipes' tables say. What several need is looked up together: a GPU's time here is that of starting
+        operations."""
+        both = list(zip(recipes, prunings, strict=True))
+        self._know_past([v for r in recipes for v in (*r.shares, *r.matches)])
+        for k in range(2, max(r.order for r in recipes) + 1):
+            self._know_order(k, [_Discounting.of(k, p) for r, p in both if r.order >= k])
+        return [self._said(r, p) for r, p in both]
 
     def at_once(self, layout: Recipe) -> int:
         """How many mixtures are computed together. One on a CPU, which gains nothing by more."""
@@ -69,9 +92,10 @@ class Blocks:
         return max(1, _ELEMENTS // (len(layout.stages) * self.blocks[:, 1:].numel()))
 
     def _said(self, recipe: Recipe, pruning: Pruning) -> Terms:
+        orders = range(2, recipe.order + 1)
         return Terms(
             self._unigram(pruning.discount),
-            [self._order(k, pruning) for k in range(2, recipe.order + 1)],
+            [self._terms[k, _Discounting.of(k, pruning)] for k in orders],
             [self._skip(c, pruning.skip_cut) for c in skip_contexts(recipe)],
             self._past_of((*recipe.shares, *recipe.matches)),
             self._bilinear if recipe.bilinear else None,
@@ -83,14 +107,14 @@ class Blocks:
             self._unigrams[discount] = unigram_terms(table, self.blocks[:, 1:])
         return self._unigrams[discount]
 
-    def _order(self, k: int, pruning: Pruning) -> OrderTerms:
-        cut = pruning.cut[min(k - 2, len(pruning.cut) - 1)]
-        threshold = pruning.threshold[min(k - 2, len(pruning.threshold) - 1)]
-        key = (k, pruning.discount, cut, threshold)
-        if key not in self._terms:
-            off = self._discounts(k, pruning.discount)
-            self._terms[key] = self._touch()[k - 2].terms(off, cut, threshold)
-        return self._terms[key]
+    def _know_order(self, k: int, wanted: Sequence[_Discounting]) -> None:
+        """One order's terms, discounted and pruned in each of the ways."""
+        new = [way for way in dict.fromkeys(wanted) if (k, way) not in self._terms]
+        if not new:
+            return
+        off = torch.stack([self._discounts(k, way.discount) for way in new])
+        found = self._touch()[k - 2].terms(off, [w.cut for w in new], [w.threshold for w in new])
+        self._terms |= {(k, way): terms for way, terms in zip(new, found, strict=True)}
 
     def _discounts(self, k: int, scale: float) -> Tensor:
         if (k, scale) not in self._off:
@@ -116,21 +140,20 @@ class Blocks:
             )
         return self._skips[context, cut]
 
-    def _past_of(self, voters: tuple[Voters, ...]) -> PastShares:
-        new = tuple(v for v in voters if v not in self._past)
+    def _know_past(self, voters: Sequence[Voters]) -> None:
+        new = tuple(v for v in dict.fromkeys(voters) if v not in self._past)
         if new or self._features is None:
             count = self.text.counts.levels[0].count
-            parts = [PastShares.of(new, part, count) for part in torch.split(self.blocks, 64)]
+            parts = [PastShares.of(new, part, count) for part in split_blocks(self.blocks)]
             joined = PastShares.joined(parts)
             self._features = self._features or joined
-            self._past |= dict(
-                zip(new, zip(joined.shares, joined.spoken, strict=True), strict=True)
-            )
-        found = [self._past[v] for v in voters]
-        shares = tuple(s for s, _ in found)
-        return PastShares(
-            shares, tuple(b for _, b in found), self._features.longest, self._features.number
-        )
+            said = zip(joined.shares, joined.spoken, strict=True)
+            self._past |= dict(zip(new, said, strict=True))
+
+    def _past_of(self, voters: tuple[Voters, ...]) -> PastShares:
+        assert self._features is not None
+        shares, spoken = zip(*(self._past[v] for v in voters), strict=True) if voters else ((), ())
+        return PastShares(shares, spoken, self._features.longest, self._features.number)
 
 
 def lines(observed: Observed, weights: Tensor) -> tuple[Tensor, Tensor]:

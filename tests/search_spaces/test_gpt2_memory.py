@@ -104,7 +104,7 @@ def fitted_one_by_one(space: GPT2MemorySpace, wanted: list[Genome]) -> list[list
     out = []
     for alleles in [first, *wanted]:
         recipe = recipe_of(alleles, space.statistics.order)
-        base, found = stages(recipe, space._fit.blocks._said(recipe, pruning_of(alleles)))
+        base, found = stages(recipe, space._fit.blocks.terms([recipe], [pruning_of(alleles)])[0])
         found = [
             (grown if stage.kind == "grown" else p, bucket)
             for stage, (p, bucket) in zip(recipe.stages, found, strict=True)
@@ -144,7 +144,7 @@ def test_all_at_once_is_one_by_one(
         weights = own._own_weights(recipe, together[i])
         for w, e in zip(weights, expected[i], strict=True):
             torch.testing.assert_close(w, e, atol=1e-12, rtol=0)
-        base, plain = stages(recipe, blocks.blocks._said(recipe, pruning_of(alleles)))
+        base, plain = stages(recipe, blocks.blocks.terms([recipe], [pruning_of(alleles)])[0])
         plain = [
             (p if stage.kind == "grown" else q, bucket)
             for stage, (q, bucket) in zip(recipe.stages, plain, strict=True)

@@ -14,7 +14,14 @@ import torch
 
 from clso.errors import DeviceError
 
-__all__ = ["has_triton", "matmul_precision", "quiet_host", "resolve_device", "warm_up_cpu"]
+__all__ = [
+    "has_triton",
+    "matmul_precision",
+    "quiet_host",
+    "resolve_device",
+    "sent",
+    "warm_up_cpu",
+]
 
 _RARELY = 100_000  # new objects before garbage is looked for
 
@@ -53,6 +60,11 @@ def warm_up_cpu() -> None:
     (x @ x.T).logsumexp(1)
     x.exp().log()
     torch.nn.functional.gelu(x, approximate="tanh")
+
+
+def sent(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A few numbers of the host on a device, for which the host does not wait."""
+    return numbers.to(device, non_blocking=True)
 
 
 @contextmanager

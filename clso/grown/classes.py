@@ -13,7 +13,7 @@ __all__ = ["MAX_CLASSES", "token_classes"]
 
 MAX_CLASSES = 128
 _STEPS = 8
-_AT_ONCE = 8192  # tokens
+_AT_ONCE = {"cpu": 1 << 13, "cuda": 1 << 17}  # tokens
 
 
 @torch.no_grad()
@@ -30,10 +30,11 @@ def token_classes(codes: Tensor, count: Tensor, n_classes: int = MAX_CLASSES) ->
     x, weight = F.normalize(codes.float(), dim=1), count.float().sqrt() + 0.1
     centres = x[torch.argsort(count, descending=True, stable=True)[:n_classes]]
     nearest = torch.empty(len(x), dtype=torch.long, device=x.device)
+    at_once = _AT_ONCE.get(x.device.type, _AT_ONCE["cpu"])
     for _ in range(_STEPS):
         sums = torch.zeros_like(centres)
-        for i in range(0, len(x), _AT_ONCE):
-            part = slice(i, i + _AT_ONCE)
+        for i in range(0, len(x), at_once):
+            part = slice(i, i + at_once)
             nearest[part] = (x[part] @ centres.T).argmax(1)
             # As a product, for a GPU's `index_add_` adds in any order.
             sums += F.one_hot(nearest[part], n_classes).float().T @ (x[part] * weight[part, None])

@@ -17,6 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from clso.device import sent
 from clso.grown.ngrams import NGramCounts, find_keys
 from clso.grown.sums import sums
 
@@ -82,9 +83,9 @@ def discounts(counts_of_counts: Sequence[int], scale: float = 1.0) -> Tensor:
     n = [c + 1e-9 for c in counts_of_counts]
     y = n[0] / (n[0] + 2 * n[1])
     estimate = [i - (i + 1) * y * n[i] / n[i - 1] for i in (1, 2, 3)]
-    limits = torch.tensor([0.95, 1.95, 2.95], dtype=torch.float64)
-    taken = (torch.tensor(estimate, dtype=torch.float64) * scale).clamp(min=0.05).minimum(limits)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), taken])
+    most = (0.95, 1.95, 2.95)
+    limited = [min(max(e * scale, 0.05), m) for e, m in zip(estimate, most, strict=True)]
+    return torch.tensor([0.0, *limited], dtype=torch.float64)
 
 
 def count_class(total: Tensor, types: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ def kneser_ney(
     for k, (below, level) in enumerate(pairwise(counts.levels)):
         keys, context, n = level.keys, level.keys // counts.vocab_size, len(below)
         total, continued = (sums(context, c, n) for c in (level.count, level.continuation))
-        off = [discounts(n, scale).to(keys.device) for n in level.counts_of_counts]
+        off = [sent(discounts(n, scale), keys.device) for n in level.counts_of_counts]
         both = [
             shares(context, level.count, total, off[0]),
             shares(context, level.continuation, continued, off[1]),
@@ -131,7 +132,7 @@ def kneser_ney(
 def unigram_table(counts: NGramCounts, scale: float = 1.0) -> UnigramTable:
     """Order 1, what the discounts take spread evenly over the vocabulary."""
     first = counts.levels[0]
-    off = [discounts(n, scale).to(first.count.device) for n in first.counts_of_counts]
+    off = [sent(discounts(n, scale), first.count.device) for n in first.counts_of_counts]
     raw = unigram_shares(first.count, off[0])
     continued = unigram_shares(first.continuation, off[1]) if counts.order > 1 else raw
     return UnigramTable(raw, continued)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clso.device import sent
 from clso.grown.counted_memory import CountedMemory
 from clso.grown.discounts import TYPE_CLASSES, NGramTable, UnigramTable, context_ids
 from clso.grown.ngrams import find_keys, look_up
@@ -188,9 +189,9 @@ def assemble(recipes: Sequence[Recipe], terms: Sequence[Terms], layout: Recipe) 
     """
     wide, begins = Recipe.covering(recipes), layout.begins
     device, n_slots = terms[0].unigram.device, sum(layout.sizes)
-    begin = _moved([begins[stage] for stage in wide.stages], device)[:, None, None]
+    begin = sent(torch.tensor([begins[stage] for stage in wide.stages]), device)[:, None, None]
     flags = [(r.rule == "full", r.rule != "one", r.grown, r.bilinear, r.explicit) for r in recipes]
-    full, some, grown, bilinear, explicit = _moved(flags, device)[:, :, None].unbind(
+    full, some, grown, bilinear, explicit = sent(torch.tensor(flags), device)[:, :, None].unbind(
         1
     )  # (C, 1) each
     experts: list[Tensor] = []
@@ -274,8 +275,3 @@ def _votes(own: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> tuple[Tensor, Tens
     """Shares and whether anything speaks, (S, C, n) each."""
     shares, spoken = ([[pair[i] for pair in row] for row in own] for i in (0, 1))
     return _stacked(shares).double(), _stacked(spoken)
-
-
-def _moved(values: Sequence[Any], device: torch.device) -> Tensor:
-    """A few numbers on a device, which is not waited for."""
-    return torch.tensor(values).to(device, non_blocking=True)

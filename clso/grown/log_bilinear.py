@@ -91,7 +91,9 @@ class LogBilinear:
         rows = self.hidden(blocks[:, :-1])
         head = _filled(self.head, rows.device)
         found = [
-            torch.log_softmax((h.to(head.dtype) @ head.T).float(), 1).gather(1, y[:, None])[:, 0]
+            torch.log_softmax(h.to(head.dtype) @ head.T, 1, torch.float32).gather(1, y[:, None])[
+                :, 0
+            ]
             for h, y in zip(_split(rows), _split(targets), strict=True)
         ]
         return torch.cat(found).double().exp().view(len(blocks), -1)

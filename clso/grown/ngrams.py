@@ -140,14 +140,14 @@ def find_keys(keys: Tensor, wanted: Tensor) -> Tensor:
     if not len(keys):
         return torch.full_like(wanted, -1)
     place = torch.searchsorted(keys, wanted.contiguous()).clamp_(max=len(keys) - 1)
-    return torch.where(keys[place] == wanted, place, -1)
+    return place.masked_fill_(keys[place] != wanted, -1)
 
 
 def look_up(values: Tensor, place: Tensor, default: float) -> Tensor:
     """`values[place]`, with `default` if the place is negative. `values` may be empty."""
     if not len(values):
         return torch.full_like(place, default, dtype=values.dtype)
-    return torch.where(place >= 0, values[place.clamp(min=0)], default)
+    return values[place].masked_fill_(place < 0, default)  # -1 is the last, which is not kept
 
 
 def _next_order(ids: Tensor, last: Tensor, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,5 +20,5 @@ def sums(place: Tensor, values: Tensor, n: int) -> Tensor:
         return torch.bincount(place, weights=values.double(), minlength=n)
     if not values.is_floating_point():
         return values.new_zeros(n, dtype=torch.long).index_add_(0, place, values.long()).double()
-    whole = (values.double() / _UNIT).round().long()
-    return whole.new_zeros(n).index_add_(0, place, whole).double() * _UNIT
+    whole = (values.double() / _UNIT).round_().long()
+    return whole.new_zeros(n).index_add_(0, place, whole).double().mul_(_UNIT)

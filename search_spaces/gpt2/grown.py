@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clso.device import sent
 from clso.errors import ConfigError
 from clso.grown.layout import rotation
 from clso.grown.names import projection
@@ -141,7 +142,7 @@ class GrownWeights:
 
     def population(self, genomes: Sequence[Genome]) -> PopulationGPT2:
         """Weights of the genomes, stacked."""
-        values = torch.from_numpy(self._values(genomes)).to(self.device)
+        values = sent(torch.from_numpy(self._values(genomes)), self.device)
         return self._population(values, self._units(genomes))
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:

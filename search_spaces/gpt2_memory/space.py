@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clso.device import sent
 from clso.grown.classes import token_classes
 from clso.grown.codes import CodeFamily
 from clso.grown.counted_memory import CountedMemory, as_text
@@ -227,7 +228,7 @@ class GPT2MemorySpace(LanguageModelSpace):
         own, weights = self._recipe(default_genome()), self._hand_set
         alike = [self._recipe(g).rule == own.rule for g in wanted]
         return torch.where(
-            torch.tensor(alike, device=weights.device)[:, None], weights, START_WEIGHT
+            sent(torch.tensor(alike), weights.device)[:, None], weights, START_WEIGHT
         )
 
     @cached_property

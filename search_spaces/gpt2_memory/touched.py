@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from clso.device import sent
 from clso.grown.discounts import TYPE_CLASSES, NGramTable, context_ids
 from clso.grown.experts import OrderTerms
 from clso.grown.ngrams import NGramLevel, find_keys, look_up
@@ -59,8 +60,8 @@ class TouchedOrder:
     ) -> list[OrderTerms]:
         m, device = len(cut), off.device
         least, cost = (torch.tensor(v, dtype=torch.float64) for v in (cut, threshold))
-        enough = self.counts[0] >= least.to(device, non_blocking=True)[:, None]
-        dear = self.cost >= cost.to(device, non_blocking=True)[:, None]
+        enough = self.counts[0] >= sent(least, device)[:, None]
+        dear = self.cost >= sent(cost, device)[:, None]
         classes = self.counts.clamp(max=3).expand(m, -1, -1)
         left = (self.counts - off.gather(2, classes)).clamp_(min=0)
         share = left.div_(self._totals).mul_((enough & dear)[:, None])

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from clso.device import sent
 from clso.grown.counted_text import CountedText
 from clso.grown.discounts import discounts
 from clso.grown.experts import (
@@ -120,7 +121,7 @@ class Blocks:
         if (k, scale) not in self._off:
             level = self.text.counts.levels[k - 1]
             both = torch.stack([discounts(n, scale) for n in level.counts_of_counts])
-            self._off[k, scale] = both.to(self.blocks.device)
+            self._off[k, scale] = sent(both, self.blocks.device)
         return self._off[k, scale]
 
     def _touch(self) -> list[TouchedOrder]:

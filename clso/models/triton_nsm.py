@@ -3,7 +3,9 @@ goes through the chunks of a sequence with the states in registers.
 
 Heads are not taken apart. A row of queries or values stands there once for each head, with zeros
 where the others' dimensions are, so that every product is one of two plain matrices. Products are
-three of TF32, with errors near those of float32.
+three of TF32, with errors near those of float32. All have a row for each state, so that there are
+fewer than 64: from there on Triton takes the instructions of a whole group of warps, whose operands
+ptxas 12.8 loses where registers are spilled, and reads beyond shared memory.
 
 Letters of constants: D dimensions, H heads of W, C tokens of a chunk, S states, rounded up to N.
 """
@@ -20,14 +22,18 @@ from torch import Tensor
 __all__ = ["advance", "fits", "retreat"]
 
 _LEAST = 16  # of a side of a matrix product
-_MOST_ROWS = 256  # of all heads' queries together
+_MOST_STATES = 32  # rows of every product: see above
+_MOST_QUERIES = 256  # of all heads together
 
 
 def fits(d_model: int, n_heads: int, n_states: int, chunk: int) -> bool:
     """Whether the kernels take these sizes."""
-    rows = n_heads * max(chunk, _rounded(n_states))
+    rows = _rounded(n_states)
+    queries = n_heads * max(chunk, rows)
     powers = all(n & (n - 1) == 0 for n in (d_model, n_heads, chunk))
-    return powers and _LEAST <= d_model <= 128 and rows <= _MOST_ROWS and n_heads * chunk >= _LEAST
+    large = d_model >= _LEAST and n_heads * chunk >= _LEAST
+    small = d_model <= 128 and rows <= _MOST_STATES and queries <= _MOST_QUERIES
+    return powers and large and small
 
 
 def _rounded(n_states: int) -> int:
@@ -55,10 +61,12 @@ def _advance(  # type: ignore[no-untyped-def]
     mine = (row // C)[:, None] == (d // W)[None, :]
     ones = mine.to(tl.float32)
     at_token = (row % C)[:, None] * (2 * D) + d[None, :]
+    by_dimension = (row // C)[None, :] == (d // W)[:, None]
+    at_dimension = (row % C)[None, :] * (2 * D) + d[:, None]
     square = d[:, None] * (3 * D) + d[None, :]
     wide = d[:, None] * (4 * D) + d[None, :]
     weight, bias = tl.load(norm + d)[None, :], tl.load(norm_bias + d)[None, :]
-    share = tl.load(importance + s, mask=s < S, other=0.0)[None, :]
+    share = tl.load(importance + s, mask=s < S, other=0.0)[:, None]
     query_bias = tl.load(maps_bias + d)[None, :]
     key_bias = tl.load(maps_bias + D + d)[None, :]
     value_bias = tl.load(maps_bias + 2 * D + d)[None, :]
@@ -70,21 +78,19 @@ def _advance(  # type: ignore[no-untyped-def]
         # what is loaded anew does not fill all of shared memory
         own_maps, own_gate = maps + j * nothing, gate + j * nothing
         base = tokens + (sequence * n_chunks + j) * (C * 2 * D)
-        query = tl.load(base + at_token, mask=mine, other=0.0)
+        query = tl.load(base + at_dimension, mask=by_dimension, other=0.0)
         sent = tl.load(base + D + at_token, mask=mine, other=0.0)
         centred = state - (tl.sum(state, 1) / D)[:, None]
         scale = tl.rsqrt(tl.sum(centred * centred, 1) / D + 1e-5)
         normed = centred * scale[:, None] * weight + bias
         talk = _dot(normed, tl.load(own_maps + square)) + query_bias
-        key = tl.trans(_dot(normed, tl.load(own_maps + D + square)) + key_bias)
+        key = _dot(normed, tl.load(own_maps + D + square)) + key_bias
         value = _dot(normed, tl.load(own_maps + 2 * D + square)) + value_bias
-        routed = _weights(_dot(query, key), share)
-        talks = tl.reshape(talk[None, :, :] * of_state, (H * N, D))
-        listening = _weights(_dot(talks, key), share)
-        received = tl.trans(routed)
-        mass = _dot(received, ones)
-        message = _dot(received, sent) / tl.maximum(mass, 1e-6)
-        heard = tl.sum(tl.reshape(_dot(listening, value), (H, N, D)) * of_state, 0)
+        routed = _weights(_dot(key, query), share)
+        listening = _weights(_dot(key, tl.trans(_by_head(talk, of_state, D, H, N))), share)
+        mass = _dot(routed, ones)
+        message = _dot(routed, sent) / tl.maximum(mass, 1e-6)
+        heard = _dot(_turned(listening, H, N), _by_head(value, of_state, D, H, N))
         r = _dot(message, tl.load(own_gate + wide)) + r_bias
         z = _dot(message, tl.load(own_gate + D + wide)) + z_bias
         i = _dot(message, tl.load(own_gate + 2 * D + wide)) + i_bias
@@ -104,14 +110,27 @@ def _advance(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _weights(scores, share):  # type: ignore[no-untyped-def]
-    peak = tl.max(tl.where(share > 0, scores, -float("inf")), 1)[:, None]
+    """Of the states, one a row, in each column."""
+    peak = tl.max(tl.where(share > 0, scores, -float("inf")), 0)[None, :]
     e = share * tl.exp(tl.minimum(scores - peak, 30.0))
-    return e / tl.maximum(tl.sum(e, 1)[:, None], 1e-20)
+    return e / tl.maximum(tl.sum(e, 0)[None, :], 1e-20)
 
 
 @triton.jit
 def _softmax_back(grad, weights):  # type: ignore[no-untyped-def]
-    return weights * (grad - tl.sum(grad * weights, 1)[:, None])
+    return weights * (grad - tl.sum(grad * weights, 0)[None, :])
+
+
+@triton.jit
+def _by_head(x, of_state, D: tl.constexpr, H: tl.constexpr, N: tl.constexpr):  # type: ignore[no-untyped-def]
+    """(N, D) -> (H N, D): once for each head, without the others' dimensions."""
+    return tl.reshape(x[None, :, :] * of_state, (H * N, D))
+
+
+@triton.jit
+def _turned(x, H: tl.constexpr, N: tl.constexpr):  # type: ignore[no-untyped-def]
+    """(N, H N) from states heard by heads and listeners -> (N, H N) listeners by heads and states."""
+    return tl.reshape(tl.permute(tl.reshape(x, (N, H, N)), (2, 1, 0)), (N, H * N))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -128,15 +147,17 @@ def _retreat(  # type: ignore[no-untyped-def]
     of_state = (tl.arange(0, H)[:, None, None] == (d // W)[None, None, :]).to(tl.float32)
     row = tl.arange(0, H * C)
     mine = (row // C)[:, None] == (d // W)[None, :]
-    ones = mine.to(tl.float32)
     at_token = (row % C)[:, None] * (2 * D) + d[None, :]
+    by_dimension = (row // C)[None, :] == (d // W)[:, None]
+    at_dimension = (row % C)[None, :] * (2 * D) + d[:, None]
+    ones = by_dimension.to(tl.float32)
     of_row = (row // C) * ((C + S) * S) + (row % C) * S
-    routed_at = of_row[:, None] + s[None, :]
-    routed_there = (s < S)[None, :] & (row >= 0)[:, None]
+    routed_at = of_row[None, :] + s[:, None]
+    routed_there = (s < S)[:, None] & (row >= 0)[None, :]
     other = tl.arange(0, H * N)
     listened = (other // N) * ((C + S) * S) + (C + other % N) * S
-    listening_at = listened[:, None] + s[None, :]
-    listening_there = (other % N < S)[:, None] & (s < S)[None, :]
+    listening_at = listened[None, :] + s[:, None]
+    listening_there = (other % N < S)[None, :] & (s < S)[:, None]
     square = d[:, None] * D + d[None, :]
     wide = d[:, None] * (3 * D) + d[None, :]
     scaled = tl.load(norm + d)[None, :]
@@ -150,7 +171,7 @@ def _retreat(  # type: ignore[no-untyped-def]
         three = at * (3 * D) + s[:, None] * (3 * D) + d[None, :]
         base = tokens + (sequence * n_chunks + j) * (C * 2 * D)
         query = tl.load(base + at_token, mask=mine, other=0.0)
-        said = tl.load(base + D + at_token, mask=mine, other=0.0)
+        said = tl.load(base + D + at_dimension, mask=by_dimension, other=0.0)
         all_weights = (j * n_batch + sequence) * (H * (C + S) * S)
         routed = tl.load(weights + all_weights + routed_at, mask=routed_there, other=0.0)
         listening = tl.load(weights + all_weights + listening_at, mask=listening_there, other=0.0)
@@ -173,22 +194,21 @@ def _retreat(  # type: ignore[no-untyped-def]
         by_state += _dot(d_h, tl.load(own_gate + 3 * D * 3 * D + 2 * D + wide))
         sent = message * tl.load(inverse + here, mask=there, other=0.0)
         tl.store(d_sent + here, sent, mask=there)
-        by_mass = tl.trans(sent * tl.load(moved + here, mask=there, other=0.0))
+        by_mass = sent * tl.load(moved + here, mask=there, other=0.0)
         by_kept = tl.sum(g * tl.load(change + here, mask=there, other=0.0), 1)
-        d_routed = _dot(said, tl.trans(sent)) + _dot(ones, by_mass) + by_kept[None, :]
+        d_routed = _dot(sent, said) + _dot(by_mass, ones) + by_kept[:, None]
         tl.store(d_weights + all_weights + routed_at, d_routed, mask=routed_there)
         key = tl.load(own + D + three, mask=there, other=0.0)
         value = tl.load(own + 2 * D + three, mask=there, other=0.0)
         talk = tl.load(own + three, mask=there, other=0.0)
-        heards = tl.reshape(heard[None, :, :] * of_state, (H * N, D))
-        talks = tl.reshape(talk[None, :, :] * of_state, (H * N, D))
-        d_listening = _dot(heards, tl.trans(value))
+        heards = _by_head(heard, of_state, D, H, N)
+        d_listening = _dot(value, tl.trans(heards))
         tl.store(d_weights + all_weights + listening_at, d_listening, mask=listening_there)
         d_routed = _softmax_back(d_routed, routed)
         d_listening = _softmax_back(d_listening, listening)
-        d_talk = tl.sum(tl.reshape(_dot(d_listening, key), (H, N, D)) * of_state, 0)
-        d_key = _dot(tl.trans(d_routed), query) + _dot(tl.trans(d_listening), talks)
-        d_value = _dot(tl.trans(listening), heards)
+        d_talk = _dot(_turned(d_listening, H, N), _by_head(key, of_state, D, H, N))
+        d_key = _dot(d_routed, query) + _dot(d_listening, _by_head(talk, of_state, D, H, N))
+        d_value = _dot(listening, heards)
         tl.store(d_own + three, d_talk, mask=there)
         tl.store(d_own + D + three, d_key, mask=there)
         tl.store(d_own + 2 * D + three, d_value, mask=there)

@@ -121,13 +121,13 @@ def _softmax_back(grad, weights):  # type: ignore[no-untyped-def]
     return weights * (grad - tl.sum(grad * weights, 0)[None, :])
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _by_head(x, of_state, D: tl.constexpr, H: tl.constexpr, N: tl.constexpr):  # type: ignore[no-untyped-def]
     """(N, D) -> (H N, D): once for each head, without the others' dimensions."""
     return tl.reshape(x[None, :, :] * of_state, (H * N, D))
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _turned(x, H: tl.constexpr, N: tl.constexpr):  # type: ignore[no-untyped-def]
     """(N, H N) from states heard by heads and listeners -> (N, H N) listeners by heads and states."""
     return tl.reshape(tl.permute(tl.reshape(x, (N, H, N)), (2, 1, 0)), (N, H * N))

@@ -3,12 +3,14 @@ chunks of tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clso.models import native, native_turing
-from clso.models.fused import difference, is_trusted, with_gradients
+from clso.models.fused import difference, is_possible, is_trusted, with_gradients
 from clso.models.layers import Layer, pad_to_multiple
 from clso.models.scan import in_segments
 
@@ -52,10 +54,24 @@ class TuringMemory(Layer):
         # (B, T, 2, d): to read and to write by
         keys = torch.stack((read_key, write_key), dim=2) * (1 + F.softplus(strengths))[..., None]
         memory = self.initial.expand(len(x), -1, -1)
-        go = self._in_c if _is_native(x) else self._in_torch
-        found = go(memory, keys, erase.sigmoid(), add)
+        found = self._form(x)(memory, keys, erase.sigmoid(), add)
         read, reading, writing = (part[:, :n_tokens] for part in found)
         return self.out(torch.cat((x, read), dim=-1)), reading, writing
+
+    def _form(self, x: Tensor) -> Callable[..., tuple[Tensor, ...]]:
+        """How chunks are gone through: in plain torch, in C, or by Triton's kernels."""
+        if native.is_possible(x):
+            if is_trusted("Turing memory in C", x.device, _difference):
+                return self._in_c
+        elif is_possible(x):
+            from clso.models import triton_turing
+
+            sizes = self.d_model, self.n_slots, self.chunk
+            if triton_turing.fits(*sizes) and is_trusted(
+                "Turing memory", (x.device, sizes), lambda: _fused_difference(x.device, *sizes)
+            ):
+                return self._fused
+        return self._in_torch
 
     def _in_torch(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What is read (B, T, d), and the read and write addresses (B, T, n_slots)."""
@@ -67,6 +83,19 @@ class TuringMemory(Layer):
         keys, erase, add = map(self._by_chunk, (keys, erase, add))
         read, address = native_turing.read_and_write(keys.transpose(2, 3), erase, add, memory)
         return read.flatten(1, 2), *(one.flatten(1, 2) for one in address.unbind(2))
+
+    def _fused(
+        self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor
+    ) -> tuple[Tensor, ...]:
+        """As `_in_torch`."""
+        from clso.models import triton_turing
+
+        keys, erase, add = map(self._by_chunk, (keys, erase, add))
+        memory = triton_turing.memory_over_time(keys[:, :, :, 1], erase, add, memory)
+        # (B, chunks, 2, c, d) @ (B, chunks, 1, d, N)
+        unit = F.normalize(memory, dim=-1)[:, :, None].transpose(3, 4)
+        reading, writing = torch.softmax(keys.transpose(2, 3) @ unit, dim=-1).unbind(2)
+        return tuple(one.flatten(1, 2) for one in (reading @ memory, reading, writing))
 
     def _by_chunk(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (B, chunks, c, ...)."""
@@ -113,15 +142,23 @@ def _written(memory: Tensor, address: Tensor, erase: Tensor, add: Tensor) -> Ten
     return memory * total.exp() + (until_end * address * add).sum(1)
 
 
-def _is_native(x: Tensor) -> bool:
-    return native.is_possible(x) and is_trusted("Turing memory in C", x.device, _difference)
-
-
 def _difference() -> float:
     """Between C and plain torch: of results and all gradients."""
-    generator = torch.Generator().manual_seed(0)
-    layer = TuringMemory(6, 5, 4)
-    shapes = (2, 5, 6), (2, 12, 2, 6), (2, 12, 6), (2, 12, 6)
-    inputs = [torch.randn(shape, generator=generator) for shape in shapes]
-    inputs[2] = inputs[2].sigmoid()
+    layer, inputs = TuringMemory(6, 5, 4), _drawn(2, 12, 6, 5, torch.device("cpu"))
     return difference(*(with_gradients(go, inputs) for go in (layer._in_c, layer._in_torch)))
+
+
+def _fused_difference(device: torch.device, d_model: int, n_slots: int, chunk: int) -> float:
+    """Between Triton and plain torch: of results and all gradients."""
+    layer = TuringMemory(d_model, n_slots, chunk)
+    inputs = _drawn(2, 3 * chunk, d_model, n_slots, device)
+    return difference(*(with_gradients(go, inputs) for go in (layer._fused, layer._in_torch)))
+
+
+def _drawn(n_batch: int, n_tokens: int, d: int, n_slots: int, device: torch.device) -> list[Tensor]:
+    """A memory, keys, erase and add."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (n_batch, n_slots, d), (n_batch, n_tokens, 2, d), *(2 * [(n_batch, n_tokens, d)])
+    inputs = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
+    inputs[2] = inputs[2].sigmoid()
+    return inputs

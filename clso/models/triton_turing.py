@@ -1,9 +1,9 @@
 """A Turing memory over time, and its gradient, as one Triton kernel each: a program goes through the
 chunks of a sequence with the memory in registers.
 
-Only what the memory itself depends on is done here; reading it is a few products for all chunks at
-once. Products are three of TF32, with errors near those of float32, and have fewer than 64 rows
-(`triton_nsm` says why).
+Only what the memory itself depends on is done in turn: gradients of what is written are made for all
+chunks at once, and so is what is read, in plain torch. Products are sums over a program's registers:
+too small for tensor cores to gain anything.
 
 Letters of constants: D dimensions, S slots, rounded up to N, C tokens of a chunk, rounded up to R.
 """
@@ -16,20 +16,22 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["fits", "memory_over_time"]
 
-_LEAST = 16  # of a side of a matrix product
-_MOST = 32  # slots, and tokens of a chunk
-_WARPS = 4
+_MOST_CHUNK = 32
+_MOST = 32_768  # numbers of a memory times tokens of a chunk, which the backward pass holds at once
+_BY_WARP = 128  # of the memory's numbers
 _MOST_ERASED = tl.constexpr(1 - 1e-6)
 _LEAST_LENGTH = tl.constexpr(1e-12)
 
 
 def fits(d_model: int, n_slots: int, chunk: int) -> bool:
     """Whether the kernels take these sizes."""
-    power = d_model & (d_model - 1) == 0
-    return power and _LEAST <= d_model <= 128 and n_slots <= _MOST and chunk <= _MOST
+    numbers = d_model * _rounded(n_slots)
+    power = d_model >= 16 and d_model & (d_model - 1) == 0
+    return power and chunk <= _MOST_CHUNK and numbers * chunk <= _MOST
 
 
 def memory_over_time(keys: Tensor, erase: Tensor, add: Tensor, memory: Tensor) -> Tensor:
@@ -47,9 +49,9 @@ class _Memory(torch.autograd.Function):
     def forward(ctx: Any, keys: Tensor, erase: Tensor, add: Tensor, memory: Tensor) -> Tensor:
         n_batch, k, c, _ = keys.shape
         over_time = memory.new_empty(n_batch, k, *memory.shape[1:])
-        address = keys.new_empty(n_batch, k, c, memory.shape[1])
+        address = keys.new_empty(n_batch, k, memory.shape[1], c)
         launch: Any = _advance[(n_batch,)]
-        launch(keys, erase, add, memory, over_time, address, k, **_sizes(keys, memory))
+        launch(keys, erase, add, memory, over_time, address, k, **_constants(over_time, c))
         ctx.save_for_backward(keys, erase, add, over_time, address)
         return over_time
 
@@ -58,30 +60,36 @@ class _Memory(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         keys, erase, add, over_time, address = ctx.saved_tensors
         n_batch, k, c, _ = keys.shape
-        found = [torch.empty_like(t) for t in (keys, erase, add, over_time[:, 0])]
-        d_address = torch.empty_like(address)
-        steps = keys.new_empty(n_batch, c, *over_time.shape[2:])
+        constants = _constants(over_time, c)
+        after, by_score = torch.empty_like(over_time), torch.empty_like(address)
+        d_memory = torch.empty_like(over_time[:, 0])
         launch: Any = _retreat[(n_batch,)]
         launch(
-            keys, erase, add, over_time, address, grad.contiguous(), *found, d_address, steps, k,
-            **_sizes(keys, over_time[:, 0]),
+            keys, erase, add, over_time, address, grad.contiguous(), after, by_score, d_memory, k,
+            **constants,
         )  # fmt: skip
-        return tuple(found)
+        d_erase, d_add = torch.empty_like(erase), torch.empty_like(add)
+        launch = _by_token[(n_batch * k,)]
+        launch(erase, add, over_time, address, after, d_erase, d_add, **constants)
+        d_keys = by_score.transpose(2, 3) @ F.normalize(over_time, dim=-1)
+        return d_keys, d_erase, d_add, d_memory
 
 
-def _sizes(keys: Tensor, memory: Tensor) -> dict[str, int]:
-    (chunk, d), n_slots = keys.shape[2:], memory.shape[1]
-    rounded = {"N": _rounded(n_slots), "R": _rounded(chunk)}
-    return {"D": d, "S": n_slots, "C": chunk, **rounded, "num_warps": _WARPS, "num_stages": 1}
+def _constants(over_time: Tensor, chunk: int) -> dict[str, int]:
+    n_slots, d = over_time.shape[2:]
+    n = _rounded(n_slots)
+    warps = min(max(n * d // _BY_WARP, 1), 8)
+    sizes = {"D": d, "S": n_slots, "C": chunk, "N": n, "R": _rounded(chunk)}
+    return {**sizes, "num_warps": warps, "num_stages": 1}
 
 
 def _rounded(n: int) -> int:
-    return max(_LEAST, triton.next_power_of_2(n))
+    return 1 << (n - 1).bit_length()
 
 
 @triton.jit
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    return tl.dot(a, b, input_precision="tf32x3")
+def _column(tile, column, t):  # type: ignore[no-untyped-def]
+    return tl.sum(tl.where((column == t)[None, :], tile, 0.0), 1)[:, None]
 
 
 @triton.jit
@@ -101,78 +109,99 @@ def _advance(  # type: ignore[no-untyped-def]
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     sequence = tl.program_id(0).to(tl.int64)
-    d, s, row = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
-    slot, token = s < S, row < C
-    at_slot = s[:, None] * D + d[None, :]
-    at_token = row[:, None] * D + d[None, :]
-    memory = tl.load(initial + sequence * S * D + at_slot, mask=slot[:, None], other=0.0)
+    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
+    there = (s < S)[:, None]
+    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
+    at_address = s[:, None] * C + token[None, :]
+    memory = tl.load(initial + sequence * S * D + at, mask=there, other=0.0)
     for j in range(n_chunks):
         here = sequence * n_chunks + j
-        tl.store(over_time + here * S * D + at_slot, memory, mask=slot[:, None])
-        key = tl.load(keys + here * C * D + at_token, mask=token[:, None], other=0.0)
-        scores = _dot(key, tl.trans(memory * _one_over_length(memory)))
-        scores = tl.where(slot[None, :], scores, -float("inf"))
-        e = tl.exp(scores - tl.max(scores, 1)[:, None])
-        e /= tl.sum(e, 1)[:, None]
-        written = address + here * C * S
-        there = token[:, None] & slot[None, :]
-        tl.store(written + row[:, None] * S + s[None, :], e, mask=there)
-        tl.debug_barrier()  # rows are read by other threads than those that wrote them
+        tl.store(over_time + here * S * D + at, memory, mask=there)
+        unit = memory * _one_over_length(memory)
+        scores = tl.zeros((N, R), tl.float32)
         for t in tl.static_range(C):
-            w = tl.load(written + t * S + s, mask=slot, other=0.0)[:, None]
-            by = (here * C + t) * D + d
-            memory = _written(memory, w, tl.load(erase + by)[None, :], tl.load(add + by)[None, :])
+            score = tl.sum(unit * tl.load(keys + (here * C + t) * D + of_token), 1)
+            scores = tl.where((token == t)[None, :], score[:, None], scores)
+        peak = tl.max(tl.where(there, scores, -float("inf")), 0)[None, :]
+        e = tl.where(there, tl.exp(scores - peak), 0.0)
+        e /= tl.sum(e, 0)[None, :]
+        tl.store(address + here * S * C + at_address, e, mask=there & (token < C)[None, :])
+        for t in tl.static_range(C):
+            by = (here * C + t) * D + of_token
+            w = _column(e, token, t)
+            memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _retreat(  # type: ignore[no-untyped-def]
-    keys, erase, add, over_time, address, grad,
-    d_keys, d_erase, d_add, d_initial, d_address, steps, n_chunks,
+    keys, erase, add, over_time, address, grad, after, by_scores, d_initial, n_chunks,
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     sequence = tl.program_id(0).to(tl.int64)
-    d, s, row = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
-    slot, token = s < S, row < C
-    at_slot = s[:, None] * D + d[None, :]
-    at_token = row[:, None] * D + d[None, :]
-    at_address = row[:, None] * S + s[None, :]
-    there = token[:, None] & slot[None, :]
-    steps += sequence * C * S * D
+    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
+    there = (s < S)[:, None]
+    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
+    at_address = s[:, None] * C + token[None, :]
+    addressed = there & (token < C)[None, :]
     g = tl.zeros((N, D), tl.float32)
     for back in range(n_chunks):
         here = sequence * n_chunks + n_chunks - 1 - back
-        written = address + here * C * S
-        found = tl.load(over_time + here * S * D + at_slot, mask=slot[:, None], other=0.0)
-        memory = found
+        tl.store(after + here * S * D + at, g, mask=there)
+        e = tl.load(address + here * S * C + at_address, mask=addressed, other=0.0)
+        found = tl.load(over_time + here * S * D + at, mask=there, other=0.0)
+        memory, steps, written = found, (), ()
         for t in tl.static_range(C):
-            tl.store(steps + t * S * D + at_slot, memory, mask=slot[:, None])
-            w = tl.load(written + t * S + s, mask=slot, other=0.0)[:, None]
-            by = (here * C + t) * D + d
-            memory = _written(memory, w, tl.load(erase + by)[None, :], tl.load(add + by)[None, :])
-        tl.debug_barrier()
-        for later in tl.static_range(C):
-            t = C - 1 - later
-            before = tl.load(steps + t * S * D + at_slot, mask=slot[:, None], other=0.0)
-            w = tl.load(written + t * S + s, mask=slot, other=0.0)[:, None]
-            by = (here * C + t) * D + d
-            erased, added = tl.load(erase + by)[None, :], tl.load(add + by)[None, :]
-            gone = w * erased
-            by_gone = tl.where(gone > _MOST_ERASED, 0.0, -g * before)
-            by_w = tl.sum(by_gone * erased + g * added, 1)
-            tl.store(d_address + (here * C + t) * S + s, by_w, mask=slot)
-            tl.store(d_erase + by, tl.sum(by_gone * w, 0))
-            tl.store(d_add + by, tl.sum(g * w, 0))
+            by = (here * C + t) * D + of_token
+            w = _column(e, token, t)
+            steps, written = steps + (memory,), written + (w,)
+            memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
+        by_address = tl.zeros((N, R), tl.float32)
+        for t in tl.static_range(C - 1, -1, -1):
+            by = (here * C + t) * D + of_token
+            erased = tl.load(erase + by)
+            gone = written[t] * erased
+            by_gone = tl.where(gone > _MOST_ERASED, 0.0, -g * steps[t])
+            by_w = tl.sum(by_gone * erased + g * tl.load(add + by), 1)
+            by_address = tl.where((token == t)[None, :], by_w[:, None], by_address)
             g *= 1 - tl.minimum(gone, _MOST_ERASED)
-        tl.debug_barrier()
-        e = tl.load(written + at_address, mask=there, other=0.0)
-        by_e = tl.load(d_address + here * C * S + at_address, mask=there, other=0.0)
-        by_score = e * (by_e - tl.sum(by_e * e, 1)[:, None])
+        by_score = e * (by_address - tl.sum(by_address * e, 0)[None, :])
+        tl.store(by_scores + here * S * C + at_address, by_score, mask=addressed)
+        by_unit = tl.zeros((N, D), tl.float32)
+        for t in tl.static_range(C):
+            key = tl.load(keys + (here * C + t) * D + of_token)
+            by_unit += _column(by_score, token, t) * key
         scale = _one_over_length(found)
         unit = found * scale
-        by_key = _dot(by_score, unit)
-        tl.store(d_keys + here * C * D + at_token, by_key, mask=token[:, None])
-        key = tl.load(keys + here * C * D + at_token, mask=token[:, None], other=0.0)
-        by_unit = _dot(tl.trans(by_score), key)
         g += (by_unit - tl.sum(by_unit * unit, 1)[:, None] * unit) * scale
-        g += tl.load(grad + here * S * D + at_slot, mask=slot[:, None], other=0.0)
-    tl.store(d_initial + sequence * S * D + at_slot, g, mask=slot[:, None])
+        g += tl.load(grad + here * S * D + at, mask=there, other=0.0)
+    tl.store(d_initial + sequence * S * D + at, g, mask=there)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _by_token(  # type: ignore[no-untyped-def]
+    erase, add, over_time, address, after, d_erase, d_add,
+    D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
+):  # fmt: skip
+    here = tl.program_id(0).to(tl.int64)
+    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
+    there = (s < S)[:, None]
+    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
+    at_address = s[:, None] * C + token[None, :]
+    addressed = there & (token < C)[None, :]
+    e = tl.load(address + here * S * C + at_address, mask=addressed, other=0.0)
+    memory = tl.load(over_time + here * S * D + at, mask=there, other=0.0)
+    g = tl.load(after + here * S * D + at, mask=there, other=0.0)
+    steps, written = (), ()
+    for t in tl.static_range(C):
+        by = (here * C + t) * D + of_token
+        w = _column(e, token, t)
+        steps, written = steps + (memory,), written + (w,)
+        memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
+    for t in tl.static_range(C - 1, -1, -1):
+        by = (here * C + t) * D
+        w = written[t]
+        gone = w * tl.load(erase + by + of_token)
+        by_gone = tl.where(gone > _MOST_ERASED, 0.0, -g * steps[t])
+        tl.store(d_erase + by + d, tl.sum(by_gone * w, 0))
+        tl.store(d_add + by + d, tl.sum(g * w, 0))
+        g *= 1 - tl.minimum(gone, _MOST_ERASED)

@@ -11,6 +11,7 @@ from clso.device import has_triton
 from clso.models import nsm_recurrence, scan
 from clso.models.layers import in_chunks, init_weights
 from clso.models.nsm_mixer import StateMixer
+from clso.models.turing import TuringMemory
 
 pytestmark = pytest.mark.skipif(
     not (torch.cuda.is_available() and has_triton()), reason="needs CUDA and Triton"
@@ -68,9 +69,8 @@ def test_the_states_of_an_nsm(sizes: dict[str, int], monkeypatch: Any) -> None:
     x = torch.randn(shape, generator=generator).cuda()
     mixer.cuda()
     results = []
-    for fused in (True, False):
-        if not fused:
-            monkeypatch.setattr(nsm_recurrence, "_is_fused", lambda *_: False)
+    for form in ("triton", "plain"):
+        monkeypatch.setattr(nsm_recurrence, "_form", lambda *_, form=form: form)
         own = x.clone().requires_grad_()
         states = mixer._states(in_chunks(own, sizes["chunk"]))
         weight = torch.randn(states.shape, generator=torch.Generator().manual_seed(2)).cuda()
@@ -80,5 +80,34 @@ def test_the_states_of_an_nsm(sizes: dict[str, int], monkeypatch: Any) -> None:
     (states, found), (expected, right) = results
     torch.testing.assert_close(states, expected, rtol=1e-5, atol=1e-5)
     for one, other in zip(found, right, strict=True):
+        size = 1 + float(other.abs().max())
+        torch.testing.assert_close(one / size, other / size, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(64, 16, 16, 1, 1000), (32, 5, 4, 3, 70), (16, 3, 20, 2, 55), (128, 16, 1, 1, 40)],
+    ids=lambda sizes: " ".join(map(str, sizes)),
+)
+def test_a_turing_memory(sizes: tuple[int, int, int, int, int], monkeypatch: Any) -> None:
+    d, n_slots, chunk, n_batch, n_tokens = sizes
+    generator = torch.Generator().manual_seed(0)
+    memory = TuringMemory(d, n_slots, chunk)
+    init_weights(memory, generator)
+    with torch.no_grad():
+        memory.heads.weight.mul_(3)
+        memory.heads.bias.normal_(generator=generator)
+        memory.heads.bias[2 * d : 2 * d + d // 2] = 20.0  # erases all
+    memory.cuda()
+    x = torch.randn(n_batch, n_tokens, d, generator=generator).cuda()
+    results = []
+    for form in (memory._fused, memory._in_torch):
+        monkeypatch.setattr(memory, "_form", lambda _, form=form: form)
+        own = x.clone().requires_grad_()
+        out = memory.run(own)
+        named = [own, *memory.parameters()]
+        found = torch.autograd.grad(sum((one + 1).square().sum() for one in out), named)
+        results.append([one.detach() for one in (*out, *found)])
+    for one, other in zip(*results, strict=True):
         size = 1 + float(other.abs().max())
         torch.testing.assert_close(one / size, other / size, rtol=0, atol=1e-5)

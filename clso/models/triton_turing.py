@@ -153,7 +153,7 @@ def _retreat(  # type: ignore[no-untyped-def]
         for t in tl.static_range(C):
             by = (here * C + t) * D + of_token
             w = _column(e, token, t)
-            steps, written = steps + (memory,), written + (w,)
+            steps, written = steps + (memory,), written + (w,)  # type: ignore # noqa: RUF005
             memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
         by_address = tl.zeros((N, R), tl.float32)
         for t in tl.static_range(C - 1, -1, -1):
@@ -195,7 +195,7 @@ def _by_token(  # type: ignore[no-untyped-def]
     for t in tl.static_range(C):
         by = (here * C + t) * D + of_token
         w = _column(e, token, t)
-        steps, written = steps + (memory,), written + (w,)
+        steps, written = steps + (memory,), written + (w,)  # type: ignore # noqa: RUF005
         memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
     for t in tl.static_range(C - 1, -1, -1):
         by = (here * C + t) * D

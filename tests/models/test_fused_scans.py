@@ -106,7 +106,7 @@ def test_a_turing_memory(sizes: tuple[int, int, int, int, int], monkeypatch: Any
         own = x.clone().requires_grad_()
         out = memory.run(own)
         named = [own, *memory.parameters()]
-        found = torch.autograd.grad(sum((one + 1).square().sum() for one in out), named)
+        found = torch.autograd.grad([(one + 1).square().sum() for one in out], named)
         results.append([one.detach() for one in (*out, *found)])
     for one, other in zip(*results, strict=True):
         size = 1 + float(other.abs().max())

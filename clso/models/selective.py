@@ -4,14 +4,16 @@ on the input."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clso.models import native, native_selective
-from clso.models.fused import difference, is_trusted, with_gradients
+from clso.models import native
+from clso.models.fused import difference, is_possible, is_trusted, with_gradients
 from clso.models.layers import Layer
+from clso.models.native_selective import selective_scan as in_c
 from clso.models.scan import in_segments, linear_scan
 
 __all__ = ["SelectiveSSM", "selective_scan"]
@@ -28,26 +30,30 @@ def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> 
     x, step (B, T, E); a (E, N), negative; b, c (B, T, N) -> (B, T, E). Linear time; the states (T,
     E, N) are never held together, the gradient computes them again, as the paper's kernel does
     (section 3.3.2)."""
-    if _is_native(x):
-        return native_selective.selective_scan(x, step, a, b, c)
+    if native.is_possible(x):
+        if is_trusted("selective scan in C", x.device, lambda: _difference(x.device, 4, in_c)):
+            return in_c(x, step, a, b, c)
+    elif is_possible(x):
+        from clso.models import triton_selective
+
+        scan, n = triton_selective.selective_scan, a.shape[1]
+        if triton_selective.fits(n) and is_trusted(
+            "selective scan", (x.device, n), lambda: _difference(x.device, n, scan)
+        ):
+            return scan(x, step, a, b, c)
     return _plain(x, step, a, b, c)
 
 
-def _is_native(x: Tensor) -> bool:
-    return native.is_possible(x) and is_trusted("selective scan in C", x.device, _difference)
-
-
-def _difference() -> float:
-    """Between C and plain torch: of results and all gradients."""
+def _difference(device: torch.device, n_states: int, scan: Callable[..., Tensor]) -> float:
+    """Between a scan and plain torch: of results and all gradients."""
     generator = torch.Generator().manual_seed(0)
+    n = n_states
     inputs = [
-        torch.randn(shape, generator=generator)
-        for shape in ((2, 70, 3), (2, 70, 3), (3, 4), (2, 70, 4), (2, 70, 4))
+        torch.randn(shape, generator=generator).to(device)
+        for shape in ((2, 270, 3), (2, 270, 3), (3, n), (2, 270, n), (2, 270, n))
     ]
     inputs[1], inputs[2] = inputs[1].abs(), -inputs[2].abs()
-    return difference(
-        *(with_gradients(scan, inputs) for scan in (native_selective.selective_scan, _plain))
-    )
+    return difference(*(with_gradients(go, inputs) for go in (scan, _plain)))
 
 
 def _plain(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:

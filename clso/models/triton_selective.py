@@ -18,7 +18,9 @@ __all__ = ["fits", "selective_scan"]
 
 _ELEMENTS = 2048  # of a block: steps by states
 _MOST_STATES = 64
-_PARTIAL = 1 << 22  # numbers that the gradients of b and c have at once, before channels are added up
+_PARTIAL = (
+    1 << 22
+)  # numbers that the gradients of b and c have at once, before channels are added up
 
 
 def fits(n_states: int) -> bool:

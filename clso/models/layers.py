@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.models.fused import difference, is_possible, is_trusted, with_gradients
+
 __all__ = [
     "CausalAttention",
     "LSTMLayer",
@@ -138,7 +140,7 @@ class CausalAttention(Layer):
 
 
 class LSTMLayer(Layer):
-    """`torch.nn.LSTM`; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the
+    """`torch.nn.LSTM`, on CUDA by kernels of our own where they fit; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the
     formula counts them."""
 
     def __init__(self, d_model: int, n_layers: int = 1) -> None:
@@ -146,8 +148,42 @@ class LSTMLayer(Layer):
         self.lstm = nn.LSTM(d_model, d_model, n_layers, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._is_fused(x):
+            return self._fused(x)
         out: Tensor = self.lstm(x)[0]
         return out
 
+    def _is_fused(self, x: Tensor) -> bool:
+        if not is_possible(x):
+            return False
+        from clso.models import triton_lstm
+
+        n_batch, d = len(x), self.lstm.hidden_size
+        return triton_lstm.fits(n_batch, d) and is_trusted(
+            "LSTM", (x.device, d), lambda: _lstm_difference(x.device, d)
+        )
+
+    def _fused(self, x: Tensor) -> Tensor:
+        from clso.models import triton_lstm
+
+        for of_input, of_hidden, bias, other in self.lstm.all_weights:
+            x = triton_lstm.lstm(F.linear(x, of_input, bias + other), of_hidden)
+        return x
+
     def flops(self, n_tokens: int) -> int:
         return 16 * self.lstm.num_layers * self.lstm.hidden_size**2 * n_tokens
+
+
+def _lstm_difference(device: torch.device, d: int) -> float:
+    """Between Triton and torch: of results and all gradients."""
+    generator = torch.Generator().manual_seed(0)
+    layer = LSTMLayer(d)
+    init_weights(layer, generator)
+    layer.to(device)
+    inputs = [torch.randn(2, 20, d, generator=generator).to(device)]
+
+    def torchs(x: Tensor) -> Tensor:
+        out: Tensor = layer.lstm(x)[0]
+        return out
+
+    return difference(*(with_gradients(go, inputs) for go in (layer._fused, torchs)))

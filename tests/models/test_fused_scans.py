@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from clso.device import has_triton
-from clso.models import nsm_recurrence, scan
-from clso.models.layers import in_chunks, init_weights
+from clso.models import nsm_recurrence, scan, selective
+from clso.models.fused import difference, with_gradients
+from clso.models.layers import LSTMLayer, in_chunks, init_weights
 from clso.models.nsm_mixer import StateMixer
 from clso.models.turing import TuringMemory
 
@@ -111,3 +112,39 @@ def test_a_turing_memory(sizes: tuple[int, int, int, int, int], monkeypatch: Any
     for one, other in zip(*results, strict=True):
         size = 1 + float(other.abs().max())
         torch.testing.assert_close(one / size, other / size, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(1, 700, 6, 16), (2, 130, 3, 5), (2, 9, 2, 64)], ids=str)
+def test_a_selective_scan(sizes: tuple[int, int, int, int], monkeypatch: Any) -> None:
+    from clso.models import triton_selective
+
+    monkeypatch.setattr(triton_selective, "_PARTIAL", 1 << 14)  # several launches backwards
+    n_batch, n_tokens, e, n = sizes
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(n_batch, n_tokens, size) for size in (e, e, n, n)]
+    x, step, b, c = (torch.randn(shape, generator=generator).cuda() for shape in shapes)
+    a = -torch.rand(e, n, generator=generator).cuda() * 10
+    inputs = x, step.abs(), a, b, c
+    found, expected = (
+        with_gradients(scan, inputs) for scan in (triton_selective.selective_scan, selective._plain)
+    )
+    assert difference(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("sizes", [(1, 600, 64, 2), (3, 50, 16, 1), (2, 1, 32, 1)], ids=str)
+def test_an_lstm(sizes: tuple[int, int, int, int]) -> None:
+    n_batch, n_tokens, d, n_layers = sizes
+    generator = torch.Generator().manual_seed(0)
+    layer = LSTMLayer(d, n_layers)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.normal_(0, 0.3, generator=generator)
+    layer.cuda()
+    x = torch.randn(n_batch, n_tokens, d, generator=generator).cuda()
+    results = []
+    for form in (layer._fused, lambda x: layer.lstm(x)[0]):
+        own = x.clone().requires_grad_()
+        out = form(own)
+        found = torch.autograd.grad((out + 1).square().sum(), [own, *layer.parameters()])
+        results.append([out.detach(), *found])
+    assert difference(*results) < 1e-5

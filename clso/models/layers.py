@@ -140,8 +140,8 @@ class CausalAttention(Layer):
 
 
 class LSTMLayer(Layer):
-    """`torch.nn.LSTM`, on CUDA by kernels of our own where they fit; torch's counter sees no FLOPs in its fused kernels (cuDNN, oneDNN), the
-    formula counts them."""
+    """`torch.nn.LSTM`, on CUDA by kernels of our own where they fit; torch's counter sees no FLOPs
+    in its fused kernels (cuDNN, oneDNN), the formula counts them."""
 
     def __init__(self, d_model: int, n_layers: int = 1) -> None:
         super().__init__()
@@ -183,7 +183,8 @@ def _lstm_difference(device: torch.device, d: int) -> float:
     inputs = [torch.randn(2, 20, d, generator=generator).to(device)]
 
     def torchs(x: Tensor) -> Tensor:
-        out: Tensor = layer.lstm(x)[0]
+        with torch.backends.cudnn.flags(enabled=False):  # which may round to TF32
+            out: Tensor = layer.lstm(x)[0]
         return out
 
     return difference(*(with_gradients(go, inputs) for go in (layer._fused, torchs)))

@@ -69,7 +69,8 @@ class _LSTM(torch.autograd.Function):
         )  # fmt: skip
         of = (d_cell, d_cell, d_cell, d_hidden)
         d_gates = torch.cat([x * y for x, y in zip(of, by_gate, strict=True)], dim=-1)
-        return d_gates, d_gates.flatten(0, 1).t() @ before.flatten(0, 1)
+        d_weight: Tensor = d_gates.flatten(0, 1).t() @ before.flatten(0, 1)
+        return d_gates, d_weight
 
 
 @triton.jit

@@ -37,7 +37,7 @@ class _LSTM(torch.autograd.Function):
     def forward(ctx: Any, gates: Tensor, weight: Tensor) -> Tensor:
         n_batch, n_steps, _ = gates.shape
         d = weight.shape[1]
-        hidden, cell = gates.new_empty(2, n_batch, n_steps, d)
+        hidden, cell = gates.new_empty(2, n_batch, n_steps, d).unbind()
         launch: Any = _advance[(n_batch,)]
         launch(gates, weight, hidden, cell, n_steps, D=d, num_warps=_WARPS)
         ctx.save_for_backward(gates, weight, hidden, cell)
@@ -78,7 +78,7 @@ def _tanh(x):  # type: ignore[no-untyped-def]
     return 2 * tl.sigmoid(2 * x) - 1
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n_steps"])  # type: ignore[untyped-decorator]
 def _advance(gates, weight, hidden, cell, n_steps, D: tl.constexpr):  # type: ignore[no-untyped-def]
     sequence = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, D)
@@ -108,7 +108,7 @@ def _advance(gates, weight, hidden, cell, n_steps, D: tl.constexpr):  # type: ig
         i, f, g, o = next_i, next_f, next_g, next_o
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n_steps"])  # type: ignore[untyped-decorator]
 def _retreat(  # type: ignore[no-untyped-def]
     grad, weight, by_i, by_f, by_g, by_o, by_cell, kept, d_hidden, d_cell, n_steps, D: tl.constexpr,
 ):  # fmt: skip

@@ -45,7 +45,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return tl.dot(a, b, input_precision="tf32x3")
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n_chunks", "n_batch"])  # type: ignore[untyped-decorator]
 def _advance(  # type: ignore[no-untyped-def]
     tokens, norm, norm_bias, maps, maps_bias, gate, gate_bias, importance, states,
     n_chunks, n_batch, nothing,
@@ -133,7 +133,7 @@ def _turned(x, H: tl.constexpr, N: tl.constexpr):  # type: ignore[no-untyped-def
     return tl.reshape(tl.permute(tl.reshape(x, (N, H, N)), (2, 1, 0)), (N, H * N))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n_chunks", "n_batch"])  # type: ignore[untyped-decorator]
 def _retreat(  # type: ignore[no-untyped-def]
     tokens, own, weights, inverse, moved, change, by_argument, direct, grad, shown, mean, deviation,
     norm, maps, gate, carried, d_gate, d_sent, d_weights, d_own, n_chunks, n_batch, nothing,

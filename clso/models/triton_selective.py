@@ -18,6 +18,7 @@ __all__ = ["fits", "selective_scan"]
 
 _ELEMENTS = 2048  # of a block: steps by states
 _MOST_STATES = 64
+_SIZES = ["n_tokens", "n_channels", "n_blocks"]
 _PARTIAL = (
     1 << 22
 )  # numbers that the gradients of b and c have at once, before channels are added up
@@ -83,7 +84,7 @@ def _compose(a, b, later_a, later_b):  # type: ignore[no-untyped-def]
     return a * later_a, later_a * b + later_b
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=_SIZES)  # type: ignore[untyped-decorator]
 def _advance(  # type: ignore[no-untyped-def]
     x, step, a, b, c, starts, out, n_tokens, n_channels, n_blocks,
     S: tl.constexpr, N: tl.constexpr, STEPS: tl.constexpr,
@@ -109,7 +110,7 @@ def _advance(  # type: ignore[no-untyped-def]
         h = tl.sum(tl.where((row == STEPS - 1)[:, None], inputs, 0.0), 0)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=[*_SIZES, "first", "end", "size"])  # type: ignore[untyped-decorator]
 def _retreat(  # type: ignore[no-untyped-def]
     x, step, a, b, c, starts, grad, d_x, d_step, d_a, carried, by_b, by_c,
     n_tokens, n_channels, n_blocks, first, end, size,

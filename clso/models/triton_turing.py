@@ -103,7 +103,7 @@ def _written(memory, w, erase, add):  # type: ignore[no-untyped-def]
     return memory * (1 - tl.minimum(w * erase, _MOST_ERASED)) + w * add
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n_chunks"])  # type: ignore[untyped-decorator]
 def _advance(  # type: ignore[no-untyped-def]
     keys, erase, add, initial, over_time, address, n_chunks,
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
@@ -132,7 +132,7 @@ def _advance(  # type: ignore[no-untyped-def]
             memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["n_chunks"])  # type: ignore[untyped-decorator]
 def _retreat(  # type: ignore[no-untyped-def]
     keys, erase, add, over_time, address, grad, after, by_scores, d_initial, n_chunks,
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from clso.device import has_triton
 
@@ -22,7 +23,8 @@ _trusted: dict[Hashable, bool] = {}
 
 def is_possible(x: Tensor) -> bool:
     """Whether kernels take a tensor like this."""
-    return x.is_cuda and x.dtype == torch.float32 and has_triton()
+    watched = is_in_torch_dispatch_mode(include_infra_modes=False)  # by a counter of FLOPs
+    return x.is_cuda and x.dtype == torch.float32 and not watched and has_triton()
 
 
 def is_trusted(kernel: str, of: Hashable, check: Callable[[], float]) -> bool:

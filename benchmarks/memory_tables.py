@@ -154,29 +154,33 @@ def _words(alleles: dict[str, str]) -> str:
 
 
 def adamw() -> str:
-    """A proof that was cut off: CLSO's windows, and the best of each batch size that AdamW's sweep had reached."""
-    path = ROOT / "runs/2026-11-29_english-mix-unfinished/records.jsonl"
+    """The proof at the larger text: both sides in windows, what AdamW needs for CLSO's loss, and what is neither."""
+    path = ROOT / "runs/2026-11-29_english-mix/verdict.json"
     if not path.exists():
         return _NONE
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    own = [row["valid_loss"] for row in found if row["type"] == "model" and row["arm"] == "clso"]
-    windows = [row for row in found if row["type"] == "window" and row["arm"] == "clso"]
-    joules = sum(w["energy_j"] for w in windows) / sum(w["n_runs"] for w in windows)
-    rows = [["CLSO, whole run", f"{fmean(own):.3f}", f"{joules:.0f}"]]
-    best: dict[int, tuple[float, dict[str, Any]]] = {}
-    for row in found:
-        if row["type"] == "sweep":
-            loss = min(loss for _, loss in row["curve"])
-            variant = row.get("variant") or {}
-            batch = variant.get("batch", 64)
-            best[batch] = min(best.get(batch, (loss, row)), (loss, row), key=lambda pair: pair[0])
-    for batch, (loss, row) in sorted(best.items()):
-        more = ", weight decay 0.1" if (row.get("variant") or {}).get("weight_decay") else ""
-        plan = (
-            f"AdamW, batch {batch}, {row['lr']:g} {row['schedule']}, {row['steps']:,} steps{more}"
-        )
-        rows.append([plan, f"{loss:.3f}", f"{row['energy_j']:.0f}"])
-    return _table(["side", "valid loss", "J"], rows)
+    verdict = json.loads(path.read_text())
+    (same,) = (row for row in verdict["targets"] if row["target"] == "CLSO")
+    own = verdict["clso"]["energy_j"]
+
+    def row(name: str, valid: float, test: float | None, joules: float) -> list[str]:
+        losses = [f"{valid:.3f}", "" if test is None else f"{test:.3f}"]
+        return [name, *losses, f"{joules:,.0f}", f"{own / joules:.3f}"]
+
+    sides = {
+        "CLSO, whole run": verdict["clso"],
+        "reference AdamW": verdict["adamw_reference"],
+        f"strongest AdamW: {verdict['adamw_best']['plan']}": verdict["adamw_best"],
+    }
+    rows = [row(n, s["valid_loss"], s["test_loss"], s["energy_j"]) for n, s in sides.items()]
+    rows.insert(
+        2, row("AdamW, the cheapest at CLSO's loss", same["valid_loss"], None, same["adamw"])
+    )
+    rows += [
+        row(c["name"], c["valid_loss"], c["test_loss"], c["energy_j"])
+        for c in verdict["controls"]
+        if c["name"] in ("kn3", "memory", "random-search") or "AdamW" in c["name"]
+    ]
+    return _table(["side", "valid loss", "test loss", "J, gross", "CLSO's J over these"], rows)
 
 
 def samples() -> str:

@@ -10,10 +10,20 @@ from typing import Any
 
 from clso.prove.report import headline_table
 
-__all__ = ["PROOF", "headline", "losses", "proof_rows", "record", "scale"]
+__all__ = [
+    "LARGER_PROOF",
+    "PROOF",
+    "cheapest_in_sweep",
+    "headline",
+    "losses",
+    "proof_rows",
+    "record",
+    "scale",
+]
 
 RUNS = Path(__file__).parents[1] / "runs"
 PROOF = "2026-11-22_proof-h100"
+LARGER_PROOF = "2026-11-29_english-mix"
 
 
 def record(path: str) -> Any:
@@ -21,10 +31,23 @@ def record(path: str) -> Any:
     return json.loads((RUNS / path).read_text())
 
 
-def proof_rows() -> dict[str, dict[str, Any]]:
-    """The rows of the energy proof, by key."""
-    lines = (RUNS / PROOF / "records.jsonl").read_text().splitlines()
+def proof_rows(proof: str = PROOF) -> dict[str, dict[str, Any]]:
+    """The rows of an energy proof, by key."""
+    lines = (RUNS / proof / "records.jsonl").read_text().splitlines()
     return {row["key"]: row for row in map(json.loads, lines)}
+
+
+def cheapest_in_sweep(proof: str, loss: float) -> tuple[float, float, str]:
+    """Joules of the cheapest training of a proof's sweep up to a step at which valid has at most this
+    loss, a training's joules shared out by its steps; the loss there, and the row's key."""
+    points = [
+        (row["energy_j"] * step / row["steps"], found, key)
+        for key, row in proof_rows(proof).items()
+        if row["type"] == "sweep"
+        for step, found in row["curve"]
+        if found <= loss
+    ]
+    return min(points)
 
 
 def headline() -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import nsm_tables
 from benchmarks.plot_crossover import joules_to_reach
-from benchmarks.results import PROOF, record
+from benchmarks.results import LARGER_PROOF, PROOF, cheapest_in_sweep, record
 from clso.profiling.claims import judge
 
 ROOT = Path(__file__).parents[1]
@@ -87,8 +87,15 @@ def test_the_larger_text() -> None:
     assert f"({min(loss for _, loss in points):.2f} against {loss:.3f})" in TEXT
     ratio = f"{joules_to_reach(points, loss) / own_j:.0f} times the joules"
     assert f"{ratio} at batch {found['adamw_settings']['batch']}" in TEXT
-    # What no record holds is marked as such, as in docs/results.md, which has the figures.
-    assert "about 7.5 times at batch 32, in a check without a committed record" in TEXT
+    joules, _, key = cheapest_in_sweep(LARGER_PROOF, loss)
+    assert "batch=16," in key
+    assert f"about {joules / own_j:.0f} times at batch 16, on another card" in TEXT
+    verdict = record(f"{LARGER_PROOF}/verdict.json")
+    own, best = verdict["clso"], verdict["adamw_best"]
+    (same,) = (row["adamw"] for row in verdict["targets"] if row["target"] == "CLSO")
+    assert f"{own['test_loss']:.3f} on the larger one for {own['energy_j']:.0f} J" in TEXT
+    assert f"needs {same / 1000:.1f} kJ for that, and goes on to {best['test_loss']:.3f}" in TEXT
+    assert f"for {best['energy_j'] / 1000:.1f} kJ" in TEXT
 
 
 def test_the_controls_and_the_limits() -> None:

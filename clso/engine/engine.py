@@ -84,6 +84,7 @@ class Engine:
             max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size
         )
         self._stale = 0  # evaluations since one was at least as good as the population's best
+        self._n_together = 0  # evaluations that were told last
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
         self._steps = Steps(self._n_choices, self._checked.ordered, self._rng)
@@ -148,7 +149,8 @@ class Engine:
             self._n_seeds_asked += 1
             if key(genome) not in self._cache and key(genome) not in out:
                 batch.setdefault(key(genome), genome)
-        if self._stale >= self._patience():
+        # what was out or told beside the best was bred before it was known
+        if self._stale >= max(self._patience(), self._n_together + len(pending)):
             self.population, self._stale = [], 0
         if self.population and self.config.revisit:
             self._breed_with_revisits(n, batch, out)
@@ -192,6 +194,7 @@ class Engine:
             self._stale = 0 if evaluation.value <= top else self._stale + 1
             top = min(top, evaluation.value)
         self._survive([Individual(e.genome, e.value) for e in evaluations if e.ok])
+        self._n_together = len(evaluations)
         self.generation += 1
 
     def revise(self, evaluation: Evaluation) -> None:
@@ -226,6 +229,7 @@ class Engine:
             "n_cached": self.n_cached,
             "n_seeds_asked": self._n_seeds_asked,
             "stale": self._stale,
+            "told_together": self._n_together,
             "population": [[list(ind), ind.value] for ind in self.population],
             "steps": self._steps.state_dict(),
             "rng": pack_random(self._rng),
@@ -255,6 +259,7 @@ class Engine:
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
         self._n_seeds_asked, self._stale = int(state["n_seeds_asked"]), int(state["stale"])
+        self._n_together = int(state.get("told_together", 0))  # not kept by earlier versions
         self.population = [
             Individual(self.space.validate(g), float(value)) for g, value in state["population"]
         ]

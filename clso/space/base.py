@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from clso.errors import GenomeError
 from clso.space.conditions import Conditions
-from clso.space.genome import Gene, Genome
+from clso.space.genome import Gene, Genome, draw
 from clso.space.measures import Measure
 from clso.space.options import NoOptions
 
@@ -120,19 +120,12 @@ class SearchSpace(ABC):
 
     def sample(self, rng: random.Random) -> Genome:
         """A genome drawn uniformly with `rng`."""
-        # As `randrange` draws, whose own checks take longer than the draw.
-        bits, alleles = rng.getrandbits, []
-        for n in map(len, self.genes):
-            if n == 0:
-                raise GenomeError(
-                    "every gene has an allele", got=[g.name for g in self.genes if not len(g)]
-                )
-            k = n.bit_length()
-            allele = bits(k)
-            while allele >= n:
-                allele = bits(k)
-            alleles.append(allele)
-        return tuple(alleles)
+        sizes = list(map(len, self.genes))
+        if not all(sizes):
+            raise GenomeError(
+                "every gene has an allele", got=[g.name for g in self.genes if not len(g)]
+            )
+        return draw(sizes, rng)
 
     @property
     def optimum(self) -> float | None:

@@ -23,6 +23,7 @@ from clso.errors import GenomeError, PluginError
 from clso.plugins import as_plugin_error
 from clso.space import Gene, Genome, Measure, SearchSpace
 from clso.space.conditions import Conditions
+from clso.space.genome import draw
 from clso.space.measures import as_measures
 
 __all__ = ["CheckedSpace"]
@@ -82,7 +83,7 @@ class CheckedSpace:
     def sample(self, rng: random.Random) -> Genome:
         """A random genome."""
         if not self._samples_itself:
-            return self.space.sample(rng)
+            return draw(self.sizes, rng)
         with self._calling("sample"):
             genome = self.space.sample(rng)
         return self._genome(genome, "sample")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,23 @@ from typing import Any
 from clso.conversion import in_order
 from clso.errors import ConfigError
 
-__all__ = ["Gene", "Genome"]
+__all__ = ["Gene", "Genome", "draw"]
 
 
 Genome = tuple[int, ...]
+
+
+def draw(sizes: Iterable[int], rng: random.Random) -> Genome:
+    """A genome drawn uniformly, given the number of alleles of each gene, at least 1."""
+    # As `randrange` draws, whose own checks take longer than the draw.
+    bits, alleles = rng.getrandbits, []
+    for n in sizes:
+        k = n.bit_length()
+        allele = bits(k)
+        while allele >= n:
+            allele = bits(k)
+        alleles.append(allele)
+    return tuple(alleles)
 
 
 @dataclass(frozen=True, init=False)

@@ -26,8 +26,9 @@ class EngineConfig:
     rarely, more."""
     restart_after: float = 3.0
     """Evaluations without one at least as good as the population's best, over the number of
-    one-gene neighbours of a genome, until the search begins again elsewhere; 0: never. The best
-    genome and the cache are kept."""
+    one-gene neighbours of a genome, until the search begins again elsewhere; 0: never. As many
+    again come first as were bred before the best was known, by large generations or many workers.
+    The best genome and the cache are kept."""
     revisit: bool = False
     """What becomes of a child that was measured before. False: it is varied until it is new. True:
     it competes again with the value it had, unmeasured, as the theory of evolutionary algorithms

@@ -84,7 +84,9 @@ class Engine:
             max(1, round(self.config.elitism * self.config.pop_size)), self.config.pop_size
         )
         self._stale = 0  # evaluations since one was at least as good as the population's best
-        self._n_together = 0  # evaluations that were told last
+        # of them, those that were told beside it or were out then: bred before it was known
+        self._n_blind = 0
+        self._is_new = False  # since the last `ask`
         n_free = sum(c > 1 for c in self._n_choices)
         rate = 1 / max(1, n_free) if self.config.mutation is None else self.config.mutation
         self._steps = Steps(self._n_choices, self._checked.ordered, self._rng)
@@ -149,8 +151,9 @@ class Engine:
             self._n_seeds_asked += 1
             if key(genome) not in self._cache and key(genome) not in out:
                 batch.setdefault(key(genome), genome)
-        # what was out or told beside the best was bred before it was known
-        if self._stale >= max(self._patience(), self._n_together + len(pending)):
+        if self._is_new:
+            self._n_blind, self._is_new = self._stale + len(pending), False
+        if self._stale >= max(self._patience(), 2 * self._n_blind):
             self.population, self._stale = [], 0
         if self.population and self.config.revisit:
             self._breed_with_revisits(n, batch, out)
@@ -177,24 +180,25 @@ class Engine:
             EvaluationError: more values or fewer than are minimised.
         """
         evaluations = list(evaluations)
-        keys: set[Hashable] = set()
+        told: dict[Hashable, Evaluation] = {}
         for evaluation in evaluations:
             self._check_length(evaluation)
             key = self._checked.key(evaluation.genome)
-            if key in self._cache or key in keys:
+            if key in self._cache or key in told:
                 known = self._cache.get(key, evaluation).genome
                 same = "" if known == evaluation.genome else f", as {known}, which is the same"
                 raise ValueError(f"genome {evaluation.genome} was measured before{same}")
-            keys.add(key)
+            told[key] = evaluation
         top = self.population[0].value if self.population else math.inf
         if self.population:
             self._steps.credit(self.population[0].genome, top, evaluations)
-        for evaluation in evaluations:
-            self._remember(evaluation)
-            self._stale = 0 if evaluation.value <= top else self._stale + 1
-            top = min(top, evaluation.value)
+        for key, evaluation in told.items():
+            self._remember(key, evaluation)
+            value = evaluation.value
+            self._stale += 1
+            if value <= top:
+                top, self._stale, self._is_new = value, 0, True
         self._survive([Individual(e.genome, e.value) for e in evaluations if e.ok])
-        self._n_together = len(evaluations)
         self.generation += 1
 
     def revise(self, evaluation: Evaluation) -> None:
@@ -229,7 +233,8 @@ class Engine:
             "n_cached": self.n_cached,
             "n_seeds_asked": self._n_seeds_asked,
             "stale": self._stale,
-            "told_together": self._n_together,
+            "blind": self._n_blind,
+            "is_new": self._is_new,
             "population": [[list(ind), ind.value] for ind in self.population],
             "steps": self._steps.state_dict(),
             "rng": pack_random(self._rng),
@@ -255,19 +260,20 @@ class Engine:
         for evaluation in known:
             self.space.validate(evaluation.genome)
             self._check_length(evaluation)
-            self._remember(evaluation)
+            self._remember(self._checked.key(evaluation.genome), evaluation)
         self.generation = int(state["generation"])
         self.n_cached = int(state["n_cached"])
         self._n_seeds_asked, self._stale = int(state["n_seeds_asked"]), int(state["stale"])
-        self._n_together = int(state.get("told_together", 0))  # not kept by earlier versions
+        # not kept by earlier versions
+        self._n_blind, self._is_new = int(state.get("blind", 0)), bool(state.get("is_new", False))
         self.population = [
             Individual(self.space.validate(g), float(value)) for g, value in state["population"]
         ]
         self._steps.load_state_dict(state["steps"])
         unpack_random(state["rng"], self._rng)
 
-    def _remember(self, evaluation: Evaluation) -> None:
-        self._cache.setdefault(self._checked.key(evaluation.genome), evaluation)
+    def _remember(self, key: Hashable, evaluation: Evaluation) -> None:
+        self._cache.setdefault(key, evaluation)
         if evaluation.ok and (self.best is None or evaluation.value < self.best.value):
             self.best = evaluation
 
@@ -312,7 +318,10 @@ class Engine:
         return self._repaired(self._checked.sample(self._rng))
 
     def _repaired(self, genome: Genome) -> Genome:
-        return self._checked.canonical(self._checked.repair(genome, self._rng))
+        checked = self._checked
+        if checked.is_keyed_by_genome and not checked.repairs:  # as most are
+            return genome
+        return checked.canonical(checked.repair(genome, self._rng))
 
     def _vary_active_genes(self, change: Change | None) -> None:
         rate, off, rng = self.config.mutation, self._checked.off, self._rng

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -157,8 +157,8 @@ class ParetoEngine(Engine):
         )
         self._place(self.population)
 
-    def _remember(self, evaluation: Evaluation) -> None:
-        self._cache.setdefault(self._checked.key(evaluation.genome), evaluation)
+    def _remember(self, key: Hashable, evaluation: Evaluation) -> None:
+        self._cache.setdefault(key, evaluation)
         if not evaluation.ok:
             return
         violation = self._violation(evaluation.values)

@@ -184,10 +184,10 @@ class Screener:
         """
         if len(genomes) != len(values):
             raise EvaluationError("every genome has one value", got=(len(genomes), len(values)))
-        rows = [None if value is None else self._true(value) for value in values]
-        genomes = list(map(tuple, genomes))
         if self._learner is None or self._validity is None:
             return
+        rows = [None if value is None else self._true(value) for value in values]
+        genomes = list(map(tuple, genomes))
         owners = self._awaited.owners(genomes)
         others = [genome for genome, owner in zip(genomes, owners, strict=True) if owner is None]
         if others:
@@ -221,7 +221,8 @@ class Screener:
         if isinstance(value, Prediction):
             row: Values = ()
         else:
-            row = tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
+            is_row = type(value) is tuple or isinstance(value, Sequence)  # the first is quick
+            row = tuple(map(float, value)) if is_row else (float(value),)  # type: ignore[arg-type]
         if not row or not all(map(math.isfinite, row)):
             raise EvaluationError(
                 "only true, finite evaluations are observed", remedy="Leave failures out"

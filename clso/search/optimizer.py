@@ -341,9 +341,11 @@ class Optimizer:
             # what was asked is known to be of this space
             if evaluation.genome not in self._pending:
                 self._checked.validate(evaluation.genome)
-        known = {e.genome: self._known_as(e.genome) for e in evaluations}
-        again = [(name, e) for e in evaluations if (name := known[e.genome]) is not None]
-        evaluations = [e for e in evaluations if known[e.genome] is None]
+        again: list[tuple[Genome, Evaluation]] = []
+        if self.repeats is not None:
+            known = {e.genome: self._known_as(e.genome) for e in evaluations}
+            again = [(name, e) for e in evaluations if (name := known[e.genome]) is not None]
+            evaluations = [e for e in evaluations if known[e.genome] is None]
         asked = [self._asked_as(e.genome) for e in evaluations]
         best_before = self.engine.best
         self.engine.tell(evaluations)
@@ -362,7 +364,7 @@ class Optimizer:
 
     def _known_as(self, genome: Genome) -> Genome | None:
         """The genome whose noisy value another measurement of `genome` adds to; None if none."""
-        found = None if self.repeats is None else self.engine.lookup(genome)
+        found = self.engine.lookup(genome)
         return found.genome if found is not None and found.ok else None
 
     def _tell_again(self, measured: Sequence[tuple[Genome, Evaluation]]) -> None:

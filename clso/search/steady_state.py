@@ -34,7 +34,8 @@ class SteadySearch(Search):
         super().__init__(*args)
         # of candidates and of those chosen, in the order of asking
         self._proposals: deque[tuple[int, int]] = deque()
-        self._waiting: deque[Genome] = deque()  # chosen and not yet submitted
+        self._waiting: deque[Genome] = deque()  # chosen and not yet to be measured
+        self._ready: list[Genome] = []  # out, and submitted with the next wait, or `pop` together
         self._arrived: deque[Evaluation] = deque()  # and not yet counted
         self._untold: list[Evaluation] = []
         self._predicted: dict[Genome, float] = {}  # of audits that are out
@@ -70,18 +71,22 @@ class SteadySearch(Search):
         self._proposals.popleft()
         self._n_generations += 1
         found = audits(self._predicted, measured)
-        for evaluation in measured:
+        for evaluation in measured if self._predicted else ():
             self._predicted.pop(evaluation.genome, None)
         return Round(measured, n_candidates, found)
 
     def _fill(self) -> None:
-        """Submit until as many are out as the evaluator takes."""
-        batch = []
+        """Let as many be out as the evaluator takes."""
         while self._n_out < self.evaluator.capacity and (self._waiting or self._propose()):
-            batch.append(self._waiting.popleft())
+            self._ready.append(self._waiting.popleft())
             self._n_out += 1
-        if batch:
-            self.evaluator.submit(batch, 0)
+            if len(self._ready) == self.config.pop:  # workers begin while more are bred
+                self._submit()
+
+    def _submit(self) -> None:
+        ready, self._ready = self._ready, []
+        if ready:
+            self.evaluator.submit(ready, 0)
 
     def _propose(self) -> bool:
         """Choose more candidates; False if there are to be no more."""
@@ -99,6 +104,7 @@ class SteadySearch(Search):
     def _next(self) -> Evaluation:
         """The next evaluation."""
         if not self._arrived:
+            self._submit()
             self._arrived += self.evaluator.completed()
         if not self._arrived:
             raise EvaluationError(

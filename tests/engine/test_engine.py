@@ -274,6 +274,27 @@ def test_a_restart_comes_after_as_many_worse_evaluations_as_it_says() -> None:
     assert engine.best.value == 0.0
 
 
+def test_a_large_generation_is_no_standstill() -> None:
+    """All of it was bred before its best was known, and so was what is out besides."""
+    space = OneMax()
+    engine = Engine(space, EngineConfig(pop_size=500), seed=0)
+    first = engine.ask(1)
+    engine.tell(space.measure([*first, *engine.ask(499, pending=first)]))
+    best = engine.population[0]
+    out = engine.ask(600)
+    (better,) = engine.ask(1, pending=out)
+    engine.tell([Evaluation(better, 0, (best.value - 1,))])
+    resumed = Engine(space, EngineConfig(pop_size=500), seed=0)
+    resumed.load_state_dict(engine.state_dict())
+    for one in (engine, resumed):
+        more = one.ask(600, pending=out)
+        for genome in (*out, *more):
+            assert one.population[0].genome == better
+            one.tell([Evaluation(genome, 0, (best.value,))])
+            one.ask(1)
+        assert not one.population
+
+
 @pytest.mark.parametrize("values", [(math.nan,), (-math.inf,), (math.inf,), (), (math.nan, 0.0)])
 def test_what_is_no_number_never_becomes_best(values: Sequence[float]) -> None:
     space = OneMax()

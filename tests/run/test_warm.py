@@ -52,6 +52,33 @@ def test_it_goes_on_without_the_earlier_folder(first: Path, tmp_path: Path) -> N
         resume(tmp_path / "whole", gens=8)
 
 
+def test_islands_that_were_stopped_end_as_those_that_were_not(first: Path, tmp_path: Path) -> None:
+    """Each epoch begins from what all islands measured in the last: nothing but that, and the
+    seed, decides."""
+
+    def island(folder: Path, seed: int, *earlier: Path, is_stopped: bool) -> list[Any]:
+        config = replace(CONFIG, seed=seed, warm_from=tuple(map(str, earlier)))
+        if is_stopped:
+            heard = Heard()
+            with pytest.raises(Interrupted):
+                evolve(config, folder, listener=heard, stop=lambda: heard.n_generations >= 2)
+            result = resume(folder)
+        else:
+            result = evolve(config, folder)
+        return [result[key] for key in ("best", "counts")]
+
+    found = []
+    for is_stopped in (False, True):
+        epoch = tmp_path / f"stopped {is_stopped}"
+        island(epoch / "1-1", 1, is_stopped=is_stopped)
+        last = first, epoch / "1-1"
+        found.append(
+            [island(epoch / f"2-{i}", 10 + i, *last, is_stopped=is_stopped) for i in range(2)]
+        )
+    assert found[0] == found[1]
+    assert found[0][0] != found[0][1]
+
+
 class Heard(Listener):
     n_generations = 0
 

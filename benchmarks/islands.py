@@ -14,7 +14,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -29,7 +29,7 @@ __all__ = ["islands", "search"]
 
 _GENES, _NEIGHBOURS = 48, (2, 6)
 _OUT = 1024
-_ISLANDS = ((4, 1), (4, 2), (4, 4), (16, 4))  # and epochs; one: apart
+_ISLANDS = ((1, 1), (4, 1), (4, 2), (4, 4), (16, 4))  # and epochs; one: apart
 
 
 def search(
@@ -58,24 +58,24 @@ def islands(space: NK, seed: int, n: int, count: int, epochs: int) -> list[Evalu
     return found
 
 
+def _name(count: int, epochs: int) -> str:
+    how = f", {epochs} epochs" if epochs > 1 else ", apart" if count > 1 else ""
+    return f"{count} x {_OUT // count}{how}"
+
+
 def measure(k: int, n: int, seeds: int) -> dict[str, Any]:
     """Regrets by search, in the order of the seeds, each of which draws a landscape."""
-    ways: dict[str, Callable[[NK, int], list[Evaluation]]] = {
-        f"1 x {_OUT}": lambda space, seed: search(space, seed, n, _OUT)
-    }
-    for count, epochs in _ISLANDS:
-        name = f"{count} x {_OUT // count}, {f'{epochs} epochs' if epochs > 1 else 'apart'}"
-        ways[name] = lambda space, seed, how=(count, epochs): islands(space, seed, n, *how)
+    ways = {_name(*how): how for how in _ISLANDS}
     regrets: dict[str, list[float]] = {name: [] for name in ways}
     for seed in range(seeds):
         space = NK(NK.Options(n=_GENES, k=k, seed=seed))
         assert space.optimum is not None
         drawn = search(space, seed, 101, 101)  # a first generation is random
         scale = median(e.value for e in drawn) - space.optimum
-        for name, way in ways.items():
-            best = min(e.value for e in way(space, seed))
+        for name, how in ways.items():
+            best = min(e.value for e in islands(space, seed, n, *how))
             regrets[name].append(100 * (best - space.optimum) / scale)
-    first = regrets[f"1 x {_OUT}"]
+    first = regrets[_name(1, 1)]
     return {
         name: {
             "regret": fmean(found),

@@ -282,7 +282,10 @@ GOALS = (
         "69 % and 27 % more evaluations than in sequence",
         "within 20 %",
         _parallel,
-        "evaluations up to the best cell of NAS-Bench-201",
+        "evaluations up to the best cell of NAS-Bench-201; tried, not kept, without a committed record, on 45 "
+        "runs at unseen seeds with 8 out, where the mean was 131: candidates picked 3 at a time for 8 132, only "
+        "best predictions but for an audit 135, what is out learnt as the median of the last 64 (a constant "
+        "liar) 141",
     ),
     Goal(
         "200 bits, 1,000 evaluations",

@@ -22,7 +22,6 @@ from clso.config import RunConfig
 from clso.models.gpt2 import text_loss
 from clso.run.folder import RunFolder
 from clso.run.run import evolve, resume
-from clso.search_spaces.vsla.genes import PER_HEAD
 from clso.search_spaces.vsla.space import VSLASpace
 from clso.space.build import build_space, load_plugins
 from clso.space.results import Evaluation
@@ -78,7 +77,7 @@ def _effort(config: RunConfig, measured: Mapping[str, Sequence[Evaluation]]) -> 
     """By search: the least loss on the fitness text, and how many weights were measured, under
     whatever patterns."""
     space = _space(config)
-    n_own = len(space.genes) - PER_HEAD * space.config.n_layers * space.config.n_heads
+    n_own = space.source.n_own
     return {
         "least_fitness_loss": {k: min(e.value for e in v if e.ok) for k, v in measured.items()},
         "weights": {k: len({e.genome[:n_own] for e in v}) for k, v in measured.items()},

@@ -21,9 +21,11 @@ from clso.search_spaces.gpt2.costs import FLOAT_BYTES
 from clso.search_spaces.gpt2.genes import GAIN_VALUES, MLPS, NEURON_SHARES, alleles_of
 from clso.space import Genome
 
-__all__ = ["GrownCosts", "free_units", "n_neurons"]
+__all__ = ["HEAD_GAINS", "GrownCosts", "free_units", "n_neurons"]
 
 
+HEAD_GAINS = {(0, 0): "copy.gain", (0, 1): "context.gain", (1, 0): "copy.gain"}
+"""Layer and place of the heads that add anything -> the gain that switches the head off, but for neurons."""
 KeysSeen = Callable[[int, int], float]
 """A layer and the place of a head in it -> keys that a query meets on average."""
 
@@ -52,11 +54,10 @@ class GrownCosts:
     def live_heads(self, genome: Genome) -> set[tuple[int, int]]:
         """Layer and place of the heads that add anything."""
         alleles = alleles_of(genome)
-        context, copy = _is_on("context.gain", alleles), _is_on("copy.gain", alleles)
-        live = {(0, 1)} if context else set()
+        live = {head for head, gain in HEAD_GAINS.items() if _is_on(gain, alleles)}
         if self._n_neurons_of(alleles):
             live |= {(0, 0)}
-        return live | ({(0, 0), (1, 0)} if copy else set())
+        return live
 
     def _n_neurons_of(self, alleles: Mapping[str, int]) -> int:
         wanted = n_neurons(NEURON_SHARES[alleles["neurons"]], self.config)

@@ -1,7 +1,8 @@
-"""Pattern genes of the `vsla` space: three for each head, behind the genes of its weights.
+"""Pattern genes of the `vsla` space: three for each head that can add something, behind the genes of its weights.
 
 `pattern` is the kind, `window` its width in tokens (for `sparse`, of all chosen blocks together), and
-`policy` what an adaptive context follows. Genes that a kind does not read change nothing.
+`policy` what an adaptive context follows. What a kind does not read is inactive, and so are the genes of
+a head that another gene switches off: such genomes stand for one candidate.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ __all__ = [
     "PER_HEAD",
     "POLICIES",
     "WINDOWS",
+    "Head",
+    "Label",
     "pattern_genes",
     "patterns_of",
     "picks",
 ]
+
+Head = tuple[int, int]
+"""A layer, and a head's place in it."""
+Label = tuple[str, str]
+"""A gene's name, and one of its labels."""
 
 WINDOWS = (2, 4, 8, 16, 32, 64, 128, 256)
 PER_HEAD = 3
@@ -35,22 +43,28 @@ POLICIES: tuple[tuple[str, float], ...] = (
 _BLOCK = 16  # of sparse patterns
 
 
-def pattern_genes(n_layers: int, n_heads: int, kinds: Sequence[str]) -> tuple[Gene, ...]:
-    """Of every head of every layer, layers first."""
+def pattern_genes(heads: Mapping[Head, Sequence[Label]], kinds: Sequence[str]) -> tuple[Gene, ...]:
+    """Of every head, in this order; each comes with the labels that switch it off, by gene."""
     windows = tuple(map(str, WINDOWS))
     policies = tuple(f"{signal} {threshold:g}" for signal, threshold in POLICIES)
     genes: list[Gene] = []
-    for layer in range(n_layers):
-        for head in range(n_heads):
-            name = f"h.{layer}.{head}"
-            of_pattern = [(f"{name}.pattern", kind) for kind in kinds]
-            genes += [
-                Gene(f"{name}.pattern", tuple(kinds)),
-                Gene(f"{name}.window", windows, tuple(p for p in of_pattern if p[1] == "full")),
-                Gene(
-                    f"{name}.policy", policies, tuple(p for p in of_pattern if p[1] != "adaptive")
-                ),
-            ]
+    for (layer, place), off in heads.items():
+        pattern = f"h.{layer}.{place}.pattern"
+        of_pattern = [(pattern, kind) for kind in kinds]
+        genes += [
+            Gene(pattern, tuple(kinds), tuple(off)),
+            Gene(
+                f"h.{layer}.{place}.window",
+                windows,
+                tuple(p for p in of_pattern if p[1] == "full"),
+                ordered=True,
+            ),
+            Gene(
+                f"h.{layer}.{place}.policy",
+                policies,
+                tuple(p for p in of_pattern if p[1] != "adaptive"),
+            ),
+        ]
     return tuple(genes)
 
 
@@ -63,17 +77,14 @@ def picks(patterns: Sequence[tuple[str, int]], kinds: Sequence[str]) -> Genome:
 
 
 def patterns_of(
-    genome: Genome,
-    n_heads: int,
-    kinds: Sequence[str],
-    thresholds: Mapping[tuple[str, float], float],
-) -> list[list[Pattern]]:
-    """By layer and head, of the pattern genes alone; `thresholds` has each policy's in the signal's unit."""
-    heads = []
+    genome: Genome, kinds: Sequence[str], thresholds: Mapping[tuple[str, float], float]
+) -> list[Pattern]:
+    """Of the heads that have genes, of the pattern genes alone; `thresholds` has each policy's in the signal's unit."""
+    found = []
     for at in range(0, len(genome), PER_HEAD):
         kind, window, policy = genome[at : at + PER_HEAD]
-        heads.append(_pattern(kinds[kind], WINDOWS[window], POLICIES[policy], thresholds))
-    return [heads[at : at + n_heads] for at in range(0, len(heads), n_heads)]
+        found.append(_pattern(kinds[kind], WINDOWS[window], POLICIES[policy], thresholds))
+    return found
 
 
 def _pattern(

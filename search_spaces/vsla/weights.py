@@ -8,9 +8,9 @@ anything. Contexts that follow the text count as large as they can get.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,20 @@ from torch import Tensor
 
 from clso.grown.counted import bigram_counts
 from clso.models.attention_contexts import token_signals
-from clso.models.attention_patterns import Adaptive, Pattern
+from clso.models.attention_patterns import Adaptive, Full, Pattern
 from clso.models.packed_population import PackedPopulation
 from clso.models.packed_text import PackedText, packed_text
 from clso.models.vsla import VSLA, VSLAConfig
 from clso.search_spaces.gpt2.costs import FLOAT_BYTES
 from clso.search_spaces.gpt2.grown import GrownWeights
+from clso.search_spaces.gpt2.grown_costs import HEAD_GAINS
 from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.vsla.genes import (
     PER_HEAD,
     POLICIES,
     WINDOWS,
+    Head,
+    Label,
     pattern_genes,
     patterns_of,
     picks,
@@ -45,18 +48,22 @@ _SIGNAL_TOKENS = 1 << 16  # of the statistics text, for thresholds
 
 
 class PatternedWeights:
-    """A library's genes and weights, then pattern genes for every head."""
+    """A library's genes and weights, then pattern genes for every head that can add something.
+
+    A head that adds nothing is full: it is nowhere counted, and what is full but for it exports as GPT-2.
+    """
 
     def __init__(
         self, space: LanguageModelSpace, inner: GrownWeights | RandomWeights, kinds: Sequence[str]
     ) -> None:
         self.space, self.config, self.kinds = space, space.config, kinds
         self._inner = inner
-        n_layers, self._n_heads = self.config.n_layers, self.config.n_heads
-        self._n_own = len(self._inner.genes)
+        self._n_heads = self.config.n_heads
+        self.n_own = len(self._inner.genes)
+        self._switches = self._switches_of(inner)
         self.genes: tuple[Gene, ...] = (
             *self._inner.genes,
-            *pattern_genes(n_layers, self._n_heads, kinds),
+            *pattern_genes(self._switches, kinds),
         )
 
     def prepare(self) -> None:
@@ -66,32 +73,40 @@ class PatternedWeights:
 
     def seeds(self) -> list[Genome]:
         """The library's, with every head full; and with windows as long as what the grown heads look for."""
-        n = self.config.n_layers * self._n_heads
-        full, local = [("full", WINDOWS[-1])] * n, [("local", 64)] * n
-        wired = list(local)
-        wired[0] = ("local", 2)  # the previous token's name
-        if n > self._n_heads:
-            wired[self._n_heads] = ("full", WINDOWS[-1])  # copies from anywhere
+        full = dict.fromkeys(self._switches, ("full", WINDOWS[-1]))
+        local = dict.fromkeys(self._switches, ("local", 64))
+        wired = local | {(0, 0): ("local", 2)}  # the previous token's name
+        if (1, 0) in wired:
+            wired[1, 0] = ("full", WINDOWS[-1])  # copies from anywhere
         layouts = (full, wired, local) if "local" in self.kinds else (full,)
         return [
-            (*seed, *picks(heads, self.kinds)) for seed in self._inner.seeds() for heads in layouts
+            (*seed, *picks(list(heads.values()), self.kinds))
+            for seed in self._inner.seeds()
+            for heads in layouts
         ]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         """The library's; windows tell the surrogate their logarithm."""
         windows = np.log2(np.array(WINDOWS, dtype=np.float32))[:, None]
-        n = self.config.n_layers * self._n_heads
-        return [*self._inner.descriptors(), *([None, windows, None] * n)]
+        return [*self._inner.descriptors(), *([None, windows, None] * len(self._switches))]
 
     def patterns(self, genome: Genome) -> list[list[Pattern]]:
         """By layer and head."""
-        own = genome[self._n_own :]
-        thresholds = self._thresholds if self._adapts(own) else {}
-        return patterns_of(own, self._n_heads, self.kinds, thresholds)
+        own, picked = genome[: self.n_own], genome[self.n_own :]
+        thresholds = self._thresholds if self._adapts(picked) else {}
+        found = dict(zip(self._switches, patterns_of(picked, self.kinds, thresholds), strict=True))
+        live = self._live_heads(own)
+        return [
+            [
+                found[layer, place] if (layer, place) in live else Full()
+                for place in range(self._n_heads)
+            ]
+            for layer in range(self.config.n_layers)
+        ]
 
     def losses(self, genomes: Sequence[Genome], text: PackedText) -> Tensor:
         """Mean loss of each genome: (P,) float64."""
-        weights = self._inner.population([g[: self._n_own] for g in genomes])
+        weights = self._inner.population([g[: self.n_own] for g in genomes])
         return PackedPopulation(
             weights, [self.patterns(g) for g in genomes], self._unigrams
         ).losses(text)
@@ -99,7 +114,7 @@ class PatternedWeights:
     @torch.no_grad()
     def model(self, genome: Genome, inner: Any = None) -> VSLA:
         """One genome as a float32 module on the CPU, with weights of `inner` or this library."""
-        gpt2 = (inner or self._inner).population([genome[: self._n_own]]).single(0)
+        gpt2 = (inner or self._inner).population([genome[: self.n_own]]).single(0)
         heads = self.patterns(genome)
         patterns = tuple("+".join(p.label for p in layer) for layer in heads)
         sizes = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
@@ -113,11 +128,11 @@ class PatternedWeights:
 
     def final_model(self, genome: Genome) -> VSLA:
         """`model`, with weights from the whole training text."""
-        return self.model(genome, self._inner.on_all_text(genome[: self._n_own]))
+        return self.model(genome, self._inner.on_all_text(genome[: self.n_own]))
 
     def costs(self, genome: Genome) -> dict[str, float]:
         own, n, d_head = (
-            genome[: self._n_own],
+            genome[: self.n_own],
             self.config.n_positions,
             self.config.d_model // self._n_heads,
         )
@@ -126,15 +141,11 @@ class PatternedWeights:
             found = self._inner.costs(
                 own, lambda layer, head: heads[layer][head].flops(n, 1) / (4 * n)
             )
-            live = self._inner.costs.live_heads(own)
         else:
             found = self._inner.costs(
                 own, [sum(p.flops(n, d_head) for p in layer) / n for layer in heads]
             )
-            live = {
-                (layer, h) for layer in self._inner.live_layers(own) for h in range(self._n_heads)
-            }
-        kept = sum(heads[layer][head].kept(n) for layer, head in live)
+        kept = sum(heads[layer][head].kept(n) for layer, head in self._live_heads(own))
         reads_unigrams = any(
             isinstance(p, Adaptive) and p.policy.signal == "perplexity" for p in chain(*heads)
         )
@@ -145,6 +156,19 @@ class PatternedWeights:
             "n_params": found["n_params"] + unigrams,
             "kv_bytes": float(2 * FLOAT_BYTES * d_head * kept),
         }
+
+    def _live_heads(self, own: Genome) -> set[Head]:
+        """Layer and place of the heads that add anything."""
+        if isinstance(self._inner, GrownWeights):
+            return self._inner.costs.live_heads(own)
+        return set(product(self._inner.live_layers(own), range(self._n_heads)))
+
+    def _switches_of(self, inner: GrownWeights | RandomWeights) -> Mapping[Head, tuple[Label, ...]]:
+        """The heads that can add something, with what switches each of them off."""
+        if isinstance(inner, GrownWeights):
+            return {head: ((gain, "0"),) for head, gain in sorted(HEAD_GAINS.items())}
+        places = product(range(self.config.n_layers), range(self._n_heads))
+        return dict.fromkeys(places, ())
 
     def _adapts(self, own: Genome) -> bool:
         return "adaptive" in {self.kinds[allele] for allele in own[::PER_HEAD]}

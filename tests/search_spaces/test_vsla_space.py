@@ -20,7 +20,7 @@ from clso.models.vsla import VSLA
 from clso.run.export import export_run
 from clso.run.finished import evaluate_run
 from clso.run.run import evolve
-from clso.search_spaces.vsla.genes import PER_HEAD, WINDOWS, picks
+from clso.search_spaces.vsla.genes import WINDOWS, picks
 from clso.search_spaces.vsla.options import KINDS, kinds_of
 from clso.search_spaces.vsla.space import VSLASpace
 from clso.space import Genome, SearchSpace
@@ -55,7 +55,8 @@ def space(english_path: Path) -> VSLASpace:
 
 
 def with_heads(space: VSLASpace, heads: list[tuple[str, int]]) -> Genome:
-    own = space.seeds()[0][: -PER_HEAD * len(heads)]
+    """The hand-set weights, all three heads of which are in use: previous token, context, copy."""
+    own = space.seeds()[0][: space.source.n_own]
     return (*own, *picks(heads, space.source.kinds))
 
 
@@ -101,28 +102,55 @@ def test_texts_are_whole_documents(space: VSLASpace) -> None:
 def test_seeds_begin_with_a_full_one(space: VSLASpace) -> None:
     full, wired, local = (space.model(genome).config for genome in space.seeds())
     assert full.is_full
-    assert wired.patterns == ("local:2+local:64", "full+local:64")
-    assert set(local.patterns) == {"local:64+local:64"}
+    assert wired.patterns == ("local:2+local:64", "full+full")
+    assert local.patterns == ("local:64+local:64", "local:64+full")
 
 
 def test_costs_follow_the_patterns(space: VSLASpace) -> None:
     def costs(*heads: tuple[str, int]) -> dict[str, float]:
         return space.costs(with_heads(space, list(heads)))
 
-    full, local = costs(*[("full", 256)] * 4), costs(*[("local", 8)] * 4)
-    sparse, pyramid = costs(*[("sparse", 32)] * 4), costs(*[("pyramid", 8)] * 4)
-    live = 3  # heads that the hand-set genome uses
-    assert full["kv_bytes"] == 2 * 4 * 16 * 256 * live
-    assert local["kv_bytes"] == 2 * 4 * 16 * 8 * live
+    full, local = costs(*[("full", 256)] * 3), costs(*[("local", 8)] * 3)
+    sparse, pyramid = costs(*[("sparse", 32)] * 3), costs(*[("pyramid", 8)] * 3)
+    assert full["kv_bytes"] == 2 * 4 * 16 * 256 * 3
+    assert local["kv_bytes"] == 2 * 4 * 16 * 8 * 3
     assert sparse["kv_bytes"] == full["kv_bytes"]
     assert local["kv_bytes"] < pyramid["kv_bytes"] < full["kv_bytes"]
     assert max(local["flops"], sparse["flops"], pyramid["flops"]) < full["flops"]
     assert local["n_params"] == full["n_params"]
-    assert costs(*[("full", 256)] * 3, ("local", 2)) == full  # the silent head costs nothing
+
+
+@pytest.mark.parametrize(
+    ("gain", "off"), [("context.gain", ["h.0.1"]), ("copy.gain", ["h.0.0", "h.1.0"])]
+)
+def test_patterns_of_a_head_that_is_off_make_no_difference(
+    space: VSLASpace, gain: str, off: list[str]
+) -> None:
+    names = [gene.name for gene in space.genes]
+    local, full = ([*with_heads(space, [(kind, 8)] * 3)] for kind in ("local", "full"))
+    local[names.index(gain)] = full[names.index(gain)] = 0
+    for name in names:
+        if name.startswith("h.") and name.rpartition(".")[0] not in off:
+            local[names.index(name)] = full[names.index(name)]
+    one, other = tuple(local), tuple(full)
+    assert one != other
+    assert space.key(one) == space.key(other)
+    assert space.costs(one) == space.costs(other)
+    assert space.decode(one)["patterns"] == space.decode(other)["patterns"] == ["full+full"] * 2
+
+
+def test_only_heads_that_can_add_something_have_genes(space: VSLASpace, english_path: Path) -> None:
+    def heads(space: VSLASpace) -> list[str]:
+        return [g.name[2:-8] for g in space.genes if g.name.endswith(".pattern")]
+
+    assert heads(space) == ["0.0", "0.1", "1.0"]
+    wide = space_of(english_path, n_layers=3, n_heads=4)
+    assert heads(wide) == heads(space)
+    assert len(heads(space_of(english_path, "random", n_layers=3, n_heads=4))) == 12
 
 
 def test_a_perplexity_stores_its_unigrams(space: VSLASpace) -> None:
-    heads = list(with_heads(space, [("adaptive", 64)] * 4))
+    heads = list(with_heads(space, [("adaptive", 64)] * 3))
     entropy = space.costs(tuple(heads))
     heads[-1] = 2
     perplexity = space.costs(tuple(heads))
@@ -133,7 +161,7 @@ def test_a_perplexity_stores_its_unigrams(space: VSLASpace) -> None:
 
 
 def test_a_model_comes_back_from_disk(space: VSLASpace, tmp_path: Path) -> None:
-    genome = with_heads(space, [("adaptive", 64), ("local", 8), ("sparse", 32), ("pyramid", 8)])
+    genome = with_heads(space, [("local", 8), ("sparse", 32), ("adaptive", 64)])
     model = space.model((*genome[:-1], 2))
     save_model(model, tmp_path)
     found = load_model(tmp_path)

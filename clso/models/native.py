@@ -30,7 +30,7 @@ __all__ = ["Call", "is_possible"]
 
 _SOURCES = Path(__file__).with_name("c_sources")
 _FLAGS = [
-    *("-std=gnu11", "-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=fast"),
+    *("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast"),
     *("-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
 ]
 

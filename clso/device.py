@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,8 +21,12 @@ __all__ = [
     "quiet_host",
     "resolve_device",
     "sent",
+    "side_by_side",
     "warm_up_cpu",
 ]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 _RARELY = 100_000  # new objects before garbage is looked for
 
@@ -101,6 +106,26 @@ def quiet_host(device: str) -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+        torch.set_num_threads(n_threads)
+
+
+def side_by_side(
+    function: Callable[[ItemT], ResultT], items: Sequence[ItemT], device: torch.device
+) -> list[ResultT]:
+    """`function` of each of the items, in their order.
+
+    On a CPU so many at a time as torch has threads, each with one thread to compute with: operations
+    on small matrices are not worth sharing out. No result depends on how many there are."""
+    n_threads = torch.get_num_threads()
+    if device.type != "cpu" or not items:
+        return list(map(function, items))
+    torch.set_num_threads(1)  # also of threads that begin from here on
+    try:
+        if n_threads == 1:
+            return list(map(function, items))
+        with ThreadPoolExecutor(min(n_threads, len(items))) as pool:
+            return list(pool.map(function, items))
+    finally:
         torch.set_num_threads(n_threads)
 
 

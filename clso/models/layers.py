@@ -97,7 +97,10 @@ def in_chunks(x: Tensor, size: int) -> Tensor:
 
 class ResidualBlock(Layer):
     """Pre-norm: x + mixer(norm(x)), then x + mlp(norm(x)) with a GELU layer of four times the
-    width."""
+    width. Either may be `None`: one that adds nothing (`clso.models.trimmed`)."""
+
+    mixer: Layer | None
+    mlp: nn.Sequential | None
 
     def __init__(self, d_model: int, mixer: Layer) -> None:
         super().__init__()
@@ -112,12 +115,14 @@ class ResidualBlock(Layer):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.mixer(self.ln_1(x))
-        out: Tensor = x + self.mlp(self.ln_2(x))
-        return out
+        if self.mixer is not None:
+            x = x + self.mixer(self.ln_1(x))
+        return x if self.mlp is None else x + self.mlp(self.ln_2(x))
 
     def flops(self, n_tokens: int) -> int:
-        return self.mixer.flops(n_tokens) + 16 * self.d_model**2 * n_tokens
+        mixer = 0 if self.mixer is None else self.mixer.flops(n_tokens)
+        mlp = 0 if self.mlp is None else 16 * self.d_model**2 * n_tokens
+        return mixer + mlp
 
 
 class CausalAttention(Layer):

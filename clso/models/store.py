@@ -28,6 +28,7 @@ from clso.models.memory import MemoryModel
 from clso.models.modules import WEIGHTS, build_module, read_module, write_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.pointer import PointerGPT2
+from clso.models.trimmed import trimmed_nsm
 from clso.models.vsla import VSLA, VSLAConfig
 
 __all__ = ["load_model", "save_model"]
@@ -69,12 +70,13 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 
 
 def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> LanguageModel:
-    """The model in `folder`, float32; with `trim` its GPT-2 without silent parts, for scoring alone
-    (`clso.models.trimmed`). Raises `RunFolderError` if it is missing or damaged."""
+    """The model in `folder`, float32; with `trim` its GPT-2, or an NSM, without silent parts, for
+    scoring alone (`clso.models.trimmed`). Raises `RunFolderError` if it is missing or damaged."""
     if (family := _own_kind(folder)) is not None:
         what = f"a {family.__name__} ({_CONFIG} and {WEIGHTS})"
         with reading(folder, what, refusals=(ClsoError,)):
-            return read_module(folder, _CONFIG, partial(_build, family), device=device)
+            own = read_module(folder, _CONFIG, partial(_build, family), device=device)
+            return trimmed_nsm(own) if trim and isinstance(own, SimpleNSM) else own
     lm = load_hf(folder, device=device, trim=trim)
     if holds_memory(folder):
         with reading(folder, "a memory that fits its GPT-2", refusals=(ConfigError,)):

@@ -1,9 +1,10 @@
-"""A GPT-2 without its silent parts: what is multiplied by zeros, for scoring only.
+"""A GPT-2 or an NSM without its silent parts: what is multiplied by zeros, for scoring only.
 
     model = trimmed(load_hf(folder))      # the same losses, up to float32's rounding
 
 A grown GPT-2 of 12 layers uses three attention heads and four hidden units of them; a file that
-`transformers` reads holds the rest as zeros, and multiplying by those is most of a pass."""
+`transformers` reads holds the rest as zeros, and multiplying by those is most of a pass. A grown
+NSM's hidden units are all silent."""
 
 from __future__ import annotations
 
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from clso.models.gpt2 import GPT2, MLP, Attention, Block
+from clso.models.layers import ResidualBlock
+from clso.models.nsm import SimpleNSM
 
-__all__ = ["trimmed"]
+__all__ = ["trimmed", "trimmed_nsm"]
 
 
 @torch.no_grad()
@@ -24,6 +27,20 @@ def trimmed(model: GPT2) -> GPT2:
     for block in model.h:
         assert isinstance(block, Block)
         block.attn, block.mlp = _attention(block.attn), _mlp(block.mlp)
+    return model
+
+
+@torch.no_grad()
+def trimmed_nsm(model: SimpleNSM) -> SimpleNSM:
+    """`model`, changed in place, without mixers and GELU layers whose last matrix is zero. It has
+    no trace of them, and is not to be written."""
+    for block, mixer in zip(model.blocks, model.mixers(), strict=True):
+        assert isinstance(block, ResidualBlock)
+        assert block.mlp is not None
+        if not any(bool(p.any()) for p in block.mlp[-1].parameters()):
+            block.mlp = None
+        if not any(bool(p.any()) for p in mixer.out.parameters()):
+            block.mixer = None
     return model
 
 

@@ -114,15 +114,17 @@ def remeasure(space: LanguageModelSpace, model: LanguageModel) -> dict[str, Any]
     return {**losses, "n_test_tokens": n_targets(test)}
 
 
-def states_of(space: LanguageModelSpace, model: LanguageModel) -> dict[str, Any]:
+def states_of(space: LanguageModelSpace, model: LanguageModel, folder: Path) -> dict[str, Any]:
     """What goes on in the states of a model, on some blocks of `valid`
-    (`clso.models.nsm_trace.summary`).
+    (`clso.models.nsm_trace.summary`): as it lies in `folder`, with its silent layers.
 
     Empty for a model that has none.
     """
     if not isinstance(model, SequenceModel):
         return {}
-    return summary(model.trace(space.blocks("valid", _TRACED * space.config.n_positions)[:, :-1]))
+    whole = load_model(folder, device=space.context.device)
+    assert isinstance(whole, SequenceModel)
+    return summary(whole.trace(space.blocks("valid", _TRACED * space.config.n_positions)[:, :-1]))
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ def finish(
         listener.phase("re-measuring the winner from disk")
         with ledger.phase("test"):
             best = best | remeasure(space, winner.model)
-            more = {"states": found} if (found := states_of(space, winner.model)) else {}
+            states = states_of(space, winner.model, folder.path / "best")
+            more = {"states": states} if states else {}
     else:
         with ledger.phase("test"):
             more = search.objectives.checked.conclude(winner.genome, folder.path / "best")

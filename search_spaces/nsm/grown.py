@@ -73,7 +73,7 @@ class GrownNSM:
         space: LanguageModelSpace,
         split: str = "statistics",
         *,
-        n_tokens: int = 1 << 13,
+        n_tokens: int = 1 << 12,
         rounds: int = 1,
     ) -> None:
         """A read-out is fitted on `n_tokens`, in so many `rounds`."""
@@ -185,7 +185,7 @@ class GrownNSM:
         to_code = self._wiring.axes / SCALE @ codes.within
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
-            """What the read-out would see (1, B, T, d_model), and what it should say (B, T, K)."""
+            """What the read-out would see (1, T, B, d_model), and what it should say (T, B, K)."""
             seen, left = [], []
             known = earlier and self._rounds == 1 and tokens.shape[1] == len(self._blocks)
             streams = (
@@ -198,18 +198,22 @@ class GrownNSM:
                 part = tokens[:, at : at + len(x)].T
                 at += len(x)
                 seen.append(mixer(last.ln_1(x)))
-                left.append(codes.b[part[:, 1:]] - (x - model.embed(part[:, :-1])) @ to_code)
+                wanted = codes.b[part[:, 1:]]
+                if earlier:  # what they have said already
+                    wanted -= (x - model.embed(part[:, :-1])) @ to_code
+                left.append(wanted)
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
 
         ridge = _RIDGE_TOKENS / self._blocks[:, 1:].numel()
-        expected: Tensor | float = 0.0
+        found: ValueMap | None = None
         for _ in range(self._rounds):
-            model.embedding.weight.copy_(self._wiring.embedding(code - expected))
+            if found is not None:
+                model.embedding.weight.copy_(self._wiring.embedding(code - found.expected[0]))
             found = fit_map(
                 self._blocks, regression, self.config.vocab_size, ridge=ridge, damping=_DAMPING
             )
-            expected = found.expected[0]
+        assert found is not None
         return found
 
     def _start(

@@ -9,18 +9,19 @@ what adds zero."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from clso.device import side_by_side
 from clso.models.gpt2 import text_loss
 from clso.models.nsm import SimpleNSM
+from clso.models.trimmed import trimmed_nsm
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.nsm.costs import COST_NAMES
 from clso.search_spaces.nsm.grown import GrownNSM
-from clso.search_spaces.nsm.idle import without_idle_parts
 from clso.search_spaces.nsm.options import NSMOptions
 from clso.search_spaces.nsm.random import RandomNSM
 from clso.search_spaces.nsm.task import NSMTaskSpace
@@ -67,9 +68,11 @@ class NSMSpace(SourcedSpace):
         return self.describe(genome)
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        models = (without_idle_parts(self.source.model(self.validate(g))) for g in genomes)
-        found = [text_loss(model, blocks) for model in models]
+        found = side_by_side(partial(self._loss, blocks), genomes, blocks.device)
         return torch.tensor(found, dtype=torch.float64)
+
+    def _loss(self, blocks: Tensor, genome: Genome) -> float:
+        return text_loss(trimmed_nsm(self.source.model(self.validate(genome))), blocks)
 
     def model(self, genome: Genome) -> SimpleNSM:
         return self.source.model(self.validate(genome)).cpu()

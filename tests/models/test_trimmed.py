@@ -1,13 +1,17 @@
-"""A trimmed GPT-2 scores as the whole one does, and holds only what speaks."""
+"""A trimmed model scores as the whole one does, and holds only what speaks."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from clso.models.gpt2 import GPT2, Block, GPT2Config
+from clso.models.layers import ResidualBlock
+from clso.models.nsm import NSMConfig, SimpleNSM
+from clso.models.store import load_model, save_model
 from clso.models.trimmed import trimmed
 
 CONFIG = GPT2Config(vocab_size=31, n_positions=8, d_model=24, n_layers=4, n_heads=3)
@@ -61,3 +65,22 @@ def test_a_model_without_silent_parts_stays_as_it_is() -> None:
     before = {name: value.data_ptr() for name, value in model.state_dict().items()}
     after = {name: value.data_ptr() for name, value in trimmed(model).state_dict().items()}
     assert after == before
+
+
+def test_an_nsm_is_trimmed_when_it_is_loaded_for_scoring(tmp_path: Path) -> None:
+    config = NSMConfig(31, d_model=16, n_layers=3, n_heads=2, n_positions=8, n_states=3, chunk=4)
+    model = SimpleNSM(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for p in [*model.blocks[1].mlp[-1].parameters(), *model.blocks[2].mixer.out.parameters()]:  # type: ignore[union-attr,index,operator]
+            p.zero_()
+    save_model(model, tmp_path)
+    whole, scoring = load_model(tmp_path), load_model(tmp_path, trim=True)
+    assert isinstance(whole, SimpleNSM)
+    assert isinstance(scoring, SimpleNSM)
+    kept = [(b.mixer is not None, b.mlp is not None) for b in scoring.blocks]
+    assert kept == [(True, True), (True, False), (False, True)]
+    assert all(isinstance(b, ResidualBlock) and b.mixer and b.mlp for b in whole.blocks)
+    expected = whole.token_losses(BLOCKS[:, :9]).detach()
+    assert scoring.token_losses(BLOCKS[:, :9]).detach() == pytest.approx(expected, abs=1e-5)
+    assert scoring.body_flops(8) < whole.body_flops(8)

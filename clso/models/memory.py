@@ -1,10 +1,10 @@
-"""A grown GPT-2, counted memory and the block's own past, mixed in probability space.
+"""A grown model, counted memory and the block's own past, mixed in probability space.
 
     model = MemoryModel(lm, memory, recipe, weights)
     model.token_losses(blocks)       # all targets of many blocks at once
     model(tokens)                    # whole distributions, position by position: a second way to the same numbers
 
-It is no GPT-2. Contexts never reach beyond the block, and a position sees nothing later than itself.
+Around a GPT-2 it is no GPT-2. Contexts never reach beyond the block, and a position sees nothing later than itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clso.grown.distribution import MemoryReader
 from clso.grown.experts import observe
 from clso.grown.mixture import mix
 from clso.grown.recipes import Recipe
-from clso.models.gpt2 import GPT2, LanguageModel
+from clso.models.gpt2 import LanguageModel
 
 __all__ = ["MemoryModel", "distribution_loss", "target_probabilities"]
 
@@ -29,20 +29,20 @@ __all__ = ["MemoryModel", "distribution_loss", "target_probabilities"]
 class MemoryModel(LanguageModel):
     """The mixture. `weights` holds each stage's, by bucket, as `clso.grown.mixture.fit_weights` gives them.
 
-    Raises `ConfigError` if the memory does not fit the GPT-2's tokens, or the weights the recipe.
+    Raises `ConfigError` if the memory does not fit the model's tokens, or the weights the recipe.
     """
 
     blocks_at_once = 1024  # a GPU's time for a memory is that of starting operations
 
     def __init__(
-        self, lm: GPT2, memory: CountedMemory, recipe: Recipe, weights: Sequence[Tensor]
+        self, lm: LanguageModel, memory: CountedMemory, recipe: Recipe, weights: Sequence[Tensor]
     ) -> None:
         super().__init__()
         if memory.vocab_size != lm.config.vocab_size:
             raise ConfigError(
-                f"a memory has its GPT-2's {lm.config.vocab_size} tokens",
+                f"a memory has its model's {lm.config.vocab_size} tokens",
                 got=memory.vocab_size,
-                remedy="Count the text with the GPT-2's tokenizer.",
+                remedy="Count the text with the model's tokenizer.",
             )
         check_weights(recipe, weights)
         recipe.require(memory)

@@ -2,9 +2,9 @@
 not.
 
 A pointer model's folder is its GPT-2 part (`config.json`, `model.safetensors`) plus `pointer.json`
-(its numbers) and `pointer.safetensors` (rarity, projection); a memory model's is its GPT-2 part plus
-`memory.json` and `memory.safetensors` (`clso.grown.memory_file`). A SimpleNSM or a VSLA has a
-`config.json` of its own kind. What kind of model a folder holds is told by what is in it."""
+(its numbers) and `pointer.safetensors` (rarity, projection); a memory model's is its grown part, a
+GPT-2 or a SimpleNSM, plus `memory.json` and `memory.safetensors` (`clso.grown.memory_file`). A
+SimpleNSM or a VSLA has a `config.json` of its own kind. What kind of model a folder holds is told by what is in it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def save_model(model: LanguageModel, folder: Path) -> None:
         for name in () if isinstance(model, kind) else names:
             (folder / name).unlink(missing_ok=True)
     if isinstance(model, MemoryModel):
-        save_hf(model.lm, folder)
+        save_model(model.lm, folder)
         save_memory(folder, model.memory, model.recipe, model.weights)
     elif isinstance(model, PointerGPT2):
         save_hf(model.lm, folder)
@@ -70,18 +70,14 @@ def save_model(model: LanguageModel, folder: Path) -> None:
 
 
 def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> LanguageModel:
-    """The model in `folder`, float32; with `trim` its GPT-2, or an NSM, without silent parts, for
+    """The model in `folder`, float32; with `trim` a GPT-2 or an NSM without silent parts, for
     scoring alone (`clso.models.trimmed`). Raises `RunFolderError` if it is missing or damaged."""
-    if (family := _own_kind(folder)) is not None:
-        what = f"a {family.__name__} ({_CONFIG} and {WEIGHTS})"
-        with reading(folder, what, refusals=(ClsoError,)):
-            own = read_module(folder, _CONFIG, partial(_build, family), device=device)
-            return trimmed_nsm(own) if trim and isinstance(own, SimpleNSM) else own
-    lm = load_hf(folder, device=device, trim=trim)
+    lm = _without_company(folder, device, trim)
     if holds_memory(folder):
-        with reading(folder, "a memory that fits its GPT-2", refusals=(ConfigError,)):
+        with reading(folder, "a memory that fits its model", refusals=(ConfigError,)):
             return MemoryModel(lm, *load_memory(folder)).to(device).eval()
-    if not any((folder / name).exists() for name in (_NUMBERS, _TENSORS)):
+    has_pointer = any((folder / name).exists() for name in (_NUMBERS, _TENSORS))
+    if not isinstance(lm, GPT2) or not has_pointer:
         return lm
     what = f"a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2"
     with reading(folder, what, refusals=(ClsoError,)):
@@ -89,6 +85,17 @@ def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> Lang
         tensors = load_file(folder / _TENSORS, device="cpu")
         model = PointerGPT2(lm, tensors["rarity"], tensors["projection"], scalars)
     return model.to(device).eval()
+
+
+def _without_company(folder: Path, device: str, trim: bool) -> LanguageModel:
+    """What `config.json` is of."""
+    family = _own_kind(folder)
+    if family is None:
+        return load_hf(folder, device=device, trim=trim)
+    what = f"a {family.__name__} ({_CONFIG} and {WEIGHTS})"
+    with reading(folder, what, refusals=(ClsoError,)):
+        model = read_module(folder, _CONFIG, partial(_build, family), device=device)
+    return trimmed_nsm(model) if trim and isinstance(model, SimpleNSM) else model
 
 
 def _own_kind(folder: Path) -> type[SimpleNSM] | type[VSLA] | None:

@@ -54,7 +54,7 @@ def _exportable(winner: Winner) -> LanguageModel:
     model = winner.model
     if isinstance(model, VSLA):
         model = as_gpt2(model)
-    if isinstance(model, (GPT2, MemoryModel)):
+    if isinstance(model.lm if isinstance(model, MemoryModel) else model, GPT2):
         return model
     part = (
         "; transformers would read its GPT-2 part alone from there, which is another model, with a higher loss."

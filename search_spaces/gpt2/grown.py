@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -126,10 +126,10 @@ class GrownWeights:
     def decode(self, genome: Genome) -> dict[str, str]:
         return {gene.name: gene.choices[a] for gene, a in zip(self.genes, genome, strict=True)}
 
-    def on_all_text(self, genome: Genome) -> GrownWeights:
+    def on_all_text(self, genome: Genome) -> Self:
         """What the genome needs, grown on statistics and fitness text together."""
         alleles = alleles_of(genome)
-        whole = GrownWeights(
+        whole = type(self)(
             self.space,
             "train",
             mlp=self._mlp,

@@ -1,4 +1,4 @@
-"""What a user may set of `gpt2-memory`."""
+"""What a user may set of a space of memory models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import ClassVar
 from clso.errors import ConfigError
 from clso.space.options import LanguageModelOptions
 
-__all__ = ["GPT2MemoryOptions"]
+__all__ = ["MemoryOptions"]
 
 
 @dataclass(frozen=True)
-class GPT2MemoryOptions(LanguageModelOptions):
-    """What a user may set of `gpt2-memory`."""
+class MemoryOptions(LanguageModelOptions):
+    """What a user may set of a space of memory models."""
 
     objectives: ClassVar[tuple[str, ...]] = ("loss", "flops", "n_bytes", "n_params", "energy_j")
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clso.crystals import CrystalLibrary
-from clso.grown.codes import grow_codes
+from clso.grown.codes import CodeFamily, Codes, grow_codes
 from clso.grown.context import ValueMap, fit_map
 from clso.grown.counted import bigram_counts
 from clso.grown.statistics import PairCounts
@@ -103,9 +103,17 @@ class GrownNSM:
             out.append(np.stack([values, values**2], axis=1) if len(values) else None)
         return out
 
-    def on_all_text(self) -> GrownNSM:
+    def on_all_text(self, genome: Genome) -> Self:
         """The same families, grown on statistics and fitness text together, from more of it."""
-        return GrownNSM(self.space, "train", n_tokens=1 << 18, rounds=2)
+        return type(self)(self.space, "train", n_tokens=1 << 18, rounds=2)
+
+    def codes(self, family: CodeFamily) -> Codes:
+        """Codes of a family, which need not be one that genes pick from."""
+        return grow_codes(self._pairs, family)
+
+    def token_vectors(self) -> Tensor:
+        """The codes (V, K) of the first default genome."""
+        return self._codes(shared_alleles(self.seeds()[0])["codes"]).a
 
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:

@@ -62,7 +62,7 @@ class RandomNSM:
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         return [*[None] * len(self._sizes), *map(self.library.descriptors, self._slots.values())]
 
-    def on_all_text(self) -> RandomNSM:
+    def on_all_text(self, genome: Genome) -> RandomNSM:
         """Random crystals know no text."""
         return self
 

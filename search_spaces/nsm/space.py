@@ -38,8 +38,8 @@ class NSMSource(Source, Protocol):
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a float32 module on the search's device."""
 
-    def on_all_text(self) -> NSMSource:
-        """The same source with statistics from the whole training text."""
+    def on_all_text(self, genome: Genome) -> NSMSource:
+        """What the genome needs, with statistics from the whole training text."""
 
 
 class NSMSpace(SourcedSpace):
@@ -80,4 +80,5 @@ class NSMSpace(SourcedSpace):
     def final_model(self, genome: Genome) -> SimpleNSM:
         """Regrown on the whole training text: the search is over, and its fitness text may be
         counted as well."""
-        return self.source.on_all_text().model(self.validate(genome)).cpu()
+        genome = self.validate(genome)
+        return self.source.on_all_text(genome).model(genome).cpu()

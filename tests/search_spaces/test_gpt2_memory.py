@@ -35,7 +35,7 @@ from clso.search_spaces.gpt2_memory.genes import (
     pruning_of,
     recipe_of,
 )
-from clso.search_spaces.gpt2_memory.space import _HAND_SET_STEPS, _STEPS
+from clso.search_spaces.gpt2_memory.mixed import _HAND_SET_STEPS, _STEPS
 from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Genome
 from clso.space.context import SpaceContext

@@ -1,6 +1,8 @@
-"""`nsm-memory`: a grown Neural State Machine, mixed in probability space with what `gpt2-memory` counts.
+"""`nsm-memory`: a grown Neural State Machine, mixed in probability space with what `gpt2-memory`
+counts.
 
-The NSM part is one of `nsm`, exactly; the mixture is none, and is reported apart. Genes are those of `nsm`, then the memory's.
+The NSM part is one of `nsm`, exactly; the mixture is none, and is reported apart. Genes are those
+of `nsm`, then the memory's.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class SimpleNSM(StackedModel):
 
     def mixers(self) -> list[StateMixer]:
         """The state mixers, by layer."""
-        return [module for module in self.modules() if isinstance(module, StateMixer)]
+        mixers = (block.mixer for block in self.blocks if isinstance(block, ResidualBlock))
+        return [mixer for mixer in mixers if isinstance(mixer, StateMixer)]
 
     @torch.no_grad()
     def trace(self, tokens: Tensor) -> dict[str, Tensor]:

@@ -105,7 +105,7 @@ class GrownNSM:
 
     def on_all_text(self, genome: Genome) -> Self:
         """The same families, grown on statistics and fitness text together, from more of it."""
-        return type(self)(self.space, "train", n_tokens=1 << 18, rounds=2)
+        return type(self)(self.space, "train", n_tokens=1 << 17, rounds=2)
 
     def codes(self, family: CodeFamily) -> Codes:
         """Codes of a family, which need not be one that genes pick from."""
@@ -193,8 +193,10 @@ class GrownNSM:
         to_code = self._wiring.axes / SCALE @ codes.within
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
-            """What the read-out would see (1, T, B, d_model), and what it should say (T, B, K)."""
+            """What the read-out would see (1, T, B, d_model), and what it should say (T, B, K), from
+            places in `_vocabulary`."""
             seen, left = [], []
+            tokens = distinct[tokens]
             known = earlier and self._rounds == 1 and tokens.shape[1] == len(self._blocks)
             streams = (
                 self._streams(family, shape, earlier)
@@ -213,14 +215,15 @@ class GrownNSM:
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
 
+        distinct, place = self._vocabulary
+        blocks, n_places = place[self._blocks], len(distinct) + 1
         ridge = _RIDGE_TOKENS / self._blocks[:, 1:].numel()
         found: ValueMap | None = None
         for _ in range(self._rounds):
             if found is not None:
                 model.embedding.weight.copy_(self._wiring.embedding(code - found.expected[0]))
-            found = fit_map(
-                self._blocks, regression, self.config.vocab_size, ridge=ridge, damping=_DAMPING
-            )
+            fitted = fit_map(blocks, regression, n_places, ridge=ridge, damping=_DAMPING)
+            found = ValueMap(fitted.matrix, fitted.expected[:, place])
         assert found is not None
         return found
 
@@ -255,6 +258,15 @@ class GrownNSM:
     @cached_property
     def _pairs(self) -> PairCounts:
         return bigram_counts(self.space.corpus, self._split, torch.device("cpu"))
+
+    @cached_property
+    def _vocabulary(self) -> tuple[Tensor, Tensor]:
+        """The tokens that are there for fitting, and each token's place among them (V,); the place
+        behind them all is of those that are not there, for which a fit expects the same."""
+        distinct = torch.unique(self._blocks)
+        place = torch.full((self.config.vocab_size,), len(distinct))
+        place[distinct] = torch.arange(len(distinct))
+        return distinct, place
 
     @cached_property
     def _blocks(self) -> Tensor:

@@ -22,7 +22,6 @@ from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.grown.als import hash_noise
 from clso.models.gpt2 import GPT2Config
-from clso.models.modules import build_module
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
@@ -252,10 +251,12 @@ def _copy(module: ModuleT) -> ModuleT:
     return new
 
 
-@lru_cache(maxsize=8)  # to draw weights and forget them takes longer than to copy zeros
+@lru_cache(maxsize=8)  # to make modules takes longer than to copy them
 @torch.no_grad()
 def _plain(config: NSMConfig) -> SimpleNSM:
-    model = build_module(SimpleNSM, config)
+    with torch.device("meta"):  # where nothing is drawn
+        model = SimpleNSM(config)
+    model.to_empty(device="cpu")
     for p in model.parameters():
         p.zero_()
     for module in model.modules():

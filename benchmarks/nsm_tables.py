@@ -36,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 PROFILES = {"CPU": "2026-11-22_profile-cpu", "H100": "2026-11-22_profile-h100"}
 RECURRENCES = ROOT / "runs/2026-11-29_recurrences/recurrences.json"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
+IN_C = ROOT / "runs/2026-11-29_nsm"
+"""Runs since the recurrences are in C, and with memory."""
 _SHORT = {"held": "held", "did not hold": "no", "cannot be tested": "open"}
 
 
@@ -106,11 +108,10 @@ def _ngram() -> dict[str, dict[str, float]]:
     return {key: found[key] for key in ("unigram", "kn2", "kn3")}
 
 
-def _results(folder: Path, library: str) -> list[dict[str, Any]]:
-    """Of runs with a library, by seed."""
+def _results(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Of runs of a kind, by seed."""
     return [
-        json.loads((path / "result.json").read_text())
-        for path in sorted(folder.glob(f"{library}-*"))
+        json.loads((path / "result.json").read_text()) for path in sorted(folder.glob(f"{kind}-*"))
     ]
 
 
@@ -190,11 +191,14 @@ def language() -> str:
         (found["test_loss"], _row(names[key], f"{found['test_loss']:.3f}", "", ""))
         for key, found in _ngram().items()
     ]
-    for library, name in (
-        ("random", "`nsm`, random crystals (control)"),
-        ("grown", "**`nsm`, grown**"),
+    for folder, kind, name in (
+        (LANGUAGE, "random", "`nsm`, random crystals (control)"),
+        (LANGUAGE, "grown", "`nsm`, grown, as it was in plain torch"),
+        (IN_C, "grown", "**`nsm`, grown**"),
+        (IN_C, "alone", "counted memory alone (`clso baseline memory`)"),
+        (IN_C, "memory", "**`nsm-memory`**"),
     ):
-        runs = _results(LANGUAGE, library)
+        runs = _results(folder, kind)
         losses, cpu_s = (
             [one["best"]["test_loss"] for one in runs],
             fmean(_cpu_s(one) for one in runs),

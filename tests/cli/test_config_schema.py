@@ -71,7 +71,7 @@ def test_the_options_of_a_space(clso: Any) -> None:
     assert json.loads(clso("list", "schema").out) == recipe_schema()
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt2-pointer", "gpt2-memory", "nsm"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-pointer", "gpt2-memory", "nsm", "nsm-memory"])
 def test_options_that_are_registered_apart_are_the_spaces_own(name: str) -> None:
     apart = plugins.load_options("search_spaces", name)
     assert apart is plugins.load("search_spaces", name).options

@@ -10,7 +10,7 @@ import pytest
 from clso import plugins
 from clso.space.objectives import ENERGY
 
-SPACES = ("gpt2", "gpt2-pointer", "gpt2-memory", "nsm", "vsla")
+SPACES = ("gpt2", "gpt2-pointer", "gpt2-memory", "nsm", "nsm-memory", "vsla")
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -73,7 +73,7 @@ class GrownNSM:
         space: LanguageModelSpace,
         split: str = "statistics",
         *,
-        n_tokens: int = 1 << 12,
+        n_tokens: int = 1 << 13,
         rounds: int = 1,
     ) -> None:
         """A read-out is fitted on `n_tokens`, in so many `rounds`."""

@@ -194,9 +194,9 @@ def language() -> str:
     for folder, kind, name in (
         (LANGUAGE, "random", "`nsm`, random crystals (control)"),
         (LANGUAGE, "grown", "`nsm`, grown, as it was in plain torch"),
-        (IN_C, "grown", "**`nsm`, grown**"),
-        (IN_C, "alone", "counted memory alone (`clso baseline memory`)"),
-        (IN_C, "memory", "**`nsm-memory`**"),
+        (IN_C, "grown", "**`nsm`, grown**, new"),
+        (IN_C, "alone", "counted memory alone (`clso baseline memory`), new"),
+        (IN_C, "memory", "**`nsm-memory`**, new"),
     ):
         runs = _results(folder, kind)
         losses, cpu_s = (

@@ -217,7 +217,7 @@ def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
     few_handles = ["/bin/sh", "-c", 'ulimit -n 40; exec "$0" "$@"']
     driver = subprocess.Popen(
         [*few_handles, sys.executable, "-m", "clso", "evolve", *command],
-        env=environment,
+        env={**environment, "RAY_gcs_server_port_wait_time_s": "3"},  # its own patience is 30
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -38,6 +38,7 @@ __all__ = [
 MAX_ORDER = 12
 CHUNK = 1 << 24
 """Tokens counted at once."""
+_BITS = 63  # of a number that is not negative
 
 
 @dataclass(frozen=True)
@@ -173,15 +174,8 @@ def _next_order(ids: Tensor, last: Tensor, vocab_size: int) -> tuple[Tensor, Ten
 
 
 def ranked(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distinct keys in order, how often each is there, and the rank of each element (int32).
-
-    NumPy's sort is several times as fast as torch's on a CPU.
-    """
-    if key.is_cuda:
-        ordered, by = torch.sort(key)
-    else:
-        by = torch.from_numpy(np.argsort(key.numpy()))
-        ordered = key[by]
+    """Distinct keys (n,) in order, how often each is there, and the rank of each element (int32). Keys are not negative."""
+    ordered, by = torch.sort(key) if key.is_cuda else _sorted(key)
     first = torch.ones(len(key), dtype=torch.bool, device=key.device)
     first[1:] = ordered[1:] != ordered[:-1]
     keys = ordered[first]
@@ -190,3 +184,15 @@ def ranked(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     place = torch.empty_like(rank)
     place[by] = rank
     return keys, count, place
+
+
+def _sorted(key: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.sort` on a CPU, by NumPy, whose sorts are several times as fast; that of plain numbers is five times as fast as
+    one that gives places, so that these stand in the low bits if there is room."""
+    bits = len(key).bit_length()
+    if len(key) and int(key.max()).bit_length() + bits > _BITS:
+        by = torch.from_numpy(np.argsort(key.numpy()))
+        return key[by], by
+    both = (key << bits) + torch.arange(len(key))
+    both.numpy().sort()
+    return both >> bits, both & ((1 << bits) - 1)

@@ -9,7 +9,7 @@ import torch
 
 from clso.errors import ConfigError, DataError
 from clso.grown import ngrams
-from clso.grown.ngrams import count_ngrams
+from clso.grown.ngrams import count_ngrams, ranked
 
 
 @pytest.fixture
@@ -59,3 +59,17 @@ def test_a_text_shorter_than_the_order_is_refused() -> None:
 def test_tokens_beyond_the_vocabulary_are_refused(text: torch.Tensor) -> None:
     with pytest.raises(DataError, match="tokens are 0 to 4"):
         count_ngrams(text, 5, 2)
+
+
+@pytest.mark.parametrize("largest", [0, 5, 1 << 40, (1 << 62) + 12])
+def test_distinct_keys_of_any_size(largest: int) -> None:
+    """Places fit beside small keys; large ones are sorted otherwise."""
+    generator = torch.Generator().manual_seed(largest % 97)
+    key = torch.randint(0, 50, (1000,), generator=generator) * max(1, largest // 50)
+    key[17] = largest
+    keys, count, place = ranked(key)
+    expected, where, counts = torch.unique(key, return_inverse=True, return_counts=True)
+    assert torch.equal(keys, expected)
+    assert torch.equal(count, counts)
+    assert torch.equal(place.long(), where)
+    assert [len(t) for t in ranked(key[:0])] == [0, 0, 0]

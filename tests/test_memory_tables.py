@@ -72,3 +72,17 @@ def test_parts_of_a_record_become_tables(tmp_path: Path, monkeypatch: pytest.Mon
     assert row.startswith("| text | 2 | 5.0000 | 5.2000 | 100 J | 100 J | 1,200 | -0.2000 (")
     assert "It was | a day" in memory_tables.samples()
     assert memory_tables.orders() == memory_tables.genome() == "No record yet."
+
+
+def test_seconds_on_two_cores() -> None:
+    text = " ".join((ROOT / "docs/memory.md").read_text().split())
+    default = json.loads((ROOT / "runs/2026-11-29_memory/python-stdlib-cpu.json").read_text())
+    reference = json.loads((ROOT / "runs/2026-11-29_ref-2x128-cpu/result.json").read_text())
+    for what, run in (
+        ("default text takes", default["runs"]["gpt2-memory 0"]),
+        ("takes", reference),
+    ):
+        s = run["time_s"]
+        charged = s["library"] + s["search"] + s["validate"]
+        said = f"{what} {charged:.0f} s up to the winner, and {charged + s['test']:.0f} s with its test"
+        assert said in text

@@ -20,7 +20,7 @@ from clso.data import load_corpus
 from clso.energy import open_meter
 from clso.energy.ledger import Ledger
 from clso.errors import ConfigError
-from clso.models.gpt2 import text_loss
+from clso.models.gpt2 import GPT2, text_loss
 from clso.models.hf import load_hf
 from clso.models.memory import MemoryModel
 from clso.models.store import load_model
@@ -153,6 +153,7 @@ def test_with_memory_it_learns_from_the_statistics_text_and_the_mixture_is_saved
     own.compile(statistics, job.corpus.tokens("valid"), job.config.valid_tokens)
     own.reset(0)
     own.train(7)
+    assert isinstance(model.lm, GPT2)
     assert torch.equal(own.model.wte.weight, model.lm.wte.weight)
 
 

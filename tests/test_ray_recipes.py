@@ -109,6 +109,8 @@ def test_the_pages_command_lines_are_right() -> None:
     assert len(ours) >= 8
     for line in ours:
         parse(line)
+    (island,) = re.findall(r"```bash\nisland\(\) \{ (.*?); \}", PAGE)
+    parse(island.replace("$1$2", "11").replace('"${@:3}"', "--warm-from islands/1-0"))
 
 
 def test_the_submit_line_is_rays() -> None:

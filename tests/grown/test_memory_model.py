@@ -174,5 +174,5 @@ def test_a_memory_beside_another_gpt2_is_found(model: MemoryModel, tmp_path: Pat
     )
     for name in (MEMORY_JSON, MEMORY_TENSORS):
         (tmp_path / "b" / name).write_bytes((tmp_path / "a" / name).read_bytes())
-    with pytest.raises(RunFolderError, match="fits its GPT-2"):
+    with pytest.raises(RunFolderError, match="fits its model"):
         load_model(tmp_path / "b")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from clso.search_spaces.gpt2.neurons import (
 from clso.search_spaces.gpt2.template import Template
 from clso.space import Genome
 from clso.space.language import LanguageModelSpace
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in `typing` from Python 3.11 on
 
 __all__ = ["GrownWeights"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from clso.search_spaces.nsm.genes import (
 from clso.search_spaces.nsm.wiring import SCALE, Wiring, plain_nsm
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace, token_blocks
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in `typing` from Python 3.11 on
 
 __all__ = ["GrownNSM"]
 

@@ -78,13 +78,20 @@ def _tanh(x):  # type: ignore[no-untyped-def]
     return 2 * tl.sigmoid(2 * x) - 1
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _by_gate(weight, d, D: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The recurrent weights of each gate (D, D)."""
+    at = d[:, None] * D + d[None, :]
+    i, f = tl.load(weight + at), tl.load(weight + D * D + at)
+    g, o = tl.load(weight + 2 * D * D + at), tl.load(weight + 3 * D * D + at)
+    return i, f, g, o
+
+
 @triton.jit(do_not_specialize=["n_steps"])  # type: ignore[untyped-decorator]
 def _advance(gates, weight, hidden, cell, n_steps, D: tl.constexpr):  # type: ignore[no-untyped-def]
     sequence = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, D)
-    at = d[:, None] * D + d[None, :]
-    w_i, w_f = tl.load(weight + at), tl.load(weight + D * D + at)
-    w_g, w_o = tl.load(weight + 2 * D * D + at), tl.load(weight + 3 * D * D + at)
+    w_i, w_f, w_g, w_o = _by_gate(weight, d, D)
     h, c = tl.zeros((D,), tl.float32), tl.zeros((D,), tl.float32)
     here = gates + sequence * n_steps * (4 * D) + d
     i, f = tl.load(here), tl.load(here + D)
@@ -114,9 +121,7 @@ def _retreat(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     sequence = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, D)
-    at = d[:, None] * D + d[None, :]
-    w_i, w_f = tl.load(weight + at), tl.load(weight + D * D + at)
-    w_g, w_o = tl.load(weight + 2 * D * D + at), tl.load(weight + 3 * D * D + at)
+    w_i, w_f, w_g, w_o = _by_gate(weight, d, D)
     h, c = tl.zeros((D,), tl.float32), tl.zeros((D,), tl.float32)
     now = (sequence * n_steps + n_steps - 1) * D + d
     i, f, g, o = tl.load(by_i + now), tl.load(by_f + now), tl.load(by_g + now), tl.load(by_o + now)

@@ -103,16 +103,36 @@ def _written(memory, w, erase, add):  # type: ignore[no-untyped-def]
     return memory * (1 - tl.minimum(w * erase, _MOST_ERASED)) + w * add
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _places(D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Tokens of a chunk; which slots, and addresses, are there; where a memory's numbers, a token's and
+    addresses lie."""
+    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
+    there = (s < S)[:, None]
+    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
+    at_address = s[:, None] * C + token[None, :]
+    return token, there, there & (token < C)[None, :], at, of_token, at_address
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _steps(memory, e, token, erase, add, first, of_token, C: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The memory before each token of a chunk, whose rows begin with the `first`, and the weights by which it is written."""
+    steps, written = (), ()
+    for t in tl.static_range(C):
+        by = (first + t) * D + of_token
+        w = _column(e, token, t)
+        steps, written = steps + (memory,), written + (w,)  # type: ignore # noqa: RUF005
+        memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
+    return steps, written
+
+
 @triton.jit(do_not_specialize=["n_chunks"])  # type: ignore[untyped-decorator]
 def _advance(  # type: ignore[no-untyped-def]
     keys, erase, add, initial, over_time, address, n_chunks,
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     sequence = tl.program_id(0).to(tl.int64)
-    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
-    there = (s < S)[:, None]
-    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
-    at_address = s[:, None] * C + token[None, :]
+    token, there, addressed, at, of_token, at_address = _places(D, S, C, N, R)
     memory = tl.load(initial + sequence * S * D + at, mask=there, other=0.0)
     for j in range(n_chunks):
         here = sequence * n_chunks + j
@@ -125,7 +145,7 @@ def _advance(  # type: ignore[no-untyped-def]
         peak = tl.max(tl.where(there, scores, -float("inf")), 0)[None, :]
         e = tl.where(there, tl.exp(scores - peak), 0.0)
         e /= tl.sum(e, 0)[None, :]
-        tl.store(address + here * S * C + at_address, e, mask=there & (token < C)[None, :])
+        tl.store(address + here * S * C + at_address, e, mask=addressed)
         for t in tl.static_range(C):
             by = (here * C + t) * D + of_token
             w = _column(e, token, t)
@@ -138,23 +158,14 @@ def _retreat(  # type: ignore[no-untyped-def]
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     sequence = tl.program_id(0).to(tl.int64)
-    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
-    there = (s < S)[:, None]
-    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
-    at_address = s[:, None] * C + token[None, :]
-    addressed = there & (token < C)[None, :]
+    token, there, addressed, at, of_token, at_address = _places(D, S, C, N, R)
     g = tl.zeros((N, D), tl.float32)
     for back in range(n_chunks):
         here = sequence * n_chunks + n_chunks - 1 - back
         tl.store(after + here * S * D + at, g, mask=there)
         e = tl.load(address + here * S * C + at_address, mask=addressed, other=0.0)
         found = tl.load(over_time + here * S * D + at, mask=there, other=0.0)
-        memory, steps, written = found, (), ()
-        for t in tl.static_range(C):
-            by = (here * C + t) * D + of_token
-            w = _column(e, token, t)
-            steps, written = steps + (memory,), written + (w,)  # type: ignore # noqa: RUF005
-            memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
+        steps, written = _steps(found, e, token, erase, add, here * C, of_token, C, D)
         by_address = tl.zeros((N, R), tl.float32)
         for t in tl.static_range(C - 1, -1, -1):
             by = (here * C + t) * D + of_token
@@ -183,20 +194,12 @@ def _by_token(  # type: ignore[no-untyped-def]
     D: tl.constexpr, S: tl.constexpr, C: tl.constexpr, N: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     here = tl.program_id(0).to(tl.int64)
-    d, s, token = tl.arange(0, D), tl.arange(0, N), tl.arange(0, R)
-    there = (s < S)[:, None]
-    at, of_token = s[:, None] * D + d[None, :], 0 * s[:, None] + d[None, :]
-    at_address = s[:, None] * C + token[None, :]
-    addressed = there & (token < C)[None, :]
+    d = tl.arange(0, D)
+    token, there, addressed, at, of_token, at_address = _places(D, S, C, N, R)
     e = tl.load(address + here * S * C + at_address, mask=addressed, other=0.0)
     memory = tl.load(over_time + here * S * D + at, mask=there, other=0.0)
     g = tl.load(after + here * S * D + at, mask=there, other=0.0)
-    steps, written = (), ()
-    for t in tl.static_range(C):
-        by = (here * C + t) * D + of_token
-        w = _column(e, token, t)
-        steps, written = steps + (memory,), written + (w,)  # type: ignore # noqa: RUF005
-        memory = _written(memory, w, tl.load(erase + by), tl.load(add + by))
+    steps, written = _steps(memory, e, token, erase, add, here * C, of_token, C, D)
     for t in tl.static_range(C - 1, -1, -1):
         by = (here * C + t) * D
         w = written[t]

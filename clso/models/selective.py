@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clso.models import native
+from clso.models import native, native_selective
 from clso.models.fused import difference, is_possible, is_trusted, with_gradients
 from clso.models.layers import Layer
-from clso.models.native_selective import selective_scan as in_c
 from clso.models.scan import in_segments, linear_scan
 
 __all__ = ["SelectiveSSM", "selective_scan"]
@@ -31,17 +31,62 @@ def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> 
     E, N) are never held together, the gradient computes them again, as the paper's kernel does
     (section 3.3.2)."""
     if native.is_possible(x):
+        in_c = _by(native_selective)
         if is_trusted("selective scan in C", x.device, lambda: _difference(x.device, 4, in_c)):
             return in_c(x, step, a, b, c)
     elif is_possible(x):
         from clso.models import triton_selective
 
-        scan, n = triton_selective.selective_scan, a.shape[1]
+        scan, n = _by(triton_selective), a.shape[1]
         if triton_selective.fits(n) and is_trusted(
             "selective scan", (x.device, n), lambda: _difference(x.device, n, scan)
         ):
             return scan(x, step, a, b, c)
     return _plain(x, step, a, b, c)
+
+
+class _Kernels(Protocol):
+    """A scan, and its gradient from the states that parts of it started from."""
+
+    def advance(
+        self, x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, /
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def retreat(
+        self,
+        x: Tensor,
+        step: Tensor,
+        a: Tensor,
+        b: Tensor,
+        c: Tensor,
+        starts: Tensor,
+        grad: Tensor,
+        /,
+    ) -> tuple[Tensor, ...]: ...
+
+
+def _by(kernels: _Kernels) -> Callable[..., Tensor]:
+    """`selective_scan` by kernels, differentiable once."""
+
+    def scan(*inputs: Tensor) -> Tensor:
+        out: Tensor = _Scan.apply(kernels, *(t.contiguous() for t in inputs))  # type: ignore[no-untyped-call]
+        return out
+
+    return scan
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernels: _Kernels, *inputs: Tensor) -> Tensor:
+        out, starts = kernels.advance(*inputs)
+        ctx.kernels = kernels
+        ctx.save_for_backward(*inputs, starts)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *ctx.kernels.retreat(*ctx.saved_tensors, grad.contiguous()))
 
 
 def _difference(device: torch.device, n_states: int, scan: Callable[..., Tensor]) -> float:

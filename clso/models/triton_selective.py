@@ -14,14 +14,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["fits", "selective_scan"]
+__all__ = ["advance", "fits", "retreat"]
 
 _ELEMENTS = 2048  # of a block: steps by states
 _MOST_STATES = 64
 _SIZES = ["n_tokens", "n_channels", "n_blocks"]
-_PARTIAL = (
-    1 << 22
-)  # numbers that the gradients of b and c have at once, before channels are added up
+_PARTIAL = 1 << 22  # numbers of b's and c's gradients at once, before channels are added up
 
 
 def fits(n_states: int) -> bool:
@@ -29,48 +27,41 @@ def fits(n_states: int) -> bool:
     return n_states <= _MOST_STATES
 
 
-def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """As `clso.models.selective.selective_scan`, in float32 on CUDA. Differentiable once."""
-    inputs = (t.contiguous() for t in (x, step, a, b, c))
-    out: Tensor = _SelectiveScan.apply(*inputs)  # type: ignore[no-untyped-call]
-    return out
+def advance(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """`clso.models.selective.selective_scan` of contiguous float32 tensors on CUDA, and the states
+    that each block starts from."""
+    constants = _constants(a)
+    n_batch, n_tokens, n_channels = x.shape
+    n_blocks = triton.cdiv(n_tokens, constants["STEPS"])
+    starts, out = x.new_empty(n_batch, n_blocks, *a.shape), torch.empty_like(x)
+    launch: Any = _advance[(n_channels, n_batch)]
+    launch(x, step, a, b, c, starts, out, n_tokens, n_channels, n_blocks, **constants)
+    return out, starts
 
 
-class _SelectiveScan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        constants = _constants(a)
-        n_batch, n_tokens, n_channels = x.shape
-        n_blocks = triton.cdiv(n_tokens, constants["STEPS"])
-        starts, out = x.new_empty(n_batch, n_blocks, *a.shape), torch.empty_like(x)
-        launch: Any = _advance[(n_channels, n_batch)]
-        launch(x, step, a, b, c, starts, out, n_tokens, n_channels, n_blocks, **constants)
-        ctx.save_for_backward(x, step, a, b, c, starts)
-        return out
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        x, step, a, b, c, starts = ctx.saved_tensors
-        constants = _constants(a)
-        (n_batch, n_tokens, n_channels), n_blocks = x.shape, starts.shape[1]
-        d_x, d_step, d_b, d_c = map(torch.empty_like, (x, step, b, c))
-        d_a, carried = x.new_zeros(2, n_batch, *a.shape)
-        size = constants["STEPS"] * starts[:, 0].numel()
-        blocks = min(max(_PARTIAL // size, 1), n_blocks)
-        by_channel = x.new_empty(2, n_batch, n_channels, blocks * constants["STEPS"], a.shape[1])
-        launch: Any = _retreat[(n_channels, n_batch)]
-        for end in range(n_blocks, 0, -blocks):
-            first = max(end - blocks, 0)
-            launch(
-                x, step, a, b, c, starts, grad.contiguous(), d_x, d_step, d_a, carried, *by_channel,
-                n_tokens, n_channels, n_blocks, first, end, blocks, **constants,
-            )  # fmt: skip
-            here = slice(first * constants["STEPS"], end * constants["STEPS"])
-            for found, parts in zip((d_b, d_c), by_channel, strict=True):
-                part = found[:, here]
-                torch.sum(parts[:, :, : part.shape[1]], 1, out=part)
-        return d_x, d_step, d_a.sum(0), d_b, d_c
+def retreat(
+    x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, starts: Tensor, grad: Tensor
+) -> tuple[Tensor, ...]:
+    """The gradients of x, step, a, b and c."""
+    constants = _constants(a)
+    (n_batch, n_tokens, n_channels), n_blocks = x.shape, starts.shape[1]
+    d_x, d_step, d_b, d_c = map(torch.empty_like, (x, step, b, c))
+    d_a, carried = x.new_zeros(2, n_batch, *a.shape)
+    size = constants["STEPS"] * starts[:, 0].numel()
+    blocks = min(max(_PARTIAL // size, 1), n_blocks)
+    by_channel = x.new_empty(2, n_batch, n_channels, blocks * constants["STEPS"], a.shape[1])
+    launch: Any = _retreat[(n_channels, n_batch)]
+    for end in range(n_blocks, 0, -blocks):
+        first = max(end - blocks, 0)
+        launch(
+            x, step, a, b, c, starts, grad, d_x, d_step, d_a, carried, *by_channel,
+            n_tokens, n_channels, n_blocks, first, end, blocks, **constants,
+        )  # fmt: skip
+        here = slice(first * constants["STEPS"], end * constants["STEPS"])
+        for found, parts in zip((d_b, d_c), by_channel, strict=True):
+            part = found[:, here]
+            torch.sum(parts[:, :, : part.shape[1]], 1, out=part)
+    return d_x, d_step, d_a.sum(0), d_b, d_c
 
 
 def _constants(a: Tensor) -> dict[str, int]:

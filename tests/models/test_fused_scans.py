@@ -126,7 +126,7 @@ def test_a_selective_scan(sizes: tuple[int, int, int, int], monkeypatch: Any) ->
     a = -torch.rand(e, n, generator=generator).cuda() * 10
     inputs = x, step.abs(), a, b, c
     found, expected = (
-        with_gradients(scan, inputs) for scan in (triton_selective.selective_scan, selective._plain)
+        with_gradients(scan, inputs) for scan in (selective._by(triton_selective), selective._plain)
     )
     assert difference(found, expected) < 1e-5
 

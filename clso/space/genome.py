@@ -10,7 +10,7 @@ from typing import Any
 from clso.conversion import in_order
 from clso.errors import ConfigError
 
-__all__ = ["Gene", "Genome", "draw"]
+__all__ = ["Gene", "Genome", "draw", "in_parts"]
 
 
 Genome = tuple[int, ...]
@@ -27,6 +27,11 @@ def draw(sizes: Iterable[int], rng: random.Random) -> Genome:
             allele = bits(k)
         alleles.append(allele)
     return tuple(alleles)
+
+
+def in_parts(genomes: Sequence[Genome], size: int) -> list[Sequence[Genome]]:
+    """`genomes` in their order, `size` at a time."""
+    return [genomes[i : i + size] for i in range(0, len(genomes), size)]
 
 
 @dataclass(frozen=True, init=False)

@@ -23,6 +23,7 @@ from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.gpt2.sourced import Source, SourcedSpace
 from clso.search_spaces.gpt2.warm import WarmWeights
 from clso.space import Genome
+from clso.space.genome import in_parts
 
 __all__ = ["GPT2Options", "GPT2Space", "WeightSource"]
 
@@ -65,8 +66,7 @@ class GPT2Space(SourcedSpace):
         return self.source.decode(self.validate(genome))
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        n = candidates_per_pass(self.config, blocks.device)
-        parts = [genomes[i : i + n] for i in range(0, len(genomes), n)]
+        parts = in_parts(genomes, candidates_per_pass(self.config, blocks.device))
         return torch.cat([self.source.losses(part, blocks) for part in parts])
 
     def model(self, genome: Genome) -> GPT2:

@@ -14,6 +14,7 @@ from clso.models.pointer_population import log_normalisers
 from clso.models.population import PopulationGPT2, blocks_per_pass, candidates_per_pass
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.space import Genome
+from clso.space.genome import in_parts
 
 __all__ = ["GrownGPT2"]
 
@@ -29,8 +30,7 @@ class GrownGPT2(GrownWeights):
         return self.model(self.seeds()[0]).wte.weight
 
     def target_probabilities(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
-        size = candidates_per_pass(self.config, blocks.device)
-        parts = [genomes[i : i + size] for i in range(0, len(genomes), size)]
+        parts = in_parts(genomes, candidates_per_pass(self.config, blocks.device))
         return torch.cat([_of_population(self.population(part), blocks) for part in parts])
 
     def model(self, genome: Genome) -> GPT2:

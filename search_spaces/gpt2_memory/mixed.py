@@ -6,7 +6,7 @@ Genes are those of the grown part (`part.py`), then the memory's.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,7 @@ from clso.search_spaces.gpt2_memory.options import MemoryOptions
 from clso.search_spaces.gpt2_memory.part import GrownPart
 from clso.search_spaces.gpt2_memory.weights import Blocks, line_losses, lines
 from clso.space import Gene, Genome
+from clso.space.genome import in_parts
 from clso.space.language import LanguageModelSpace, evenly
 
 __all__ = ["MemorySpace"]
@@ -195,7 +196,7 @@ class MemorySpace(LanguageModelSpace):
         if seen is not None and len(new) == len(wanted):
             self._fit_all(new, self._start(new), _STEPS, seen)
         else:
-            for part in _chunks(new, self._fit.blocks.at_once(self._layout)):
+            for part in in_parts(new, self._fit.blocks.at_once(self._layout)):
                 self._fit_all(part, self._start(part), _STEPS)
         return torch.stack([self._fitted[g] for g in wanted])
 
@@ -283,11 +284,6 @@ class MemorySpace(LanguageModelSpace):
         return [row[b : b + size] for b, size in zip(begins, recipe.sizes, strict=True)]
 
 
-def _chunks(genomes: Sequence[Genome], size: int) -> Iterator[Sequence[Genome]]:
-    for i in range(0, len(genomes), size):
-        yield genomes[i : i + size]
-
-
 def _places(blocks: Tensor, among: Tensor) -> Tensor | None:
     """Where the targets of blocks (N, T + 1) are among those of others, if they all are there."""
     same = (among[None] == blocks[:, None]).all(-1)
@@ -313,7 +309,7 @@ class _LookedAt:
         """Mixtures by the memory's genes, as lines in the grown part's probabilities; new ones are computed together."""
         new = [g for g in dict.fromkeys(wanted) if g not in self._lines]
         fit = space._fit.blocks
-        for part in _chunks(new, fit.at_once(space._layout)):
+        for part in in_parts(new, fit.at_once(space._layout)):
             if self.places is None:
                 weights, seen = space._weights(part), space._observed(self.blocks, part)
             else:

@@ -44,6 +44,7 @@ from clso.search_spaces.gpt2_pointer.genes import (
     context_patterns,
 )
 from clso.space import Genome
+from clso.space.genome import in_parts
 from clso.space.language import LanguageModelSpace, token_blocks
 
 __all__ = ["PointerWeights"]
@@ -128,8 +129,7 @@ class PointerWeights:
 
     def losses(self, genomes: Sequence[Genome], blocks: Tensor) -> Tensor:
         """Mean loss of each genome on shared blocks (B, T + 1): (P,) float64, nats per token."""
-        size = pointer_candidates_per_pass(self.config, self.device)
-        parts = [genomes[i : i + size] for i in range(0, len(genomes), size)]
+        parts = in_parts(genomes, pointer_candidates_per_pass(self.config, self.device))
         return torch.cat([self.population(part).losses(blocks) for part in parts])
 
     def population(self, genomes: Sequence[Genome]) -> PopulationPointer:

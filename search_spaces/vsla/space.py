@@ -22,6 +22,7 @@ from clso.search_spaces.gpt2.sourced import SourcedSpace
 from clso.search_spaces.vsla.options import VSLAOptions, kinds_of
 from clso.search_spaces.vsla.weights import COST_NAMES, PatternedWeights
 from clso.space import Genome
+from clso.space.genome import in_parts
 
 __all__ = ["VSLASpace"]
 
@@ -54,8 +55,7 @@ class VSLASpace(SourcedSpace):
         return text.to(self.context.device)
 
     def losses(self, genomes: Sequence[Genome], text: PackedText) -> Tensor:
-        n = candidates_per_pass(self.config, text.device)
-        parts = [genomes[i : i + n] for i in range(0, len(genomes), n)]
+        parts = in_parts(genomes, candidates_per_pass(self.config, text.device))
         return torch.cat([self.source.losses(part, text) for part in parts])
 
     def model(self, genome: Genome) -> VSLA:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.evolution_matters import interval
+from benchmarks.results import LARGER_PROOF
 
 __all__ = [
     "adamw",
@@ -155,7 +156,7 @@ def _words(alleles: dict[str, str]) -> str:
 
 def adamw() -> str:
     """The proof at the larger text: both sides in windows, what AdamW needs for CLSO's loss, and what is neither."""
-    path = ROOT / "runs/2026-11-29_english-mix/verdict.json"
+    path = ROOT / "runs" / LARGER_PROOF / "verdict.json"
     if not path.exists():
         return _NONE
     verdict = json.loads(path.read_text())

@@ -9,7 +9,7 @@ NSM's hidden units are all silent."""
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clso.models.gpt2 import GPT2, MLP, Attention, Block
 from clso.models.layers import ResidualBlock
@@ -37,11 +37,15 @@ def trimmed_nsm(model: SimpleNSM) -> SimpleNSM:
     for block, mixer in zip(model.blocks, model.mixers(), strict=True):
         assert isinstance(block, ResidualBlock)
         assert block.mlp is not None
-        if not any(bool(p.any()) for p in block.mlp[-1].parameters()):
+        if _is_zero(block.mlp[-1]):
             block.mlp = None
-        if not any(bool(p.any()) for p in mixer.out.parameters()):
+        if _is_zero(mixer.out):
             block.mixer = None
     return model
+
+
+def _is_zero(layer: nn.Module) -> bool:
+    return not any(bool(p.any()) for p in layer.parameters())
 
 
 def _attention(attention: Attention | None) -> Attention | None:

@@ -221,8 +221,7 @@ class Screener:
         if isinstance(value, Prediction):
             row: Values = ()
         else:
-            is_row = type(value) is tuple or isinstance(value, Sequence)  # the first is quick
-            row = tuple(map(float, value)) if is_row else (float(value),)  # type: ignore[arg-type]
+            row = tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
         if not row or not all(map(math.isfinite, row)):
             raise EvaluationError(
                 "only true, finite evaluations are observed", remedy="Leave failures out"

@@ -320,9 +320,9 @@ GOALS = (
         "<= 500 us, with its share of the run",
         _overhead,
         "CPU time on a machine that was not idle; half is fitting and predicting, a fifth breeding; tried, not "
-        "kept, without a committed record, where an idle machine gave 1,380 us (onemax) and 710 (nasbench201) "
-        "and the best cell took 99.9 evaluations (120 runs): 10 candidates for each measured one in place of 20 "
-        "920 / 720 us and +3.9 (-7.5 to +16.0) evaluations, with a fit every second time 740 / 450 and +6.2 "
+        "kept, without a committed record, where a machine with one other process gave 1,380 us (onemax) and "
+        "710 (nasbench201) and the best cell took 99.9 evaluations (120 runs): 10 candidates for each measured one in "
+        "place of 20 920 / 720 us and +3.9 (-7.5 to +16.0) evaluations, with a fit every second time 740 / 450 and +6.2 "
         "(-5.0 to +17.0), every fourth 640 / 450 and +7.8 (-4.1 to +20.0); 16 picked at a time in place of 8 "
         "1,390 / 620 and +14.8 (-7.8 to +38.8; 36 runs)",
     ),
@@ -355,7 +355,8 @@ GOALS = (
         "56 % busy",
         ">= 90 %",
         _workers,
-        "simulated from measured costs; one Python thread breeds. With one driver, since the record, breeding "
+        "simulated from measured costs; one Python thread breeds. What islands keep busy are the rows of one "
+        "driver of so many workers, for each has a driver. With one driver, since the record, breeding "
         "and telling 1,024 at a time cost 0.6 of what they did (measured alternately, without a committed "
         "record): not enough by itself",
     ),

@@ -4,8 +4,9 @@ goes through the chunks of a sequence with the states in registers.
 Heads are not taken apart. A row of queries or values stands there once for each head, with zeros
 where the others' dimensions are, so that every product is one of two plain matrices. Products are
 three of TF32, with errors near those of float32. All have a row for each state, so that there are
-fewer than 64: from there on Triton takes the instructions of a whole group of warps, whose operands
-ptxas 12.8 loses where registers are spilled, and reads beyond shared memory.
+fewer than 64: from there on Triton takes the instructions of a whole group of warps, and a kernel of
+them read beyond shared memory on an H200. Its descriptors of operands were among the registers that
+ptxas spilled, which is the likely cause.
 
 Letters of constants: D dimensions, H heads of W, C tokens of a chunk, S states, rounded up to N.
 """

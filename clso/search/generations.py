@@ -353,6 +353,4 @@ def expected(screening: Screening) -> dict[Genome, float]:
 
 def audits(predicted: dict[Genome, float], evaluations: Iterable[Evaluation]) -> list[list[float]]:
     """[predicted, true] of those evaluations: the surrogate's report card, not anybody's loss."""
-    if not predicted:
-        return []
     return [[predicted[e.genome], e.value] for e in evaluations if e.ok and e.genome in predicted]

@@ -71,7 +71,7 @@ class SteadySearch(Search):
         self._proposals.popleft()
         self._n_generations += 1
         found = audits(self._predicted, measured)
-        for evaluation in measured if self._predicted else ():
+        for evaluation in measured:
             self._predicted.pop(evaluation.genome, None)
         return Round(measured, n_candidates, found)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ from torch import Tensor
 from clso.device import has_triton
 from clso.errors import ConfigError
 from clso.grown.statistics import BigramStatistics, sparse_rows
+
+if TYPE_CHECKING:
+    from clso.grown.triton_rows import RowsByLength
 
 __all__ = ["AlsConfig", "SeenRows", "factorise", "half_step", "hash_noise"]
 
@@ -113,7 +117,7 @@ class SeenRows:
         return out
 
     @cached_property
-    def _by_length(self) -> tuple[Tensor, ...]:
+    def _by_length(self) -> RowsByLength:
         from clso.grown.triton_rows import by_length
 
         return by_length(self.offset)

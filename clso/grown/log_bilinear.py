@@ -12,8 +12,6 @@ A step that does not help is taken back, so the loss of the text that is fitted 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,12 +24,14 @@ LAGS = 5
 DECAYS = (0.8, 0.95)
 _DAMPING, _LESS, _MORE, _TRIES = 80.0, 1 / 3, 6.0, 3
 """In units of the mean curvature: of the first step; its factors after one that helped, and one that did not."""
-_ROWS = {"cuda": 16384, "cpu": 512}
-"""Positions whose distributions are held at once."""
+_ROWS = 512
+"""Positions whose distributions are held at once, where they are held."""
+_FLASH = (8, 0)
+"""The least compute capability that has attention's kernel."""
+_EVEN = 8
+"""What the columns of a head have to be a multiple of, for attention's kernel."""
 _COLUMNS = 64
 """The vocabulary is filled up to a multiple of these, for matrix units are slow on odd rows."""
-_LEAST = 2.0**-24
-"""The smallest probability of half precision."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,9 @@ class LogBilinear:
     @torch.no_grad()
     def target_probabilities(self, blocks: Tensor) -> Tensor:
         """Of each target: (N, T + 1) -> (N, T) float64."""
-        targets = blocks[:, 1:].flatten()
-        rows = self.hidden(blocks[:, :-1])
-        head = _filled(self.head, rows.device)
-        found = [
-            torch.log_softmax(h.to(head.dtype) @ head.T, 1, torch.float32).gather(1, y[:, None])[
-                :, 0
-            ]
-            for h, y in zip(_split(rows), _split(targets), strict=True)
-        ]
-        return torch.cat(found).double().exp().view(len(blocks), -1)
+        rows, targets = self.hidden(blocks[:, :-1]), blocks[:, 1:].flatten()
+        loss, _ = _expected(rows, _filled(self.head, rows.device), targets)
+        return loss.neg().double().exp().view(len(blocks), -1)
 
     @torch.no_grad()
     def distribution(self, past: Tensor) -> Tensor:
@@ -160,18 +153,34 @@ def _residual(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[float, Tenso
 
     `head` comes from `_filled`.
     """
-    total = torch.zeros((), dtype=torch.float64, device=rows.device)
+    loss, code = _expected(_with_one(rows), head, targets)
+    return float(loss.double().mean()), (head[targets].float() - code)[:, :-1]
+
+
+def _expected(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses of the targets (n,) and the codes (n, r + 1) that `rows` (n, r + 1) expect, float32.
+
+    The expected code is what attention over the vocabulary reads, with the head as keys and as values; on a GPU its kernel
+    keeps no logits, which would be most of the work.
+    """
+    rows = rows.to(head.dtype)
+    at_target = (rows.float() * head[targets].float()).sum(1)
+    if head.dtype == torch.float16 and head.shape[1] % _EVEN == 0:
+        q, k = rows[None, None], head[None, None]
+        found = torch.ops.aten._scaled_dot_product_flash_attention(q, k, k, scale=1.0)
+        return found[1][0, 0] - at_target, found[0][0, 0].float()
     parts = []
-    for h, y in zip(_split(_with_one(rows).to(head.dtype)), _split(targets), strict=True):
-        p = torch.softmax(h @ head.T, 1)
-        total -= p.gather(1, y[:, None]).float().clamp(min=_LEAST).log().double().sum()
-        parts.append((head[y].float() - (p @ head).float())[:, :-1])
-    return float(total) / len(rows), torch.cat(parts)
+    for part in torch.split(rows, _ROWS):
+        logits = (part @ head.T).float()
+        normaliser = torch.logsumexp(logits, 1, keepdim=True)
+        parts.append((normaliser[:, 0], (logits - normaliser).exp_() @ head.float()))
+    normaliser, code = (torch.cat(own) for own in zip(*parts, strict=True))
+    return normaliser - at_target, code
 
 
 def _filled(head: Tensor, device: torch.device) -> Tensor:
-    """Half precision on CUDA, whose matrix units add up in float32; tokens that are not there are impossible."""
-    if device.type != "cuda":
+    """Half precision on a GPU whose matrix units add up in float32; tokens that are not there are impossible."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < _FLASH:
         return head.float()
     out = F.pad(head, (0, 0, 0, -len(head) % _COLUMNS))
     out[len(head) :, -1] = torch.finfo(torch.float16).min / 2
@@ -184,7 +193,3 @@ def _n_features(rank: int) -> int:
 
 def _with_one(rows: Tensor) -> Tensor:
     return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
-
-
-def _split(rows: Tensor) -> Any:
-    return torch.split(rows, _ROWS["cuda" if rows.is_cuda else "cpu"])

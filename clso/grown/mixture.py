@@ -62,7 +62,11 @@ def fit_weights(
     chain = _Chains(slots, w)
     # Each sum is taken of the stages' own shares and of what has arrived at them, in one go.
     stages, rows = _stages(sizes, base.device), torch.arange(2 * c, device=base.device)[:, None]
-    places = torch.cat([chain.place, chain.place + c * (w + 1)]).flatten()
+    # What nothing is said of goes behind them, each position apart: a GPU adds to one place one value after the other.
+    n_places = 2 * c * (w + 1)
+    behind = n_places + torch.arange(n, device=base.device)
+    own = torch.where(slots == w, behind, torch.stack([chain.place, chain.place + c * (w + 1)]))
+    places = own.flatten()
     of_stage = (stages + rows * s).flatten()
     both = experts.new_empty(2, *experts.shape)
     for _ in range(steps):
@@ -71,7 +75,7 @@ def fit_weights(
         # What has arrived at a stage is what no later stage has claimed.
         _cumulate(rest[0].mul_(base), both[0], out=both[1])
         both *= both[1, -1].reciprocal()
-        found = sums(places, both.flatten(), 2 * c * (w + 1)).view(2, c, w + 1)[:, :, :w]
+        found = sums(places, both.flatten(), n_places + n)[:n_places].view(2, c, w + 1)[:, :, :w]
         own, arrived = sums(of_stage, found.flatten(), 2 * c * s).view(2, c, s)
         average = (own + 0.1) / (arrived + 0.2)
         weights = (found[0] + PRIOR * average[:, stages]) / (found[1] + PRIOR)

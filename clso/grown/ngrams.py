@@ -178,9 +178,10 @@ def ranked(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ordered, by = torch.sort(key) if key.is_cuda else _sorted(key)
     first = torch.ones(len(key), dtype=torch.bool, device=key.device)
     first[1:] = ordered[1:] != ordered[:-1]
-    keys = ordered[first]
+    begin = first.nonzero().flatten()
+    keys = ordered[begin]
+    count = torch.nn.functional.pad(begin, (0, 1), value=len(key)).diff()
     rank = torch.cumsum(first, 0, dtype=torch.int32) - 1
-    count = torch.bincount(rank, minlength=len(keys))
     place = torch.empty_like(rank)
     place[by] = rank
     return keys, count, place

@@ -20,7 +20,7 @@ from clso.grown.usual import USUAL_SKIP_CUT, skip_contexts, usual_recipe
 from clso.models.gpt2 import GPT2, GPT2Config
 from clso.models.memory import MemoryModel, target_probabilities
 
-__all__ = ["memory_alone", "mixed_with_memory"]
+__all__ = ["memory_alone", "mixed_with_memory", "unasked"]
 
 _EM_STEPS = 40
 
@@ -63,11 +63,14 @@ def mixed_with_memory(
 
 
 def memory_alone(corpus: Corpus, fitness: Tensor) -> MemoryModel:
-    """The memory without any GPT-2: in its place stands one of width 2, which is not asked."""
-    n_positions = fitness.shape[1] - 1
-    config = GPT2Config(
-        vocab_size=corpus.vocab_size, n_positions=n_positions, n_layers=1, n_heads=1, d_model=2
-    )
-    lm = GPT2(config).to(fitness.device)
-    lm.init_weights(torch.Generator(device=fitness.device).manual_seed(0))
+    """The memory without any GPT-2."""
+    lm = unasked(corpus.vocab_size, fitness.shape[1] - 1).to(fitness.device)
     return mixed_with_memory(lm, corpus, fitness, speaks=False)
+
+
+def unasked(vocab_size: int, n_positions: int) -> GPT2:
+    """What stands in a mixture in which no model speaks: a GPT-2 of width 2."""
+    sizes = {"vocab_size": vocab_size, "n_positions": n_positions}
+    lm = GPT2(GPT2Config(**sizes, n_layers=1, n_heads=1, d_model=2))
+    lm.init_weights(torch.Generator().manual_seed(0))
+    return lm

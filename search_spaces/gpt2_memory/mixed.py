@@ -6,7 +6,7 @@ Genes are those of the grown part (`part.py`), then the memory's.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,9 @@ from clso.grown.log_bilinear import LogBilinear, fit_maps, log_bilinear
 from clso.grown.mixture import START_WEIGHT, fit_weights
 from clso.grown.recipes import Recipe
 from clso.grown.usual import skip_contexts
+from clso.models.gpt2 import LanguageModel
 from clso.models.memory import MemoryModel
+from clso.models.mixing import unasked
 from clso.search_spaces.gpt2.costs import COST_NAMES
 from clso.search_spaces.gpt2_memory.costs import MemoryCosts
 from clso.search_spaces.gpt2_memory.genes import (
@@ -242,14 +244,17 @@ class MemorySpace(LanguageModelSpace):
     def model(self, genome: Genome) -> MemoryModel:
         """One genome, of the statistics text alone, with weights from all of the fitness text."""
         genome = self.validate(genome)
-        return self._model(genome, self.grown, "statistics")
+        return self._model(genome, "statistics", self.grown.model)
 
     def final_model(self, genome: Genome) -> MemoryModel:
         """Regrown on the whole training text, which is its memory; the weights are those of `model`."""
         genome = self.validate(genome)
-        return self._model(genome, self.grown.on_all_text(genome[: self.n_grown]), "train")
+        return self._model(genome, "train", lambda own: self.grown.on_all_text(own).model(own))
 
-    def _model(self, genome: Genome, grown: GrownPart, split: str) -> MemoryModel:
+    def _model(
+        self, genome: Genome, split: str, grow: Callable[[Genome], LanguageModel]
+    ) -> MemoryModel:
+        """`grow` makes the grown part; nothing is grown or written that does not speak."""
         n, v = self.n_grown, self.corpus.vocab_size
         recipe = self._recipe(genome[n:])
         memory = CountedMemory(
@@ -262,7 +267,8 @@ class MemorySpace(LanguageModelSpace):
             self.bilinear.to(torch.device("cpu")) if self.bilinear else None,
         )
         weights = [w.cpu() for w in self._final_weights(genome)]
-        return MemoryModel(grown.model(genome[:n]).cpu(), memory, recipe, weights).eval()
+        lm = grow(genome[:n]).cpu() if recipe.grown else unasked(v, self.config.n_positions)
+        return MemoryModel(lm, memory, recipe, weights).eval()
 
     def _final_weights(self, genome: Genome) -> list[Tensor]:
         """Weights by EM on all of the fitness text (at most 2^15 tokens), with this genome's own grown part."""

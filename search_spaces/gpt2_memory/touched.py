@@ -17,7 +17,7 @@ from clso.device import sent
 from clso.grown.discounts import TYPE_CLASSES, NGramTable, context_ids
 from clso.grown.experts import OrderTerms
 from clso.grown.ngrams import NGramLevel, find_keys, look_up
-from clso.grown.sums import sums
+from clso.grown.sums import run_sums, sums
 
 __all__ = ["TouchedOrder", "touched_orders"]
 
@@ -83,8 +83,16 @@ class TouchedOrder:
         """The context of each of the counts (2 e,)."""
         return torch.cat([self.of_context, self.of_context + self.n_contexts])
 
+    @cached_property
+    def _ends(self) -> Tensor:
+        """Where the entries of each context end, whose entries lie one after the other."""
+        every = torch.arange(self.n_contexts, device=self.of_context.device)
+        return torch.searchsorted(self.of_context, every, right=True)
+
     def _sums(self, values: Tensor) -> Tensor:
         """By context: (..., 2, e) -> (..., 2, n_contexts)."""
+        if values.is_cuda:
+            return run_sums(values, self._ends)
         n, m = 2 * self.n_contexts, values[..., 0, 0].numel()
         places = self._places + n * torch.arange(m, device=values.device)[:, None]
         return sums(places.flatten(), values.flatten(), m * n).view(*values.shape[:-1], -1)

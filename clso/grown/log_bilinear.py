@@ -12,6 +12,7 @@ A step that does not help is taken back, so the loss of the text that is fitted 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F

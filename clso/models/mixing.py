@@ -70,7 +70,6 @@ def memory_alone(corpus: Corpus, fitness: Tensor) -> MemoryModel:
 
 def unasked(vocab_size: int, n_positions: int) -> GPT2:
     """What stands in a mixture in which no model speaks: a GPT-2 of width 2."""
-    sizes = {"vocab_size": vocab_size, "n_positions": n_positions}
-    lm = GPT2(GPT2Config(**sizes, n_layers=1, n_heads=1, d_model=2))
+    lm = GPT2(GPT2Config(vocab_size, n_positions, n_layers=1, n_heads=1, d_model=2))
     lm.init_weights(torch.Generator().manual_seed(0))
     return lm

@@ -24,10 +24,10 @@ def test_rows_of_all_lengths_are_solved_as_on_a_cpu(k: int) -> None:
     count, target = torch.rand(len(i), generator=g) * 3, torch.randn(len(i), generator=g)
     other = torch.randn(v, k, generator=g) / k**0.5
     weight, start = torch.rand(len(lengths), generator=g), torch.randn(len(lengths), k, generator=g)
-    own = [other, weight + 0.5, 0.1 * start]
-    expected = SeenRows(i, j, count, target, v).solve(*own, 3)
+    weight, start = weight + 0.5, 0.1 * start
+    expected = SeenRows(i, j, count, target, v).solve(other, weight, start, 3)
     seen = SeenRows(i.cuda(), j.cuda(), count.cuda(), target.cuda(), v)
-    found = seen.solve(*(x.cuda() for x in own), 3)
+    found = seen.solve(other.cuda(), weight.cuda(), start.cuda(), 3)
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-4)
 
 

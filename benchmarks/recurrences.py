@@ -1,9 +1,10 @@
-"""Recurrences in C and in plain torch, beside the Transformer: CPU seconds of a forward and backward pass.
+"""Recurrences in C, or in Triton, and in plain torch, beside the Transformer: seconds of a forward and backward pass.
 
     OMP_NUM_THREADS=1 python -m benchmarks.recurrences --out FILE
+    python -m benchmarks.recurrences --device cuda --out FILE
 
-Forms and models take turns, and seconds are those of the process, so that a machine that does other work
-as well says the same. The tables in docs/nsm.md are made from the record.
+Forms and models take turns. On a CPU seconds are those of the process, so that a machine that does other work
+as well says the same. The tables in docs/nsm.md are made from the records.
 """
 
 from __future__ import annotations
@@ -21,57 +22,75 @@ import torch
 from torch import Tensor
 
 from clso import plugins
-from clso.models import native
+from clso.device import has_triton
+from clso.models import fused, native
 from clso.models.modules import build_module
 from clso.models.sequence import SequenceModel
 from clso.run.manifest import describe_device, describe_software
 
-MODELS = ("simple-nsm", "advanced-hybrid", "sequential-hybrid", "mamba", "transformer")
-LENGTHS = {1024: 9, 4096: 5}
+MODELS = {
+    "cpu": ("simple-nsm", "advanced-hybrid", "sequential-hybrid", "mamba", "transformer"),
+    "cuda": ("simple-nsm", "advanced-hybrid", "sequential-hybrid", "mamba", "rwkv", "transformer"),
+}
+LENGTHS = {"cpu": {1024: 9, 4096: 5}, "cuda": {1024: 5, 4096: 3}}
 """And repetitions."""
+FAST = {"cpu": "C", "cuda": "Triton"}
 
 
 @contextmanager
 def form(name: str) -> Iterator[None]:
-    """Have recurrences computed in "C" or in "torch"."""
-    if name == "C":
+    """Have recurrences computed in the fast form, or in "torch"."""
+    if name != "torch":
         yield
         return
-    with patch.object(native, "is_possible", lambda x: False):
+    with (
+        patch.object(native, "is_possible", lambda x: False),
+        patch.object(fused, "has_triton", lambda: False),
+    ):
         yield
 
 
-def cpu_s(model: SequenceModel, tokens: Tensor) -> float:
-    """Of one forward and backward pass."""
+def seconds_of(model: SequenceModel, tokens: Tensor) -> float:
+    """One forward and backward pass: of the process on a CPU, else until the device has done it."""
     model.zero_grad()
-    started = time.process_time()
+    clock = time.perf_counter if tokens.is_cuda else time.process_time
+
+    def wait() -> None:
+        if tokens.is_cuda:
+            torch.cuda.synchronize()
+
+    wait()
+    started = clock()
     torch.autograd.backward(model.token_losses(tokens).mean())
-    return time.process_time() - started
+    wait()
+    return clock() - started
 
 
-def measure(length: int, repetitions: int) -> list[dict[str, object]]:
+def measure(length: int, repetitions: int, device: str) -> list[dict[str, object]]:
     """A row for each model and form; the Transformer has no recurrence."""
-    tokens = torch.randint(256, (1, length + 1), generator=torch.Generator().manual_seed(0))
-    models = {}
-    for name in MODELS:
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(256, (1, length + 1), generator=generator).to(device)
+    models, names = {}, MODELS[device]
+    for name in names:
         kind: type[SequenceModel] = plugins.load("models", name).subclass_of(SequenceModel)
-        models[name] = build_module(kind, kind.Config(256, 64, 2, 4, length))
-    forms = [(name, one) for name in MODELS for one in ("torch", "C")]
-    forms.remove(("transformer", "C"))
+        models[name] = build_module(kind, kind.Config(256, 64, 2, 4, length)).to(device)
+    forms = [(name, one) for name in names for one in ("torch", FAST[device])]
+    forms.remove(("transformer", FAST[device]))
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in forms}
     for turn in range(repetitions + 1):
         for name, one in forms:
             with form(one):
-                taken = cpu_s(models[name], tokens)
+                taken = seconds_of(models[name], tokens)
             if turn:  # the first compiles, and warms up
                 seconds[name, one].append(taken)
+    unit = "cpu_s" if device == "cpu" else "time_s"
     return [
         {
             "model": name,
             "form": one,
             "length": length,
-            "cpu_s": median(taken),
-            "least_cpu_s": min(taken),
+            unit: median(taken),
+            f"least_{unit}": min(taken),
             "repetitions": repetitions,
         }
         for (name, one), taken in seconds.items()
@@ -83,12 +102,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    out: Path = parser.parse_args().out
-    if not native.is_possible(torch.zeros(1)):
+    parser.add_argument("--device", choices=list(MODELS), default="cpu")
+    args = parser.parse_args()
+    out, device = args.out, args.device
+    if device == "cpu" and not native.is_possible(torch.zeros(1)):
         raise SystemExit("a C compiler is needed: none was found")
-    rows = [row for length, n in LENGTHS.items() for row in measure(length, n)]
+    if device == "cuda" and not (torch.cuda.is_available() and has_triton()):
+        raise SystemExit("a GPU and Triton are needed")
+    rows = [row for length, n in LENGTHS[device].items() for row in measure(length, n, device)]
     what = {"sizes": "batch 1, float32, 2 layers of d = 64", "threads": torch.get_num_threads()}
-    where = {"software": describe_software(), "hardware": describe_device("cpu")}
+    where = {"software": describe_software(), "hardware": describe_device(device)}
     out.write_text(json.dumps({**where, **what, "rows": rows}, indent=1) + "\n")
 
 

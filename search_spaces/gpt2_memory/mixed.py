@@ -52,7 +52,7 @@ _FIT_TOKENS = 16384
 _FINAL_FIT_TOKENS = 1 << 15
 _BILINEAR_CODES = CodeFamily(rank=63, smoothing=0.7, discount=0.4, unseen_weight=0.003)
 """With the bias 64 columns, what matrix units like, and the hand-set genome's own at 128 dimensions."""
-_HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 40, 6, 20
+_HAND_SET_STEPS, _STEPS, _FINAL_STEPS = 20, 6, 20
 """Steps of EM: of the hand-set genome, of others from its weights on, and of the winner from its own on."""
 
 

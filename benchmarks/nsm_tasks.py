@@ -2,29 +2,35 @@
 
     python -m benchmarks.nsm_tasks --out runs/local/nsm-tasks                     # small: half an hour on two CPU cores
     python -m benchmarks.nsm_tasks --out large --device cuda --parameters 200000 --heads 4 --layers 4 --steps 20000 \\
-        --seeds 3 --examples 256 --tasks "listops,$(seq -s, -f stories:kind=%g 1 20),pathfinder,copy" --evolve 20x16
+        --seeds 3 --jobs 12 --examples 256 --tasks "listops,$(seq -s, -f stories:kind=%g 1 20),pathfinder,copy" --evolve 20x16
 
 A task is NAME or NAME:KEY=VALUE:KEY=VALUE. For each, an NSM is evolved (`clso evolve --task`), all models are trained by
-AdamW until valid stops improving (at most --steps), and `clso probe` measures them side by side: OUT/TASK/probe.json. What is
-there already is not measured again. Prints Markdown tables, with published figures beside them."""
+AdamW until valid stops improving (at most --steps), --jobs at a time over all tasks, and then `clso probe` measures them
+alone: OUT/TASK/probe.json. What is there already is not evolved, trained or measured again. Prints Markdown tables, with
+published figures beside them."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from clso import plugins
+from clso.device import resolve_device
 from clso.probe.folder import read_probe, write_probe
 from clso.probe.metrics import GROUPS, METRICS
 from clso.probe.run import run_probe
 from clso.probe.settings import ProbeSettings
 from clso.probe.show import figure_text
+from clso.probe.subject import open_task, plan_trainings
+from clso.probe.training import Training, train_all
 from clso.space.options import parse_options
 from clso.tasks.base import Task
 
@@ -33,7 +39,7 @@ MODELS = (
     *("lstm", "transformer", "mamba", "rwkv", "memn2n"),
 )
 TASKS = "listops,stories:kind=1:max_sentences=6,stories:kind=2:max_sentences=6"
-EVOLVED = "evolved"
+EVOLVED, TRAINED = "evolved", "trained"
 
 _ARENA = "Tay et al. 2020, of the Arena's own sequences"
 _BABI = "Henaff et al. 2017, of bAbI's own stories, 10,000 to learn from"
@@ -82,30 +88,28 @@ def folder_of(text: str) -> str:
     return text.replace(":", "_").replace("=", "-")
 
 
-def evolve(name: str, options: Mapping[str, Any], size: str, out: Path, device: str) -> None:
-    """An NSM for the task: `size` is GENERATIONSxCANDIDATES."""
-    gens, pop = size.split("x")
-    pairs = [part for k, v in options.items() for part in ("--option", f"{k}={v}")]
-    sizes = ("--gens", gens, "--pop", pop, "--surrogate", "none", "--device", device)
-    command = ("evolve", "--space", "nsm", "--task", name, *pairs, *sizes, "--out", str(out))
-    subprocess.run([sys.executable, "-m", "clso", *command], check=True, stdout=subprocess.DEVNULL)
-
-
-def measure(text: str, args: argparse.Namespace) -> dict[str, Any]:
-    """One task's record, from its folder if it is there."""
-    folder = args.out / folder_of(text)
-    if (folder / "probe.json").exists():
-        return read_probe(folder)
+def evolve(text: str, args: argparse.Namespace, out: Path) -> None:
+    """An NSM for the task: `args.evolve` is GENERATIONSxCANDIDATES."""
     name, options = parse_task(text)
-    subjects = args.models.split(",")
-    evolved = folder / EVOLVED
-    if args.evolve:
-        if not (evolved / "result.json").exists():
-            shutil.rmtree(evolved, ignore_errors=True)
-            evolve(name, options, args.evolve, evolved, args.device)
-        subjects.append(str(evolved))
-    settings = ProbeSettings(
-        subjects=tuple(subjects),
+    gens, pop = args.evolve.split("x")
+    pairs = [part for k, v in options.items() for part in ("--option", f"{k}={v}")]
+    sizes = ("--gens", gens, "--pop", pop, "--surrogate", "none", "--device", args.device)
+    command = ["evolve", "--space", "nsm", "--task", name, *pairs, *sizes, "--out", str(out)]
+    environ = dict(os.environ)
+    if args.jobs > 1:  # shared cores, and no joules of one's own
+        environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // args.jobs))
+        command += ["--energy", "null"]
+    subprocess.run(
+        [sys.executable, "-m", "clso", *command], check=True, stdout=subprocess.DEVNULL, env=environ
+    )
+
+
+def settings_of(text: str, args: argparse.Namespace) -> ProbeSettings:
+    """How one task is probed."""
+    name, options = parse_task(text)
+    evolved = [str(args.out / folder_of(text) / EVOLVED)] if args.evolve else []
+    return ProbeSettings(
+        subjects=(*args.models.split(","), *evolved),
         task=name,
         task_options=options,
         groups=tuple(args.groups.split(",")),
@@ -117,13 +121,58 @@ def measure(text: str, args: argparse.Namespace) -> dict[str, Any]:
         stop_after=args.stop_after,
         lr=args.lr,
         seeds=args.seeds,
+        jobs=args.jobs,
         examples=args.examples,
         repeats=args.repeats,
-        device=args.device,
+        device=resolve_device(args.device),
     )
-    record = run_probe(settings, lambda line: print(f"  {text}: {line}", file=sys.stderr)).to_json()
+
+
+def evolve_all(tasks: Sequence[str], args: argparse.Namespace) -> None:
+    """An NSM for each task that has none, --jobs at a time."""
+
+    def one(text: str) -> None:
+        folder = args.out / folder_of(text) / EVOLVED
+        if not (folder / "result.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            evolve(text, args, folder)
+            tell(f"{text}: evolved")
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(one, tasks))
+
+
+def train_models(tasks: Sequence[str], args: argparse.Namespace) -> None:
+    """Every model that the tasks' probes will read."""
+    trainings: list[Training] = []
+    for text in tasks:
+        settings = settings_of(text, args)
+        kept = args.out / folder_of(text) / TRAINED
+        plans = plan_trainings(settings, open_task(settings), kept)
+        trainings += [one for plan in plans.values() for one in plan]
+    train_all(trainings, args.jobs, tell)
+
+
+def measure(text: str, args: argparse.Namespace) -> dict[str, Any]:
+    """One task's record, from its folder if it is there."""
+    folder = args.out / folder_of(text)
+    if is_measured(text, args):
+        return read_probe(folder)
+    settings = settings_of(text, args)
+    probe = run_probe(settings, lambda line: tell(f"{text}: {line}"), folder / TRAINED)
+    record = probe.to_json()
     write_probe(folder, record, page=False)
     return record
+
+
+def is_measured(text: str, args: argparse.Namespace) -> bool:
+    """Whether a task's record is there."""
+    return bool((args.out / folder_of(text) / "probe.json").exists())
+
+
+def tell(line: str) -> None:
+    """Progress."""
+    print(f"  {line}", file=sys.stderr)
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -177,16 +226,22 @@ def main() -> None:
     parser.add_argument("--stop-after", type=int, default=4)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that evolve and train")
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--groups", default=",".join(GROUPS))
     parser.add_argument("--evolve", default="3x8", help="GENERATIONSxCANDIDATES; empty: none")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    for text in args.tasks.split(","):
+    tasks = args.tasks.split(",")
+    for text in tasks:
         parse_task(text)  # a misspelt one is refused before anything is trained
     args.out.mkdir(parents=True, exist_ok=True)
-    for text in args.tasks.split(","):
+    missing = [text for text in tasks if not is_measured(text, args)]
+    if args.evolve:
+        evolve_all(missing, args)
+    train_models(missing, args)
+    for text in tasks:
         record = measure(text, args)
         print(f"{json.dumps(record['task']['options'])}\n\n{table(record)}\n")
 

@@ -27,7 +27,8 @@ def test_a_task_is_measured_once_and_shown_beside_what_was_published(
     shown = capsys.readouterr()
     assert "seed 0" in shown.err
     folder = tmp_path / folder_of(task)
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "probe.json"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["manifest.json", "probe.json", "trained"]
     assert "Published: accuracies of Henaff et al. 2017" in shown.out
     (row,) = (line for line in shown.out.splitlines() if line.startswith("| memn2n |"))
     assert row.endswith("| 1.000 |")

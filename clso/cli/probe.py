@@ -28,6 +28,13 @@ __all__ = ["probe"]
     help="Groups of metrics (default: all; docs/probe.md lists them).",
 )
 @click.option("--seeds", type=int, default=1, show_default=True, help="Trainings of each MODEL.")
+@click.option(
+    "--jobs",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Trainings at a time, in processes on one device; the results are the same.",
+)
 @click.option("--steps", type=int, default=600, show_default=True, help="Most steps of AdamW.")
 @click.option(
     "--stop-after",

@@ -69,7 +69,8 @@ class Step:
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
         self.model, self.batch = copy.deepcopy(model).train(), batch
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        fused = batch.tokens.is_cuda  # as in training
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=fused)
 
     def __call__(self) -> None:
         self.optimizer.zero_grad()
@@ -114,7 +115,8 @@ def times_of(works: list[Callable[[], object]], device: str) -> list[float]:
 
 
 def peak_bytes(work: Callable[[], object], held: list[torch.Tensor], device: str) -> int:
-    """Most bytes alive during `work`, `held` included: counted on a CPU, the allocator's on CUDA."""
+    """Most bytes alive during `work`, `held` included: counted on a CPU, the allocator's on CUDA,
+    less what else is alive there, such as other models."""
     if device == "cpu":
         with LiveBytes(held) as live:
             work()
@@ -122,9 +124,13 @@ def peak_bytes(work: Callable[[], object], held: list[torch.Tensor], device: str
     work()  # what libraries allocate on first use
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    gradients = [t.grad for t in held if t.grad is not None]  # of the last time
+    own = sum(t.numel() * t.element_size() for t in (*held, *gradients))
+    del gradients
     work()
     torch.cuda.synchronize(device)
-    return int(torch.cuda.max_memory_allocated(device))
+    return int(torch.cuda.max_memory_allocated(device)) - before + own
 
 
 def mean_energy(

@@ -35,7 +35,12 @@ METRICS: tuple[Metric, ...] = (
         ("chance", "", "", "Accuracy of the answer that is most frequent in train."),
         ("parameters", "", "less", "Trainable numbers, shared ones once."),
         ("training_steps", "", "less", "Steps up to the weights that were best on valid."),
-        ("training_time_s", "s", "less", "Seconds of all training steps, without scoring."),
+        (
+            "training_time_s",
+            "s",
+            "less",
+            "Seconds of all training steps, without scoring; with --jobs beside other trainings.",
+        ),
         ("training_tokens", "", "less", "Tokens that were trained on, without padding."),
     ),
     *_group(

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -75,15 +77,22 @@ class Probe:
         }
 
 
-def run_probe(settings: ProbeSettings, progress: Progress = lambda text: None) -> Probe:
+def run_probe(
+    settings: ProbeSettings, progress: Progress = lambda text: None, kept: Path | None = None
+) -> Probe:
     """Train or read every subject, measure it, and compare all.
+
+    Args:
+        kept: a folder of trained models, which are read instead of being trained again; those that
+            are missing are added to it.
 
     Raises:
         ClsoError: as `open_task` and `open_subjects`; a device or source of energy that is not there.
     """
     settings = replace(settings, device=resolve_device(settings.device))
     task = open_task(settings)
-    subjects = open_subjects(settings, task, progress)
+    with TemporaryDirectory() as passing:
+        subjects = open_subjects(settings, task, progress, kept or Path(passing))
     with open_meter(settings.energy, settings.device) as meter:
         figures = [_measure(subject, task, settings, meter, progress) for subject in subjects]
         manifest = {

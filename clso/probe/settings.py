@@ -29,6 +29,7 @@ class ProbeSettings:
         steps, batch, eval_every, stop_after: AdamW training (`clso.tasks.train`).
         lr: learning rate; sensitivity is measured at a third and three times of it.
         seeds: trainings of each model, from seed 0 on.
+        jobs: trainings at a time, each in a process of its own if there are several.
         examples: of test, on which all but accuracy and loss are measured.
         repeats: least repetitions of a timing.
         min_time_s: least seconds of a window of energy.
@@ -50,6 +51,7 @@ class ProbeSettings:
     stop_after: int = 3
     lr: float = 3e-3
     seeds: int = 1
+    jobs: int = 1
     examples: int = 64
     repeats: int = 20
     min_time_s: float = 0.5
@@ -68,7 +70,7 @@ class ProbeSettings:
                     got=group,
                     remedy=did_you_mean(group, GROUPS, f"Known: {', '.join(GROUPS)}."),
                 )
-        lowest = {"seeds": 1, "examples": 8, "repeats": 2, "steps": 1, "batch": 1}
+        lowest = {"seeds": 1, "jobs": 1, "examples": 8, "repeats": 2, "steps": 1, "batch": 1}
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is at least {low}", got=getattr(self, name))

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from clso import plugins
-from clso.errors import ConfigError, EvaluationError, RunFolderError
+from clso.errors import ConfigError, RunFolderError
 from clso.models.modules import n_parameters
 from clso.probe.context import config_of
 from clso.probe.settings import ProbeSettings
+from clso.probe.training import TaskSpec, Training, load_cached, train_all
 from clso.run.folder import RunFolder
 from clso.space.options import make_options
-from clso.tasks.base import Task, load_task
+from clso.tasks.base import Task
 from clso.tasks.models import build_model, equal_widths, load_model
-from clso.tasks.train import Fit, TrainSettings, fit
+from clso.tasks.train import Fit, TrainSettings
 
-__all__ = ["Subject", "open_subjects", "open_task", "with_positions"]
+__all__ = ["Subject", "open_subjects", "open_task", "plan_trainings", "with_positions"]
 
 Progress = Callable[[str], None]
 _SOFTER, _HARDER = 1 / 3, 3.0
@@ -72,42 +74,87 @@ def open_task(settings: ProbeSettings) -> Task:
         ConfigError, PluginError: it is not known, or its options are not.
         RunFolderError: there is no such run.
     """
+    return load_cached(_task_spec(settings))
+
+
+def _task_spec(settings: ProbeSettings) -> TaskSpec:
     if settings.task is not None:
         kind = plugins.load("tasks", settings.task).subclass_of(Task)
         make_options(kind.Options, settings.task_options, of="this task")
-        return load_task(settings.task, settings.task_options, settings.data_seed)
+        return TaskSpec(settings.task, tuple(settings.task_options.items()), settings.data_seed)
     for spec in settings.subjects:
         if _is_run(spec):
             known = _recorded_task(RunFolder.open(Path(spec)))
-            return load_task(known["task"], known["options"], known["seed"])
+            return TaskSpec(known["task"], tuple(known["options"].items()), known["seed"])
     raise ConfigError("a model is probed on a task", remedy="Name one with --task.")
 
 
-def open_subjects(settings: ProbeSettings, task: Task, progress: Progress) -> list[Subject]:
-    """Read the runs, then train the models. Names are known, and folders read, before anything is
-    trained.
+def open_subjects(
+    settings: ProbeSettings, task: Task, progress: Progress, kept: Path
+) -> list[Subject]:
+    """Read the runs, then train the models, whose weights go into the folder `kept`. Names are
+    known, and folders read, before anything is trained.
 
     Raises:
         PluginError, ConfigError: a model is not known, or is of another task.
         RunFolderError: a run is missing, unfinished or damaged.
         EvaluationError: a training diverged.
     """
+    runs = {spec: _read(spec, task, settings) for spec in settings.subjects if _is_run(spec)}
+    plans = plan_trainings(settings, task, kept)
+    fits = iter(
+        train_all([one for plan in plans.values() for one in plan], settings.jobs, progress)
+    )
+    trained = {
+        spec: _trained(spec, plan, list(islice(fits, len(plan))), settings)
+        for spec, plan in plans.items()
+    }
+    return [(runs | trained)[spec] for spec in settings.subjects]
+
+
+def plan_trainings(settings: ProbeSettings, task: Task, kept: Path) -> dict[str, list[Training]]:
+    """By model: all seeds at the learning rate, and then, for the group "sensitivity", the first
+    seed at others. They go into the folder `kept`.
+
+    Raises:
+        PluginError, ConfigError: a model is not known, or sizes do not go together.
+    """
     named = [spec for spec in settings.subjects if not _is_run(spec)]
     for spec in named:
         plugins.require_known("models", spec)
-    runs = {spec: _read(spec, task, settings) for spec in settings.subjects if _is_run(spec)}
     sizes = {"n_layers": settings.n_layers, "n_heads": settings.n_heads}
     widths = dict.fromkeys(named, settings.d_model)
     if named and settings.equal_parameters is not None:
         widths = equal_widths(named, task, sizes, settings.equal_parameters)
-    for spec in named:  # sizes that do not go together, too
-        build_model(spec, task, {**sizes, "d_model": widths[spec]})
-    return [
-        runs[spec]
-        if spec in runs
-        else _train(spec, task, {**sizes, "d_model": widths[spec]}, settings, progress)
-        for spec in settings.subjects
-    ]
+    runs = [(seed, settings.lr, False) for seed in range(settings.seeds)]
+    if "sensitivity" in settings.groups:
+        runs += [(0, factor * settings.lr, True) for factor in (_SOFTER, _HARDER)]
+    plans: dict[str, list[Training]] = {}
+    for spec in named:
+        of = {**sizes, "d_model": widths[spec]}
+        build_model(spec, task, of)  # sizes that do not go together are told now
+        plans[spec] = [
+            Training(
+                getattr(plugins.load("models", spec).value, "name", None)
+                or spec.rpartition(":")[2],
+                spec,
+                tuple(of.items()),
+                _task_spec(settings),
+                TrainSettings(
+                    steps=settings.steps,
+                    batch=settings.batch,
+                    eval_every=settings.eval_every,
+                    stop_after=settings.stop_after,
+                ),
+                seed,
+                lr,
+                settings.device,
+                may_diverge,
+                kept,
+            )
+            for seed, lr, may_diverge in runs
+        ]
+    return plans
 
 
 def with_positions(model: nn.Module, n_positions: int) -> nn.Module:
@@ -167,40 +214,15 @@ def _read(spec: str, task: Task, settings: ProbeSettings) -> Subject:
     return Subject(name, name, (model.eval(),))
 
 
-def _train(
-    spec: str, task: Task, sizes: dict[str, Any], settings: ProbeSettings, progress: Progress
+def _trained(
+    spec: str, plan: Sequence[Training], fits: Sequence[Fit], settings: ProbeSettings
 ) -> Subject:
-    name = getattr(plugins.load("models", spec).value, "name", None) or spec.rpartition(":")[2]
-    training = TrainSettings(
-        steps=settings.steps,
-        batch=settings.batch,
-        eval_every=settings.eval_every,
-        stop_after=settings.stop_after,
-    )
-
-    def once(seed: int, lr: float) -> tuple[nn.Module, Fit]:
-        model = build_model(spec, task, sizes, seed=seed).to(settings.device)
-        done = fit(
-            model,
-            task,
-            training,
-            lr,
-            seed=seed,
-            device=settings.device,
-            progress=lambda text: progress(f"{name}, seed {seed}, lr {lr:.2g}: {text}"),
-        )
-        return model.eval(), done
-
-    trained = [once(seed, settings.lr) for seed in range(settings.seeds)]
-    if any(done.valid is None for _, done in trained):
-        raise EvaluationError(
-            f"the training of {name} has a finite loss", got=settings.lr, remedy="Lower --lr."
-        )
-    fits = tuple(done for _, done in trained)
-    at_rates: dict[float, tuple[float, float]] = {}
-    if "sensitivity" in settings.groups:
-        for factor in (_SOFTER, 1.0, _HARDER):
-            done = fits[0] if factor == 1.0 else once(0, factor * settings.lr)[1]
-            if done.valid is not None:
-                at_rates[factor * settings.lr] = done.valid.loss, done.valid.accuracy
-    return Subject(name, spec, tuple(model for model, _ in trained), fits, at_rates)
+    done = list(zip(plan, fits, strict=True))
+    by_seed, others = done[: settings.seeds], done[settings.seeds :]
+    at_rates = {
+        training.lr: (of.valid.loss, of.valid.accuracy)
+        for training, of in sorted([by_seed[0], *others], key=lambda one: one[0].lr)
+        if others and of.valid is not None
+    }
+    models = (load_model(training.folder, device=settings.device).eval() for training, _ in by_seed)
+    return Subject(plan[0].name, spec, tuple(models), tuple(of for _, of in by_seed), at_rates)

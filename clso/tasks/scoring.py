@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.device import sent
 from clso.errors import ConfigError
 from clso.tasks.base import Examples, Targets
 from clso.tasks.metrics import perplexity
@@ -20,11 +21,12 @@ __all__ = ["Batch", "Score", "answers", "batches", "majority_accuracy", "make_ba
 @dataclass(frozen=True)
 class Batch:
     """tokens (B, T) int64, 0 = padding; mask (B, T) bool, true on tokens; targets (B,) or (B, T)
-    int64."""
+    int64; of the latter `asked` (n,) says which of all B T are not 0."""
 
     tokens: Tensor
     mask: Tensor
     targets: Tensor
+    asked: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,15 @@ class Score:
 
 
 def make_batch(examples: Examples, rows: Targets, device: str) -> Batch:
-    """The examples at `rows`, as long as the longest of them."""
-    part = examples[rows]
+    """The examples at `rows`, as long as the longest of them. The host does not wait for the
+    device, neither here nor in `answers`."""
+    part, on = examples[rows], torch.device(device)
     width = int((part.tokens != 0).sum(1).max())
-    tokens = torch.from_numpy(part.tokens[:, :width].astype(np.int64)).to(device)
-    targets = part.targets if part.targets.ndim == 1 else part.targets[:, :width]
-    return Batch(tokens, tokens != 0, torch.from_numpy(targets.astype(np.int64)).to(device))
+    tokens = sent(torch.from_numpy(part.tokens[:, :width].astype(np.int64)), on)
+    by_token = part.targets.ndim == 2
+    targets = (part.targets[:, :width] if by_token else part.targets).astype(np.int64)
+    asked = sent(torch.from_numpy(np.flatnonzero(targets)), on) if by_token else None
+    return Batch(tokens, tokens != 0, sent(torch.from_numpy(targets), on), asked)
 
 
 def batches(examples: Examples, size: int, device: str = "cpu") -> Iterator[Batch]:
@@ -72,10 +77,9 @@ def batches(examples: Examples, size: int, device: str = "cpu") -> Iterator[Batc
 def answers(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits (n, C) of everything that is asked in a batch, and the n targets."""
     logits: Tensor = model(batch.tokens, batch.mask)
-    if batch.targets.dim() == 1:
+    if batch.asked is None:
         return logits, batch.targets
-    asked = batch.targets != 0
-    return logits[asked], batch.targets[asked]
+    return logits.flatten(0, 1).index_select(0, batch.asked), batch.targets.flatten()[batch.asked]
 
 
 @torch.no_grad()

@@ -118,6 +118,7 @@ def fit(
     Stops if a loss is no longer finite. The gradient's sums can differ from GPU to GPU; on one
     CPU equal seeds give equal weights."""
     train, valid = task.split("train"), task.split("valid")
+    lengths = (train.tokens != 0).sum(1)
     optimizer = _optimizer(model, settings, lr)
     order = np.random.default_rng(seed)
     rows: np.ndarray[Any, Any] = np.empty(0, np.int64)
@@ -147,7 +148,7 @@ def fit(
                 group["lr"] = learning_rate(settings, lr, step)
             optimizer.step()
             losses.append(loss.detach())
-            n_tokens += train[picked].n_tokens
+            n_tokens += int(lengths[picked].sum())
             step += 1
             if step % settings.eval_every and step < settings.steps:
                 continue
@@ -227,7 +228,8 @@ def _optimizer(model: nn.Module, settings: TrainSettings, lr: float) -> torch.op
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr)
+    fused = all(p.is_cuda for p in model.parameters())  # where launches are dear
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=fused)
 
 
 def _finite(value: float) -> float | None:

@@ -163,8 +163,10 @@ def adamw() -> str:
     (same,) = (row for row in verdict["targets"] if row["target"] == "CLSO")
     own = verdict["clso"]["energy_j"]
 
-    def row(name: str, valid: float, test: float | None, joules: float) -> list[str]:
+    def row(name: str, valid: float, test: float | None, joules: float | None) -> list[str]:
         losses = [f"{valid:.3f}", "" if test is None else f"{test:.3f}"]
+        if joules is None:
+            return [name, *losses, "not measured", ""]
         return [name, *losses, f"{joules:,.0f}", f"{own / joules:.3f}"]
 
     sides = {

@@ -26,6 +26,7 @@ __all__ = [
     "by_length",
     "claims",
     "in_c",
+    "in_triton",
     "language",
     "listops",
     "profiles",
@@ -34,7 +35,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 PROFILES = {"CPU": "2026-11-22_profile-cpu", "H200": "2026-11-29_profile-h200"}
-RECURRENCES = ROOT / "runs/2026-11-29_recurrences/recurrences.json"
+RECURRENCES = ROOT / "runs/2026-11-29_recurrences"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 IN_C = ROOT / "runs/2026-11-29_nsm"
 """Runs since the recurrences are in C, and with memory."""
@@ -151,18 +152,27 @@ def by_length() -> str:
 
 def in_c() -> str:
     """Forward and backward on a CPU in plain torch and in C, beside the Transformer, all in one run."""
-    rows = json.loads(RECURRENCES.read_text())["rows"]
-    seconds = {(row["model"], row["form"], row["length"]): row["cpu_s"] for row in rows}
-    lengths = dict.fromkeys(row["length"] for row in rows)
+    return _forms("recurrences.json", "C", "cpu_s", "CPU seconds of one thread", 1)
+
+
+def in_triton() -> str:
+    """The same on a GPU in plain torch and in Triton."""
+    return _forms("recurrences-h200.json", "Triton", "time_s", "ms on an H200", 1000)
+
+
+def _forms(name: str, fast: str, key: str, unit: str, factor: int) -> str:
+    rows = json.loads((RECURRENCES / name).read_text())["rows"]
+    taken = {(row["model"], row["form"], row["length"]): row[key] for row in rows}
     out = []
-    for n in lengths:
-        out += ["", f"At {n:,} tokens, CPU seconds of one thread, and times the Transformer's:", ""]
-        out += _head("model", "plain torch", "in C", "plain torch", "in C")
-        peer = seconds["transformer", "torch", n]
+    for n in dict.fromkeys(row["length"] for row in rows):
+        out += ["", f"At {n:,} tokens, {unit}, and times the Transformer's:", ""]
+        out += _head("model", "plain torch", f"in {fast}", "plain torch", f"in {fast}")
+        peer = taken["transformer", "torch", n]
         for model in dict.fromkeys(row["model"] for row in rows):
-            taken = [seconds.get((model, form, n)) for form in ("torch", "C")]
-            cells = ["" if one is None else f"{one:.3f}" for one in taken]
-            cells += ["" if one is None else f"{one / peer:.2f}" for one in taken]
+            both = [taken.get((model, form, n)) for form in ("torch", fast)]
+            digits = 3 if factor == 1 else 1
+            cells = ["" if one is None else f"{one * factor:.{digits}f}" for one in both]
+            cells += ["" if one is None else f"{one / peer:.2f}" for one in both]
             out.append(_row(model, *cells))
     return "\n".join(out[1:])
 

@@ -11,6 +11,7 @@ from typing import Any
 from clso.prove.report import headline_table
 
 __all__ = [
+    "FIRST_PROOF",
     "LARGER_PROOF",
     "PROOF",
     "cheapest_in_sweep",
@@ -22,7 +23,8 @@ __all__ = [
 ]
 
 RUNS = Path(__file__).parents[1] / "runs"
-PROOF = "2026-11-22_proof-h100"
+PROOF, FIRST_PROOF = "2026-11-29_ref-2x128-h200", "2026-11-22_proof-h100"
+"""At the reference size: the newest, with the widest sweep; and the first, with the protocol's long windows."""
 LARGER_PROOF = "2026-11-29_english-mix"
 
 

@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 from statistics import median
 
+import pytest
 from closeness import assert_close, assert_same_page
 
 from benchmarks.plot_crossover import joules_to_reach
 from benchmarks.results import (
+    FIRST_PROOF,
     LARGER_PROOF,
     PROOF,
     RUNS,
@@ -25,28 +27,29 @@ TEXT = (RUNS.parent / "docs/results.md").read_text().replace("\n", " ")
 VERDICT, ROWS = record(f"{PROOF}/verdict.json"), proof_rows()
 
 
-def test_the_proofs_report_follows_from_itsrecord(tmp_path: Path) -> None:
+@pytest.mark.parametrize("proof", [PROOF, FIRST_PROOF])
+def test_the_proofs_report_follows_from_its_record(proof: str, tmp_path: Path) -> None:
     copy = tmp_path / "proof"
     copy.mkdir()
     for name in ("config.toml", "manifest.json", "records.jsonl"):
-        (copy / name).write_bytes((RUNS / PROOF / name).read_bytes())
-    assert_close(rewrite_report(copy), VERDICT)
-    assert_same_page((copy / "report.md").read_text(), (RUNS / PROOF / "report.md").read_text())
+        (copy / name).write_bytes((RUNS / proof / name).read_bytes())
+    assert_close(rewrite_report(copy), record(f"{proof}/verdict.json"))
+    assert_same_page((copy / "report.md").read_text(), (RUNS / proof / "report.md").read_text())
 
 
 def test_net_energy_is_over_the_idle_power_of_the_windows_own_card() -> None:
-    rows = list(ROWS.values())
+    rows = list(proof_rows(FIRST_PROOF).values())
     cards = [row["card"] for row in rows if row["type"] == "session"]
     assert len(set(cards)) == 2  # windows on the first; CLSO's curve, measured again, on the second
     second = next(i for i, row in enumerate(rows) if row["key"] == "session/2")
     assert not [row for row in rows[second:] if row["type"] == "window"]
     own = [row["idle_w"] for row in rows[:second] if row["type"] == "idle"]
-    assert math.isclose(VERDICT["idle_w"], sum(own) / len(own))
+    assert math.isclose(record(f"{FIRST_PROOF}/verdict.json")["idle_w"], sum(own) / len(own))
 
 
 def test_what_is_said_of_the_proof() -> None:
-    assert VERDICT["protocol_met"]
-    assert "must" in VERDICT["criteria"]
+    assert VERDICT["deviations"] == ["windows of 15 s, but the protocol asks for at least 60 s"]
+    assert VERDICT["criteria"] == ["minimum", "must"]
     net = VERDICT["against"]["adamw_best"]["energy_net_ratio"]
     assert f"the ratio is {net['value']:.3f} ({net['low']:.3f} to {net['high']:.3f})" in TEXT
     sides = zip(
@@ -57,16 +60,36 @@ def test_what_is_said_of_the_proof() -> None:
     assert f"lower on {sum(own < other for own, other in sides)} of 8 seeds" in TEXT
     saved = 1 - VERDICT["against"]["adamw_reference"]["energy_ratio"]["value"]
     assert f"saving is {saved * 100:.0f} %" in TEXT
-    assert 0.9 < VERDICT["adamw_reference"]["time_s"] / VERDICT["clso"]["time_s"] < 1.1
     speed = VERDICT["adamw_best"]["time_s"] / VERDICT["clso"]["time_s"]
     assert f"it is {speed:.1f} times" in TEXT
-    assert "own_bar" in VERDICT["criteria"]
-    assert "expected" not in VERDICT["criteria"]
-    assert len([key for key in ROWS if key.startswith("sweep/")]) == 35
+    sweep = [row for row in ROWS.values() if row["type"] == "sweep"]
+    assert f"a sweep of {len(sweep)} trainings" in TEXT
+    assert f"own {sum(row['energy_j'] for row in sweep) / 1000:.1f} kJ" in TEXT
+
+
+def test_what_is_said_of_few_generations() -> None:
+    valid = {n: ROWS[f"curve/clso/{n}"]["valid_loss"] for n in (5, 50)}
+    (row,) = (row for row in VERDICT["targets"] if row["target"] == "strongest AdamW")
+    own, best = row["clso"], VERDICT["adamw_best"]
+    assert f"{own:.0f} J, {own / best['energy_j']:.3f} of the strongest AdamW's joules" in TEXT
+    said = f"end at {valid[5]:.3f} on valid, where AdamW ends at {best['valid_loss']:.3f}"
+    assert f"{said} and runs of 50 at {valid[50]:.3f}" in TEXT
+
+
+def test_what_is_said_of_the_first_proof() -> None:
+    first = record(f"{FIRST_PROOF}/verdict.json")
+    assert first["protocol_met"]
+    assert {"must", "own_bar"} <= set(first["criteria"])
+    ratio, best, own = first["energy_ratio"], first["adamw_best"], first["clso"]
+    assert f"a ratio of {ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})" in TEXT
+    n = len([row for row in proof_rows(FIRST_PROOF).values() if row["type"] == "sweep"])
+    assert f"{n} trainings at one batch size: {best['test_loss']:.3f} for" in TEXT
     assert (
-        f"own {sum(r['energy_j'] for r in ROWS.values() if r['type'] == 'sweep') / 1000:.1f} kJ"
+        f"for {best['energy_j']:.0f} J, CLSO {own['test_loss']:.3f} for {own['energy_j']:.0f} J"
         in TEXT
     )
+    now = VERDICT["adamw_best"]
+    assert f"{now['test_loss']:.3f} for {now['energy_j']:.0f} J" in TEXT
 
 
 def test_scale() -> None:
@@ -156,8 +179,8 @@ def test_the_crossover_on_a_larger_text() -> None:
     batch = found["adamw_settings"]["batch"]
     assert f"AdamW at batch {batch} needs {cost} to reach CLSO's loss of {loss:.3f}" in TEXT
     joules, reached, key = cheapest_in_sweep(LARGER_PROOF, loss)
-    assert "batch=16,tied_head=True,warmup=200,weight_decay=0.1" in key
-    said = f"reached {reached:.3f} for {joules:.0f} J with batches of 16, tied head"
+    assert key.endswith("/batch=16")
+    said = f"reached {reached:.3f} for {joules:.0f} J with batches of 16 (the sweep"
     assert said in TEXT
     assert f"so about {joules / own_j:.0f} times" in TEXT
     assert f"AdamW goes on to {min(r['test_loss'] for r in found['adamw']):.2f}" in TEXT

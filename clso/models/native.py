@@ -1,7 +1,7 @@
-"""Recurrences in C (`c_sources/`), for a CPU on a machine with a C compiler.
+"""Recurrences, and what a head's logits come to, in C (`c_sources/`), for a CPU on a machine with a C compiler.
 
-They are compiled once, for the processor that is there, into the cache of tokens (`CLSO_CACHE`). `CC`
-names the compiler, as everywhere; without one plain torch is used. So it is while operators are watched,
+Each source is compiled once, when it is first called, for the processor that is there, into the cache of tokens
+(`CLSO_CACHE`). `CC` names the compiler, as everywhere; without one plain torch is used. So it is while operators are watched,
 as by a counter of FLOPs, which would not see them."""
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ def is_possible(x: Tensor) -> bool:
 
 
 class Call:
-    """Functions of one structure: names of its sizes, then of its arrays, in the order of the C
-    source."""
+    """Functions of one source and one structure: names of its sizes, then of its arrays, in the
+    order of the C source."""
 
-    def __init__(self, sizes: str, arrays: str) -> None:
+    def __init__(self, source: str, sizes: str, arrays: str) -> None:
+        self._source = source
         fields: list[tuple[str, Any]] = [(name, ctypes.c_long) for name in sizes.split()]
         fields += [(name, ctypes.c_void_p) for name in arrays.split()]
         self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
@@ -60,7 +61,7 @@ class Call:
 
         Arrays that are not given are NULL. Raises `MemoryError` if there is none, and what a
         compiler or a file system may say at the first call."""
-        function = getattr(_library(), name)
+        function = getattr(_library(self._source), name)
         addresses = {key: _address(t) for key, t in arrays.items()}
         what = ctypes.byref(self._structure(**sizes, **addresses))
         n_batch = sizes["n_batch"]
@@ -73,11 +74,20 @@ class Call:
         if n == 1:
             failed = [part(0)]
         else:
-            with ThreadPoolExecutor(n - 1) as pool:
-                others = [pool.submit(part, i) for i in range(1, n)]
-                failed = [part(0), *(one.result() for one in others)]
+            others = [_helpers(n - 1).submit(part, i) for i in range(1, n)]
+            failed = [part(0), *(one.result() for one in others)]
         if any(failed):
             raise MemoryError(f"{name} found no memory to work in")
+
+
+@cache
+def _helpers(n: int) -> ThreadPoolExecutor:
+    """Threads that help with calls: starting them takes longer than a short call."""
+    return ThreadPoolExecutor(n, thread_name_prefix="clso-native")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of these threads
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
 def _address(t: Tensor) -> int:
@@ -99,26 +109,27 @@ def _compiler() -> tuple[str, ...] | None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """Compiled, or as it was compiled earlier by the same compiler for the same processor."""
+def _library(source: str) -> ctypes.CDLL:
+    """One source compiled, or as it was compiled earlier by the same compiler for the same processor."""
     command = _compiler()
     assert command is not None
     # macros say which compiler it is and which instructions it would use
     macros = subprocess.run(
         [*command, *_FLAGS, "-dM", "-E", "-x", "c", os.devnull], capture_output=True, check=True
     ).stdout
-    files = (path.read_bytes() for path in sorted(_SOURCES.iterdir()))
+    code = _SOURCES / f"{source}.c"
+    files = (path.read_bytes() for path in (*sorted(_SOURCES.glob("*.h")), code))
     digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), *files)))
     try:
         path = _private(cache_root(None) / "native") / f"{digest.hexdigest()[:32]}.so"
         if not _is_whole(path):
-            _compile(command, path)
+            _compile(command, code, path)
             write_bytes(_noted(path), _checksum(path), durable=False)
         return ctypes.CDLL(str(path))
     except OSError:  # a cache that is read-only, full, or others'
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "native.so"
-            _compile(command, path)
+            _compile(command, code, path)
             return ctypes.CDLL(str(path))
 
 
@@ -150,12 +161,11 @@ def _checksum(path: Path) -> bytes:
     return b"none" if check is None else check.sha256.encode()
 
 
-def _compile(command: tuple[str, ...], path: Path) -> None:
+def _compile(command: tuple[str, ...], code: Path, path: Path) -> None:
     """Whole or not at all, since other processes may be at it."""
-    sources = map(str, sorted(_SOURCES.glob("*.c")))
     with atomic_file(path, durable=False) as temporary:
         subprocess.run(
-            [*command, *_FLAGS, "-o", str(temporary), *sources, "-lm"],
+            [*command, *_FLAGS, "-o", str(temporary), str(code), "-lm"],
             capture_output=True,
             check=True,
         )

@@ -20,6 +20,7 @@ _TOKENS = 4096
 """Of all sequences together, that are gone through by one call, about."""
 
 _CALL = Call(
+    "nsm",
     "n_batch k c s d n_heads gru hears top_k before",
     "tokens x token_maps token_bias norm norm_bias maps maps_bias gate gate_bias importance states found grad carried "
     "d_tokens d_gate seen d_own normed d_norm d_norm_bias d_importance",

@@ -11,6 +11,7 @@ __all__ = ["advance", "retreat"]
 
 _SEGMENT = 64  # tokens whose states the backward pass holds at once
 _CALL = Call(
+    "scan",
     "n_batch n_tokens e n segment",
     "x step a b c starts out grad d_x d_step d_b d_c d_a",
 )

@@ -12,6 +12,7 @@ from clso.models.native import Call
 __all__ = ["read_and_write"]
 
 _CALL = Call(
+    "turing",
     "n_batch k c s d",
     "keys erase add memory read address d_read d_address d_memory d_keys d_erase d_add",
 )

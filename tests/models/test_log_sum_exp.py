@@ -8,8 +8,18 @@ import pytest
 import torch
 
 from clso.models import log_sum_exp as module
+from clso.models import native
 from clso.models.head_loss import row_losses
 from clso.models.log_sum_exp import log_sum_exp
+
+
+@pytest.fixture(autouse=True, params=["C", "torch"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in both forms; without a compiler both are torch's."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "is_possible", lambda x: False)
+    elif native.is_possible(torch.zeros(1)):
+        assert module._in_c(torch.zeros(1))
 
 
 def operands(n: int, v: int, d: int = 12) -> tuple[torch.Tensor, torch.Tensor]:

@@ -170,11 +170,11 @@ def test_a_compiler_that_fails_is_told_of_once(
 @needs_compiler
 @pytest.mark.usefixtures("forgetful")
 def test_a_damaged_cache_is_passed_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    good = Path(native._library()._name).read_bytes()
+    good = Path(native._library("turing")._name).read_bytes()
     native._library.cache_clear()
     compiled: list[Path] = []
 
-    def compile_(command: tuple[str, ...], path: Path) -> None:
+    def compile_(command: tuple[str, ...], code: Path, path: Path) -> None:
         path.write_bytes(good if compiled else b"no library")
         compiled.append(path)
 
@@ -196,17 +196,17 @@ def test_a_damaged_cache_is_passed_by(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_only_what_was_compiled_here_is_loaded(
     change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    good = Path(native._library()._name).read_bytes()
+    good = Path(native._library("turing")._name).read_bytes()
     compiled: list[Path] = []
 
-    def compile_(command: tuple[str, ...], path: Path) -> None:
+    def compile_(command: tuple[str, ...], code: Path, path: Path) -> None:
         path.write_bytes(good)
         compiled.append(path)
 
     monkeypatch.setattr(native, "_compile", compile_)
     monkeypatch.setenv("CLSO_CACHE", os.fspath(tmp_path))
     native._library.cache_clear()
-    path = Path(native._library()._name)
+    path = Path(native._library("turing")._name)
     assert path.parent == tmp_path / "native"
     if change == "a flipped bit":
         path.write_bytes(good[:-9] + bytes([good[-9] ^ 4]) + good[-8:])
@@ -215,6 +215,6 @@ def test_only_what_was_compiled_here_is_loaded(
     elif change == "a folder of others":
         path.parent.chmod(0o777)
     native._library.cache_clear()
-    again = Path(native._library()._name)
+    again = Path(native._library("turing")._name)
     assert len(compiled) == (1 if change == "nothing" else 2)
     assert (again == path) == (change != "a folder of others")

@@ -11,7 +11,8 @@ Often only the first value has to be measured, and the others are known of any g
 should be no worse at the first one than a search for it alone: a third of the local search goes on as
 that search does, near the best genome, and the rest carries what it found, or a neighbour of it,
 along the front. A member of the front takes from the best genome every gene that makes it no dearer,
-so that what costs nothing is had at any cost."""
+so that what costs nothing is had at any cost. If some genes only save costs (`Gene.saving`), half of the
+local search changes such genes alone, of members of the front."""
 
 from __future__ import annotations
 
@@ -29,13 +30,14 @@ from deap import tools
 
 from clso.engine.config import EngineConfig
 from clso.engine.engine import Engine
-from clso.engine.operators import Individual
+from clso.engine.operators import Individual, jump
 from clso.space import Genome, SearchSpace
 from clso.space.results import Evaluation
 
 __all__ = ["ParetoEngine", "crowded_order"]
 
 _DECIMALS = 12  # of a crowding distance, which is a share of the objectives' ranges
+_SAVED = 0.5  # of the local search, by genes that only save costs
 _ROUNDING = 1e-12  # of a value: far above its last bit
 # by which the reference point lies behind the first generation's worst, as a share of its range
 _MARGIN = 0.1
@@ -78,6 +80,7 @@ class ParetoEngine(Engine):
         self.upper = tuple(upper)
         self.n_values = len(self.upper)
         self._costs = costs
+        self._saving = [i for i, gene in enumerate(space.genes) if gene.saving and len(gene) > 1]
         self.reference: tuple[float, ...] | None = None
         """The hypervolume's reference point: the first measured generation's worst values and a
         margin."""
@@ -180,6 +183,8 @@ class ParetoEngine(Engine):
         front = self.front
         if self._costs is None or self.best is None or not front:
             return super()._near()
+        if self._saving and self._rng.random() < _SAVED:
+            return self._saved(self._rng.choice(front).genome)
         best, kind = self.best.genome, int(3 * self._rng.random())
         if kind == 0:
             return self._jumped(best)
@@ -188,6 +193,14 @@ class ParetoEngine(Engine):
             return self._carried(self._jumped(best), onto, self._costs)
         carried = self._carried(best, onto, self._costs)
         return carried if self.lookup(carried) is None else self._jumped(best)
+
+    def _saved(self, genome: Genome) -> Genome:
+        """`genome` with other alleles of one or more active genes that only save costs."""
+        off = self._checked.off(genome)
+        free = [gene for gene in self._saving if gene not in off]
+        child = list(genome)
+        jump(child, self._n_choices, free, self._rng)
+        return tuple(child)
 
     def _carried(
         self, genome: Genome, onto: Genome, costs_of: Callable[[Genome], tuple[float, ...]]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,11 +63,26 @@ class PositionPattern:
         """Causal attention weights (n, n), rows sum to one: what the head does to any text."""
         n = self.n_positions if n is None else n
         distance = np.subtract.outer(np.arange(n), np.arange(n))
-        waves = zip(self.amps, self.phases, _speeds(self.n_positions), strict=True)
-        at_distance = sum(amp * np.cos(speed * np.arange(n) + phase) for amp, phase, speed in waves)
-        scores = np.where(distance >= 0, at_distance[np.abs(distance)], -np.inf)
+        scores = np.where(distance >= 0, self._scores(n)[np.abs(distance)], -np.inf)
         weights = np.exp(scores - scores.max(1, keepdims=True))
         return torch.from_numpy(weights / weights.sum(1, keepdims=True)).float()
+
+    def reach(self, leak: float) -> int:
+        """How many of the latest tokens, the current one among them, get all but a share `leak` of the
+        attention, wherever in the context."""
+        scores = self._scores(self.n_positions)
+        within = np.cumsum(np.exp(scores - scores.max()))
+        # more is left out the more there is: most at the last position
+        return 1 + int(np.searchsorted(within, (1 - leak) * within[-1]))
+
+    def _scores(self, n: int) -> np.ndarray[Any, Any]:
+        """Of keys at the distances below `n`."""
+        waves = zip(self.amps, self.phases, _speeds(self.n_positions), strict=True)
+        at = np.arange(n)
+        scores = np.zeros(n)
+        for amp, phase, speed in waves:
+            scores += amp * np.cos(speed * at + phase)
+        return scores
 
 
 def lag(k: int, n_positions: int, peak: float = _PEAK) -> PositionPattern:

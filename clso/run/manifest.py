@@ -147,6 +147,8 @@ def _describe(genes: Sequence[Gene]) -> list[dict[str, Any]]:
             found["when"] = [[name, list(labels)] for name, labels in gene.when]
         if gene.ordered:
             found["ordered"] = True
+        if gene.saving:
+            found["saving"] = True
         if len(gene) <= _MAX_LABELS or gene.name in rulers:
             found["choices"] = list(gene.choices)
         described.append(found)

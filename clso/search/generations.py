@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from clso.engine import Engine, EngineConfig, ParetoEngine
 from clso.errors import ClsoError, ConfigError, EvaluationError, RunFolderError, Stopped
 from clso.evaluation.evaluator import Evaluator
 from clso.screening.config import GENERATIONAL
-from clso.screening.screener import Estimator, Screening
+from clso.screening.screener import Estimator, Screener, Screening
 from clso.search.earlier import Earlier
+from clso.search.held import Held
 from clso.search.optimizer import Optimizer
 from clso.search.promotion import Promotion
 from clso.space import Genome, SearchSpace
@@ -24,6 +25,7 @@ from clso.space.results import Evaluation
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
 _NONE = Earlier()
+_ANCHORED = 0.9  # of the generations, which search for the first objective of a front alone
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
 
 
@@ -109,13 +111,42 @@ class Search:
             objectives=objectives.named,
             noisy=config.noise,
             warm_from=earlier,
+            anchor=self._make_anchor(make_estimator, seeds, limits),
         )
-        self.screener = self.optimizer.screener
         self.tokens_forward = 0
         self.evaluations: list[Evaluation] = []  # on the first rung, in order
         self.promotion = self._promotion()
         self._stale = 0  # generations since the last better loss
         self._exhausted = False
+
+    def _make_anchor(
+        self,
+        make_estimator: Callable[[int], Estimator] | None,
+        seeds: Sequence[Genome],
+        limits: Callable[[Genome], tuple[float, ...]] | None,
+    ) -> Optimizer | None:
+        """The search for the first objective alone that a front begins with, if all others are known
+        costs and some genes only save them; earlier runs have begun already."""
+        objectives, config = self.objectives, self.config
+        if not objectives.is_multi_objective or not objectives.only_first_is_measured:
+            return None
+        held = None if self.earlier.runs else Held.of(self.space)
+        if held is None:
+            return None
+        seeds = [seed for seed in seeds if held.has(seed)]
+        settings = EngineConfig(pop_size=config.pop)
+        return Optimizer(
+            held,
+            surrogate=make_estimator,
+            engine=Engine(held, settings, seed=config.seed, seeds=seeds, limits=limits),
+            seed=config.seed,
+            screening=GENERATIONAL,
+            objectives=objectives.named[:1],
+        )
+
+    @property
+    def screener(self) -> Screener:
+        return self.optimizer.screener
 
     def _promotion(self) -> Promotion | None:
         """Raises `ConfigError` if there is nothing to promote to."""
@@ -154,7 +185,7 @@ class Search:
 
     def generation(self) -> list[dict[str, Any]]:
         """Run one generation; return its rows for the record, evaluations first."""
-        engine, screener = self.engine, self.screener
+        engine = self.engine
         best_before = self._so_far
         measured = self._measure_some()
         if measured is None:
@@ -174,6 +205,7 @@ class Search:
         promoted = self._promote()
         self.tokens_forward += sum(e.n_tokens for e in (*evaluations, *promoted))
         assert engine.best is not None
+        screener = self.screener
         number = self.n_generations
         row = {
             "type": "generation",
@@ -236,8 +268,14 @@ class Search:
         shortfall = self.engine.shortfall
         return shortfall.reason if shortfall else "no more candidates"
 
+    def _begin(self, number: int) -> None:
+        """Before the proposals of generation `number`, from 0."""
+        if number >= _ANCHORED * self.config.gens:
+            self.optimizer.spread()
+
     def _measure(self) -> Round | None:
         """Propose, measure and tell; None if the space has no more."""
+        self._begin(self.n_generations)
         repeats, n = self.optimizer.repeats, self.config.pop
         candidates, screening = self.optimizer.propose(n if repeats is None else repeats.new_of(n))
         if not candidates:

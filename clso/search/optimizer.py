@@ -89,6 +89,9 @@ class Optimizer:
         Earlier runs of the same space: run folders, or the evaluations of a `Result`. Their best
         genomes are tried first, and the surrogate learns from what they measured for as long as
         audits agree.
+    anchor
+        An optimizer of the first objective alone, over a part of the genomes (`Held`), that chooses
+        until `spread` is called.
 
     Attributes
     ----------
@@ -126,6 +129,7 @@ class Optimizer:
         objectives: Sequence[str | Measure] | None = None,
         noisy: bool = False,
         warm_from: Iterable[Any] | Earlier = (),
+        anchor: Optimizer | None = None,
     ) -> None:
         seed = as_seed(seed)
         if objectives is None:
@@ -163,10 +167,11 @@ class Optimizer:
         encoder = Encoder(checked.sizes, checked.descriptors(), checked.mask, checked.ordered)
         # what earlier runs called their further values is not known
         rows = earlier.rows if self._unknown == [0] else []
-        self.screener = Screener(
+        self._screener = Screener(
             surrogate, encoder, screening, seed=seed, n_values=len(self._unknown), earlier=rows
         )
         self.acquisition = acquisition
+        self._anchor = anchor
         self._batch = screening.batch
         self._queue: list[Genome] = []  # picked and not yet handed out
         self._pending: dict[Genome, None] = {}  # picked and not yet told
@@ -189,6 +194,17 @@ class Optimizer:
         if self.repeats is None:
             raise KeyError(genome)
         return self.repeats.estimate(genome)
+
+    @property
+    def screener(self) -> Screener:
+        """The one that chooses now."""
+        return self._screener if self._anchor is None else self._anchor.screener
+
+    def spread(self) -> None:
+        """From now on search for all objectives, with what the anchor's surrogate has learnt."""
+        if self._anchor is not None:
+            self._screener.load_state_dict(self._anchor.screener.state_dict())
+            self._anchor = None
 
     @property
     def n_evaluated(self) -> int:
@@ -284,6 +300,14 @@ class Optimizer:
     ) -> tuple[list[Genome], Screening]:
         """`n` new candidates and the surrogate's choice among them: while it is not trusted all (at
         most `at_most`) that are not likely to fail, then a share of them."""
+        if self._anchor is not None:
+            n_cached = self._anchor.engine.n_cached
+            candidates, screening = self._anchor.propose(n, at_least=at_least, at_most=at_most)
+            self.engine.n_cached += self._anchor.engine.n_cached - n_cached
+            if candidates:
+                self._pending.update(dict.fromkeys(candidates[i] for i in screening.chosen))
+                return candidates, screening
+            self.spread()  # all that it may choose is measured
         candidates = self.engine.ask(n, pending=self._pending)
         acquisition = self.acquisition
         rank = None if acquisition is None else partial(acquisition.order, candidates)
@@ -353,7 +377,10 @@ class Optimizer:
             self._pending.pop(genome, None)
         if self.acquisition is not None:
             self.acquisition.observe([e for e in evaluations if e.ok])
-        self.screener.observe(asked, [self._predicted_of(e) for e in evaluations])
+        if self._anchor is None:
+            self._screener.observe(asked, [self._predicted_of(e) for e in evaluations])
+        else:
+            self._anchor.tell(map(_first, evaluations))
         if self.engine.best is not best_before:
             self._drop_queue()
         if self.repeats is not None:
@@ -431,10 +458,12 @@ class Optimizer:
         of asking."""
         state = {
             "engine": self.engine.state_dict(with_cache=with_evaluations),
-            "screener": self.screener.state_dict(with_rows=with_evaluations),
+            "screener": self._screener.state_dict(with_rows=with_evaluations),
             "queue": [list(genome) for genome in self._queue],
             "pending": [list(genome) for genome in self._pending],
         }
+        if self._anchor is not None:
+            state["anchor"] = self._anchor.state_dict(with_evaluations=with_evaluations)
         if self.repeats is not None:
             state["repeats"] = self.repeats.state_dict(with_values=with_evaluations)
             state["again"] = [list(genome) for genome in self._again]
@@ -468,7 +497,12 @@ class Optimizer:
             if evaluations is None
             else [(e.genome, self._predicted_of(e)) for e in evaluations]
         )
-        self.screener.load_state_dict(state["screener"], rows)
+        if "anchor" not in state:
+            self._anchor = None
+            self._screener.load_state_dict(state["screener"], rows)
+        elif self._anchor is not None:
+            firsts = None if evaluations is None else list(map(_first, evaluations))
+            self._anchor.load_state_dict(state["anchor"], firsts)
         self._queue = [self.space.validate(genome) for genome in state["queue"]]
         self._pending = dict.fromkeys(self.space.validate(genome) for genome in state["pending"])
 
@@ -491,6 +525,11 @@ class Optimizer:
                 mean = means.get(e.genome)
                 known[e.genome] = e if mean is None else replace(e, values=(mean,))
         return list(known.values())
+
+
+def _first(evaluation: Evaluation) -> Evaluation:
+    """With its first value alone."""
+    return replace(evaluation, values=evaluation.values[:1])
 
 
 def _unnamed(n: int) -> tuple[Measure, ...]:

@@ -93,6 +93,7 @@ class SteadySearch(Search):
         if self._dry or self._n_generations + len(self._proposals) >= self.config.gens:
             return False
         self._tell()
+        self._begin(self._n_generations + len(self._proposals))
         candidates, screening = self.optimizer.propose(self.config.pop)
         self._dry = not candidates
         if candidates:

@@ -41,7 +41,7 @@ class CheckedSpace:
         space: the space itself.
         sizes: number of alleles of each gene.
         is_free: whether every genome is feasible as far as the space goes.
-        repairs: whether it has a `repair` of its own.
+        repairs, samples_itself: whether it has a `repair`, a `sample` of its own.
         conditions: which genes make no difference, as they declare it.
         is_keyed_by_genome: whether no two genomes stand for the same, as far as is declared.
         ordered: places of the genes whose alleles lie on a scale.
@@ -73,7 +73,7 @@ class CheckedSpace:
         self.is_keyed_by_genome = self._declares_all and not self.conditions.rules
         self.is_free = _is_default(space, "constraints")
         self.repairs = not _is_default(space, "repair")
-        self._samples_itself = not _is_default(space, "sample")
+        self.samples_itself = not _is_default(space, "sample")
 
     @cached_property
     def count(self) -> int:
@@ -82,7 +82,7 @@ class CheckedSpace:
 
     def sample(self, rng: random.Random) -> Genome:
         """A random genome."""
-        if not self._samples_itself:
+        if not self.samples_itself:
             return draw(self.sizes, rng)
         with self._calling("sample"):
             genome = self.space.sample(rng)

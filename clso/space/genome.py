@@ -57,6 +57,10 @@ class Gene:
     ordered
         Whether the choices lie on a scale. A search tries whether near ones have near values, and
         follows that for as long as the measurements bear it out.
+    saving
+        Whether its first choice is as good as any at what is measured, and the others can only be
+        cheaper. A run that searches for a front of what is measured and known costs first leaves
+        such genes at their first choice (`clso.engine.pareto`).
 
     Raises
     ------
@@ -77,6 +81,7 @@ class Gene:
     unless: tuple[tuple[str, str], ...] = ()
     when: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ordered: bool = False
+    saving: bool = False
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Gene:
         unless: Sequence[Any] = (),
         when: Sequence[Any] = (),
         ordered: bool = False,
+        saving: bool = False,
     ) -> None:
         put = object.__setattr__
         put(self, "name", name)
@@ -95,6 +101,7 @@ class Gene:
         put(self, "unless", tuple((other, label) for other, labels in pairs for label in labels))
         put(self, "when", self._pairs(when, "when"))
         put(self, "ordered", bool(ordered))
+        put(self, "saving", bool(saving))
 
     def _pairs(self, given: Any, what: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Conditions of whatever form as (name, labels)."""

@@ -8,7 +8,7 @@ MLP nobody reads position 0's swelling. A token's own name stays: the head reads
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 
@@ -26,6 +26,7 @@ __all__ = ["HEAD_GAINS", "GrownCosts", "free_units", "n_neurons"]
 
 HEAD_GAINS = {(0, 0): "copy.gain", (0, 1): "context.gain", (1, 0): "copy.gain"}
 """Layer and place of the heads that add anything -> the gain that switches the head off, but for neurons."""
+_LEAK = 1e-6  # share of a head's attention that makes no difference
 KeysSeen = Callable[[int, int], float]
 """A layer and the place of a head in it -> keys that a query meets on average."""
 
@@ -50,6 +51,7 @@ class GrownCosts:
             for q in (pattern.query() for pattern in patterns)
         ]
         self._previous = _n_weights(lag(1, config.n_positions).query())
+        self._patterns = tuple(patterns)
 
     def live_heads(self, genome: Genome) -> set[tuple[int, int]]:
         """Layer and place of the heads that add anything."""
@@ -58,6 +60,14 @@ class GrownCosts:
         if self._n_neurons_of(alleles):
             live |= {(0, 0)}
         return live
+
+    @cached_property
+    def reaches(self) -> Mapping[tuple[int, int], Sequence[int]]:
+        """Layer and place of the heads that look at places and not at what is there -> how many of
+        the latest tokens hold all but `_LEAK` of their attention, by the allele of `context`."""
+        previous = lag(1, self.config.n_positions).reach(_LEAK)
+        context = [pattern.reach(_LEAK) for pattern in self._patterns]
+        return {(0, 0): [previous] * len(context), (0, 1): context}
 
     def _n_neurons_of(self, alleles: Mapping[str, int]) -> int:
         wanted = n_neurons(NEURON_SHARES[alleles["neurons"]], self.config)

@@ -9,6 +9,7 @@ anything. Contexts that follow the text count as large as they can get.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, product
 from typing import Any
@@ -24,18 +25,17 @@ from clso.models.packed_population import PackedPopulation
 from clso.models.packed_text import PackedText, packed_text
 from clso.models.vsla import VSLA, VSLAConfig
 from clso.search_spaces.gpt2.costs import FLOAT_BYTES
+from clso.search_spaces.gpt2.genes import GAIN_VALUES, alleles_of
 from clso.search_spaces.gpt2.grown import GrownWeights
 from clso.search_spaces.gpt2.grown_costs import HEAD_GAINS
 from clso.search_spaces.gpt2.random import RandomWeights
 from clso.search_spaces.vsla.genes import (
-    PER_HEAD,
     POLICIES,
-    WINDOWS,
     Head,
     Label,
     pattern_genes,
-    patterns_of,
-    picks,
+    pattern_of,
+    sizes_of,
 )
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace
@@ -61,10 +61,15 @@ class PatternedWeights:
         self._n_heads = self.config.n_heads
         self.n_own = len(self._inner.genes)
         self._switches = self._switches_of(inner)
-        self.genes: tuple[Gene, ...] = (
-            *self._inner.genes,
-            *pattern_genes(self._switches, kinds),
+        self._reaches: Mapping[Head, Sequence[int]] = (
+            inner.costs.reaches if isinstance(inner, GrownWeights) else {}
         )
+        most = {head: max(reaches) for head, reaches in self._reaches.items()}
+        n = self.config.n_positions
+        self._pattern_genes = pattern_genes(self._switches, kinds, most, n)
+        # the numbers that a gain picks from lie on a scale
+        own = (replace(g, ordered=g.ordered or g.name in GAIN_VALUES) for g in inner.genes)
+        self.genes: tuple[Gene, ...] = (*own, *self._pattern_genes)
 
     def prepare(self) -> None:
         self._inner.prepare()
@@ -72,35 +77,29 @@ class PatternedWeights:
             _ = self._thresholds
 
     def seeds(self) -> list[Genome]:
-        """The library's, with every head full; and with windows as long as what the grown heads look for."""
-        full = dict.fromkeys(self._switches, ("full", WINDOWS[-1]))
-        local = dict.fromkeys(self._switches, ("local", 64))
-        wired = local | {(0, 0): ("local", 2)}  # the previous token's name
-        if (1, 0) in wired:
-            wired[1, 0] = ("full", WINDOWS[-1])  # copies from anywhere
-        layouts = (full, wired, local) if "local" in self.kinds else (full,)
-        return [
-            (*seed, *picks(list(heads.values()), self.kinds))
-            for seed in self._inner.seeds()
-            for heads in layouts
-        ]
+        """The library's, with all that every head needs."""
+        needed = (0,) * len(self._pattern_genes)
+        return [(*seed, *needed) for seed in self._inner.seeds()]
 
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
-        """The library's; windows tell the surrogate their logarithm."""
-        windows = np.log2(np.array(WINDOWS, dtype=np.float32))[:, None]
-        return [*self._inner.descriptors(), *([None, windows, None] * len(self._switches))]
+        """The library's, and how much a pattern sees."""
+        n = self.config.n_positions
+        return [*self._inner.descriptors(), *(sizes_of(gene, n) for gene in self._pattern_genes)]
 
     def patterns(self, genome: Genome) -> list[list[Pattern]]:
         """By layer and head."""
         own, picked = genome[: self.n_own], genome[self.n_own :]
-        thresholds = self._thresholds if self._adapts(picked) else {}
-        found = dict(zip(self._switches, patterns_of(picked, self.kinds, thresholds), strict=True))
-        live = self._live_heads(own)
+        labels = [g.choices[a] for g, a in zip(self._pattern_genes, picked, strict=True)]
+        thresholds = self._thresholds if POLICIES.keys() & set(labels) else {}
+        n, live = self.config.n_positions, self._live_heads(own)
+        reaches = self._reaches_of(own)
+        found = {
+            head: pattern_of(label, reaches.get(head, n), n, thresholds)
+            for head, label in zip(self._switches, labels, strict=True)
+            if head in live
+        }
         return [
-            [
-                found[layer, place] if (layer, place) in live else Full()
-                for place in range(self._n_heads)
-            ]
+            [found.get((layer, place), Full()) for place in range(self._n_heads)]
             for layer in range(self.config.n_layers)
         ]
 
@@ -170,8 +169,12 @@ class PatternedWeights:
         places = product(range(self.config.n_layers), range(self._n_heads))
         return dict.fromkeys(places, ())
 
-    def _adapts(self, own: Genome) -> bool:
-        return "adaptive" in {self.kinds[allele] for allele in own[::PER_HEAD]}
+    def _reaches_of(self, own: Genome) -> Mapping[Head, int]:
+        """How many tokens the heads that look at places need."""
+        if not self._reaches:
+            return {}
+        context = alleles_of(own)["context"]
+        return {head: by_context[context] for head, by_context in self._reaches.items()}
 
     @cached_property
     def _unigrams(self) -> Tensor:
@@ -197,7 +200,7 @@ class PatternedWeights:
             (signal, at): at
             if signal == "diversity"
             else float(np.quantile(signals[signal] or [_NEVER], at))
-            for signal, at in POLICIES
+            for signal, at in POLICIES.values()
         }
         return {
             policy: float(f"{threshold:g}") for policy, threshold in found.items()

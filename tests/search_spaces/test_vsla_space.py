@@ -20,7 +20,7 @@ from clso.models.vsla import VSLA
 from clso.run.export import export_run
 from clso.run.finished import evaluate_run
 from clso.run.run import evolve
-from clso.search_spaces.vsla.genes import WINDOWS, picks
+from clso.search_spaces.gpt2.genes import CONTEXTS, GAIN_VALUES
 from clso.search_spaces.vsla.options import KINDS, kinds_of
 from clso.search_spaces.vsla.space import VSLASpace
 from clso.space import Genome, SearchSpace
@@ -54,10 +54,19 @@ def space(english_path: Path) -> VSLASpace:
     return found
 
 
-def with_heads(space: VSLASpace, heads: list[tuple[str, int]]) -> Genome:
+@pytest.fixture(scope="module")
+def blind(english_path: Path) -> VSLASpace:
+    """No head of which may see everything, so that all heads have the same choices."""
+    found = space_of(english_path, patterns="local,sparse,pyramid,adaptive")
+    found.prepare()
+    return found
+
+
+def with_heads(space: VSLASpace, *labels: str) -> Genome:
     """The hand-set weights, all three heads of which are in use: previous token, context, copy."""
-    own = space.seeds()[0][: space.source.n_own]
-    return (*own, *picks(heads, space.source.kinds))
+    own, genes = space.seeds()[0][: space.source.n_own], space.genes[space.source.n_own :]
+    picks = (g.choices.index(label) for g, label in zip(genes, labels, strict=True))
+    return (*own, *picks)
 
 
 class TestGrown(SpaceConformance):
@@ -99,44 +108,77 @@ def test_texts_are_whole_documents(space: VSLASpace) -> None:
     assert space.text("fitness", 600).n_targets <= 600
 
 
-def test_seeds_begin_with_a_full_one(space: VSLASpace) -> None:
-    full, wired, local = (space.model(genome).config for genome in space.seeds())
-    assert full.is_full
-    assert wired.patterns == ("local:2+local:64", "full+full")
-    assert local.patterns == ("local:64+local:64", "local:64+full")
+def test_seeds_have_all_that_their_heads_need(space: VSLASpace, blind: VSLASpace) -> None:
+    (seed,) = space.seeds()
+    assert space.model(seed).config.patterns == ("local:2+local:26", "full+full")
+    assert blind.model(blind.seeds()[0]).config.patterns == (
+        "local:128+local:128",
+        "local:128+full",
+    )
 
 
-def test_costs_follow_the_patterns(space: VSLASpace) -> None:
-    def costs(*heads: tuple[str, int]) -> dict[str, float]:
-        return space.costs(with_heads(space, list(heads)))
+def test_a_head_is_offered_no_window_that_its_weights_do_not_reach(space: VSLASpace) -> None:
+    previous, context, copy = (g.choices for g in space.genes if g.name.endswith(".pattern"))
+    others = copy[8:]
+    assert previous == ("local:auto", *others)
+    assert context[:8] == ("local:auto", *(f"local:{w}" for w in (128, 64, 32, 16, 8, 4, 2)))
+    assert copy[:8] == ("full", *(f"local:{w}" for w in (128, 64, 32, 16, 8, 4, 2)))
+    assert {p.partition(":")[0].split()[0] for p in others} == {"sparse", "pyramid", "adaptive"}
 
-    full, local = costs(*[("full", 256)] * 3), costs(*[("local", 8)] * 3)
-    sparse, pyramid = costs(*[("sparse", 32)] * 3), costs(*[("pyramid", 8)] * 3)
+
+@pytest.mark.parametrize("context", range(len(CONTEXTS)))
+def test_the_windows_that_weights_reach_lose_nothing(
+    space: VSLASpace, english_path: Path, context: int
+) -> None:
+    everything = space_of(english_path, patterns="full")
+    everything.prepare()
+    names = [gene.name for gene in space.genes]
+    genome = list(space.seeds()[0])
+    genome[names.index("context")] = context
+    genome[names.index("context.gain")] = len(GAIN_VALUES["context.gain"]) - 1
+    auto, text = tuple(genome), space.text("valid", 2000)
+    assert space.losses([auto], text).item() == pytest.approx(
+        everything.losses([auto], text).item(), abs=1e-4
+    )
+    ratio = space.costs(auto)["kv_bytes"] / everything.costs(auto)["kv_bytes"]
+    assert ratio < 0.45 or context == len(CONTEXTS) - 1  # which looks back 253 of 256 tokens
+
+
+def test_costs_follow_the_patterns(space: VSLASpace, blind: VSLASpace, english_path: Path) -> None:
+    everything = space_of(english_path, patterns="full")
+    full = everything.costs(with_heads(everything, *["full"] * 3))
+    local, sparse, pyramid = (
+        blind.costs(with_heads(blind, *[label] * 3))
+        for label in ("local:8", "sparse:16:2", "pyramid:8")
+    )
     assert full["kv_bytes"] == 2 * 4 * 16 * 256 * 3
     assert local["kv_bytes"] == 2 * 4 * 16 * 8 * 3
     assert sparse["kv_bytes"] == full["kv_bytes"]
     assert local["kv_bytes"] < pyramid["kv_bytes"] < full["kv_bytes"]
     assert max(local["flops"], sparse["flops"], pyramid["flops"]) < full["flops"]
     assert local["n_params"] == full["n_params"]
+    assert space.costs(space.seeds()[0])["kv_bytes"] == 2 * 4 * 16 * (2 + 26 + 256)
 
 
 @pytest.mark.parametrize(
     ("gain", "off"), [("context.gain", ["h.0.1"]), ("copy.gain", ["h.0.0", "h.1.0"])]
 )
 def test_patterns_of_a_head_that_is_off_make_no_difference(
-    space: VSLASpace, gain: str, off: list[str]
+    blind: VSLASpace, gain: str, off: list[str]
 ) -> None:
-    names = [gene.name for gene in space.genes]
-    local, full = ([*with_heads(space, [(kind, 8)] * 3)] for kind in ("local", "full"))
-    local[names.index(gain)] = full[names.index(gain)] = 0
+    names = [gene.name for gene in blind.genes]
+    local, wide = ([*with_heads(blind, *[label] * 3)] for label in ("local:8", "local:128"))
+    local[names.index(gain)] = wide[names.index(gain)] = 0
     for name in names:
         if name.startswith("h.") and name.rpartition(".")[0] not in off:
-            local[names.index(name)] = full[names.index(name)]
-    one, other = tuple(local), tuple(full)
+            local[names.index(name)] = wide[names.index(name)]
+    one, other = tuple(local), tuple(wide)
     assert one != other
-    assert space.key(one) == space.key(other)
-    assert space.costs(one) == space.costs(other)
-    assert space.decode(one)["patterns"] == space.decode(other)["patterns"] == ["full+full"] * 2
+    assert blind.key(one) == blind.key(other)
+    assert blind.costs(one) == blind.costs(other)
+    patterns = blind.decode(one)["patterns"]
+    assert patterns == blind.decode(other)["patterns"]
+    assert "+".join(patterns).count("full") == len(off) + 1
 
 
 def test_only_heads_that_can_add_something_have_genes(space: VSLASpace, english_path: Path) -> None:
@@ -150,19 +192,19 @@ def test_only_heads_that_can_add_something_have_genes(space: VSLASpace, english_
 
 
 def test_a_perplexity_stores_its_unigrams(space: VSLASpace) -> None:
-    heads = list(with_heads(space, [("adaptive", 64)] * 3))
-    entropy = space.costs(tuple(heads))
-    heads[-1] = 2
-    perplexity = space.costs(tuple(heads))
-    assert perplexity["n_params"] - entropy["n_params"] == space.config.vocab_size
-    model = space.model(tuple(heads))
+    entropy, perplexity = (
+        with_heads(space, *[f"adaptive {signal} 0.5"] * 3) for signal in ("entropy", "perplexity")
+    )
+    stored = space.costs(perplexity)["n_params"] - space.costs(entropy)["n_params"]
+    assert stored == space.config.vocab_size
+    model = space.model(perplexity)
     assert model.unigram_log_p is not None
     assert model.unigram_log_p.exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_a_model_comes_back_from_disk(space: VSLASpace, tmp_path: Path) -> None:
-    genome = with_heads(space, [("local", 8), ("sparse", 32), ("adaptive", 64)])
-    model = space.model((*genome[:-1], 2))
+    genome = with_heads(space, "local:auto", "sparse:16:2", "adaptive perplexity 0.5")
+    model = space.model(genome)
     save_model(model, tmp_path)
     found = load_model(tmp_path)
     assert isinstance(found, VSLA)
@@ -225,4 +267,3 @@ def test_every_kind_is_reachable(space: VSLASpace) -> None:
         for p in layer
     }
     assert labels == set(KINDS)
-    assert max(WINDOWS) < 512

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from toys import Toy
 
-from clso.space import Genome, Measure
+from clso.space import Gene, Genome, Measure
 from clso.space.results import Evaluation
 
 
@@ -108,3 +108,25 @@ class Priced(Toy):
 
     def both(self, genomes: Sequence[Genome]) -> list[Evaluation]:
         return [Evaluation.measured(g, 0, (self.score(g), *self.known(g)), 1) for g in genomes]
+
+
+class Thrifty(Priced):
+    """The same, but that switches are on at first and only save: what is switched off costs 1 less,
+    and adds half a point."""
+
+    name = "thrifty"
+
+    def __init__(self) -> None:
+        super().__init__()
+        score = self.score
+        self.score = lambda genome: score(self._turned(genome))
+        self._genes = tuple(
+            Gene(gene.name, gene.choices, saving=i >= self.N_FREE)
+            for i, gene in enumerate(self._genes)
+        )
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        return super().costs(self._turned(genome))
+
+    def _turned(self, genome: Genome) -> Genome:
+        return (*genome[: self.N_FREE], *(1 - allele for allele in genome[self.N_FREE :]))

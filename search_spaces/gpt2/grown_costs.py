@@ -8,17 +8,18 @@ MLP nobody reads position 0's swelling. A token's own name stays: the head reads
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 
 import torch
 
 from clso.crystals import make_crystal
 from clso.grown.features import FEATURE_FAMILIES
 from clso.grown.layout import Layout
-from clso.grown.patterns import N_POSITION_DIMS, PositionPattern, lag
+from clso.grown.patterns import N_POSITION_DIMS, PositionPattern
 from clso.models.gpt2 import GPT2Config
 from clso.search_spaces.gpt2.costs import FLOAT_BYTES
 from clso.search_spaces.gpt2.genes import GAIN_VALUES, MLPS, NEURON_SHARES, alleles_of
+from clso.search_spaces.gpt2.heads import previous_token
 from clso.space import Genome
 
 __all__ = ["HEAD_GAINS", "GrownCosts", "free_units", "n_neurons"]
@@ -26,7 +27,7 @@ __all__ = ["HEAD_GAINS", "GrownCosts", "free_units", "n_neurons"]
 
 HEAD_GAINS = {(0, 0): "copy.gain", (0, 1): "context.gain", (1, 0): "copy.gain"}
 """Layer and place of the heads that add anything -> the gain that switches the head off, but for neurons."""
-_LEAK = 1e-6  # share of a head's attention that makes no difference
+_LEAK = 1e-6  # share of a head's attention without which a loss is the same to six digits
 KeysSeen = Callable[[int, int], float]
 """A layer and the place of a head in it -> keys that a query meets on average."""
 
@@ -50,8 +51,12 @@ class GrownCosts:
             (_n_weights(q), int(q.any(dim=1).sum()))
             for q in (pattern.query() for pattern in patterns)
         ]
-        self._previous = _n_weights(lag(1, config.n_positions).query())
-        self._patterns = tuple(patterns)
+        previous = previous_token(config.n_positions)
+        self._previous = _n_weights(previous.query())
+        context = [pattern.reach(_LEAK) for pattern in patterns]
+        self.reaches = {(0, 0): [previous.reach(_LEAK)] * len(context), (0, 1): context}
+        """Layer and place of the heads that look at places, whatever stands there -> how many of the
+        latest tokens hold all but `_LEAK` of their attention, by the allele of `context`."""
 
     def live_heads(self, genome: Genome) -> set[tuple[int, int]]:
         """Layer and place of the heads that add anything."""
@@ -60,14 +65,6 @@ class GrownCosts:
         if self._n_neurons_of(alleles):
             live |= {(0, 0)}
         return live
-
-    @cached_property
-    def reaches(self) -> Mapping[tuple[int, int], Sequence[int]]:
-        """Layer and place of the heads that look at places and not at what is there -> how many of
-        the latest tokens hold all but `_LEAK` of their attention, by the allele of `context`."""
-        previous = lag(1, self.config.n_positions).reach(_LEAK)
-        context = [pattern.reach(_LEAK) for pattern in self._patterns]
-        return {(0, 0): [previous] * len(context), (0, 1): context}
 
     def _n_neurons_of(self, alleles: Mapping[str, int]) -> int:
         wanted = n_neurons(NEURON_SHARES[alleles["neurons"]], self.config)

@@ -27,6 +27,7 @@ __all__ = [
     "context_queries",
     "copy_head",
     "copy_query",
+    "previous_token",
     "previous_token_head",
     "vector_norm",
 ]
@@ -62,12 +63,17 @@ class Attention:
         self.output = self.out.view(d, n_heads, self.head_dim)
 
 
+def previous_token(n_positions: int) -> PositionPattern:
+    """Where the previous-token head looks."""
+    return lag(1, n_positions, _PREVIOUS_PEAK)
+
+
 def previous_token_head(
     attention: Attention, head: int, layout: Layout, projection: Tensor
 ) -> None:
     """Fetch the previous token's name. `projection` (D, S) takes names to what is matched."""
     # Look one position back: a position code (4) asks for the code before it.
-    pattern = lag(1, attention.n_positions, _PREVIOUS_PEAK)
+    pattern = previous_token(attention.n_positions)
     attention.query[head, :N_POSITION_DIMS, layout.position_dims] = _position_query(
         pattern, attention.head_dim
     )

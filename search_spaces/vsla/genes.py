@@ -75,7 +75,7 @@ def _choices(kinds: Sequence[str], reach: int | None, n_positions: int) -> tuple
             found += [f"local:{window}" for window in _WINDOWS if window < enough]
         elif kind != "full" or not has_auto:
             found += _CHOICES[kind]
-    return tuple(found)
+    return tuple(found) or _CHOICES["local"][-1:]  # of two tokens
 
 
 def pattern_of(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from toys_pareto import Lotz, Priced
+from toys_pareto import Lotz, Priced, Thrifty
 
 from clso.engine import (
     EngineConfig,
@@ -299,3 +299,23 @@ def test_what_costs_nothing_is_carried_from_the_best_genome_to_every_cost() -> N
     assert dear[:16] + cheap[16:] in asked
     assert dear[:16] + between[16:] in asked
     assert all(space.known(genome)[0] <= 5 for genome in asked)
+
+
+def test_much_of_the_local_search_changes_genes_that_only_save_costs() -> None:
+    space = Thrifty()
+
+    def saved(n: int, *, knows_costs: bool) -> int:
+        """How many of the children of the best genome have its free genes."""
+        engine = ParetoEngine(
+            space,
+            EngineConfig(pop_size=n, local_search=1.0),
+            upper=FREE,
+            costs=space.known if knows_costs else None,
+        )
+        best = (0,) * 22
+        engine.tell(space.both([best, (1,) * 16 + (0,) * 6]))
+        return sum(genome[:16] == best[:16] for genome in engine.ask(n))
+
+    few, many = (saved(24, knows_costs=known) for known in (False, True))
+    assert many >= 2 * few
+    assert many >= 8

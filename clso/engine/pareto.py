@@ -12,7 +12,7 @@ should be no worse at the first one than a search for it alone: a third of the l
 that search does, near the best genome, and the rest carries what it found, or a neighbour of it,
 along the front. A member of the front takes from the best genome every gene that makes it no dearer,
 so that what costs nothing is had at any cost. If some genes only save costs (`Gene.saving`), half of the
-local search changes such genes alone, of members of the front."""
+local search changes such genes alone, of the best genome or of a member of the front."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class ParetoEngine(Engine):
         if self._costs is None or self.best is None or not front:
             return super()._near()
         if self._saving and self._rng.random() < _SAVED:
-            return self._saved(self._rng.choice(front).genome)
+            return self._saved(self._rng.choice((self.best, self._rng.choice(front))).genome)
         best, kind = self.best.genome, int(3 * self._rng.random())
         if kind == 0:
             return self._jumped(best)

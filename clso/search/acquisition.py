@@ -52,7 +52,7 @@ class ParetoOrder(Acquisition):
     in NSGA-II's order.
 
     If only the first value is predicted, a front must not be worse at it than a search for it alone:
-    every other place goes to the lowest prediction.
+    every other place goes to the lowest prediction, unless such a search came first (`anchored`).
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ class ParetoOrder(Acquisition):
         Of a genome, by name, exact. Objectives that are none of them are predicted.
     cost_names
         Which of the objectives `costs` knows.
+    anchored
+        Whether the first value alone was searched for before.
     """
 
     def __init__(
@@ -69,9 +71,12 @@ class ParetoOrder(Acquisition):
         names: Sequence[str],
         costs: Callable[[Genome], Mapping[str, float]],
         cost_names: Sequence[str] = (),
+        *,
+        anchored: bool = False,
     ) -> None:
         self._names, self._costs, self._cost_names = tuple(names), costs, frozenset(cost_names)
         self.n_objectives = len(self._names)
+        self._anchored = anchored
         self._front = np.empty((0, self.n_objectives))
 
     @property
@@ -104,7 +109,7 @@ class ParetoOrder(Acquisition):
         first = self._by_gain(values)
         chosen = set(first)
         widest = first + [i for i in rest if i < len(candidates) and i not in chosen]
-        if self.unknown != (0,) or not len(self._front):
+        if self._anchored or self.unknown != (0,) or not len(self._front):
             return widest
         lowest = np.argsort(values[:, 0], kind="stable").tolist()
         return list(dict.fromkeys(chain.from_iterable(zip(lowest, widest, strict=True))))

@@ -157,7 +157,7 @@ class Optimizer:
         known = [name for name in names[1:] if name in self.space.cost_names]
         self._unknown = [i for i, name in enumerate(names) if name not in known]
         if acquisition is None and n > 1:
-            acquisition = ParetoOrder(names, checked.costs, known)
+            acquisition = ParetoOrder(names, checked.costs, known, anchored=anchor is not None)
         if acquisition is not None and acquisition.n_objectives != n:
             raise ConfigError(
                 f"candidates are ordered by all objectives: {', '.join(names)}",

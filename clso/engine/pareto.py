@@ -30,7 +30,7 @@ from deap import tools
 
 from clso.engine.config import EngineConfig
 from clso.engine.engine import Engine
-from clso.engine.operators import Individual, jump
+from clso.engine.operators import Individual, heavy_tailed
 from clso.space import Genome, SearchSpace
 from clso.space.results import Evaluation
 
@@ -195,11 +195,18 @@ class ParetoEngine(Engine):
         return carried if self.lookup(carried) is None else self._jumped(best)
 
     def _saved(self, genome: Genome) -> Genome:
-        """`genome` with other alleles of one or more active genes that only save costs."""
+        """`genome` with a near choice of one active gene that only saves costs, or of several: what
+        saves less loses less."""
         off = self._checked.off(genome)
         free = [gene for gene in self._saving if gene not in off]
-        child = list(genome)
-        jump(child, self._n_choices, free, self._rng)
+        child, rng = list(genome), self._rng
+        for _ in range(heavy_tailed(len(free), rng)):
+            gene = rng.choice(free)
+            last = self._n_choices[gene] - 1
+            step = heavy_tailed(last, rng)
+            if rng.random() < 0.5 or child[gene] + step > last:
+                step = -step if child[gene] else step
+            child[gene] = min(max(child[gene] + step, 0), last)
         return tuple(child)
 
     def _carried(

@@ -25,7 +25,7 @@ from clso.space.results import Evaluation
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
 _NONE = Earlier()
-_ANCHORED = 15 / 16  # of the generations, which search for the first objective of a front alone
+_ANCHORED = 0.9  # of the generations, which search for the first objective of a front alone
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
 
 

@@ -59,7 +59,7 @@ class Gene:
         follows that for as long as the measurements bear it out.
     saving
         Whether its first choice is as good as any at what is measured, and the others can only be
-        cheaper. A run that searches for a front of what is measured and known costs first leaves
+        cheaper, near ones about as much. A run that searches for a front of what is measured and known costs first leaves
         such genes at their first choice (`clso.engine.pareto`).
 
     Raises

@@ -304,18 +304,20 @@ def test_what_costs_nothing_is_carried_from_the_best_genome_to_every_cost() -> N
 def test_much_of_the_local_search_changes_genes_that_only_save_costs() -> None:
     space = Thrifty()
 
-    def saved(n: int, *, knows_costs: bool) -> int:
-        """How many of the children of the best genome have its free genes."""
+    def saved(n: int, seed: int, *, knows_costs: bool) -> int:
+        """How many children have the best genome's free genes."""
         engine = ParetoEngine(
             space,
             EngineConfig(pop_size=n, local_search=1.0),
             upper=FREE,
+            seed=seed,
             costs=space.known if knows_costs else None,
         )
         best = (0,) * 22
         engine.tell(space.both([best, (1,) * 16 + (0,) * 6]))
         return sum(genome[:16] == best[:16] for genome in engine.ask(n))
 
-    few, many = (saved(24, knows_costs=known) for known in (False, True))
+    few, many = (
+        sum(saved(16, seed, knows_costs=known) for seed in range(8)) for known in (False, True)
+    )
     assert many >= 2 * few
-    assert many >= 8

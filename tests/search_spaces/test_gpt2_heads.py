@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
-from clso.grown.patterns import decaying, lag, position_codes
+from clso.grown.patterns import PositionPattern, decaying, lag, position_codes
 from clso.models.gpt2 import GPT2Config
 from clso.search_spaces.gpt2.genes import layout_of
 from clso.search_spaces.gpt2.heads import (
@@ -82,3 +83,17 @@ def test_the_copy_head_finds_the_token_after_an_equal_one() -> None:
     torch.testing.assert_close(
         fetched[:, LAYOUT.identity_dims], x[:, LAYOUT.identity_dims] / NAME_SCALE
     )
+
+
+@pytest.mark.parametrize("pattern", [lag(1, 96), lag(5, 96), decaying(3, 96), decaying(40, 96)])
+@pytest.mark.parametrize("leak", [1e-2, 1e-5])
+def test_a_pattern_reaches_as_far_as_its_attention(pattern: PositionPattern, leak: float) -> None:
+    weights, reach = pattern.weights().double(), pattern.reach(leak)
+    n = len(weights)
+
+    def beyond(window: int) -> float:
+        """The most attention that any position pays to what a window does not hold."""
+        return float(weights.tril(-window).sum(1).max()) if window < n else 0.0
+
+    assert beyond(reach) <= leak * (1 + 1e-3)
+    assert beyond(reach - 1) > leak * (1 - 1e-3)

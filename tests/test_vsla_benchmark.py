@@ -41,9 +41,9 @@ def test_the_front_has_small_members_of_as_many_evaluations(cpu: Rows) -> None:
         assert abs(row["evaluated"] - row["full_evaluated"]) < row["pop"]
 
 
-def test_the_front_misses_its_bar_on_three_seeds_and_the_page_says_so(cpu: Rows) -> None:
+def test_the_front_misses_its_bar_on_two_seeds_and_the_page_says_so(cpu: Rows) -> None:
     """At half of the bytes at most 0.005 nats more than full attention."""
-    assert front_bar(cpu) == [True, False, True, False, False]
+    assert front_bar(cpu) == [True, False, False, True, True]
     assert "is **missed**" in PAGE.read_text()
 
 

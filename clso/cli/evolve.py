@@ -29,7 +29,7 @@ __all__ = ["evolve", "graceful_stop", "resume"]
 
 
 @click.command(short_help="Search for a model; the main job.")
-@click.option("--gens", type=click.IntRange(min=1), help="Generations (default 50).")
+@click.option("--gens", type=click.IntRange(min=1), help="Generations (default 50; of nsm 15).")
 @click.option("--pop", type=click.IntRange(min=2), help="Population size (default 32).")
 @click.option(
     "--space", help="Search space: a name from `clso list spaces`, or FILE.py:CLASS (default gpt2)."

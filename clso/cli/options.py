@@ -180,12 +180,16 @@ def make_config(
     recipe: Path | None, of_space: tuple[tuple[str, ...], dict[str, str]] = ((), {}), **options: Any
 ) -> RunConfig:
     """A `RunConfig` from a recipe and the options that were given; `of_space` are those of
-    `space_options`."""
+    `space_options`. Without a recipe, or `gens`, a space's options may say how many there are."""
+    from clso import plugins
     from clso.config import RunConfig
 
     base = RunConfig() if recipe is None else RunConfig.from_toml(recipe)
     config = base.with_options(**options)
     _require_known(config)
+    if recipe is None and options.get("gens") is None:
+        of_its_own = plugins.options_apart("search_spaces", config.space)
+        config = config.with_options(gens=getattr(of_its_own, "gens", None))
     if not any(of_space):
         return config
     from clso.space.build import with_option_texts

@@ -8,21 +8,22 @@ the read-out would see. Layers are fitted in turn, each on what those before it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from clso.crystals import CrystalLibrary
 from clso.grown.codes import CodeFamily, Codes, grow_codes
 from clso.grown.context import ValueMap, fit_map
 from clso.grown.counted import bigram_counts
 from clso.grown.statistics import PairCounts
-from clso.models.layers import ResidualBlock
+from clso.models.layers import ResidualBlock, sinusoids
 from clso.models.nsm import NSMConfig, SimpleNSM
 from clso.models.nsm_mixer import StateMixer
 from clso.search_spaces.nsm.costs import nsm_costs
@@ -39,7 +40,7 @@ from clso.search_spaces.nsm.genes import (
     shape_of,
     shared_alleles,
 )
-from clso.search_spaces.nsm.wiring import SCALE, Wiring, plain_nsm
+from clso.search_spaces.nsm.wiring import SCALE, Wiring, plain_mixer, plain_nsm
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace, token_blocks
 
@@ -68,6 +69,14 @@ class GrownCodes:
     within: Tensor
 
 
+class Heard(NamedTuple):
+    """What some blocks of text are to the next layer: the stream (n, T, d_model), and how much of
+    the next token's code (n, T, K) the layers before it have said; None if there are none."""
+
+    stream: Tensor
+    said: Tensor | None
+
+
 class GrownNSM:
     """Genomes -> NSMs, from one split of a corpus."""
 
@@ -88,6 +97,7 @@ class GrownNSM:
         self._codes = lru_cache(None)(self._grow)
         self._fitted = lru_cache(_KEPT)(self._fit)
         self._streams = lru_cache(_STREAMS)(self._stream)
+        self._starts = lru_cache(None)(lambda family: self._wiring.embedding(self._codes(family).a))
 
     def prepare(self) -> None:
         for genome in self.seeds():
@@ -123,10 +133,11 @@ class GrownNSM:
         """One genome as a module on the search's device."""
         allele = shared_alleles(genome)
         codes, shape = self._codes(allele["codes"]), shape_of(self.config, genome)
-        model = self._empty(shape)
+        model = plain_nsm(self.nsm_config(shape))
         code = codes.a  # (V, K)
         picks: tuple[LayerPicks, ...] = ()
-        for mixer, (picked, gain) in zip(model.mixers(), layers_of(genome), strict=True):
+        for (block, mixer), (picked, gain) in zip(_layers(model), layers_of(genome), strict=True):
+            block.ln_1.weight.copy_(self._wiring.norm_weight)
             if not gain:
                 continue
             picks = (*picks, picked)
@@ -138,21 +149,14 @@ class GrownNSM:
         model.embedding.weight.copy_(self._wiring.embedding(code))
         temperature = TEMPERATURES[allele["temperature"]]
         model.head.weight.copy_(self._wiring.head(temperature * codes.b, codes.log_p))
+        model.norm.weight.copy_(self._wiring.norm_weight)
+        model.norm.bias.fill_(1.0)
         return model.to(self.device)
 
     def costs(self, genome: Genome) -> dict[str, float]:
         """Of the layers with a gain; their MLPs hold nothing."""
         n_live = sum(gain > 0 for _, gain in layers_of(genome))
         return nsm_costs(self.nsm_config(shape_of(self.config, genome)), n_live, mlp=False)
-
-    def _empty(self, shape: Shape) -> SimpleNSM:
-        """A model whose layers do nothing."""
-        model = plain_nsm(self.nsm_config(shape))
-        for block, _ in _layers(model):
-            block.ln_1.weight.copy_(self._wiring.norm_weight)
-        model.norm.weight.copy_(self._wiring.norm_weight)
-        model.norm.bias.fill_(1.0)
-        return model
 
     def nsm_config(self, shape: Shape) -> NSMConfig:
         c = self.config
@@ -174,14 +178,11 @@ class GrownNSM:
         shape: Shape,
         picks: LayerPicks,
         codes: GrownCodes,
-        read_out: Tensor | None,
+        read_out: Tensor,
     ) -> None:
-        """Crystals into a layer, and a read-out (d_model, K); None: what it would see, as it is."""
+        """Crystals into a layer, and a read-out (d_model, K)."""
         self._wiring.fill(mixer, shape, picks, codes.spread)
-        if read_out is None:
-            mixer.out.weight.copy_(torch.eye(self.config.d_model))
-        else:
-            mixer.out.weight.copy_(SCALE * self._wiring.axes @ read_out.T)
+        mixer.out.weight.copy_(SCALE * self._wiring.axes @ read_out.T)
 
     @torch.no_grad()
     def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
@@ -190,64 +191,76 @@ class GrownNSM:
         What will be subtracted from a token's own code is read by its successors, too: a second
         round sees it subtracted."""
         codes, earlier = self._codes(family), picks[:-1]
-        model, code = self._start(family, shape, earlier)
-        last, mixer = _layers(model)[len(earlier)]
-        self._wire(mixer, shape, picks[-1], codes, None)
-        to_code = self._wiring.axes / SCALE @ codes.within
+        mixer = plain_mixer(self.nsm_config(shape))
+        self._wiring.fill(mixer, shape, picks[-1], codes.spread)
+        mixer.out = nn.Identity()  # type: ignore[assignment]  # what a read-out would see, as it is
+        distinct, place = self._vocabulary
+        blocks, n_places = place[self._blocks], len(distinct) + 1
+        found: ValueMap | None = None
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
             """What the read-out would see (1, T, B, d_model), and what it should say (T, B, K), from
             places in `_vocabulary`."""
             seen, left = [], []
-            tokens = distinct[tokens]
-            known = earlier and self._rounds == 1 and tokens.shape[1] == len(self._blocks)
-            streams = (
-                self._streams(family, shape, earlier)
-                if known
-                else _after(model, len(earlier), tokens)
-            )
-            at = 0
-            for x in streams:
-                part = tokens[:, at : at + len(x)].T
-                at += len(x)
-                seen.append(mixer(last.ln_1(x)))
+            tokens, at = distinct[tokens].T, 0
+            if found is None and tokens.shape == self._blocks.shape and self._rounds == 1:
+                heard = iter(self._streams(family, shape, earlier))
+            else:
+                heard = self._hear(family, shape, earlier, tokens, found)
+            for stream, said in heard:
+                part = tokens[at : at + len(stream)]
+                at += len(part)
+                seen.append(mixer(self._norm(stream)))
                 wanted = codes.b[part[:, 1:]]
-                if earlier:  # what they have said already
-                    wanted -= (x - model.embed(part[:, :-1])) @ to_code
-                left.append(wanted)
+                left.append(wanted if said is None else wanted.sub_(said))
             f, r = (torch.cat(parts).transpose(0, 1).contiguous() for parts in (seen, left))
             return f[None], r
 
-        distinct, place = self._vocabulary
-        blocks, n_places = place[self._blocks], len(distinct) + 1
         ridge = _RIDGE_TOKENS / self._blocks[:, 1:].numel()
-        found: ValueMap | None = None
         for _ in range(self._rounds):
-            if found is not None:
-                model.embedding.weight.copy_(self._wiring.embedding(code - found.expected[0]))
             fitted = fit_map(blocks, regression, n_places, ridge=ridge, damping=_DAMPING)
             found = ValueMap(fitted.matrix, fitted.expected[:, place])
         assert found is not None
         return found
 
-    def _start(
-        self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]
-    ) -> tuple[SimpleNSM, Tensor]:
-        """A model of these layers at gain one, and the code (V, K) that its tokens start with."""
-        codes, model = self._codes(family), self._empty(shape)
-        code = codes.a
-        for i, (_, mixer) in enumerate(_layers(model)[: len(picks)]):
+    def _hear(
+        self,
+        family: int,
+        shape: Shape,
+        picks: tuple[LayerPicks, ...],
+        tokens: Tensor,
+        after: ValueMap | None,
+    ) -> Iterator[Heard]:
+        """What tokens (n, T + 1) are to the layer behind those of `picks`, which are at gain one;
+        a read-out that comes `after` them shows in what tokens start with."""
+        codes, code = self._codes(family), self._codes(family).a
+        mixers = []
+        for i, picked in enumerate(picks):
             fitted = self._fitted(family, shape, picks[: i + 1])
-            self._wire(mixer, shape, picks[i], codes, fitted.matrix[0])
+            mixers.append(plain_mixer(self.nsm_config(shape)))
+            self._wire(mixers[-1], shape, picked, codes, fitted.matrix[0])
             code = code - fitted.expected[0]
-        model.embedding.weight.copy_(self._wiring.embedding(code))
-        return model, code
+        if after is not None:
+            code = code - after.expected[0]
+        table = self._starts(family) if code is codes.a else self._wiring.embedding(code)
+        to_code = self._wiring.axes / SCALE @ codes.within
+        positions = sinusoids(tokens.shape[1] - 1, self.config.d_model, table)
+        for part in torch.split(tokens, max(1, _PASS_TOKENS // tokens.shape[1])):
+            stream = F.embedding(part[:, :-1], table).add_(positions)
+            added: Tensor | None = None
+            for mixer in mixers:
+                new = mixer(self._norm(stream))
+                stream, added = stream + new, new if added is None else added + new
+            yield Heard(stream, None if added is None else added @ to_code)
 
     @torch.no_grad()
-    def _stream(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> list[Tensor]:
-        """What these layers make of the text for fitting: shared by all that is fitted on it."""
-        model, _ = self._start(family, shape, picks)
-        return list(_after(model, len(picks), self._blocks.T))
+    def _stream(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> Sequence[Heard]:
+        """`_hear` of the text for fitting: shared by all that is fitted behind these layers."""
+        return list(self._hear(family, shape, picks, self._blocks, None))
+
+    def _norm(self, stream: Tensor) -> Tensor:
+        """A layer's norm."""
+        return F.layer_norm(stream, stream.shape[-1:], self._wiring.norm_weight)
 
     @torch.no_grad()
     def _grow(self, family: int) -> GrownCodes:
@@ -282,16 +295,6 @@ class GrownNSM:
 def _layers(model: SimpleNSM) -> list[tuple[ResidualBlock, StateMixer]]:
     blocks = [block for block in model.blocks if isinstance(block, ResidualBlock)]
     return list(zip(blocks, model.mixers(), strict=True))
-
-
-def _after(model: SimpleNSM, n_layers: int, tokens: Tensor) -> Iterator[Tensor]:
-    """The stream (n, T, d_model) behind the first layers, whose MLPs add nothing, of tokens (T + 1,
-    B), some blocks at a time."""
-    for part in torch.split(tokens.T, max(1, _PASS_TOKENS // len(tokens))):
-        x = model.embed(part[:, :-1])
-        for block, mixer in _layers(model)[:n_layers]:
-            x = x + mixer(block.ln_1(x))
-        yield x
 
 
 def _within(blocks: Tensor, b: Tensor) -> Tensor:

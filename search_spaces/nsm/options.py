@@ -16,3 +16,5 @@ class NSMOptions(LibraryOptions):
     that it is compared with."""
 
     objectives: ClassVar[tuple[str, ...]] = ("loss", "flops", "n_params", "energy_j")
+    gens: ClassVar[int] = 15
+    """Generations of `clso evolve` if nobody says how many: more find nothing that shows on other text."""

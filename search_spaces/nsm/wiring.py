@@ -12,6 +12,7 @@ states."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
@@ -22,11 +23,12 @@ from clso.crystals import CrystalLibrary
 from clso.errors import ConfigError
 from clso.grown.als import hash_noise
 from clso.models.gpt2 import GPT2Config
+from clso.models.layers import ResidualBlock
 from clso.models.nsm import NSMConfig, SimpleNSM
-from clso.models.nsm_mixer import StateMixer
+from clso.models.nsm_mixer import GateKind, StateMixer
 from clso.search_spaces.nsm.genes import CHUNKS, Head, LayerPicks, Shape
 
-__all__ = ["NORM", "SCALE", "Wiring", "plain_nsm"]
+__all__ = ["NORM", "SCALE", "Wiring", "plain_mixer", "plain_nsm"]
 
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 
@@ -56,6 +58,7 @@ class Wiring:
 
     def __init__(self, config: GPT2Config, library: CrystalLibrary) -> None:
         self.config, self._library, d = config, library, config.d_model
+        self._heard = lru_cache(None)(self._hearing)
         self.code = d - 2 - _N_POSITION
         if d < 32 or d % 2:
             raise ConfigError("a grown NSM has an even number of dimensions, 32 at least", got=d)
@@ -220,9 +223,14 @@ class Wiring:
         taken[_NEW][held, held] = _SMALL
         if picks.talk:
             # Take in what other states say through a random map of spectral norm 1 (d, d).
-            crystal = self._crystal(picks.talk - 1)
-            heard = crystal / torch.linalg.matrix_norm(crystal, 2).clamp(min=1e-12)
+            heard = self._heard(picks.talk - 1)
             taken[_NEW][held[:, None], d + held[None, :]] = _SMALL * _ECHO * heard[held][:, held]
+
+    def _hearing(self, index: int) -> Tensor:
+        """A crystal of spectral norm 1."""
+        crystal = self._crystal(index)
+        out: Tensor = crystal / torch.linalg.matrix_norm(crystal, 2).clamp(min=1e-12)
+        return out
 
     def _crystal(self, index: int) -> Tensor:
         d = self.config.d_model
@@ -232,7 +240,18 @@ class Wiring:
 def plain_nsm(config: NSMConfig) -> SimpleNSM:
     """A module with norms and importances one and all else zero; no global random stream is
     used."""
-    return _copy(_plain(config))
+    model = _copy(_frame(replace(config, n_heads=1, n_states=1, gate="gru", top_k=0, chunk=1)))
+    model.config = config
+    for block in model.blocks:
+        assert isinstance(block, ResidualBlock)
+        block.mixer = plain_mixer(config)
+    return model
+
+
+def plain_mixer(config: NSMConfig) -> StateMixer:
+    """A mixer of such a module."""
+    c = config
+    return _copy(_mixer(c.d_model, c.n_heads, c.n_states, c.gate, c.top_k, c.chunk))
 
 
 def _copy(module: ModuleT) -> ModuleT:
@@ -252,19 +271,38 @@ def _copy(module: ModuleT) -> ModuleT:
 
 
 @lru_cache(maxsize=8)  # to make modules takes longer than to copy them
-@torch.no_grad()
-def _plain(config: NSMConfig) -> SimpleNSM:
+def _frame(config: NSMConfig) -> SimpleNSM:
+    """All but the mixers."""
     with torch.device("meta"):  # where nothing is drawn
         model = SimpleNSM(config)
-    model.to_empty(device="cpu")
-    for p in model.parameters():
+    for block in model.blocks:
+        assert isinstance(block, ResidualBlock)
+        block.mixer = None
+    return _plain(model)
+
+
+@lru_cache(maxsize=64)
+@torch.no_grad()
+def _mixer(
+    d_model: int, n_heads: int, n_states: int, gate: GateKind, top_k: int, chunk: int
+) -> StateMixer:
+    with torch.device("meta"):
+        mixer = StateMixer(d_model, n_heads, n_states, gate=gate, top_k=top_k, chunk=chunk)
+    mixer = _plain(mixer)
+    mixer.importance.fill_(1.0)
+    return mixer
+
+
+@torch.no_grad()
+def _plain(module: ModuleT) -> ModuleT:
+    """A module without numbers, with those of `plain_nsm`; ready to answer."""
+    module.to_empty(device="cpu")
+    for p in module.parameters():
         p.zero_()
-    for module in model.modules():
-        if isinstance(module, torch.nn.LayerNorm):
-            module.weight.fill_(1.0)
-    for mixer in model.mixers():
-        mixer.importance.fill_(1.0)
-    return model.eval()
+    for part in module.modules():
+        if isinstance(part, torch.nn.LayerNorm):
+            part.weight.fill_(1.0)
+    return module.eval()
 
 
 def _held_per_head(d_model: int, n_heads: int, n_states: int) -> int:

@@ -39,6 +39,8 @@ RECURRENCES = ROOT / "runs/2026-11-29_recurrences"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 IN_C = ROOT / "runs/2026-11-29_nsm"
 """Runs since the recurrences are in C, and with memory."""
+FITTED = ROOT / "runs/2026-11-29_listops"
+"""Runs since a task's winner is fitted on all of train."""
 _SHORT = {"held": "held", "did not hold": "no", "cannot be tested": "open"}
 
 
@@ -81,12 +83,12 @@ def summary() -> str:
         [r["test_accuracy"] for r in rows if r["control"]],
     )
     evolved, control = (
-        [one["best"]["test_accuracy"] for one in _results(LISTOPS / "evolved", library)]
-        for library in ("grown", "random")
+        [one["best"]["test_accuracy"] for one in _results(folder, library)]
+        for folder, library in ((FITTED, "grown"), (LISTOPS / "evolved", "random"))
     )
     loss = {
-        lib: fmean(one["best"]["test_loss"] for one in _results(LANGUAGE, lib))
-        for lib in ("grown", "random")
+        library: fmean(one["best"]["test_loss"] for one in _results(folder, library))
+        for folder, library in ((IN_C, "grown"), (LANGUAGE, "random"))
     }
     grams = {key: found["test_loss"] for key, found in _ngram().items()}
     said = (
@@ -182,11 +184,12 @@ def listops() -> str:
     rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
     out = [trained_table(rows, list(dict.fromkeys(row["model"] for row in rows))), ""]
     out += _head("evolved NSM", "seeds", "test accuracy", "valid accuracy", "CPU seconds of a run")
-    for library, name in (
-        ("grown", "read-out fitted"),
-        ("random", "random crystals only (control)"),
+    for folder, library, name in (
+        (FITTED, "grown", "**head and last layer fitted on all of train**"),
+        (LISTOPS / "evolved", "grown", "head fitted on 1,024 examples, as it was"),
+        (LISTOPS / "evolved", "random", "random crystals only (control)"),
     ):
-        found = _results(LISTOPS / "evolved", library)
+        found = _results(folder, library)
         best = [one["best"] for one in found]
         cpu_s = fmean(_cpu_s(one) for one in found)
         cells = (_spread([b[key] for b in best]) for key in ("test_accuracy", "valid_accuracy"))
@@ -205,6 +208,7 @@ def language() -> str:
         (LANGUAGE, "random", "`nsm`, random crystals (control)"),
         (LANGUAGE, "grown", "`nsm`, grown, as it was in plain torch"),
         (IN_C, "grown", "**`nsm`, grown**, new"),
+        (IN_C, "long", "`nsm`, grown, new, 50 generations"),
         (IN_C, "alone", "counted memory alone (`clso baseline memory`), new"),
         (IN_C, "memory", "**`nsm-memory`**, new"),
     ):

@@ -5,8 +5,8 @@ A genome's mixers and layers are random crystals. By ridge regression, from some
 statistics examples, the head tells a sequence's class from the mean of the last hidden states; if
 tokens are asked for, it tells each from the state before it. With the `random` library the head is
 a random crystal, too: the control. Fitness is the error on the task's fitness examples. The winner
-is fitted once more, on all of train, with the last matrix of its last layer; neither sees valid or
-test.
+is fitted once more, on all of train (a million tokens of it, if it is longer), with the last matrix
+of its last layer; neither sees valid or test.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from clso.tasks.scoring import Batch, majority_accuracy, make_batch, score
 __all__ = ["NSMTaskSpace"]
 
 _FITTED_ON = 1024  # examples, while candidates are compared
+_WINNER_TOKENS = 1 << 20  # about, of train, on which the winner is fitted
 _BATCH = 64
 _RIDGE_EXAMPLES = (
     1.0  # the ridge, as a share of each feature's variance, is so many over the examples

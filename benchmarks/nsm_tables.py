@@ -208,7 +208,7 @@ def language() -> str:
         (LANGUAGE, "random", "`nsm`, random crystals (control)"),
         (LANGUAGE, "grown", "`nsm`, grown, as it was in plain torch"),
         (IN_C, "grown", "**`nsm`, grown**, new"),
-        (IN_C, "long", "`nsm`, grown, new, 50 generations"),
+        (IN_C, "long", "`nsm`, grown, as it was with 50 generations"),
         (IN_C, "alone", "counted memory alone (`clso baseline memory`), new"),
         (IN_C, "memory", "**`nsm-memory`**, new"),
     ):

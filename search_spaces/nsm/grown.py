@@ -203,7 +203,8 @@ class GrownNSM:
             places in `_vocabulary`."""
             seen, left = [], []
             tokens, at = distinct[tokens].T, 0
-            if found is None and tokens.shape == self._blocks.shape and self._rounds == 1:
+            whole = tokens.shape == self._blocks.shape
+            if earlier and whole and self._rounds == 1:
                 heard = iter(self._streams(family, shape, earlier))
             else:
                 heard = self._hear(family, shape, earlier, tokens, found)

@@ -94,10 +94,12 @@ def summary() -> str:
     said = (
         f"- **ListOps**, test accuracy over {len(evolved)} seeds: trained by AdamW at {min(sizes):,} to {max(sizes):,} "
         f"parameters {', '.join(trained)} (labels permuted: {min(shuffled):.3f} to {max(shuffled):.3f}); NSM evolved without "
-        f"gradients {_spread(evolved)} (random crystals only: {_spread(control)}). [Records](../runs/2026-11-22_listops).",
+        f"gradients {_spread(evolved)} (random crystals only: {_spread(control)}). Records: "
+        "[trained, control](../runs/2026-11-22_listops), "
+        "[evolved](../runs/2026-11-29_listops).",
         f"- **Language**, test loss on the default text: NSM evolved {loss['grown']:.3f}, its random-crystal control "
         f"{loss['random']:.3f}; unigram {grams['unigram']:.3f}, Kneser-Ney bigram {grams['kn2']:.3f} and trigram "
-        f"{grams['kn3']:.3f}. [Records](../runs/2026-11-22_nsm).",
+        f"{grams['kn3']:.3f}. Records: [evolved](../runs/2026-11-29_nsm), [control, counts](../runs/2026-11-22_nsm).",
     )
     return "\n".join((verdicts(), *said))
 

@@ -25,7 +25,7 @@ from clso.space.results import Evaluation
 __all__ = ["Interrupted", "Listener", "Round", "Search", "audits", "expected"]
 
 _NONE = Earlier()
-_ANCHORED = 0.9  # of the generations, which search for the first objective of a front alone
+_SPREAD = 50  # one generation in so many searches for all objectives of a front, at the end
 _FIRST_LOOK = 128  # candidates of which one can be measured, or the run is given up
 
 
@@ -270,7 +270,7 @@ class Search:
 
     def _begin(self, number: int) -> None:
         """Before the proposals of generation `number`, from 0."""
-        if number >= _ANCHORED * self.config.gens:
+        if number >= self.config.gens - max(1, self.config.gens // _SPREAD):
             self.optimizer.spread()
 
     def _measure(self) -> Round | None:

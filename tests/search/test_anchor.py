@@ -51,7 +51,7 @@ def test_it_measures_what_the_search_for_the_first_objective_does_and_then_saves
     front = _search(Thrifty(), kind)
     alone = _search(Held(Thrifty()), kind, objective=())
     several, single = _measured(front), _measured(alone)
-    n = math.ceil(0.9 * CONFIG.gens)
+    n = CONFIG.gens - 1
     assert several[:n] == single[:n]
     assert sum(map(len, several[:n])) < n * CONFIG.pop  # a surrogate chose
     later = [genome for generation in several[n:] for genome in generation]
@@ -69,7 +69,7 @@ def test_an_interrupted_one_ends_as_an_uninterrupted_one(tmp_path: Path) -> None
             self.n += 1
 
     evolve(CONFIG, tmp_path / "whole")
-    for at in (5, 36, 38):
+    for at in (5, CONFIG.gens - 1):
         heard, folder = Heard(), tmp_path / f"cut {at}"
         with pytest.raises(Interrupted):
             evolve(CONFIG, folder, listener=heard, stop=lambda: heard.n >= at)  # noqa: B023

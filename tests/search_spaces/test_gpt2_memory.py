@@ -218,6 +218,24 @@ def test_bytes_are_those_of_the_model(space: GPT2MemorySpace) -> None:
         assert space.costs(genome)["n_bytes"] - grown == model.n_bytes - lm
 
 
+def test_no_gpt2_is_grown_or_written_that_says_nothing(
+    space: GPT2MemorySpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = with_allele(space, "memory.grown", False)
+    monkeypatch.setattr(space.grown, "model", pytest.fail)
+    save_model(space.model(silent), tmp_path)
+    monkeypatch.undo()
+    read = load_model(tmp_path)
+    assert isinstance(read, MemoryModel)
+    assert read.lm.config.d_model == 2
+    assert read.config.n_positions == space.config.n_positions
+    blocks = space.blocks("valid", 512)
+    measured = space.losses([silent], blocks).item()
+    assert text_loss(read, blocks) == pytest.approx(measured, abs=0.03)
+    speaking = space.model(space.seeds()[0])
+    assert read.n_bytes < speaking.n_bytes
+
+
 def test_counts_are_read_from_the_cache_and_counted_anew_if_damaged(
     english_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

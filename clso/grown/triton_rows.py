@@ -31,6 +31,28 @@ _WIDTHS = (
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _pairs(first, end, column, weight, other, d, k, PAIRS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Places of the next pairs, which of them are there, their weights, and the other side's codes."""
+    pair = first + tl.arange(0, PAIRS)
+    inside = pair < end
+    w = tl.load(weight + pair, mask=inside, other=0.0)
+    j = tl.load(column + pair, mask=inside, other=0)
+    real = inside[:, None] & (d < k)[None, :]
+    return pair, inside, w, tl.load(other + j[:, None] * k + d[None, :], mask=real, other=0.0)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _step(x, residual, direction, norm, image):
+    """A step of conjugate gradients; `image` is the direction's."""
+    length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
+    x += length * direction
+    residual -= length * image
+    new_norm = tl.sum(residual * residual, 0)
+    direction = residual + new_norm / tl.maximum(norm, 1e-20) * direction
+    return x, residual, direction, new_norm
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _kernel(  # type: ignore[no-untyped-def]
     rows, offset, column, weight, weighted_target, other, row_weight, start, out, k, steps,
     K: tl.constexpr, PAIRS: tl.constexpr,
@@ -45,34 +67,17 @@ def _kernel(  # type: ignore[no-untyped-def]
     x = tl.load(start + at, mask=real, other=0.0)
     residual = -own * x
     for first in range(begin, end, PAIRS):
-        pair = first + tl.arange(0, PAIRS)
-        inside = pair < end
-        w = tl.load(weight + pair, mask=inside, other=0.0)
+        pair, inside, w, code = _pairs(first, end, column, weight, other, d, k, PAIRS)
         target = tl.load(weighted_target + pair, mask=inside, other=0.0)
-        j = tl.load(column + pair, mask=inside, other=0)
-        code = tl.load(
-            other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0
-        )
         residual += tl.sum((target - w * tl.sum(code * x[None, :], 1))[:, None] * code, 0)
     direction = residual
     norm = tl.sum(residual * residual, 0)
     for _ in range(steps):
         image = own * direction
         for first in range(begin, end, PAIRS):
-            pair = first + tl.arange(0, PAIRS)
-            inside = pair < end
-            w = tl.load(weight + pair, mask=inside, other=0.0)
-            j = tl.load(column + pair, mask=inside, other=0)
-            code = tl.load(
-                other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0
-            )
+            pair, inside, w, code = _pairs(first, end, column, weight, other, d, k, PAIRS)
             image += tl.sum((w * tl.sum(code * direction[None, :], 1))[:, None] * code, 0)
-        length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
-        x += length * direction
-        residual -= length * image
-        new_norm = tl.sum(residual * residual, 0)
-        direction = residual + new_norm / tl.maximum(norm, 1e-20) * direction
-        norm = new_norm
+        x, residual, direction, norm = _step(x, residual, direction, norm, image)
     tl.store(out + at, x, mask=real)
 
 
@@ -85,18 +90,11 @@ def _segment_kernel(  # type: ignore[no-untyped-def]
     begin = tl.load(begins + segment)
     end = tl.load(ends + segment)
     d = tl.arange(0, K)
-    real = d < k
     matrix = tl.zeros((K, K), tl.float32)
     side = tl.zeros((K,), tl.float32)
     for first in range(begin, end, PAIRS):
-        pair = first + tl.arange(0, PAIRS)
-        inside = pair < end
-        w = tl.load(weight + pair, mask=inside, other=0.0)
+        pair, inside, w, code = _pairs(first, end, column, weight, other, d, k, PAIRS)
         target = tl.load(weighted_target + pair, mask=inside, other=0.0)
-        j = tl.load(column + pair, mask=inside, other=0)
-        code = tl.load(
-            other + j[:, None] * k + d[None, :], mask=inside[:, None] & real[None, :], other=0.0
-        )
         matrix += tl.dot(tl.trans(code * w[:, None]), code, input_precision="tf32x3")
         side += tl.sum(code * target[:, None], 0)
     tl.store(matrices + segment * K * K + d[:, None] * K + d[None, :], matrix)
@@ -125,12 +123,7 @@ def _matrix_kernel(  # type: ignore[no-untyped-def]
     norm = tl.sum(residual * residual, 0)
     for _ in range(steps):
         image = own * direction + tl.sum(matrix * direction[:, None], 0)
-        length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
-        x += length * direction
-        residual -= length * image
-        new_norm = tl.sum(residual * residual, 0)
-        direction = residual + new_norm / tl.maximum(norm, 1e-20) * direction
-        norm = new_norm
+        x, residual, direction, norm = _step(x, residual, direction, norm, image)
     tl.store(out + at, x, mask=real)
 
 

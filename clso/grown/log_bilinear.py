@@ -89,7 +89,7 @@ class LogBilinear:
     def target_probabilities(self, blocks: Tensor) -> Tensor:
         """Of each target: (N, T + 1) -> (N, T) float64."""
         rows, targets = self.hidden(blocks[:, :-1]), blocks[:, 1:].flatten()
-        loss, _ = _expected(rows, _filled(self.head, rows.device), targets)
+        loss, _ = _expected(rows, _filled(self.head, rows.device), targets, codes=False)
         return loss.neg().double().exp().view(len(blocks), -1)
 
     @torch.no_grad()
@@ -158,8 +158,11 @@ def _residual(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[float, Tenso
     return float(loss.double().mean()), (head[targets].float() - code)[:, :-1]
 
 
-def _expected(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses of the targets (n,) and the codes (n, r + 1) that `rows` (n, r + 1) expect, float32.
+def _expected(
+    rows: Tensor, head: Tensor, targets: Tensor, *, codes: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Losses of the targets (n,) and the codes (n, r + 1) that `rows` (n, r + 1) expect, float32; without `codes` those may
+    be empty.
 
     The expected code is what attention over the vocabulary reads, with the head as keys and as values; on a GPU its kernel
     keeps no logits, which would be most of the work.
@@ -174,7 +177,8 @@ def _expected(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     for part in torch.split(rows, _ROWS):
         logits = (part @ head.T).float()
         normaliser = torch.logsumexp(logits, 1, keepdim=True)
-        parts.append((normaliser[:, 0], (logits - normaliser).exp_() @ head.float()))
+        code = (logits - normaliser).exp_() @ head.float() if codes else logits[:, :0]
+        parts.append((normaliser[:, 0], code))
     normaliser, code = (torch.cat(own) for own in zip(*parts, strict=True))
     return normaliser - at_target, code
 

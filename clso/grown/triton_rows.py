@@ -41,8 +41,8 @@ def _pairs(first, end, column, weight, other, d, k, PAIRS: tl.constexpr):  # typ
     return pair, inside, w, tl.load(other + j[:, None] * k + d[None, :], mask=real, other=0.0)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _step(x, residual, direction, norm, image):
+@triton.jit
+def _step(x, residual, direction, norm, image):  # type: ignore[no-untyped-def]
     """A step of conjugate gradients; `image` is the direction's."""
     length = norm / tl.maximum(tl.sum(direction * image, 0), 1e-20)
     x += length * direction

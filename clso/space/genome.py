@@ -60,7 +60,7 @@ class Gene:
     saving
         Whether its first choice is as good as any at what is measured, and the others can only be
         cheaper, near ones about as much. A run that searches for a front of what is measured and known costs first leaves
-        such genes at their first choice (`clso.engine.pareto`).
+        such genes at their first choice (`clso.search.held`).
 
     Raises
     ------

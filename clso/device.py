@@ -104,8 +104,9 @@ def quiet_host(device: str) -> Iterator[None]:
         with _thread_pools().limit(limits=1):
             yield
     finally:
-        gc.set_threshold(*thresholds)
+        gc.collect(1)  # what is left in cycles would fill the device, run by run
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         torch.set_num_threads(n_threads)
 
 

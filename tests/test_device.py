@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from threading import Barrier
 
@@ -19,6 +20,17 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+def test_what_a_search_beside_a_gpu_leaves_in_cycles_goes_with_it() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.me = self
+
+    with quiet_host("cuda:0"):
+        left = weakref.ref(Node())
+        assert left() is not None
+    assert left() is None
 
 
 @pytest.mark.usefixtures("two_threads")

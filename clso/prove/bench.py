@@ -174,7 +174,7 @@ class Bench:
             self.say(f"{key}: at least {self.settings.window_s:g} s")
             gc.collect()  # what earlier runs left in cycles would fill a device
             arm.run(self.seeds[0])  # the clocks are up before the window opens
-            return measure_window(self.proof.meter, arm, self.seeds, self.settings.window_s)
+            return self._measured(arm, self.seeds, self.settings.window_s)
 
         if key not in self.evidence.rows:
             row = self.evidence.once(key, work)
@@ -207,9 +207,7 @@ class Bench:
         def work() -> dict[str, Any]:
             arm.run(self.seeds[0])
             least_s = self.settings.curve_window_s
-            row = measure_window(
-                self.proof.meter, arm, self.seeds, least_s, whole_cycles=False, kind="curve"
-            )
+            row = self._measured(arm, self.seeds, least_s, whole_cycles=False, kind="curve")
             # The runs scored a sample of valid; the point is the last one's model (AdamW's), or one
             # seed's, on all of it.
             if plan is None:
@@ -255,8 +253,14 @@ class Bench:
 
     def _cost(self, arm: Arm) -> None:
         """What one run of a control costs."""
-        cost = partial(measure_window, self.proof.meter, arm, self.seeds[:1], 0.0, kind="cost")
+        cost = partial(self._measured, arm, self.seeds[:1], 0.0, kind="cost")
         self.evidence.once(f"control/{arm.name}", cost)
+
+    def _measured(self, arm: Arm, *args: Any, **options: Any) -> dict[str, Any]:
+        """A window of `arm`, whose runs' folders go once it is closed."""
+        row = measure_window(self.proof.meter, arm, *args, **options)
+        self.clso.tidy()
+        return row
 
 
 def _per_run(row: dict[str, Any]) -> str:

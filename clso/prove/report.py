@@ -315,8 +315,9 @@ def _method(evidence: Evidence) -> str:
         "uploading, initialising, training and scoring valid. Order: CLSO, reference, strongest, strongest, reference, "
         "CLSO, so that against either the order is A B B A. Outside: reading and tokenizing the text, the context, "
         f"compilation and first runs ({first_s}), and the one reading of "
-        "test for every seed. Energies of a side are medians over seeds of the means over its whole runs; intervals are "
-        "95 % bootstrap intervals over paired seeds and windows. Joules are the device's; CPU time is given in seconds "
+        "test for every seed, and removing run folders. Energies of a side are medians over seeds of the means over its "
+        "whole runs; intervals are 95 % bootstrap intervals over paired seeds and windows. Joules are the device's; CPU "
+        "time is given in seconds "
         f"beside them. Measured in {breaks}. AdamW: {made}."
     )
 

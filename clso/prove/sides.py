@@ -37,14 +37,20 @@ def losses_from_disk(proof: ProofContext, folder: Path, *splits: str) -> dict[st
 
 
 class ClsoSide:
-    """Whole runs of one config, each in a new folder under `work` that goes when the run is
-    over."""
+    """Whole runs of one config, each in a new folder under `work`. Removing it is no part of a run:
+    `tidy` does so after a window."""
 
     def __init__(self, proof: ProofContext) -> None:
         self._proof = proof
         self._numbers = itertools.count()
         # once, as AdamW's are: importing code is no part of a training
         self._context = RunContext.load(proof.config, proof.device)
+        self._done: list[Path] = []
+
+    def tidy(self) -> None:
+        """Remove the folders of all runs so far."""
+        while self._done:
+            shutil.rmtree(self._done.pop())
 
     def arm(self, name: str, **options: Any) -> Arm:
         """An arm of runs with these settings changed."""
@@ -54,22 +60,24 @@ class ClsoSide:
         """One run outside every window, with its winner read from disk on `valid` and, this once,
         on `test`."""
         _, row = self._run({**options, "seed": seed}, "valid", "test")
+        self.tidy()
         return {"type": "model", "arm": name, "seed": seed, **row}
 
     def valid_loss(self, seed: int, **options: Any) -> float:
         """Of the winner of one run outside every window, read from disk, on all of `valid`."""
         _, row = self._run({**options, "seed": seed}, "valid")
+        self.tidy()
         return float(row["valid_loss"])
 
     def _run(self, options: dict[str, Any], *splits: str) -> tuple[float, dict[str, Any]]:
         out = self._proof.work / f"run-{next(self._numbers)}"
+        self._done.append(out)
         config = self._proof.config.with_options(**options, energy="null")
         trained = train_on(self._proof.host, replace(self._context, config=config), out)
         row: dict[str, Any] = {}
         if splits:
             row = losses_from_disk(self._proof, out / "best", *splits)
             row |= _account(trained, out)
-        shutil.rmtree(out)
         return float(trained.winner.best["valid_loss"]), row
 
 

@@ -196,6 +196,11 @@ def train_on(corpus: Corpus, context: RunContext, out: Path) -> Trained:
 
     Nothing is loaded or tokenized and no energy is read here: `clso prove` repeats it inside
     windows of its own. It is the same line as `evolve`, bookkeeping included, in this process."""
+    with quiet_host(context.device):  # around all that a run makes, so that all of it goes
+        return _train_on(corpus, context, out)
+
+
+def _train_on(corpus: Corpus, context: RunContext, out: Path) -> Trained:
     config, device = context.config, context.device
     with open_meter("null", device) as meter:
         ledger = Ledger(meter)
@@ -203,10 +208,7 @@ def train_on(corpus: Corpus, context: RunContext, out: Path) -> Trained:
         try:
             space = build_space(context.space_plugin, config, device, corpus=corpus)
             objectives = Objectives.of(config, space, meter)
-            with quiet_host(device):
-                search, winner = train(
-                    folder, context, objectives, ledger, ExecutionBackend(device)
-                )
+            search, winner = train(folder, context, objectives, ledger, ExecutionBackend(device))
         finally:
             folder.close()
         return Trained(winner, search.counts, ledger.summary())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import memory_tables
+from benchmarks.results import LARGER_PROOF
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,3 +87,16 @@ def test_seconds_on_two_cores() -> None:
         charged = s["library"] + s["search"] + s["validate"]
         said = f"{what} {charged:.0f} s up to the winner, and {charged + s['test']:.0f} s with its test"
         assert said in text
+
+
+def test_the_page_states_what_the_proof_at_the_larger_text_holds() -> None:
+    page = " ".join((ROOT / "docs" / "memory.md").read_text().split())
+    verdict = json.loads((ROOT / "runs" / LARGER_PROOF / "verdict.json").read_text())
+    (same,) = (row["adamw"] for row in verdict["targets"] if row["target"] == "CLSO")
+    own = verdict["clso"]
+    ratio = own["energy_j"] / same
+    assert verdict["protocol_met"]
+    assert f"takes {1 / ratio:.0f} times the joules" in page
+    assert f"({same:,.0f} J by the sweep's" in page
+    assert f"a ratio of {ratio:.3f}" in page
+    assert f"net of idle power CLSO takes {own['energy_net_j']:.0f} J" in page

@@ -85,7 +85,7 @@ def test_the_proof() -> None:
     speed = verdict["adamw_best"]["time_s"] / verdict["clso"]["time_s"]
     assert f"{speed:.1f} times as fast" in TEXT
     (same,) = (row for row in verdict["targets"] if row["target"] == "strongest AdamW")
-    few, best = proof_rows()["curve/clso/5"]["valid_loss"], verdict["adamw_best"]
+    few, best = proof_rows()["curve/clso/1"]["valid_loss"], verdict["adamw_best"]
     assert f"takes {same['clso']:.0f} J, {same['clso'] / best['energy_j']:.2f} of the" in TEXT
     assert f"at {few:.3f} on valid where AdamW ends at {best['valid_loss']:.3f}" in TEXT
     first = record(f"{FIRST_PROOF}/verdict.json")["energy_ratio"]["value"]
@@ -100,7 +100,7 @@ def test_the_larger_text() -> None:
     ratio = f"{joules_to_reach(points, loss) / own_j:.0f} times the joules"
     assert f"{ratio} at batch {found['adamw_settings']['batch']}" in TEXT
     joules, _, key = cheapest_in_sweep(LARGER_PROOF, loss)
-    assert key.endswith("/batch=16")
+    assert "batch=16" in key
     assert f"about {joules / own_j:.0f} times at batch 16" in TEXT
     verdict = record(f"{LARGER_PROOF}/verdict.json")
     own, best = verdict["clso"], verdict["adamw_best"]

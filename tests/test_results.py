@@ -48,7 +48,7 @@ def test_net_energy_is_over_the_idle_power_of_the_windows_own_card() -> None:
 
 
 def test_what_is_said_of_the_proof() -> None:
-    assert VERDICT["deviations"] == ["windows of 15 s, but the protocol asks for at least 60 s"]
+    assert VERDICT["protocol_met"]
     assert VERDICT["criteria"] == ["minimum", "must"]
     net = VERDICT["against"]["adamw_best"]["energy_net_ratio"]
     assert f"the ratio is {net['value']:.3f} ({net['low']:.3f} to {net['high']:.3f})" in TEXT
@@ -68,11 +68,11 @@ def test_what_is_said_of_the_proof() -> None:
 
 
 def test_what_is_said_of_few_generations() -> None:
-    valid = {n: ROWS[f"curve/clso/{n}"]["valid_loss"] for n in (5, 50)}
+    valid = {n: ROWS[f"curve/clso/{n}"]["valid_loss"] for n in (1, 50)}
     (row,) = (row for row in VERDICT["targets"] if row["target"] == "strongest AdamW")
     own, best = row["clso"], VERDICT["adamw_best"]
     assert f"{own:.0f} J, {own / best['energy_j']:.3f} of the strongest AdamW's joules" in TEXT
-    said = f"end at {valid[5]:.3f} on valid, where AdamW ends at {best['valid_loss']:.3f}"
+    said = f"end at {valid[1]:.3f} on valid, where AdamW ends at {best['valid_loss']:.3f}"
     assert f"{said} and runs of 50 at {valid[50]:.3f}" in TEXT
 
 
@@ -179,7 +179,7 @@ def test_the_crossover_on_a_larger_text() -> None:
     batch = found["adamw_settings"]["batch"]
     assert f"AdamW at batch {batch} needs {cost} to reach CLSO's loss of {loss:.3f}" in TEXT
     joules, reached, key = cheapest_in_sweep(LARGER_PROOF, loss)
-    assert key.endswith("/batch=16")
+    assert "batch=16" in key
     said = f"reached {reached:.3f} for {joules:.0f} J with batches of 16 (the sweep"
     assert said in TEXT
     assert f"so about {joules / own_j:.0f} times" in TEXT

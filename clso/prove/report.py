@@ -171,7 +171,11 @@ def _targets(verdict: dict[str, Any]) -> str:
         )
         for t in verdict["targets"]
     ]
-    text = "The least that a whole run cost which reached it, among everything measured; a miss is infinite.\n\n"
+    text = (
+        "The least that a run cost which reached it, among everything measured; a miss is infinite. AdamW's is the less of "
+        "whole trainings that were measured for themselves, and of the sweep's on its sample of valid, their cost shared "
+        "out by steps.\n\n"
+    )
     return text + _table(("loss", "on valid", f"CLSO, {unit}", f"AdamW, {unit}"), rows)
 
 

@@ -4,7 +4,7 @@ variant, stopped where valid is best; then refinements of the strongest, one aft
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "best_within",
     "front",
     "plans",
+    "points_of_sweep",
     "refined",
     "sweep_key",
     "sweep_row",
@@ -109,6 +110,17 @@ def best_within(
     return TrainingPlan(lr, schedule, length, step, variant), loss
 
 
+def points_of_sweep(
+    rows: Sequence[dict[str, Any]], key: str
+) -> Iterator[tuple[float, float, int, int]]:
+    """Cost up to a scoring (the training's, shared out by its steps), loss on valid, the row's index,
+    and the step."""
+    for number, row in enumerate(rows):
+        for step, loss in row["curve"]:
+            if loss is not None:
+                yield row[key] * step / row["curve"][-1][0], loss, number, step
+
+
 def front(
     rows: Sequence[dict[str, Any]], most: int, as_good_as: float | None = None
 ) -> list[TrainingPlan]:
@@ -121,12 +133,7 @@ def front(
     if not most:
         return []
     key = "energy_j" if all(row["energy_j"] for row in rows) else "time_s"
-    points = sorted(
-        (row[key] * step / row["curve"][-1][0], loss, number, step)
-        for number, row in enumerate(rows)
-        for step, loss in row["curve"]
-        if loss is not None
-    )
+    points = sorted(points_of_sweep(rows, key))
     found: list[tuple[float, float, int, int]] = []
     for point in points:
         if not found or point[1] < found[-1][1]:

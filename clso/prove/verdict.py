@@ -14,7 +14,7 @@ from clso.energy.window import sum_optional
 from clso.prove.config import ProveConfig
 from clso.prove.evidence import Evidence
 from clso.prove.statistics import Matrix, interval_of_ratio, median_run, paired_tests
-from clso.prove.sweep import best_within
+from clso.prove.sweep import best_within, points_of_sweep
 from clso.run.criteria import CRITERIA, OWN_CRITERIA, criteria_met, measured
 
 __all__ = ["OPPONENTS", "cost_key", "make_verdict", "points_of", "targets"]
@@ -244,8 +244,8 @@ def points_of(
 
 
 def targets(evidence: Evidence, verdict: dict[str, Any]) -> list[dict[str, Any]]:
-    """The least that either side spent on a whole run which reached a loss on valid; None: it never
-    did (infinite)."""
+    """The least that either side spent on a run which reached a loss on valid; None: it never did
+    (infinite). AdamW's are also trainings of its sweep, up to the scoring that found the loss."""
     key = cost_key(verdict)
     points = {
         side: [(cost, loss) for cost, loss, _ in rows]
@@ -253,6 +253,9 @@ def targets(evidence: Evidence, verdict: dict[str, Any]) -> list[dict[str, Any]]
     }
     for name, side in (("clso", "clso"), ("adamw_best", "adamw"), ("adamw_reference", "adamw")):
         points[side].append((verdict[name][key], verdict[name]["valid_loss"]))
+    sweep = evidence.of_type("sweep")
+    if all(row[key] is not None for row in sweep):
+        points["adamw"] += [(cost, loss) for cost, loss, _, _ in points_of_sweep(sweep, key)]
     marks = {
         "reference AdamW": verdict["adamw_reference"]["valid_loss"],
         "strongest AdamW": verdict["adamw_best"]["valid_loss"],

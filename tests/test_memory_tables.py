@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import memory_tables
-from benchmarks.results import LARGER_PROOF
+from benchmarks.results import LARGER_PROOF, proof_rows
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,4 +99,9 @@ def test_the_page_states_what_the_proof_at_the_larger_text_holds() -> None:
     assert f"takes {1 / ratio:.0f} times the joules" in page
     assert f"({same:,.0f} J by the sweep's" in page
     assert f"a ratio of {ratio:.3f}" in page
-    assert f"net of idle power CLSO takes {own['energy_net_j']:.0f} J" in page
+    assert f"Net of idle power CLSO takes {own['energy_net_j']:.0f} J" in page
+    few = proof_rows(LARGER_PROOF)["curve/clso/3"]
+    joules = few["energy_j"] / few["n_runs"]
+    said = f"took {joules:.0f} J and came to the same {few['valid_loss']:.3f} on valid, a ratio of"
+    assert f"{said} {joules / same:.3f}: two runs" in page
+    assert few["n_runs"] == 2

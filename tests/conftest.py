@@ -21,6 +21,9 @@ import hypothesis
 import pytest
 
 from clso.config import RunConfig
+from clso.lazy import seldom_look_for_garbage
+
+seldom_look_for_garbage()  # before collection imports what there is
 
 # The same examples everywhere, however busy the machine is.
 hypothesis.settings.register_profile("clso", deadline=None, derandomize=True)

@@ -24,6 +24,7 @@ from clso.cli.prove import prove
 from clso.cli.runs import importances, runs, trials
 from clso.cli.watch import watch
 from clso.errors import ClsoError, Stopped
+from clso.lazy import seldom_look_for_garbage
 from clso.threads import wait_passively
 
 __all__ = ["cli", "main"]
@@ -71,6 +72,7 @@ for _command in (
 def main() -> None:
     """Entry point: one line for every foreseen error; exit code 0 ok, 1 a run failed, 2 bad
     input, 130 stopped by Ctrl-C."""
+    seldom_look_for_garbage()
     wait_passively()
     log_to_stderr()
     try:

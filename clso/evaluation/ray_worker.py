@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from clso.energy.usage import Report, Usage
+from clso.lazy import seldom_look_for_garbage
 from clso.space import Genome
 from clso.space.measuring import measure, rungs
 from clso.space.results import Status
@@ -58,6 +59,7 @@ class Worker:
     after the other."""
 
     def __init__(self, spec: WorkerSpec) -> None:
+        seldom_look_for_garbage()
         wait_passively()  # a cluster that was joined has not inherited it
         self._spec = spec
 

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -187,22 +185,6 @@ def test_a_second_run_with_workers_in_one_process_is_refused(
 
     with pytest.raises(ConfigError, match="one run at a time"):
         RayBackend(Workers(n=1), "cpu")
-
-
-def test_without_workers_ray_is_not_imported(tiny: RunConfig, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(
-        replace(
-            tiny, space=f"{TESTS / 'toys.py'}:OneMax", gens=1, surrogate="none", options={}
-        ).to_toml()
-    )
-    code = (
-        "import sys; from pathlib import Path; from clso.config import RunConfig; from clso.run.run import evolve; "
-        "evolve(RunConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2])); assert 'ray' not in sys.modules"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, str(recipe), str(tmp_path / "run")], check=True, timeout=HANG_S
-    )
 
 
 def test_a_private_ray_is_private_and_survives_ctrl_c_and_kill(

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from clso.cli import cli
 from clso.config import RunConfig
 from clso.errors import ClsoError, ConfigError
+from clso.run.folder import RunFolder
 from clso.run.run import evolve, resume
 from clso.search.generations import Interrupted
 from clso.search_spaces.vsm.genes import DEFAULT, genome_of
@@ -152,28 +153,16 @@ def test_what_cannot_be_asked_is_one_line(run: Path, args: list[str], rule: str)
         )
 
 
-def test_the_same_seed_gives_the_same_run(run: Path, tmp_path: Path) -> None:
-    config = RunConfig(space="vsm", gens=2, pop=3, finalists=1, options=OPTIONS, energy="null")
-    evolve(config, tmp_path / "again")
-    first, second = (
-        json.loads((folder / "result.json").read_text())["best"]
-        for folder in (run, tmp_path / "again")
-    )
-    assert first == second
-    for name in ("controller.json", "controller.safetensors"):
-        assert (run / "best" / name).read_bytes() == (
-            tmp_path / "again" / "best" / name
-        ).read_bytes()
-
-
-def test_an_interrupted_run_ends_as_it_would_have(run: Path, tmp_path: Path) -> None:
-    config = RunConfig(space="vsm", gens=2, pop=3, finalists=1, options=OPTIONS, energy="null")
+def test_the_same_seed_gives_the_same_run_interrupted_or_not(run: Path, tmp_path: Path) -> None:
+    config, folder = RunFolder.open(run).config, tmp_path / "run"
     with pytest.raises(Interrupted):
-        evolve(config, tmp_path / "run", stop=lambda: (tmp_path / "run" / "records.jsonl").exists())
-    found = resume(tmp_path / "run")
+        evolve(config, folder, stop=lambda: (folder / "records.jsonl").exists())
+    found = resume(folder)
     expected = json.loads((run / "result.json").read_text())
     assert found["best"] == expected["best"]
     assert found["counts"] == expected["counts"]
+    for name in ("controller.json", "controller.safetensors"):
+        assert (folder / "best" / name).read_bytes() == (run / "best" / name).read_bytes()
 
 
 def test_coalitions_are_raised_anew() -> None:

@@ -282,7 +282,17 @@ def test_without_energy_losses_and_times_are_compared_and_nothing_is_claimed(
     def blind(source: str, device: str) -> EnergyMeter:
         return EnergyMeter(NullBackend("there is no counter here"))
 
-    short = replace(settings, window_s=0.05, curve_steps=(4,), curve_gens=(1,), seeds=1)
+    short = replace(
+        settings,
+        window_s=0.05,
+        curve_steps=(4,),
+        curve_gens=(1,),
+        seeds=1,
+        rates=(1e-2,),
+        steps_grid=(4,),
+        refinements=(),
+        front_points=0,
+    )
     verdict = prove(small, short, tmp_path / "proof", make_meter=blind)
     assert verdict["energy_source"] is None
     assert verdict["energy_claim"] is False

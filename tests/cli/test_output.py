@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from clso.cli import cli
 from clso.cli.console import console
 from clso.cli.new_folder import new_folder
 from clso.cli.output import Forgiving, echo, plain
@@ -73,24 +74,19 @@ def test_text_is_shown_and_not_obeyed(
     assert capsys.readouterr().out == f"{shown}\n" * 2
 
 
-def test_folders_of_any_name(tmp_path: Path) -> None:
+def test_folders_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["a[bold]b", "a[/b]c", "x[", "e\x1b[31mz", os.fsdecode(b"n\xff")]
-    code = (
-        "import sys; from clso.cli import cli\n"
-        "for name in sys.argv[1:]: cli(['evolve', *QUICK, '--out', name], standalone_mode=False)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace("QUICK", repr(QUICK)), *names],
-        cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "300"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
     for name in names:
-        assert f"run folder: {plain(name)}" in done.stdout
+        cli(["evolve", *QUICK, "--out", name], standalone_mode=False)
+    shown = capsys.readouterr()
+    for name in names:
+        assert f"run folder: {plain(name)}" in shown.out
         assert (tmp_path / name / "result.json").exists()
-    assert "\x1b" not in done.stdout + done.stderr
+    assert "\x1b" not in shown.out + shown.err
 
 
 def test_json_is_alone_on_stdout(tmp_path: Path) -> None:

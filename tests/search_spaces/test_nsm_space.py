@@ -223,6 +223,9 @@ def test_a_run_on_a_task_beats_chance_and_goes_on_where_it_stopped(tmp_path: Pat
             "n_heads": 2,
             "max_length": 29,
             "max_depth": 3,
+            "n_train": 2000,
+            "n_valid": 200,
+            "n_test": 600,
         },
     )
     whole = evolve(config, tmp_path / "whole")

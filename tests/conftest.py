@@ -34,6 +34,11 @@ hypothesis.settings.load_profile("clso")
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="clso-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
+# Sources in C are compiled once, and not once by every process that tests start.
+if "CLSO_TESTS_COMPILED" not in os.environ:
+    os.environ["CLSO_TESTS_COMPILED"] = tempfile.mkdtemp(prefix="clso-tests-compiled-")
+    atexit.register(shutil.rmtree, os.environ["CLSO_TESTS_COMPILED"], ignore_errors=True)
+
 _NOUNS = [
     "engine",
     "crystal",
@@ -87,7 +92,9 @@ def pytest_collection_finish() -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLSO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        cache = tmp_path_factory.mktemp("cache")
+        (cache / "native").symlink_to(os.environ["CLSO_TESTS_COMPILED"])
+        patch.setenv("CLSO_CACHE", str(cache))
         yield
 
 

@@ -25,6 +25,6 @@ def first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 def seldom_look_for_garbage() -> None:
     """Have this process look for cycles of objects once in 10,000 new ones; Python does in 700.
 
-    To be called before torch is imported. Of the million objects that torch and scikit-learn make
-    while they are imported none is garbage, and to look took a sixth of a short command's time."""
+    To be called before torch is imported. Hardly anything that torch and scikit-learn make while they
+    are imported is garbage, and to look for it took about a seventh of a short command's time."""
     gc.set_threshold(10_000)

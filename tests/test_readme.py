@@ -27,6 +27,8 @@ TEXT = README.replace("\n", " ")
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
+TESTS = "python -m pytest -n logical --maxprocesses 4 --dist worksteal -q"
+
 
 def test_it_is_read_in_a_few_minutes() -> None:
     assert len(README.splitlines()) <= 120
@@ -39,7 +41,7 @@ def test_setting_up_and_testing_are_one_command_each() -> None:
         "python3 -m venv .venv && . .venv/bin/activate && "
         "pip install -c constraints.txt -e '.[test]' && clso evolve --gens 50\n"
     )
-    assert SHELL[1] == ". .venv/bin/activate && python -m pytest -n 4 --dist worksteal -q\n"
+    assert SHELL[1] == f". .venv/bin/activate && {TESTS}\n"
 
 
 def test_ci_does_what_it_says() -> None:
@@ -47,8 +49,10 @@ def test_ci_does_what_it_says() -> None:
     for command in ("python3 -m venv", "-c constraints.txt -e ", "clso evolve --gens"):
         assert command in SHELL[0]
         assert command in ran
-    # as many processes as it has cores
-    assert re.search(r"^python -m pytest -n .* --dist worksteal -q", ran, re.MULTILINE)
+    assert f"\n{TESTS} " in ran  # with folders that another process tests beside it
+    left, beside = "${shared//tests/--ignore=tests}", "python -m pytest -q $shared\n"
+    assert left in ran
+    assert beside in ran
 
 
 def test_no_placeholder_is_left() -> None:

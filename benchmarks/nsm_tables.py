@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
-PROFILES = {"CPU": "2026-11-22_profile-cpu", "H200": "2026-11-29_profile-h200"}
+PROFILES = {"CPU": "2026-11-29_profile-cpu", "H200": "2026-11-29_profile-h200"}
 RECURRENCES = ROOT / "runs/2026-11-29_recurrences"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 IN_C = ROOT / "runs/2026-11-29_nsm"

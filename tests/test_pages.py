@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from closeness import assert_same_page
@@ -15,6 +16,51 @@ from benchmarks.pages import PAGES, ROOT, rewritten
 def test_tables_follow_from_the_records(page: str) -> None:
     """To make them anew: python -m benchmarks.pages."""
     assert_same_page(rewritten(page), (ROOT / page).read_text())
+
+
+def test_what_is_said_of_simple_nsm_beside_the_transformer() -> None:
+    page = " ".join((ROOT / "docs/nsm.md").read_text().split())
+    cpu, gpu = (
+        {(row["model"], row["length"]): row for row in json.loads(path.read_text())["rows"]}
+        for path in (ROOT / "runs" / PROFILES[name] / "profile.json" for name in ("CPU", "H200"))
+    )
+
+    def times(length: int) -> str:
+        own, other = (
+            cpu[name, length]["forward_time_s"] + cpu[name, length]["backward_time_s"]
+            for name in ("simple-nsm", "transformer")
+        )
+        return f"{own / other:.2f}"
+
+    said = f"SimpleNSM takes {times(1024)} times the Transformer's time at 1,024 tokens, "
+    said += f"{times(4096)} at 4,096, {times(8192)} at 8,192 and {times(32768)} at 32,768"
+    assert said in page
+
+    def below(rows: dict[tuple[str, int], Any]) -> list[int]:
+        """Lengths at which it takes less memory."""
+        peaks = {key: row["peak_bytes"] for key, row in rows.items()}
+        lengths = [n for name, n in peaks if name == "simple-nsm"]
+        return [n for n in lengths if peaks["simple-nsm", n] < peaks["transformer", n]]
+
+    assert len(below(cpu)) == 5
+    assert f"On the H200 it is so from {min(below(gpu)):,} on" in page
+
+
+def test_what_is_said_of_listops() -> None:
+    page = " ".join((ROOT / "docs/probe.md").read_text().split())
+    record = json.loads((ROOT / "runs/2026-11-29_nsm-tasks/listops/probe.json").read_text())
+    found = {model["name"]: model["metrics"] for model in record["models"]}
+    right = {name: metrics["accuracy"]["value"] for name, metrics in found.items()}
+    spread = found["simple-nsm"]["accuracy"]["spread"]
+    assert spread["n"] == 3
+    assert f"SimpleNSM is right in {right['simple-nsm']:.3f} of cases" in page
+    assert f"({spread['low']:.3f} to {spread['high']:.3f} by seed" in page
+    said = f"the LSTM's {right['lstm']:.3f}, the Transformer's {right['transformer']:.3f} and "
+    assert f"{said}ahead of Mamba's {right['mamba']:.3f}" in page
+    ranges = {name: m["lr_sensitivity"]["value"] or 0.0 for name, m in found.items()}
+    assert max(ranges, key=lambda name: ranges[name]) == "simple-nsm"
+    assert f"varies by {ranges['simple-nsm']:.3f} between" in page
+    assert f"has {right['evolved']:.3f}, more than MemN2N's {right['memn2n']:.3f}" in page
 
 
 def test_the_profiles_are_whole() -> None:

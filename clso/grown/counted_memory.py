@@ -49,7 +49,8 @@ class CountedMemory:
     classes : (V,) uint8 the tokens' classes, if contexts ask for them.
     bilinear : the expert that reads the last tokens together, if there is one.
 
-    Raises `ConfigError` for an order that cannot be counted, `DataError` for a text that is not longer than it.
+    Raises `ConfigError` for an order that cannot be counted, `DataError` for a text that is not longer than it, or than the
+    contexts.
     """
 
     text: Tensor
@@ -67,6 +68,12 @@ class CountedMemory:
                 f"n-grams of order {self.order} are counted on {self.order + 1} tokens at least",
                 got=len(self.text),
                 remedy="Give a longer text, or a lower order.",
+            )
+        if (reach := max((c.lags[0] for c in self.contexts), default=0)) + 1 >= len(self.text):
+            raise DataError(
+                f"contexts of lag {reach} are counted on {reach + 2} tokens at least",
+                got=len(self.text),
+                remedy="Give a longer text.",
             )
 
     @cached_property

@@ -6,6 +6,7 @@ Everything at position t depends on tokens up to t alone, and on nothing but the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clso.errors import ConfigError
+
 __all__ = ["MATCH_DECAY", "MAX_MATCH", "PastShares", "Voters", "match_lengths", "past_weights"]
 
 MAX_MATCH = 6
 """Tokens of a match that are counted."""
+_LONGEST = 4
+"""Tokens that a match can be asked to have."""
 MATCH_DECAY = 0.98
 """What an occurrence loses in weight with each position further back."""
 
@@ -27,12 +32,24 @@ class Voters:
 
     `kind` is "share" (every position; weight decay^distance count^-rarity) or "match" (positions that follow a match of
     `length` tokens at least, weight decay^distance; of length 0, any match, weight length^3).
+
+    Raises `ConfigError` for another kind, a decay outside (0, 1], a rarity below 0, or a length over 4.
     """
 
-    kind: str
+    kind: str = "share"
     decay: float = 1.0
     rarity: float = 0.0
     length: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("share", "match"):
+            raise ConfigError("voters are of kind share or match", got=self.kind)
+        if not 0 < self.decay <= 1:
+            raise ConfigError("a vote's decay is above 0, and 1 at most", got=self.decay)
+        if not 0 <= self.rarity < math.inf:
+            raise ConfigError("a vote's rarity is at least 0", got=self.rarity)
+        if not 0 <= self.length <= _LONGEST:
+            raise ConfigError(f"a match's length is 0 to {_LONGEST}", got=self.length)
 
 
 def match_lengths(tokens: Tensor) -> Tensor:
@@ -75,7 +92,7 @@ class PastShares:
     shares : for each voters (N, T) float32, the target's share; 0 if nothing speaks.
     spoken : for each voters (N, T) bool, whether anything speaks.
     longest : (N, T) int64, the longest match.
-    number : for lengths 1 to 4, how many matches of at least that length: (N, T) int64.
+    number : for lengths 1 to 4 (`_LONGEST`), how many matches of at least that length: (N, T) int64.
     """
 
     shares: tuple[Tensor, ...]
@@ -96,7 +113,7 @@ class PastShares:
             found = (weight * agrees).sum(2)
             spoken.append(total > 0)
             shares.append(torch.where(total > 0, found / total.clamp(min=1e-30), 0.0))
-        number = tuple((length >= n).sum(2) for n in range(1, 5))
+        number = tuple((length >= n).sum(2) for n in range(1, _LONGEST + 1))
         return cls(tuple(shares), tuple(spoken), length.amax(2).long(), number)
 
     @classmethod

@@ -6,6 +6,7 @@ the highest down, and an entry stays as long as it is the context of one that st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,12 +30,21 @@ class Pruning:
     discount : the discounts' multiple of Chen and Goodman's estimate.
     cut, threshold : by order from 2, least counts and entropy thresholds, as `kept_masks` takes them.
     skip_cut : the least count in the tables of skip contexts.
+
+    Raises `ConfigError` for a multiple that is not positive and finite, or what `kept_masks` refuses.
     """
 
     discount: float = 1.0
     cut: tuple[int, ...] = (1,)
     threshold: tuple[float, ...] = (0.0,)
     skip_cut: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.cut, self.threshold)
+        if self.skip_cut < 1:
+            raise ConfigError("skip_cut is at least 1", got=self.skip_cut)
+        if not 0 < self.discount < math.inf:
+            raise ConfigError("discounts are a positive multiple of the estimates", got=self.discount)
 
     @property
     def drops(self) -> bool:
@@ -60,9 +70,7 @@ def kept_masks(
 
     Raises `ConfigError` for a cut-off below 1 or a threshold below 0.
     """
-    if any(c < 1 for c in cut) or any(not t >= 0 for t in threshold):
-        got = (tuple(cut), tuple(threshold))
-        raise ConfigError("a count cut-off is at least 1 and an entropy threshold 0", got=got)
+    _require(cut, threshold)
     speaks = []
     for i in range(n_tables):
         own = counts.levels[i + 1].count >= cut[min(i, len(cut) - 1)]
@@ -75,6 +83,12 @@ def kept_masks(
         needed[(counts.levels[i + 2].keys // counts.vocab_size)[stays[i + 1]]] = True
         stays[i] = stays[i] | needed
     return speaks, stays
+
+
+def _require(cut: Sequence[int], threshold: Sequence[float]) -> None:
+    if not (cut and threshold and min(cut) >= 1 and all(t >= 0 for t in threshold)):
+        got = (tuple(cut), tuple(threshold))
+        raise ConfigError("a count cut-off is at least 1 and an entropy threshold 0", got=got)
 
 
 def entropy_loss(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from clso.errors import RunFolderError
 
-__all__ = ["new_folder"]
+__all__ = ["claimed", "new_folder", "require_writable"]
 
 
 @contextmanager
@@ -33,6 +34,47 @@ def new_folder(out: Path | None, name: str) -> Iterator[Path]:
                 if path.exists():  # a run that could not begin has removed its own
                     path.rmdir()
         raise
+
+
+@contextmanager
+def claimed(out: Path | None) -> Iterator[None]:
+    """Make `out` before the work whose result goes there, which a folder that cannot be written would
+    lose; it goes again if an error leaves it empty.
+
+    Raises `RunFolderError`."""
+    if out is None:
+        yield
+        return
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"the folder can be made ({error.strerror})",
+                got=str(out),
+                remedy="Choose another --out.",
+            ) from error
+        require_writable(out / f".{os.getpid()}.tmp")
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def require_writable(file: Path) -> None:
+    """Raises `RunFolderError` if `file` could not be written later; it is left as it is."""
+    is_new = not file.exists()
+    try:
+        file.open("ab").close()
+        if is_new:
+            file.unlink()
+    except OSError as error:
+        raise RunFolderError(
+            f"a file can be written ({error.strerror})", got=str(file), remedy="Choose another one."
+        ) from error
 
 
 def _claimed(path: Path) -> Path:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 
 from clso.cli.names import Names
+from clso.cli.new_folder import claimed
 from clso.cli.output import echo, only_json
+from clso.errors import Stopped
 
 __all__ = ["probe"]
 
@@ -78,7 +81,8 @@ def probe(
     """Measure RUNs (folders of `clso baseline sequence` or `clso evolve --task`), and MODELs (names
     from `clso list models`), which are trained on the task first, side by side.
 
-    What could not be measured is null, with the reason."""
+    What could not be measured is null, with the reason. With --out, the same command goes on after an
+    interruption, with the trainings that are done."""
     from clso.probe.folder import require_new
     from clso.probe.metrics import GROUPS
     from clso.probe.settings import ProbeSettings
@@ -88,14 +92,24 @@ def probe(
     if options["task"] is not None and pairs:
         options["task_options"] = _task_options(options["task"], pairs)
     settings = ProbeSettings(subjects=subjects, groups=groups or GROUPS, **options)
-    from clso.probe.folder import write_probe
+    from clso.probe.folder import TRAINED, write_probe
     from clso.probe.run import run_probe
 
-    with only_json(as_json):
-        found = run_probe(settings, lambda text: echo(f"  {text}", err=True))
-    record = found.to_json()
-    if out is not None:
-        write_probe(out, record)
+    with claimed(out):
+        with only_json(as_json):
+            try:
+                found = run_probe(
+                    settings,
+                    lambda text: echo(f"  {text}", err=True),
+                    None if out is None else out / TRAINED,
+                )
+            except KeyboardInterrupt:
+                goes_on = "goes on with the trainings that are done" if out else "begins anew"
+                raise Stopped("stopped", remedy=f"The same command {goes_on}.") from None
+        record = found.to_json()
+        if out is not None:
+            write_probe(out, record)
+            shutil.rmtree(out / TRAINED, ignore_errors=True)
     if as_json:
         echo(json.dumps(record, allow_nan=False))
         return

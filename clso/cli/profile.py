@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from clso.cli.names import Names
+from clso.cli.new_folder import claimed, require_writable
 from clso.cli.output import echo, only_json, plain
 from clso.errors import ClsoError, ConfigError, RunFolderError, Stopped
 
@@ -169,8 +170,10 @@ def profile(
     forward and backward pass; running out of memory is a row's status. Ctrl-C keeps what was
     measured, and --out is written cell by cell."""
     for file in (csv_file, plot):
-        if file is not None and not file.parent.is_dir():
-            raise ConfigError("a file is written into a folder that exists", got=str(file))
+        if file is not None:
+            if not file.parent.is_dir():
+                raise ConfigError("a file is written into a folder that exists", got=str(file))
+            require_writable(file)
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunFolderError(
             "a profile is written into a new folder", got=str(out), remedy="Give another --out."
@@ -198,7 +201,11 @@ def profile(
     else:
         from clso.profiling import ProfileSettings
 
-        budget = None if memory_budget_gb is None else int(memory_budget_gb * 1e9)
+        budget = None
+        if memory_budget_gb is not None:
+            if not memory_budget_gb * 1e9 < 2**63:  # which a number that is none is not, either
+                raise ConfigError("a memory budget is a number of GB", got=memory_budget_gb)
+            budget = int(memory_budget_gb * 1e9)
         settings = ProfileSettings(models=models, memory_budget_bytes=budget, **options)
         from clso.profiling.folder import write_rows
         from clso.profiling.run import run_profile
@@ -207,7 +214,7 @@ def profile(
             if out is not None:
                 write_rows(out, so_far, so_far.to_json())
 
-        with only_json(as_json), _progress(quiet=as_json) as progress:
+        with claimed(out), only_json(as_json), _progress(quiet=as_json) as progress:
             found = run_profile(settings, progress, keep)
     _show(found, claims, csv_file, plot, out, as_json)
     if source is None and found.interrupted:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from clso.disk.files import atomic_file, open_regular
 
-__all__ = ["load_checked", "write_checked", "write_tensors"]
+__all__ = ["load_checked", "load_tensors", "write_checked", "write_tensors"]
 
 _DIGEST = "sha256"
 
@@ -38,6 +38,13 @@ def write_tensors(
             raise
         number = int(code.group(1))
         raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def load_tensors(path: Path, *, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """All tensors of a regular file. Raises `OSError` for anything else, which would be waited for
+    without end, and `SafetensorError`."""
+    open_regular(path).close()
+    return load_file(path, device=device)
 
 
 def write_checked(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

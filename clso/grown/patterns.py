@@ -90,9 +90,10 @@ def lag(k: int, n_positions: int, peak: float = _PEAK) -> PositionPattern:
     nearest."""
     slow, fast = _speeds(n_positions)
     # Rivals: the neighbours, told apart by the fast circle, and the fast circle's next turn, told
-    # apart by the slow one.
+    # apart by the slow one; a short context ends before that.
     fast_amp = peak / (1 - math.cos(fast))
-    slow_amp = peak / (1 - math.cos(slow * _FAST_TURN))
+    has_next_turn = n_positions > _FAST_TURN
+    slow_amp = peak / (1 - math.cos(slow * _FAST_TURN)) if has_next_turn else 0.0
     return PositionPattern(f"lag-{k}", (slow_amp, fast_amp), (-slow * k, -fast * k), n_positions)
 
 

@@ -20,6 +20,8 @@ from clso.grown.sums import sums
 
 __all__ = ["Pruning", "entropy_loss", "kept_masks"]
 
+_MOST = 1 << 62  # of a count
+
 
 @dataclass(frozen=True)
 class Pruning:
@@ -41,7 +43,7 @@ class Pruning:
 
     def __post_init__(self) -> None:
         _require(self.cut, self.threshold)
-        if self.skip_cut < 1:
+        if not 1 <= self.skip_cut < _MOST:
             raise ConfigError("skip_cut is at least 1", got=self.skip_cut)
         if not 0 < self.discount < math.inf:
             raise ConfigError("discounts are a positive multiple of the estimates", got=self.discount)
@@ -86,7 +88,7 @@ def kept_masks(
 
 
 def _require(cut: Sequence[int], threshold: Sequence[float]) -> None:
-    if not (cut and threshold and min(cut) >= 1 and all(t >= 0 for t in threshold)):
+    if not (cut and threshold and all(1 <= c < _MOST for c in cut) and all(t >= 0 for t in threshold)):
         got = (tuple(cut), tuple(threshold))
         raise ConfigError("a count cut-off is at least 1 and an entropy threshold 0", got=got)
 

@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from clso.disk.damage import reading
-from clso.disk.tensors import write_tensors
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
+from clso.disk.tensors import load_tensors, write_tensors
 from clso.models.gpt2 import GPT2
 from clso.models.hf_config import HFConfig, read_config, write_config
 from clso.models.modules import WEIGHTS
@@ -121,13 +122,13 @@ def _read_tensors(folder: Path, device: str) -> dict[str, Tensor]:
     """All tensors by their names, those of the shards together."""
     index = folder / f"{WEIGHTS}.index.json"
     if (folder / WEIGHTS).exists() or not index.exists():
-        return load_file(folder / WEIGHTS, device=device)
-    places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return load_tensors(folder / WEIGHTS, device=device)
+    places = parse_json(read_regular(index))["weight_map"]
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
         if Path(shard).name != shard:
             raise ValueError(f"a shard lies beside its index, got {shard!r}")
-        tensors |= load_file(folder / shard, device=device)
+        tensors |= load_tensors(folder / shard, device=device)
     for name in places:
         if name not in tensors:
             raise KeyError(name)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
 from clso.errors import ConfigError
 from clso.models.gpt2 import GPT2Config
 
@@ -87,7 +89,7 @@ def read_config(path: Path) -> HFConfig:
         OSError, ValueError, KeyError, TypeError, RecursionError: no file, no JSON object, a size
         missing.
     """
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = parse_json(read_regular(path))
     if not isinstance(values, dict):
         raise TypeError(f"{path.name} is a JSON object")
     sizes = {key: _whole(key, values[key]) for key in _SIZES}

@@ -5,22 +5,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
+from clso import plugins
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
-from clso.disk.tensors import write_tensors
+from clso.disk.tensors import load_tensors, write_tensors
+from clso.errors import PluginError
 
-__all__ = ["WEIGHTS", "build_module", "n_parameters", "read_module", "write_module"]
+__all__ = [
+    "WEIGHTS",
+    "build_module",
+    "load_family",
+    "n_parameters",
+    "read_module",
+    "write_module",
+]
 
 WEIGHTS = "model.safetensors"
 
 M = TypeVar("M", bound=nn.Module)
+
+
+def load_family(name: str) -> plugins.Plugin:
+    """A family of models by its name, or FILE.py:CLASS. Raises `PluginError` unless it is an
+    `nn.Module` with a dataclass `Config`."""
+    plugin = plugins.load("models", name)
+    kind = plugin.value
+    if not (
+        isinstance(kind, type)
+        and issubclass(kind, nn.Module)
+        and is_dataclass(getattr(kind, "Config", None))
+    ):
+        raise PluginError(
+            f"{name!r} is a torch.nn.Module class with a dataclass Config", got=repr(kind)
+        )
+    return plugin
 
 
 def build_module(family: Callable[[Any], M], config: Any, *, seed: int | None = None) -> M:
@@ -61,7 +86,7 @@ def read_module(folder: Path, name: str, build: Callable[[Any], M], *, device: s
     """What `write_module` wrote; `build` makes a module of what `name` holds. Raises what a damaged
     file makes of it: `clso.disk.damage.reading` is for that."""
     model = build(parse_json(read_regular(folder / name)))
-    tensors = load_file(folder / WEIGHTS)
+    tensors = load_tensors(folder / WEIGHTS)
     for key, of in _tied(model).items():
         tensors.setdefault(key, tensors[of])
     model.load_state_dict(tensors)

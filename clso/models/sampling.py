@@ -61,9 +61,12 @@ def sample(
 ) -> Iterator[int]:
     """`n_tokens` tokens that follow `prompt`, as they are drawn.
 
-    Equal arguments give equal tokens. Raises `ConfigError` for a prompt without a token."""
+    Equal arguments give equal tokens. Raises `ConfigError` for a prompt without a token, or a seed
+    of more than 63 bits."""
     if not prompt:
         raise ConfigError("a prompt has at least one token", got=0, remedy="Give some text.")
+    if not 0 <= seed < 1 << 63:
+        raise ConfigError("a seed is at least 0, and below 2^63", got=seed)
     generator = torch.Generator().manual_seed(seed)
     return islice(_tokens(model, prompt, sampling, generator), n_tokens)
 

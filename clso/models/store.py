@@ -14,12 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from clso.disk.damage import reading
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
-from clso.disk.tensors import write_tensors
+from clso.disk.tensors import load_tensors, write_tensors
 from clso.errors import ClsoError, ConfigError, RunFolderError
 from clso.grown.memory_file import MEMORY_FILES, holds_memory, load_memory, save_memory
 from clso.models.gpt2 import GPT2, LanguageModel
@@ -82,7 +80,7 @@ def load_model(folder: Path, *, device: str = "cpu", trim: bool = False) -> Lang
     what = f"a pointer ({_NUMBERS} and {_TENSORS}) that fits its GPT-2"
     with reading(folder, what, refusals=(ClsoError,)):
         scalars = parse_json(read_regular(folder / _NUMBERS))["scalars"]
-        tensors = load_file(folder / _TENSORS, device="cpu")
+        tensors = load_tensors(folder / _TENSORS)
         model = PointerGPT2(lm, tensors["rarity"], tensors["projection"], scalars)
     return model.to(device).eval()
 

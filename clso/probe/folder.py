@@ -3,22 +3,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
 from clso.probe.page import write_page
 from clso.run.folder import RunFolder
 
-__all__ = ["holds_probe", "read_probe", "require_new", "write_probe"]
+__all__ = ["TRAINED", "holds_probe", "read_probe", "require_new", "write_probe"]
 
 _RECORD = "probe.json"
+TRAINED = "trained"
+"""Folder of the trainings of a probe that was stopped; the same command reads them."""
 
 
 def require_new(path: Path) -> None:
-    """Raises `RunFolderError` if something is there already."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    """Raises `RunFolderError` if something is there already, but for trainings of a probe that was
+    stopped."""
+    if path.exists() and not (path.is_dir() and all(p.name == TRAINED for p in path.iterdir())):
         raise RunFolderError(
             "a probe is written into a new folder", got=str(path), remedy="Give another --out."
         )
@@ -45,7 +49,7 @@ def read_probe(path: Path) -> dict[str, Any]:
     else."""
     file = path / _RECORD if path.is_dir() else path
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json(read_regular(file))
     except (OSError, ValueError) as error:
         raise RunFolderError(
             "a probe is read from its folder or probe.json",

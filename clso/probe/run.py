@@ -15,6 +15,7 @@ import numpy as np
 from clso.device import resolve_device
 from clso.energy import EnergyMeter, open_meter
 from clso.models.modules import n_parameters
+from clso.plugins import as_plugin_error
 from clso.probe import (
     hardware,
     inference,
@@ -94,7 +95,10 @@ def run_probe(
     with TemporaryDirectory() as passing:
         subjects = open_subjects(settings, task, progress, kept or Path(passing))
     with open_meter(settings.energy, settings.device) as meter:
-        figures = [_measure(subject, task, settings, meter, progress) for subject in subjects]
+        figures = []
+        for subject in subjects:
+            with as_plugin_error(f"the model {subject.name!r} can be measured"):
+                figures.append(_measure(subject, task, settings, meter, progress))
         manifest = {
             "code": describe_code(),
             "software": describe_software(),

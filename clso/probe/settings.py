@@ -70,10 +70,14 @@ class ProbeSettings:
                     got=group,
                     remedy=did_you_mean(group, GROUPS, f"Known: {', '.join(GROUPS)}."),
                 )
+        if len(set(self.groups)) < len(self.groups):
+            raise ConfigError("each group of metrics is named once", got=list(self.groups))
         lowest = {"seeds": 1, "jobs": 1, "examples": 8, "repeats": 2, "steps": 1, "batch": 1}
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is at least {low}", got=getattr(self, name))
+        if self.equal_parameters is not None and self.equal_parameters < 1:
+            raise ConfigError("equal_parameters is at least 1", got=self.equal_parameters)
         if not 0 < self.lr < math.inf:
             raise ConfigError("lr is a positive rate", got=self.lr)
         if not 0 <= self.min_time_s < math.inf:

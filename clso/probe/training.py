@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from clso import plugins
 from clso.device import resolve_device
 from clso.errors import EvaluationError
 from clso.run.folder import RunFolder
@@ -77,6 +78,8 @@ class Training:
     def folder(self) -> Path:
         """Where the model and its `Fit` are kept; its name tells all that they follow from."""
         values = {key: value for key, value in asdict(self).items() if key != "root"}
+        named = (plugins.load("models", self.spec), plugins.load("tasks", self.task.name))
+        values["code"] = [plugin.describe() for plugin in named]
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         return self.root / f"{self.name}-{self.seed}-{digest[:12]}"
 
@@ -94,6 +97,7 @@ class Training:
 
         Raises:
             EvaluationError: it diverged.
+            PluginError: the model's code failed.
         """
         task = load_cached(self.task)
         model = build_model(self.spec, task, dict(self.sizes), seed=self.seed).to(self.device)
@@ -101,15 +105,16 @@ class Training:
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            done = fit(
-                model,
-                task,
-                self.settings,
-                self.lr,
-                seed=self.seed,
-                device=self.device,
-                progress=lambda text: progress(f"{about}: {text}"),
-            )
+            with plugins.as_plugin_error(f"the model {self.name!r} can be trained"):
+                done = fit(
+                    model,
+                    task,
+                    self.settings,
+                    self.lr,
+                    seed=self.seed,
+                    device=self.device,
+                    progress=lambda text: progress(f"{about}: {text}"),
+                )
         finally:
             torch.set_num_threads(n_threads)
         if done.valid is not None:

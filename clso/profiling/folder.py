@@ -9,10 +9,11 @@ claims.md      the verdicts, if they were asked for
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from clso.disk.files import read_regular
+from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
 from clso.profiling.measure import Row
 from clso.profiling.run import Profile
@@ -53,7 +54,7 @@ def read_profile(path: Path) -> Profile:
     else."""
     file = path / "profile.json" if path.is_dir() else path
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(read_regular(file))
         settings = {**found["settings"], "models": tuple(found["settings"]["models"])}
         settings["lengths"] = tuple(settings["lengths"])
         rows = [Row(**row) for row in found["rows"]]

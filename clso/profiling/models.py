@@ -3,15 +3,14 @@ parameters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from clso import plugins
-from clso.errors import ConfigError, PluginError
-from clso.models.modules import build_module, n_parameters
+from clso.errors import ConfigError
+from clso.models.modules import build_module, load_family, n_parameters
 from clso.plugins import Plugin
 from clso.profiling.settings import ProfileSettings
 
@@ -49,13 +48,18 @@ class ProfiledModel:
     def build(self) -> nn.Module:
         """The initialised model on the CPU, in float32; equal settings give equal weights.
         On meta it is only described."""
-        config = self.config()
         if self.settings.device == "meta":
-            with self.plugin.as_plugin_error("be built on the device meta"), torch.device("meta"):
-                described: nn.Module = self.plugin.value(config)
-            return described
+            return self.described()
+        config = self.config()
         with self.plugin.as_plugin_error("be built"):
             model: nn.Module = build_module(self.plugin.value, config, seed=self.settings.seed)
+        return model
+
+    def described(self) -> nn.Module:
+        """The model on the device meta: whatever its size, nothing is allocated."""
+        config = self.config()
+        with self.plugin.as_plugin_error("be built on the device meta"), torch.device("meta"):
+            model: nn.Module = self.plugin.value(config)
         return model
 
     def n_parameters(self) -> int:
@@ -98,17 +102,8 @@ def find_models(settings: ProfileSettings) -> list[ProfiledModel]:
 
 
 def _load(spec: str, settings: ProfileSettings) -> ProfiledModel:
-    plugin = plugins.load("models", spec)
-    kind = plugin.value
-    if not (
-        isinstance(kind, type)
-        and issubclass(kind, nn.Module)
-        and is_dataclass(getattr(kind, "Config", None))
-    ):
-        raise PluginError(
-            f"{spec!r} is a torch.nn.Module class with a dataclass Config", got=repr(kind)
-        )
-    name = getattr(kind, "name", None)
+    plugin = load_family(spec)
+    name = getattr(plugin.value, "name", None)
     return ProfiledModel(
         name if isinstance(name, str) and name else spec.rpartition(":")[2],
         plugin,
@@ -125,7 +120,8 @@ def _sized(model: ProfiledModel, wanted: int) -> ProfiledModel:
     step = 2 * model.settings.n_heads
 
     def at(k: int) -> tuple[int, int]:
-        return ProfiledModel(model.name, model.plugin, model.settings, k * step).n_parameters(), k
+        sized = ProfiledModel(model.name, model.plugin, model.settings, k * step)
+        return n_parameters(sized.described()), k
 
     high = 1
     while (top := at(high))[0] < wanted and high * step < _WIDEST:

@@ -99,11 +99,16 @@ class ProfileSettings:
             )
         if self.dtype not in get_args(Dtype):
             raise ConfigError(f"dtype is {' or '.join(get_args(Dtype))}", got=self.dtype)
+        if self.pad_to < 0:
+            raise ConfigError("pad_to is at least 0, the mix's longest document", got=self.pad_to)
         for name in ("equal_parameters", "memory_budget_bytes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is at least 1", got=value)
         object.__setattr__(self, "layouts", tuple(self.layouts))
+        if not -(1 << 63) <= self.seed < 1 << 63:
+            raise ConfigError("seed is a number of 64 bits", got=self.seed)
+        self._check_batch()
         if self.mix:
             self._check_mix(parse_mix(self.mix).longest)
         if self.device == "meta" and (self.step or self.mix):
@@ -114,11 +119,8 @@ class ProfileSettings:
                 remedy="Leave it out.",
             )
 
-    def _check_mix(self, longest: int) -> None:
-        if self.n_classes:
-            raise ConfigError(
-                "mixes are for language models", problem=f"{self.n_classes} classes were asked for"
-            )
+    def _check_batch(self) -> None:
+        """Of a mix's batch, and said without a mix, too."""
         if self.docs < 1:
             raise ConfigError("docs is at least 1", got=self.docs)
         if not 1 <= self.micro <= self.docs:
@@ -128,6 +130,12 @@ class ProfileSettings:
         for layout in self.layouts:
             if layout not in LAYOUTS:
                 raise ConfigError(f"layouts are {', '.join(LAYOUTS)}", got=layout)
+
+    def _check_mix(self, longest: int) -> None:
+        if self.n_classes:
+            raise ConfigError(
+                "mixes are for language models", problem=f"{self.n_classes} classes were asked for"
+            )
         if self.pad_to and self.pad_to < longest:
             raise ConfigError(
                 f"pad_to is at least the mix's longest document, {longest}",

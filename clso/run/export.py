@@ -27,17 +27,23 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
     `clso.hf.ClsoMemory` the memory beside it.
 
     `out` is there when all of it is. Raises `RunFolderError` for a run without a winner, for a
-    winner that is no GPT-2, or if `out` holds anything already."""
+    winner that is no GPT-2, or if `out` holds anything already or cannot be made."""
     winner = Winner.open(path, cache_dir=cache_dir)
     model = _exportable(winner)
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise RunFolderError(
             "an export needs a new folder", got=str(out), remedy="Choose another one."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        unfinished.mkdir()
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"an export's folder can be made ({error.strerror})",
+            got=str(out),
+            remedy="Choose another one.",
+        ) from error
+    try:
         save_model(model, unfinished)
         save_hf_tokenizer(winner.corpus.tokenizer_json, unfinished, model.config.n_positions)
         save_hf_generation(unfinished, model.config.n_positions)

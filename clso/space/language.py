@@ -44,17 +44,21 @@ def token_blocks(
 
     With `n_blocks` fewer than there are, the blocks are spread evenly over the text. Raises
     `DataError` if the text holds no whole block."""
+    _require_block(len(tokens), n_positions)
     available = (len(tokens) - 1) // n_positions
-    if available < 1:
-        raise DataError(
-            f"a text has at least {n_positions + 1} tokens",
-            got=len(tokens),
-            remedy="Give a longer text.",
-        )
     n = available if n_blocks is None else min(n_blocks, available)
     starts = evenly(n, available) * n_positions
     cut = np.lib.stride_tricks.sliding_window_view(tokens, n_positions + 1)[starts]
     return torch.from_numpy(cut.astype(np.int64))
+
+
+def _require_block(n_tokens: int, n_positions: int) -> None:
+    if n_tokens <= n_positions:
+        raise DataError(
+            f"a text has at least {n_positions + 1} tokens",
+            got=n_tokens,
+            remedy="Give a longer text, or a lower n_positions.",
+        )
 
 
 class LanguageModelSpace(SearchSpace):
@@ -78,6 +82,9 @@ class LanguageModelSpace(SearchSpace):
 
     @cached_property
     def config(self) -> GPT2Config:
+        """The models' sizes. Raises `DataError` for a text that is shorter than a block."""
+        shortest = min(len(self.corpus.tokens(split)) for split in ("fitness", "valid", "test"))
+        _require_block(shortest, self.options.n_positions)  # before anything of that size is made
         return GPT2Config(vocab_size=self.corpus.vocab_size, **self.options.sizes)
 
     @abstractmethod

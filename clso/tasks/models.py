@@ -19,7 +19,14 @@ from torch import nn
 from clso import plugins
 from clso.disk.damage import reading
 from clso.errors import ClsoError, ConfigError
-from clso.models.modules import WEIGHTS, build_module, n_parameters, read_module, write_module
+from clso.models.modules import (
+    WEIGHTS,
+    build_module,
+    load_family,
+    n_parameters,
+    read_module,
+    write_module,
+)
 from clso.tasks.base import Task
 
 __all__ = ["TOLERANCE", "build_model", "equal_widths", "load_model", "model_options", "save_model"]
@@ -62,7 +69,10 @@ def equal_widths(
     names: Sequence[str], task: Task, sizes: Mapping[str, Any], n_wanted: int
 ) -> dict[str, int]:
     """Each model's d_model, so that their parameters lie within `TOLERANCE` of each other, as near
-    to `n_wanted` as may be. Raises `ConfigError` if no widths do."""
+    to `n_wanted` as may be. Raises `ConfigError` if no widths do, or only some that have less than
+    half of it or more than twice as much."""
+    if n_wanted < 1:
+        raise ConfigError("parameters that models have in common are at least 1", got=n_wanted)
     counts = {name: _parameters_by_width(name, task, sizes, n_wanted) for name in names}
     best: tuple[float, dict[str, int]] | None = None
     for least in sorted({n for found in counts.values() for n in found}):
@@ -95,15 +105,25 @@ def _parameters_by_width(
 ) -> dict[int, int]:
     """d_model by parameters, from half of what is wanted to twice as many."""
     family, of_task = _family(name), _sizes_of(task, name)
-    found: dict[int, int] = {}
-    d_model = step = 2 * sizes["n_heads"]
-    while not found or max(found) < 2 * n_wanted:
-        if d_model > _WIDEST:
-            raise ConfigError(f"the parameters of {name} grow with d_model", got=max(found))
+    step = 2 * sizes["n_heads"]
+
+    def count(d_model: int) -> int:
         with torch.device("meta"):
             model: nn.Module = family(family.Config(**sizes, **of_task, d_model=d_model))
-        found.setdefault(n_parameters(model), d_model)
-        d_model += step
+        return n_parameters(model)
+
+    least, most = count(step), count(max(step, _WIDEST // step * step))
+    if not least / 2 <= n_wanted <= most:
+        raise ConfigError(
+            f"{name} has {least:,} to {most:,} parameters, by its d_model",
+            got=n_wanted,
+            remedy=f"Ask for {'fewer' if n_wanted > most else 'more'}.",
+        )
+    found: dict[int, int] = {}
+    for d_model in range(step, _WIDEST + 1, step):
+        found.setdefault(count(d_model), d_model)
+        if max(found) >= 2 * n_wanted:
+            break
     return {n: d for n, d in found.items() if n > n_wanted / 2}
 
 
@@ -133,7 +153,7 @@ def load_model(folder: Path, *, device: str = "cpu") -> nn.Module:
 
 
 def _family(name: str) -> Any:
-    return plugins.load("models", name).subclass_of(nn.Module)
+    return load_family(name).value
 
 
 def _make(name: str, values: Mapping[str, Any], *, seed: int | None = None) -> nn.Module:

@@ -67,7 +67,8 @@ class GrownWeights:
             raise ConfigError(
                 "grown GPT-2 weights need 2 layers, 2 heads and 32 dimensions at least",
                 got=(self.config.n_layers, self.config.n_heads, self.config.d_model),
-                remedy="Use larger sizes, or --library random.",
+                remedy="Use larger sizes"
+                + (", or --library random." if hasattr(space.options, "library") else "."),
             )
         self._mlp, self._with_neurons = mlp, neurons
         self.genes = grown_genes(self.config, mlp, neurons)

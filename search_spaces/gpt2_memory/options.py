@@ -25,3 +25,9 @@ class MemoryOptions(LanguageModelOptions):
         super().__post_init__()
         if self.bilinear_tokens < 0:
             raise ConfigError("bilinear_tokens is at least 0", got=self.bilinear_tokens)
+        if 0 < self.bilinear_tokens < self.n_positions:
+            raise ConfigError(
+                f"a log-bilinear expert is fitted on a block of {self.n_positions} tokens at least",
+                got=self.bilinear_tokens,
+                remedy="Raise bilinear_tokens, or leave it at 0.",
+            )

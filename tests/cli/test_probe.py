@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from clso.baseline import run_baseline
 from clso.config import RunConfig
 from clso.probe.metrics import METRICS
+from clso.probe.training import Training
+from clso.tasks.train import Fit
 
 MODELS = Path(__file__).parents[1] / "probed.py"
+FAMILIES = Path(__file__).parents[1] / "faulty_families.py"
 SIZES = ("n_train=40", "n_valid=20", "n_test=24", "max_length=30")
 TASK = ("--task", "listops", *(part for pair in SIZES for part in ("--option", pair)))
 SMALL = (
@@ -99,12 +103,66 @@ def test_known_models_are_told_apart(clso) -> None:
         (("lstm", "lstm", "--task", "listops"), "named once"),
         (("lstm", "--task", "listops", "--examples", "2"), "examples is at least 8"),
         (("lstm", "--task", "listops", "--d-model", "9"), "d_model is a multiple"),
+        (("lstm", "--task", "listops", "--groups", "task,task"), "each group of metrics is named once"),
+        (("lstm", "--task", "listops", "--equal-parameters", "0"), "equal_parameters is at least 1"),
+        (("lstm", *TASK, "--equal-parameters", "1"), "Ask for more"),
+        (("lstm", *TASK, "--equal-parameters", "100000000000"), "Ask for fewer"),
+        (("lstm", *TASK, "--out", "/dev/null/probe"), "can be made (Not a directory)"),
+        ((f"{FAMILIES}:WithoutConfig", *TASK), "a torch.nn.Module class with a dataclass Config"),
+        ((f"{FAMILIES}:WithoutFields", *TASK), "a torch.nn.Module class with a dataclass Config"),
     ],
 )
 def test_bad_input_is_one_line(clso, arguments: tuple[str, ...], says: str) -> None:
     done = clso("probe", *arguments, "--device", "cpu")
     assert done.code == 2
     assert says in done.error
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [("Raises", 1), ("Exits", 1), ("Tuples", 1), ("Detached", 1), ("WithoutWeights", 1), ("Exits", 2)],
+)
+def test_a_family_whose_code_fails_is_one_line(clso, name: str, jobs: int) -> None:
+    more = ("--jobs", str(jobs), "--seeds", str(jobs), "--groups", "task")
+    done = clso("probe", f"{FAMILIES}:{name}", *TASK, *SMALL, *more)
+    assert done.code == 2
+    assert f"the model '{name}' can be trained" in done.error
+
+
+def test_a_stopped_probe_goes_on_to_the_same_record(
+    clso, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C as the second of two trainings begins: the first is not made again."""
+    command = ("probe", "lstm", *TASK, *SMALL, "--groups", "task", "--seeds", "2")
+    run, ran = Training.run, []
+
+    def pressed(training: Training, progress: Callable[[str], None]) -> Fit:
+        ran.append(training.seed)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return run(training, progress)
+
+    monkeypatch.setattr(Training, "run", pressed)
+    stopped = clso(*command, "--out", "probe")
+    assert (stopped.code, "The same command goes on" in stopped.err) == (130, True)
+    assert clso(*command, "--out", "probe").code == 0
+    assert ran == [0, 1, 1]
+    assert clso(*command, "--out", "whole").code == 0
+    names = ("manifest.json", "probe.json", "report.html")
+    assert sorted(p.name for p in (tmp_path / "probe").iterdir()) == sorted(names)
+    both = [json.loads((tmp_path / name / "probe.json").read_text()) for name in ("probe", "whole")]
+    for record in both:
+        del record["models"][0]["metrics"]["training_time_s"]
+        for training in record["models"][0]["trainings"]:
+            training.pop("train_s"), training.pop("score_s")
+    assert both[0]["models"] == both[1]["models"]
+    assert both[0]["comparisons"] == both[1]["comparisons"]
+
+
+def test_a_failed_probe_leaves_no_folder(clso, tmp_path: Path) -> None:
+    done = clso("probe", f"{FAMILIES}:Raises", *TASK, *SMALL, "--out", "deep/probe")
+    assert done.code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_of_another_task_and_a_folder_that_is_there(clso, tmp_path: Path, run: Path) -> None:

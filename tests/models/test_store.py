@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +94,18 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: Callable[[Path], ob
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="LanguageModel"):
         save_model(LanguageModel(), tmp_path)
+
+
+@pytest.mark.parametrize("make", [make_gpt2, make_pointer])
+def test_a_pipe_is_no_file_of_a_model(tmp_path: Path, make: Callable[[], LanguageModel]) -> None:
+    """Whoever opened it would wait for a writer without end."""
+    save_model(make(), tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        data = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(RunFolderError, match="no regular file"):
+            load_model(tmp_path)
+        path.unlink()
+        path.write_bytes(data)
+    assert type(load_model(tmp_path)) is type(make())

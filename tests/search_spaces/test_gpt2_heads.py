@@ -97,3 +97,13 @@ def test_a_pattern_reaches_as_far_as_its_attention(pattern: PositionPattern, lea
 
     assert beyond(reach) <= leak * (1 + 1e-3)
     assert beyond(reach - 1) > leak * (1 - 1e-3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 8, 15, 16, 17, 32])
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_a_lag_of_a_short_context(n: int, k: int) -> None:
+    """Of these lengths some have whole turns of the slow circle where the fast one ends its first."""
+    weights = lag(k, n).weights().double()
+    assert weights.isfinite().all()
+    rows = torch.arange(k, n)
+    assert (weights[rows, rows - k] > 0.99).all()

@@ -97,17 +97,19 @@ class Sequence(Baseline):
         fits = []
         for lr in s.lr:
             model = self._build(job).to(job.device)
-            with job.ledger.phase("search"):
-                with plugins.as_plugin_error(f"the model {s.model!r} can be trained"):
-                    done = fit(
-                        model,
-                        self.task,
-                        s,
-                        lr,
-                        seed=job.config.seed,
-                        device=job.device,
-                        progress=job.progress,
-                    )
+            with (
+                job.ledger.phase("search"),
+                plugins.as_plugin_error(f"the model {s.model!r} can be trained"),
+            ):
+                done = fit(
+                    model,
+                    self.task,
+                    s,
+                    lr,
+                    seed=job.config.seed,
+                    device=job.device,
+                    progress=job.progress,
+                )
             fits.append({"lr": lr, **done.to_json()})
             value = -math.inf if done.valid is None else done.valid.value(self.task.metrics[0])
             if math.isfinite(value) and (best is None or value > best[0]):

@@ -111,7 +111,9 @@ def _whole(values: list[Any]) -> tuple[int, ...]:
 
 def _memory(header: dict[str, Any], tensors: dict[str, Tensor]) -> CountedMemory:
     v, text, classes = header["vocab_size"], tensors["text"], tensors.get("classes")
-    contexts = tuple(SkipContext(_whole(c["lags"]), _whole(c["classed"])) for c in header["contexts"])
+    contexts = tuple(
+        SkipContext(_whole(c["lags"]), _whole(c["classed"])) for c in header["contexts"]
+    )
     pruning = Pruning(**checked(Pruning, header["pruning"]))
     parts = {k.removeprefix(_BILINEAR): t for k, t in tensors.items() if k.startswith(_BILINEAR)}
     bilinear = LogBilinear(**parts) if parts else None

@@ -46,7 +46,9 @@ class Pruning:
         if not 1 <= self.skip_cut < _MOST:
             raise ConfigError("skip_cut is at least 1", got=self.skip_cut)
         if not 0 < self.discount < math.inf:
-            raise ConfigError("discounts are a positive multiple of the estimates", got=self.discount)
+            raise ConfigError(
+                "discounts are a positive multiple of the estimates", got=self.discount
+            )
 
     @property
     def drops(self) -> bool:
@@ -88,7 +90,9 @@ def kept_masks(
 
 
 def _require(cut: Sequence[int], threshold: Sequence[float]) -> None:
-    if not (cut and threshold and all(1 <= c < _MOST for c in cut) and all(t >= 0 for t in threshold)):
+    if not (
+        cut and threshold and all(1 <= c < _MOST for c in cut) and all(t >= 0 for t in threshold)
+    ):
         got = (tuple(cut), tuple(threshold))
         raise ConfigError("a count cut-off is at least 1 and an entropy threshold 0", got=got)
 

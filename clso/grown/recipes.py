@@ -86,7 +86,9 @@ class Recipe:
         if self.rule not in BUCKET_RULES:
             raise ConfigError(f"a bucket rule is one of {', '.join(BUCKET_RULES)}", got=self.rule)
         if min(self.n_skips, self.n_classed) < 0:
-            raise ConfigError("numbers of tables are at least 0", got=(self.n_skips, self.n_classed))
+            raise ConfigError(
+                "numbers of tables are at least 0", got=(self.n_skips, self.n_classed)
+            )
         for kind, voters in (("share", self.shares), ("match", self.matches)):
             if any(v.kind != kind for v in voters):
                 raise ConfigError(f"voters of a recipe's {kind} are of that kind", got=voters)

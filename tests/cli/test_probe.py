@@ -103,8 +103,14 @@ def test_known_models_are_told_apart(clso) -> None:
         (("lstm", "lstm", "--task", "listops"), "named once"),
         (("lstm", "--task", "listops", "--examples", "2"), "examples is at least 8"),
         (("lstm", "--task", "listops", "--d-model", "9"), "d_model is a multiple"),
-        (("lstm", "--task", "listops", "--groups", "task,task"), "each group of metrics is named once"),
-        (("lstm", "--task", "listops", "--equal-parameters", "0"), "equal_parameters is at least 1"),
+        (
+            ("lstm", "--task", "listops", "--groups", "task,task"),
+            "each group of metrics is named once",
+        ),
+        (
+            ("lstm", "--task", "listops", "--equal-parameters", "0"),
+            "equal_parameters is at least 1",
+        ),
         (("lstm", *TASK, "--equal-parameters", "1"), "Ask for more"),
         (("lstm", *TASK, "--equal-parameters", "100000000000"), "Ask for fewer"),
         (("lstm", *TASK, "--out", "/dev/null/probe"), "can be made (Not a directory)"),
@@ -120,7 +126,14 @@ def test_bad_input_is_one_line(clso, arguments: tuple[str, ...], says: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "jobs"),
-    [("Raises", 1), ("Exits", 1), ("Tuples", 1), ("Detached", 1), ("WithoutWeights", 1), ("Exits", 2)],
+    [
+        ("Raises", 1),
+        ("Exits", 1),
+        ("Tuples", 1),
+        ("Detached", 1),
+        ("WithoutWeights", 1),
+        ("Exits", 2),
+    ],
 )
 def test_a_family_whose_code_fails_is_one_line(clso, name: str, jobs: int) -> None:
     more = ("--jobs", str(jobs), "--seeds", str(jobs), "--groups", "task")

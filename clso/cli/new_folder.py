@@ -65,8 +65,11 @@ def claimed(out: Path | None) -> Iterator[None]:
 
 
 def require_writable(file: Path) -> None:
-    """Raises `RunFolderError` if `file` could not be written later; it is left as it is."""
+    """Raises `RunFolderError` if `file` could not be written later; it is left as it is. A pipe or
+    device is not tried."""
     is_new = not file.exists()
+    if not is_new and not file.is_file():
+        return
     try:
         file.open("ab").close()
         if is_new:

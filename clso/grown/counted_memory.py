@@ -69,9 +69,9 @@ class CountedMemory:
                 got=len(self.text),
                 remedy="Give a longer text, or a lower order.",
             )
-        if (reach := max((c.lags[0] for c in self.contexts), default=0)) + 1 >= len(self.text):
+        if (reach := max((c.lags[0] for c in self.contexts), default=0)) >= len(self.text):
             raise DataError(
-                f"contexts of lag {reach} are counted on {reach + 2} tokens at least",
+                f"contexts of lag {reach} are counted on {reach + 1} tokens at least",
                 got=len(self.text),
                 remedy="Give a longer text.",
             )

@@ -93,6 +93,12 @@ def equal_widths(
             got=n_wanted,
             remedy="Ask for more.",
         )
+    if best[0] > math.log(2):
+        raise ConfigError(
+            "the least parameters that the models have in common are within twice those asked for",
+            got=n_wanted,
+            remedy="Ask for more.",
+        )
     return best[1]
 
 
@@ -113,11 +119,11 @@ def _parameters_by_width(
         return n_parameters(model)
 
     least, most = count(step), count(max(step, _WIDEST // step * step))
-    if not least / 2 <= n_wanted <= most:
+    if n_wanted > most:
         raise ConfigError(
-            f"{name} has {least:,} to {most:,} parameters, by its d_model",
+            f"the parameters of {name} grow with d_model, from {least:,} to {most:,}",
             got=n_wanted,
-            remedy=f"Ask for {'fewer' if n_wanted > most else 'more'}.",
+            remedy="Ask for fewer.",
         )
     found: dict[int, int] = {}
     for d_model in range(step, _WIDEST + 1, step):

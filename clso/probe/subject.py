@@ -208,6 +208,7 @@ def _read(spec: str, task: Task, settings: ProbeSettings) -> Subject:
                 got=own[key],
                 remedy="Leave --task out, or set --option and --data-seed.",
             )
+    folder.require_written("best/")
     model = load_model(folder.path / "best", device=settings.device)
     # a record names a run, and not a machine's folder
     name = folder.path.resolve().name

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from damage import flip_bit
 
 from clso.baseline import run_baseline
 from clso.config import RunConfig
@@ -170,6 +172,15 @@ def test_a_stopped_probe_goes_on_to_the_same_record(
             training.pop("train_s"), training.pop("score_s")
     assert both[0]["models"] == both[1]["models"]
     assert both[0]["comparisons"] == both[1]["comparisons"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "sequence.json"])
+def test_a_run_whose_model_was_changed(clso, tmp_path: Path, run: Path, name: str) -> None:
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    flip_bit(damaged / "best" / name, 8 * (damaged / "best" / name).stat().st_size - 20)
+    done = clso("probe", damaged, *SMALL, "--groups", "task")
+    assert done.code == 2
+    assert f"{name} is what the run wrote" in done.error
 
 
 def test_a_failed_probe_leaves_no_folder(clso, tmp_path: Path) -> None:

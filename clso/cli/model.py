@@ -35,7 +35,7 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
     show_default=True,
     help="Of the likeliest that reach this probability.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True)
 @click.option(
     "-n",
     "n_samples",

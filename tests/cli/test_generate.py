@@ -44,7 +44,7 @@ def test_what_cannot_be_generated(clso: Clso, finished_run: Path, finished_toy_r
         ((finished_run, "a", "--temperature", "-1"), "temperature"),
         ((finished_run, "a", "--top-p", "0"), "top_p"),
         ((finished_run, "a", "--top-k", "-2"), "top_k"),
-        ((finished_run, "a", "--seed", str(1 << 63)), "below 2^63"),
+        ((finished_run, "a", "--seed", str(1 << 63)), "is not in the range"),
     ):
         found = clso("generate", *args)
         assert (found.code, found.out) == (2, "")

@@ -86,6 +86,8 @@ def load_memory(folder: Path) -> tuple[CountedMemory, Recipe, list[Tensor]]:
         if header["kind"] != _KIND:
             raise ValueError(f"kind {header['kind']!r}")
         tensors = load_checked(folder / MEMORY_TENSORS)
+        if _JSON_DIGEST not in tensors:
+            raise ValueError("an earlier version wrote it, without a checksum of both files")
         if not torch.equal(tensors.pop(_JSON_DIGEST), _digest(text)):
             raise ValueError(f"{MEMORY_JSON} is not what was written with {MEMORY_TENSORS}")
         memory = _memory(header, tensors)
@@ -137,4 +139,4 @@ def _recipe(fields: dict[str, Any]) -> Recipe:
         for name in ("shares", "matches")
     }
     others = {name: value for name, value in fields.items() if name not in voters}
-    return Recipe(**checked(Recipe, others), **voters)
+    return Recipe(**{**checked(Recipe, others), **voters})

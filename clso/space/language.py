@@ -82,8 +82,9 @@ class LanguageModelSpace(SearchSpace):
 
     @cached_property
     def config(self) -> GPT2Config:
-        """The models' sizes. Raises `DataError` for a text that is shorter than a block."""
-        shortest = min(len(self.corpus.tokens(split)) for split in ("fitness", "valid", "test"))
+        """The models' sizes. Raises `DataError` for a text that is shorter than a block; of `test`, which
+        a search does not read, `text` says so."""
+        shortest = min(len(self.corpus.tokens(split)) for split in ("fitness", "valid"))
         _require_block(shortest, self.options.n_positions)  # before anything of that size is made
         return GPT2Config(vocab_size=self.corpus.vocab_size, **self.options.sizes)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from clso.errors import RunFolderError
+from clso.disk.files import writing
 
 __all__ = ["claimed", "new_folder", "require_writable"]
 
@@ -47,14 +47,8 @@ def claimed(out: Path | None) -> Iterator[None]:
         return
     made = [path for path in (out, *out.parents) if not path.exists()]
     try:
-        try:
+        with writing("the folder can be made", out):
             out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(
-                f"the folder can be made ({error.strerror})",
-                got=str(out),
-                remedy="Choose another --out.",
-            ) from error
         require_writable(out / f".{os.getpid()}.tmp")
         yield
     except BaseException:
@@ -70,28 +64,18 @@ def require_writable(file: Path) -> None:
     is_new = not file.exists()
     if not is_new and not file.is_file():
         return
-    try:
+    with writing("a file can be written", file, "Choose another one."):
         file.open("ab").close()
         if is_new:
             file.unlink()
-    except OSError as error:
-        raise RunFolderError(
-            f"a file can be written ({error.strerror})", got=str(file), remedy="Choose another one."
-        ) from error
 
 
 def _claimed(path: Path) -> Path:
-    try:
+    with writing("a run folder can be made", path, "Choose one with --out."):
         path.parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
             folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
             with suppress(FileExistsError):
                 folder.mkdir()
                 return folder
-    except OSError as error:
-        raise RunFolderError(
-            f"a run folder can be made ({error.strerror})",
-            got=str(path),
-            remedy="Choose one with --out.",
-        ) from error
     raise AssertionError("there is always a next number")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from clso.errors import RunFolderError
+
 __all__ = [
     "FileCheck",
     "atomic_file",
@@ -25,6 +27,7 @@ __all__ = [
     "read_regular",
     "sync_file",
     "write_bytes",
+    "writing",
 ]
 
 
@@ -34,6 +37,16 @@ class FileCheck:
 
     n_bytes: int
     sha256: str
+
+
+@contextmanager
+def writing(rule: str, path: Path, remedy: str = "Choose another --out.") -> Iterator[None]:
+    """While the body makes or writes `path`, what the operating system refuses is a `RunFolderError`
+    that says why."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"{rule} ({error.strerror})", got=str(path), remedy=remedy) from error
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -19,6 +19,7 @@ from typing import Any
 import tomli_w
 
 from clso.config import RunConfig, read_toml
+from clso.disk.files import writing
 from clso.errors import RunFolderError
 from clso.prove.config import ProveConfig
 from clso.run.folder import RunFolder
@@ -54,17 +55,11 @@ class Evidence:
                 got=str(path),
                 remedy="Repeat the command that began it, or choose another --out.",
             )
-        try:
+        with writing("a proof's folder can be written", path):
             path.mkdir(parents=True, exist_ok=True)
             self._folder.lock()
             if not exists:
                 self._folder.write_text("config.toml", text)
-        except OSError as error:
-            raise RunFolderError(
-                f"a proof's folder can be written ({error.strerror})",
-                got=str(path),
-                remedy="Choose another --out.",
-            ) from error
         self._load()
         return self
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from clso.disk.files import writing
 from clso.errors import ClsoError, ConfigError, RunFolderError
 from clso.models.gpt2 import GPT2, LanguageModel
 from clso.models.hf import save_hf_generation, save_hf_tokenizer
@@ -35,14 +36,8 @@ def export_run(path: Path, out: Path, *, cache_dir: Path | None = None) -> None:
             "an export needs a new folder", got=str(out), remedy="Choose another one."
         )
     unfinished = out.with_name(f".{out.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
+    with writing("an export's folder can be made", out, "Choose another one."):
         unfinished.mkdir(parents=True)
-    except OSError as error:
-        raise RunFolderError(
-            f"an export's folder can be made ({error.strerror})",
-            got=str(out),
-            remedy="Choose another one.",
-        ) from error
     try:
         save_model(model, unfinished)
         save_hf_tokenizer(winner.corpus.tokenizer_json, unfinished, model.config.n_positions)

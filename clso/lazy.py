@@ -26,5 +26,5 @@ def seldom_look_for_garbage() -> None:
     """Have this process look for cycles of objects once in 10,000 new ones; Python does in 700.
 
     To be called before torch is imported. Hardly anything that torch and scikit-learn make while they
-    are imported is garbage, and to look for it took about a seventh of a short command's time."""
+    are imported is garbage."""
     gc.set_threshold(10_000)

@@ -5,8 +5,9 @@
         --seeds 3 --jobs 12 --examples 256 --tasks "listops,$(seq -s, -f stories:kind=%g 1 20),pathfinder,copy" --evolve 20x16
 
 A task is NAME or NAME:KEY=VALUE:KEY=VALUE. For each, an NSM is evolved (`clso evolve --task`), all models are trained by
-AdamW until valid stops improving (at most --steps), --jobs at a time over all tasks, and then `clso probe` measures them
-alone: OUT/TASK/probe.json. What is there already is not evolved, trained or measured again. Prints Markdown tables, with
+AdamW until valid stops improving (at most --steps), --jobs at a time over all tasks, and measured as `clso probe` does:
+OUT/TASK/probe.json. What is there already is not evolved, trained or measured again. Models are measured alone, once all are
+trained; side by side, each as soon as it is trained, if --groups leaves out what tells of time. Prints Markdown tables, with
 published figures beside them."""
 
 from __future__ import annotations
@@ -18,21 +19,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.side_by_side import Pool, tell
 from clso import plugins
 from clso.device import resolve_device
+from clso.energy import open_meter
 from clso.probe.folder import read_probe, write_probe
 from clso.probe.metrics import GROUPS, METRICS
-from clso.probe.run import run_probe
+from clso.probe.run import TIMED, Measured, compare, measure, run_probe
 from clso.probe.settings import ProbeSettings
 from clso.probe.show import figure_text
-from clso.probe.subject import open_task, plan_trainings
-from clso.probe.training import Training, train_all
+from clso.probe.subject import open_subject, open_task, plan_trainings
+from clso.probe.training import Training
 from clso.space.options import parse_options
 from clso.tasks.base import Task
+from clso.tasks.models import model_options
+from clso.tasks.train import Fit
 
 MODELS = (
     *("simple-nsm", "advanced-hybrid", "sequential-hybrid"),
@@ -40,6 +45,13 @@ MODELS = (
 )
 TASKS = "listops,stories:kind=1:max_sentences=6,stories:kind=2:max_sentences=6"
 EVOLVED, TRAINED = "evolved", "trained"
+SLOWEST = (
+    *("evolved", "sequential-hybrid", "mamba", "simple-nsm", "advanced-hybrid"),
+    *("rwkv", "transformer", "memn2n", "lstm"),
+)
+"""By the time of a step on a CPU; what takes longest begins first."""
+DIGITS = 6
+"""Of a record's numbers."""
 
 _ARENA = "Tay et al. 2020, of the Arena's own sequences"
 _BABI = "Henaff et al. 2017, of bAbI's own stories, 10,000 to learn from"
@@ -83,13 +95,23 @@ def parse_task(text: str) -> tuple[str, dict[str, Any]]:
     return name, parse_options(kind.Options, tuple(pairs), of="this task")
 
 
+def parse_model(text: str) -> tuple[str, dict[str, Any]]:
+    """NAME:KEY=VALUE:... as a model and its options. Raises `ConfigError` or `PluginError`."""
+    name, *pairs = text.split(":")
+    return name, model_options(name, tuple(pairs))
+
+
 def folder_of(text: str) -> str:
     """A task as the name of a folder."""
     return text.replace(":", "_").replace("=", "-")
 
 
-def evolve(text: str, args: argparse.Namespace, out: Path) -> None:
-    """An NSM for the task: `args.evolve` is GENERATIONSxCANDIDATES."""
+def evolve(text: str, args: argparse.Namespace) -> None:
+    """An NSM for the task, if it has none: `args.evolve` is GENERATIONSxCANDIDATES."""
+    out = args.out / folder_of(text) / EVOLVED
+    if (out / "result.json").exists():
+        return
+    shutil.rmtree(out, ignore_errors=True)
     name, options = parse_task(text)
     gens, pop = args.evolve.split("x")
     pairs = [part for k, v in options.items() for part in ("--option", f"{k}={v}")]
@@ -115,6 +137,7 @@ def settings_of(text: str, args: argparse.Namespace) -> ProbeSettings:
         groups=tuple(args.groups.split(",")),
         n_layers=args.layers,
         n_heads=args.heads,
+        model_options=dict(map(parse_model, args.model_options)),
         equal_parameters=args.parameters,
         steps=args.steps,
         eval_every=args.eval_every,
@@ -125,54 +148,113 @@ def settings_of(text: str, args: argparse.Namespace) -> ProbeSettings:
         examples=args.examples,
         repeats=args.repeats,
         device=resolve_device(args.device),
+        energy="null" if measured_together(args) else "auto",
     )
 
 
-def evolve_all(tasks: Sequence[str], args: argparse.Namespace) -> None:
-    """An NSM for each task that has none, --jobs at a time."""
-
-    def one(text: str) -> None:
-        folder = args.out / folder_of(text) / EVOLVED
-        if not (folder / "result.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            evolve(text, args, folder)
-            tell(f"{text}: evolved")
-
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(one, tasks))
+def measured_together(args: argparse.Namespace) -> bool:
+    """Whether models are measured beside each other."""
+    return args.jobs > 1 and not set(TIMED) & set(args.groups.split(","))
 
 
-def train_models(tasks: Sequence[str], args: argparse.Namespace) -> None:
-    """Every model that the tasks' probes will read."""
-    trainings: list[Training] = []
-    for text in tasks:
-        settings = settings_of(text, args)
-        kept = args.out / folder_of(text) / TRAINED
-        plans = plan_trainings(settings, open_task(settings), kept)
-        trainings += [one for plan in plans.values() for one in plan]
-    train_all(trainings, args.jobs, tell)
+def add(pool: Pool, text: str, args: argparse.Namespace, turn: int) -> None:
+    """All that a task takes: its plan, and then what follows from it. Tasks are taken in turn."""
+
+    def planned(plans: dict[str, list[Training]]) -> None:
+        specs = list(settings_of(text, args).subjects)
+        found: dict[str, Measured] = {}
+
+        def measured(spec: str, one: Measured) -> None:
+            found[spec] = one
+            if len(found) == len(specs):
+                ordered = [found[spec] for spec in specs]
+                pool.add(f"{text}: record", (-2,), record_of, text, args, ordered)
+
+        def trained(spec: str, of: Training | None, left: list[None], done: Fit | None) -> None:
+            name = EVOLVED if of is None else f"{of.name}, seed {of.seed}, lr {of.lr:.2g}"
+            tell(f"{text}: {name}{'' if done is None else said_of(done)}")
+            left.pop()
+            if measured_together(args) and not left:
+                then = partial(measured, spec)
+                work = (measure_one, text, args, spec, plans.get(spec, []))
+                pool.add(f"{text}: {name} measured", (-1,), *work, then=then)
+
+        for spec in specs:
+            plan = plans.get(spec, [])
+            if not plan:
+                then = partial(trained, spec, None, [None])
+                pool.add(f"{text}: {EVOLVED}", (turn, 0), evolve, text, args, then=then)
+            left: list[None] = [None] * len(plan)
+            for one in plan:
+                then = partial(trained, spec, one, left)
+                rank = SLOWEST.index(spec) if spec in SLOWEST else 0
+                pool.add(f"{text}: {one.name} {one.seed}", (turn, rank), train, one, then=then)
+
+    pool.add(f"{text}: plan", (turn, -1), plan_of, text, args, then=planned)
 
 
-def measure(text: str, args: argparse.Namespace) -> dict[str, Any]:
+def plan_of(text: str, args: argparse.Namespace) -> dict[str, list[Training]]:
+    """The trainings of a task's models."""
+    settings = settings_of(text, args)
+    return plan_trainings(settings, open_task(settings), args.out / folder_of(text) / TRAINED)
+
+
+def train(one: Training) -> Fit:
+    """What was kept of a training, or what it gives."""
+    return one.kept() or one.run(lambda line: None)
+
+
+def said_of(done: Fit) -> str:
+    """A training in a line."""
+    right = f"{done.valid.accuracy:.3f}" if done.valid else "diverged"
+    return f": {done.steps} steps, {done.train_s + done.score_s:.0f} s, valid {right}"
+
+
+def measure_one(
+    text: str, args: argparse.Namespace, spec: str, plan: Sequence[Training]
+) -> Measured:
+    """One model of a task, beside others."""
+    settings = settings_of(text, args)
+    subject = open_subject(spec, plan, settings, lambda line: None)
+    with open_meter(settings.energy, settings.device) as meter:
+        return measure(subject, open_task(settings), settings, meter, lambda line: None)
+
+
+def record_of(text: str, args: argparse.Namespace, found: Sequence[Measured]) -> None:
+    """Write a task's record."""
+    settings = settings_of(text, args)
+    with open_meter(settings.energy, settings.device) as meter:
+        write(text, args, compare(found, open_task(settings), settings, meter).to_json())
+
+
+def record(text: str, args: argparse.Namespace) -> dict[str, Any]:
     """One task's record, from its folder if it is there."""
     folder = args.out / folder_of(text)
-    if is_measured(text, args):
-        return read_probe(folder)
-    settings = settings_of(text, args)
-    probe = run_probe(settings, lambda line: tell(f"{text}: {line}"), folder / TRAINED)
-    record = probe.to_json()
-    write_probe(folder, record, page=False)
-    return record
+    if not is_measured(text, args):
+        probe = run_probe(
+            settings_of(text, args), lambda line: tell(f"{text}: {line}"), folder / TRAINED
+        )
+        write(text, args, probe.to_json())
+    return read_probe(folder)
+
+
+def write(text: str, args: argparse.Namespace, found: dict[str, Any]) -> None:
+    """A record, as small as what its tables need."""
+    write_probe(args.out / folder_of(text), rounded(found), page=False, indent=None)
+
+
+def rounded(value: Any) -> Any:
+    """JSON types with `DIGITS` significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def is_measured(text: str, args: argparse.Namespace) -> bool:
     """Whether a task's record is there."""
     return bool((args.out / folder_of(text) / "probe.json").exists())
-
-
-def tell(line: str) -> None:
-    """Progress."""
-    print(f"  {line}", file=sys.stderr)
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -212,12 +294,15 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """Measure every task, and print its table."""
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line, or as given."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument(
+        "--model-options", action="append", default=[], metavar="NAME:KEY=VALUE:..."
+    )
     parser.add_argument("--parameters", type=int, default=30_000)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--heads", type=int, default=1)
@@ -226,24 +311,32 @@ def main() -> None:
     parser.add_argument("--stop-after", type=int, default=4)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="processes that evolve and train")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--groups", default=",".join(GROUPS))
     parser.add_argument("--evolve", default="3x8", help="GENERATIONSxCANDIDATES; empty: none")
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Measure every task, and print its table."""
+    args = parse_arguments()
     tasks = args.tasks.split(",")
-    for text in tasks:
-        parse_task(text)  # a misspelt one is refused before anything is trained
+    for text in (*tasks, *args.model_options):
+        (parse_task if text in tasks else parse_model)(text)  # refused before anything is trained
     args.out.mkdir(parents=True, exist_ok=True)
-    missing = [text for text in tasks if not is_measured(text, args)]
-    if args.evolve:
-        evolve_all(missing, args)
-    train_models(missing, args)
+    pool = Pool(args.jobs)
+    for turn, text in enumerate(tasks):
+        if not is_measured(text, args):
+            add(pool, text, args, turn)
+    pool.run()
+    for error in pool.failed.values():
+        raise error
     for text in tasks:
-        record = measure(text, args)
-        print(f"{json.dumps(record['task']['options'])}\n\n{table(record)}\n")
+        found = record(text, args)
+        print(f"{json.dumps(found['task']['options'])}\n\n{table(found)}\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from clso.prove.statistics import compare_pairs, holm
 from clso.tasks.base import Examples
 from clso.tasks.scoring import answers, make_batch
 
-__all__ = ["compare_all", "example_scores"]
+__all__ = ["Scores", "compare_all", "example_scores"]
 
 Scores = dict[str, npt.NDArray[np.float64]]
 _BATCH = 64

@@ -33,13 +33,15 @@ def holds_probe(path: Path) -> bool:
     return (path / _RECORD).is_file()
 
 
-def write_probe(path: Path, record: dict[str, Any], *, page: bool = True) -> None:
+def write_probe(
+    path: Path, record: dict[str, Any], *, page: bool = True, indent: int | None = 2
+) -> None:
     """Create the folder, or replace what it holds; `record` is `Probe.to_json()`. The `page` can be
     made of the record later (`clso report`)."""
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_json("manifest.json", record["manifest"])
-    folder.write_json(_RECORD, record)
+    folder.write_json(_RECORD, record, indent=indent)
     if page:
         folder.write_text("report.html", write_page(record, path.resolve().name))
 

@@ -4,7 +4,7 @@ of it."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from clso.probe import (
     sensitivity,
     states,
 )
-from clso.probe.comparison import compare_all, example_scores
+from clso.probe.comparison import Scores, compare_all, example_scores
 from clso.probe.context import Context
 from clso.probe.figure import Figure, Figures, over_seeds
 from clso.probe.settings import ProbeSettings
@@ -34,7 +34,7 @@ from clso.run.manifest import describe_code, describe_device, describe_software
 from clso.tasks.base import Task
 from clso.tasks.scoring import majority_accuracy
 
-__all__ = ["Probe", "run_probe"]
+__all__ = ["TIMED", "Measured", "Probe", "compare", "measure", "run_probe"]
 
 _BY_SEED: dict[str, Callable[[Context], Figures]] = {
     "robustness": robustness.measure,
@@ -48,8 +48,19 @@ _OF_ONE: dict[str, Callable[[Context], Figures]] = {
     "hardware": hardware.measure,
 }
 """Groups that are measured of seed 0's: what they cost does not depend on what was learnt."""
+TIMED = tuple(_OF_ONE)
+"""Groups whose figures are wrong beside other work."""
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One subject: what it is, its figures, and what each answer of test scores."""
+
+    subject: dict[str, Any]
+    figures: Figures
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -95,33 +106,49 @@ def run_probe(
     with TemporaryDirectory() as passing:
         subjects = open_subjects(settings, task, progress, kept or Path(passing))
     with open_meter(settings.energy, settings.device) as meter:
-        figures = []
-        for subject in subjects:
-            with as_plugin_error(f"the model {subject.name!r} can be measured"):
-                figures.append(_measure(subject, task, settings, meter, progress))
-        manifest = {
+        found = [measure(subject, task, settings, meter, progress) for subject in subjects]
+        progress("comparing")
+        return compare(found, task, settings, meter)
+
+
+def measure(
+    subject: Subject, task: Task, settings: ProbeSettings, meter: EnergyMeter, progress: Progress
+) -> Measured:
+    """One subject by every group; `settings` has a device, not "auto".
+
+    Raises `PluginError` if the model's code fails."""
+    with as_plugin_error(f"the model {subject.name!r} can be measured"):
+        scores = example_scores(subject.models, task.split("test"), settings.device)
+        figures = _figures(subject, task, settings, meter, scores, progress)
+    return Measured(subject.describe(), figures, scores)
+
+
+def compare(
+    found: Sequence[Measured], task: Task, settings: ProbeSettings, meter: EnergyMeter
+) -> Probe:
+    """The record of subjects that were measured on one task."""
+    return Probe(
+        settings,
+        task.describe(),
+        [one.subject for one in found],
+        [one.figures for one in found],
+        compare_all({one.subject["name"]: one.scores for one in found}),
+        {
             "code": describe_code(),
             "software": describe_software(),
             "hardware": describe_device(settings.device),
             "energy": {"source": meter.source, "reason": meter.reason},
-        }
-    progress("comparing")
-    test = task.split("test")
-    scores = {
-        subject.name: example_scores(subject.models, test, settings.device) for subject in subjects
-    }
-    return Probe(
-        settings,
-        task.describe(),
-        [subject.describe() for subject in subjects],
-        figures,
-        compare_all(scores),
-        manifest,
+        },
     )
 
 
-def _measure(
-    subject: Subject, task: Task, settings: ProbeSettings, meter: EnergyMeter, progress: Progress
+def _figures(
+    subject: Subject,
+    task: Task,
+    settings: ProbeSettings,
+    meter: EnergyMeter,
+    scores: Scores,
+    progress: Progress,
 ) -> Figures:
     examples = task.split("test")[: settings.examples]
     contexts = [Context(model, task, settings, meter, examples) for model in subject.models]
@@ -129,7 +156,7 @@ def _measure(
     for group in settings.groups:
         progress(f"{subject.name}: {group}")
         if group == "task":
-            found |= _answers(subject, task, settings)
+            found |= _answers(subject, task, scores)
         elif group == "sensitivity":
             found |= sensitivity.measure(subject)
         elif group in _OF_ONE:
@@ -139,10 +166,8 @@ def _measure(
     return found
 
 
-def _answers(subject: Subject, task: Task, settings: ProbeSettings) -> Figures:
+def _answers(subject: Subject, task: Task, scores: Scores) -> Figures:
     """The group "task"."""
-    test = task.split("test")
-    scores = example_scores(subject.models, test, settings.device)
     trained: list[Figures] = [
         {
             "training_steps": Figure(done.best_step),
@@ -162,7 +187,7 @@ def _answers(subject: Subject, task: Task, settings: ProbeSettings) -> Figures:
     ]
     return {
         **over_seeds(measured),
-        "chance": Figure(majority_accuracy(task.split("train"), test)),
+        "chance": Figure(majority_accuracy(task.split("train"), task.split("test"))),
         "parameters": Figure(n_parameters(subject.model)),
         **over_seeds(trained),
     }

@@ -25,6 +25,7 @@ class ProbeSettings:
         data_seed: of the task's examples.
         groups: of metrics, in the order of `GROUPS`.
         d_model, n_layers, n_heads: sizes of models that are trained here.
+        model_options: fields of a family's `Config` by model, which go before the sizes.
         equal_parameters: search each d_model so that all have about this many; None: as given.
         steps, batch, eval_every, stop_after: AdamW training (`clso.tasks.train`).
         lr: learning rate; sensitivity is measured at a third and three times of it.
@@ -44,6 +45,7 @@ class ProbeSettings:
     d_model: int = 32
     n_layers: int = 2
     n_heads: int = 4
+    model_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     equal_parameters: int | None = None
     steps: int = 600
     batch: int = 32

@@ -23,7 +23,14 @@ from clso.tasks.base import Task
 from clso.tasks.models import build_model, equal_widths, load_model
 from clso.tasks.train import Fit, TrainSettings
 
-__all__ = ["Subject", "open_subjects", "open_task", "plan_trainings", "with_positions"]
+__all__ = [
+    "Subject",
+    "open_subject",
+    "open_subjects",
+    "open_task",
+    "plan_trainings",
+    "with_positions",
+]
 
 Progress = Callable[[str], None]
 _SOFTER, _HARDER = 1 / 3, 3.0
@@ -112,6 +119,15 @@ def open_subjects(
     return [(runs | trained)[spec] for spec in settings.subjects]
 
 
+def open_subject(
+    spec: str, plan: Sequence[Training], settings: ProbeSettings, progress: Progress
+) -> Subject:
+    """One of `open_subjects`, with its trainings by `plan_trainings`; a run has none."""
+    if not plan:
+        return _read(spec, open_task(settings), settings)
+    return _trained(spec, plan, train_all(plan, 1, progress), settings)
+
+
 def plan_trainings(settings: ProbeSettings, task: Task, kept: Path) -> dict[str, list[Training]]:
     """By model: all seeds at the learning rate, and then, for the group "sensitivity", the first
     seed at others. They go into the folder `kept`.
@@ -125,13 +141,13 @@ def plan_trainings(settings: ProbeSettings, task: Task, kept: Path) -> dict[str,
     sizes = {"n_layers": settings.n_layers, "n_heads": settings.n_heads}
     widths = dict.fromkeys(named, settings.d_model)
     if named and settings.equal_parameters is not None:
-        widths = equal_widths(named, task, sizes, settings.equal_parameters)
+        widths = equal_widths(named, task, sizes, settings.equal_parameters, settings.model_options)
     runs = [(seed, settings.lr, False) for seed in range(settings.seeds)]
     if "sensitivity" in settings.groups:
         runs += [(0, factor * settings.lr, True) for factor in (_SOFTER, _HARDER)]
     plans: dict[str, list[Training]] = {}
     for spec in named:
-        of = {**sizes, "d_model": widths[spec]}
+        of = {**sizes, "d_model": widths[spec], **settings.model_options.get(spec, {})}
         build_model(spec, task, of)  # sizes that do not go together are told now
         plans[spec] = [
             Training(

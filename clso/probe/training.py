@@ -65,7 +65,7 @@ class Training:
 
     name: str
     spec: str
-    sizes: tuple[tuple[str, int], ...]
+    sizes: tuple[tuple[str, Any], ...]
     task: TaskSpec
     settings: TrainSettings
     seed: int

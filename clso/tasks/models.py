@@ -66,14 +66,21 @@ def _sizes_of(task: Task, name: str) -> dict[str, int]:
 
 
 def equal_widths(
-    names: Sequence[str], task: Task, sizes: Mapping[str, Any], n_wanted: int
+    names: Sequence[str],
+    task: Task,
+    sizes: Mapping[str, Any],
+    n_wanted: int,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, int]:
     """Each model's d_model, so that their parameters lie within `TOLERANCE` of each other, as near
-    to `n_wanted` as may be. Raises `ConfigError` if no widths do, or only some that have less than
-    half of it or more than twice as much."""
+    to `n_wanted` as may be; `options` by model go before the `sizes` of all. Raises `ConfigError` if
+    no widths do, or only some that have less than half of it or more than twice as much."""
     if n_wanted < 1:
         raise ConfigError("parameters that models have in common are at least 1", got=n_wanted)
-    counts = {name: _parameters_by_width(name, task, sizes, n_wanted) for name in names}
+    counts = {
+        name: _parameters_by_width(name, task, {**sizes, **(options or {}).get(name, {})}, n_wanted)
+        for name in names
+    }
     best: tuple[float, dict[str, int]] | None = None
     for least in sorted({n for found in counts.values() for n in found}):
         # of each model the one that is nearest, among those that count as equal to the smallest

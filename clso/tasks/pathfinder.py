@@ -9,6 +9,7 @@ other by more than a gap between dashes: the answer is exact."""
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,7 +22,6 @@ from clso.tasks.generated import GeneratedOptions, GeneratedTask
 
 __all__ = ["Pathfinder"]
 
-_SIZE = 32  # pixels a side
 _MARGIN = 2.0
 _CLEARANCE = 6.0  # pixels between the centre lines of two curves
 _DASH, _GAP = 3.0, 2.0
@@ -37,6 +37,8 @@ Floats = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class _PathfinderOptions(GeneratedOptions):
     n_train: int = 4_000
+    size: int = 32
+    """Pixels a side."""
     length: int = 20
     """Pixels along each of the two long curves."""
     distractors: int = 3
@@ -48,6 +50,7 @@ class _PathfinderOptions(GeneratedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_least("size", 12)
         self.at_least("length", 6)
         self.at_least("distractors", 0)
         self.at_least("levels", 2)
@@ -60,7 +63,8 @@ class _PathfinderOptions(GeneratedOptions):
 
 
 class Pathfinder(GeneratedTask):
-    """Whether two dots are connected: 1,024 grey levels as tokens, row by row; token 1 is black."""
+    """Whether two dots are connected: grey levels as tokens (1,024 of an image of 32 x 32), row by
+    row; token 1 is black."""
 
     name = "pathfinder"
     Options: ClassVar[type] = _PathfinderOptions
@@ -73,7 +77,7 @@ class Pathfinder(GeneratedTask):
 
     @property
     def n_positions(self) -> int:
-        return _SIZE * _SIZE
+        return self.options.size**2
 
     def _draw(self, rng: random.Random) -> tuple[list[int], int]:
         numbers = np.random.default_rng(rng.getrandbits(64))
@@ -84,8 +88,9 @@ class Pathfinder(GeneratedTask):
 
 
 def draw(rng: np.random.Generator, label: int, options: _PathfinderOptions) -> Floats:
-    """An image (32, 32) with values from 0 to 1. Raises `ConfigError` if the curves do not
+    """An image (size, size) with values from 0 to 1. Raises `ConfigError` if the curves do not
     fit."""
+    size = options.size
     for _ in range(_MOST_TRIES):
         pair = _long_pair(rng, options)
         if pair is None:
@@ -93,16 +98,16 @@ def draw(rng: np.random.Generator, label: int, options: _PathfinderOptions) -> F
         one, other = pair
         dots = [one[0], one[-1] if label else other[-1]]
         curves = [one, other]
-        for candidate in _curves(rng, max(4, options.length // 3), options.curvature):
+        for candidate in _curves(rng, max(4, options.length // 3), options):
             if len(curves) == 2 + options.distractors:
                 break
             if all(_distance(candidate, curve) >= _CLEARANCE for curve in curves):
                 curves.append(candidate)
-        image = np.zeros((_SIZE, _SIZE))
+        image = np.zeros((size, size))
         for curve in curves:
             _stroke(image, curve, phase=rng.uniform(0, _DASH), grey=rng.uniform(0.5, 0.9))
         for dot in dots:
-            y, x = np.mgrid[:_SIZE, :_SIZE]
+            y, x = np.mgrid[:size, :size]
             image[np.hypot(y - dot[0], x - dot[1]) <= _DOT_RADIUS] = 1.0
         return image
     raise ConfigError(
@@ -114,7 +119,7 @@ def _long_pair(
     rng: np.random.Generator, options: _PathfinderOptions
 ) -> tuple[Floats, Floats] | None:
     """Two clear curves; the first's start is about as far from its end as from the second's end."""
-    curves = _curves(rng, options.length, options.curvature)
+    curves = _curves(rng, options.length, options)
     if not curves:
         return None
     starts, ends = (np.stack([curve[i] for curve in curves]) for i in (0, -1))
@@ -126,17 +131,17 @@ def _long_pair(
     return None
 
 
-def _curves(rng: np.random.Generator, length: int, curvature: float) -> list[Floats]:
+def _curves(rng: np.random.Generator, length: int, options: _PathfinderOptions) -> list[Floats]:
     """Smooth curves (n_points, 2) of `length` pixels that stay inside and clear of themselves; as
     many as came out."""
-    n = length + 1
-    turns = rng.normal(0, curvature, (_CANDIDATES, n))
+    n, last = length + 1, options.size - 1 - _MARGIN
+    turns = rng.normal(0, options.curvature, (_CANDIDATES, n))
     turns[:, 0] = rng.uniform(0, 2 * np.pi, _CANDIDATES)
     headings = turns.cumsum(1)[:, :-1]
     steps = np.stack([np.sin(headings), np.cos(headings)], -1)
-    starts = rng.uniform(_MARGIN, _SIZE - 1 - _MARGIN, (_CANDIDATES, 1, 2))
+    starts = rng.uniform(_MARGIN, last, (_CANDIDATES, 1, 2))
     points = np.concatenate([starts, starts + steps.cumsum(1)], 1)
-    inside = ((points >= _MARGIN) & (points <= _SIZE - 1 - _MARGIN)).all((1, 2))
+    inside = ((points >= _MARGIN) & (points <= last)).all((1, 2))
     points = points[inside]
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     order = np.arange(n)
@@ -166,5 +171,7 @@ def _stroke(image: Floats, curve: Floats, *, phase: float, grey: float) -> None:
 
 
 def image_of(tokens: Any) -> npt.NDArray[np.int64]:
-    """The grey levels (32, 32) that a sequence stands for."""
-    return np.asarray(tokens, np.int64).reshape(_SIZE, _SIZE) - 1
+    """The grey levels (size, size) that a sequence stands for."""
+    levels = np.asarray(tokens, np.int64)
+    size = math.isqrt(levels.size)
+    return levels.reshape(size, size) - 1

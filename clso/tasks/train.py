@@ -46,7 +46,10 @@ class TrainSettings:
         metadata={"help": "Score valid every so many steps; the best weights are kept."},
     )
     stop_after: int = field(
-        default=0, metadata={"help": "Stop after so many scorings without a better one; 0: never."}
+        default=0,
+        metadata={
+            "help": "Stop after so many scorings without a better one, or when every answer is right; 0: never."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -169,7 +172,7 @@ def fit(
                 kept = copy.deepcopy(model.state_dict())
             else:
                 since_best += 1
-            if since_best == settings.stop_after > 0:
+            if settings.stop_after and (since_best == settings.stop_after or best.exact == 1):
                 break
     model.load_state_dict(kept)
     model.eval()

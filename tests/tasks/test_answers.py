@@ -4,6 +4,7 @@ generators."""
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -43,8 +44,9 @@ def test_associative_recall() -> None:
     assert places == set(range(8))
 
 
-def test_pathfinder() -> None:
-    train = load_task("pathfinder", {**SIZES, "n_train": 200}).split("train")
+@pytest.mark.parametrize("sizes", [{}, {"size": 16, "length": 8, "distractors": 1}], ids=str)
+def test_pathfinder(sizes: dict[str, int]) -> None:
+    train = load_task("pathfinder", {**SIZES, "n_train": 200, **sizes}).split("train")
     distances = []
     for row, label in zip(train.tokens, train.targets, strict=True):
         image = image_of(row)

@@ -156,8 +156,16 @@ def test_batches_hold_every_example_once_and_little_padding(task: Task) -> None:
 def test_early_stopping(task: Task) -> None:
     model = build_model(FAMILY, task, {}, seed=0)
     settings = replace(SETTINGS, steps=4000, eval_every=20, stop_after=2)
-    done = fit(model, task, settings, 2e-2, seed=0)
+    done = fit(model, ShuffledLabels(task), settings, 2e-2, seed=0)
     assert done.steps == done.best_step + 40 < 4000
+
+
+def test_nothing_is_left_to_learn_once_every_answer_is_right(task: Task) -> None:
+    settings = replace(SETTINGS, steps=4000, eval_every=20, stop_after=50)
+    done = fit(build_model(FAMILY, task, {}, seed=0), task, settings, 2e-2, seed=0)
+    assert done.valid is not None
+    assert done.valid.exact == 1
+    assert done.steps == done.best_step < 1000
 
 
 def test_what_diverges_says_so(task: Task) -> None:

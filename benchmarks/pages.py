@@ -62,7 +62,11 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "listops": nsm_tables.listops,
         "language": nsm_tables.language,
     },
-    "docs/probe.md": {"metrics": probe_tables.metrics, "tasks": probe_tables.tasks},
+    "docs/probe.md": {
+        "metrics": probe_tables.metrics,
+        "tasks": probe_tables.tasks,
+        "by-task": probe_tables.by_task,
+    },
 }
 
 

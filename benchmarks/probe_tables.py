@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from benchmarks.nsm_tasks import table
+from benchmarks.nsm_tasks import EVOLVED, PUBLISHED, table
 from clso.probe.folder import read_probe
 from clso.probe.metrics import GROUPS, METRICS
 
-__all__ = ["metrics", "tasks"]
+__all__ = ["by_task", "metrics", "tasks"]
 
-RECORD = Path(__file__).parents[1] / "runs/2026-11-29_nsm-tasks"
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "runs/2026-11-29_nsm-tasks"
+SUITE = ROOT / "runs/2026-11-30_nsm-tasks"
+SOLVED = 0.95
+"""Accuracy from which bAbI counts a task as solved."""
+_KEPT = (
+    *("accuracy_2x", "accuracy_4x", "noise_drop", "noise_swap", "noise_replace", "adversarial"),
+    *("states_per_token", "assignment_stability", "consistency", "feature_r2"),
+)
 
 
 def metrics() -> str:
@@ -49,3 +61,132 @@ def tasks() -> str:
             table(record),
         ]
     return "\n".join(out[1:])
+
+
+def by_task(folder: Path = SUITE) -> str:
+    """All models on many tasks: accuracy by task, then the other metrics over all of them, and what
+    became of SimpleNSM's settings."""
+    records = sorted((read_probe(path) for path in folder.glob("*/probe.json")), key=_place)
+    if not records:
+        return ""
+    parts = [_trainings(records), _accuracies(records), _other(records)]
+    if (path := folder / "listops-tuning.json").exists():
+        parts.append(_settings(json.loads(path.read_text())["settings"]))
+    return "\n\n".join(parts)
+
+
+def _place(record: Mapping[str, Any]) -> tuple[bool, int, str]:
+    kind = record["task"]["options"].get("kind")
+    return kind is None, kind or 0, record["task"]["task"]
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    """A task as `PUBLISHED` names it."""
+    kind = record["task"]["options"].get("kind")
+    return str(record["task"]["task"]) + (f":kind={kind}" if kind else "")
+
+
+def _trainings(records: Iterable[Mapping[str, Any]]) -> str:
+    """How they were trained, and how many came to an end by themselves."""
+    lines = []
+    by_settings: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
+    keys = ("seeds", "steps", "batch", "eval_every", "stop_after")
+    for record in records:
+        of = tuple(record["settings"][key] for key in keys)
+        by_settings.setdefault(of, []).append(record)
+    for (seeds, steps, batch, every, after), own in by_settings.items():
+        fits = [fit for record in own for model in record["models"] for fit in model["trainings"]]
+        right = sum(fit["valid_accuracy"] == 1 for fit in fits)
+        early = sum(fit["steps"] < steps and fit["valid_accuracy"] < 1 for fit in fits)
+        named = (
+            ", ".join(map(_name, own)) if len(own) < 4 else f"{_name(own[0])} to {_name(own[-1])}"
+        )
+        lines.append(
+            f"- {named}: {seeds} seeds, at most {steps:,} steps of {batch}. Of {len(fits)} trainings "
+            f"{right} stopped with every answer of valid right, {early} when valid had not improved for "
+            f"{after} scorings ({every * after:,} steps); {len(fits) - right - early} came to the last step."
+        )
+    return "\n".join(lines)
+
+
+def _accuracies(records: list[dict[str, Any]]) -> str:
+    """A row a task: mean over seeds with the interval, the best trained one in bold."""
+    names = [model["name"] for model in records[0]["models"]]
+    lines = _head("task", "chance", *names, "published")
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for record in records:
+        shown = {model["name"]: model["metrics"]["accuracy"] for model in record["models"]}
+        chance = record["models"][0]["metrics"]["chance"]["value"]
+        best = max(one["value"] for name, one in shown.items() if name != EVOLVED)
+        cells = []
+        for name in names:
+            cells.append(_interval(shown[name], name != EVOLVED and shown[name]["value"] == best))
+            if record["task"]["task"] == "stories":
+                found[name].append(shown[name]["value"])
+        _, published = PUBLISHED.get(_name(record), ("", {}))
+        peers = ", ".join(f"{name} {value:.3f}" for name, value in published.items())
+        lines.append(_row(_name(record), f"{chance:.3f}", *cells, peers))
+    if len(found[names[0]]) > 1:
+        lines.append(
+            _row("**stories, mean**", "", *(f"{fmean(one):.3f}" for one in found.values()), "")
+        )
+        solved = (str(sum(value >= SOLVED for value in one)) for one in found.values())
+        lines.append(_row(f"stories solved (from {SOLVED:.2f} on)", "", *solved, ""))
+    return "\n".join(lines)
+
+
+def _interval(figure: Mapping[str, Any], is_best: bool) -> str:
+    shown = f"**{figure['value']:.3f}**" if is_best else f"{figure['value']:.3f}"
+    spread = figure["spread"]
+    return shown + (f" ({spread['low']:.3f}-{spread['high']:.3f})" if spread else "")
+
+
+def _other(records: list[dict[str, Any]]) -> str:
+    """A row a model: other metrics, mean over the tasks that have them, and SimpleNSM's comparisons."""
+    first = records[0]["models"][0]["name"]
+    known = [m for m in _KEPT if any(m in model["metrics"] for model in records[0]["models"])]
+    lines = _head("model", *known, f"{first} better", f"{first} worse")
+    for i, model in enumerate(records[0]["models"]):
+        cells = []
+        for metric in known:
+            figures = [record["models"][i]["metrics"][metric]["value"] for record in records]
+            values = [value for value in figures if value is not None]
+            cells.append(f"{fmean(values):.3f}" if values else "-")
+        pairs = [
+            one
+            for record in records
+            for one in record["comparisons"]
+            if (one["model"], one["against"]) == (first, model["name"])
+            and one["metric"] == "accuracy"
+            and one["p_holm"] < 0.05
+        ]
+        better = sum(one["difference"] > 0 for one in pairs)
+        counts = ("", "") if i == 0 else (str(better), str(len(pairs) - better))
+        lines.append(_row(model["name"], *cells, *counts))
+    said = (
+        f"Means over the {len(records)} tasks. The last columns count the tasks on which {first} has "
+        "significantly more or fewer right answers (Wilcoxon, p < 0.05 after Holm's correction):"
+    )
+    return "\n".join([said, "", *lines])
+
+
+def _settings(settings: Iterable[Mapping[str, Any]]) -> str:
+    """SimpleNSM's settings on ListOps, chosen on valid."""
+    lines = _head("options", "lr", "at most steps", "seeds", "valid accuracy", "test accuracy")
+    for one in settings:
+        options = ", ".join(f"{key} {value}" for key, value in one["options"].items()) or "-"
+        means = (f"{one[f'mean_{name}_accuracy']:.3f}" for name in ("valid", "test"))
+        lines.append(
+            _row(options, f"{one['lr']:g}", f"{one['most_steps']:,}", str(one["seeds"]), *means)
+        )
+    return "\n".join(
+        ["Other settings of SimpleNSM on ListOps, the best on valid first:", "", *lines]
+    )
+
+
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), "|---" + "|---:" * (len(cells) - 1) + "|"]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

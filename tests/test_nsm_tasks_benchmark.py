@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
-from benchmarks.nsm_tasks import PUBLISHED, folder_of, main, parse_task
+from benchmarks.nsm_tasks import PUBLISHED, folder_of, main, parse_model, parse_task, rounded
+from benchmarks.probe_tables import by_task
+from benchmarks.side_by_side import Pool
 from clso.errors import ClsoError, ConfigError
+from clso.probe.folder import read_probe
 from clso.tasks.base import load_task
 from clso.tasks.models import equal_widths
 
@@ -36,6 +40,79 @@ def test_a_task_is_measured_once_and_shown_beside_what_was_published(
     again = capsys.readouterr()
     assert again.out == shown.out
     assert "seed 0" not in again.err
+
+
+def test_models_of_many_tasks_are_trained_and_measured_in_one_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same figures as one after another, but for times; and the page's tables of them."""
+    tasks = [f"stories:kind={kind}:{SIZES}" for kind in (1, 20)]
+    arguments = ["--tasks", ",".join(tasks), "--models", f"{FAMILY},memn2n", "--evolve", ""]
+    small = ["--parameters", "6000", "--steps", "4", "--eval-every", "2", "--seeds", "2"]
+    groups = ["--groups", "task,robustness", "--examples", "8"]
+    records = []
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs
+        own = ["nsm_tasks.py", "--out", str(out), "--jobs", jobs, *arguments, *small, *groups]
+        monkeypatch.setattr(sys, "argv", own)
+        main()
+        records.append([read_probe(out / folder_of(task)) for task in tasks])
+    for alone, together in zip(*records, strict=True):
+        assert alone["comparisons"] == together["comparisons"]
+        for one, other in zip(alone["models"], together["models"], strict=True):
+            assert one["metrics"].keys() == other["metrics"].keys()
+            assert one["metrics"]["adversarial"] == other["metrics"]["adversarial"]
+            assert one["metrics"]["accuracy"] == other["metrics"]["accuracy"]
+    page = by_task(tmp_path / "2").splitlines()
+    assert "2 seeds, at most 4 steps of 32. Of 8 trainings" in page[0]
+    rows = {line.split(" | ")[0]: line for line in page}
+    for record in records[1]:
+        row = rows[f"| stories:kind={record['task']['options']['kind']}"]
+        for model in record["models"]:
+            right = model["metrics"]["accuracy"]
+            assert f"{right['value']:.3f}" in row
+            assert f"({right['spread']['low']:.3f}-{right['spread']['high']:.3f})" in row
+    figures = [record["models"][1]["metrics"]["noise_drop"]["value"] for record in records[1]]
+    assert f"| {fmean(figures):.3f} |" in rows["| memn2n"]
+    assert by_task(tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_pool_does_what_is_urgent_first_and_outlives_a_failure(n_workers: int) -> None:
+    pool, found = Pool(n_workers), []
+    pool.add("later", (2,), abs, -2, then=found.append)
+    pool.add("wrong", (0,), int, "x", then=found.append)
+
+    def then(value: int) -> None:
+        found.append(value)
+        pool.add("next", (1, 5), abs, -3, then=found.append)
+
+    pool.add("first", (1,), abs, -1, then=then)
+    pool.run()
+    assert found == [1, 3, 2] if n_workers == 1 else sorted(found) == [1, 2, 3]
+    assert list(pool.failed) == ["wrong"]
+    assert isinstance(pool.failed["wrong"], ValueError)
+
+
+def test_numbers_of_a_record_are_short() -> None:
+    assert rounded({"a": [0.123456789, 1234567, None], "b": (1e-9 / 3, True)}) == {
+        "a": [0.123457, 1234567, None],
+        "b": [3.33333e-10, True],
+    }
+
+
+def test_options_of_a_model() -> None:
+    assert parse_model("simple-nsm:chunk=4:gate=lstm") == (
+        "simple-nsm",
+        {"chunk": 4, "gate": "lstm"},
+    )
+    task = load_task("listops", {"n_train": 8, "n_valid": 8, "n_test": 8})
+    sizes = {"n_layers": 2, "n_heads": 1}
+    alike, other = (
+        equal_widths(["simple-nsm"], task, sizes, 48_000, {"simple-nsm": options})["simple-nsm"]
+        for options in ({"chunk": 4}, {"gate": "lstm"})
+    )
+    assert alike == equal_widths(["simple-nsm"], task, sizes, 48_000)["simple-nsm"] > other
 
 
 def test_published_figures_are_those_of_their_papers() -> None:

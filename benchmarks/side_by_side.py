@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -52,7 +53,7 @@ class Pool:
         if self.n_workers == 1:
             while self._waiting:
                 _, _, name, work, args, then = heapq.heappop(self._waiting)
-                self._done(name, lambda work=work, args=args: work(*args), then)
+                self._done(name, partial(work, *args), then)
             return
         running: dict[Future[Any], tuple[str, Then]] = {}
         spawn = multiprocessing.get_context("spawn")  # CUDA does not survive a fork

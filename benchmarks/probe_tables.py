@@ -69,7 +69,8 @@ def by_task(folder: Path = SUITE) -> str:
     records = sorted((read_probe(path) for path in folder.glob("*/probe.json")), key=_place)
     if not records:
         return ""
-    parts = [_trainings(records), _accuracies(records), _other(records)]
+    said = f"{len(records)} tasks, a record each in [{folder.name}](../runs/{folder.name}):"
+    parts = [said, _trainings(records), _accuracies(records), _other(records)]
     if (path := folder / "listops-tuning.json").exists():
         parts.append(_settings(json.loads(path.read_text())["settings"]))
     return "\n\n".join(parts)

@@ -61,7 +61,7 @@ def test_models_are_trained_and_measured_in_one_pool(
         assert one["metrics"]["adversarial"] == other["metrics"]["adversarial"]
         assert one["metrics"]["accuracy"] == other["metrics"]["accuracy"]
     page = by_task(tmp_path / "2").splitlines()
-    assert "2 seeds, at most 4 steps of 32. Of 4 trainings" in page[0]
+    assert "2 seeds, at most 4 steps of 32. Of 4 trainings" in page[2]
     rows = {line.split(" | ")[0]: line for line in page}
     for model in together["models"]:
         right = model["metrics"]["accuracy"]

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -23,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from clso.data.cache import cache_root
-from clso.disk.files import atomic_file, check_file, read_regular, write_bytes
+from clso.disk.files import atomic_file
+from clso.models.built import built
 
 __all__ = ["Call", "is_possible"]
 
@@ -119,46 +118,12 @@ def _library(source: str) -> ctypes.CDLL:
     ).stdout
     code = _SOURCES / f"{source}.c"
     files = (path.read_bytes() for path in (*sorted(_SOURCES.glob("*.h")), code))
-    digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), *files)))
-    try:
-        path = _private(cache_root(None) / "native") / f"{digest.hexdigest()[:32]}.so"
-        if not _is_whole(path):
-            _compile(command, code, path)
-            write_bytes(_noted(path), _checksum(path), durable=False)
-        return ctypes.CDLL(str(path))
-    except OSError:  # a cache that is read-only, full, or others'
-        with tempfile.TemporaryDirectory() as name:
-            path = Path(name) / "native.so"
-            _compile(command, code, path)
-            return ctypes.CDLL(str(path))
-
-
-def _private(folder: Path) -> Path:
-    """The folder, made if need be. Raises `PermissionError` if others can write to it, or own it:
-    what lies there is run."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not this user's alone")
-    return folder
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether the library is there as it was compiled: a flipped bit of code would crash."""
-    try:
-        return read_regular(_noted(path)) == _checksum(path)
-    except OSError:
-        return False
-
-
-def _noted(path: Path) -> Path:
-    """Where a library's checksum is written down."""
-    return path.with_suffix(".sha256")
-
-
-def _checksum(path: Path) -> bytes:
-    check = check_file(path)
-    return b"none" if check is None else check.sha256.encode()
+    digest = hashlib.sha256(b"\0".join((macros, " ".join(_FLAGS).encode(), *files))).hexdigest()
+    return built(
+        f"{digest[:32]}.so",
+        lambda path: _compile(command, code, path),
+        lambda path: ctypes.CDLL(str(path)),
+    )
 
 
 def _compile(command: tuple[str, ...], code: Path, path: Path) -> None:

@@ -3,14 +3,16 @@ them."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
-from clso.models.nsm_recurrence import Weights, read_over_time, states_over_time
+from clso.models.nsm_recurrence import Form, Weights, read_over_time, states_over_time
 from clso.models.nsm_routing import attend, attention, top_weights
 from clso.models.scan import in_segments
 
@@ -120,18 +122,20 @@ class StateMixer(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         chunks = in_chunks(x, self.chunk)
-        found = self._read_in_c(chunks)
-        if found is not None:
-            return self._said(found, x)
-        shown = self.gate.shown(self._states(chunks)[:-1]).transpose(0, 1)
-        n_chunks = max(1, _segment_tokens(x) // self.chunk)
+        found = self._read_by_cuda(chunks) if self._has_kernels(x) else self._read_in_c(chunks)
+        return self._said(self._read_by_torch(chunks) if found is None else found, x)
+
+    def _read_by_torch(self, chunks: Tensor, form: Form | None = None) -> Tensor:
+        """What tokens read, (B, J, c, d), from states gone through in some form."""
+        shown = self.gate.shown(self._states(chunks, form)[:-1]).transpose(0, 1)
+        n_chunks = max(1, _segment_tokens(chunks) // self.chunk)
 
         def read(before: Tensor, *parts: Tensor) -> tuple[Tensor, Tensor]:
             return self._read(before, *parts)[:2]
 
         before, have_before = self._start(chunks)
-        found = in_segments(read, before, (chunks, shown, have_before), n_chunks)[1]
-        return self._said(found, x)
+        found: Tensor = in_segments(read, before, (chunks, shown, have_before), n_chunks)[1]
+        return found
 
     def run(self, x: Tensor) -> Passage:
         """`forward`, all that goes on in it included."""
@@ -159,9 +163,32 @@ class StateMixer(Layer):
         maps = self.token_maps.weight * scale[:, None], self.token_maps.bias * scale
         return read_over_time(chunks, maps, self._weights(), self.n_heads, self.top_k)
 
-    def _states(self, chunks: Tensor) -> Tensor:
+    def _read_by_cuda(self, chunks: Tensor) -> Tensor:
+        """What tokens read, (B, J, c, d), if `_has_kernels`."""
+        from clso.models import cuda_nsm
+
+        maps, norm, states, cell = self.token_maps, self.state_norm, self.state_maps, self.gate.cell
+        parameters = cuda_nsm.Parameters(
+            maps.weight, maps.bias, norm.weight, norm.bias, states.weight, states.bias,
+            cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh,
+            self.initial, self.weights_of_states(),
+        )  # fmt: skip
+        return cuda_nsm.read(chunks, parameters, self.n_heads)
+
+    def _has_kernels(self, x: Tensor) -> bool:
+        """Whether kernels in CUDA C++ take the place of all that a mixer does."""
+        if self.top_k or not isinstance(self.gate.cell, nn.GRUCell) or not is_possible(x):
+            return False
+        from clso.models import cuda_nsm
+
+        sizes = self.d_model, self.n_heads, self.n_states, self.chunk
+        return cuda_nsm.fits(x.device, *sizes) and is_trusted(
+            "a state mixer", (x.device, sizes), lambda: _difference(x.device, *sizes)
+        )
+
+    def _states(self, chunks: Tensor, form: Form | None = None) -> Tensor:
         """The states as each chunk found them, and at the end: (J + 1, B, S, width)."""
-        return states_over_time(chunks, self._weights(), self.n_heads, self.top_k)
+        return states_over_time(chunks, self._weights(), self.n_heads, self.top_k, form)
 
     def _weights(self) -> Weights:
         """Of the recurrence."""
@@ -252,6 +279,27 @@ class StateMixer(Layer):
         sent = 2 * s * c * (d + self.n_heads)  # with the mass
         states = s * (10 * d * d + 2 * (c + 2 * s) * d) + sent
         return n_chunks * (tokens + states + self.gate.flops(s)) + 2 * d * d * n_tokens
+
+
+def _difference(
+    device: torch.device, d_model: int, n_heads: int, n_states: int, chunk: int
+) -> float:
+    """Between a mixer by kernels and in plain torch: of what tokens read, and of all gradients."""
+    generator = torch.Generator().manual_seed(0)
+    mixer = StateMixer(d_model, n_heads, n_states, chunk=chunk)
+    for p in mixer.parameters():
+        p.copy_(torch.randn(p.shape, generator=generator) / max(p.shape[-1], d_model) ** 0.5)
+    mixer.importance.abs_()
+    mixer.to(device)
+    x = torch.randn(2, 3, chunk, d_model, generator=generator).to(device).requires_grad_()
+    inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))
+    results = []
+    for read in (mixer._read_by_cuda, partial(mixer._read_by_torch, form="plain")):
+        with torch.enable_grad():
+            found = read(x)
+            gradients = torch.autograd.grad((found + 1).square().sum(), inputs)
+        results.append((found.detach(), *gradients))
+    return difference(*results)
 
 
 def _over_time(weights: Tensor, n_tokens: int) -> Tensor:

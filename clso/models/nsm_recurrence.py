@@ -24,7 +24,7 @@ from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.nsm_gates import GRU, LSTM, Gate, Sparse
 from clso.models.nsm_routing import TINY, heaviest_states, shares, top_weights
 
-__all__ = ["Weights", "read_over_time", "states_over_time"]
+__all__ = ["Form", "Weights", "read_over_time", "states_over_time"]
 
 Form = Literal["plain", "native", "triton"]
 """How chunks are gone through: in plain torch, in C (`native_nsm.py`), or by Triton's kernels."""
@@ -65,10 +65,13 @@ class Weights(NamedTuple):
         return len(self.gate_state) == 3 * self.d
 
 
-def states_over_time(x: Tensor, weights: Weights, n_heads: int, top_k: int) -> Tensor:
+def states_over_time(
+    x: Tensor, weights: Weights, n_heads: int, top_k: int, form: Form | None = None
+) -> Tensor:
     """Tokens in chunks (B, J, c, d) -> the states as each chunk found them, and at the end: (J + 1,
-    B, S, width). Differentiable once."""
-    out: Tensor = _StatesOverTime.apply(x, n_heads, top_k, *weights)  # type: ignore[no-untyped-call]
+    B, S, width), in the fastest form that there is, or in another. Differentiable once."""
+    form = form or _form(x, weights, n_heads, top_k)
+    out: Tensor = _StatesOverTime.apply(x, n_heads, top_k, form, *weights)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -85,9 +88,10 @@ def read_over_time(
 
 class _StatesOverTime(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, n_heads: int, top_k: int, *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, n_heads: int, top_k: int, form: Form, *weights: Tensor
+    ) -> Tensor:
         w = Weights(*weights)
-        form = _form(x, w, n_heads, top_k)
         states = _Recurrence(w, n_heads, top_k, form).forward(x)
         ctx.save_for_backward(x, states, *weights)
         ctx.n_heads, ctx.top_k, ctx.form = n_heads, top_k, form
@@ -100,7 +104,7 @@ class _StatesOverTime(torch.autograd.Function):
         w = Weights(*weights)
         recurrence = _Recurrence(w, ctx.n_heads, ctx.top_k, ctx.form)
         found, by_weight = recurrence.backward(x, states, grad)
-        return (found, None, None, *by_weight)
+        return (found, None, None, None, *by_weight)
 
 
 def _form(x: Tensor, w: Weights, n_heads: int, top_k: int) -> Form:

@@ -1,0 +1,164 @@
+"""Kernels in CUDA C++ (`cuda_sources/`), compiled by NVRTC for the device that is there, when they are first called.
+
+NVRTC and the bindings to it and to the driver (`cuda.bindings`) come with torch's builds for CUDA. What is compiled is
+kept in the cache (`CLSO_CACHE`), as what `native.py` compiles is."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from clso.disk.files import read_regular, write_bytes
+from clso.models.built import built
+
+__all__ = ["MOST_SHARED", "Kernels", "Launch", "has_clusters"]
+
+_SOURCES = Path(__file__).with_name("cuda_sources")
+MOST_SHARED = 227 << 10
+"""Bytes of shared memory that a block can have on compute capability 9.0."""
+
+
+class Launch(NamedTuple):
+    """How a kernel is started."""
+
+    blocks: int
+    cluster: int
+    threads: int
+    shared: int
+    """Bytes."""
+
+
+@cache
+def has_clusters(device: torch.device) -> bool:
+    """Whether blocks of a kernel can write into each other's shared memory there."""
+    return torch.cuda.get_device_capability(device)[0] >= 9
+
+
+class Kernels:
+    """Kernels of one source and one structure, which is their only argument: names of its sizes,
+    then of its arrays, in the source's order."""
+
+    def __init__(self, source: str, sizes: str, arrays: str) -> None:
+        self._source = source
+        fields: list[tuple[str, Any]] = [(name, ctypes.c_longlong) for name in sizes.split()]
+        fields += [(name, ctypes.c_void_p) for name in arrays.split()]
+        self.structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+
+    def __call__(
+        self,
+        name: str,
+        macros: tuple[tuple[str, str], ...],
+        how: Launch,
+        sizes: dict[str, int],
+        arrays: dict[str, Tensor],
+    ) -> None:
+        """Start `name`, compiled with `macros`, on the current stream. Arrays that are not given
+        are NULL; all are float32 without gaps.
+
+        Raises `RuntimeError` with what NVRTC or the driver say."""
+        addresses = {key: _address(t) for key, t in arrays.items()}
+        device = next(iter(arrays.values())).device
+        self._start(device, name, macros, how, self.structure(**sizes, **addresses))
+
+    def _start(
+        self,
+        device: torch.device,
+        name: str,
+        macros: tuple[tuple[str, str], ...],
+        how: Launch,
+        arguments: ctypes.Structure,
+    ) -> None:
+        from cuda.bindings import driver
+
+        with torch.cuda.device(device):
+            kernel = _kernel(self._source, name, macros, device, how.shared)
+            _check(
+                driver.cuLaunchKernel(
+                    kernel, how.blocks, 1, 1, how.threads, 1, 1, how.shared,
+                    torch.cuda.current_stream(device).cuda_stream, ((arguments,), (None,)), 0,
+                )  # fmt: skip
+            )
+
+
+def _address(t: Tensor) -> int:
+    assert t.is_contiguous()
+    assert t.dtype == torch.float32
+    return t.data_ptr()
+
+
+@lru_cache(maxsize=None)
+def _kernel(
+    source: str, name: str, macros: tuple[tuple[str, str], ...], device: torch.device, shared: int
+) -> Any:
+    from cuda.bindings import driver
+
+    (function,) = _check(
+        driver.cuModuleGetFunction(_module(source, macros, device), name.encode())
+    )
+    most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    _check(driver.cuFuncSetAttribute(function, most, shared))
+    return function
+
+
+@lru_cache(maxsize=None)
+def _module(source: str, macros: tuple[tuple[str, str], ...], device: torch.device) -> Any:
+    """A source, loaded on a device."""
+    from cuda.bindings import driver
+
+    major, minor = torch.cuda.get_device_capability(device)
+    options = [f"--gpu-architecture=sm_{major}{minor}", "--std=c++17", "-default-device"]
+    options += [f"-D{name}={value}" for name, value in macros]
+    files = [(_SOURCES / name).read_bytes() for name in ("common.cuh", f"{source}.cu")]
+    digest = hashlib.sha256(b"\0".join((_version(), " ".join(options).encode(), *files)))
+    code = built(
+        f"{digest.hexdigest()[:32]}.cubin",
+        lambda path: write_bytes(path, _compile(files[1], files[0], options), durable=False),
+        read_regular,
+    )
+    (module,) = _check(driver.cuModuleLoadData(code))
+    return module
+
+
+@cache
+def _version() -> bytes:
+    from cuda.bindings import nvrtc
+
+    return repr(_check(nvrtc.nvrtcVersion())).encode()
+
+
+def _compile(source: bytes, common: bytes, options: list[str]) -> bytes:
+    """A source as machine code."""
+    from cuda.bindings import nvrtc
+
+    (program,) = _check(
+        nvrtc.nvrtcCreateProgram(source, b"source.cu", 1, [common], [b"common.cuh"])
+    )
+    try:
+        result, *_ = nvrtc.nvrtcCompileProgram(
+            program, len(options), [option.encode() for option in options]
+        )
+        if result.value:
+            (size,) = _check(nvrtc.nvrtcGetProgramLogSize(program))
+            log = b" " * size
+            _check(nvrtc.nvrtcGetProgramLog(program, log))
+            raise RuntimeError(f"NVRTC: {log.decode(errors='replace').strip()}")
+        (size,) = _check(nvrtc.nvrtcGetCUBINSize(program))
+        code = b" " * size
+        _check(nvrtc.nvrtcGetCUBIN(program, code))
+        return code
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _check(results: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a call gives beside its status."""
+    status, *found = results
+    if status.value:
+        raise RuntimeError(f"CUDA: {status.name}")
+    return tuple(found)

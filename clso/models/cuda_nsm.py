@@ -1,0 +1,251 @@
+"""A state mixer and its gradient by kernels in CUDA C++ (`cuda_sources/nsm.cu`)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clso.models.cuda import MOST_SHARED, Kernels, Launch, has_clusters
+
+__all__ = ["Parameters", "fits", "read"]
+
+_KERNELS = Kernels(
+    "nsm",
+    "n_batch n_chunks first n_all",
+    "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
+    "importance states keys found d_found own normed moments inputs by_gate direct change shares "
+    "mass d_read d_read_importance d_maps d_gate d_own carried d_norm d_importance",
+)
+_THREADS = 512
+_SEGMENT = 128
+"""Chunks of which the backward pass holds everything at once."""
+
+
+class Parameters(NamedTuple):
+    """Of a `StateMixer`, its output map left out."""
+
+    token_maps: Tensor
+    """Read query, route query, key, value: (4 d, d)."""
+    token_maps_bias: Tensor
+    norm: Tensor
+    norm_bias: Tensor
+    state_maps: Tensor
+    """Talk query, key, value: (3 d, d)."""
+    state_maps_bias: Tensor
+    by_input: Tensor
+    """Of torch's `GRUCell`: (3 d, 2 d), (3 d, d), (3 d,) twice."""
+    by_state: Tensor
+    input_bias: Tensor
+    state_bias: Tensor
+    initial: Tensor
+    """(S, d)."""
+    importance: Tensor
+    """(S,), not negative."""
+
+
+def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) -> bool:
+    """Whether the kernels take these sizes there."""
+    sizes = _Sizes(d, n_heads, n_states, chunk)
+    return (
+        has_clusters(device)
+        and d % 16 == 0
+        and sizes.width % 4 == 0
+        and n_heads <= 8
+        and n_states <= 32
+        and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
+        and sizes.shares_agree
+    )
+
+
+def read(x: Tensor, parameters: Parameters, n_heads: int) -> Tensor:
+    """What tokens in chunks (B, J, c, d) read, (B, J, c, d), in float32 on CUDA. Differentiable
+    once."""
+    out: Tensor = _Read.apply(x, n_heads, *parameters)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Sizes:
+    """What follows from the sizes, as in the source."""
+
+    def __init__(self, d: int, n_heads: int, n_states: int, chunk: int) -> None:
+        self.d, self.n_heads, self.s, self.c = d, n_heads, n_states, chunk
+        self.width = d // n_heads
+        self.lanes = next(n for n in (4, 8, 16, 32, 64) if n >= n_states)
+
+    @property
+    def macros(self) -> tuple[tuple[str, str], ...]:
+        sizes = {"D": self.d, "H": self.n_heads, "S": self.s, "C": self.c}
+        scale = float(torch.tensor(self.width**-0.5, dtype=torch.float32))
+        return (*((key, str(n)) for key, n in sizes.items()), ("SCALE", f"{scale!r}f"))
+
+    def _groups(self, n: int, k: int) -> int:
+        most, found = _THREADS // ((_up(self.s) // 4) * (n // 4)), 1
+        while 2 * found <= most and k % (2 * found) == 0:
+            found *= 2
+        return found if most else 0
+
+    @property
+    def shares_agree(self) -> bool:
+        """Whether threads have the same share of all products that they add up."""
+        w, d = self.width, self.d
+        of_state, told, normed = (
+            self._groups(3 * w, d), self._groups(3 * w, 3 * d), self._groups(d, 3 * w)
+        )  # fmt: skip
+        return 0 < of_state == self._groups(3 * w, 2 * d) and told > 0 and normed > 0
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Numbers in shared memory, by kernel."""
+        d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
+        rows, column, near = c + s, _up(s) + 4, s + 2 * c
+        by_head, by_row = w + 4, d + 4
+        of_heads = rows * by_head, s * by_head, s * by_head, c * by_head
+        of_tokens = c * by_row, near * by_row, near * by_row
+        parts = self._groups(3 * w, d) * _up(s)
+        back = max(
+            self._groups(3 * w, 3 * d) * _up(s) * (3 * w + 4),
+            self._groups(d, 3 * w) * _up(s) * by_row,
+        )
+        numbers = {
+            "nsm_advance": (
+                3 * w * d, 3 * w * d, 6 * w * d, 3 * w, 4 * w, d * column, d * column,
+                2 * d * column, parts * (4 * w + 4), *of_heads, rows * (lanes + 1), h * _up(s), lanes,
+            ),
+            "nsm_read": (*of_tokens, _THREADS // 32 * (near + 1)),
+            "nsm_recall": (
+                d * column, d * column, 2 * d * column, rows * by_row, c * by_row,
+                h * rows * (lanes + 1), h * _up(s), 4 * d * column, *of_tokens, c * by_row,
+                h * c * (near + 1), h * c * (near + 1), h * c * s,
+            ),
+            "nsm_retreat": (
+                9 * w * d, 3 * w * d, 4 * d * column, 3 * w * column, back,
+                2 * (h + 1) * _up(s) * (d + 16), *of_heads, s * by_head, 2 * s * w,
+                rows * s, rows * (lanes + 1), _up(s), s * by_head, s * by_head, _up(s), lanes,
+            ),
+        }  # fmt: skip
+        return {name: sum(map(_up, parts)) for name, parts in numbers.items()}
+
+
+def _up(n: int) -> int:
+    return -(-n // 4) * 4
+
+
+class _Passage:
+    """Kernels for one batch."""
+
+    def __init__(self, x: Tensor, parameters: Parameters, n_heads: int) -> None:
+        self.n_batch, self.n_chunks, c, d = x.shape
+        self.sizes = _Sizes(d, n_heads, len(parameters.initial), c)
+        p = parameters
+        arrays = {
+            "norm": p.norm, "norm_bias": p.norm_bias,
+            "state_maps": p.state_maps, "state_maps_bias": p.state_maps_bias,
+            "by_input": p.by_input, "by_state": p.by_state,
+            "input_bias": p.input_bias, "state_bias": p.state_bias, "importance": p.importance,
+        }  # fmt: skip
+        self.arrays = {key: t.detach().contiguous() for key, t in arrays.items()}
+        self.arrays["maps"] = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
+        self.shared, self.macros = self.sizes.shared, self.sizes.macros
+
+    def __call__(
+        self, name: str, arrays: dict[str, Tensor], *, first: int = 0, n_chunks: int | None = None
+    ) -> None:
+        n = self.n_chunks if n_chunks is None else n_chunks
+        by_turns = name in ("nsm_advance", "nsm_retreat")
+        cluster = self.sizes.n_heads if by_turns else 1
+        blocks = self.n_batch * (cluster if by_turns else n)
+        _KERNELS(
+            name,
+            self.macros,
+            Launch(blocks, cluster, _THREADS, 4 * self.shared[name]),
+            {"n_batch": self.n_batch, "n_chunks": n, "first": first, "n_all": self.n_chunks},
+            {**self.arrays, **arrays},
+        )
+
+
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, n_heads: int, *parameters: Tensor) -> Tensor:
+        p = Parameters(*parameters)
+        passage = _Passage(x, p, n_heads)
+        n_batch, n_chunks, _, d = x.shape
+        s = len(p.initial)
+        states = x.new_empty(n_chunks + 1, n_batch, s, d)
+        states[0] = p.initial
+        keys = x.new_empty(n_chunks, n_batch, s, 2 * d)
+        found = torch.empty_like(x, memory_format=torch.contiguous_format)
+        passage("nsm_advance", {"states": states, "keys": keys})
+        passage("nsm_read", {"keys": keys, "found": found})
+        ctx.save_for_backward(x, states, *parameters)
+        ctx.n_heads = n_heads
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, states, *parameters = ctx.saved_tensors
+        found, by_parameter = _backward(x, states, Parameters(*parameters), ctx.n_heads, grad)
+        return (found, None, *by_parameter)
+
+
+def _backward(
+    x: Tensor, states: Tensor, p: Parameters, n_heads: int, grad: Tensor
+) -> tuple[Tensor, Parameters]:
+    passage = _Passage(x, p, n_heads)
+    (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
+    w, lanes = d // h, passage.sizes.lanes
+    d_maps = torch.zeros_like(passage.arrays["maps"])
+    carried = x.new_zeros(n_batch, s, d)
+    d_norm = x.new_zeros(n_batch, s, 2 * d)
+    d_importance = x.new_zeros(n_batch, h, c + s, lanes)
+    d_gate_input = torch.zeros_like(p.by_input)  # rows i, r, z
+    d_gate_state, d_state_maps = torch.zeros_like(p.by_state), torch.zeros_like(p.state_maps)
+    d_biases = x.new_zeros(7 * d)
+    read_importance = x.new_zeros(s)
+    grad = grad.contiguous()
+    for first in reversed(range(0, n_chunks, _SEGMENT)):
+        k = min(_SEGMENT, n_chunks - first)
+        rows = k * n_batch * s
+        widths = {
+            "own": 3 * d, "normed": d, "moments": 2, "inputs": 2 * d, "by_gate": 4 * d, "direct": d,
+            "change": d, "mass": h, "d_read": 2 * d, "d_read_importance": 1,
+        }  # fmt: skip
+        made = {name: x.new_empty(rows, width) for name, width in widths.items()}
+        made["shares"] = x.new_empty(k * n_batch, h, c + s, s)
+        both = {**made, "states": states, "d_maps": d_maps}
+        at: dict[str, int] = {"first": first, "n_chunks": k}
+        passage("nsm_recall", {**both, "d_found": grad}, **at)
+        d_gate, d_own = x.new_empty(rows, 4 * d), x.new_empty(rows, 3 * d)
+        passage(
+            "nsm_retreat",
+            {
+                **both, "d_gate": d_gate, "d_own": d_own, "carried": carried, "d_norm": d_norm,
+                "d_importance": d_importance,
+            },
+            **at,
+        )  # fmt: skip
+        d_gate_input.addmm_(d_gate[:, : 3 * d].t(), made["inputs"])
+        d_gate_state.addmm_(d_gate[:, d:].t(), states[first : first + k].view(rows, d))
+        d_state_maps.addmm_(d_own.t(), made["normed"])
+        d_biases += torch.cat((d_gate.sum(0), d_own.sum(0)))
+        read_importance += made["d_read_importance"].view(-1, s).sum(0)
+    by_tokens = d_maps.view(-1, 4 * d)
+    d_i, d_r_z, d_h, d_own_bias = d_biases.split((d, 2 * d, d, 3 * d))
+    d_norms, d_norm_biases = d_norm.sum((0, 1)).chunk(2)
+    return (by_tokens @ p.token_maps).view_as(x), Parameters(
+        by_tokens.t() @ x.reshape(-1, d),
+        by_tokens.sum(0),
+        d_norms,
+        d_norm_biases,
+        d_state_maps,
+        d_own_bias,
+        d_gate_input.roll(-d, 0),
+        d_gate_state,
+        torch.cat((d_r_z, d_i)),
+        torch.cat((d_r_z, d_h)),
+        carried.sum(0),
+        d_importance.sum((0, 1, 2))[:s] + read_importance,
+    )

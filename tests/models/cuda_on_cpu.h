@@ -1,0 +1,142 @@
+/* CUDA's threads on a CPU, one by one: each is a fiber that runs until a barrier. */
+
+#define ON_CPU
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <ucontext.h>
+#include <vector>
+
+#define DEVICE static inline
+#define MEMBER static inline
+#define KERNEL(cluster, threads) extern "C" void
+
+struct float4 {
+    float x, y, z, w;
+};
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+
+struct Barrier {
+    int wanted, arrived = 0, generation = 0;
+    int arrive()
+    {
+        int mine = generation;
+        if (++arrived == wanted) arrived = 0, generation++;
+        return mine;
+    }
+};
+
+struct Index {
+    unsigned x;
+};
+
+struct Fiber {
+    ucontext_t context;
+    Index thread, block;
+    int rank;
+    bool done = false;
+    int cluster_generation = 0;
+};
+
+static Fiber *now;
+static ucontext_t scheduler;
+static std::vector<Barrier> blocks, warps;
+static Barrier whole;
+static std::vector<float> words, memory;
+static size_t shared_floats;
+static int warps_of_block;
+
+#define threadIdx (now->thread)
+#define blockIdx (now->block)
+
+static void let_others() { swapcontext(&now->context, &scheduler); }
+static void wait_for(const Barrier &barrier, int mine)
+{
+    while (barrier.generation == mine) let_others();
+}
+static int warp() { return now->rank * warps_of_block + now->thread.x / 32; }
+static inline void __syncthreads() { wait_for(blocks[now->rank], blocks[now->rank].arrive()); }
+static inline void __syncwarp() { wait_for(warps[warp()], warps[warp()].arrive()); }
+static inline int cluster_rank() { return now->rank; }
+static inline float *shared_memory() { return memory.data() + now->rank * shared_floats; }
+static inline void put(float *to, int rank, float x)
+{
+    memory[(to - shared_memory()) + rank * shared_floats] = x;
+}
+static inline void cluster_arrive() { now->cluster_generation = whole.arrive(); }
+static inline void cluster_wait() { wait_for(whole, now->cluster_generation); }
+static inline float exchange(float x, int lane_mask, int)
+{
+    float *of = words.data() + warp() * 32;
+    of[now->thread.x % 32] = x;
+    __syncwarp();
+    float found = of[(now->thread.x % 32) ^ lane_mask];
+    __syncwarp();
+    return found;
+}
+static inline void atomicAdd(float *to, float x) { *to += x; }
+
+template <class A> struct Call {
+    void (*kernel)(const A);
+    const A *arguments;
+};
+template <class A> static Call<A> current;
+template <class A> static void start()
+{
+    current<A>.kernel(*current<A>.arguments);
+    now->done = true;
+    swapcontext(&now->context, &scheduler);
+}
+
+/* Threads go in order, or backwards: what a barrier is missing for differs. Returns 1 if threads wait
+   for ever. */
+template <class A>
+static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cluster, int threads,
+               size_t floats, int backwards)
+{
+    const size_t stack = 64 << 10;
+    current<A> = {kernel, arguments};
+    shared_floats = floats;
+    warps_of_block = threads / 32;
+    std::vector<char> stacks(stack * cluster * threads);
+    for (int first = 0; first < n_blocks; first += cluster) {
+        memory.assign(floats * cluster, NAN);
+        words.assign(cluster * threads, 0.0f);
+        blocks.assign(cluster, Barrier{threads});
+        warps.assign(cluster * warps_of_block, Barrier{32});
+        whole = Barrier{cluster * threads};
+        std::vector<Fiber> fibers(cluster * threads);
+        for (int i = 0; i < cluster * threads; i++) {
+            Fiber &f = fibers[i];
+            f.rank = i / threads;
+            f.thread.x = i % threads;
+            f.block.x = first + f.rank;
+            getcontext(&f.context);
+            f.context.uc_stack.ss_sp = stacks.data() + stack * i;
+            f.context.uc_stack.ss_size = stack;
+            f.context.uc_link = nullptr;
+            makecontext(&f.context, start<A>, 0);
+        }
+        if (backwards) std::reverse(fibers.begin(), fibers.end());
+        for (int left = cluster * threads, rounds = 0; left;) {
+            int before = left;
+            long moved = whole.generation;
+            for (auto &b : blocks) moved += b.generation;
+            for (auto &b : warps) moved += b.generation;
+            for (auto &f : fibers) {
+                if (f.done) continue;
+                now = &f;
+                swapcontext(&scheduler, &f.context);
+                left -= f.done;
+            }
+            for (auto &b : blocks) moved -= b.generation;
+            for (auto &b : warps) moved -= b.generation;
+            moved -= whole.generation;
+            rounds = moved || left != before ? 0 : rounds + 1;
+            if (rounds > 2) return 1;
+        }
+    }
+    return 0;
+}

@@ -112,7 +112,7 @@ class _Sizes:
         numbers = {
             "nsm_advance": (
                 3 * w * d, 3 * w * d, 6 * w * d, 3 * w, 4 * w, d * column, d * column,
-                2 * d * column, parts * (4 * w + 4), *of_heads, rows * (lanes + 1), h * _up(s), lanes,
+                2 * d * column, parts * (4 * w + 4), *of_heads, rows * (lanes + 1), h * _up(s), lanes, 4,
             ),
             "nsm_read": (*of_tokens, _THREADS // 32 * (near + 1)),
             "nsm_recall": (
@@ -123,7 +123,7 @@ class _Sizes:
             "nsm_retreat": (
                 9 * w * d, 3 * w * d, 4 * d * column, 3 * w * column, back,
                 2 * (h + 1) * _up(s) * (d + 16), *of_heads, s * by_head, 2 * s * w,
-                rows * s, rows * (lanes + 1), _up(s), s * by_head, s * by_head, _up(s), lanes,
+                rows * s, rows * (lanes + 1), _up(s), s * by_head, s * by_head, _up(s), lanes, 4,
             ),
         }  # fmt: skip
         return {name: sum(map(_up, parts)) for name, parts in numbers.items()}

@@ -289,7 +289,7 @@ def _difference(
     mixer = StateMixer(d_model, n_heads, n_states, chunk=chunk)
     for p in mixer.parameters():
         p.copy_(torch.randn(p.shape, generator=generator) / max(p.shape[-1], d_model) ** 0.5)
-    mixer.importance.abs_()
+    mixer.importance.abs_().add_(0.5)
     mixer.to(device)
     x = torch.randn(2, 3, chunk, d_model, generator=generator).to(device).requires_grad_()
     inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))

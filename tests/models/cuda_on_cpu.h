@@ -10,6 +10,7 @@
 
 #define DEVICE static inline
 #define MEMBER static inline
+#define MEMBER_FUNCTION inline
 #define KERNEL(cluster, threads) extern "C" void
 
 struct float4 {
@@ -37,7 +38,6 @@ struct Fiber {
     Index thread, block;
     int rank;
     bool done = false;
-    int cluster_generation = 0;
 };
 
 static Fiber *now;
@@ -61,12 +61,38 @@ static inline void __syncthreads() { wait_for(blocks[now->rank], blocks[now->ran
 static inline void __syncwarp() { wait_for(warps[warp()], warps[warp()].arrive()); }
 static inline int cluster_rank() { return now->rank; }
 static inline float *shared_memory() { return memory.data() + now->rank * shared_floats; }
-static inline void put(float *to, int rank, float x)
-{
-    memory[(to - shared_memory()) + rank * shared_floats] = x;
-}
-static inline void cluster_arrive() { now->cluster_generation = whole.arrive(); }
-static inline void cluster_wait() { wait_for(whole, now->cluster_generation); }
+static inline void cluster_sync() { wait_for(whole, whole.arrive()); }
+
+/* A round is over when it is known how much was to come, and that has come. */
+struct Mail {
+    int due;
+    short rounds, asked;
+
+    void open() { due = rounds = asked = 0; }
+    void expect(int bytes)
+    {
+        due += bytes, asked = 1;
+        close();
+    }
+    void close()
+    {
+        if (asked && !due) rounds++, asked = 0;
+    }
+    void await(int round)
+    {
+        while (rounds <= round) let_others();
+    }
+    void put(float *to, int rank, float4 x)
+    {
+        float *base = memory.data() + (rank - now->rank) * (long)shared_floats;
+        float *there = to - memory.data() + base;
+        there[0] = x.x, there[1] = x.y, there[2] = x.z, there[3] = x.w;
+        Mail *mail = (Mail *)((float *)this - memory.data() + base);
+        mail->due -= 16;
+        mail->close();
+    }
+};
+
 static inline float exchange(float x, int lane_mask, int)
 {
     float *of = words.data() + warp() * 32;
@@ -89,6 +115,8 @@ template <class A> static void start()
     now->done = true;
     swapcontext(&now->context, &scheduler);
 }
+
+static_assert(sizeof(Mail) == 8, "as on a GPU");
 
 /* Threads go in order, or backwards: what a barrier is missing for differs. Returns 1 if threads wait
    for ever. */
@@ -135,7 +163,7 @@ static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cl
             for (auto &b : warps) moved -= b.generation;
             moved -= whole.generation;
             rounds = moved || left != before ? 0 : rounds + 1;
-            if (rounds > 2) return 1;
+            if (rounds > 100) return 1;
         }
     }
     return 0;

@@ -6,6 +6,7 @@
 #ifndef ON_CPU
 #define DEVICE static __device__ __forceinline__
 #define MEMBER static __device__ __forceinline__
+#define MEMBER_FUNCTION __device__ __forceinline__
 #define INFINITY __int_as_float(0x7f800000)
 #define KERNEL(cluster, threads) \
     extern "C" __global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(threads, 1)
@@ -18,17 +19,56 @@ DEVICE int cluster_rank()
     return rank;
 }
 
-/* Into shared memory of the cluster's block `rank`, where `to` lies in this block's. */
-DEVICE void put(float *to, int rank, float x)
+DEVICE unsigned address(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
+
+/* Where that lies in the cluster's block `rank`. */
+DEVICE unsigned address_of(const void *shared, int rank)
 {
-    unsigned here = (unsigned)__cvta_generic_to_shared(to), there;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(rank));
-    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(x) : "memory");
+    unsigned there;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address(shared)), "r"(rank));
+    return there;
 }
 
-/* A barrier of all threads of all blocks of a cluster, in two halves. */
-DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+/* A barrier of all threads of all blocks of a cluster. */
+DEVICE void cluster_sync()
+{
+    asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+}
+
+/* What blocks of a cluster send to a block, and its threads wait for: an mbarrier that counts bytes.
+   All of a round are sent before any of the next. */
+struct Mail {
+    unsigned long long barrier;
+
+    MEMBER_FUNCTION void open()
+    {
+        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\nfence.mbarrier_init.release.cluster;" ::"r"(address(&barrier)) : "memory");
+    }
+    /* Once a round. */
+    MEMBER_FUNCTION void expect(int bytes)
+    {
+        asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address(&barrier)), "r"(bytes) : "memory");
+    }
+    MEMBER_FUNCTION void await(int round)
+    {
+        int done = 0;
+        while (!done)
+            asm volatile("{\n.reg .pred p;\n"
+                         "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
+                         "selp.s32 %0, 1, 0, p;\n}"
+                         : "=r"(done)
+                         : "r"(address(&barrier)), "r"(round & 1)
+                         : "memory");
+    }
+    /* 16 bytes into the block `rank`, where `to` and this lie here. */
+    MEMBER_FUNCTION void put(float *to, int rank, float4 x)
+    {
+        asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 "
+                     "[%0], {%1, %2, %3, %4}, [%5];" ::"r"(address_of(to, rank)),
+                     "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w), "r"(address_of(&barrier, rank))
+                     : "memory");
+    }
+};
 
 DEVICE float *shared_memory()
 {
@@ -42,8 +82,9 @@ DEVICE float exchange(float x, int lane_mask, int lanes)
 }
 #endif
 
-/* i from `first` in steps of the threads; all threads go round equally often. */
 #define EACH(i, n) for (int i = threadIdx.x; i < (n); i += THREADS)
+/* All threads go round equally often, the last time with nothing for some of them. */
+#define ALL(i, n) for (int i = threadIdx.x; i - (int)threadIdx.x < (n); i += THREADS)
 
 /* The next `n` numbers of shared memory. */
 DEVICE float *take(float *&at, int n)
@@ -66,6 +107,19 @@ template <int LANES> DEVICE float most(float x)
 #pragma unroll
     for (int i = LANES / 2; i; i /= 2) x = fmaxf(x, exchange(x, i, LANES));
     return x;
+}
+
+/* What four neighbouring lanes have, side by side, into all `n` blocks of a cluster: `to` is the
+   first one's place. All lanes of a warp come here. */
+DEVICE void put_to_all(Mail &mail, bool there, float *to, int n, float x)
+{
+    int lane = threadIdx.x % 4;
+    float other = exchange(x, 1, 32);
+    float a = lane & 1 ? other : x, b = lane & 1 ? x : other;
+    float c = exchange(a, 2, 32), d = exchange(b, 2, 32);
+    float4 four = lane & 2 ? make_float4(c, d, a, b) : make_float4(a, b, c, d);
+    if (there)
+        for (int rank = lane; rank < n; rank += 4) mail.put(to, rank, four);
 }
 
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }

@@ -58,7 +58,7 @@ template <int N, int K> struct Product {
     {
         left += group() * SS + row();
         right += group() * N + column();
-#pragma unroll 8
+#pragma unroll 4
         for (int k = 0; k < K / GROUPS; k++, left += GROUPS * SS, right += GROUPS * N) {
             float4 a = *(const float4 *)left, b = *(const float4 *)right;
             float x[4] = {a.x, a.y, a.z, a.w}, y[4] = {b.x, b.y, b.z, b.w};
@@ -151,6 +151,7 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
     float *asks = take(at, ROWS * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
     float *sent = take(at, C * WS), *weights = take(at, ROWS * LS), *masses = take(at, H * SP);
     float *importance = take(at, LANES);
+    Mail *mail = (Mail *)take(at, 4);
     for (int i = t; i < LANES; i += THREADS) importance[i] = i < S ? w.importance[i] : 0.0f;
     for (int i = t; i < D * 3 * W; i += THREADS) {
         int k = i % D, n = i / D, row = n / W * D + h * W + n % W;
@@ -196,14 +197,14 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
     };
     fetch(0);
     keep();
-    cluster_arrive(); /* no block writes to another before that has begun */
-    cluster_wait();
+    if (t == 0) mail[0].open(), mail[1].open();
+    cluster_sync(); /* no block writes to another before that has begun */
     for (int j = 0; j < n_chunks; j++) {
+        if (t == 0) mail[0].expect(H * (2 * W + 1) * SP * 4), mail[1].expect(D * SP * 4);
         if (j + 1 < n_chunks) fetch(j + 1);
         layer_norm(w, state, normed, nullptr);
-        float by_state[4][4] = {}, sums[4][4] = {};
-        if (OfState::works()) OfState::add(state, state_w, by_state);
         __syncthreads();
+        float sums[4][4] = {};
         if (OfState::works()) {
             OfState::add(normed, map_w, sums);
             put_down(parts, OfState::STRIDE, OfState::group(), OfState::row(), OfState::column(), sums);
@@ -217,19 +218,20 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
                 w.keys[(((long long)j * n_batch + b) * S + s) * 2 * D + (n / W - 1) * D + h * W + a] = x;
         }
         __syncthreads();
-        for (int base = 0; base < ROWS * LANES; base += THREADS) {
-            int i = base + t, row = i / LANES, s = i % LANES;
+        ALL (i, ROWS * LANES) {
+            int row = i / LANES, s = i % LANES;
             bool there = row < ROWS && s < S;
             float score = there ? dot<W>(asks + row * WS, keys + s * WS) : 0.0f;
             float x = importance[s] * share(score, importance[s]);
             if (row < ROWS) weights[row * LS + s] = x;
         }
         __syncthreads();
-        EACH (i, 2 * W * SP) {
+        ALL (i, 2 * W * SP) {
             int s = i % SP, a = i / SP % W, heard = i / (SP * W);
-            if (s >= S) continue;
             float sum = 0.0f, mass = 0.0f;
-            if (heard)
+            if (s >= S)
+                ;
+            else if (heard)
                 for (int r = 0; r < S; r++) sum += weights[(C + s) * LS + r] * values[r * WS + a];
             else {
                 for (int c = 0; c < C; c++) {
@@ -239,48 +241,52 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
                 }
                 sum /= fmaxf(mass, LEAST_MASS);
             }
-            for (int rank = 0; rank < H; rank++) {
-                put(inputs + (heard * D + h * W + a) * SS + s, rank, sum);
-                if (!heard && a == 0) put(masses + h * SP + s, rank, mass);
-            }
+            int first = s / 4 * 4;
+            put_to_all(mail[0], heard < 2, inputs + (heard * D + h * W + a) * SS + first, H, sum);
+            put_to_all(mail[0], !heard && a == 0, masses + h * SP + first, H, mass);
         }
-        cluster_arrive();
-        cluster_wait();
+        /* while that is under way */
+        float of_state[4][4] = {}, of_inputs[4][4] = {};
+        if (OfState::works()) OfState::add(state, state_w, of_state);
+        mail[0].await(j);
         if (j + 1 < n_chunks) keep();
         if (OfInputs::works()) {
             int row = OfInputs::row(), column = OfInputs::column(), group = OfInputs::group();
-            float more[4][4] = {};
-            OfInputs::add(inputs, input_w, more);
+            OfInputs::add(inputs, input_w, of_inputs);
             if (column < 2 * W) {
+#pragma unroll
                 for (int i = 0; i < 4; i++)
-                    for (int m = 0; m < 4; m++) more[i][m] += by_state[i][m];
+#pragma unroll
+                    for (int m = 0; m < 4; m++) of_inputs[i][m] += of_state[i][m];
             } else
-                put_down(parts, WIDE, group, row, column + W, by_state);
-            put_down(parts, WIDE, group, row, column, more);
+                put_down(parts, WIDE, group, row, column + W, of_state);
+            put_down(parts, WIDE, group, row, column, of_inputs);
         }
         __syncthreads();
-        EACH (i, W * SP) {
+        ALL (i, W * SP) {
             int s = i % SP, a = i / SP;
-            if (s >= S) continue;
-            float of[4], mass = 0.0f;
-            for (int part = 0; part < 4; part++)
-                of[part] = gate_b[part * W + a]
-                           + add_up(parts, OfState::GROUPS, WIDE, s, part * W + a);
-            for (int head = 0; head < H; head++) mass += masses[head * SP + s];
-            float old = state[(h * W + a) * SS + s], kept = expf(-mass / H);
-            float next = gru(of[0], of[1], of[2], of[3], old).next;
-            next = next + kept * (old - next);
-            for (int rank = 0; rank < H; rank++) put(state + (h * W + a) * SS + s, rank, next);
+            float next = 0.0f;
+            if (a < W) {
+                float of[4], mass = 0.0f;
+#pragma unroll
+                for (int part = 0; part < 4; part++)
+                    of[part] = gate_b[part * W + a]
+                               + add_up(parts, OfState::GROUPS, WIDE, s, part * W + a);
+#pragma unroll
+                for (int head = 0; head < H; head++) mass += masses[head * SP + s];
+                float old = state[(h * W + a) * SS + s], kept = expf(-mass / H);
+                next = gru(of[0], of[1], of[2], of[3], old).next;
+                next = s < S ? next + kept * (old - next) : 0.0f;
+            }
+            put_to_all(mail[1], a < W, state + (h * W + a) * SS + s / 4 * 4, H, next);
         }
-        cluster_arrive();
-        cluster_wait();
+        mail[1].await(j);
         EACH (i, S * W) { /* each block a part of the rows, so that a warp writes side by side */
             int at = h * S * W + i, s = at / D, d = at % D;
             w.states[(((long long)j + 1) * n_batch + b) * S * D + at] = state[d * SS + s];
         }
     }
-    cluster_arrive(); /* no block ends while others may write to it */
-    cluster_wait();
+    cluster_sync(); /* no block ends while others may write to it */
 }
 
 /* ---- what tokens read, chunk by chunk side by side ---- */
@@ -418,8 +424,8 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
     }
     EACH (i, S * D) w.normed[here * S * D + i] = normed[i % D * SS + i / D];
     __syncthreads();
-    for (int base = 0; base < H * ROWS * LANES; base += THREADS) {
-        int i = base + threadIdx.x, of = i / LANES, s = i % LANES, h = of / ROWS, row = of % ROWS;
+    ALL (i, H * ROWS * LANES) {
+        int of = i / LANES, s = i % LANES, h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
         float importance = there ? w.importance[s] : 0.0f;
         float score = there ? dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f;
@@ -554,6 +560,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     float *shares = take(at, ROWS * S), *d_scores = take(at, ROWS * LS), *mass = take(at, SP);
     float *d_sent = take(at, S * WS), *d_heard = take(at, S * WS), *by_kept = take(at, SP);
     float *importance = take(at, LANES);
+    Mail *mail = (Mail *)take(at, 4); /* of the two halves of what is given */
     EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
     /* rows are gradients of the arguments i, r, z, h; columns what a head told, heard, and its
        dimensions of the state, whose rows begin at r */
@@ -579,6 +586,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     /* the next chunk's are on their way while this one's are used */
     constexpr int OWN = 3 * S * W, TOKENS = 2 * C * W, SHARES = ROWS * S, READ = 2 * S * W;
     constexpr int AHEAD = OWN + TOKENS + SHARES + READ + S * W + S;
+    constexpr int SAID = (C * W + THREADS - 1) / THREADS;
     constexpr int MANY = (AHEAD + THREADS - 1) / THREADS;
     float ahead[MANY], state[EACH_LANE], next_direct[EACH_LANE], mean = 0.0f, next_scale = 0.0f;
     auto fetch = [&](int k) {
@@ -676,11 +684,20 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     fetch(n_chunks - 1);
     keep();
     fetch_row(n_chunks - 1);
-    cluster_arrive();
-    cluster_wait();
+    if (t == 0) mail[0].open(), mail[1].open();
+    cluster_sync();
     for (int k = n_chunks - 1; k >= 0; k--) {
         const long long here = (long long)k * n_batch + b;
-        float *taken = given + (k & 1) * (H + 1) * SP * FAR;
+        const int half = k & 1, round = (n_chunks - 1 - k) / 2;
+        float *taken = given + half * (H + 1) * SP * FAR;
+        float *d_tokens = w.d_maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D + h * W;
+        float so_far[SAID];
+        if (t == 0) mail[half].expect(H * S * (D + W) * 4);
+#pragma unroll
+        for (int n = 0; n < SAID; n++) {
+            int i = t + n * THREADS;
+            if (i < C * W) so_far[n] = d_tokens[i / W * 4 * D + 3 * D + i % W];
+        }
         if (k) fetch(k - 1);
         if (t < SP * ROW_LANES) { /* whole warps */
             float sum = 0.0f;
@@ -712,16 +729,12 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             put_down(parts, Told::STRIDE, Told::group(), Told::row(), column, sums);
         }
         __syncthreads();
-        EACH (i, S * 3 * W) {
-            int s = i / (3 * W), n = i % (3 * W), a = n % W;
-            float x = add_up(parts, Told::GROUPS, Told::STRIDE, s, n);
-            if (n < W)
-                d_sent[s * WS + a] = x / fmaxf(mass[s], LEAST_MASS);
-            else if (n < 2 * W)
-                d_heard[s * WS + a] = x;
-            else
-                for (int rank = 0; rank < H; rank++)
-                    put(taken + (H * SP + s) * FAR + h * W + a, rank, x);
+        ALL (i, S * 3 * W) {
+            int s = i / (3 * W), n = i % (3 * W), a = n % W, part = s < S ? n / W : 3;
+            float x = part < 3 ? add_up(parts, Told::GROUPS, Told::STRIDE, s, n) : 0.0f;
+            if (part == 0) d_sent[s * WS + a] = x / fmaxf(mass[s], LEAST_MASS);
+            if (part == 1) d_heard[s * WS + a] = x;
+            put_to_all(mail[half], part == 2, taken + (H * SP + s) * FAR + h * W + a / 4 * 4, H, x);
         }
         __syncthreads();
 #pragma unroll
@@ -766,26 +779,25 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             put_down(parts, Normed::STRIDE, Normed::group(), Normed::row(), Normed::column(), sums);
         }
         __syncthreads();
-        EACH (i, S * D) {
+        ALL (i, S * D) {
             int s = i / D, d = i % D;
-            float x = add_up(parts, Normed::GROUPS, Normed::STRIDE, s, d);
-            for (int rank = 0; rank < H; rank++) put(taken + (h * SP + s) * FAR + d, rank, x);
+            float x = s < S ? add_up(parts, Normed::GROUPS, Normed::STRIDE, s, d) : 0.0f;
+            put_to_all(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, H, x);
         }
-        cluster_arrive();
-        EACH (i, 2 * C * W) { /* what nothing waits for, while others arrive */
-            int c = i / W % C, a = i % W;
-            float x = 0.0f;
-            float *to = w.d_maps + (((long long)b * w.n_all + w.first + k) * C + c) * 4 * D + h * W + a;
-            if (i < C * W) {
-                for (int s = 0; s < S; s++) x += d_scores[c * LS + s] * keys[s * WS + a];
-                to[D] = x * SCALE;
-            } else {
-                for (int s = 0; s < S; s++)
-                    x += shares[c * S + s] * importance[s] * d_sent[s * WS + a];
-                to[3 * D] += x;
+        /* while that is under way: what nothing waits for */
+#pragma unroll
+        for (int n = 0; n < SAID; n++) {
+            int i = t + n * THREADS, c = i / W, a = i % W;
+            if (i >= C * W) continue;
+            float x = 0.0f, y = so_far[n];
+            for (int s = 0; s < S; s++) {
+                x += d_scores[c * LS + s] * keys[s * WS + a];
+                y += shares[c * S + s] * importance[s] * d_sent[s * WS + a];
             }
+            d_tokens[c * 4 * D + D + a] = x * SCALE;
+            d_tokens[c * 4 * D + 3 * D + a] = y;
         }
-        cluster_wait();
+        mail[half].await(round);
         if (t < SP * ROW_LANES) {
             float sum = 0.0f, along = 0.0f, x[EACH_LANE], by_state[EACH_LANE];
 #pragma unroll
@@ -810,6 +822,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
                 if (has_row)
                     g[i] = g[i] * direct[i] + by_state[i] + scale * (x[i] - sum - unit[i] * along);
         }
+        __syncthreads();
         if (k) keep();
     }
     if (has_row && h == 0)
@@ -826,6 +839,5 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
         int i = n * THREADS + t;
         if (i < ROWS * LANES) w.d_importance[((long long)b * H + h) * ROWS * LANES + i] += d_importance[n];
     }
-    cluster_arrive();
-    cluster_wait();
+    cluster_sync();
 }

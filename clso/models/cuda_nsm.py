@@ -16,10 +16,11 @@ _KERNELS = Kernels(
     "nsm",
     "n_batch n_chunks first n_all",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
-    "importance states keys found d_found own normed moments inputs by_gate direct change shares "
-    "mass d_read d_read_importance d_maps d_gate d_own carried d_norm d_importance",
+    "importance states found d_found notes normed moments inputs by_gate direct change "
+    "d_read_importance d_maps d_gate d_own carried d_norm d_importance",
 )
 _THREADS = 512
+_WARPS = _THREADS // 32
 _SEGMENT = 128
 """Chunks of which the backward pass holds everything at once."""
 
@@ -52,11 +53,11 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
     return (
         has_clusters(device)
         and d % 16 == 0
-        and sizes.width % 4 == 0
+        and sizes.width % 8 == 0
         and n_heads <= 8
         and n_states <= 32
         and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
-        and sizes.shares_agree
+        and sizes.products_agree
     )
 
 
@@ -81,56 +82,60 @@ class _Sizes:
         scale = float(torch.tensor(self.width**-0.5, dtype=torch.float32))
         return (*((key, str(n)) for key, n in sizes.items()), ("SCALE", f"{scale!r}f"))
 
-    def _groups(self, n: int, k: int) -> int:
-        most, found = _THREADS // ((_up(self.s) // 4) * (n // 4)), 1
-        while 2 * found <= most and k % (2 * found) == 0:
+    def _parts(self, n: int, k: int) -> int:
+        """Groups of warps that share out the sum over k of a product with n columns, times rows."""
+        found, rows = 1, _up(self.s, 16)
+        while 2 * found * (rows // 16) * (n // 8) <= _WARPS and k // 8 % (2 * found) == 0:
             found *= 2
-        return found if most else 0
+        return found * rows
 
     @property
-    def shares_agree(self) -> bool:
-        """Whether threads have the same share of all products that they add up."""
-        w, d = self.width, self.d
-        of_state, told, normed = (
-            self._groups(3 * w, d), self._groups(3 * w, 3 * d), self._groups(d, 3 * w)
-        )  # fmt: skip
-        return 0 < of_state == self._groups(3 * w, 2 * d) and told > 0 and normed > 0
+    def notes(self) -> int:
+        """Numbers that the backward pass has of one head and chunk."""
+        rows, by_head, s = self.c + self.s, self.width + 4, self.s
+        of_heads = (rows + self.c + 3 * s) * by_head
+        return of_heads + 2 * s * self.width + _up(rows * s) + _up(s)
+
+    @property
+    def products_agree(self) -> bool:
+        """Whether a warp can go on with what it has, and no product has more tiles than warps."""
+        w, d, tiles = self.width, self.d, _up(self.s, 16) // 16
+        most = tiles * max(3 * w, d) // 8
+        return most <= _WARPS and self._parts(3 * w, d) == self._parts(3 * w, 2 * d)
 
     @property
     def shared(self) -> dict[str, int]:
         """Numbers in shared memory, by kernel."""
         d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
-        rows, column, near = c + s, _up(s) + 4, s + 2 * c
-        by_head, by_row = w + 4, d + 4
-        of_heads = rows * by_head, s * by_head, s * by_head, c * by_head
-        of_tokens = c * by_row, near * by_row, near * by_row
-        parts = self._groups(3 * w, d) * _up(s)
-        back = max(
-            self._groups(3 * w, 3 * d) * _up(s) * (3 * w + 4),
-            self._groups(d, 3 * w) * _up(s) * by_row,
-        )
+        rows, padded, near = c + s, _up(s, 16), s + 2 * c
+        column, by_head, by_row = padded + 8, w + 4, d + 4
+        parts = self._parts(3 * w, d)
+        back = max(self._parts(3 * w, 3 * d) * (3 * w + 8), self._parts(d, 3 * w) * (d + 8))
+        row_notes = s * (4 * d + 4) + 3 * s * d
+        reading = c * by_row, near * by_row, near * by_row
         numbers = {
             "nsm_advance": (
-                3 * w * d, 3 * w * d, 6 * w * d, 3 * w, 4 * w, d * column, d * column,
-                2 * d * column, parts * (4 * w + 4), *of_heads, rows * (lanes + 1), h * _up(s), lanes, 4,
+                d * column, d * column, 2 * d * column, parts * (4 * w + 10), 3 * w, 4 * w,
+                4 * c * by_head, s * by_head, s * by_head, s * by_head, rows * (lanes + 1),
+                h * padded, lanes, 6,
             ),
-            "nsm_read": (*of_tokens, _THREADS // 32 * (near + 1)),
+            "nsm_read": (d * column, d * column, *reading, _WARPS * (near + 1)),
             "nsm_recall": (
                 d * column, d * column, 2 * d * column, rows * by_row, c * by_row,
-                h * rows * (lanes + 1), h * _up(s), 4 * d * column, *of_tokens, c * by_row,
+                h * rows * (lanes + 1), h * padded, 4 * d * column, c * by_row, *reading,
                 h * c * (near + 1), h * c * (near + 1), h * c * s,
             ),
             "nsm_retreat": (
-                9 * w * d, 3 * w * d, 4 * d * column, 3 * w * column, back,
-                2 * (h + 1) * _up(s) * (d + 16), *of_heads, s * by_head, 2 * s * w,
-                rows * s, rows * (lanes + 1), _up(s), s * by_head, s * by_head, _up(s), lanes, 4,
+                padded * by_row, 3 * w * column, back, 2 * (h + 1) * padded * (d + 16),
+                2 * (self.notes + row_notes), rows * (lanes + 1), padded, lanes,
+                s * by_head, s * by_head, 8,
             ),
         }  # fmt: skip
         return {name: sum(map(_up, parts)) for name, parts in numbers.items()}
 
 
-def _up(n: int) -> int:
-    return -(-n // 4) * 4
+def _up(n: int, to: int = 4) -> int:
+    return -(-n // to) * to
 
 
 class _Passage:
@@ -175,10 +180,9 @@ class _Read(torch.autograd.Function):
         s = len(p.initial)
         states = x.new_empty(n_chunks + 1, n_batch, s, d)
         states[0] = p.initial
-        keys = x.new_empty(n_chunks, n_batch, s, 2 * d)
         found = torch.empty_like(x, memory_format=torch.contiguous_format)
-        passage("nsm_advance", {"states": states, "keys": keys})
-        passage("nsm_read", {"keys": keys, "found": found})
+        passage("nsm_advance", {"states": states})
+        passage("nsm_read", {"states": states, "found": found})
         ctx.save_for_backward(x, states, *parameters)
         ctx.n_heads = n_heads
         return found
@@ -196,7 +200,7 @@ def _backward(
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
     (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
-    w, lanes = d // h, passage.sizes.lanes
+    lanes = passage.sizes.lanes
     d_maps = torch.zeros_like(passage.arrays["maps"])
     carried = x.new_zeros(n_batch, s, d)
     d_norm = x.new_zeros(n_batch, s, 2 * d)
@@ -210,11 +214,11 @@ def _backward(
         k = min(_SEGMENT, n_chunks - first)
         rows = k * n_batch * s
         widths = {
-            "own": 3 * d, "normed": d, "moments": 2, "inputs": 2 * d, "by_gate": 4 * d, "direct": d,
-            "change": d, "mass": h, "d_read": 2 * d, "d_read_importance": 1,
+            "normed": d, "moments": 2, "inputs": 2 * d, "by_gate": 4 * d + 4, "direct": d,
+            "change": d, "d_read_importance": 1,
         }  # fmt: skip
         made = {name: x.new_empty(rows, width) for name, width in widths.items()}
-        made["shares"] = x.new_empty(k * n_batch, h, c + s, s)
+        made["notes"] = x.new_empty(k * n_batch * h, passage.sizes.notes)
         both = {**made, "states": states, "d_maps": d_maps}
         at: dict[str, int] = {"first": first, "n_chunks": k}
         passage("nsm_recall", {**both, "d_found": grad}, **at)

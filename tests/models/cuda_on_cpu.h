@@ -3,8 +3,10 @@
 #define ON_CPU
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ucontext.h>
 #include <vector>
 
@@ -16,6 +18,10 @@
 struct float4 {
     float x, y, z, w;
 };
+struct float2 {
+    float x, y;
+};
+static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
@@ -78,6 +84,13 @@ struct Mail {
     {
         if (asked && !due) rounds++, asked = 0;
     }
+    void fetch(float *to, const float *from, int n)
+    {
+        if ((uintptr_t)to % 16 || (uintptr_t)from % 16 || n % 4) abort();
+        std::copy(from, from + n, to);
+        due -= 4 * n;
+        close();
+    }
     void await(int round)
     {
         while (rounds <= round) let_others();
@@ -95,12 +108,41 @@ struct Mail {
 
 static inline float exchange(float x, int lane_mask, int)
 {
-    float *of = words.data() + warp() * 32;
+    float *of = words.data() + warp() * 32 * 6;
     of[now->thread.x % 32] = x;
     __syncwarp();
     float found = of[(now->thread.x % 32) ^ lane_mask];
     __syncwarp();
     return found;
+}
+/* Rounded to 11 bits. */
+static inline float leading(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits = (bits + 0x1000) & 0xffffe000u;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+static inline float cut(float x) /* as a tensor core reads it */
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits &= 0xffffe000u;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+static inline void multiply(float (&sums)[4], const float (&left)[4], const float (&right)[2])
+{
+    int lane = now->thread.x % 32, g = lane / 4, t = lane % 4;
+    float *of = words.data() + warp() * 32 * 6;
+    for (int i = 0; i < 4; i++) of[lane * 6 + i] = cut(left[i]);
+    for (int i = 0; i < 2; i++) of[lane * 6 + 4 + i] = cut(right[i]);
+    __syncwarp();
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 8; k++)
+            sums[i] += of[(g * 4 + k % 4) * 6 + i / 2 + k / 4 * 2] * of[((2 * t + i % 2) * 4 + k % 4) * 6 + 4 + k / 4];
+    __syncwarp();
 }
 static inline void atomicAdd(float *to, float x) { *to += x; }
 
@@ -131,7 +173,7 @@ static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cl
     std::vector<char> stacks(stack * cluster * threads);
     for (int first = 0; first < n_blocks; first += cluster) {
         memory.assign(floats * cluster, NAN);
-        words.assign(cluster * threads, 0.0f);
+        words.assign(cluster * threads * 6, 0.0f);
         blocks.assign(cluster, Barrier{threads});
         warps.assign(cluster * warps_of_block, Barrier{32});
         whole = Barrier{cluster * threads};

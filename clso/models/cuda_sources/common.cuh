@@ -60,6 +60,14 @@ struct Mail {
                          : "r"(address(&barrier)), "r"(round & 1)
                          : "memory");
     }
+    /* `n` numbers (a multiple of 4, at multiples of 16 bytes) from global memory, for which `expect`
+       waits, too. */
+    MEMBER_FUNCTION void fetch(float *to, const float *from, int n)
+    {
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                     "[%0], [%1], %2, [%3];" ::"r"(address(to)), "l"(from), "r"(n * 4), "r"(address(&barrier))
+                     : "memory");
+    }
     /* 16 bytes into the block `rank`, where `to` and this lie here. */
     MEMBER_FUNCTION void put(float *to, int rank, float4 x)
     {
@@ -69,6 +77,27 @@ struct Mail {
                      : "memory");
     }
 };
+
+/* sums (16, 8) += left (16, 8) @ right (8, 8) of a warp's registers, with the 11 leading bits of each
+   factor. Of lane 4 g + t: left has (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), right has (t, g),
+   (t + 4, g), sums (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1). */
+DEVICE void multiply(float (&sums)[4], const float (&left)[4], const float (&right)[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+                 : "r"(__float_as_uint(left[0])), "r"(__float_as_uint(left[1])),
+                   "r"(__float_as_uint(left[2])), "r"(__float_as_uint(left[3])),
+                   "r"(__float_as_uint(right[0])), "r"(__float_as_uint(right[1])));
+}
+
+/* Rounded to 11 bits. */
+DEVICE float leading(float x)
+{
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return __uint_as_float(bits);
+}
 
 DEVICE float *shared_memory()
 {
@@ -141,10 +170,18 @@ template <int N> DEVICE float dot(const float *x, const float *y) /* both aligne
 
 constexpr int rounded(int n, int to) { return (n + to - 1) / to * to; }
 
-/* How many groups of threads share the K rows of a product of `rows` by N out among them. */
-constexpr int groups(int threads, int rows, int n, int k)
+/* How many groups of `warps` share out the steps of a product of some tiles among them. */
+constexpr int groups(int warps, int tiles, int steps)
 {
-    int most = threads / ((rows / 4) * (n / 4)), found = 1;
-    while (2 * found <= most && k % (2 * found) == 0) found *= 2;
+    int found = 1;
+    while (2 * found * tiles <= warps && steps % (2 * found) == 0) found *= 2;
     return found;
+}
+
+/* sums += left @ right, of float32's precision: factors are a leading part and a rest of 11 bits each,
+   and rests of both do not count. */
+template <int N> DEVICE void split(const float (&x)[N], float (&lead)[N], float (&rest)[N])
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) lead[i] = leading(x[i]), rest[i] = x[i] - lead[i];
 }

@@ -11,16 +11,21 @@
 #include "common.cuh"
 
 constexpr int W = D / H, THREADS = 512, WARPS = THREADS / 32;
-constexpr int SP = rounded(S, 4), SS = SP + 4; /* states in a column, and from column to column */
-constexpr int WS = W + 4, DS = D + 4, ROWS = C + S;
+constexpr int SP = rounded(S, 16), SS = SP + 8; /* states in a column, and from column to column */
+constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 4, ROWS = C + S;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
 constexpr int ROW_LANES = 16, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
 constexpr int NEAR = S + 2 * C, NS = NEAR + 1;           /* what a token may read */
 constexpr int READ_EACH = (NEAR + 31) / 32;
+/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys and values of
+   states, messages, gradients of keys and values by reading, shares, masses. */
+constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
+constexpr int MESSAGES = VALUES + S * WS, D_READ = MESSAGES + S * WS, SHARES = D_READ + 2 * S * W;
+constexpr int MASS = SHARES + rounded(ROWS * S, 4), NOTES = MASS + rounded(S, 4);
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
-static_assert(D % ROW_LANES == 0 && W % 4 == 0 && S <= 32 && SP * ROW_LANES <= THREADS, "sizes");
+static_assert(D % ROW_LANES == 0 && W % 8 == 0 && S <= 32 && SP * ROW_LANES <= THREADS, "sizes");
 
 struct Arguments {
     long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
@@ -28,13 +33,13 @@ struct Arguments {
     const float *norm, *norm_bias, *state_maps, *state_maps_bias; /* (3 D, D): query, key, value */
     const float *by_input, *by_state, *input_bias, *state_bias;   /* a GRU's in torch's order */
     const float *importance;
-    float *states, *keys;     /* (J + 1, B, S, D), (J, B, S, 2 D): and values */
+    float *states;            /* (J + 1, B, S, D) */
     float *found;             /* (B, J, C, D): what tokens read */
     const float *d_found;
-    float *own, *normed, *moments;  /* (K, B, H, 3, S, W), (K, B, S, D), (K, B, S, 2) */
-    float *inputs, *by_gate;        /* (K, B, S, 2 D), (K, B, S, 4 D): i, r, z, h */
+    float *notes;                   /* (K, B, H, NOTES) */
+    float *normed, *moments;        /* (K, B, S, D), (K, B, S, 2) */
+    float *inputs, *by_gate;        /* (K, B, S, 2 D), (K, B, S, GS): i, r, z, h */
     float *direct, *change;         /* (K, B, S, D) */
-    float *shares, *mass, *d_read;  /* (K, B, H, C + S, S), (K, B, H, S), (K, B, H, 2, S, W) */
     float *d_read_importance;       /* (K, B, S) */
     float *d_maps;                  /* as maps; zeros at first */
     float *d_gate, *d_own;          /* (K, B, S, 4 D), (K, B, S, 3 D) */
@@ -42,42 +47,56 @@ struct Arguments {
     float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
 };
 
-/* ---- products: a thread has 4 rows and 4 columns of one of several shares of the sum over K ---- */
+/* ---- products: a warp has 16 rows and 8 columns of one of several shares of the sum over K ---- */
 
 template <int N, int K> struct Product {
-    static constexpr int GROUPS = groups(THREADS, SP, N, K), TILES = SP / 4 * (N / 4);
-    static constexpr int STRIDE = N + 4, SIZE = GROUPS * SP * STRIDE;
+    static constexpr int TILES = SP / 16 * (N / 8), GROUPS = groups(WARPS, TILES, K / 8);
+    static constexpr int STEPS = K / 8 / GROUPS, STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
+    float right[STEPS][2]; /* stays in registers */
 
-    MEMBER bool works() { return threadIdx.x < TILES * GROUPS; }
-    MEMBER int row() { return threadIdx.x % TILES / (N / 4) * 4; }
-    MEMBER int column() { return threadIdx.x % TILES % (N / 4) * 4; }
-    MEMBER int group() { return threadIdx.x / TILES; }
+    MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
+    MEMBER int group() { return threadIdx.x / 32 / TILES; }
+    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / 8) * 16; }
+    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / 8) * 8; }
 
-    /* left (K, SS) holds columns, right (K, N) rows */
-    MEMBER void add(const float *left, const float *right, float (&sums)[4][4])
+    /* of(k, n) is the right matrix */
+    template <class Of> MEMBER_FUNCTION void load(Of of)
     {
-        left += group() * SS + row();
-        right += group() * N + column();
-#pragma unroll 4
-        for (int k = 0; k < K / GROUPS; k++, left += GROUPS * SS, right += GROUPS * N) {
-            float4 a = *(const float4 *)left, b = *(const float4 *)right;
-            float x[4] = {a.x, a.y, a.z, a.w}, y[4] = {b.x, b.y, b.z, b.w};
+        int lane = threadIdx.x % 32;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 2 * STEPS; i++)
+            right[i / 2][i % 2] =
+                works() ? of((group() * STEPS + i / 2) * 8 + i % 2 * 4 + lane % 4, column() + lane / 4)
+                        : 0.0f;
+    }
+
+    /* left(row, k) is the left matrix */
+    template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[4]) const
+    {
+        int lane = threadIdx.x % 32, s = row() + lane / 4, k = group() * STEPS * 8 + lane % 4;
+        float small[4] = {};
 #pragma unroll
-                for (int m = 0; m < 4; m++) sums[i][m] += x[i] * y[m];
+        for (int i = 0; i < STEPS; i++, k += 8) {
+            float x[4] = {left(s, k), left(s + 8, k), left(s, k + 4), left(s + 8, k + 4)};
+            float x_lead[4], x_rest[4], y_lead[2], y_rest[2];
+            split(x, x_lead, x_rest);
+            split(right[i], y_lead, y_rest);
+            multiply(small, x_lead, y_rest);
+            multiply(sums, x_lead, y_lead);
+            multiply(small, x_rest, y_lead);
         }
+#pragma unroll
+        for (int i = 0; i < 4; i++) sums[i] += small[i];
     }
 };
 
-/* Shares (GROUPS, SP, stride) of what a thread has, at its own rows, from `column` on. */
-DEVICE void put_down(float *out, int stride, int group, int row, int column,
-                     const float (&sums)[4][4])
+/* Shares (GROUPS, SP, stride) of what a warp has, at its own rows, from `column` on. */
+DEVICE void put_down(float *out, int stride, int group, int row, int column, const float (&sums)[4])
 {
-    out += (group * SP + row) * stride + column;
-#pragma unroll
-    for (int i = 0; i < 4; i++, out += stride)
-        *(float4 *)out = make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
+    int lane = threadIdx.x % 32;
+    out += (group * SP + row + lane / 4) * stride + column + 2 * (lane % 4);
+    *(float2 *)out = make_float2(sums[0], sums[1]);
+    *(float2 *)(out + 8 * stride) = make_float2(sums[2], sums[3]);
 }
 
 DEVICE float add_up(const float *shares, int n, int stride, int row, int column)
@@ -92,24 +111,35 @@ DEVICE float add_up(const float *shares, int n, int stride, int row, int column)
 /* ---- pieces that several kernels have ---- */
 
 /* Layer norms of columns of states (D, SS), ROW_LANES threads each. */
-DEVICE void layer_norm(const Arguments &w, const float *state, float *normed, float *moments)
-{
-    if (threadIdx.x >= SP * ROW_LANES) return; /* whole warps */
-    int row = threadIdx.x / ROW_LANES, lane = threadIdx.x % ROW_LANES;
-    float x[EACH_LANE], sum = 0.0f, square = 0.0f;
+struct LayerNorm {
+    float weight[EACH_LANE], bias[EACH_LANE];
+
+    MEMBER_FUNCTION explicit LayerNorm(const Arguments &w)
+    {
 #pragma unroll
-    for (int i = 0; i < EACH_LANE; i++) sum += x[i] = state[(lane + i * ROW_LANES) * SS + row];
-    float mean = total<ROW_LANES>(sum) / D;
-#pragma unroll
-    for (int i = 0; i < EACH_LANE; i++) x[i] -= mean, square += x[i] * x[i];
-    float scale = rsqrtf(total<ROW_LANES>(square) / D + NORM_EPS);
-#pragma unroll
-    for (int i = 0; i < EACH_LANE; i++) {
-        int d = lane + i * ROW_LANES;
-        normed[d * SS + row] = x[i] * scale * w.norm[d] + w.norm_bias[d];
+        for (int i = 0; i < EACH_LANE; i++) {
+            weight[i] = w.norm[threadIdx.x % ROW_LANES + i * ROW_LANES];
+            bias[i] = w.norm_bias[threadIdx.x % ROW_LANES + i * ROW_LANES];
+        }
     }
-    if (moments && lane == 0 && row < S) moments[2 * row] = mean, moments[2 * row + 1] = scale;
-}
+
+    MEMBER_FUNCTION void operator()(const float *state, float *normed, float *moments) const
+    {
+        if (threadIdx.x >= SP * ROW_LANES) return; /* whole warps */
+        int row = threadIdx.x / ROW_LANES, lane = threadIdx.x % ROW_LANES;
+        float x[EACH_LANE], sum = 0.0f, square = 0.0f;
+#pragma unroll
+        for (int i = 0; i < EACH_LANE; i++) sum += x[i] = state[(lane + i * ROW_LANES) * SS + row];
+        float mean = total<ROW_LANES>(sum) / D;
+#pragma unroll
+        for (int i = 0; i < EACH_LANE; i++) x[i] -= mean, square += x[i] * x[i];
+        float scale = rsqrtf(total<ROW_LANES>(square) / D + NORM_EPS);
+#pragma unroll
+        for (int i = 0; i < EACH_LANE; i++)
+            normed[(lane + i * ROW_LANES) * SS + row] = x[i] * scale * weight[i] + bias[i];
+        if (moments && lane == 0 && row < S) moments[2 * row] = mean, moments[2 * row + 1] = scale;
+    }
+};
 
 /* exp(score) over the sum of what importance weighs, of LANES states, one a thread. */
 DEVICE float share(float score, float importance)
@@ -139,89 +169,72 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
 {
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int n_batch = w.n_batch, n_chunks = w.n_all;
-    using OfState = Product<3 * W, D>;
     using OfInputs = Product<3 * W, 2 * D>;
-    constexpr int WIDE = 4 * W + 4; /* shares of the gate's arguments: r, z, i, h */
-    static_assert(OfState::GROUPS == OfInputs::GROUPS, "a thread goes on with what it has");
+    Product<3 * W, D> by_maps, by_state;
+    OfInputs by_inputs;
+    constexpr int GROUPS = by_maps.GROUPS, STRIDE = by_maps.STRIDE;
+    constexpr int WIDE = 4 * W + 10; /* shares of the gate's arguments: r, z, i, h */
+    static_assert(GROUPS == OfInputs::GROUPS, "a warp goes on with what it has");
     float *at = shared_memory();
-    float *map_w = take(at, D * 3 * W), *state_w = take(at, D * 3 * W);
-    float *input_w = take(at, 2 * D * 3 * W), *map_b = take(at, 3 * W), *gate_b = take(at, 4 * W);
     float *state = take(at, D * SS), *normed = take(at, D * SS), *inputs = take(at, 2 * D * SS);
-    float *parts = take(at, OfState::GROUPS * SP * WIDE);
-    float *asks = take(at, ROWS * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
-    float *sent = take(at, C * WS), *weights = take(at, ROWS * LS), *masses = take(at, H * SP);
-    float *importance = take(at, LANES);
-    Mail *mail = (Mail *)take(at, 4);
-    for (int i = t; i < LANES; i += THREADS) importance[i] = i < S ? w.importance[i] : 0.0f;
-    for (int i = t; i < D * 3 * W; i += THREADS) {
-        int k = i % D, n = i / D, row = n / W * D + h * W + n % W;
-        map_w[k * 3 * W + n] = w.state_maps[row * D + k] * (n < W ? SCALE : 1.0f);
-        state_w[k * 3 * W + n] = w.by_state[row * D + k];
-    }
-    for (int i = t; i < 2 * D * 3 * W; i += THREADS) {
-        int k = i % (2 * D), n = i / (2 * D), row = n / W * D + h * W + n % W;
-        input_w[k * 3 * W + n] = w.by_input[row * 2 * D + k];
-    }
-    for (int i = t; i < 3 * W; i += THREADS)
-        map_b[i] = w.state_maps_bias[i / W * D + h * W + i % W] * (i < W ? SCALE : 1.0f);
-    for (int i = t; i < 4 * W; i += THREADS) {
-        int part = i / W, d = h * W + i % W; /* i and h are one argument in torch */
+    float *parts = take(at, GROUPS * SP * WIDE), *map_b = take(at, 3 * W), *gate_b = take(at, 4 * W);
+    float *tokens = take(at, 2 * 2 * C * WS); /* twice: queries, and what is sent */
+    float *talk = take(at, S * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
+    float *weights = take(at, ROWS * LS), *masses = take(at, H * SP), *importance = take(at, LANES);
+    Mail *mail = (Mail *)take(at, 6); /* inputs, states, tokens */
+    auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
+    by_maps.load([&](int k, int n) { return w.state_maps[row_of(n) * D + k]; });
+    by_state.load([&](int k, int n) { return w.by_state[row_of(n) * D + k]; });
+    by_inputs.load([&](int k, int n) { return w.by_input[row_of(n) * 2 * D + k]; });
+    LayerNorm layer_norm(w);
+    EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
+    EACH (i, 3 * W) map_b[i] = w.state_maps_bias[row_of(i)];
+    EACH (i, 4 * W) { /* i and h are one argument in torch */
+        int part = i / W, d = h * W + i % W;
         gate_b[i] = (part < 3 ? w.input_bias[part * D + d] : 0.0f)
                     + (part < 2 ? w.state_bias[part * D + d] : part == 3 ? w.state_bias[2 * D + d] : 0.0f);
     }
-    for (int i = t; i < D * SS; i += THREADS) {
+    EACH (i, D * SS) {
         int s = i % SS;
         state[i] = s < S ? w.states[(b * S + s) * D + i / SS] : 0.0f;
+        normed[i] = 0.0f;
     }
-    for (int i = t; i < 2 * D * SS; i += THREADS) inputs[i] = 0.0f;
-    for (int i = t; i < H * SP; i += THREADS) masses[i] = 0.0f;
-    constexpr int AHEAD = (2 * C * W + THREADS - 1) / THREADS;
-    float ahead[AHEAD];
-    auto fetch = [&](int j) {
+    EACH (i, 2 * D * SS) inputs[i] = 0.0f;
+    EACH (i, H * SP) masses[i] = 0.0f;
+    auto fetch = [&](int j) { /* by one warp */
         const float *from = w.maps + ((long long)b * n_chunks + j) * C * 4 * D + h * W;
-#pragma unroll
-        for (int n = 0; n < AHEAD; n++) {
-            int i = t + n * THREADS, c = i / W % C, a = i % W, value = i / (W * C);
-            if (i < 2 * C * W) ahead[n] = from[c * 4 * D + (value ? 3 * D : D) + a];
-        }
+        float *to = tokens + j % 2 * 2 * C * WS;
+        if (t == 0) mail[2].expect(2 * C * W * 4);
+        for (int i = t; i < 2 * C; i += 32)
+            mail[2].fetch(to + i * WS, from + i % C * 4 * D + (i < C ? D : 3 * D), W);
     };
-    auto keep = [&]() {
-#pragma unroll
-        for (int n = 0; n < AHEAD; n++) {
-            int i = t + n * THREADS, c = i / W % C, a = i % W;
-            if (i < C * W)
-                asks[c * WS + a] = ahead[n] * SCALE;
-            else if (i < 2 * C * W)
-                sent[c * WS + a] = ahead[n];
-        }
-    };
-    fetch(0);
-    keep();
-    if (t == 0) mail[0].open(), mail[1].open();
+    if (t == 0) mail[0].open(), mail[1].open(), mail[2].open();
     cluster_sync(); /* no block writes to another before that has begun */
+    if (t < 32) fetch(0);
     for (int j = 0; j < n_chunks; j++) {
         if (t == 0) mail[0].expect(H * (2 * W + 1) * SP * 4), mail[1].expect(D * SP * 4);
-        if (j + 1 < n_chunks) fetch(j + 1);
-        layer_norm(w, state, normed, nullptr);
+        const float *queries = tokens + j % 2 * 2 * C * WS, *sent = queries + C * WS;
+        layer_norm(state, normed, nullptr);
         __syncthreads();
-        float sums[4][4] = {};
-        if (OfState::works()) {
-            OfState::add(normed, map_w, sums);
-            put_down(parts, OfState::STRIDE, OfState::group(), OfState::row(), OfState::column(), sums);
+        if (by_maps.works()) {
+            float sums[4] = {};
+            by_maps.add([&](int s, int k) { return normed[k * SS + s]; }, sums);
+            put_down(parts, STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
         }
         __syncthreads();
         EACH (i, S * 3 * W) {
-            int s = i / (3 * W), n = i % (3 * W), a = n % W;
-            float x = map_b[n] + add_up(parts, OfState::GROUPS, OfState::STRIDE, s, n);
-            (n < W ? asks + (C + s) * WS : n < 2 * W ? keys + s * WS : values + s * WS)[a] = x;
-            if (n >= W)
-                w.keys[(((long long)j * n_batch + b) * S + s) * 2 * D + (n / W - 1) * D + h * W + a] = x;
+            int s = i / (3 * W), n = i % (3 * W);
+            float x = map_b[n] + add_up(parts, GROUPS, STRIDE, s, n);
+            (n < W ? talk : n < 2 * W ? keys : values)[s * WS + n % W] = x;
         }
+        mail[2].await(j);
         __syncthreads();
+        if (t < 32 && j + 1 < n_chunks) fetch(j + 1);
         ALL (i, ROWS * LANES) {
             int row = i / LANES, s = i % LANES;
             bool there = row < ROWS && s < S;
-            float score = there ? dot<W>(asks + row * WS, keys + s * WS) : 0.0f;
+            const float *query = row < C ? queries + row * WS : talk + (row - C) * WS;
+            float score = there ? SCALE * dot<W>(query, keys + s * WS) : 0.0f;
             float x = importance[s] * share(score, importance[s]);
             if (row < ROWS) weights[row * LS + s] = x;
         }
@@ -246,20 +259,17 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
             put_to_all(mail[0], !heard && a == 0, masses + h * SP + first, H, mass);
         }
         /* while that is under way */
-        float of_state[4][4] = {}, of_inputs[4][4] = {};
-        if (OfState::works()) OfState::add(state, state_w, of_state);
+        float of_state[4] = {}, of_inputs[4] = {};
+        if (by_state.works()) by_state.add([&](int s, int k) { return state[k * SS + s]; }, of_state);
         mail[0].await(j);
-        if (j + 1 < n_chunks) keep();
-        if (OfInputs::works()) {
-            int row = OfInputs::row(), column = OfInputs::column(), group = OfInputs::group();
-            OfInputs::add(inputs, input_w, of_inputs);
+        if (by_inputs.works()) {
+            int row = by_inputs.row(), column = by_inputs.column(), group = by_inputs.group();
             if (column < 2 * W) {
 #pragma unroll
-                for (int i = 0; i < 4; i++)
-#pragma unroll
-                    for (int m = 0; m < 4; m++) of_inputs[i][m] += of_state[i][m];
+                for (int i = 0; i < 4; i++) of_inputs[i] = of_state[i];
             } else
                 put_down(parts, WIDE, group, row, column + W, of_state);
+            by_inputs.add([&](int s, int k) { return inputs[k * SS + s]; }, of_inputs);
             put_down(parts, WIDE, group, row, column, of_inputs);
         }
         __syncthreads();
@@ -271,7 +281,7 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
 #pragma unroll
                 for (int part = 0; part < 4; part++)
                     of[part] = gate_b[part * W + a]
-                               + add_up(parts, OfState::GROUPS, WIDE, s, part * W + a);
+                               + add_up(parts, GROUPS, WIDE, s, part * W + a);
 #pragma unroll
                 for (int head = 0; head < H; head++) mass += masses[head * SP + s];
                 float old = state[(h * W + a) * SS + s], kept = expf(-mass / H);
@@ -317,7 +327,7 @@ DEVICE void read_weights(const Arguments &w, int j, int c, const float *query, c
         int i = lane + 32 * n;
         bool there = i < S || (i < NEAR && i - S - C <= c && (j > 0 || i >= S + C));
         of[n] = !there ? 0.0f : i < S ? w.importance[i] : 1.0f;
-        score[n] = there ? dot<W>(query, keys + i * DS) : -INFINITY;
+        score[n] = there ? SCALE * dot<W>(query, keys + i * DS) : -INFINITY;
         if (of[n] > 0.0f) peak = fmaxf(peak, score[n]);
     }
     peak = most<32>(peak);
@@ -331,22 +341,57 @@ DEVICE void read_weights(const Arguments &w, int j, int c, const float *query, c
     for (int n = 0; n < READ_EACH; n++) shares[n] /= sum, weights[n] = of[n] * shares[n];
 }
 
+/* Columns (SP) of left (K, SS) @ right' for a row of right (N, K), half of the states a thread. */
+template <int K> DEVICE void half_column(const float *left, const float *right, float (&sums)[SP / 2])
+{
+    for (int k = 0; k < K; k += 4) {
+        float4 a = *(const float4 *)(right + k);
+        float of[4] = {a.x, a.y, a.z, a.w};
+#pragma unroll
+        for (int m = 0; m < 4; m++)
+#pragma unroll
+            for (int s = 0; s < SP / 2; s++) sums[s] += left[(k + m) * SS + s] * of[m];
+    }
+}
+
+/* Queries (if wanted), keys and values (S, DS) of states (D, SS). */
+DEVICE void map_states(const Arguments &w, const float *state, float *normed, float *moments,
+                       float *queries, float *keys, float *values)
+{
+    LayerNorm layer_norm(w);
+    layer_norm(state, normed, moments);
+    __syncthreads();
+    int skipped = queries ? 0 : D;
+    EACH (i, 2 * (3 * D - skipped)) {
+        int n = skipped + i % (3 * D - skipped), first = i / (3 * D - skipped) * (SP / 2), part = n / D;
+        float sums[SP / 2] = {}, bias = w.state_maps_bias[n];
+        half_column<D>(normed + first, w.state_maps + n * D, sums);
+        float *to = (part == 0 ? queries : part == 1 ? keys : values) + n % D;
+#pragma unroll
+        for (int s = 0; s < SP / 2; s++)
+            if (first + s < S) to[(first + s) * DS] = sums[s] + bias;
+    }
+}
+
+/* States (S, D) as columns (D, SS), those that are not there zero. */
+DEVICE void load_states(const float *from, float *state)
+{
+    EACH (i, S * D) state[i % D * SS + i / D] = from[i];
+    EACH (i, (SP - S) * D) state[i % D * SS + S + i / D] = 0.0f;
+}
+
 KERNEL(1, THREADS) nsm_read(const Arguments w)
 {
     const int j = blockIdx.x / w.n_batch, b = blockIdx.x % w.n_batch, warp = threadIdx.x / 32;
     float *at = shared_memory();
-    float *queries = take(at, C * DS), *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS);
-    float *weights = take(at, WARPS * NS);
+    float *state = take(at, D * SS), *normed = take(at, D * SS), *queries = take(at, C * DS);
+    float *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS), *weights = take(at, WARPS * NS);
     const long long chunk = (long long)b * w.n_all + j;
-    EACH (i, C * D)
-        queries[i / D * DS + i % D] = w.maps[(chunk * C + i / D) * 4 * D + i % D] * SCALE;
-    const float *own = w.keys + ((long long)j * w.n_batch + b) * S * 2 * D;
-    EACH (i, S * D) {
-        int s = i / D, d = i % D;
-        keys[s * DS + d] = own[s * 2 * D + d];
-        values[s * DS + d] = own[s * 2 * D + D + d];
-    }
+    EACH (i, C * D) queries[i / D * DS + i % D] = w.maps[(chunk * C + i / D) * 4 * D + i % D];
     near_tokens(w, b, j, keys, values);
+    load_states(w.states + ((long long)j * w.n_batch + b) * S * D, state);
+    __syncthreads();
+    map_states(w, state, normed, nullptr, nullptr, keys, values);
     __syncthreads();
     for (int i = warp; i < H * C; i += WARPS) {
         int h = i / C, c = i % C, lane = threadIdx.x % 32;
@@ -367,19 +412,6 @@ KERNEL(1, THREADS) nsm_read(const Arguments w)
 
 /* ---- backward: what went on in each chunk, and all that does not wait for another ---- */
 
-/* Columns (SP) of left (K, SS) @ right' for a row of right (N, K), half of the states a thread. */
-template <int K> DEVICE void half_column(const float *left, const float *right, float (&sums)[SP / 2])
-{
-    for (int k = 0; k < K; k += 4) {
-        float4 a = *(const float4 *)(right + k);
-        float of[4] = {a.x, a.y, a.z, a.w};
-#pragma unroll
-        for (int m = 0; m < 4; m++)
-#pragma unroll
-            for (int s = 0; s < SP / 2; s++) sums[s] += left[(k + m) * SS + s] * of[m];
-    }
-}
-
 KERNEL(1, THREADS) nsm_recall(const Arguments w)
 {
     const int n_batch = w.n_batch, b = blockIdx.x % n_batch, at_k = blockIdx.x / n_batch;
@@ -392,45 +424,37 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
     float *queries = take(at, C * DS), *grads = take(at, C * DS);
     float *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS);
     float *read = take(at, H * C * NS), *d_scores = take(at, H * C * NS), *by_share = take(at, H * C * S);
-    EACH (i, S * D) {
-        int s = i / D, d = i % D;
-        state[d * SS + s] = w.states[((long long)j * n_batch + b) * S * D + i];
-    }
-    EACH (i, (SP - S) * D) state[i % D * SS + S + i / D] = 0.0f;
+    float *notes = w.notes + here * H * NOTES;
+    load_states(w.states + ((long long)j * n_batch + b) * S * D, state);
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
     EACH (i, C * D) {
         int c = i / D, d = i % D;
         const float *of = w.maps + (chunk * C + c) * 4 * D + d;
-        queries[c * DS + d] = of[0] * SCALE;
-        asks[c * DS + d] = of[D] * SCALE;
-        sent[c * DS + d] = of[3 * D];
+        float *note = notes + d / W * NOTES + c * WS + d % W;
+        queries[c * DS + d] = of[0];
+        note[ASKS] = asks[c * DS + d] = of[D];
+        note[SENT] = sent[c * DS + d] = of[3 * D];
         grads[c * DS + d] = w.d_found[(chunk * C + c) * D + d];
     }
     near_tokens(w, b, j, keys, values);
     __syncthreads();
-    layer_norm(w, state, normed, w.moments + here * S * 2);
+    map_states(w, state, normed, w.moments + here * S * 2, asks + C * DS, keys, values);
     __syncthreads();
-    for (int i = threadIdx.x; i < 2 * 3 * D; i += THREADS) {
-        int n = i % (3 * D), first = i / (3 * D) * (SP / 2), d = n % D, part = n / D;
-        float sums[SP / 2] = {};
-        half_column<D>(normed + first, w.state_maps + n * D, sums);
-        float bias = w.state_maps_bias[n];
-        float *to = (part == 0 ? asks + C * DS : part == 1 ? keys : values) + d;
-        float *out = w.own + ((here * H + d / W) * 3 + part) * S * W + d % W;
-        for (int s = 0; s < SP / 2; s++) {
-            float x = (sums[s] + bias) * (part == 0 ? SCALE : 1.0f);
-            if (first + s < S) to[(first + s) * DS] = out[(first + s) * W] = x;
-        }
+    EACH (i, S * D) {
+        int s = i / D, d = i % D;
+        float *note = notes + d / W * NOTES + s * WS + d % W;
+        note[ASKS + C * WS] = asks[(C + s) * DS + d];
+        note[KEYS] = keys[s * DS + d];
+        note[VALUES] = values[s * DS + d];
+        w.normed[here * S * D + i] = normed[d * SS + s];
     }
-    EACH (i, S * D) w.normed[here * S * D + i] = normed[i % D * SS + i / D];
-    __syncthreads();
     ALL (i, H * ROWS * LANES) {
         int of = i / LANES, s = i % LANES, h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
         float importance = there ? w.importance[s] : 0.0f;
-        float score = there ? dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f;
+        float score = there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f;
         float x = share(score, importance);
-        if (there) w.shares[((here * H + h) * ROWS + row) * S + s] = x;
+        if (there) notes[h * NOTES + SHARES + row * S + s] = x;
         if (h < H) weights[of * LS + s] = importance * x;
     }
     __syncthreads();
@@ -448,10 +472,8 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
                 sum += x * sent[c * DS + d];
             }
             sum /= fmaxf(mass, LEAST_MASS);
-            if (d % W == 0) {
-                masses[h * SP + s] = mass;
-                w.mass[(here * H + h) * S + s] = mass;
-            }
+            notes[h * NOTES + MESSAGES + s * WS + d % W] = sum;
+            if (d % W == 0) masses[h * SP + s] = notes[h * NOTES + MASS + s] = mass;
         }
         inputs[(heard * D + d) * SS + s] = sum;
     }
@@ -480,7 +502,7 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
         for (int part = 0; part < 4; part++) of[part] = gate[(part * D + d) * SS + s];
         float kept = expf(-mass / H), moved = 1.0f - kept;
         Gated g = gru(of[0], of[1], of[2], of[3], old);
-        float d_n = moved * (1.0f - g.z) * (1.0f - g.n * g.n), *out = w.by_gate + (here * S + s) * 4 * D + d;
+        float d_n = moved * (1.0f - g.z) * (1.0f - g.n * g.n), *out = w.by_gate + (here * S + s) * GS + d;
         out[0] = d_n;
         out[D] = d_n * of[3] * g.r * (1.0f - g.r);
         out[2 * D] = moved * (old - g.n) * g.z * (1.0f - g.z);
@@ -504,7 +526,7 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
             int m = lane + 32 * n;
             if (m >= NEAR) continue;
             read[i * NS + m] = of[n];
-            d_scores[i * NS + m] = of[n] * (by_weight[n] - along);
+            d_scores[i * NS + m] = SCALE * of[n] * (by_weight[n] - along);
             if (m < S) by_share[i * S + m] = shares[n] * (by_weight[n] - along);
         }
     }
@@ -519,7 +541,7 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
         const float *of = d_scores + (d / W * C + c) * NS;
         float sum = 0.0f;
         for (int m = 0; m < NEAR; m++) sum += of[m] * keys[m * DS + d];
-        w.d_maps[(chunk * C + c) * 4 * D + d] = sum * SCALE;
+        w.d_maps[(chunk * C + c) * 4 * D + d] = sum;
     }
     EACH (i, NEAR * D) {
         int m = i / D, d = i % D, h = d / W;
@@ -530,7 +552,7 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
             d_value += read[(h * C + c) * NS + m] * grads[c * DS + d];
         }
         if (m < S) {
-            float *to = w.d_read + (here * H + h) * 2 * S * W + m * W + d % W;
+            float *to = notes + h * NOTES + D_READ + m * W + d % W;
             to[0] = d_key;
             to[S * W] = d_value;
         } else { /* two chunks add, to nothing: in either order it is the same */
@@ -547,191 +569,97 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
 {
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
-    using Told = Product<3 * W, 3 * D>;
-    using Normed = Product<D, 3 * W>;
+    Product<3 * W, 3 * D> by_gate; /* to what a head told, heard, and its dimensions of the state */
+    Product<D, 3 * W> by_maps;
     constexpr int FAR = D + ROW_LANES; /* from state to state of what blocks send */
-    constexpr int PARTS = Told::SIZE > Normed::SIZE ? Told::SIZE : Normed::SIZE;
+    constexpr int PARTS = by_gate.SIZE > by_maps.SIZE ? by_gate.SIZE : by_maps.SIZE;
+    constexpr int ROW_NOTES = S * GS + 3 * S * D;
     float *at = shared_memory();
-    float *gate_w = take(at, 3 * D * 3 * W), *map_w = take(at, 3 * W * D);
-    float *d_gate = take(at, 4 * D * SS), *d_own = take(at, 3 * W * SS), *parts = take(at, PARTS);
+    float *g = take(at, SP * DS), *d_own = take(at, 3 * W * SS), *parts = take(at, PARTS);
     float *given = take(at, 2 * (H + 1) * SP * FAR); /* twice: by each head, and by the gate */
-    float *asks = take(at, ROWS * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
-    float *sent = take(at, C * WS), *messages = take(at, S * WS), *d_read = take(at, 2 * S * W);
-    float *shares = take(at, ROWS * S), *d_scores = take(at, ROWS * LS), *mass = take(at, SP);
-    float *d_sent = take(at, S * WS), *d_heard = take(at, S * WS), *by_kept = take(at, SP);
-    float *importance = take(at, LANES);
-    Mail *mail = (Mail *)take(at, 4); /* of the two halves of what is given */
+    float *all_notes = take(at, 2 * (NOTES + ROW_NOTES));
+    float *d_scores = take(at, ROWS * LS), *by_kept = take(at, SP), *importance = take(at, LANES);
+    float *d_sent = take(at, S * WS), *d_heard = take(at, S * WS);
+    Mail *mail = (Mail *)take(at, 8); /* given, twice; notes, twice */
+    by_gate.load([&](int k, int n) { /* rows are i, r, z, in torch 2, 0, 1; of the state r, z, h */
+        int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
+        return part < 2 ? w.by_input[row * 2 * D + part * D + d] : w.by_state[k * D + d];
+    });
+    by_maps.load([&](int k, int n) { return w.state_maps[(k / W * D + h * W + k % W) * D + n]; });
     EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
-    /* rows are gradients of the arguments i, r, z, h; columns what a head told, heard, and its
-       dimensions of the state, whose rows begin at r */
-    for (int i = t; i < 3 * D * 3 * W; i += THREADS) {
-        int n = i % (3 * W), k = i / (3 * W), d = h * W + n % W, part = n / W;
-        int argument = k / D; /* of i, r, z in torch's order: 2, 0, 1 */
-        int row = (argument == 0 ? 2 : argument - 1) * D + k % D;
-        gate_w[i] = part < 2 ? w.by_input[row * 2 * D + part * D + d] : w.by_state[k * D + d];
-    }
-    for (int i = t; i < 3 * W * D; i += THREADS) {
-        int d = i % D, n = i / D;
-        map_w[i] = w.state_maps[(n / W * D + h * W + n % W) * D + d];
-    }
-    EACH (i, 4 * D * SS) d_gate[i] = 0.0f;
     EACH (i, 3 * W * SS) d_own[i] = 0.0f;
     EACH (i, 2 * (H + 1) * SP * FAR) given[i] = 0.0f;
-    constexpr int IMPORTANCES = (ROWS * LANES + THREADS - 1) / THREADS;
-    float d_importance[IMPORTANCES] = {};
-    float g[EACH_LANE], by_gate[4][EACH_LANE], direct[EACH_LANE], change[EACH_LANE];
-    float unit[EACH_LANE], scale = 0.0f, d_norm[EACH_LANE] = {}, d_bias[EACH_LANE] = {};
+    EACH (i, 2 * (NOTES + ROW_NOTES)) all_notes[i] = 0.0f;
+    EACH (i, SP * D) {
+        int s = i / D, d = i % D;
+        g[s * DS + d] = s < S ? w.carried[((long long)b * S + s) * D + d] : 0.0f;
+    }
     const int row = t / ROW_LANES, lane = t % ROW_LANES;
     const bool has_row = row < S;
-    /* the next chunk's are on their way while this one's are used */
-    constexpr int OWN = 3 * S * W, TOKENS = 2 * C * W, SHARES = ROWS * S, READ = 2 * S * W;
-    constexpr int AHEAD = OWN + TOKENS + SHARES + READ + S * W + S;
+    float norm[EACH_LANE], d_norm[EACH_LANE] = {}, d_bias[EACH_LANE] = {};
+#pragma unroll
+    for (int i = 0; i < EACH_LANE; i++) norm[i] = w.norm[lane + i * ROW_LANES];
+    constexpr int IMPORTANCES = (ROWS * LANES + THREADS - 1) / THREADS;
     constexpr int SAID = (C * W + THREADS - 1) / THREADS;
-    constexpr int MANY = (AHEAD + THREADS - 1) / THREADS;
-    float ahead[MANY], state[EACH_LANE], next_direct[EACH_LANE], mean = 0.0f, next_scale = 0.0f;
+    float d_importance[IMPORTANCES] = {};
+    /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
         const long long here = (long long)k * n_batch + b;
-        const float *own = w.own + (here * H + h) * OWN;
-        const float *tokens = w.maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D + h * W;
-#pragma unroll
-        for (int n = 0; n < MANY; n++) {
-            int i = t + n * THREADS;
-            if (i < OWN) {
-                ahead[n] = own[i];
-                continue;
-            }
-            i -= OWN;
-            if (i < TOKENS) {
-                int c = i / W % C;
-                ahead[n] = tokens[c * 4 * D + (i / (W * C) ? 3 * D : D) + i % W];
-                continue;
-            }
-            i -= TOKENS;
-            if (i < SHARES) {
-                ahead[n] = w.shares[(here * H + h) * SHARES + i];
-                continue;
-            }
-            i -= SHARES;
-            if (i < READ) {
-                ahead[n] = w.d_read[(here * H + h) * READ + i];
-                continue;
-            }
-            i -= READ;
-            if (i < S * W) {
-                ahead[n] = w.inputs[(here * S + i / W) * 2 * D + h * W + i % W];
-                continue;
-            }
-            i -= S * W;
-            if (i < S) ahead[n] = w.mass[(here * H + h) * S + i];
-        }
+        float *to = all_notes + k % 2 * (NOTES + ROW_NOTES);
+        Mail &notes = mail[2 + k % 2];
+        notes.expect((NOTES + S * GS + 3 * S * D) * 4);
+        notes.fetch(to, w.notes + (here * H + h) * NOTES, NOTES);
+        notes.fetch(to += NOTES, w.by_gate + here * S * GS, S * GS);
+        notes.fetch(to += S * GS, w.direct + here * S * D, S * D);
+        notes.fetch(to += S * D, w.change + here * S * D, S * D);
+        notes.fetch(to += S * D, w.states + ((long long)(w.first + k) * n_batch + b) * S * D, S * D);
     };
-    auto keep = [&]() {
-#pragma unroll
-        for (int n = 0; n < MANY; n++) {
-            int i = t + n * THREADS;
-            if (i < OWN) {
-                int s = i / W % S, part = i / (S * W);
-                (part == 0 ? asks + C * WS : part == 1 ? keys : values)[s * WS + i % W] = ahead[n];
-                continue;
-            }
-            i -= OWN;
-            if (i < TOKENS) {
-                int c = i / W % C;
-                if (i < C * W)
-                    asks[c * WS + i % W] = ahead[n] * SCALE;
-                else
-                    sent[c * WS + i % W] = ahead[n];
-                continue;
-            }
-            i -= TOKENS;
-            if (i < SHARES) {
-                shares[i] = ahead[n];
-                continue;
-            }
-            i -= SHARES;
-            if (i < READ) {
-                d_read[i] = ahead[n];
-                continue;
-            }
-            i -= READ;
-            if (i < S * W) {
-                messages[i / W * WS + i % W] = ahead[n];
-                continue;
-            }
-            i -= S * W;
-            if (i < S) mass[i] = ahead[n];
-        }
-    };
-    auto fetch_row = [&](int k) {
-        if (!has_row) return;
-        const long long at = ((long long)k * n_batch + b) * S + row;
-        const long long old = ((long long)(w.first + k) * n_batch + b) * S + row;
-        mean = w.moments[at * 2];
-        next_scale = w.moments[at * 2 + 1];
-#pragma unroll
-        for (int i = 0; i < EACH_LANE; i++) {
-            int d = lane + i * ROW_LANES;
-#pragma unroll
-            for (int part = 0; part < 4; part++) by_gate[part][i] = w.by_gate[at * 4 * D + part * D + d];
-            change[i] = w.change[at * D + d];
-            state[i] = w.states[old * D + d];
-            next_direct[i] = w.direct[at * D + d];
-        }
-    };
-#pragma unroll
-    for (int i = 0; i < EACH_LANE; i++)
-        g[i] = has_row ? w.carried[((long long)b * S + row) * D + lane + i * ROW_LANES] : 0.0f;
-    fetch(n_chunks - 1);
-    keep();
-    fetch_row(n_chunks - 1);
-    if (t == 0) mail[0].open(), mail[1].open();
+    if (t < 4) mail[t].open();
     cluster_sync();
+    if (t == 0) fetch(n_chunks - 1);
     for (int k = n_chunks - 1; k >= 0; k--) {
         const long long here = (long long)k * n_batch + b;
-        const int half = k & 1, round = (n_chunks - 1 - k) / 2;
+        const int half = k % 2, round = (n_chunks - 1 - k) / 2;
         float *taken = given + half * (H + 1) * SP * FAR;
+        const float *notes = all_notes + half * (NOTES + ROW_NOTES), *gates = notes + NOTES;
+        const float *direct = gates + S * GS, *change = direct + S * D, *states = change + S * D;
+        const float *asks = notes + ASKS, *keys = notes + KEYS, *values = notes + VALUES;
+        const float *sent = notes + SENT, *messages = notes + MESSAGES, *d_read = notes + D_READ;
+        const float *shares = notes + SHARES, *mass = notes + MASS;
         float *d_tokens = w.d_maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D + h * W;
-        float so_far[SAID];
-        if (t == 0) mail[half].expect(H * S * (D + W) * 4);
+        float so_far[SAID], mean = 0.0f, scale = 0.0f;
+        if (t == 0) {
+            mail[half].expect(H * S * (D + W) * 4);
+            if (k) fetch(k - 1);
+        }
 #pragma unroll
         for (int n = 0; n < SAID; n++) {
             int i = t + n * THREADS;
             if (i < C * W) so_far[n] = d_tokens[i / W * 4 * D + 3 * D + i % W];
         }
-        if (k) fetch(k - 1);
-        if (t < SP * ROW_LANES) { /* whole warps */
-            float sum = 0.0f;
-            scale = next_scale;
-#pragma unroll
-            for (int i = 0; i < EACH_LANE; i++) {
-                int d = lane + i * ROW_LANES;
-                direct[i] = next_direct[i];
-                if (has_row) {
-#pragma unroll
-                    for (int part = 0; part < 4; part++) {
-                        float x = by_gate[part][i] * g[i];
-                        d_gate[(part * D + d) * SS + row] = x;
-                        if (d / W == h) w.d_gate[(here * S + row) * 4 * D + part * D + d] = x;
-                    }
-                    sum += g[i] * change[i];
-                    unit[i] = (state[i] - mean) * scale;
-                }
-            }
-            sum = total<ROW_LANES>(sum);
-            if (lane == 0) by_kept[row] = sum;
-            if (k) fetch_row(k - 1);
+        if (has_row) {
+            mean = w.moments[(here * S + row) * 2];
+            scale = w.moments[(here * S + row) * 2 + 1];
         }
-        __syncthreads();
-        if (Told::works()) {
-            float sums[4][4] = {};
-            int column = Told::column();
-            Told::add(d_gate + (column < 2 * W ? 0 : D * SS), gate_w, sums);
-            put_down(parts, Told::STRIDE, Told::group(), Told::row(), column, sums);
+        mail[2 + half].await(round);
+        if (by_gate.works()) {
+            float sums[4] = {};
+            int column = by_gate.column();
+            const float *of = gates + (column < 2 * W ? 0 : D);
+            by_gate.add([&](int s, int n) { return s < S ? of[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
+            put_down(parts, by_gate.STRIDE, by_gate.group(), by_gate.row(), column, sums);
+        }
+        if (t >= THREADS - SP * 8) { /* whole warps, the last */
+            int s = (t - THREADS + SP * 8) / 8;
+            float sum = 0.0f;
+            for (int d = t % 8; d < D && s < S; d += 8) sum += g[s * DS + d] * change[s * D + d];
+            sum = total<8>(sum);
+            if (t % 8 == 0) by_kept[s] = sum;
         }
         __syncthreads();
         ALL (i, S * 3 * W) {
             int s = i / (3 * W), n = i % (3 * W), a = n % W, part = s < S ? n / W : 3;
-            float x = part < 3 ? add_up(parts, Told::GROUPS, Told::STRIDE, s, n) : 0.0f;
+            float x = part < 3 ? add_up(parts, by_gate.GROUPS, by_gate.STRIDE, s, n) : 0.0f;
             if (part == 0) d_sent[s * WS + a] = x / fmaxf(mass[s], LEAST_MASS);
             if (part == 1) d_heard[s * WS + a] = x;
             put_to_all(mail[half], part == 2, taken + (H * SP + s) * FAR + h * W + a / 4 * 4, H, x);
@@ -752,17 +680,16 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             }
             d -= total<LANES>(d * importance[s] * share);
             d_importance[n] += d * share;
-            if (r < ROWS) d_scores[r * LS + s] = d * importance[s] * share;
+            if (r < ROWS) d_scores[r * LS + s] = SCALE * d * importance[s] * share;
         }
         __syncthreads();
         EACH (i, 3 * W * SP) {
             int s = i % SP, n = i / SP, a = n % W, part = n / W;
             if (s >= S) continue;
             float x = 0.0f;
-            if (part == 0) {
+            if (part == 0)
                 for (int r = 0; r < S; r++) x += d_scores[(C + s) * LS + r] * keys[r * WS + a];
-                x *= SCALE;
-            } else if (part == 1) {
+            else if (part == 1) {
                 for (int r = 0; r < ROWS; r++) x += d_scores[r * LS + s] * asks[r * WS + a];
                 x += d_read[s * W + a];
             } else {
@@ -770,18 +697,17 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
                 x = x * importance[s] + d_read[S * W + s * W + a];
             }
             d_own[n * SS + s] = x;
-            w.d_own[(here * S + s) * 3 * D + part * D + h * W + a] = x;
         }
         __syncthreads();
-        if (Normed::works()) {
-            float sums[4][4] = {};
-            Normed::add(d_own, map_w, sums);
-            put_down(parts, Normed::STRIDE, Normed::group(), Normed::row(), Normed::column(), sums);
+        if (by_maps.works()) {
+            float sums[4] = {};
+            by_maps.add([&](int s, int n) { return d_own[n * SS + s]; }, sums);
+            put_down(parts, by_maps.STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
         }
         __syncthreads();
         ALL (i, S * D) {
             int s = i / D, d = i % D;
-            float x = s < S ? add_up(parts, Normed::GROUPS, Normed::STRIDE, s, d) : 0.0f;
+            float x = s < S ? add_up(parts, by_maps.GROUPS, by_maps.STRIDE, s, d) : 0.0f;
             put_to_all(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, H, x);
         }
         /* while that is under way: what nothing waits for */
@@ -794,45 +720,55 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
                 x += d_scores[c * LS + s] * keys[s * WS + a];
                 y += shares[c * S + s] * importance[s] * d_sent[s * WS + a];
             }
-            d_tokens[c * 4 * D + D + a] = x * SCALE;
+            d_tokens[c * 4 * D + D + a] = x;
             d_tokens[c * 4 * D + 3 * D + a] = y;
         }
+        EACH (i, S * 3 * W) {
+            int s = i / (3 * W), n = i % (3 * W);
+            w.d_own[(here * S + s) * 3 * D + n / W * D + h * W + n % W] = d_own[n * SS + s];
+        }
+        EACH (i, S * 4 * W) {
+            int s = i / (4 * W), part = i / W % 4, d = h * W + i % W;
+            w.d_gate[(here * S + s) * 4 * D + part * D + d] = gates[s * GS + part * D + d] * g[s * DS + d];
+        }
         mail[half].await(round);
+        __syncthreads(); /* all have used the gradient that changes now */
         if (t < SP * ROW_LANES) {
-            float sum = 0.0f, along = 0.0f, x[EACH_LANE], by_state[EACH_LANE];
+            float sum = 0.0f, along = 0.0f, x[EACH_LANE] = {}, unit[EACH_LANE] = {};
+            if (has_row)
 #pragma unroll
-            for (int i = 0; i < EACH_LANE; i++) {
-                int d = lane + i * ROW_LANES;
-                x[i] = 0.0f;
-                by_state[i] = taken[(H * SP + row) * FAR + d];
-                if (has_row) {
+                for (int i = 0; i < EACH_LANE; i++) {
+                    int d = lane + i * ROW_LANES;
 #pragma unroll
                     for (int head = 0; head < H; head++) x[i] += taken[(head * SP + row) * FAR + d];
+                    unit[i] = (states[row * D + d] - mean) * scale;
                     d_norm[i] += x[i] * unit[i];
                     d_bias[i] += x[i];
-                    x[i] *= w.norm[d];
+                    x[i] *= norm[i];
                     sum += x[i];
                     along += x[i] * unit[i];
                 }
-            }
             sum = total<ROW_LANES>(sum) / D;
             along = total<ROW_LANES>(along) / D;
+            if (has_row)
 #pragma unroll
-            for (int i = 0; i < EACH_LANE; i++)
-                if (has_row)
-                    g[i] = g[i] * direct[i] + by_state[i] + scale * (x[i] - sum - unit[i] * along);
+                for (int i = 0; i < EACH_LANE; i++) {
+                    int d = lane + i * ROW_LANES;
+                    g[row * DS + d] = g[row * DS + d] * direct[row * D + d]
+                                      + taken[(H * SP + row) * FAR + d]
+                                      + scale * (x[i] - sum - unit[i] * along);
+                }
         }
         __syncthreads();
-        if (k) keep();
     }
     if (has_row && h == 0)
 #pragma unroll
         for (int i = 0; i < EACH_LANE; i++) {
-            const long long at = (long long)b * S + row;
+            const long long here = (long long)b * S + row;
             int d = lane + i * ROW_LANES;
-            w.carried[at * D + d] = g[i];
-            w.d_norm[at * 2 * D + d] += d_norm[i];
-            w.d_norm[at * 2 * D + D + d] += d_bias[i];
+            w.carried[here * D + d] = g[row * DS + d];
+            w.d_norm[here * 2 * D + d] += d_norm[i];
+            w.d_norm[here * 2 * D + D + d] += d_bias[i];
         }
 #pragma unroll
     for (int n = 0; n < IMPORTANCES; n++) {

@@ -17,7 +17,7 @@ _KERNELS = Kernels(
     "n_batch n_chunks first n_all",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
     "importance states found d_found notes normed moments inputs by_gate direct change "
-    "d_read_importance d_maps d_gate d_own carried d_norm d_importance",
+    "d_read_importance d_maps results d_states carried d_norm d_importance",
 )
 _THREADS = 512
 _WARPS = _THREADS // 32
@@ -53,7 +53,7 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
     return (
         has_clusters(device)
         and d % 16 == 0
-        and sizes.width % 8 == 0
+        and sizes.width % 16 == 0
         and n_heads <= 8
         and n_states <= 32
         and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
@@ -85,7 +85,7 @@ class _Sizes:
     def _parts(self, n: int, k: int) -> int:
         """Groups of warps that share out the sum over k of a product with n columns, times rows."""
         found, rows = 1, _up(self.s, 16)
-        while 2 * found * (rows // 16) * (n // 8) <= _WARPS and k // 8 % (2 * found) == 0:
+        while 2 * found * (rows // 16) * (n // 16) <= _WARPS and k // 8 % (2 * found) == 0:
             found *= 2
         return found * rows
 
@@ -97,10 +97,18 @@ class _Sizes:
         return of_heads + 2 * s * self.width + _up(rows * s) + _up(s)
 
     @property
+    def results(self) -> int:
+        """And what it finds there."""
+        rows, by_head = self.c + self.s, self.width + 4
+        return (
+            3 * self.width * (_up(self.s, 16) + 8) + _up(rows * (self.lanes + 1)) + self.s * by_head
+        )
+
+    @property
     def products_agree(self) -> bool:
         """Whether a warp can go on with what it has, and no product has more tiles than warps."""
         w, d, tiles = self.width, self.d, _up(self.s, 16) // 16
-        most = tiles * max(3 * w, d) // 8
+        most = tiles * max(3 * w, d) // 16
         return most <= _WARPS and self._parts(3 * w, d) == self._parts(3 * w, 2 * d)
 
     @property
@@ -117,7 +125,7 @@ class _Sizes:
             "nsm_advance": (
                 d * column, d * column, 2 * d * column, parts * (4 * w + 10), 3 * w, 4 * w,
                 4 * c * by_head, s * by_head, s * by_head, s * by_head, rows * (lanes + 1),
-                h * padded, lanes, 6,
+                h * padded, lanes, 4,
             ),
             "nsm_read": (d * column, d * column, *reading, _WARPS * (near + 1)),
             "nsm_recall": (
@@ -126,10 +134,10 @@ class _Sizes:
                 h * c * (near + 1), h * c * (near + 1), h * c * s,
             ),
             "nsm_retreat": (
-                padded * by_row, 3 * w * column, back, 2 * (h + 1) * padded * (d + 16),
-                2 * (self.notes + row_notes), rows * (lanes + 1), padded, lanes,
-                s * by_head, s * by_head, 8,
+                padded * by_row, back, self.results, 2 * (h + 1) * padded * (d + 16),
+                2 * (self.notes + row_notes), padded, lanes, s * by_head, 8,
             ),
+            "nsm_settle": (),
         }  # fmt: skip
         return {name: sum(map(_up, parts)) for name, parts in numbers.items()}
 
@@ -200,7 +208,7 @@ def _backward(
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
     (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
-    lanes = passage.sizes.lanes
+    w, padded, lanes = d // h, _up(s, 16), passage.sizes.lanes
     d_maps = torch.zeros_like(passage.arrays["maps"])
     carried = x.new_zeros(n_batch, s, d)
     d_norm = x.new_zeros(n_batch, s, 2 * d)
@@ -222,15 +230,16 @@ def _backward(
         both = {**made, "states": states, "d_maps": d_maps}
         at: dict[str, int] = {"first": first, "n_chunks": k}
         passage("nsm_recall", {**both, "d_found": grad}, **at)
-        d_gate, d_own = x.new_empty(rows, 4 * d), x.new_empty(rows, 3 * d)
-        passage(
-            "nsm_retreat",
-            {
-                **both, "d_gate": d_gate, "d_own": d_own, "carried": carried, "d_norm": d_norm,
-                "d_importance": d_importance,
-            },
-            **at,
-        )  # fmt: skip
+        results = x.new_empty(k * n_batch, h, passage.sizes.results)
+        d_states = x.new_empty(rows, 1, d)
+        both.update(results=results, d_states=d_states)
+        sums = {"carried": carried, "d_norm": d_norm, "d_importance": d_importance}
+        passage("nsm_retreat", {**both, **sums}, **at)
+        passage("nsm_settle", both, **at)
+        d_gate = made["by_gate"][:, : 4 * d]
+        d_gate.view(rows, 4, d).mul_(d_states)
+        d_own = results[:, :, : 3 * w * (padded + 8)].view(-1, h, 3, w, padded + 8)[..., :s]
+        d_own = d_own.permute(0, 4, 2, 1, 3).reshape(rows, 3 * d)
         d_gate_input.addmm_(d_gate[:, : 3 * d].t(), made["inputs"])
         d_gate_state.addmm_(d_gate[:, d:].t(), states[first : first + k].view(rows, d))
         d_state_maps.addmm_(d_own.t(), made["normed"])

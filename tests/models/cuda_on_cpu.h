@@ -67,6 +67,13 @@ static inline void __syncthreads() { wait_for(blocks[now->rank], blocks[now->ran
 static inline void __syncwarp() { wait_for(warps[warp()], warps[warp()].arrive()); }
 static inline int cluster_rank() { return now->rank; }
 static inline float *shared_memory() { return memory.data() + now->rank * shared_floats; }
+static inline void copy(float *to, const float *from)
+{
+    if ((uintptr_t)to % 16 || (uintptr_t)from % 16) abort();
+    std::copy(from, from + 4, to);
+}
+static inline void copies_are_done() {}
+static inline float __fdividef(float x, float y) { return x / y; }
 static inline void cluster_sync() { wait_for(whole, whole.arrive()); }
 
 /* A round is over when it is known how much was to come, and that has come. */
@@ -112,6 +119,15 @@ static inline float exchange(float x, int lane_mask, int)
     of[now->thread.x % 32] = x;
     __syncwarp();
     float found = of[(now->thread.x % 32) ^ lane_mask];
+    __syncwarp();
+    return found;
+}
+static inline float receive(float x, int lane)
+{
+    float *of = words.data() + warp() * 32 * 6;
+    of[now->thread.x % 32] = x;
+    __syncwarp();
+    float found = of[lane];
     __syncwarp();
     return found;
 }

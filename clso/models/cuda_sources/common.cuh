@@ -78,6 +78,13 @@ struct Mail {
     }
 };
 
+/* 16 bytes from global to shared memory, which are there for the thread after `copies_are_done`. */
+DEVICE void copy(float *to, const float *from)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(address(to)), "l"(from) : "memory");
+}
+DEVICE void copies_are_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
 /* sums (16, 8) += left (16, 8) @ right (8, 8) of a warp's registers, with the 11 leading bits of each
    factor. Of lane 4 g + t: left has (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), right has (t, g),
    (t + 4, g), sums (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1). */
@@ -109,6 +116,8 @@ DEVICE float exchange(float x, int lane_mask, int lanes)
 {
     return __shfl_xor_sync(0xffffffffu, x, lane_mask, lanes);
 }
+/* What another lane has. */
+DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 #endif
 
 #define EACH(i, n) for (int i = threadIdx.x; i < (n); i += THREADS)
@@ -151,8 +160,8 @@ DEVICE void put_to_all(Mail &mail, bool there, float *to, int n, float x)
         for (int rank = lane; rank < n; rank += 4) mail.put(to, rank, four);
 }
 
-DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-DEVICE float tanh_(float x) { return 2.0f / (1.0f + expf(-2.0f * x)) - 1.0f; }
+DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
+DEVICE float tanh_(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
 template <int N> DEVICE float dot(const float *x, const float *y) /* both aligned to 16 bytes */
 {
@@ -184,4 +193,25 @@ template <int N> DEVICE void split(const float (&x)[N], float (&lead)[N], float 
 {
 #pragma unroll
     for (int i = 0; i < N; i++) lead[i] = leading(x[i]), rest[i] = x[i] - lead[i];
+}
+
+/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. */
+template <int K, class Left, class Right>
+DEVICE void tile(float (&sums)[4], Left left, Right right)
+{
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    float small[4] = {};
+#pragma unroll
+    for (int k = t; k < K; k += 8) {
+        float x[4] = {left(g, k), left(g + 8, k), left(g, k + 4), left(g + 8, k + 4)};
+        float y[2] = {right(k, g), right(k + 4, g)};
+        float x_lead[4], x_rest[4], y_lead[2], y_rest[2];
+        split(x, x_lead, x_rest);
+        split(y, y_lead, y_rest);
+        multiply(small, x_lead, y_rest);
+        multiply(sums, x_lead, y_lead);
+        multiply(small, x_rest, y_lead);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) sums[i] += small[i];
 }

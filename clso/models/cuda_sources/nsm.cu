@@ -23,9 +23,12 @@ constexpr int READ_EACH = (NEAR + 31) / 32;
 constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
 constexpr int MESSAGES = VALUES + S * WS, D_READ = MESSAGES + S * WS, SHARES = D_READ + 2 * S * W;
 constexpr int MASS = SHARES + rounded(ROWS * S, 4), NOTES = MASS + rounded(S, 4);
+/* What it finds there: gradients of the state's maps, scores, and messages over their masses. */
+constexpr int D_OWN = 0, D_SCORES = D_OWN + 3 * W * SS, D_SENT = D_SCORES + rounded(ROWS * LS, 4);
+constexpr int RESULTS = D_SENT + S * WS;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
-static_assert(D % ROW_LANES == 0 && W % 8 == 0 && S <= 32 && SP * ROW_LANES <= THREADS, "sizes");
+static_assert(D % ROW_LANES == 0 && W % 16 == 0 && S <= 32 && SP * ROW_LANES <= THREADS, "sizes");
 
 struct Arguments {
     long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
@@ -42,61 +45,70 @@ struct Arguments {
     float *direct, *change;         /* (K, B, S, D) */
     float *d_read_importance;       /* (K, B, S) */
     float *d_maps;                  /* as maps; zeros at first */
-    float *d_gate, *d_own;          /* (K, B, S, 4 D), (K, B, S, 3 D) */
+    float *results, *d_states;      /* (K, B, H, RESULTS), (K, B, S, D): of those after each chunk */
     float *carried;                 /* (B, S, D): gradient of the states after, then before all */
     float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
 };
 
-/* ---- products: a warp has 16 rows and 8 columns of one of several shares of the sum over K ---- */
+/* ---- products: a warp has 16 rows and 16 columns of one of several shares of the sum over K ---- */
 
 template <int N, int K> struct Product {
-    static constexpr int TILES = SP / 16 * (N / 8), GROUPS = groups(WARPS, TILES, K / 8);
+    static constexpr int TILES = SP / 16 * (N / 16), GROUPS = groups(WARPS, TILES, K / 8);
     static constexpr int STEPS = K / 8 / GROUPS, STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
-    float right[STEPS][2]; /* stays in registers */
+    float right[STEPS][2][2]; /* stays in registers */
 
     MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
     MEMBER int group() { return threadIdx.x / 32 / TILES; }
-    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / 8) * 16; }
-    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / 8) * 8; }
+    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / 16) * 16; }
+    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / 16) * 16; }
 
     /* of(k, n) is the right matrix */
     template <class Of> MEMBER_FUNCTION void load(Of of)
     {
-        int lane = threadIdx.x % 32;
+        int k = group() * STEPS * 8 + threadIdx.x % 4, n = column() + threadIdx.x % 32 / 4;
 #pragma unroll
-        for (int i = 0; i < 2 * STEPS; i++)
-            right[i / 2][i % 2] =
-                works() ? of((group() * STEPS + i / 2) * 8 + i % 2 * 4 + lane % 4, column() + lane / 4)
-                        : 0.0f;
+        for (int i = 0; i < 4 * STEPS; i++)
+            right[i / 4][i / 2 % 2][i % 2] =
+                works() ? of(k + i / 4 * 8 + i % 2 * 4, n + i / 2 % 2 * 8) : 0.0f;
     }
 
     /* left(row, k) is the left matrix */
-    template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[4]) const
+    template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[2][4]) const
     {
-        int lane = threadIdx.x % 32, s = row() + lane / 4, k = group() * STEPS * 8 + lane % 4;
-        float small[4] = {};
+        int s = row() + threadIdx.x % 32 / 4, k = group() * STEPS * 8 + threadIdx.x % 4;
+        float small[2][4] = {};
 #pragma unroll
         for (int i = 0; i < STEPS; i++, k += 8) {
             float x[4] = {left(s, k), left(s + 8, k), left(s, k + 4), left(s + 8, k + 4)};
-            float x_lead[4], x_rest[4], y_lead[2], y_rest[2];
+            float x_lead[4], x_rest[4];
             split(x, x_lead, x_rest);
-            split(right[i], y_lead, y_rest);
-            multiply(small, x_lead, y_rest);
-            multiply(sums, x_lead, y_lead);
-            multiply(small, x_rest, y_lead);
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+                float y_lead[2], y_rest[2];
+                split(right[i][n], y_lead, y_rest);
+                multiply(small[n], x_lead, y_rest);
+                multiply(sums[n], x_lead, y_lead);
+                multiply(small[n], x_rest, y_lead);
+            }
         }
 #pragma unroll
-        for (int i = 0; i < 4; i++) sums[i] += small[i];
+        for (int n = 0; n < 2; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) sums[n][i] += small[n][i];
     }
 };
 
 /* Shares (GROUPS, SP, stride) of what a warp has, at its own rows, from `column` on. */
-DEVICE void put_down(float *out, int stride, int group, int row, int column, const float (&sums)[4])
+DEVICE void put_down(float *out, int stride, int group, int row, int column,
+                     const float (&sums)[2][4])
 {
     int lane = threadIdx.x % 32;
     out += (group * SP + row + lane / 4) * stride + column + 2 * (lane % 4);
-    *(float2 *)out = make_float2(sums[0], sums[1]);
-    *(float2 *)(out + 8 * stride) = make_float2(sums[2], sums[3]);
+#pragma unroll
+    for (int n = 0; n < 2; n++, out += 8) {
+        *(float2 *)out = make_float2(sums[n][0], sums[n][1]);
+        *(float2 *)(out + 8 * stride) = make_float2(sums[n][2], sums[n][3]);
+    }
 }
 
 DEVICE float add_up(const float *shares, int n, int stride, int row, int column)
@@ -174,6 +186,7 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
     OfInputs by_inputs;
     constexpr int GROUPS = by_maps.GROUPS, STRIDE = by_maps.STRIDE;
     constexpr int WIDE = 4 * W + 10; /* shares of the gate's arguments: r, z, i, h */
+    constexpr int TELLING = W / 16 * (SP / 8); /* tiles of what a head sends */
     static_assert(GROUPS == OfInputs::GROUPS, "a warp goes on with what it has");
     float *at = shared_memory();
     float *state = take(at, D * SS), *normed = take(at, D * SS), *inputs = take(at, 2 * D * SS);
@@ -181,7 +194,7 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
     float *tokens = take(at, 2 * 2 * C * WS); /* twice: queries, and what is sent */
     float *talk = take(at, S * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
     float *weights = take(at, ROWS * LS), *masses = take(at, H * SP), *importance = take(at, LANES);
-    Mail *mail = (Mail *)take(at, 6); /* inputs, states, tokens */
+    Mail *mail = (Mail *)take(at, 4); /* inputs, states */
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
     by_maps.load([&](int k, int n) { return w.state_maps[row_of(n) * D + k]; });
     by_state.load([&](int k, int n) { return w.by_state[row_of(n) * D + k]; });
@@ -201,35 +214,46 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
     }
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
     EACH (i, H * SP) masses[i] = 0.0f;
-    auto fetch = [&](int j) { /* by one warp */
+    auto fetch = [&](int j) {
         const float *from = w.maps + ((long long)b * n_chunks + j) * C * 4 * D + h * W;
         float *to = tokens + j % 2 * 2 * C * WS;
-        if (t == 0) mail[2].expect(2 * C * W * 4);
-        for (int i = t; i < 2 * C; i += 32)
-            mail[2].fetch(to + i * WS, from + i % C * 4 * D + (i < C ? D : 3 * D), W);
+        EACH (i, 2 * C * W / 4) {
+            int c = i / (W / 4), a = i % (W / 4) * 4;
+            copy(to + c * WS + a, from + c % C * 4 * D + (c < C ? D : 3 * D) + a);
+        }
     };
-    if (t == 0) mail[0].open(), mail[1].open(), mail[2].open();
+    /* by each block a part of the rows, from the last threads on, so that a warp writes side by side */
+    auto write_states = [&](int j) {
+        float *to = w.states + ((long long)j * n_batch + b) * S * D + h * S * W;
+        for (int i = THREADS - 1 - t; i < S * W; i += THREADS) {
+            int n = h * S * W + i;
+            to[i] = state[n % D * SS + n / D];
+        }
+    };
+    if (t == 0) mail[0].open(), mail[1].open();
     cluster_sync(); /* no block writes to another before that has begun */
-    if (t < 32) fetch(0);
+    fetch(0);
+    copies_are_done();
+    __syncthreads();
     for (int j = 0; j < n_chunks; j++) {
         if (t == 0) mail[0].expect(H * (2 * W + 1) * SP * 4), mail[1].expect(D * SP * 4);
         const float *queries = tokens + j % 2 * 2 * C * WS, *sent = queries + C * WS;
         layer_norm(state, normed, nullptr);
         __syncthreads();
         if (by_maps.works()) {
-            float sums[4] = {};
+            float sums[2][4] = {};
             by_maps.add([&](int s, int k) { return normed[k * SS + s]; }, sums);
             put_down(parts, STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
         }
+        if (j) write_states(j);
         __syncthreads();
         EACH (i, S * 3 * W) {
             int s = i / (3 * W), n = i % (3 * W);
             float x = map_b[n] + add_up(parts, GROUPS, STRIDE, s, n);
             (n < W ? talk : n < 2 * W ? keys : values)[s * WS + n % W] = x;
         }
-        mail[2].await(j);
         __syncthreads();
-        if (t < 32 && j + 1 < n_chunks) fetch(j + 1);
+        if (j + 1 < n_chunks) fetch(j + 1);
         ALL (i, ROWS * LANES) {
             int row = i / LANES, s = i % LANES;
             bool there = row < ROWS && s < S;
@@ -239,34 +263,50 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
             if (row < ROWS) weights[row * LS + s] = x;
         }
         __syncthreads();
-        ALL (i, 2 * W * SP) {
-            int s = i % SP, a = i / SP % W, heard = i / (SP * W);
-            float sum = 0.0f, mass = 0.0f;
-            if (s >= S)
-                ;
-            else if (heard)
-                for (int r = 0; r < S; r++) sum += weights[(C + s) * LS + r] * values[r * WS + a];
-            else {
-                for (int c = 0; c < C; c++) {
-                    float x = weights[c * LS + s];
-                    mass += x;
-                    sum += x * sent[c * WS + a];
-                }
-                sum /= fmaxf(mass, LEAST_MASS);
+        /* (16 dimensions, 8 states): what is sent, then what is heard; by warps that have no product */
+        for (int i = WARPS - 1 - t / 32; i < 2 * TELLING; i += WARPS) {
+            int first = i % (SP / 8) * 8, a = i % TELLING / (SP / 8) * 16, heard = i / TELLING;
+            float sums[4] = {}, mass = 0.0f;
+            if (heard)
+                tile<rounded(S, 8)>(
+                    sums, [&](int n, int r) { return r < S ? values[r * WS + a + n] : 0.0f; },
+                    [&](int r, int s) { return r < S && first + s < S ? weights[(C + first + s) * LS + r] : 0.0f; });
+            else
+                tile<rounded(C, 8)>(
+                    sums, [&](int n, int c) { return c < C ? sent[c * WS + a + n] : 0.0f; },
+                    [&](int c, int s) {
+                        float x = c < C && first + s < S ? weights[c * LS + first + s] : 0.0f;
+                        mass += x;
+                        return x;
+                    });
+            const int lane = t % 32, g = lane / 4, odd = lane % 2;
+            mass = total<4>(mass); /* of state g */
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                float of = receive(mass, (lane % 4 * 2 + n % 2) * 4);
+                if (!heard) sums[n] *= __fdividef(1.0f, fmaxf(of, LEAST_MASS));
             }
-            int first = s / 4 * 4;
-            put_to_all(mail[0], heard < 2, inputs + (heard * D + h * W + a) * SS + first, H, sum);
-            put_to_all(mail[0], !heard && a == 0, masses + h * SP + first, H, mass);
+            /* an even lane has four states of dimension g, an odd one of g + 8 */
+            float x = exchange(odd ? sums[0] : sums[2], 1, 32), y = exchange(odd ? sums[1] : sums[3], 1, 32);
+            float4 four = odd ? make_float4(x, y, sums[2], sums[3]) : make_float4(sums[0], sums[1], x, y);
+            float *to = inputs + (heard * D + h * W + a + g + odd * 8) * SS + first + lane % 4 / 2 * 4;
+            for (int rank = 0; rank < H; rank++) mail[0].put(to, rank, four);
+            if (!heard && a == 0) { /* masses, four at once */
+                float m[4];
+#pragma unroll
+                for (int n = 0; n < 4; n++) m[n] = receive(mass, (lane % 2 * 4 + n) * 4);
+                for (int rank = lane / 2; rank < H && lane < 2 * H; rank += 16)
+                    mail[0].put(masses + h * SP + first + lane % 2 * 4, rank, make_float4(m[0], m[1], m[2], m[3]));
+            }
         }
-        /* while that is under way */
-        float of_state[4] = {}, of_inputs[4] = {};
+        float of_state[2][4] = {}, of_inputs[2][4] = {};
         if (by_state.works()) by_state.add([&](int s, int k) { return state[k * SS + s]; }, of_state);
         mail[0].await(j);
         if (by_inputs.works()) {
             int row = by_inputs.row(), column = by_inputs.column(), group = by_inputs.group();
             if (column < 2 * W) {
 #pragma unroll
-                for (int i = 0; i < 4; i++) of_inputs[i] = of_state[i];
+                for (int i = 0; i < 8; i++) of_inputs[i / 4][i % 4] = of_state[i / 4][i % 4];
             } else
                 put_down(parts, WIDE, group, row, column + W, of_state);
             by_inputs.add([&](int s, int k) { return inputs[k * SS + s]; }, of_inputs);
@@ -290,12 +330,10 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
             }
             put_to_all(mail[1], a < W, state + (h * W + a) * SS + s / 4 * 4, H, next);
         }
+        copies_are_done();
         mail[1].await(j);
-        EACH (i, S * W) { /* each block a part of the rows, so that a warp writes side by side */
-            int at = h * S * W + i, s = at / D, d = at % D;
-            w.states[(((long long)j + 1) * n_batch + b) * S * D + at] = state[d * SS + s];
-        }
     }
+    write_states(n_chunks);
     cluster_sync(); /* no block ends while others may write to it */
 }
 
@@ -573,13 +611,14 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     Product<D, 3 * W> by_maps;
     constexpr int FAR = D + ROW_LANES; /* from state to state of what blocks send */
     constexpr int PARTS = by_gate.SIZE > by_maps.SIZE ? by_gate.SIZE : by_maps.SIZE;
+    constexpr int TELLING = W / 16 * (SP / 8);
     constexpr int ROW_NOTES = S * GS + 3 * S * D;
     float *at = shared_memory();
-    float *g = take(at, SP * DS), *d_own = take(at, 3 * W * SS), *parts = take(at, PARTS);
+    float *g = take(at, SP * DS), *parts = take(at, PARTS), *results = take(at, RESULTS);
+    float *d_own = results + D_OWN, *d_scores = results + D_SCORES, *d_sent = results + D_SENT;
     float *given = take(at, 2 * (H + 1) * SP * FAR); /* twice: by each head, and by the gate */
     float *all_notes = take(at, 2 * (NOTES + ROW_NOTES));
-    float *d_scores = take(at, ROWS * LS), *by_kept = take(at, SP), *importance = take(at, LANES);
-    float *d_sent = take(at, S * WS), *d_heard = take(at, S * WS);
+    float *by_kept = take(at, SP), *importance = take(at, LANES), *d_heard = take(at, S * WS);
     Mail *mail = (Mail *)take(at, 8); /* given, twice; notes, twice */
     by_gate.load([&](int k, int n) { /* rows are i, r, z, in torch 2, 0, 1; of the state r, z, h */
         int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
@@ -587,7 +626,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     });
     by_maps.load([&](int k, int n) { return w.state_maps[(k / W * D + h * W + k % W) * D + n]; });
     EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
-    EACH (i, 3 * W * SS) d_own[i] = 0.0f;
+    EACH (i, RESULTS) results[i] = 0.0f;
     EACH (i, 2 * (H + 1) * SP * FAR) given[i] = 0.0f;
     EACH (i, 2 * (NOTES + ROW_NOTES)) all_notes[i] = 0.0f;
     EACH (i, SP * D) {
@@ -600,7 +639,6 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
 #pragma unroll
     for (int i = 0; i < EACH_LANE; i++) norm[i] = w.norm[lane + i * ROW_LANES];
     constexpr int IMPORTANCES = (ROWS * LANES + THREADS - 1) / THREADS;
-    constexpr int SAID = (C * W + THREADS - 1) / THREADS;
     float d_importance[IMPORTANCES] = {};
     /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
@@ -626,24 +664,15 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
         const float *asks = notes + ASKS, *keys = notes + KEYS, *values = notes + VALUES;
         const float *sent = notes + SENT, *messages = notes + MESSAGES, *d_read = notes + D_READ;
         const float *shares = notes + SHARES, *mass = notes + MASS;
-        float *d_tokens = w.d_maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D + h * W;
-        float so_far[SAID], mean = 0.0f, scale = 0.0f;
-        if (t == 0) {
-            mail[half].expect(H * S * (D + W) * 4);
-            if (k) fetch(k - 1);
-        }
-#pragma unroll
-        for (int n = 0; n < SAID; n++) {
-            int i = t + n * THREADS;
-            if (i < C * W) so_far[n] = d_tokens[i / W * 4 * D + 3 * D + i % W];
-        }
+        float mean = 0.0f, scale = 0.0f;
+        if (t == 0) mail[half].expect(H * S * (D + W) * 4);
         if (has_row) {
             mean = w.moments[(here * S + row) * 2];
             scale = w.moments[(here * S + row) * 2 + 1];
         }
         mail[2 + half].await(round);
         if (by_gate.works()) {
-            float sums[4] = {};
+            float sums[2][4] = {};
             int column = by_gate.column();
             const float *of = gates + (column < 2 * W ? 0 : D);
             by_gate.add([&](int s, int n) { return s < S ? of[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
@@ -656,6 +685,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             sum = total<8>(sum);
             if (t % 8 == 0) by_kept[s] = sum;
         }
+        if (k && t == THREADS - 32) fetch(k - 1);
         __syncthreads();
         ALL (i, S * 3 * W) {
             int s = i / (3 * W), n = i % (3 * W), a = n % W, part = s < S ? n / W : 3;
@@ -683,24 +713,35 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             if (r < ROWS) d_scores[r * LS + s] = SCALE * d * importance[s] * share;
         }
         __syncthreads();
-        EACH (i, 3 * W * SP) {
-            int s = i % SP, n = i / SP, a = n % W, part = n / W;
-            if (s >= S) continue;
-            float x = 0.0f;
+        /* (16 dimensions, 8 states) of a state's query, key and value */
+        for (int i = t / 32; i < 3 * TELLING; i += WARPS) {
+            int first = i % (SP / 8) * 8, a = i % TELLING / (SP / 8) * 16, part = i / TELLING;
+            float sums[4] = {};
             if (part == 0)
-                for (int r = 0; r < S; r++) x += d_scores[(C + s) * LS + r] * keys[r * WS + a];
-            else if (part == 1) {
-                for (int r = 0; r < ROWS; r++) x += d_scores[r * LS + s] * asks[r * WS + a];
-                x += d_read[s * W + a];
-            } else {
-                for (int r = 0; r < S; r++) x += shares[(C + r) * S + s] * d_heard[r * WS + a];
-                x = x * importance[s] + d_read[S * W + s * W + a];
+                tile<rounded(S, 8)>(
+                    sums, [&](int n, int r) { return r < S ? keys[r * WS + a + n] : 0.0f; },
+                    [&](int r, int s) { return r < S && first + s < S ? d_scores[(C + first + s) * LS + r] : 0.0f; });
+            else if (part == 1)
+                tile<rounded(ROWS, 8)>(
+                    sums, [&](int n, int r) { return r < ROWS ? asks[r * WS + a + n] : 0.0f; },
+                    [&](int r, int s) { return r < ROWS && first + s < S ? d_scores[r * LS + first + s] : 0.0f; });
+            else
+                tile<rounded(S, 8)>(
+                    sums, [&](int n, int r) { return r < S ? d_heard[r * WS + a + n] : 0.0f; },
+                    [&](int r, int s) { return r < S && first + s < S ? shares[(C + r) * S + first + s] : 0.0f; });
+            const int lane = t % 32;
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                int s = first + lane % 4 * 2 + n % 2, d = a + lane / 4 + n / 2 * 8;
+                if (s >= S) continue;
+                float x = part == 2 ? sums[n] * importance[s] : sums[n];
+                if (part) x += d_read[(part - 1) * S * W + s * W + d];
+                d_own[(part * W + d) * SS + s] = x;
             }
-            d_own[n * SS + s] = x;
         }
         __syncthreads();
         if (by_maps.works()) {
-            float sums[4] = {};
+            float sums[2][4] = {};
             by_maps.add([&](int s, int n) { return d_own[n * SS + s]; }, sums);
             put_down(parts, by_maps.STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
         }
@@ -710,26 +751,12 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             float x = s < S ? add_up(parts, by_maps.GROUPS, by_maps.STRIDE, s, d) : 0.0f;
             put_to_all(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, H, x);
         }
-        /* while that is under way: what nothing waits for */
-#pragma unroll
-        for (int n = 0; n < SAID; n++) {
-            int i = t + n * THREADS, c = i / W, a = i % W;
-            if (i >= C * W) continue;
-            float x = 0.0f, y = so_far[n];
-            for (int s = 0; s < S; s++) {
-                x += d_scores[c * LS + s] * keys[s * WS + a];
-                y += shares[c * S + s] * importance[s] * d_sent[s * WS + a];
-            }
-            d_tokens[c * 4 * D + D + a] = x;
-            d_tokens[c * 4 * D + 3 * D + a] = y;
-        }
-        EACH (i, S * 3 * W) {
-            int s = i / (3 * W), n = i % (3 * W);
-            w.d_own[(here * S + s) * 3 * D + n / W * D + h * W + n % W] = d_own[n * SS + s];
-        }
-        EACH (i, S * 4 * W) {
-            int s = i / (4 * W), part = i / W % 4, d = h * W + i % W;
-            w.d_gate[(here * S + s) * 4 * D + part * D + d] = gates[s * GS + part * D + d] * g[s * DS + d];
+        /* while that is under way */
+        EACH (i, RESULTS / 4)
+            ((float4 *)(w.results + (here * H + h) * RESULTS))[i] = ((const float4 *)results)[i];
+        EACH (i, S * W) {
+            int s = i / W, d = h * W + i % W;
+            w.d_states[(here * S + s) * D + d] = g[s * DS + d];
         }
         mail[half].await(round);
         __syncthreads(); /* all have used the gradient that changes now */
@@ -776,4 +803,25 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
         if (i < ROWS * LANES) w.d_importance[((long long)b * H + h) * ROWS * LANES + i] += d_importance[n];
     }
     cluster_sync();
+}
+
+/* ---- and what nothing waited for, chunk by chunk side by side ---- */
+
+KERNEL(1, THREADS) nsm_settle(const Arguments w)
+{
+    const int b = blockIdx.x % w.n_batch, k = blockIdx.x / w.n_batch;
+    const long long here = (long long)k * w.n_batch + b;
+    float *d_tokens = w.d_maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D;
+    EACH (i, C * D) {
+        int c = i / D, d = i % D, h = d / W, a = d % W;
+        const float *notes = w.notes + (here * H + h) * NOTES;
+        const float *results = w.results + (here * H + h) * RESULTS;
+        float x = 0.0f, y = 0.0f;
+        for (int s = 0; s < S; s++) {
+            x += results[D_SCORES + c * LS + s] * notes[KEYS + s * WS + a];
+            y += notes[SHARES + c * S + s] * w.importance[s] * results[D_SENT + s * WS + a];
+        }
+        d_tokens[c * 4 * D + D + d] = x;
+        d_tokens[c * 4 * D + 3 * D + d] += y;
+    }
 }

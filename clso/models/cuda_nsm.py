@@ -19,8 +19,9 @@ _KERNELS = Kernels(
     "importance states found d_found notes normed moments inputs by_gate direct change "
     "d_read_importance d_maps results d_states carried d_norm d_importance",
 )
-_THREADS = 512
-_WARPS = _THREADS // 32
+_BY_TURNS, _AT_ONCE = 256, 512
+"""Threads of a block that goes through chunks, and of one for each chunk."""
+_WARPS = _BY_TURNS // 32
 _SEGMENT = 128
 """Chunks of which the backward pass holds everything at once."""
 
@@ -54,6 +55,8 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
         has_clusters(device)
         and d % 16 == 0
         and sizes.width % 16 == 0
+        and _BY_TURNS % sizes.width == 0
+        and _BY_TURNS % d == 0
         and n_heads <= 8
         and n_states <= 32
         and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
@@ -127,7 +130,7 @@ class _Sizes:
                 4 * c * by_head, s * by_head, s * by_head, s * by_head, rows * (lanes + 1),
                 h * padded, lanes, 4,
             ),
-            "nsm_read": (d * column, d * column, *reading, _WARPS * (near + 1)),
+            "nsm_read": (d * column, d * column, *reading, _AT_ONCE // 32 * (near + 1)),
             "nsm_recall": (
                 d * column, d * column, 2 * d * column, rows * by_row, c * by_row,
                 h * rows * (lanes + 1), h * padded, 4 * d * column, c * by_row, *reading,
@@ -173,7 +176,7 @@ class _Passage:
         _KERNELS(
             name,
             self.macros,
-            Launch(blocks, cluster, _THREADS, 4 * self.shared[name]),
+            Launch(blocks, cluster, _BY_TURNS if by_turns else _AT_ONCE, 4 * self.shared[name]),
             {"n_batch": self.n_batch, "n_chunks": n, "first": first, "n_all": self.n_chunks},
             {**self.arrays, **arrays},
         )

@@ -74,6 +74,7 @@ static inline void copy(float *to, const float *from)
 }
 static inline void copies_are_done() {}
 static inline float __fdividef(float x, float y) { return x / y; }
+static inline unsigned distance(int rank) { return rank; }
 static inline void cluster_sync() { wait_for(whole, whole.arrive()); }
 
 /* A round is over when it is known how much was to come, and that has come. */

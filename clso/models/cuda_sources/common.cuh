@@ -19,14 +19,19 @@ DEVICE int cluster_rank()
     return rank;
 }
 
+DEVICE float *shared_memory()
+{
+    extern __shared__ float4 pool[];
+    return (float *)pool;
+}
 DEVICE unsigned address(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
 
-/* Where that lies in the cluster's block `rank`. */
-DEVICE unsigned address_of(const void *shared, int rank)
+/* How far the shared memory of the cluster's block `rank` is from this one's. */
+DEVICE unsigned distance(int rank)
 {
-    unsigned there;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address(shared)), "r"(rank));
-    return there;
+    unsigned here = address(shared_memory()), there;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(rank));
+    return there - here;
 }
 
 /* A barrier of all threads of all blocks of a cluster. */
@@ -68,12 +73,12 @@ struct Mail {
                      "[%0], [%1], %2, [%3];" ::"r"(address(to)), "l"(from), "r"(n * 4), "r"(address(&barrier))
                      : "memory");
     }
-    /* 16 bytes into the block `rank`, where `to` and this lie here. */
-    MEMBER_FUNCTION void put(float *to, int rank, float4 x)
+    /* 16 bytes into a block at a `distance`, where `to` and this lie here. */
+    MEMBER_FUNCTION void put(float *to, unsigned distance, float4 x)
     {
         asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 "
-                     "[%0], {%1, %2, %3, %4}, [%5];" ::"r"(address_of(to, rank)),
-                     "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w), "r"(address_of(&barrier, rank))
+                     "[%0], {%1, %2, %3, %4}, [%5];" ::"r"(address(to) + distance),
+                     "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w), "r"(address(&barrier) + distance)
                      : "memory");
     }
 };
@@ -99,18 +104,8 @@ DEVICE void multiply(float (&sums)[4], const float (&left)[4], const float (&rig
 }
 
 /* Rounded to 11 bits. */
-DEVICE float leading(float x)
-{
-    unsigned bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return __uint_as_float(bits);
-}
+DEVICE float leading(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
 
-DEVICE float *shared_memory()
-{
-    extern __shared__ float4 pool[];
-    return (float *)pool;
-}
 
 DEVICE float exchange(float x, int lane_mask, int lanes)
 {
@@ -121,8 +116,10 @@ DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lan
 #endif
 
 #define EACH(i, n) for (int i = threadIdx.x; i < (n); i += THREADS)
-/* All threads go round equally often, the last time with nothing for some of them. */
-#define ALL(i, n) for (int i = threadIdx.x; i - (int)threadIdx.x < (n); i += THREADS)
+/* Rows and columns, `n` threads a row; all threads go round equally often. */
+#define ROWS_OF(row, column, rows, n) \
+    for (int row = threadIdx.x / (n), column = threadIdx.x % (n), first_ = 0; first_ < (rows); \
+         row += THREADS / (n), first_ += THREADS / (n))
 
 /* The next `n` numbers of shared memory. */
 DEVICE float *take(float *&at, int n)
@@ -147,17 +144,20 @@ template <int LANES> DEVICE float most(float x)
     return x;
 }
 
-/* What four neighbouring lanes have, side by side, into all `n` blocks of a cluster: `to` is the
-   first one's place. All lanes of a warp come here. */
-DEVICE void put_to_all(Mail &mail, bool there, float *to, int n, float x)
+/* What four neighbouring lanes have, side by side, into all N blocks of a cluster, a lane the blocks
+   whose `distances` it has: each N / 4th, from lane % 4 on. `to` is the first one's place. All lanes
+   of a warp come here. */
+template <int N>
+DEVICE void put_to_all(Mail &mail, bool there, float *to, const unsigned (&distances)[(N + 3) / 4], float x)
 {
     int lane = threadIdx.x % 4;
     float other = exchange(x, 1, 32);
     float a = lane & 1 ? other : x, b = lane & 1 ? x : other;
     float c = exchange(a, 2, 32), d = exchange(b, 2, 32);
     float4 four = lane & 2 ? make_float4(c, d, a, b) : make_float4(a, b, c, d);
-    if (there)
-        for (int rank = lane; rank < n; rank += 4) mail.put(to, rank, four);
+#pragma unroll
+    for (int i = 0; i < (N + 3) / 4; i++)
+        if (there && lane + 4 * i < N) mail.put(to, distances[i], four);
 }
 
 DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }

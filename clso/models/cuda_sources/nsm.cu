@@ -10,13 +10,15 @@
 
 #include "common.cuh"
 
-constexpr int W = D / H, THREADS = 512, WARPS = THREADS / 32;
+constexpr int W = D / H, BY_TURNS = 256, AT_ONCE = 512; /* threads of a block */
+constexpr int WARPS = BY_TURNS / 32;
 constexpr int SP = rounded(S, 16), SS = SP + 8; /* states in a column, and from column to column */
 constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 4, ROWS = C + S;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
-constexpr int ROW_LANES = 16, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
+constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
 constexpr int NEAR = S + 2 * C, NS = NEAR + 1;           /* what a token may read */
+constexpr int ASKED = (ROWS * LANES + BY_TURNS - 1) / BY_TURNS; /* weights of a thread */
 constexpr int READ_EACH = (NEAR + 31) / 32;
 /* What the backward pass needs of one head of a chunk: asks and what tokens send, keys and values of
    states, messages, gradients of keys and values by reading, shares, masses. */
@@ -28,7 +30,7 @@ constexpr int D_OWN = 0, D_SCORES = D_OWN + 3 * W * SS, D_SENT = D_SCORES + roun
 constexpr int RESULTS = D_SENT + S * WS;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
-static_assert(D % ROW_LANES == 0 && W % 16 == 0 && S <= 32 && SP * ROW_LANES <= THREADS, "sizes");
+static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W % 16 == 0 && S <= 32 && SP * ROW_LANES <= BY_TURNS, "sizes");
 
 struct Arguments {
     long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
@@ -55,7 +57,7 @@ struct Arguments {
 template <int N, int K> struct Product {
     static constexpr int TILES = SP / 16 * (N / 16), GROUPS = groups(WARPS, TILES, K / 8);
     static constexpr int STEPS = K / 8 / GROUPS, STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
-    float right[STEPS][2][2]; /* stays in registers */
+    float lead[STEPS][2][2], rest[STEPS][2][2]; /* of the right matrix, in registers */
 
     MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
     MEMBER int group() { return threadIdx.x / 32 / TILES; }
@@ -67,9 +69,12 @@ template <int N, int K> struct Product {
     {
         int k = group() * STEPS * 8 + threadIdx.x % 4, n = column() + threadIdx.x % 32 / 4;
 #pragma unroll
-        for (int i = 0; i < 4 * STEPS; i++)
-            right[i / 4][i / 2 % 2][i % 2] =
-                works() ? of(k + i / 4 * 8 + i % 2 * 4, n + i / 2 % 2 * 8) : 0.0f;
+        for (int i = 0; i < 2 * STEPS; i++) {
+            int at = k + i / 2 * 8;
+            float x[2] = {}, *y = lead[i / 2][i % 2], *z = rest[i / 2][i % 2];
+            if (works()) x[0] = of(at, n + i % 2 * 8), x[1] = of(at + 4, n + i % 2 * 8);
+            for (int m = 0; m < 2; m++) y[m] = leading(x[m]), z[m] = x[m] - y[m];
+        }
     }
 
     /* left(row, k) is the left matrix */
@@ -84,11 +89,9 @@ template <int N, int K> struct Product {
             split(x, x_lead, x_rest);
 #pragma unroll
             for (int n = 0; n < 2; n++) {
-                float y_lead[2], y_rest[2];
-                split(right[i][n], y_lead, y_rest);
-                multiply(small[n], x_lead, y_rest);
-                multiply(sums[n], x_lead, y_lead);
-                multiply(small[n], x_rest, y_lead);
+                multiply(small[n], x_lead, rest[i][n]);
+                multiply(sums[n], x_lead, lead[i][n]);
+                multiply(small[n], x_rest, lead[i][n]);
             }
         }
 #pragma unroll
@@ -158,7 +161,7 @@ DEVICE float share(float score, float importance)
 {
     float peak = most<LANES>(importance > 0.0f ? score : -INFINITY);
     float e = expf(fminf(score - peak, MAX_EXPONENT));
-    return e / fmaxf(total<LANES>(importance * e), TINY);
+    return __fdividef(e, fmaxf(total<LANES>(importance * e), TINY));
 }
 
 struct Gated {
@@ -177,8 +180,9 @@ DEVICE Gated gru(float r, float z, float i, float h, float old)
 
 /* ---- forward, chunk by chunk ---- */
 
-KERNEL(H, THREADS) nsm_advance(const Arguments w)
+KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
 {
+    constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int n_batch = w.n_batch, n_chunks = w.n_all;
     using OfInputs = Product<3 * W, 2 * D>;
@@ -195,6 +199,11 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
     float *talk = take(at, S * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
     float *weights = take(at, ROWS * LS), *masses = take(at, H * SP), *importance = take(at, LANES);
     Mail *mail = (Mail *)take(at, 4); /* inputs, states */
+    unsigned far[H], fourth[(H + 3) / 4]; /* to all blocks; to each fourth */
+#pragma unroll
+    for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
+#pragma unroll
+    for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
     by_maps.load([&](int k, int n) { return w.state_maps[row_of(n) * D + k]; });
     by_state.load([&](int k, int n) { return w.by_state[row_of(n) * D + k]; });
@@ -247,20 +256,28 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
         }
         if (j) write_states(j);
         __syncthreads();
-        EACH (i, S * 3 * W) {
-            int s = i / (3 * W), n = i % (3 * W);
-            float x = map_b[n] + add_up(parts, GROUPS, STRIDE, s, n);
-            (n < W ? talk : n < 2 * W ? keys : values)[s * WS + n % W] = x;
+        ROWS_OF (s, a, S, W) {
+            if (s >= S) continue;
+            talk[s * WS + a] = map_b[a] + add_up(parts, GROUPS, STRIDE, s, a);
+            keys[s * WS + a] = map_b[W + a] + add_up(parts, GROUPS, STRIDE, s, W + a);
+            values[s * WS + a] = map_b[2 * W + a] + add_up(parts, GROUPS, STRIDE, s, 2 * W + a);
         }
         __syncthreads();
         if (j + 1 < n_chunks) fetch(j + 1);
-        ALL (i, ROWS * LANES) {
-            int row = i / LANES, s = i % LANES;
-            bool there = row < ROWS && s < S;
-            const float *query = row < C ? queries + row * WS : talk + (row - C) * WS;
-            float score = there ? SCALE * dot<W>(query, keys + s * WS) : 0.0f;
-            float x = importance[s] * share(score, importance[s]);
-            if (row < ROWS) weights[row * LS + s] = x;
+        {
+            const int s = t % LANES, first = t / LANES;
+            float x[ASKED];
+#pragma unroll
+            for (int i = 0; i < ASKED; i++) {
+                int row = first + i * (THREADS / LANES);
+                const float *query = row < C ? queries + row * WS : talk + (row - C) * WS;
+                x[i] = row < ROWS && s < S ? SCALE * dot<W>(query, keys + s * WS) : 0.0f;
+            }
+#pragma unroll
+            for (int i = 0; i < ASKED; i++) x[i] = importance[s] * share(x[i], importance[s]);
+#pragma unroll
+            for (int i = 0; i < ASKED; i++)
+                if (first + i * (THREADS / LANES) < ROWS) weights[(first + i * (THREADS / LANES)) * LS + s] = x[i];
         }
         __syncthreads();
         /* (16 dimensions, 8 states): what is sent, then what is heard; by warps that have no product */
@@ -290,13 +307,16 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
             float x = exchange(odd ? sums[0] : sums[2], 1, 32), y = exchange(odd ? sums[1] : sums[3], 1, 32);
             float4 four = odd ? make_float4(x, y, sums[2], sums[3]) : make_float4(sums[0], sums[1], x, y);
             float *to = inputs + (heard * D + h * W + a + g + odd * 8) * SS + first + lane % 4 / 2 * 4;
-            for (int rank = 0; rank < H; rank++) mail[0].put(to, rank, four);
+#pragma unroll
+            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], four);
             if (!heard && a == 0) { /* masses, four at once */
                 float m[4];
 #pragma unroll
                 for (int n = 0; n < 4; n++) m[n] = receive(mass, (lane % 2 * 4 + n) * 4);
-                for (int rank = lane / 2; rank < H && lane < 2 * H; rank += 16)
-                    mail[0].put(masses + h * SP + first + lane % 2 * 4, rank, make_float4(m[0], m[1], m[2], m[3]));
+                if (lane < 2)
+#pragma unroll
+                    for (int rank = 0; rank < H; rank++)
+                        mail[0].put(masses + h * SP + first + lane * 4, far[rank], make_float4(m[0], m[1], m[2], m[3]));
             }
         }
         float of_state[2][4] = {}, of_inputs[2][4] = {};
@@ -313,22 +333,20 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
             put_down(parts, WIDE, group, row, column, of_inputs);
         }
         __syncthreads();
-        ALL (i, W * SP) {
-            int s = i % SP, a = i / SP;
+        ROWS_OF (a, s, W, SP) {
             float next = 0.0f;
             if (a < W) {
                 float of[4], mass = 0.0f;
 #pragma unroll
                 for (int part = 0; part < 4; part++)
-                    of[part] = gate_b[part * W + a]
-                               + add_up(parts, GROUPS, WIDE, s, part * W + a);
+                    of[part] = gate_b[part * W + a] + add_up(parts, GROUPS, WIDE, s, part * W + a);
 #pragma unroll
                 for (int head = 0; head < H; head++) mass += masses[head * SP + s];
                 float old = state[(h * W + a) * SS + s], kept = expf(-mass / H);
                 next = gru(of[0], of[1], of[2], of[3], old).next;
                 next = s < S ? next + kept * (old - next) : 0.0f;
             }
-            put_to_all(mail[1], a < W, state + (h * W + a) * SS + s / 4 * 4, H, next);
+            put_to_all<H>(mail[1], a < W, state + (h * W + a) * SS + s / 4 * 4, fourth, next);
         }
         copies_are_done();
         mail[1].await(j);
@@ -342,6 +360,7 @@ KERNEL(H, THREADS) nsm_advance(const Arguments w)
 /* Keys and values (NEAR, DS): of the states, then of the chunk before and of this one. */
 DEVICE void near_tokens(const Arguments &w, int b, int j, float *keys, float *values)
 {
+    constexpr int THREADS = AT_ONCE;
     const long long chunk = C * 4 * D;
     const float *from = w.maps + ((long long)b * w.n_all + j - 1) * chunk;
     EACH (i, 2 * C * D) {
@@ -396,6 +415,7 @@ template <int K> DEVICE void half_column(const float *left, const float *right, 
 DEVICE void map_states(const Arguments &w, const float *state, float *normed, float *moments,
                        float *queries, float *keys, float *values)
 {
+    constexpr int THREADS = AT_ONCE;
     LayerNorm layer_norm(w);
     layer_norm(state, normed, moments);
     __syncthreads();
@@ -414,16 +434,18 @@ DEVICE void map_states(const Arguments &w, const float *state, float *normed, fl
 /* States (S, D) as columns (D, SS), those that are not there zero. */
 DEVICE void load_states(const float *from, float *state)
 {
+    constexpr int THREADS = AT_ONCE;
     EACH (i, S * D) state[i % D * SS + i / D] = from[i];
     EACH (i, (SP - S) * D) state[i % D * SS + S + i / D] = 0.0f;
 }
 
-KERNEL(1, THREADS) nsm_read(const Arguments w)
+KERNEL(1, AT_ONCE) nsm_read(const Arguments w)
 {
+    constexpr int THREADS = AT_ONCE;
     const int j = blockIdx.x / w.n_batch, b = blockIdx.x % w.n_batch, warp = threadIdx.x / 32;
     float *at = shared_memory();
     float *state = take(at, D * SS), *normed = take(at, D * SS), *queries = take(at, C * DS);
-    float *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS), *weights = take(at, WARPS * NS);
+    float *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS), *weights = take(at, AT_ONCE / 32 * NS);
     const long long chunk = (long long)b * w.n_all + j;
     EACH (i, C * D) queries[i / D * DS + i % D] = w.maps[(chunk * C + i / D) * 4 * D + i % D];
     near_tokens(w, b, j, keys, values);
@@ -431,7 +453,7 @@ KERNEL(1, THREADS) nsm_read(const Arguments w)
     __syncthreads();
     map_states(w, state, normed, nullptr, nullptr, keys, values);
     __syncthreads();
-    for (int i = warp; i < H * C; i += WARPS) {
+    for (int i = warp; i < H * C; i += THREADS / 32) {
         int h = i / C, c = i % C, lane = threadIdx.x % 32;
         float of[READ_EACH], shares[READ_EACH];
         read_weights(w, j, c, queries + c * DS + h * W, keys + h * W, of, shares);
@@ -450,8 +472,9 @@ KERNEL(1, THREADS) nsm_read(const Arguments w)
 
 /* ---- backward: what went on in each chunk, and all that does not wait for another ---- */
 
-KERNEL(1, THREADS) nsm_recall(const Arguments w)
+KERNEL(1, AT_ONCE) nsm_recall(const Arguments w)
 {
+    constexpr int THREADS = AT_ONCE;
     const int n_batch = w.n_batch, b = blockIdx.x % n_batch, at_k = blockIdx.x / n_batch;
     const int j = w.first + at_k, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const long long here = (long long)at_k * n_batch + b, chunk = (long long)b * w.n_all + j;
@@ -486,8 +509,8 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
         note[VALUES] = values[s * DS + d];
         w.normed[here * S * D + i] = normed[d * SS + s];
     }
-    ALL (i, H * ROWS * LANES) {
-        int of = i / LANES, s = i % LANES, h = of / ROWS, row = of % ROWS;
+    ROWS_OF (of, s, H * ROWS, LANES) {
+        int h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
         float importance = there ? w.importance[s] : 0.0f;
         float score = there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f;
@@ -548,7 +571,7 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
         w.direct[here * S * D + i] = kept + moved * g.z;
         w.change[here * S * D + i] = (old - g.next) * -kept / H;
     }
-    for (int i = warp; i < H * C; i += WARPS) {
+    for (int i = warp; i < H * C; i += THREADS / 32) {
         int h = i / C, c = i % C;
         float of[READ_EACH], shares[READ_EACH], by_weight[READ_EACH], along = 0.0f;
         read_weights(w, j, c, queries + c * DS + h * W, keys + h * W, of, shares);
@@ -603,8 +626,9 @@ KERNEL(1, THREADS) nsm_recall(const Arguments w)
 
 /* ---- backward, chunk by chunk from the last ---- */
 
-KERNEL(H, THREADS) nsm_retreat(const Arguments w)
+KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 {
+    constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
     Product<3 * W, 3 * D> by_gate; /* to what a head told, heard, and its dimensions of the state */
@@ -620,6 +644,9 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     float *all_notes = take(at, 2 * (NOTES + ROW_NOTES));
     float *by_kept = take(at, SP), *importance = take(at, LANES), *d_heard = take(at, S * WS);
     Mail *mail = (Mail *)take(at, 8); /* given, twice; notes, twice */
+    unsigned fourth[(H + 3) / 4]; /* to each fourth block */
+#pragma unroll
+    for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
     by_gate.load([&](int k, int n) { /* rows are i, r, z, in torch 2, 0, 1; of the state r, z, h */
         int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
         return part < 2 ? w.by_input[row * 2 * D + part * D + d] : w.by_state[k * D + d];
@@ -638,8 +665,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
     float norm[EACH_LANE], d_norm[EACH_LANE] = {}, d_bias[EACH_LANE] = {};
 #pragma unroll
     for (int i = 0; i < EACH_LANE; i++) norm[i] = w.norm[lane + i * ROW_LANES];
-    constexpr int IMPORTANCES = (ROWS * LANES + THREADS - 1) / THREADS;
-    float d_importance[IMPORTANCES] = {};
+    float d_importance[ASKED] = {};
     /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
         const long long here = (long long)k * n_batch + b;
@@ -687,30 +713,42 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
         }
         if (k && t == THREADS - 32) fetch(k - 1);
         __syncthreads();
-        ALL (i, S * 3 * W) {
-            int s = i / (3 * W), n = i % (3 * W), a = n % W, part = s < S ? n / W : 3;
-            float x = part < 3 ? add_up(parts, by_gate.GROUPS, by_gate.STRIDE, s, n) : 0.0f;
-            if (part == 0) d_sent[s * WS + a] = x / fmaxf(mass[s], LEAST_MASS);
-            if (part == 1) d_heard[s * WS + a] = x;
-            put_to_all(mail[half], part == 2, taken + (H * SP + s) * FAR + h * W + a / 4 * 4, H, x);
+        ROWS_OF (s, a, S, W) {
+            bool there = s < S;
+            float x[3] = {};
+#pragma unroll
+            for (int part = 0; part < 3; part++)
+                if (there) x[part] = add_up(parts, by_gate.GROUPS, by_gate.STRIDE, s, part * W + a);
+            if (there) {
+                d_sent[s * WS + a] = __fdividef(x[0], fmaxf(mass[s], LEAST_MASS));
+                d_heard[s * WS + a] = x[1];
+            }
+            put_to_all<H>(mail[half], there, taken + (H * SP + s) * FAR + h * W + a / 4 * 4, fourth, x[2]);
         }
         __syncthreads();
+        {
+            const int s = t % LANES, first = t / LANES;
+            const float weight = importance[s];
+            float d[ASKED], of[ASKED], along[ASKED], by_message = by_kept[s < S ? s : 0];
+            if (s < S && mass[s] > LEAST_MASS) by_message -= dot<W>(d_sent + s * WS, messages + s * WS);
 #pragma unroll
-        for (int n = 0; n < IMPORTANCES; n++) {
-            int i = n * THREADS + t, r = i / LANES, s = i % LANES;
-            bool there = r < ROWS && s < S;
-            float d = 0.0f, share = 0.0f;
-            if (there) {
-                share = shares[r * S + s];
-                if (r < C) {
-                    d = dot<W>(d_sent + s * WS, sent + r * WS) + by_kept[s];
-                    if (mass[s] > LEAST_MASS) d -= dot<W>(d_sent + s * WS, messages + s * WS);
-                } else
-                    d = dot<W>(d_heard + (r - C) * WS, values + s * WS);
+            for (int n = 0; n < ASKED; n++) {
+                int r = first + n * (THREADS / LANES);
+                bool there = r < ROWS && s < S;
+                of[n] = there ? shares[r * S + s] : 0.0f;
+                const float *x = r < C ? d_sent + s * WS : values + s * WS;
+                const float *y = r < C ? sent + r * WS : d_heard + (r - C) * WS;
+                d[n] = there ? dot<W>(x, y) + (r < C ? by_message : 0.0f) : 0.0f;
             }
-            d -= total<LANES>(d * importance[s] * share);
-            d_importance[n] += d * share;
-            if (r < ROWS) d_scores[r * LS + s] = SCALE * d * importance[s] * share;
+#pragma unroll
+            for (int n = 0; n < ASKED; n++) along[n] = total<LANES>(d[n] * weight * of[n]);
+#pragma unroll
+            for (int n = 0; n < ASKED; n++) {
+                int r = first + n * (THREADS / LANES);
+                d[n] = (d[n] - along[n]) * of[n];
+                d_importance[n] += d[n];
+                if (r < ROWS) d_scores[r * LS + s] = SCALE * d[n] * weight;
+            }
         }
         __syncthreads();
         /* (16 dimensions, 8 states) of a state's query, key and value */
@@ -746,10 +784,9 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             put_down(parts, by_maps.STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
         }
         __syncthreads();
-        ALL (i, S * D) {
-            int s = i / D, d = i % D;
+        ROWS_OF (s, d, S, D) {
             float x = s < S ? add_up(parts, by_maps.GROUPS, by_maps.STRIDE, s, d) : 0.0f;
-            put_to_all(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, H, x);
+            put_to_all<H>(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, fourth, x);
         }
         /* while that is under way */
         EACH (i, RESULTS / 4)
@@ -798,7 +835,7 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
             w.d_norm[here * 2 * D + D + d] += d_bias[i];
         }
 #pragma unroll
-    for (int n = 0; n < IMPORTANCES; n++) {
+    for (int n = 0; n < ASKED; n++) {
         int i = n * THREADS + t;
         if (i < ROWS * LANES) w.d_importance[((long long)b * H + h) * ROWS * LANES + i] += d_importance[n];
     }
@@ -807,8 +844,9 @@ KERNEL(H, THREADS) nsm_retreat(const Arguments w)
 
 /* ---- and what nothing waited for, chunk by chunk side by side ---- */
 
-KERNEL(1, THREADS) nsm_settle(const Arguments w)
+KERNEL(1, AT_ONCE) nsm_settle(const Arguments w)
 {
+    constexpr int THREADS = AT_ONCE;
     const int b = blockIdx.x % w.n_batch, k = blockIdx.x / w.n_batch;
     const long long here = (long long)k * w.n_batch + b;
     float *d_tokens = w.d_maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D;

@@ -64,6 +64,7 @@ def shipped(folder: Path) -> set[str]:
             "**/*.template",
             "templates/report/*.*",
             "models/c_sources/*.[ch]",
+            "models/cuda_sources/*.cu*",
             "py.typed",
         ),
         "runs": ("*.toml", "ray/*.yaml"),

@@ -17,18 +17,21 @@ from torch import Tensor
 from clso.disk.files import read_regular, write_bytes
 from clso.models.built import built
 
-__all__ = ["MOST_SHARED", "Kernels", "Launch", "has_clusters"]
+__all__ = ["MOST_SHARED", "Kernels", "Launch", "Macros", "has_clusters"]
 
 _SOURCES = Path(__file__).with_name("cuda_sources")
 MOST_SHARED = 227 << 10
 """Bytes of shared memory that a block can have on compute capability 9.0."""
 
 
+Macros = tuple[tuple[str, str], ...]
+"""Names and values that a source is compiled with."""
+
+
 class Launch(NamedTuple):
     """How a kernel is started."""
 
     blocks: int
-    cluster: int
     threads: int
     shared: int
     """Bytes."""
@@ -48,32 +51,19 @@ class Kernels:
         self._source = source
         fields: list[tuple[str, Any]] = [(name, ctypes.c_longlong) for name in sizes.split()]
         fields += [(name, ctypes.c_void_p) for name in arrays.split()]
-        self.structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+        self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
 
-    def __call__(
-        self,
-        name: str,
-        macros: tuple[tuple[str, str], ...],
-        how: Launch,
-        sizes: dict[str, int],
-        arrays: dict[str, Tensor],
+    def arguments(self, sizes: dict[str, int], arrays: dict[str, Tensor]) -> Any:
+        """The structure. Arrays that are not given are NULL; all are float32 without gaps, and have
+        to outlive what is started with it."""
+        return self._structure(**sizes, **{key: _address(t) for key, t in arrays.items()})
+
+    def start(
+        self, name: str, macros: Macros, how: Launch, arguments: Any, device: torch.device
     ) -> None:
-        """Start `name`, compiled with `macros`, on the current stream. Arrays that are not given
-        are NULL; all are float32 without gaps.
+        """Start `name`, compiled with `macros`, on the device's current stream.
 
         Raises `RuntimeError` with what NVRTC or the driver say."""
-        addresses = {key: _address(t) for key, t in arrays.items()}
-        device = next(iter(arrays.values())).device
-        self._start(device, name, macros, how, self.structure(**sizes, **addresses))
-
-    def _start(
-        self,
-        device: torch.device,
-        name: str,
-        macros: tuple[tuple[str, str], ...],
-        how: Launch,
-        arguments: ctypes.Structure,
-    ) -> None:
         from cuda.bindings import driver
 
         with torch.cuda.device(device):
@@ -94,7 +84,7 @@ def _address(t: Tensor) -> int:
 
 @lru_cache(maxsize=None)
 def _kernel(
-    source: str, name: str, macros: tuple[tuple[str, str], ...], device: torch.device, shared: int
+    source: str, name: str, macros: Macros, device: torch.device, shared: int
 ) -> Any:
     from cuda.bindings import driver
 
@@ -107,7 +97,7 @@ def _kernel(
 
 
 @lru_cache(maxsize=None)
-def _module(source: str, macros: tuple[tuple[str, str], ...], device: torch.device) -> Any:
+def _module(source: str, macros: Macros, device: torch.device) -> Any:
     """A source, loaded on a device."""
     from cuda.bindings import driver
 
@@ -118,11 +108,15 @@ def _module(source: str, macros: tuple[tuple[str, str], ...], device: torch.devi
     digest = hashlib.sha256(b"\0".join((_version(), " ".join(options).encode(), *files)))
     code = built(
         f"{digest.hexdigest()[:32]}.cubin",
-        lambda path: write_bytes(path, _compile(files[1], files[0], options), durable=False),
+        lambda path: _write(path, _compile(files[1], files[0], options)),
         read_regular,
     )
     (module,) = _check(driver.cuModuleLoadData(code))
     return module
+
+
+def _write(path: Path, code: bytes) -> None:
+    write_bytes(path, code, durable=False)
 
 
 @cache
@@ -144,12 +138,12 @@ def _compile(source: bytes, common: bytes, options: list[str]) -> bytes:
             program, len(options), [option.encode() for option in options]
         )
         if result.value:
-            (size,) = _check(nvrtc.nvrtcGetProgramLogSize(program))
-            log = b" " * size
+            size: int = _check(nvrtc.nvrtcGetProgramLogSize(program))[0]
+            log = bytes(size)
             _check(nvrtc.nvrtcGetProgramLog(program, log))
-            raise RuntimeError(f"NVRTC: {log.decode(errors='replace').strip()}")
-        (size,) = _check(nvrtc.nvrtcGetCUBINSize(program))
-        code = b" " * size
+            raise RuntimeError(f"NVRTC: {log.decode(errors='replace').strip(chr(0)).strip()}")
+        size = _check(nvrtc.nvrtcGetCUBINSize(program))[0]
+        code = bytes(size)
         _check(nvrtc.nvrtcGetCUBIN(program, code))
         return code
     finally:

@@ -16,14 +16,15 @@ _KERNELS = Kernels(
     "nsm",
     "n_batch n_chunks first n_all",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
-    "importance states found d_found notes normed moments inputs by_gate direct change "
-    "d_read_importance d_maps results d_states carried d_norm d_importance",
+    "importance states found d_found notes normed moments seen by_gate direct change "
+    "d_read_importance d_maps d_own results carried d_norm d_importance",
 )
 _BY_TURNS, _AT_ONCE = 256, 512
 """Threads of a block that goes through chunks, and of one for each chunk."""
 _WARPS = _BY_TURNS // 32
-_SEGMENT = 128
-"""Chunks of which the backward pass holds everything at once."""
+_SEGMENTS, _LEAST = 4, 16
+"""Parts in which the backward pass goes through a sequence, holding everything of one at once, and
+the least chunks of one."""
 
 
 class Parameters(NamedTuple):
@@ -102,10 +103,7 @@ class _Sizes:
     @property
     def results(self) -> int:
         """And what it finds there."""
-        rows, by_head = self.c + self.s, self.width + 4
-        return (
-            3 * self.width * (_up(self.s, 16) + 8) + _up(rows * (self.lanes + 1)) + self.s * by_head
-        )
+        return _up((self.c + self.s) * (self.lanes + 1)) + self.s * (self.width + 4)
 
     @property
     def products_agree(self) -> bool:
@@ -137,7 +135,7 @@ class _Sizes:
                 h * c * (near + 1), h * c * (near + 1), h * c * s,
             ),
             "nsm_retreat": (
-                padded * by_row, back, self.results, 2 * (h + 1) * padded * (d + 16),
+                padded * by_row, back, self.results, 3 * w * column, 2 * (h + 1) * padded * (d + 16),
                 2 * (self.notes + row_notes), padded, lanes, s * by_head, 8,
             ),
             "nsm_settle": (),
@@ -152,34 +150,35 @@ def _up(n: int, to: int = 4) -> int:
 class _Passage:
     """Kernels for one batch."""
 
-    def __init__(self, x: Tensor, parameters: Parameters, n_heads: int) -> None:
+    def __init__(self, x: Tensor, p: Parameters, n_heads: int) -> None:
         self.n_batch, self.n_chunks, c, d = x.shape
-        self.sizes = _Sizes(d, n_heads, len(parameters.initial), c)
-        p = parameters
+        self.sizes = _Sizes(d, n_heads, len(p.initial), c)
+        self._device, self._shared, self._macros = x.device, self.sizes.shared, self.sizes.macros
         arrays = {
             "norm": p.norm, "norm_bias": p.norm_bias,
             "state_maps": p.state_maps, "state_maps_bias": p.state_maps_bias,
             "by_input": p.by_input, "by_state": p.by_state,
             "input_bias": p.input_bias, "state_bias": p.state_bias, "importance": p.importance,
         }  # fmt: skip
-        self.arrays = {key: t.detach().contiguous() for key, t in arrays.items()}
-        self.arrays["maps"] = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
-        self.shared, self.macros = self.sizes.shared, self.sizes.macros
+        self._arrays = {key: t.detach().contiguous() for key, t in arrays.items()}
+        self.maps = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
+        self._arrays["maps"] = self.maps
 
-    def __call__(
-        self, name: str, arrays: dict[str, Tensor], *, first: int = 0, n_chunks: int | None = None
-    ) -> None:
+    def take(self, arrays: dict[str, Tensor]) -> None:
+        """What kernels read and write beside the parameters and `maps`."""
+        self._arrays |= arrays
+        sizes = {"n_batch": self.n_batch, "n_all": self.n_chunks}
+        self._arguments = _KERNELS.arguments(sizes, self._arrays)
+
+    def start(self, *names: str, first: int = 0, n_chunks: int | None = None) -> None:
+        """Kernels, one after the other, for some chunks or all."""
         n = self.n_chunks if n_chunks is None else n_chunks
-        by_turns = name in ("nsm_advance", "nsm_retreat")
-        cluster = self.sizes.n_heads if by_turns else 1
-        blocks = self.n_batch * (cluster if by_turns else n)
-        _KERNELS(
-            name,
-            self.macros,
-            Launch(blocks, cluster, _BY_TURNS if by_turns else _AT_ONCE, 4 * self.shared[name]),
-            {"n_batch": self.n_batch, "n_chunks": n, "first": first, "n_all": self.n_chunks},
-            {**self.arrays, **arrays},
-        )
+        self._arguments.first, self._arguments.n_chunks = first, n
+        for name in names:
+            by_turns = name in ("nsm_advance", "nsm_retreat")
+            blocks = self.n_batch * (self.sizes.n_heads if by_turns else n)
+            how = Launch(blocks, _BY_TURNS if by_turns else _AT_ONCE, 4 * self._shared[name])
+            _KERNELS.start(name, self._macros, how, self._arguments, self._device)
 
 
 class _Read(torch.autograd.Function):
@@ -192,8 +191,8 @@ class _Read(torch.autograd.Function):
         states = x.new_empty(n_chunks + 1, n_batch, s, d)
         states[0] = p.initial
         found = torch.empty_like(x, memory_format=torch.contiguous_format)
-        passage("nsm_advance", {"states": states})
-        passage("nsm_read", {"states": states, "found": found})
+        passage.take({"states": states, "found": found})
+        passage.start("nsm_advance", "nsm_read")
         ctx.save_for_backward(x, states, *parameters)
         ctx.n_heads = n_heads
         return found
@@ -211,57 +210,47 @@ def _backward(
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
     (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
-    w, padded, lanes = d // h, _up(s, 16), passage.sizes.lanes
-    d_maps = torch.zeros_like(passage.arrays["maps"])
+    lanes = passage.sizes.lanes
+    d_maps = torch.zeros_like(passage.maps)
     carried = x.new_zeros(n_batch, s, d)
     d_norm = x.new_zeros(n_batch, s, 2 * d)
     d_importance = x.new_zeros(n_batch, h, c + s, lanes)
-    d_gate_input = torch.zeros_like(p.by_input)  # rows i, r, z
-    d_gate_state, d_state_maps = torch.zeros_like(p.by_state), torch.zeros_like(p.state_maps)
-    d_biases = x.new_zeros(7 * d)
-    read_importance = x.new_zeros(s)
+    # rows i, r, z, h; columns message, heard, state, bias
+    d_gate, d_own = x.new_zeros(4 * d, 3 * d + 1), x.new_zeros(3 * d, d + 1)
+    d_read_importance = x.new_empty(n_chunks, n_batch, s)
     grad = grad.contiguous()
-    for first in reversed(range(0, n_chunks, _SEGMENT)):
-        k = min(_SEGMENT, n_chunks - first)
-        rows = k * n_batch * s
-        widths = {
-            "normed": d, "moments": 2, "inputs": 2 * d, "by_gate": 4 * d + 4, "direct": d,
-            "change": d, "d_read_importance": 1,
-        }  # fmt: skip
-        made = {name: x.new_empty(rows, width) for name, width in widths.items()}
-        made["notes"] = x.new_empty(k * n_batch * h, passage.sizes.notes)
-        both = {**made, "states": states, "d_maps": d_maps}
-        at: dict[str, int] = {"first": first, "n_chunks": k}
-        passage("nsm_recall", {**both, "d_found": grad}, **at)
-        results = x.new_empty(k * n_batch, h, passage.sizes.results)
-        d_states = x.new_empty(rows, 1, d)
-        both.update(results=results, d_states=d_states)
-        sums = {"carried": carried, "d_norm": d_norm, "d_importance": d_importance}
-        passage("nsm_retreat", {**both, **sums}, **at)
-        passage("nsm_settle", both, **at)
-        d_gate = made["by_gate"][:, : 4 * d]
-        d_gate.view(rows, 4, d).mul_(d_states)
-        d_own = results[:, :, : 3 * w * (padded + 8)].view(-1, h, 3, w, padded + 8)[..., :s]
-        d_own = d_own.permute(0, 4, 2, 1, 3).reshape(rows, 3 * d)
-        d_gate_input.addmm_(d_gate[:, : 3 * d].t(), made["inputs"])
-        d_gate_state.addmm_(d_gate[:, d:].t(), states[first : first + k].view(rows, d))
-        d_state_maps.addmm_(d_own.t(), made["normed"])
-        d_biases += torch.cat((d_gate.sum(0), d_own.sum(0)))
-        read_importance += made["d_read_importance"].view(-1, s).sum(0)
+    size = max(_LEAST, -(-n_chunks // _SEGMENTS))
+    widths = {
+        "normed": d + 4, "moments": 2, "seen": 3 * d + 4, "by_gate": 4 * d + 4, "direct": d,
+        "change": d, "d_own": 3 * d,
+    }  # fmt: skip
+    most = min(size, n_chunks) * n_batch
+    made = {name: x.new_empty(most * s, width) for name, width in widths.items()}
+    made["notes"] = x.new_empty(most * h, passage.sizes.notes)
+    made["results"] = x.new_empty(most * h, passage.sizes.results)
+    made |= {"states": states, "d_maps": d_maps, "d_read_importance": d_read_importance}
+    made |= {"d_found": grad, "carried": carried, "d_norm": d_norm, "d_importance": d_importance}
+    passage.take(made)
+    for first in reversed(range(0, n_chunks, size)):
+        k = min(size, n_chunks - first)
+        passage.start("nsm_recall", "nsm_retreat", "nsm_settle", first=first, n_chunks=k)
+        rows = slice(k * n_batch * s)
+        d_gate.addmm_(made["by_gate"][rows, : 4 * d].t(), made["seen"][rows, : 3 * d + 1])
+        d_own.addmm_(made["d_own"][rows].t(), made["normed"][rows, : d + 1])
     by_tokens = d_maps.view(-1, 4 * d)
-    d_i, d_r_z, d_h, d_own_bias = d_biases.split((d, 2 * d, d, 3 * d))
     d_norms, d_norm_biases = d_norm.sum((0, 1)).chunk(2)
+    d_input = d_gate[: 3 * d].roll(-d, 0)  # in torch's order
     return (by_tokens @ p.token_maps).view_as(x), Parameters(
         by_tokens.t() @ x.reshape(-1, d),
         by_tokens.sum(0),
         d_norms,
         d_norm_biases,
-        d_state_maps,
-        d_own_bias,
-        d_gate_input.roll(-d, 0),
-        d_gate_state,
-        torch.cat((d_r_z, d_i)),
-        torch.cat((d_r_z, d_h)),
+        d_own[:, :d],
+        d_own[:, d],
+        d_input[:, : 2 * d],
+        d_gate[d:, 2 * d : 3 * d],
+        d_input[:, 3 * d],
+        d_gate[d:, 3 * d],
         carried.sum(0),
-        d_importance.sum((0, 1, 2))[:s] + read_importance,
+        d_importance.sum((0, 1, 2))[:s] + d_read_importance.sum((0, 1)),
     )

@@ -227,3 +227,12 @@ static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cl
     }
     return 0;
 }
+
+#ifdef SOURCE
+#include SOURCE
+extern "C" int launch(void (*kernel)(const Arguments), const Arguments *arguments, int blocks,
+                      int cluster, int threads, long floats, int backwards)
+{
+    return run(kernel, arguments, blocks, cluster, threads, floats, backwards);
+}
+#endif

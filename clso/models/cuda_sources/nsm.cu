@@ -14,6 +14,7 @@ constexpr int W = D / H, BY_TURNS = 256, AT_ONCE = 512; /* threads of a block */
 constexpr int WARPS = BY_TURNS / 32;
 constexpr int SP = rounded(S, 16), SS = SP + 8; /* states in a column, and from column to column */
 constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 4, ROWS = C + S;
+constexpr int NORMED = D + 4, SEEN = 3 * D + 4;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
 constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
@@ -25,8 +26,8 @@ constexpr int READ_EACH = (NEAR + 31) / 32;
 constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
 constexpr int MESSAGES = VALUES + S * WS, D_READ = MESSAGES + S * WS, SHARES = D_READ + 2 * S * W;
 constexpr int MASS = SHARES + rounded(ROWS * S, 4), NOTES = MASS + rounded(S, 4);
-/* What it finds there: gradients of the state's maps, scores, and messages over their masses. */
-constexpr int D_OWN = 0, D_SCORES = D_OWN + 3 * W * SS, D_SENT = D_SCORES + rounded(ROWS * LS, 4);
+/* What it finds there for the tokens: gradients of scores, and of messages over their masses. */
+constexpr int D_SCORES = 0, D_SENT = rounded(ROWS * LS, 4);
 constexpr int RESULTS = D_SENT + S * WS;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
@@ -42,12 +43,13 @@ struct Arguments {
     float *found;             /* (B, J, C, D): what tokens read */
     const float *d_found;
     float *notes;                   /* (K, B, H, NOTES) */
-    float *normed, *moments;        /* (K, B, S, D), (K, B, S, 2) */
-    float *inputs, *by_gate;        /* (K, B, S, 2 D), (K, B, S, GS): i, r, z, h */
+    float *normed, *moments;        /* (K, B, S, NORMED): and 1; (K, B, S, 2) */
+    float *seen;                    /* (K, B, S, SEEN): message, heard, state, 1 */
+    float *by_gate;                 /* (K, B, S, GS): i, r, z, h; then gradients of these arguments */
     float *direct, *change;         /* (K, B, S, D) */
-    float *d_read_importance;       /* (K, B, S) */
+    float *d_read_importance;       /* (J, B, S) */
     float *d_maps;                  /* as maps; zeros at first */
-    float *results, *d_states;      /* (K, B, H, RESULTS), (K, B, S, D): of those after each chunk */
+    float *d_own, *results;         /* (K, B, S, 3 D), (K, B, H, RESULTS) */
     float *carried;                 /* (B, S, D): gradient of the states after, then before all */
     float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
 };
@@ -507,8 +509,10 @@ KERNEL(1, AT_ONCE) nsm_recall(const Arguments w)
         note[ASKS + C * WS] = asks[(C + s) * DS + d];
         note[KEYS] = keys[s * DS + d];
         note[VALUES] = values[s * DS + d];
-        w.normed[here * S * D + i] = normed[d * SS + s];
+        w.normed[(here * S + s) * NORMED + d] = normed[d * SS + s];
+        w.seen[(here * S + s) * SEEN + 2 * D + d] = state[d * SS + s];
     }
+    EACH (s, S) w.normed[(here * S + s) * NORMED + D] = w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
     ROWS_OF (of, s, H * ROWS, LANES) {
         int h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
@@ -539,7 +543,8 @@ KERNEL(1, AT_ONCE) nsm_recall(const Arguments w)
         inputs[(heard * D + d) * SS + s] = sum;
     }
     __syncthreads();
-    EACH (i, S * 2 * D) w.inputs[here * S * 2 * D + i] = inputs[i % (2 * D) * SS + i / (2 * D)];
+    EACH (i, S * 2 * D)
+        w.seen[(here * S + i / (2 * D)) * SEEN + i % (2 * D)] = inputs[i % (2 * D) * SS + i / (2 * D)];
     for (int i = threadIdx.x; i < 2 * 3 * D; i += THREADS) {
         int n = i % (3 * D), first = i / (3 * D) * (SP / 2), d = n % D, part = n / D;
         float by_state[SP / 2] = {}, sums[SP / 2] = {};
@@ -595,7 +600,7 @@ KERNEL(1, AT_ONCE) nsm_recall(const Arguments w)
     EACH (s, S) {
         float sum = 0.0f;
         for (int i = 0; i < H * C; i++) sum += by_share[i * S + s];
-        w.d_read_importance[here * S + s] = sum;
+        w.d_read_importance[((long long)j * n_batch + b) * S + s] = sum;
     }
     EACH (i, C * D) {
         int c = i / D, d = i % D;
@@ -639,7 +644,7 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     constexpr int ROW_NOTES = S * GS + 3 * S * D;
     float *at = shared_memory();
     float *g = take(at, SP * DS), *parts = take(at, PARTS), *results = take(at, RESULTS);
-    float *d_own = results + D_OWN, *d_scores = results + D_SCORES, *d_sent = results + D_SENT;
+    float *d_scores = results + D_SCORES, *d_sent = results + D_SENT, *d_own = take(at, 3 * W * SS);
     float *given = take(at, 2 * (H + 1) * SP * FAR); /* twice: by each head, and by the gate */
     float *all_notes = take(at, 2 * (NOTES + ROW_NOTES));
     float *by_kept = take(at, SP), *importance = take(at, LANES), *d_heard = take(at, S * WS);
@@ -654,6 +659,7 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     by_maps.load([&](int k, int n) { return w.state_maps[(k / W * D + h * W + k % W) * D + n]; });
     EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
     EACH (i, RESULTS) results[i] = 0.0f;
+    EACH (i, 3 * W * SS) d_own[i] = 0.0f;
     EACH (i, 2 * (H + 1) * SP * FAR) given[i] = 0.0f;
     EACH (i, 2 * (NOTES + ROW_NOTES)) all_notes[i] = 0.0f;
     EACH (i, SP * D) {
@@ -791,10 +797,11 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         /* while that is under way */
         EACH (i, RESULTS / 4)
             ((float4 *)(w.results + (here * H + h) * RESULTS))[i] = ((const float4 *)results)[i];
-        EACH (i, S * W) {
-            int s = i / W, d = h * W + i % W;
-            w.d_states[(here * S + s) * D + d] = g[s * DS + d];
-        }
+        ROWS_OF (s, a, S, W)
+            if (s < S)
+#pragma unroll
+                for (int part = 0; part < 3; part++)
+                    w.d_own[(here * S + s) * 3 * D + part * D + h * W + a] = d_own[(part * W + a) * SS + s];
         mail[half].await(round);
         __syncthreads(); /* all have used the gradient that changes now */
         if (t < SP * ROW_LANES) {
@@ -818,6 +825,11 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 #pragma unroll
                 for (int i = 0; i < EACH_LANE; i++) {
                     int d = lane + i * ROW_LANES;
+                    if (d / W == h) /* all blocks have read it */
+#pragma unroll
+                        for (int part = 0; part < 4; part++)
+                            w.by_gate[(here * S + row) * GS + part * D + d] =
+                                gates[row * GS + part * D + d] * g[row * DS + d];
                     g[row * DS + d] = g[row * DS + d] * direct[row * D + d]
                                       + taken[(H * SP + row) * FAR + d]
                                       + scale * (x[i] - sum - unit[i] * along);

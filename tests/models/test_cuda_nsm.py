@@ -1,0 +1,131 @@
+"""The state mixer's kernels in CUDA C++, compiled for a CPU, where each of their threads is a fiber, against plain torch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from clso.models import cuda, cuda_nsm
+from clso.models.nsm_mixer import StateMixer, _difference
+
+HERE = Path(__file__).parent
+COMPILER = shutil.which(os.environ.get("CXX", "c++"))
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+
+BY_TURNS = ("nsm_advance", "nsm_retreat")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A source with some macros, compiled once."""
+    folder = tmp_path_factory.mktemp("cuda")
+
+    @cache
+    def library(macros: cuda.Macros) -> ctypes.CDLL:
+        path = folder / f"{abs(hash(macros))}.so"
+        sources = Path(cuda.__file__).with_name("cuda_sources")
+        flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-x", "c++", f"-I{sources}"]
+        given = [f"-D{name}={value}" for name, value in (*macros, ("SOURCE", '"nsm.cu"'))]
+        command = [str(COMPILER), *flags, *given, "-o", str(path), str(HERE / "cuda_on_cpu.h")]
+        subprocess.run(command, check=True)
+        return ctypes.CDLL(str(path))
+
+    return library
+
+
+@pytest.fixture(params=["forwards", "backwards"])
+def on_cpu(request: pytest.FixtureRequest, compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels start on the CPU, their threads in one order or the other."""
+
+    def start(
+        self: cuda.Kernels,
+        name: str,
+        macros: cuda.Macros,
+        how: cuda.Launch,
+        arguments: Any,
+        device: torch.device,
+    ) -> None:
+        library = compiled(macros)
+        cluster = int(dict(macros)["H"]) if name in BY_TURNS else 1
+        assert how.blocks % cluster == 0
+        stuck = library.launch(
+            getattr(library, name), ctypes.byref(arguments), how.blocks, cluster, how.threads,
+            ctypes.c_long(how.shared // 4), int(request.param == "backwards"),
+        )  # fmt: skip
+        assert not stuck, f"{name}: threads wait for ever"
+
+    monkeypatch.setattr(cuda.Kernels, "start", start)
+
+
+SIZES = [(32, 2, 5, 4), (16, 1, 3, 7), (32, 2, 20, 5)]
+"""Dimensions, heads, states, tokens of a chunk."""
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.usefixtures("on_cpu")
+def test_kernels_give_what_plain_torch_gives(sizes: tuple[int, int, int, int]) -> None:
+    with torch.no_grad():
+        assert _difference(torch.device("cpu"), *sizes) < 1e-5
+
+
+def read(mixer: StateMixer, x: Tensor) -> list[Tensor]:
+    """What tokens read, and all gradients."""
+    inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))
+    found = mixer._read_by_cuda(x)
+    return [found.detach(), *torch.autograd.grad(found.square().sum(), inputs)]
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_parts_of_a_sequence_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    d, heads, states, chunk = SIZES[0]
+    generator = torch.Generator().manual_seed(3)
+    mixer = StateMixer(d, heads, states, chunk=chunk)
+    with torch.no_grad():
+        for p in mixer.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) / d**0.5)
+        mixer.importance.copy_(torch.tensor([0.5, 0.0, 1.0, 2.0, -1.0]))  # two are off
+    x = torch.randn(1, 7, chunk, d, generator=generator, requires_grad=True)
+    whole = read(mixer, x)
+    monkeypatch.setattr(cuda_nsm, "_SEGMENTS", 3)
+    monkeypatch.setattr(cuda_nsm, "_LEAST", 1)
+    for a, b in zip(read(mixer, x), whole, strict=True):
+        assert torch.allclose(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_what_was_read_does_not_depend_on_later_tokens() -> None:
+    d, heads, states, chunk = SIZES[0]
+    mixer = StateMixer(d, heads, states, chunk=chunk)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in mixer.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) / d**0.5)
+    x = torch.randn(1, 4, chunk, d, generator=generator)
+    later = x.clone()
+    later[:, 2, 1:] += 1
+    with torch.no_grad():
+        a, b = mixer._read_by_cuda(x), mixer._read_by_cuda(later)
+    assert torch.equal(a[:, :2], b[:, :2])
+    assert torch.equal(a[:, 2, 0], b[:, 2, 0])
+    assert not torch.equal(a[:, 2, 1], b[:, 2, 1])
+    assert not torch.equal(a[:, 3], b[:, 3])
+
+
+def test_sizes_that_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_nsm, "has_clusters", lambda device: True)
+    device = torch.device("cuda")
+    assert all(cuda_nsm.fits(device, *sizes) for sizes in (*SIZES, (64, 4, 16, 16)))
+    for sizes in ((64, 8, 16, 16), (36, 1, 16, 16), (64, 4, 33, 16), (128, 2, 16, 16)):
+        assert not cuda_nsm.fits(device, *sizes), sizes
+    monkeypatch.setattr(cuda_nsm, "has_clusters", lambda device: False)
+    assert not cuda_nsm.fits(device, 64, 4, 16, 16)

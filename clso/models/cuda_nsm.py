@@ -61,7 +61,7 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
         and n_heads <= 8
         and n_states <= 32
         and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
-        and sizes.products_agree
+        and _up(n_states, 16) // 16 * (d // 16) <= _WARPS
     )
 
 
@@ -86,12 +86,12 @@ class _Sizes:
         scale = float(torch.tensor(self.width**-0.5, dtype=torch.float32))
         return (*((key, str(n)) for key, n in sizes.items()), ("SCALE", f"{scale!r}f"))
 
-    def _parts(self, n: int, k: int) -> int:
-        """Groups of warps that share out the sum over k of a product with n columns, times rows."""
-        found, rows = 1, _up(self.s, 16)
-        while 2 * found * (rows // 16) * (n // 16) <= _WARPS and k // 8 % (2 * found) == 0:
+    def _groups(self, tiles: int, k: int) -> int:
+        """Of warps that share out the sum over k of a product of some tiles of 16 states."""
+        found = 1
+        while 2 * found * tiles * (_up(self.s, 16) // 16) <= _WARPS and k // 8 % (2 * found) == 0:
             found *= 2
-        return found * rows
+        return found
 
     @property
     def notes(self) -> int:
@@ -106,20 +106,15 @@ class _Sizes:
         return _up((self.c + self.s) * (self.lanes + 1)) + self.s * (self.width + 4)
 
     @property
-    def products_agree(self) -> bool:
-        """Whether a warp can go on with what it has, and no product has more tiles than warps."""
-        w, d, tiles = self.width, self.d, _up(self.s, 16) // 16
-        most = tiles * max(3 * w, d) // 16
-        return most <= _WARPS and self._parts(3 * w, d) == self._parts(3 * w, 2 * d)
-
-    @property
     def shared(self) -> dict[str, int]:
         """Numbers in shared memory, by kernel."""
         d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
         rows, padded, near = c + s, _up(s, 16), s + 2 * c
         column, by_head, by_row = padded + 8, w + 4, d + 4
-        parts = self._parts(3 * w, d)
-        back = max(self._parts(3 * w, 3 * d) * (3 * w + 8), self._parts(d, 3 * w) * (d + 8))
+        parts = self._groups(1, d) * padded
+        back = padded * max(
+            self._groups(1, 4 * d) * (3 * w + 8), self._groups(d // 16, 3 * w) * (d + 8)
+        )
         row_notes = s * (4 * d + 4) + 3 * s * d
         reading = c * by_row, near * by_row, near * by_row
         numbers = {

@@ -54,63 +54,64 @@ struct Arguments {
     float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
 };
 
-/* ---- products: a warp has 16 rows and 16 columns of one of several shares of the sum over K ---- */
+/* ---- products: a warp has 16 rows and some columns of one of several shares of the sum over K ---- */
 
-template <int N, int K> struct Product {
-    static constexpr int TILES = SP / 16 * (N / 16), GROUPS = groups(WARPS, TILES, K / 8);
-    static constexpr int STEPS = K / 8 / GROUPS, STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
-    float lead[STEPS][2][2], rest[STEPS][2][2]; /* of the right matrix, in registers */
+template <int N, int K, int COLUMNS, int GROUPS> struct Product {
+    static constexpr int TILES = SP / 16 * (N / COLUMNS), STEPS = K / 8 / GROUPS, EIGHTS = COLUMNS / 8;
+    static constexpr int STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
+    static_assert(TILES * GROUPS <= WARPS && K % (8 * GROUPS) == 0, "each warp has one share at most");
+    float lead[STEPS][EIGHTS][2], rest[STEPS][EIGHTS][2]; /* of the right matrix, in registers */
 
     MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
     MEMBER int group() { return threadIdx.x / 32 / TILES; }
-    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / 16) * 16; }
-    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / 16) * 16; }
+    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 16; }
+    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / COLUMNS) * COLUMNS; }
 
     /* of(k, n) is the right matrix */
     template <class Of> MEMBER_FUNCTION void load(Of of)
     {
         int k = group() * STEPS * 8 + threadIdx.x % 4, n = column() + threadIdx.x % 32 / 4;
 #pragma unroll
-        for (int i = 0; i < 2 * STEPS; i++) {
-            int at = k + i / 2 * 8;
-            float x[2] = {}, *y = lead[i / 2][i % 2], *z = rest[i / 2][i % 2];
-            if (works()) x[0] = of(at, n + i % 2 * 8), x[1] = of(at + 4, n + i % 2 * 8);
+        for (int i = 0; i < EIGHTS * STEPS; i++) {
+            int at = k + i / EIGHTS * 8, e = i % EIGHTS;
+            float x[2] = {}, *y = lead[i / EIGHTS][e], *z = rest[i / EIGHTS][e];
+            if (works()) x[0] = of(at, n + e * 8), x[1] = of(at + 4, n + e * 8);
             for (int m = 0; m < 2; m++) y[m] = leading(x[m]), z[m] = x[m] - y[m];
         }
     }
 
     /* left(row, k) is the left matrix */
-    template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[2][4]) const
+    template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[EIGHTS][4]) const
     {
         int s = row() + threadIdx.x % 32 / 4, k = group() * STEPS * 8 + threadIdx.x % 4;
-        float small[2][4] = {};
+        float small[EIGHTS][4] = {};
 #pragma unroll
         for (int i = 0; i < STEPS; i++, k += 8) {
             float x[4] = {left(s, k), left(s + 8, k), left(s, k + 4), left(s + 8, k + 4)};
             float x_lead[4], x_rest[4];
             split(x, x_lead, x_rest);
 #pragma unroll
-            for (int n = 0; n < 2; n++) {
+            for (int n = 0; n < EIGHTS; n++) {
                 multiply(small[n], x_lead, rest[i][n]);
                 multiply(sums[n], x_lead, lead[i][n]);
                 multiply(small[n], x_rest, lead[i][n]);
             }
         }
 #pragma unroll
-        for (int n = 0; n < 2; n++)
+        for (int n = 0; n < EIGHTS; n++)
 #pragma unroll
             for (int i = 0; i < 4; i++) sums[n][i] += small[n][i];
     }
 };
 
-/* Shares (GROUPS, SP, stride) of what a warp has, at its own rows, from `column` on. */
-DEVICE void put_down(float *out, int stride, int group, int row, int column,
-                     const float (&sums)[2][4])
+/* Shares (groups, SP, stride) of what a warp has, at its own rows, from `column` on. */
+template <int EIGHTS>
+DEVICE void put_down(float *out, int stride, int group, int row, int column, const float (&sums)[EIGHTS][4])
 {
     int lane = threadIdx.x % 32;
     out += (group * SP + row + lane / 4) * stride + column + 2 * (lane % 4);
 #pragma unroll
-    for (int n = 0; n < 2; n++, out += 8) {
+    for (int n = 0; n < EIGHTS; n++, out += 8) {
         *(float2 *)out = make_float2(sums[n][0], sums[n][1]);
         *(float2 *)(out + 8 * stride) = make_float2(sums[n][2], sums[n][3]);
     }
@@ -187,13 +188,12 @@ KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
     constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int n_batch = w.n_batch, n_chunks = w.n_all;
-    using OfInputs = Product<3 * W, 2 * D>;
-    Product<3 * W, D> by_maps, by_state;
-    OfInputs by_inputs;
-    constexpr int GROUPS = by_maps.GROUPS, STRIDE = by_maps.STRIDE;
+    constexpr int GROUPS = groups(WARPS, SP / 16, D / 8), OF_HEAD = W / 8; /* eights of columns */
+    Product<3 * W, D, 3 * W, GROUPS> by_maps, by_state;
+    Product<3 * W, 2 * D, 3 * W, GROUPS> by_inputs;
+    constexpr int STRIDE = by_maps.STRIDE;
     constexpr int WIDE = 4 * W + 10; /* shares of the gate's arguments: r, z, i, h */
     constexpr int TELLING = W / 16 * (SP / 8); /* tiles of what a head sends */
-    static_assert(GROUPS == OfInputs::GROUPS, "a warp goes on with what it has");
     float *at = shared_memory();
     float *state = take(at, D * SS), *normed = take(at, D * SS), *inputs = take(at, 2 * D * SS);
     float *parts = take(at, GROUPS * SP * WIDE), *map_b = take(at, 3 * W), *gate_b = take(at, 4 * W);
@@ -252,9 +252,9 @@ KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         layer_norm(state, normed, nullptr);
         __syncthreads();
         if (by_maps.works()) {
-            float sums[2][4] = {};
+            float sums[3 * OF_HEAD][4] = {};
             by_maps.add([&](int s, int k) { return normed[k * SS + s]; }, sums);
-            put_down(parts, STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
+            put_down(parts, STRIDE, by_maps.group(), by_maps.row(), 0, sums);
         }
         if (j) write_states(j);
         __syncthreads();
@@ -321,18 +321,19 @@ KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
                         mail[0].put(masses + h * SP + first + lane * 4, far[rank], make_float4(m[0], m[1], m[2], m[3]));
             }
         }
-        float of_state[2][4] = {}, of_inputs[2][4] = {};
-        if (by_state.works()) by_state.add([&](int s, int k) { return state[k * SS + s]; }, of_state);
+        float sums[3 * OF_HEAD][4] = {}, of_candidate[OF_HEAD][4];
+        if (by_state.works()) by_state.add([&](int s, int k) { return state[k * SS + s]; }, sums);
         mail[0].await(j);
         if (by_inputs.works()) {
-            int row = by_inputs.row(), column = by_inputs.column(), group = by_inputs.group();
-            if (column < 2 * W) {
+            /* what inputs and state give is one sum for r and z, and two for the candidate */
 #pragma unroll
-                for (int i = 0; i < 8; i++) of_inputs[i / 4][i % 4] = of_state[i / 4][i % 4];
-            } else
-                put_down(parts, WIDE, group, row, column + W, of_state);
-            by_inputs.add([&](int s, int k) { return inputs[k * SS + s]; }, of_inputs);
-            put_down(parts, WIDE, group, row, column, of_inputs);
+            for (int i = 0; i < 4 * OF_HEAD; i++) {
+                of_candidate[i / 4][i % 4] = sums[2 * OF_HEAD + i / 4][i % 4];
+                sums[2 * OF_HEAD + i / 4][i % 4] = 0.0f;
+            }
+            put_down(parts, WIDE, by_inputs.group(), by_inputs.row(), 3 * W, of_candidate);
+            by_inputs.add([&](int s, int k) { return inputs[k * SS + s]; }, sums);
+            put_down(parts, WIDE, by_inputs.group(), by_inputs.row(), 0, sums);
         }
         __syncthreads();
         ROWS_OF (a, s, W, SP) {
@@ -636,8 +637,10 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
-    Product<3 * W, 3 * D> by_gate; /* to what a head told, heard, and its dimensions of the state */
-    Product<D, 3 * W> by_maps;
+    constexpr int GROUPS = groups(WARPS, SP / 16, 4 * D / 8);
+    constexpr int MAP_GROUPS = groups(WARPS, SP / 16 * (D / 16), 3 * W / 8);
+    Product<3 * W, 4 * D, 3 * W, GROUPS> by_gate; /* to what a head told, heard, and its own of the state */
+    Product<D, 3 * W, 16, MAP_GROUPS> by_maps;
     constexpr int FAR = D + ROW_LANES; /* from state to state of what blocks send */
     constexpr int PARTS = by_gate.SIZE > by_maps.SIZE ? by_gate.SIZE : by_maps.SIZE;
     constexpr int TELLING = W / 16 * (SP / 8);
@@ -652,9 +655,10 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     unsigned fourth[(H + 3) / 4]; /* to each fourth block */
 #pragma unroll
     for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
-    by_gate.load([&](int k, int n) { /* rows are i, r, z, in torch 2, 0, 1; of the state r, z, h */
+    by_gate.load([&](int k, int n) { /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
         int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
-        return part < 2 ? w.by_input[row * 2 * D + part * D + d] : w.by_state[k * D + d];
+        if (part < 2) return k < 3 * D ? w.by_input[row * 2 * D + part * D + d] : 0.0f;
+        return k < D ? 0.0f : w.by_state[(k - D) * D + d];
     });
     by_maps.load([&](int k, int n) { return w.state_maps[(k / W * D + h * W + k % W) * D + n]; });
     EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
@@ -704,11 +708,9 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         }
         mail[2 + half].await(round);
         if (by_gate.works()) {
-            float sums[2][4] = {};
-            int column = by_gate.column();
-            const float *of = gates + (column < 2 * W ? 0 : D);
-            by_gate.add([&](int s, int n) { return s < S ? of[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
-            put_down(parts, by_gate.STRIDE, by_gate.group(), by_gate.row(), column, sums);
+            float sums[3 * W / 8][4] = {};
+            by_gate.add([&](int s, int n) { return s < S ? gates[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
+            put_down(parts, by_gate.STRIDE, by_gate.group(), by_gate.row(), 0, sums);
         }
         if (t >= THREADS - SP * 8) { /* whole warps, the last */
             int s = (t - THREADS + SP * 8) / 8;
@@ -724,7 +726,7 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             float x[3] = {};
 #pragma unroll
             for (int part = 0; part < 3; part++)
-                if (there) x[part] = add_up(parts, by_gate.GROUPS, by_gate.STRIDE, s, part * W + a);
+                if (there) x[part] = add_up(parts, GROUPS, by_gate.STRIDE, s, part * W + a);
             if (there) {
                 d_sent[s * WS + a] = __fdividef(x[0], fmaxf(mass[s], LEAST_MASS));
                 d_heard[s * WS + a] = x[1];
@@ -791,7 +793,7 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         }
         __syncthreads();
         ROWS_OF (s, d, S, D) {
-            float x = s < S ? add_up(parts, by_maps.GROUPS, by_maps.STRIDE, s, d) : 0.0f;
+            float x = s < S ? add_up(parts, MAP_GROUPS, by_maps.STRIDE, s, d) : 0.0f;
             put_to_all<H>(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, fourth, x);
         }
         /* while that is under way */

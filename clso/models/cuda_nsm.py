@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +19,9 @@ _KERNELS = Kernels(
     "n_batch n_chunks first n_all",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
     "importance states found d_found notes normed moments seen by_gate direct change "
-    "d_read_importance d_maps d_own results carried d_norm d_importance",
+    "d_read_importance d_maps d_own results carried d_norm d_importance "
+    "of_gate of_maps to_norm to_norm_bias to_state_maps to_state_maps_bias to_by_input to_by_state "
+    "to_input_bias to_state_bias to_initial to_importance",
 )
 _BY_TURNS, _AT_ONCE = 256, 512
 """Threads of a block that goes through chunks, and of one for each chunk."""
@@ -134,6 +138,7 @@ class _Sizes:
                 2 * (self.notes + row_notes), padded, lanes, s * by_head, 8,
             ),
             "nsm_settle": (),
+            "nsm_finish": (_AT_ONCE,),
         }  # fmt: skip
         return {name: sum(map(_up, parts)) for name, parts in numbers.items()}
 
@@ -170,9 +175,12 @@ class _Passage:
         n = self.n_chunks if n_chunks is None else n_chunks
         self._arguments.first, self._arguments.n_chunks = first, n
         for name in names:
-            by_turns = name in ("nsm_advance", "nsm_retreat")
-            blocks = self.n_batch * (self.sizes.n_heads if by_turns else n)
-            how = Launch(blocks, _BY_TURNS if by_turns else _AT_ONCE, 4 * self._shared[name])
+            threads, blocks = _AT_ONCE, self.n_batch * n
+            if name in ("nsm_advance", "nsm_retreat"):
+                threads, blocks = _BY_TURNS, self.n_batch * self.sizes.n_heads
+            elif name == "nsm_finish":
+                blocks = 1 + 3 * self.sizes.d
+            how = Launch(blocks, threads, 4 * self._shared[name])
             _KERNELS.start(name, self._macros, how, self._arguments, self._device)
 
 
@@ -205,47 +213,45 @@ def _backward(
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
     (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
-    lanes = passage.sizes.lanes
-    d_maps = torch.zeros_like(passage.maps)
-    carried = x.new_zeros(n_batch, s, d)
-    d_norm = x.new_zeros(n_batch, s, 2 * d)
-    d_importance = x.new_zeros(n_batch, h, c + s, lanes)
-    # rows i, r, z, h; columns message, heard, state, bias
-    d_gate, d_own = x.new_zeros(4 * d, 3 * d + 1), x.new_zeros(3 * d, d + 1)
-    d_read_importance = x.new_empty(n_chunks, n_batch, s)
-    grad = grad.contiguous()
-    size = max(_LEAST, -(-n_chunks // _SEGMENTS))
-    widths = {
-        "normed": d + 4, "moments": 2, "seen": 3 * d + 4, "by_gate": 4 * d + 4, "direct": d,
-        "change": d, "d_own": 3 * d,
+    size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
+    rows, sizes = size * n_batch * s, passage.sizes
+    arrays = {
+        "states": states, "d_found": grad.contiguous(), "d_maps": torch.zeros_like(passage.maps),
+        **_split(
+            x.new_zeros,
+            carried=(n_batch, s, d), d_norm=(n_batch, s, 2 * d),
+            d_importance=(n_batch, h, c + s, sizes.lanes),
+            of_gate=(4 * d, 3 * d + 1), of_maps=(3 * d, d + 1),
+        ),
+        **_split(
+            x.new_empty,
+            d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4), moments=(rows, 2),
+            seen=(rows, 3 * d + 4), by_gate=(rows, 4 * d + 4), direct=(rows, d), change=(rows, d),
+            d_own=(rows, 3 * d), notes=(size * n_batch * h, sizes.notes),
+            results=(size * n_batch * h, sizes.results),
+        ),
     }  # fmt: skip
-    most = min(size, n_chunks) * n_batch
-    made = {name: x.new_empty(most * s, width) for name, width in widths.items()}
-    made["notes"] = x.new_empty(most * h, passage.sizes.notes)
-    made["results"] = x.new_empty(most * h, passage.sizes.results)
-    made |= {"states": states, "d_maps": d_maps, "d_read_importance": d_read_importance}
-    made |= {"d_found": grad, "carried": carried, "d_norm": d_norm, "d_importance": d_importance}
-    passage.take(made)
+    shapes = {name: t.shape for name, t in p._asdict().items() if not name.startswith("token")}
+    found = _split(x.new_empty, **shapes)
+    passage.take(arrays | {f"to_{name}": t for name, t in found.items()})
     for first in reversed(range(0, n_chunks, size)):
         k = min(size, n_chunks - first)
         passage.start("nsm_recall", "nsm_retreat", "nsm_settle", first=first, n_chunks=k)
-        rows = slice(k * n_batch * s)
-        d_gate.addmm_(made["by_gate"][rows, : 4 * d].t(), made["seen"][rows, : 3 * d + 1])
-        d_own.addmm_(made["d_own"][rows].t(), made["normed"][rows, : d + 1])
-    by_tokens = d_maps.view(-1, 4 * d)
-    d_norms, d_norm_biases = d_norm.sum((0, 1)).chunk(2)
-    d_input = d_gate[: 3 * d].roll(-d, 0)  # in torch's order
-    return (by_tokens @ p.token_maps).view_as(x), Parameters(
-        by_tokens.t() @ x.reshape(-1, d),
-        by_tokens.sum(0),
-        d_norms,
-        d_norm_biases,
-        d_own[:, :d],
-        d_own[:, d],
-        d_input[:, : 2 * d],
-        d_gate[d:, 2 * d : 3 * d],
-        d_input[:, 3 * d],
-        d_gate[d:, 3 * d],
-        carried.sum(0),
-        d_importance.sum((0, 1, 2))[:s] + d_read_importance.sum((0, 1)),
-    )
+        n = k * n_batch * s
+        by_gate, seen = arrays["by_gate"][:n, : 4 * d], arrays["seen"][:n, : 3 * d + 1]
+        arrays["of_gate"].addmm_(by_gate.t(), seen)
+        arrays["of_maps"].addmm_(arrays["d_own"][:n].t(), arrays["normed"][:n, : d + 1])
+    passage.start("nsm_finish")
+    by_tokens = arrays["d_maps"].view(-1, 4 * d)
+    of_tokens = by_tokens.t() @ x.reshape(-1, d), by_tokens.sum(0)
+    return (by_tokens @ p.token_maps).view_as(x), Parameters(*of_tokens, **found)
+
+
+def _split(make: Callable[[int], Tensor], **shapes: Sequence[int]) -> dict[str, Tensor]:
+    """Arrays that lie in one, each at a multiple of 16 bytes."""
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    parts = make(sum(map(_up, sizes.values()))).split([_up(n) for n in sizes.values()])
+    return {
+        name: part[: sizes[name]].view(*shapes[name])
+        for name, part in zip(shapes, parts, strict=True)
+    }

@@ -52,6 +52,9 @@ struct Arguments {
     float *d_own, *results;         /* (K, B, S, 3 D), (K, B, H, RESULTS) */
     float *carried;                 /* (B, S, D): gradient of the states after, then before all */
     float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
+    const float *of_gate, *of_maps; /* (4 D, 3 D + 1): rows i, r, z, h by SEEN; (3 D, D + 1) by NORMED */
+    float *to_norm, *to_norm_bias, *to_state_maps, *to_state_maps_bias, *to_by_input, *to_by_state;
+    float *to_input_bias, *to_state_bias, *to_initial, *to_importance; /* gradients, as what they are of */
 };
 
 /* ---- products: a warp has 16 rows and some columns of one of several shares of the sum over K ---- */
@@ -875,5 +878,54 @@ KERNEL(1, AT_ONCE) nsm_settle(const Arguments w)
         }
         d_tokens[c * 4 * D + D + d] = x;
         d_tokens[c * 4 * D + 3 * D + d] += y;
+    }
+}
+
+/* ---- gradients of the parameters, from sums over all chunks ---- */
+
+/* 1 + 3 D blocks: what is summed over sequences, and a row of the matrices each. */
+KERNEL(1, AT_ONCE) nsm_finish(const Arguments w)
+{
+    constexpr int THREADS = AT_ONCE;
+    const int n_batch = w.n_batch;
+    if (blockIdx.x) {
+        const int row = blockIdx.x - 1; /* in torch's order: r, z, and i or h */
+        const float *input = w.of_gate + (row < 2 * D ? D + row : row - 2 * D) * (3 * D + 1);
+        const float *state = w.of_gate + (D + row) * (3 * D + 1), *maps = w.of_maps + row * (D + 1);
+        EACH (i, 2 * D) w.to_by_input[row * 2 * D + i] = input[i];
+        EACH (i, D) {
+            w.to_by_state[row * D + i] = state[2 * D + i];
+            w.to_state_maps[row * D + i] = maps[i];
+        }
+        if (threadIdx.x == 0) {
+            w.to_input_bias[row] = input[3 * D];
+            w.to_state_bias[row] = state[3 * D];
+            w.to_state_maps_bias[row] = maps[D];
+        }
+        return;
+    }
+    EACH (i, S * D) {
+        float sum = 0.0f;
+        for (int b = 0; b < n_batch; b++) sum += w.carried[b * S * D + i];
+        w.to_initial[i] = sum;
+    }
+    EACH (i, 2 * D) {
+        float sum = 0.0f;
+        for (int n = 0; n < n_batch * S; n++) sum += w.d_norm[n * 2 * D + i];
+        (i < D ? w.to_norm : w.to_norm_bias)[i % D] = sum;
+    }
+    /* a share of the rows a thread */
+    float *shares = shared_memory(), sum = 0.0f;
+    const int s = threadIdx.x % LANES;
+    for (int n = threadIdx.x / LANES; n < n_batch * H * ROWS; n += THREADS / LANES)
+        sum += w.d_importance[n * LANES + s];
+    for (long long n = threadIdx.x / LANES; n < w.n_all * n_batch && s < S; n += THREADS / LANES)
+        sum += w.d_read_importance[n * S + s];
+    shares[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x < S) {
+        sum = 0.0f;
+        for (int n = 0; n < THREADS / LANES; n++) sum += shares[n * LANES + threadIdx.x];
+        w.to_importance[threadIdx.x] = sum;
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -53,9 +54,10 @@ class Parameters(NamedTuple):
     """(S,), not negative."""
 
 
+@cache
 def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) -> bool:
     """Whether the kernels take these sizes there."""
-    sizes = _Sizes(d, n_heads, n_states, chunk)
+    sizes = _sizes(d, n_heads, n_states, chunk)
     return (
         has_clusters(device)
         and d % 16 == 0
@@ -77,14 +79,14 @@ def read(x: Tensor, parameters: Parameters, n_heads: int) -> Tensor:
 
 
 class _Sizes:
-    """What follows from the sizes, as in the source."""
+    """What follows from the sizes, as in the source; of each there is one."""
 
     def __init__(self, d: int, n_heads: int, n_states: int, chunk: int) -> None:
         self.d, self.n_heads, self.s, self.c = d, n_heads, n_states, chunk
         self.width = d // n_heads
         self.lanes = next(n for n in (4, 8, 16, 32, 64) if n >= n_states)
 
-    @property
+    @cached_property
     def macros(self) -> tuple[tuple[str, str], ...]:
         sizes = {"D": self.d, "H": self.n_heads, "S": self.s, "C": self.c}
         scale = float(torch.tensor(self.width**-0.5, dtype=torch.float32))
@@ -109,7 +111,7 @@ class _Sizes:
         """And what it finds there."""
         return _up((self.c + self.s) * (self.lanes + 1)) + self.s * (self.width + 4)
 
-    @property
+    @cached_property
     def shared(self) -> dict[str, int]:
         """Numbers in shared memory, by kernel."""
         d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
@@ -143,6 +145,9 @@ class _Sizes:
         return {name: sum(map(_up, parts)) for name, parts in numbers.items()}
 
 
+_sizes = cache(_Sizes)
+
+
 def _up(n: int, to: int = 4) -> int:
     return -(-n // to) * to
 
@@ -152,7 +157,7 @@ class _Passage:
 
     def __init__(self, x: Tensor, p: Parameters, n_heads: int) -> None:
         self.n_batch, self.n_chunks, c, d = x.shape
-        self.sizes = _Sizes(d, n_heads, len(p.initial), c)
+        self.sizes = _sizes(d, n_heads, len(p.initial), c)
         self._device, self._shared, self._macros = x.device, self.sizes.shared, self.sizes.macros
         arrays = {
             "norm": p.norm, "norm_bias": p.norm_bias,
@@ -250,7 +255,8 @@ def _backward(
 def _split(make: Callable[[int], Tensor], **shapes: Sequence[int]) -> dict[str, Tensor]:
     """Arrays that lie in one, each at a multiple of 16 bytes."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    parts = make(sum(map(_up, sizes.values()))).split([_up(n) for n in sizes.values()])
+    whole = make(sum(map(_up, sizes.values())))
+    parts = torch.split(whole, [_up(n) for n in sizes.values()])
     return {
         name: part[: sizes[name]].view(*shapes[name])
         for name, part in zip(shapes, parts, strict=True)

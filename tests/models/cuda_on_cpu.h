@@ -73,6 +73,7 @@ static inline void copy(float *to, const float *from)
     std::copy(from, from + 4, to);
 }
 static inline void copies_are_done() {}
+static inline void hold(float &) {}
 static inline float __fdividef(float x, float y) { return x / y; }
 static inline unsigned distance(int rank) { return rank; }
 static inline void cluster_sync() { wait_for(whole, whole.arrive()); }

@@ -103,6 +103,9 @@ DEVICE void multiply(float (&sums)[4], const float (&left)[4], const float (&rig
                    "r"(__float_as_uint(right[0])), "r"(__float_as_uint(right[1])));
 }
 
+/* Not to be made up again from what it was made of. */
+DEVICE void hold(float &x) { asm volatile("" : "+f"(x)); }
+
 /* Rounded to 11 bits. */
 DEVICE float leading(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
 

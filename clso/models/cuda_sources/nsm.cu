@@ -79,7 +79,7 @@ template <int N, int K, int COLUMNS, int GROUPS> struct Product {
             int at = k + i / EIGHTS * 8, e = i % EIGHTS;
             float x[2] = {}, *y = lead[i / EIGHTS][e], *z = rest[i / EIGHTS][e];
             if (works()) x[0] = of(at, n + e * 8), x[1] = of(at + 4, n + e * 8);
-            for (int m = 0; m < 2; m++) y[m] = leading(x[m]), z[m] = x[m] - y[m];
+            for (int m = 0; m < 2; m++) y[m] = leading(x[m]), z[m] = x[m] - y[m], hold(z[m]);
         }
     }
 
@@ -228,20 +228,22 @@ KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
     }
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
     EACH (i, H * SP) masses[i] = 0.0f;
+    const float *next = w.maps + (long long)b * n_chunks * C * 4 * D + h * W;
     auto fetch = [&](int j) {
-        const float *from = w.maps + ((long long)b * n_chunks + j) * C * 4 * D + h * W;
         float *to = tokens + j % 2 * 2 * C * WS;
         EACH (i, 2 * C * W / 4) {
             int c = i / (W / 4), a = i % (W / 4) * 4;
-            copy(to + c * WS + a, from + c % C * 4 * D + (c < C ? D : 3 * D) + a);
+            copy(to + c * WS + a, next + c % C * 4 * D + (c < C ? D : 3 * D) + a);
         }
+        next += C * 4 * D;
     };
     /* by each block a part of the rows, from the last threads on, so that a warp writes side by side */
-    auto write_states = [&](int j) {
-        float *to = w.states + ((long long)j * n_batch + b) * S * D + h * S * W;
+    float *written = w.states + (long long)b * S * D + h * S * W;
+    auto write_states = [&]() {
+        written += (long long)n_batch * S * D;
         for (int i = THREADS - 1 - t; i < S * W; i += THREADS) {
             int n = h * S * W + i;
-            to[i] = state[n % D * SS + n / D];
+            written[i] = state[n % D * SS + n / D];
         }
     };
     if (t == 0) mail[0].open(), mail[1].open();
@@ -259,7 +261,7 @@ KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
             by_maps.add([&](int s, int k) { return normed[k * SS + s]; }, sums);
             put_down(parts, STRIDE, by_maps.group(), by_maps.row(), 0, sums);
         }
-        if (j) write_states(j);
+        if (j) write_states();
         __syncthreads();
         ROWS_OF (s, a, S, W) {
             if (s >= S) continue;
@@ -357,7 +359,7 @@ KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         copies_are_done();
         mail[1].await(j);
     }
-    write_states(n_chunks);
+    write_states();
     cluster_sync(); /* no block ends while others may write to it */
 }
 

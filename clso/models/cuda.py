@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ class Kernels:
     then of its arrays, in the source's order."""
 
     def __init__(self, source: str, sizes: str, arrays: str) -> None:
-        self._source = source
+        self.source = source
         fields: list[tuple[str, Any]] = [(name, ctypes.c_longlong) for name in sizes.split()]
         fields += [(name, ctypes.c_void_p) for name in arrays.split()]
         self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
@@ -67,11 +67,20 @@ class Kernels:
         from cuda.bindings import driver
 
         with torch.cuda.device(device):
-            kernel = _kernel(self._source, name, macros, device, how.shared)
+            kernel = _kernel(self.source, name, macros, device, how.shared)
             _check(
                 driver.cuLaunchKernel(
-                    kernel, how.blocks, 1, 1, how.threads, 1, 1, how.shared,
-                    torch.cuda.current_stream(device).cuda_stream, ((arguments,), (None,)), 0,
+                    kernel,
+                    how.blocks,
+                    1,
+                    1,
+                    how.threads,
+                    1,
+                    1,
+                    how.shared,
+                    torch.cuda.current_stream(device).cuda_stream,
+                    ((arguments,), (None,)),
+                    0,
                 )  # fmt: skip
             )
 
@@ -82,21 +91,17 @@ def _address(t: Tensor) -> int:
     return t.data_ptr()
 
 
-@lru_cache(maxsize=None)
-def _kernel(
-    source: str, name: str, macros: Macros, device: torch.device, shared: int
-) -> Any:
+@cache
+def _kernel(source: str, name: str, macros: Macros, device: torch.device, shared: int) -> Any:
     from cuda.bindings import driver
 
-    (function,) = _check(
-        driver.cuModuleGetFunction(_module(source, macros, device), name.encode())
-    )
+    (function,) = _check(driver.cuModuleGetFunction(_module(source, macros, device), name.encode()))
     most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     _check(driver.cuFuncSetAttribute(function, most, shared))
     return function
 
 
-@lru_cache(maxsize=None)
+@cache
 def _module(source: str, macros: Macros, device: torch.device) -> Any:
     """A source, loaded on a device."""
     from cuda.bindings import driver

@@ -161,18 +161,18 @@ class LSTMLayer(Layer):
     def _is_fused(self, x: Tensor) -> bool:
         if not is_possible(x):
             return False
-        from clso.models import triton_lstm
+        from clso.models import cuda_lstm
 
         n_batch, d = len(x), self.lstm.hidden_size
-        return triton_lstm.fits(n_batch, d) and is_trusted(
+        return cuda_lstm.fits(n_batch, d) and is_trusted(
             "LSTM", (x.device, d), lambda: _lstm_difference(x.device, d)
         )
 
     def _fused(self, x: Tensor) -> Tensor:
-        from clso.models import triton_lstm
+        from clso.models import cuda_lstm
 
         for of_input, of_hidden, bias, other in self.lstm.all_weights:
-            x = triton_lstm.lstm(F.linear(x, of_input, bias + other), of_hidden)
+            x = cuda_lstm.lstm(F.linear(x, of_input, bias + other), of_hidden)
         return x
 
     def flops(self, n_tokens: int) -> int:
@@ -180,7 +180,7 @@ class LSTMLayer(Layer):
 
 
 def _lstm_difference(device: torch.device, d: int) -> float:
-    """Between Triton and torch: of results and all gradients."""
+    """Between our kernels and torch: of results and all gradients."""
     generator = torch.Generator().manual_seed(0)
     layer = LSTMLayer(d)
     init_weights(layer, generator)

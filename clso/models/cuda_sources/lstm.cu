@@ -1,0 +1,134 @@
+/* An LSTM's recurrence and its gradient: a block goes through the steps of a sequence with the recurrent
+   weights in registers. Unit u and gate q, in torch's order input, forget, candidate, output, are thread
+   4 u + q. D, the hidden units, is given by the compiler's command line. */
+
+#include "common.cuh"
+
+constexpr int THREADS = 4 * D, PART = D / 4; /* products of a thread, for each of four sums */
+constexpr int STRIDE = PART + 4;             /* of parts in shared memory, in different banks */
+constexpr int AHEAD = 4;                     /* steps whose inputs are on their way */
+
+static_assert(D % 16 == 0 && D <= 64, "sizes");
+
+struct Arguments {
+    long long n_batch, n_steps;
+    const float *gates, *weight;  /* (B, T, 4 D): of inputs, with biases; (4 D, D) */
+    float *hidden, *cell, *opened; /* (B, T, D) twice; (B, T, 4 D): the gates as they were open */
+    const float *grad;            /* (B, T, D) */
+    float *d_gates;               /* (B, T, 4 D) */
+};
+
+/* Of four sums one, in pairs of lanes that differ in `first` and `second`: that of a lane's bits. */
+DEVICE float one_of(const float (&sums)[4], int first, int second)
+{
+    bool upper = threadIdx.x & first, odd = threadIdx.x & second;
+    float a = (upper ? sums[2] : sums[0]) + exchange(upper ? sums[0] : sums[2], first, 32);
+    float b = (upper ? sums[3] : sums[1]) + exchange(upper ? sums[1] : sums[3], first, 32);
+    return (odd ? b : a) + exchange(odd ? a : b, second, 32);
+}
+
+/* Four sums over a part of `x`. */
+DEVICE void multiply_part(const float (&of)[4][PART], const float *x, float (&sums)[4])
+{
+#pragma unroll
+    for (int k = 0; k < PART; k += 4) {
+        float4 y = *(const float4 *)(x + k);
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            sums[n] += of[n][k] * y.x;
+            sums[n] += of[n][k + 1] * y.y;
+            sums[n] += of[n][k + 2] * y.z;
+            sums[n] += of[n][k + 3] * y.w;
+        }
+    }
+}
+
+KERNEL(1, THREADS) lstm_advance(const Arguments w)
+{
+    const int t = threadIdx.x, unit = t / 4, q = t % 4, n_steps = w.n_steps;
+    const long long first = blockIdx.x * w.n_steps;
+    float *seen = shared_memory(); /* the hidden state twice, in turns */
+    float of[4][PART], ahead[AHEAD], c = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 4 * PART; i++)
+        of[i / PART][i % PART] = w.weight[(i / PART * D + unit) * D + q * PART + i % PART];
+    EACH (i, 2 * 4 * STRIDE) seen[i] = 0.0f;
+    const float *next = w.gates + first * 4 * D + q * D + unit;
+    float *opened = w.opened + first * 4 * D + q * D + unit;
+    float *out = (q == 1 ? w.hidden : w.cell) + first * D + unit;
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++, next += 4 * D) ahead[i] = i < n_steps ? *next : 0.0f;
+    __syncthreads();
+    for (int step = 0; step < n_steps; step += AHEAD)
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (step + i >= n_steps) break;
+            float sums[4] = {};
+            multiply_part(of, seen + (i % 2 * 4 + q) * STRIDE, sums);
+            float x = ahead[i] + one_of(sums, 2, 1);
+            if (step + i + AHEAD < n_steps) ahead[i] = *next;
+            x = sigmoid(q == 2 ? 2.0f * x : x);
+            x = q == 2 ? 2.0f * x - 1.0f : x;
+            /* of the same unit */
+            float y = exchange(x, 1, 32), z = exchange(x, 2, 32), v = exchange(x, 3, 32);
+            float kept = q == 0 ? y : q == 1 ? x : q == 2 ? v : z;
+            float shown = q == 0 ? v : q == 1 ? z : q == 2 ? y : x;
+            c = kept * c + (q % 2 ? y * v : x * z);
+            float h = shown * tanh_(c);
+            if (q == 0) seen[((i + 1) % 2 * 4 + unit / PART) * STRIDE + unit % PART] = h;
+            if (q == 1) *out = h;
+            if (q == 2) *out = c;
+            *opened = x;
+            next += 4 * D, opened += 4 * D, out += D;
+            __syncthreads();
+        }
+}
+
+KERNEL(1, THREADS) lstm_retreat(const Arguments w)
+{
+    const int t = threadIdx.x, unit = t / 4, q = t % 4, part = t % 16, n_steps = w.n_steps;
+    const long long end = (blockIdx.x + 1) * w.n_steps;
+    float *seen = shared_memory(); /* gradients of gates twice, in turns */
+    float of[4][PART], back = 0.0f, d_cell = 0.0f;
+    /* four units of 16 threads, and a sixteenth of the gates each */
+#pragma unroll
+    for (int i = 0; i < 4 * PART; i++)
+        of[i / PART][i % PART] = w.weight[(part * PART + i % PART) * D + t / 16 * 4 + i / PART];
+    const float *opened = w.opened + (end - 1) * 4 * D + q * D + unit;
+    const float *cell = w.cell + (end - 1) * D + unit, *grad = w.grad + (end - 1) * D + unit;
+    float *out = w.d_gates + (end - 1) * 4 * D + q * D + unit;
+    float x_ahead[AHEAD], c_ahead[AHEAD], g_ahead[AHEAD];
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++, opened -= 4 * D, cell -= D, grad -= D) {
+        bool there = i < n_steps;
+        x_ahead[i] = there ? *opened : 0.0f;
+        c_ahead[i] = there ? *cell : 0.0f;
+        g_ahead[i] = there ? *grad : 0.0f;
+    }
+    const int place = (q * D + unit) / PART * STRIDE + (q * D + unit) % PART;
+    for (int step = 0; step < n_steps; step += AHEAD)
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (step + i >= n_steps) break;
+            float x = x_ahead[i], c = c_ahead[i], given = g_ahead[i];
+            if (step + i + AHEAD < n_steps) x_ahead[i] = *opened, c_ahead[i] = *cell, g_ahead[i] = *grad;
+            else x_ahead[i] = c_ahead[i] = g_ahead[i] = 0.0f;
+            float before = c_ahead[(i + 1) % AHEAD]; /* zero before the first step */
+            float y = exchange(x, 1, 32), z = exchange(x, 2, 32), v = exchange(x, 3, 32);
+            float kept = q == 0 ? y : q == 1 ? x : q == 2 ? v : z;
+            float shown = q == 0 ? v : q == 1 ? z : q == 2 ? y : x;
+            float s = tanh_(c), slope = q == 2 ? 1.0f - x * x : x * (1.0f - x);
+            slope *= q % 2 == 0 ? z : q == 1 ? before : s;
+            float d_hidden = given + back;
+            d_cell += d_hidden * shown * (1.0f - s * s);
+            float d = slope * (q == 3 ? d_hidden : d_cell);
+            d_cell *= kept;
+            seen[i % 2 * 16 * STRIDE + place] = d;
+            *out = d;
+            opened -= 4 * D, cell -= D, grad -= D, out -= 4 * D;
+            __syncthreads();
+            float sums[4] = {};
+            multiply_part(of, seen + (i % 2 * 16 + part) * STRIDE, sums);
+            back = total<4>(one_of(sums, 8, 4));
+        }
+}

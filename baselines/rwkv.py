@@ -1,5 +1,4 @@
-"""RWKV-4 (Peng et al. 2023, arXiv 2305.13048), in plain torch: linear time, linear memory, constant
-state."""
+"""RWKV-4 (Peng et al. 2023, arXiv 2305.13048): linear time, linear memory, constant state."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.models.fused import difference, is_possible, is_trusted, with_gradients
 from clso.models.layers import Layer
 from clso.models.scan import linear_scan
 from clso.models.sequence import SequenceConfig, StackedModel
@@ -24,21 +24,44 @@ def wkv(rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
     linear recurrences, kept in units of e^top, where top is the largest exponent so far: nothing
     overflows, whatever the keys. The result does not depend on top, which therefore needs no
     gradient."""
+    if is_possible(key) and is_trusted("wkv", key.device, lambda: _difference(key.device)):
+        from clso.models import cuda_wkv
+
+        return cuda_wkv.wkv(rate, bonus, key, value)
+    return _in_torch(rate, bonus, key, value)
+
+
+def _in_torch(rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
     with torch.no_grad():
         aged = torch.arange(key.shape[1], device=key.device)[:, None] * rate
         top = (key + aged).cummax(dim=1).values - aged
-        before = F.pad(top[:, :-1], (0, 0, 1, 0), value=-torch.inf)
-        unit = torch.maximum(before, bonus + key)
-    decay, new = torch.exp(before - rate - top), torch.exp(key - top)
-    earlier, now = torch.exp(before - unit), torch.exp(bonus + key - unit)
+        top_before = F.pad(top[:, :-1], (0, 0, 1, 0), value=-torch.inf)
+        unit = torch.maximum(top_before, bonus + key)
+    decay, new = torch.exp(top_before - rate - top), torch.exp(key - top)
+    earlier, now = torch.exp(top_before - unit), torch.exp(bonus + key - unit)
     total, weight = (F.pad(linear_scan(decay, x)[:, :-1], (0, 0, 1, 0)) for x in (new * value, new))
     return (earlier * total + now * value) / (earlier * weight + now)
 
 
-def mixed(x: Tensor, share: Tensor) -> Tensor:
-    """Token shift: `share` of each channel of this token, the rest of the token before (zeros
-    before the first)."""
-    return share * x + (1 - share) * F.pad(x[:, :-1], (0, 0, 1, 0))
+def _difference(device: torch.device) -> float:
+    """Between our kernels and plain torch: of results and all gradients."""
+    from clso.models import cuda_wkv
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = (6,), (6,), (2, 20, 6), (2, 20, 6)
+    inputs = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
+    inputs[0] = inputs[0].exp()
+    return difference(*(with_gradients(go, inputs) for go in (cuda_wkv.wkv, _in_torch)))
+
+
+def before(x: Tensor) -> Tensor:
+    """The token before each (B, T, d), zeros before the first."""
+    return F.pad(x[:, :-1], (0, 0, 1, 0))
+
+
+def mixed(x: Tensor, last: Tensor, share: Tensor) -> Tensor:
+    """Token shift: `share` of each channel of this token, the rest of the one before."""
+    return torch.lerp(last, x, share)
 
 
 class TimeMix(Layer):
@@ -70,11 +93,12 @@ class TimeMix(Layer):
         self.time_mix_receptance.copy_(share**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
+        last = before(x)
         key, value = (
-            self.key(mixed(x, self.time_mix_key)),
-            self.value(mixed(x, self.time_mix_value)),
+            self.key(mixed(x, last, self.time_mix_key)),
+            self.value(mixed(x, last, self.time_mix_value)),
         )
-        receptance = torch.sigmoid(self.receptance(mixed(x, self.time_mix_receptance)))
+        receptance = torch.sigmoid(self.receptance(mixed(x, last, self.time_mix_receptance)))
         out: Tensor = self.output(
             receptance * wkv(torch.exp(self.time_decay), self.time_first, key, value)
         )
@@ -100,9 +124,10 @@ class ChannelMix(Layer):
         self.time_mix_receptance.copy_(share)
 
     def forward(self, x: Tensor) -> Tensor:
-        key = F.relu(self.key(mixed(x, self.time_mix_key))).square()
+        last = before(x)
+        key = F.relu(self.key(mixed(x, last, self.time_mix_key))).square()
         out: Tensor = torch.sigmoid(
-            self.receptance(mixed(x, self.time_mix_receptance))
+            self.receptance(mixed(x, last, self.time_mix_receptance))
         ) * self.value(key)
         return out
 

@@ -26,9 +26,9 @@ __all__ = [
     "by_length",
     "claims",
     "in_c",
-    "in_triton",
     "language",
     "listops",
+    "on_cuda",
     "profiles",
     "summary",
 ]
@@ -156,24 +156,25 @@ def by_length() -> str:
 
 def in_c() -> str:
     """Forward and backward on a CPU in plain torch and in C, beside the Transformer, all in one run."""
-    return _forms("recurrences.json", "C", "cpu_s", "CPU seconds of one thread", 1)
+    return _forms("recurrences.json", "in C", "cpu_s", "CPU seconds of one thread", 1)
 
 
-def in_triton() -> str:
-    """The same on a GPU in plain torch and in Triton."""
-    return _forms("recurrences-h200.json", "Triton", "time_s", "ms on an H200", 1000)
+def on_cuda() -> str:
+    """The same on a GPU in plain torch and by kernels."""
+    return _forms("recurrences-h200.json", "kernels", "time_s", "ms on an H200", 1000)
 
 
 def _forms(name: str, fast: str, key: str, unit: str, factor: int) -> str:
     rows = json.loads((RECURRENCES / name).read_text())["rows"]
     taken = {(row["model"], row["form"], row["length"]): row[key] for row in rows}
+    forms = sorted({row["form"] for row in rows}, key=lambda form: form != "torch")
     out = []
     for n in dict.fromkeys(row["length"] for row in rows):
         out += ["", f"At {n:,} tokens, {unit}, and times the Transformer's:", ""]
-        out += _head("model", "plain torch", f"in {fast}", "plain torch", f"in {fast}")
+        out += _head("model", "plain torch", f"{fast}", "plain torch", f"{fast}")
         peer = taken["transformer", "torch", n]
         for model in dict.fromkeys(row["model"] for row in rows):
-            both = [taken.get((model, form, n)) for form in ("torch", fast)]
+            both = [taken.get((model, form, n)) for form in forms]
             digits = 3 if factor == 1 else 1
             cells = ["" if one is None else f"{one * factor:.{digits}f}" for one in both]
             cells += ["" if one is None else f"{one / peer:.2f}" for one in both]

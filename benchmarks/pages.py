@@ -58,7 +58,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "claims": nsm_tables.claims,
         "by-length": nsm_tables.by_length,
         "in-c": nsm_tables.in_c,
-        "in-triton": nsm_tables.in_triton,
+        "on-cuda": nsm_tables.on_cuda,
         "listops": nsm_tables.listops,
         "language": nsm_tables.language,
     },

@@ -1,4 +1,4 @@
-"""Recurrences in C, or in Triton, and in plain torch, beside the Transformer: seconds of a forward and backward pass.
+"""Recurrences in C, or by kernels on a GPU, and in plain torch, beside the Transformer: seconds of a forward and backward pass.
 
     OMP_NUM_THREADS=1 python -m benchmarks.recurrences --out FILE
     python -m benchmarks.recurrences --device cuda --out FILE
@@ -34,7 +34,7 @@ MODELS = {
 }
 LENGTHS = {"cpu": {1024: 9, 4096: 5}, "cuda": {1024: 5, 4096: 3}}
 """And repetitions."""
-FAST = {"cpu": "C", "cuda": "Triton"}
+FAST = {"cpu": "C", "cuda": "kernels"}
 
 
 @contextmanager

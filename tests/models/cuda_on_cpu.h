@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <setjmp.h>
 #include <ucontext.h>
 #include <vector>
 
@@ -40,14 +41,16 @@ struct Index {
 };
 
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context; /* to begin with; from then on a jump, which is no call of the system */
+    jmp_buf place;
+    bool begun = false;
     Index thread, block;
     int rank;
     bool done = false;
 };
 
 static Fiber *now;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static std::vector<Barrier> blocks, warps;
 static Barrier whole;
 static std::vector<float> words, memory;
@@ -57,7 +60,10 @@ static int warps_of_block;
 #define threadIdx (now->thread)
 #define blockIdx (now->block)
 
-static void let_others() { swapcontext(&now->context, &scheduler); }
+static void let_others()
+{
+    if (!_setjmp(now->place)) _longjmp(scheduler, 1);
+}
 static void wait_for(const Barrier &barrier, int mine)
 {
     while (barrier.generation == mine) let_others();
@@ -173,7 +179,7 @@ template <class A> static void start()
 {
     current<A>.kernel(*current<A>.arguments);
     now->done = true;
-    swapcontext(&now->context, &scheduler);
+    _longjmp(scheduler, 1);
 }
 
 static_assert(sizeof(Mail) == 8, "as on a GPU");
@@ -213,11 +219,16 @@ static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cl
             long moved = whole.generation;
             for (auto &b : blocks) moved += b.generation;
             for (auto &b : warps) moved += b.generation;
-            for (auto &f : fibers) {
+            for (int i = 0; i < cluster * threads; i++) {
+                Fiber &f = fibers[i];
                 if (f.done) continue;
                 now = &f;
-                swapcontext(&scheduler, &f.context);
-                left -= f.done;
+                if (!_setjmp(scheduler)) {
+                    if (f.begun) _longjmp(f.place, 1);
+                    f.begun = true;
+                    setcontext(&f.context);
+                }
+                left -= now->done;
             }
             for (auto &b : blocks) moved -= b.generation;
             for (auto &b : warps) moved -= b.generation;

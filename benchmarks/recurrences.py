@@ -1,4 +1,4 @@
-"""Recurrences in C, or by kernels on a GPU, and in plain torch, beside the Transformer: seconds of a forward and backward pass.
+"""Recurrences in C, or by a GPU's kernels, and in plain torch, beside the Transformer: seconds of a pass and its gradient.
 
     OMP_NUM_THREADS=1 python -m benchmarks.recurrences --out FILE
     python -m benchmarks.recurrences --device cuda --out FILE

@@ -68,21 +68,10 @@ class Kernels:
 
         with torch.cuda.device(device):
             kernel = _kernel(self.source, name, macros, device, how.shared)
-            _check(
-                driver.cuLaunchKernel(
-                    kernel,
-                    how.blocks,
-                    1,
-                    1,
-                    how.threads,
-                    1,
-                    1,
-                    how.shared,
-                    torch.cuda.current_stream(device).cuda_stream,
-                    ((arguments,), (None,)),
-                    0,
-                )  # fmt: skip
-            )
+            stream = torch.cuda.current_stream(device).cuda_stream
+            sizes = how.blocks, 1, 1, how.threads, 1, 1, how.shared
+            given = (arguments,), (None,)
+            _check(driver.cuLaunchKernel(kernel, *sizes, stream, given, 0))
 
 
 def _address(t: Tensor) -> int:

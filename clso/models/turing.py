@@ -16,6 +16,7 @@ from clso.models.scan import in_segments
 
 __all__ = ["TuringMemory"]
 
+_LEAST_LENGTH = 1e-12  # of a vector that has a direction
 _SEGMENT_CHUNKS = 16  # chunks whose expanded writes are held at once
 
 
@@ -47,12 +48,11 @@ class TuringMemory(Layer):
         """Outputs (B, T, d), and the read and write addresses (B, T, n_slots)."""
         n_tokens = x.shape[1]
         d = self.d_model
-        read_key, write_key, erase, add, strengths = torch.split(
-            self.heads(pad_to_multiple(x, self.chunk)), [d, d, d, d, 2], dim=-1
+        keys, erase, add, strengths = torch.split(
+            self.heads(pad_to_multiple(x, self.chunk)), [2 * d, d, d, 2], dim=-1
         )
-        read_key, write_key = F.normalize(read_key, dim=-1), F.normalize(write_key, dim=-1)
         # (B, T, 2, d): to read and to write by
-        keys = torch.stack((read_key, write_key), dim=2) * (1 + F.softplus(strengths))[..., None]
+        keys = _unit(keys.reshape(*keys.shape[:2], 2, d)) * (1 + F.softplus(strengths))[..., None]
         memory = self.initial.expand(len(x), -1, -1)
         found = self._form(x)(memory, keys, erase.sigmoid(), add)
         read, reading, writing = (part[:, :n_tokens] for part in found)
@@ -93,7 +93,7 @@ class TuringMemory(Layer):
         keys, erase, add = map(self._by_chunk, (keys, erase, add))
         memory = triton_turing.memory_over_time(keys[:, :, :, 1], erase, add, memory)
         # (B, chunks, 2, c, d) @ (B, chunks, 1, d, N)
-        unit = F.normalize(memory, dim=-1)[:, :, None].transpose(3, 4)
+        unit = _unit(memory)[:, :, None].transpose(3, 4)
         reading, writing = torch.softmax(keys.transpose(2, 3) @ unit, dim=-1).unbind(2)
         return tuple(one.flatten(1, 2) for one in (reading @ memory, reading, writing))
 
@@ -110,9 +110,7 @@ class TuringMemory(Layer):
         erase, add = (self._by_chunk(x)[..., None, :] for x in (erase, add))
         reads, addresses = [], []
         for key, erased, added in zip(keys.unbind(1), erase.unbind(1), add.unbind(1), strict=True):
-            address = torch.softmax(
-                torch.bmm(key, F.normalize(memory, dim=-1).transpose(1, 2)), dim=-1
-            )
+            address = torch.softmax(torch.bmm(key, _unit(memory).transpose(1, 2)), dim=-1)
             reading, writing = torch.split(address, c, dim=1)
             reads.append(torch.bmm(reading, memory))
             addresses.append(address)
@@ -130,6 +128,12 @@ class TuringMemory(Layer):
         padded = n_tokens + -n_tokens % self.chunk
         d = self.d_model
         return 2 * padded * d * (4 * d + 2 + 3 * self.n_slots) + 4 * d * d * n_tokens
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Vectors (..., d) of length one, in their direction; nothing stays nothing."""
+    d = x.shape[-1]
+    return F.rms_norm(x, (d,), eps=_LEAST_LENGTH**2 / d) * float(d**-0.5)
 
 
 def _written(memory: Tensor, address: Tensor, erase: Tensor, add: Tensor) -> Tensor:

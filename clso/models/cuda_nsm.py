@@ -27,7 +27,7 @@ _KERNELS = Kernels(
 _BY_TURNS, _AT_ONCE = 256, 512
 """Threads of a block that goes through chunks, and of one for each chunk."""
 _WARPS = _BY_TURNS // 32
-_SEGMENTS, _LEAST = 4, 16
+_SEGMENTS, _LEAST = 5, 8
 """Parts in which the backward pass goes through a sequence, holding everything of one at once, and
 the least chunks of one."""
 

@@ -14,7 +14,8 @@
 #define DEVICE static inline
 #define MEMBER static inline
 #define MEMBER_FUNCTION inline
-#define KERNEL(cluster, threads) extern "C" void
+#define KERNEL(threads) extern "C" void
+#define CLUSTER_KERNEL(cluster, threads) extern "C" void
 
 struct float4 {
     float x, y, z, w;

@@ -8,7 +8,8 @@
 #define MEMBER static __device__ __forceinline__
 #define MEMBER_FUNCTION __device__ __forceinline__
 #define INFINITY __int_as_float(0x7f800000)
-#define KERNEL(cluster, threads) \
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
+#define CLUSTER_KERNEL(cluster, threads) \
     extern "C" __global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(threads, 1)
 
 /* Which block of its cluster this is. */

@@ -43,7 +43,7 @@ DEVICE void multiply_part(const float (&of)[4][PART], const float *x, float (&su
     }
 }
 
-KERNEL(1, THREADS) lstm_advance(const Arguments w)
+KERNEL(THREADS) lstm_advance(const Arguments w)
 {
     const int t = threadIdx.x, unit = t / 4, q = t % 4, n_steps = w.n_steps;
     const long long first = blockIdx.x * w.n_steps;
@@ -84,7 +84,7 @@ KERNEL(1, THREADS) lstm_advance(const Arguments w)
         }
 }
 
-KERNEL(1, THREADS) lstm_retreat(const Arguments w)
+KERNEL(THREADS) lstm_retreat(const Arguments w)
 {
     const int t = threadIdx.x, unit = t / 4, q = t % 4, part = t % 16, n_steps = w.n_steps;
     const long long end = (blockIdx.x + 1) * w.n_steps;

@@ -186,7 +186,7 @@ DEVICE Gated gru(float r, float z, float i, float h, float old)
 
 /* ---- forward, chunk by chunk ---- */
 
-KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
+CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
@@ -447,7 +447,7 @@ DEVICE void load_states(const float *from, float *state)
     EACH (i, (SP - S) * D) state[i % D * SS + S + i / D] = 0.0f;
 }
 
-KERNEL(1, AT_ONCE) nsm_read(const Arguments w)
+KERNEL(AT_ONCE) nsm_read(const Arguments w)
 {
     constexpr int THREADS = AT_ONCE;
     const int j = blockIdx.x / w.n_batch, b = blockIdx.x % w.n_batch, warp = threadIdx.x / 32;
@@ -480,7 +480,7 @@ KERNEL(1, AT_ONCE) nsm_read(const Arguments w)
 
 /* ---- backward: what went on in each chunk, and all that does not wait for another ---- */
 
-KERNEL(1, AT_ONCE) nsm_recall(const Arguments w)
+KERNEL(AT_ONCE) nsm_recall(const Arguments w)
 {
     constexpr int THREADS = AT_ONCE;
     const int n_batch = w.n_batch, b = blockIdx.x % n_batch, at_k = blockIdx.x / n_batch;
@@ -637,7 +637,7 @@ KERNEL(1, AT_ONCE) nsm_recall(const Arguments w)
 
 /* ---- backward, chunk by chunk from the last ---- */
 
-KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
+CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
@@ -863,7 +863,7 @@ KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 
 /* ---- and what nothing waited for, chunk by chunk side by side ---- */
 
-KERNEL(1, AT_ONCE) nsm_settle(const Arguments w)
+KERNEL(AT_ONCE) nsm_settle(const Arguments w)
 {
     constexpr int THREADS = AT_ONCE;
     const int b = blockIdx.x % w.n_batch, k = blockIdx.x / w.n_batch;
@@ -886,7 +886,7 @@ KERNEL(1, AT_ONCE) nsm_settle(const Arguments w)
 /* ---- gradients of the parameters, from sums over all chunks ---- */
 
 /* 1 + 3 D blocks: what is summed over sequences, and a row of the matrices each. */
-KERNEL(1, AT_ONCE) nsm_finish(const Arguments w)
+KERNEL(AT_ONCE) nsm_finish(const Arguments w)
 {
     constexpr int THREADS = AT_ONCE;
     const int n_batch = w.n_batch;

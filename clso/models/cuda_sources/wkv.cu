@@ -69,7 +69,7 @@ struct Mean {
     }
 };
 
-KERNEL(1, THREADS) wkv_advance(const Arguments w)
+KERNEL(THREADS) wkv_advance(const Arguments w)
 {
     const long long channel = (long long)blockIdx.x * THREADS + threadIdx.x, d = w.n_channels;
     if (channel >= w.n_batch * d) return;
@@ -85,7 +85,7 @@ KERNEL(1, THREADS) wkv_advance(const Arguments w)
     });
 }
 
-KERNEL(1, THREADS) wkv_retreat(const Arguments w)
+KERNEL(THREADS) wkv_retreat(const Arguments w)
 {
     const long long channel = (long long)blockIdx.x * THREADS + threadIdx.x, d = w.n_channels;
     if (channel >= w.n_batch * d) return;

@@ -25,16 +25,12 @@ def test_what_is_said_of_simple_nsm_beside_the_transformer() -> None:
         for path in (ROOT / "runs" / PROFILES[name] / "profile.json" for name in ("CPU", "H200"))
     )
 
-    def times(length: int) -> str:
+    def times(rows: dict[tuple[str, int], Any], length: int, name: str = "simple-nsm") -> float:
         own, other = (
-            cpu[name, length]["forward_time_s"] + cpu[name, length]["backward_time_s"]
-            for name in ("simple-nsm", "transformer")
+            rows[one, length]["forward_time_s"] + rows[one, length]["backward_time_s"]
+            for one in (name, "transformer")
         )
-        return f"{own / other:.2f}"
-
-    said = f"SimpleNSM takes {times(1024)} times the Transformer's time at 1,024 tokens, "
-    said += f"{times(4096)} at 4,096, {times(8192)} at 8,192 and {times(32768)} at 32,768"
-    assert said in page
+        return float(own / other)
 
     def below(rows: dict[tuple[str, int], Any]) -> list[int]:
         """Lengths at which it takes less memory."""
@@ -42,8 +38,21 @@ def test_what_is_said_of_simple_nsm_beside_the_transformer() -> None:
         lengths = [n for name, n in peaks if name == "simple-nsm"]
         return [n for n in lengths if peaks["simple-nsm", n] < peaks["transformer", n]]
 
+    on_cpu, on_gpu = (
+        {n: f"{times(rows, n):.2f}" for n in (1024, 4096, 8192, 16384, 32768)}
+        for rows in (cpu, gpu)
+    )
+    said = f"SimpleNSM takes {on_cpu[1024]} times the Transformer's time at 1,024 tokens, "
+    said += f"{on_cpu[4096]} at 4,096, {on_cpu[8192]} at 8,192 and {on_cpu[32768]} at 32,768"
+    assert said in page
     assert len(below(cpu)) == 5
-    assert f"On the H200 it is so from {min(below(gpu)):,} on" in page
+    said = f"SimpleNSM takes {on_gpu[1024]} times the Transformer's time at 1,024, "
+    said += f"{on_gpu[4096]} at 4,096, {on_gpu[8192]} at 8,192, {on_gpu[16384]} at 16,384 and "
+    assert f"{said}{on_gpu[32768]} at 32,768, and less memory from {min(below(gpu)):,} on" in page
+    said = f"SimpleNSM takes {on_gpu[4096]} times and AdvancedHybrid "
+    said += f"{times(gpu, 4096, 'advanced-hybrid'):.1f} times; SequentialHybrid misses it with "
+    said += f"{times(gpu, 4096, 'sequential-hybrid'):.1f}, and SimpleNSM at 8,192 with "
+    assert f"{said}{on_gpu[8192]}." in page
 
 
 def test_what_is_said_of_listops() -> None:

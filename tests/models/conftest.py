@@ -40,9 +40,10 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return library
 
 
-@pytest.fixture(params=["forwards", "backwards"])
+@pytest.fixture
 def on_cpu(request: pytest.FixtureRequest, compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels start on the CPU, each of their threads a fiber, in one order or the other."""
+    """Kernels start on the CPU, each of their threads a fiber, in order, or "backwards"."""
+    order = getattr(request, "param", "forwards")
 
     def start(
         self: cuda.Kernels,
@@ -57,7 +58,7 @@ def on_cpu(request: pytest.FixtureRequest, compiled: Any, monkeypatch: pytest.Mo
         assert how.blocks % cluster == 0
         stuck = library.launch(
             getattr(library, name), ctypes.byref(arguments), how.blocks, cluster, how.threads,
-            ctypes.c_long(how.shared // 4), int(request.param == "backwards"),
+            ctypes.c_long(how.shared // 4), int(order == "backwards"),
         )  # fmt: skip
         assert not stuck, f"{name}: threads wait for ever"
 

@@ -12,6 +12,7 @@ from clso.models.layers import LSTMLayer, init_weights
 
 @pytest.mark.parametrize("n_steps", [1, 4, 9])
 @pytest.mark.parametrize("d", [16, 48])
+@pytest.mark.parametrize("on_cpu", ["forwards", "backwards"], indirect=True)
 @pytest.mark.usefixtures("on_cpu")
 def test_kernels_give_what_torch_gives(d: int, n_steps: int) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,7 @@ from clso.models.fused import difference, with_gradients
 
 @pytest.mark.parametrize("size", [1.0, 30.0])
 @pytest.mark.parametrize("n_steps", [1, 8, 19])
+@pytest.mark.parametrize("on_cpu", ["forwards", "backwards"], indirect=True)
 @pytest.mark.usefixtures("on_cpu")
 def test_kernels_give_what_plain_torch_gives(n_steps: int, size: float) -> None:
     generator = torch.Generator().manual_seed(n_steps)

@@ -84,7 +84,7 @@ class _Sizes:
     def __init__(self, d: int, n_heads: int, n_states: int, chunk: int) -> None:
         self.d, self.n_heads, self.s, self.c = d, n_heads, n_states, chunk
         self.width = d // n_heads
-        self.lanes = next(n for n in (4, 8, 16, 32, 64) if n >= n_states)
+        self.lanes = max(4, 1 << (n_states - 1).bit_length())
 
     @cached_property
     def macros(self) -> tuple[tuple[str, str], ...]:

@@ -56,10 +56,11 @@ def on_cpu(request: pytest.FixtureRequest, compiled: Any, monkeypatch: pytest.Mo
         library = compiled(self.source, macros)
         cluster = int(dict(macros)["H"]) if name in BY_CLUSTERS else 1
         assert how.blocks % cluster == 0
-        stuck = library.launch(
+        failed = library.launch(
             getattr(library, name), ctypes.byref(arguments), how.blocks, cluster, how.threads,
             ctypes.c_long(how.shared // 4), int(order == "backwards"),
         )  # fmt: skip
-        assert not stuck, f"{name}: threads wait for ever"
+        problems = {1: "threads wait for ever", 2: "threads write behind their shared memory"}
+        assert not failed, f"{name}: {problems[failed]}"
 
     monkeypatch.setattr(cuda.Kernels, "start", start)

@@ -166,7 +166,8 @@ static inline void multiply(float (&sums)[4], const float (&left)[4], const floa
     __syncwarp();
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 8; k++)
-            sums[i] += of[(g * 4 + k % 4) * 6 + i / 2 + k / 4 * 2] * of[((2 * t + i % 2) * 4 + k % 4) * 6 + 4 + k / 4];
+            sums[i] += of[(g * 4 + k % 4) * 6 + i / 2 + k / 4 * 2]
+                       * of[((2 * t + i % 2) * 4 + k % 4) * 6 + 4 + k / 4];
     __syncwarp();
 }
 static inline void atomicAdd(float *to, float x) { *to += x; }
@@ -185,19 +186,21 @@ template <class A> static void start()
 
 static_assert(sizeof(Mail) == 8, "as on a GPU");
 
+static const int GUARD = 64; /* numbers behind a block's shared memory that nothing writes to */
+
 /* Threads go in order, or backwards: what a barrier is missing for differs. Returns 1 if threads wait
-   for ever. */
+   for ever, 2 if they write behind their shared memory. */
 template <class A>
 static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cluster, int threads,
                size_t floats, int backwards)
 {
     const size_t stack = 64 << 10;
     current<A> = {kernel, arguments};
-    shared_floats = floats;
+    shared_floats = floats + GUARD;
     warps_of_block = threads / 32;
     std::vector<char> stacks(stack * cluster * threads);
     for (int first = 0; first < n_blocks; first += cluster) {
-        memory.assign(floats * cluster, NAN);
+        memory.assign(shared_floats * cluster, NAN);
         words.assign(cluster * threads * 6, 0.0f);
         blocks.assign(cluster, Barrier{threads});
         warps.assign(cluster * warps_of_block, Barrier{32});
@@ -237,6 +240,9 @@ static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cl
             rounds = moved || left != before ? 0 : rounds + 1;
             if (rounds > 100) return 1;
         }
+        for (int block = 0; block < cluster; block++)
+            for (int i = 1; i <= GUARD; i++)
+                if (!std::isnan(memory[(block + 1) * shared_floats - i])) return 2;
     }
     return 0;
 }

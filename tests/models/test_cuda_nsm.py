@@ -73,7 +73,13 @@ def test_sizes_that_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None
     fits = cuda_nsm.fits.__wrapped__
     monkeypatch.setattr(cuda_nsm, "has_clusters", lambda device: True)
     assert all(fits(device, *sizes) for sizes in (*SIZES, (64, 4, 16, 16)))
-    for sizes in ((64, 8, 16, 16), (36, 1, 16, 16), (64, 4, 33, 16), (128, 2, 16, 16)):
+    for sizes in (
+        (64, 8, 16, 16),
+        (36, 1, 16, 16),
+        (64, 4, 33, 16),
+        (64, 4, 200, 16),
+        (128, 2, 16, 16),
+    ):
         assert not fits(device, *sizes), sizes
     monkeypatch.setattr(cuda_nsm, "has_clusters", lambda device: False)
     assert not fits(device, 64, 4, 16, 16)

@@ -48,12 +48,16 @@ struct Mail {
 
     MEMBER_FUNCTION void open()
     {
-        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\nfence.mbarrier_init.release.cluster;" ::"r"(address(&barrier)) : "memory");
+        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;\n"
+                     "fence.mbarrier_init.release.cluster;" ::"r"(address(&barrier))
+                     : "memory");
     }
     /* Once a round. */
     MEMBER_FUNCTION void expect(int bytes)
     {
-        asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address(&barrier)), "r"(bytes) : "memory");
+        asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address(&barrier)),
+                     "r"(bytes)
+                     : "memory");
     }
     MEMBER_FUNCTION void await(int round)
     {

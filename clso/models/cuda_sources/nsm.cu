@@ -2,9 +2,9 @@
    the letters of shapes, and the same in plain torch.
 
    Chunks are gone through one by one by a cluster of H blocks for each sequence. A block has the
-   weights of one head, and of that head's W dimensions of the gate, in shared memory, and a copy of
-   all states; what its head makes of a chunk it writes into the shared memory of all. All that does
-   not depend on the chunk before (forward) or after (backward) is done by one block a chunk.
+   weights of one head, and of that head's W dimensions of the gate, in registers, and a copy of all
+   states; what its head makes of a chunk it writes into the shared memory of all. All that does not
+   depend on the chunk before (forward) or after (backward) is done by one block a chunk.
 
    D, H, C, S and SCALE are given by the compiler's command line. */
 
@@ -31,7 +31,8 @@ constexpr int D_SCORES = 0, D_SENT = rounded(ROWS * LS, 4);
 constexpr int RESULTS = D_SENT + S * WS;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
-static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W % 16 == 0 && S <= 32 && SP * ROW_LANES <= BY_TURNS, "sizes");
+static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W % 16 == 0, "widths");
+static_assert(S <= 32 && SP * ROW_LANES <= BY_TURNS, "states");
 
 struct Arguments {
     long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
@@ -283,8 +284,10 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
 #pragma unroll
             for (int i = 0; i < ASKED; i++) x[i] = importance[s] * share(x[i], importance[s]);
 #pragma unroll
-            for (int i = 0; i < ASKED; i++)
-                if (first + i * (THREADS / LANES) < ROWS) weights[(first + i * (THREADS / LANES)) * LS + s] = x[i];
+            for (int i = 0; i < ASKED; i++) {
+                int row = first + i * (THREADS / LANES);
+                if (row < ROWS) weights[row * LS + s] = x[i];
+            }
         }
         __syncthreads();
         /* (16 dimensions, 8 states): what is sent, then what is heard; by warps that have no product */
@@ -294,7 +297,9 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
             if (heard)
                 tile<rounded(S, 8)>(
                     sums, [&](int n, int r) { return r < S ? values[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) { return r < S && first + s < S ? weights[(C + first + s) * LS + r] : 0.0f; });
+                    [&](int r, int s) {
+                        return r < S && first + s < S ? weights[(C + first + s) * LS + r] : 0.0f;
+                    });
             else
                 tile<rounded(C, 8)>(
                     sums, [&](int n, int c) { return c < C ? sent[c * WS + a + n] : 0.0f; },
@@ -323,7 +328,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
                 if (lane < 2)
 #pragma unroll
                     for (int rank = 0; rank < H; rank++)
-                        mail[0].put(masses + h * SP + first + lane * 4, far[rank], make_float4(m[0], m[1], m[2], m[3]));
+                        mail[0].put(masses + h * SP + first + lane * 4, far[rank],
+                                    make_float4(m[0], m[1], m[2], m[3]));
             }
         }
         float sums[3 * OF_HEAD][4] = {}, of_candidate[OF_HEAD][4];
@@ -660,7 +666,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     unsigned fourth[(H + 3) / 4]; /* to each fourth block */
 #pragma unroll
     for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
-    by_gate.load([&](int k, int n) { /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
+    /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
+    by_gate.load([&](int k, int n) {
         int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
         if (part < 2) return k < 3 * D ? w.by_input[row * 2 * D + part * D + d] : 0.0f;
         return k < D ? 0.0f : w.by_state[(k - D) * D + d];
@@ -714,7 +721,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         mail[2 + half].await(round);
         if (by_gate.works()) {
             float sums[3 * W / 8][4] = {};
-            by_gate.add([&](int s, int n) { return s < S ? gates[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
+            by_gate.add(
+                [&](int s, int n) { return s < S ? gates[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
             put_down(parts, by_gate.STRIDE, by_gate.group(), by_gate.row(), 0, sums);
         }
         if (t >= THREADS - SP * 8) { /* whole warps, the last */
@@ -771,15 +779,21 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             if (part == 0)
                 tile<rounded(S, 8)>(
                     sums, [&](int n, int r) { return r < S ? keys[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) { return r < S && first + s < S ? d_scores[(C + first + s) * LS + r] : 0.0f; });
+                    [&](int r, int s) {
+                        return r < S && first + s < S ? d_scores[(C + first + s) * LS + r] : 0.0f;
+                    });
             else if (part == 1)
                 tile<rounded(ROWS, 8)>(
                     sums, [&](int n, int r) { return r < ROWS ? asks[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) { return r < ROWS && first + s < S ? d_scores[r * LS + first + s] : 0.0f; });
+                    [&](int r, int s) {
+                        return r < ROWS && first + s < S ? d_scores[r * LS + first + s] : 0.0f;
+                    });
             else
                 tile<rounded(S, 8)>(
                     sums, [&](int n, int r) { return r < S ? d_heard[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) { return r < S && first + s < S ? shares[(C + r) * S + first + s] : 0.0f; });
+                    [&](int r, int s) {
+                        return r < S && first + s < S ? shares[(C + r) * S + first + s] : 0.0f;
+                    });
             const int lane = t % 32;
 #pragma unroll
             for (int n = 0; n < 4; n++) {

@@ -54,18 +54,25 @@ class Call:
         fields += [(name, ctypes.c_void_p) for name in arrays.split()]
         self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
 
-    def __call__(self, name: str, sizes: dict[str, int], arrays: dict[str, Tensor]) -> None:
-        """Call `name` for all sequences of a batch, shared out over torch's threads: sequences are
-        independent, so that results do not depend on the threads' number.
+    def __call__(
+        self,
+        name: str,
+        sizes: dict[str, int],
+        arrays: dict[str, Tensor],
+        n_items: int | None = None,
+    ) -> None:
+        """Call `name` for all items, sequences of a batch unless their number is given, shared out
+        over torch's threads: items are independent, so that results do not depend on the threads'
+        number.
 
         Arrays that are not given are NULL. Raises `MemoryError` if there is none, and what a
         compiler or a file system may say at the first call."""
         function = getattr(_library(self._source), name)
         addresses = {key: _address(t) for key, t in arrays.items()}
         what = ctypes.byref(self._structure(**sizes, **addresses))
-        n_batch = sizes["n_batch"]
-        n = max(1, min(torch.get_num_threads(), n_batch))
-        bounds = [n_batch * i // n for i in range(n + 1)]
+        n_items = sizes["n_batch"] if n_items is None else n_items
+        n = max(1, min(torch.get_num_threads(), n_items))
+        bounds = [n_items * i // n for i in range(n + 1)]
 
         def part(i: int) -> int:
             return int(function(what, *map(ctypes.c_long, bounds[i : i + 2])))
@@ -92,7 +99,7 @@ if hasattr(os, "register_at_fork"):  # a forked process has none of these thread
 def _address(t: Tensor) -> int:
     """Where a tensor's numbers lie, row by row without gaps."""
     assert t.is_contiguous()
-    assert t.dtype == torch.float32
+    assert t.dtype in (torch.float32, torch.int64)
     return t.data_ptr()
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 __all__ = ["GRU", "LSTM", "Gate", "Sparse"]
 
+Totals = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Gradients of a torch cell's weights: by input, by state, and their biases."""
+
 
 class Gate(Protocol):
     """A gate of N S states, each (width,), on one matrix for message, heard and hidden state."""
@@ -29,10 +32,12 @@ class Gate(Protocol):
         """The gradient of a state, as far as it goes through elementwise, from that of the next,
         (B S, width) each; that of the arguments goes into `d_gate`."""
 
-    def by_input(self, d_gate: Tensor) -> Tensor:
-        """Gradients of what the inputs' own product gives; `by_state` of the state's."""
+    def add_up(self, d_gate: Tensor, inputs: Tensor, states: Tensor, totals: Totals) -> None:
+        """Add the gradients of a torch cell's weights, `d_gate` being that of the arguments (N S,
+        gates d), made from inputs (N S, 2 d) and states (N S, d)."""
 
-    def by_state(self, d_gate: Tensor) -> Tensor: ...
+    def add_bias(self, d_bias: Tensor, totals: Totals) -> None:
+        """Add those of its biases, from those of the arguments' (gates d,)."""
 
 
 class GRU:
@@ -76,12 +81,16 @@ class GRU:
         torch.mul(by_argument, grad[:, None], out=d_gate.view_as(by_argument))
         return direct * grad
 
-    def by_input(self, d_gate: Tensor) -> Tensor:
-        return d_gate[:, : 3 * self._d]
+    def add_up(self, d_gate: Tensor, inputs: Tensor, states: Tensor, totals: Totals) -> None:
+        d, (by_input, by_state, *_) = self._d, totals
+        by_input.addmm_(d_gate[:, : 3 * d].t(), inputs)
+        by_state[: 2 * d].addmm_(d_gate[:, : 2 * d].t(), states)
+        by_state[2 * d :].addmm_(d_gate[:, 3 * d :].t(), states)
 
-    def by_state(self, d_gate: Tensor) -> Tensor:
-        d = self._d
-        return torch.cat((d_gate[:, : 2 * d], d_gate[:, 3 * d :]), dim=1)
+    def add_bias(self, d_bias: Tensor, totals: Totals) -> None:
+        d, (*_, input_bias, state_bias) = self._d, totals
+        input_bias += d_bias[: 3 * d]
+        state_bias += torch.cat((d_bias[: 2 * d], d_bias[3 * d :]))
 
 
 class LSTM:
@@ -124,11 +133,14 @@ class LSTM:
         torch.mul(by_hidden, d_hidden, out=d_gate[:, -len(f[0]) :])
         return torch.cat((kept * d_hidden, kept * d_cell + d_new * f), dim=1)
 
-    def by_input(self, d_gate: Tensor) -> Tensor:
-        return d_gate
+    def add_up(self, d_gate: Tensor, inputs: Tensor, states: Tensor, totals: Totals) -> None:
+        by_input, by_state, *_ = totals
+        by_input.addmm_(d_gate.t(), inputs)
+        by_state.addmm_(d_gate.t(), states)
 
-    def by_state(self, d_gate: Tensor) -> Tensor:
-        return d_gate
+    def add_bias(self, d_bias: Tensor, totals: Totals) -> None:
+        for bias in totals[2:]:
+            bias += d_bias
 
 
 class Sparse:

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.models import native
 from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.layers import Layer, in_chunks, merge_heads, split_heads
 from clso.models.nsm_recurrence import Form, Weights, read_over_time, states_over_time
@@ -122,8 +124,13 @@ class StateMixer(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         chunks = in_chunks(x, self.chunk)
-        found = self._read_by_cuda(chunks) if self._has_kernels(x) else self._read_in_c(chunks)
-        return self._said(self._read_by_torch(chunks) if found is None else found, x)
+        return self._said(self._reading(chunks)(chunks), x)
+
+    def _reading(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """The fastest form of what tokens read that there is."""
+        if self._has_kernels(x):
+            return self._read_by_cuda
+        return self._read_in_c if self._is_in_c(x) else self._read_by_torch
 
     def _read_by_torch(self, chunks: Tensor, form: Form | None = None) -> Tensor:
         """What tokens read, (B, J, c, d), from states gone through in some form."""
@@ -155,13 +162,10 @@ class StateMixer(Layer):
             states,
         )
 
-    def _read_in_c(self, chunks: Tensor) -> Tensor | None:
-        """What tokens read, (B, J, c, d), if no gradient is wanted and the machine can do it."""
-        if torch.is_grad_enabled():
-            return None
-        scale = self._scaled(self.token_maps.bias, 2)
-        maps = self.token_maps.weight * scale[:, None], self.token_maps.bias * scale
-        return read_over_time(chunks, maps, self._weights(), self.n_heads, self.top_k)
+    def _read_in_c(self, chunks: Tensor) -> Tensor:
+        """What tokens read, (B, J, c, d), if `_is_in_c`."""
+        weights = self._weights(self.token_maps.weight, self.token_maps.bias)
+        return read_over_time(chunks, weights, self.n_heads, self.top_k)
 
     def _read_by_cuda(self, chunks: Tensor) -> Tensor:
         """What tokens read, (B, J, c, d), if `_has_kernels`."""
@@ -183,17 +187,29 @@ class StateMixer(Layer):
 
         sizes = self.d_model, self.n_heads, self.n_states, self.chunk
         return cuda_nsm.fits(x.device, *sizes) and is_trusted(
-            "a state mixer", (x.device, sizes), lambda: _difference(x.device, *sizes)
+            "a state mixer",
+            (x.device, sizes),
+            partial(_difference, StateMixer._read_by_cuda, x.device, "gru", *sizes),
+        )
+
+    def _is_in_c(self, x: Tensor) -> bool:
+        """Whether C takes the place of all that a mixer does."""
+        kind: GateKind = "gru" if isinstance(self.gate.cell, nn.GRUCell) else "lstm"
+        return native.is_possible(x) and is_trusted(
+            "a state mixer in C",
+            (x.device, kind),
+            partial(_difference, StateMixer._read_in_c, x.device, kind, 16, 2, 3, 4),
         )
 
     def _states(self, chunks: Tensor, form: Form | None = None) -> Tensor:
         """The states as each chunk found them, and at the end: (J + 1, B, S, width)."""
-        return states_over_time(chunks, self._weights(), self.n_heads, self.top_k, form)
+        weights = self._weights(*self._rows(self.token_maps, 1, 3))
+        return states_over_time(chunks, weights, self.n_heads, self.top_k, form)
 
-    def _weights(self) -> Weights:
-        """Of the recurrence."""
-        maps, bias = self._rows(self.token_maps, 1, 3)
-        scale, talk = self._scaled(bias, 1), self._scaled(self.state_maps.bias, 1)
+    def _weights(self, maps: Tensor, bias: Tensor) -> Weights:
+        """Of the recurrence, with some of the tokens' maps, the first half of which are queries."""
+        scale = self._scaled(bias, len(bias) // self.d_model // 2)
+        talk = self._scaled(self.state_maps.bias, 1)
         cell = self.gate.cell
         return Weights(
             maps * scale[:, None],
@@ -282,21 +298,27 @@ class StateMixer(Layer):
 
 
 def _difference(
-    device: torch.device, d_model: int, n_heads: int, n_states: int, chunk: int
+    read: Callable[[StateMixer, Tensor], Tensor],
+    device: torch.device,
+    gate: GateKind,
+    d_model: int,
+    n_heads: int,
+    n_states: int,
+    chunk: int,
 ) -> float:
-    """Between a mixer by kernels and in plain torch: of what tokens read, and of all gradients."""
+    """Between a form and plain torch: of what tokens read, and of all gradients."""
     generator = torch.Generator().manual_seed(0)
-    mixer = StateMixer(d_model, n_heads, n_states, chunk=chunk)
+    mixer = StateMixer(d_model, n_heads, n_states, gate=gate, chunk=chunk)
     for p in mixer.parameters():
         p.copy_(torch.randn(p.shape, generator=generator) / max(p.shape[-1], d_model) ** 0.5)
     mixer.importance.abs_().add_(0.5)
     mixer.to(device)
-    x = torch.randn(2, 3, chunk, d_model, generator=generator).to(device).requires_grad_()
+    x = torch.randn(2, 5, chunk, d_model, generator=generator).to(device).requires_grad_()
     inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))
     results = []
-    for read in (mixer._read_by_cuda, partial(mixer._read_by_torch, form="plain")):
+    for form in (partial(read, mixer), partial(mixer._read_by_torch, form="plain")):
         with torch.enable_grad():
-            found = read(x)
+            found = form(x)
             gradients = torch.autograd.grad((found + 1).square().sum(), inputs)
         results.append((found.detach(), *gradients))
     return difference(*results)

@@ -39,7 +39,7 @@ class Weights(NamedTuple):
     """Of the recurrence; attention's scale is in the queries' rows."""
 
     tokens: Tensor
-    """Route query and value, (2 d, d)."""
+    """Route query and value, (2 d, d); for `read_over_time` all four maps."""
     tokens_bias: Tensor
     norm: Tensor
     norm_bias: Tensor
@@ -61,6 +61,10 @@ class Weights(NamedTuple):
         return len(self.norm)
 
     @property
+    def of_gate(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.gate_input, self.gate_state, self.gate_input_bias, self.gate_state_bias
+
+    @property
     def is_gru(self) -> bool:
         return len(self.gate_state) == 3 * self.d
 
@@ -75,15 +79,13 @@ def states_over_time(
     return out
 
 
-def read_over_time(
-    x: Tensor, maps: tuple[Tensor, Tensor], weights: Weights, n_heads: int, top_k: int
-) -> Tensor | None:
-    """What tokens in chunks (B, J, c, d) read, if that is done in C, without a gradient; `maps` as of
-    `native_nsm.read`."""
-    if _form(x, weights, n_heads, top_k) != "native":
-        return None
-    recurrence = _Recurrence(weights, n_heads, top_k)
-    return native_nsm.read(x, maps, weights, recurrence.gate, n_heads, recurrence.top_k)
+def read_over_time(x: Tensor, weights: Weights, n_heads: int, top_k: int) -> Tensor:
+    """What tokens in chunks (B, J, c, d) read, in C; of `weights` the tokens' are those of a read query,
+    a route query, key and value, (4 d, d), scaled. Differentiable once."""
+    if torch.is_grad_enabled():
+        out: Tensor = _ReadOverTime.apply(x, n_heads, top_k, *weights)  # type: ignore[no-untyped-call]
+        return out
+    return _Recurrence(weights, n_heads, top_k, "native").read(x, keep=False)[1]
 
 
 class _StatesOverTime(torch.autograd.Function):
@@ -105,6 +107,24 @@ class _StatesOverTime(torch.autograd.Function):
         recurrence = _Recurrence(w, ctx.n_heads, ctx.top_k, ctx.form)
         found, by_weight = recurrence.backward(x, states, grad)
         return (found, None, None, None, *by_weight)
+
+
+class _ReadOverTime(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, n_heads: int, top_k: int, *weights: Tensor) -> Tensor:
+        recurrence = _Recurrence(Weights(*weights), n_heads, top_k, "native")
+        states, found = recurrence.read(x, keep=True)
+        ctx.save_for_backward(x, states, *weights)
+        ctx.n_heads, ctx.top_k = n_heads, top_k
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, states, *weights = ctx.saved_tensors
+        recurrence = _Recurrence(Weights(*weights), ctx.n_heads, ctx.top_k, "native")
+        found, by_weight = recurrence.read_backward(x, states, grad)
+        return (found, None, None, *by_weight)
 
 
 def _form(x: Tensor, w: Weights, n_heads: int, top_k: int) -> Form:
@@ -188,7 +208,7 @@ class _Recurrence:
     def forward(self, x: Tensor) -> Tensor:
         """`_chunk` and the gate, chunk by chunk, into tensors that are made once."""
         if self.form == "native":
-            return native_nsm.advance(x, self.w, self.gate, self.n_heads, self.top_k)
+            return native_nsm.advance(x, self.w, self.gate, self.n_heads, self.top_k)[0]
         if self.form == "triton":
             return self._fused(x)
         w, (n_batch, n_chunks, c, d), s = self.w, x.shape, self.n_states
@@ -234,6 +254,20 @@ class _Recurrence:
             torch.sum(masses, 1, out=kept).mul_(-1 / self.n_heads).exp_()
             torch.lerp(self.gate.next(arguments, here[j]), here[j], each, out=here[j + 1])
         return states.view(n_chunks + 1, n_batch, s, self.width)
+
+    def read(self, x: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
+        """The states, or unless `keep` the last of them, and what tokens read, in C."""
+        states, found = native_nsm.advance(
+            x, self.w, self.gate, self.n_heads, self.top_k, keep=keep
+        )
+        assert found is not None
+        return states, found
+
+    def read_backward(self, x: Tensor, states: Tensor, grad: Tensor) -> tuple[Tensor, Weights]:
+        """`backward` of what was read."""
+        return native_nsm.retreat(
+            x, states, None, grad, self.w, self.gate, self.n_heads, self.top_k
+        )
 
     def _fused(self, x: Tensor) -> Tensor:
         """`forward` by one kernel."""
@@ -323,7 +357,9 @@ class _Recurrence:
     def backward(self, x: Tensor, states: Tensor, grad: Tensor) -> tuple[Tensor, Weights]:
         """Gradients of the tokens and of each of `Weights`."""
         if self.form == "native":
-            return native_nsm.retreat(x, states, grad, self.w, self.gate, self.n_heads, self.top_k)
+            return native_nsm.retreat(
+                x, states, grad, None, self.w, self.gate, self.n_heads, self.top_k
+            )
         totals = Weights(*map(torch.zeros_like, self.w))
         found = torch.empty_like(x)
         carried = grad[-1].reshape(-1, self.width)
@@ -513,13 +549,10 @@ class _Recurrence:
         norm: tuple[Tensor, Tensor],
     ) -> None:
         w, (n_batch, k, c, d) = self.w, x.shape
-        for gradient, at, seen in (
-            (self.gate.by_input(back.gate), "gate_input", chunks.inputs),
-            (self.gate.by_state(back.gate), "gate_state", state[:, :d]),
-            (back.own, "states", chunks.normed),
-        ):
-            getattr(totals, at).addmm_(gradient.t(), seen)
-            getattr(totals, f"{at}_bias").add_(gradient.sum(0))
+        self.gate.add_up(back.gate, chunks.inputs, state[:, :d], totals.of_gate)
+        self.gate.add_bias(back.gate.sum(0), totals.of_gate)
+        totals.states.addmm_(back.own.t(), chunks.normed)
+        totals.states_bias.add_(back.own.sum(0))
         d_normed = back.own @ w.states
         totals.norm.add_((d_normed * (state[:, :d] - norm[0]) * norm[1]).sum(0))
         totals.norm_bias.add_(d_normed.sum(0))

@@ -12,7 +12,8 @@
 #include <string.h>
 
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
-#define PANEL 16 /* columns that a product holds in registers, for 4 rows */
+#define PANEL 16 /* columns that a product holds in registers, */
+#define ROWS 6   /* for so many rows at most, or a few less: as many in each go */
 #define INLINE static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline, unused)) /* or each call would be compiled anew */
 
@@ -75,6 +76,25 @@ APART float dot(const float *x, const float *y, long n)
     return sum;
 }
 
+/* The largest of the numbers whose weight is positive. */
+APART float highest(const float *x, const float *weights, long n)
+{
+    typedef int32_t i8 __attribute__((vector_size(32)));
+    float peak = -FLT_MAX;
+    long i = 0;
+    v8 peaks = {0};
+    peaks += peak;
+    for (; i + 8 <= n; i += 8) {
+        v8 here = *(const v8 *)(x + i);
+        i8 above = (*(const v8 *)(weights + i) > 0) & (here > peaks);
+        peaks = (v8)(((i8)here & above) | ((i8)peaks & ~above));
+    }
+    for (; i < n; i++)
+        if (weights[i] > 0 && x[i] > peak) peak = x[i];
+    for (i = 0; i < 8; i++) peak = peaks[i] > peak ? peaks[i] : peak;
+    return peak;
+}
+
 /* ---- products ---- */
 
 /* A matrix (k, n), element (p, j) at right[p * row + j * column], as panels of columns. */
@@ -98,7 +118,7 @@ INLINE void rows_by_panel(int m, long k, const float *left, long row, long colum
                           const float *panel, const int32_t *index, const float *bias, float *out,
                           long out_row, long n)
 {
-    v8 sums[4][2];
+    v8 sums[ROWS][2];
     for (int i = 0; i < m; i++) {
         sums[i][0] = ((const v8 *)bias)[0];
         sums[i][1] = ((const v8 *)bias)[1];
@@ -124,11 +144,16 @@ INLINE void all_by_panel(long m, long k, const float *left, long row, long colum
                          const float *panel, const int32_t *index, const float *bias, float *out,
                          long out_row, long n)
 {
-    for (; m >= 4; m -= 4, left += 4 * row, out += 4 * out_row)
-        rows_by_panel(4, k, left, row, column, panel, index, bias, out, out_row, n);
-    if (m == 3) rows_by_panel(3, k, left, row, column, panel, index, bias, out, out_row, n);
-    if (m == 2) rows_by_panel(2, k, left, row, column, panel, index, bias, out, out_row, n);
-    if (m == 1) rows_by_panel(1, k, left, row, column, panel, index, bias, out, out_row, n);
+    while (m > 0) {
+        long left_over = (m + ROWS - 1) / ROWS, here = (m + left_over - 1) / left_over;
+        switch (here) { /* a number that is known stays in registers */
+#define CASE(i) \
+    case i: rows_by_panel(i, k, left, row, column, panel, index, bias, out, out_row, n); break;
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+        }
+        m -= here, left += here * row, out += here * out_row;
+    }
 }
 
 /* out (m, n), rows `out_row` apart, = bias (n) or 0 + left (m, k) @ packed (k, n); element (i, p) of

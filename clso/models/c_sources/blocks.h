@@ -1,7 +1,7 @@
-/* Sequences, block by block, on several threads that share the work: one thread at a time, its lead,
-   goes through a sequence in order; what can be done to a block before and after that is done by
-   whoever has time. Each block's results have places of their own, so that nothing depends on who
-   did what, and one thread does it all if it is alone. */
+/* Sequences, block by block, on several threads that share the work: one thread, its lead, goes
+   through a sequence in order; what can be done to a block before and after that is done by whoever
+   has time. Each block's results have places of their own, so that nothing depends on who did what,
+   and one thread does it all if it is alone. */
 
 #pragma once
 #include <time.h>
@@ -17,11 +17,14 @@ typedef struct {
     long *shared; /* zeros: n_batch (3 + n_blocks) + 1 */
 } Blocks;
 
-/* Of a sequence: blocks that were taken to be prepared, led, taken to be finished; by block whether it is
-   prepared. */
+/* Of a sequence: blocks that were taken to be prepared, led, taken to be finished; by block whether
+   it is prepared. */
 enum { PREPARED, LED, FINISHED, READY };
 
-static inline long *of_sequence(const Blocks *w, long b) { return w->shared + 1 + b * (READY + w->n_blocks); }
+static inline long *of_sequence(const Blocks *w, long b)
+{
+    return w->shared + 1 + b * (READY + w->n_blocks);
+}
 
 static inline long seen_now(const long *x) { return __atomic_load_n(x, __ATOMIC_ACQUIRE); }
 
@@ -73,7 +76,8 @@ static void go_through(const Blocks *w, void *room)
                 if (!help(w, room, b)) pause_();
             w->lead(w->what, room, b, i);
             __atomic_store_n(now + LED, i + 1, __ATOMIC_RELEASE);
-            if (w->alone) finish(w, room, b); /* while it is in a cache */
+            /* while it is in a cache, if nobody else has time */
+            if (w->alone || seen_now(w->shared) < w->n_batch) finish(w, room, b);
         }
     }
     for (long b = 0; b < w->n_batch; b++) {

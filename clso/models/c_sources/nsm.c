@@ -1,5 +1,5 @@
-/* The states of an NSM over time, what tokens read of them, and the gradients: block by block of chunks,
-   on several threads (`blocks.h`). */
+/* The states of an NSM over time, what tokens read of them, and the gradients: block by block of
+   chunks, on several threads (`blocks.h`). */
 
 #include "nsm_chunk.h"
 #include "blocks.h"
@@ -7,8 +7,8 @@
 static Blocks blocks_of(const Nsm *w)
 {
     long n = (w->k + w->block - 1) / w->block;
-    return (Blocks){.n_batch = w->n_batch, .n_blocks = n, .ahead = n, .what = w, .shared = w->shared,
-                    .alone = w->threads == 1};
+    return (Blocks){.n_batch = w->n_batch, .n_blocks = n, .ahead = n, .what = w,
+                    .shared = w->shared, .alone = w->threads == 1};
 }
 
 static long least(long a, long b) { return a < b ? a : b; }
@@ -18,7 +18,8 @@ static long least(long a, long b) { return a < b ? a : b; }
 static void map_block(const void *what, void *room, long b, long i)
 {
     const Nsm *w = what;
-    for (long j = i || !w->found || !w->first ? i * w->block : -1; j < least((i + 1) * w->block, w->k); j++)
+    int read_before = !i && w->found && w->first;
+    for (long j = read_before ? -1 : i * w->block; j < least((i + 1) * w->block, w->k); j++)
         map_tokens(w, room, b, j, tokens_of(w, b, j));
 }
 
@@ -77,8 +78,8 @@ static float *later(const Nsm *w, long b, long i)
     return w->d_later + (b * (n_blocks + 1) + i) * w->c * 2 * w->d;
 }
 
-/* The gradient of what the tokens of a chunk of block i read, `before` being the maps of those of the
-   chunk before it. */
+/* The gradient of what the tokens of a chunk of block i read, `before` being the maps of those of
+   the chunk before it. */
 static void read_chunk_back(const Nsm *w, Scratch *t, long b, long i, long j, const float *own,
                             const float *before)
 {
@@ -111,8 +112,9 @@ static void prepare_block(const void *what, void *room, long b, long i)
             map_tokens(w, t, b, j, tokens_of(w, b, j));
     for (long j = start; j < stop; j++) {
         const float *before = j > start ? tokens_of(w, b, j - 1) : NULL;
+        const float *now = w->states + (j * w->n_batch + b) * w->s * width_of(w);
         Chunk to = lasting(w, b, j);
-        chunk(w, t, tokens_of(w, b, j), w->states + (j * w->n_batch + b) * w->s * width_of(w), &to, 1);
+        chunk(w, t, tokens_of(w, b, j), now, &to, 1);
         if (!w->d_found) continue;
         if (j == start && j + w->first) { /* for the block after this one to write down */
             map_tokens(w, t, b, j - 1, t->before);

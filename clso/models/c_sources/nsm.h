@@ -21,8 +21,8 @@ static void layer_norm(long s, long d, const float *state, long width, const flo
     }
 }
 
-/* The gradient of one norm, `x`, that is used up, to that of its state, in `to`, added; and those of
-   its weights, added. */
+/* The gradient of one norm, `x`, that is used up, to that of its state, in `to`, added; and those
+   of its weights, added. */
 static void layer_norm_back(long d, float *restrict x, const float *restrict scaled, float scale,
                             const float *restrict norm, float *restrict d_norm,
                             float *restrict d_bias, float *restrict to)
@@ -63,7 +63,7 @@ static void attend_back(long n, long s, const float *weights, const float *share
     for (long r = 0; r < n; r++) x[r] *= weights[r];
 }
 
-/* Of the n states and near tokens that a chunk's tokens may read, the states and earlier ones first. */
+/* The n states and near tokens that a chunk's tokens may read, the states and earlier ones first. */
 typedef struct {
     long n, c, d, n_heads;
     float *keys, *values; /* (n, d) */

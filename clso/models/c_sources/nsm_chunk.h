@@ -1,5 +1,6 @@
-/* A chunk of an NSM: what it does to the states that it finds, what its tokens read, and the gradients.
-   `clso.models.nsm_recurrence` has the words and the letters of shapes, and the same in plain torch. */
+/* A chunk of an NSM: what it does to the states that it finds, what its tokens read, and the
+   gradients. `clso.models.nsm_recurrence` has the words and the letters of shapes, and the same in
+   plain torch. */
 
 #include "nsm.h"
 #include "nsm_gates.h"
@@ -23,16 +24,16 @@ typedef struct {
                                           before, too */
     float *own;                        /* of states' maps: (B, K, S, 3 d) if tokens read, */
                                        /* (B, ahead block, S, 3 d) backwards, so are: */
-    float *scaled, *scale, *arguments, *weights, *shares, *mass, *kept; /* d, 1, 4 d by state, ... */
+    float *scaled, *scale, *arguments, *weights, *shares, *mass, *kept; /* d, 1, 4 d by state */
     float *d_read, *d_read_importance; /* of states' keys and values, by what was read: 2 d, 1 */
     float *found;                      /* as x: what tokens read, or NULL: they do not */
     /* backwards: */
-    const float *grad;                 /* (K, B, S, width), of the states before each chunk, or NULL */
+    const float *grad;                 /* (K, B, S, width): of states before a chunk; or NULL */
     const float *d_found;              /* as x, or NULL */
-    float *carried;                    /* (B, S, width): of the states after, then before all chunks */
+    float *carried;                    /* (B, S, width): of the states after, then before all */
     float *d_tokens;                   /* (B, K, c, m d) */
-    float *d_later;                    /* (B, blocks + 1, c, 2 d): of keys and values of a block's last
-                                          chunk, by tokens after it; the first is given */
+    float *d_later;                    /* (B, blocks + 1, c, 2 d): of keys and values of a block's
+                                          last chunk, by tokens after it; the first is given */
     float *d_gate, *seen, *d_own, *normed; /* (K, B, S, gates d), 3 d, 3 d, d */
     /* by sequence, added to: */
     float *d_token_bias, *d_norm, *d_norm_bias, *d_maps_bias, *d_gate_bias, *d_importance;
@@ -269,9 +270,10 @@ static void head_back(const Nsm *w, const Scratch *t, const Chunk *of, long i, c
         for (long a = 0; a < h; a++) d_own[r * 3 * d + d + i * h + a] += t->d_sent[r * h + a];
 }
 
-/* All that the tokens of a chunk may read: the states that it found (`own`, their maps), and near tokens,
-   those of the chunk before it, if there is one, and their own. */
-static void look(const Nsm *w, Scratch *t, const float *own, const float *before, const float *tokens)
+/* All that the tokens of a chunk may read: the states that it found (`own`, their maps), and near
+   tokens, those of the chunk before it, if there is one, and their own. */
+static void look(const Nsm *w, Scratch *t, const float *own, const float *before,
+                 const float *tokens)
 {
     long d = w->d;
     t->seen.n = 0;
@@ -295,15 +297,16 @@ static void sum_rows(long n, long m, const float *restrict from, float *restrict
 }
 
 /* Rows of keys and of values, side by side. */
-static void side_by_side(long n, long d, const float *keys, const float *values, float *to, long row,
-                         int add)
+static void side_by_side(long n, long d, const float *keys, const float *values, float *to,
+                         long row, int add)
 {
     add_rows(n, d, keys, d, to, row, add);
     add_rows(n, d, values, d, to + d, row, add);
 }
 
-/* From the gradient of what a chunk's tokens read (c, d), having looked, to those of their read queries,
-   in d_tokens (c, 4 d), of their keys, in `t->d_key` (n, d), and of values; that of importance is added. */
+/* From the gradient of what a chunk's tokens read (c, d), having looked, to those of their read
+   queries, in d_tokens (c, 4 d), of all keys, in `t->d_key` (n, d), and of values; that of importance
+   is added. */
 static void read_back(const Nsm *w, const Scratch *t, const float *query, const float *grad,
                       float *d_tokens, float *d_importance)
 {

@@ -63,7 +63,7 @@ static void attend_back(long n, long s, const float *weights, const float *share
     for (long r = 0; r < n; r++) x[r] *= weights[r];
 }
 
-/* The n states and near tokens that a chunk's tokens may read, the states and earlier ones first. */
+/* The n states and near tokens that a chunk's tokens may read, states and earlier ones first. */
 typedef struct {
     long n, c, d, n_heads;
     float *keys, *values; /* (n, d) */

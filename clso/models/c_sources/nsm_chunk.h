@@ -305,8 +305,8 @@ static void side_by_side(long n, long d, const float *keys, const float *values,
 }
 
 /* From the gradient of what a chunk's tokens read (c, d), having looked, to those of their read
-   queries, in d_tokens (c, 4 d), of all keys, in `t->d_key` (n, d), and of values; that of importance
-   is added. */
+   queries, in d_tokens (c, 4 d), of all keys, in `t->d_key` (n, d), and of values; that of
+   importance is added. */
 static void read_back(const Nsm *w, const Scratch *t, const float *query, const float *grad,
                       float *d_tokens, float *d_importance)
 {

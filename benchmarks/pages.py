@@ -66,6 +66,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "metrics": probe_tables.metrics,
         "tasks": probe_tables.tasks,
         "by-task": probe_tables.by_task,
+        "by-valid": probe_tables.by_valid,
     },
 }
 

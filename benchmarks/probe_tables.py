@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.nsm_tasks import EVOLVED, PUBLISHED, table
+from benchmarks.nsm_tasks import EVOLVED, MODELS, PUBLISHED, table
 from clso.probe.folder import read_probe
 from clso.probe.metrics import GROUPS, METRICS
 
-__all__ = ["by_task", "metrics", "tasks"]
+__all__ = ["by_task", "by_valid", "metrics", "tasks"]
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "runs/2026-11-29_nsm-tasks"
@@ -63,17 +63,47 @@ def tasks() -> str:
     return "\n".join(out[1:])
 
 
-def by_task(folder: Path = SUITE) -> str:
+def by_task(*folders: Path) -> str:
     """All models on many tasks: accuracy by task, then the other metrics over all of them, and what
     became of SimpleNSM's settings."""
-    records = sorted((read_probe(path) for path in folder.glob("*/probe.json")), key=_place)
+    folders = folders or (SUITE, RECORD)
+    paths = [path for folder in folders for path in folder.glob("*/probe.json")]
+    records = sorted(map(read_probe, paths), key=_place)
     if not records:
         return ""
-    said = f"{len(records)} tasks, a record each in [{folder.name}](../runs/{folder.name}):"
+    links = " and ".join(f"[{folder.name}](../runs/{folder.name})" for folder in folders)
+    said = f"{len(records)} tasks, a record each in {links}:"
     parts = [said, _trainings(records), _accuracies(records), _other(records)]
-    if (path := folder / "listops-tuning.json").exists():
-        parts.append(_settings(json.loads(path.read_text())["settings"]))
+    tuned = (folder / "listops-tuning.json" for folder in folders)
+    parts += [
+        _settings(json.loads(path.read_text())["settings"]) for path in tuned if path.exists()
+    ]
     return "\n\n".join(parts)
+
+
+def by_valid(folder: Path = SUITE) -> str:
+    """Accuracy on valid of the trainings that no record of a whole task has."""
+    settings = json.loads((folder / "manifest.json").read_text())["settings"]
+    found: dict[str, dict[str, list[float]]] = {}
+    for line in (folder / "trainings.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        found.setdefault(row["task"], {}).setdefault(row["model"], []).append(row["valid_accuracy"])
+    lines = _head("task", "at most steps", *MODELS)
+    for text, models in found.items():
+        name, *options = text.split(":")
+        best = max(map(fmean, models.values())) if len(models) > 1 else None
+        cells = []
+        for model in MODELS:
+            seeds = models.get(model)
+            if seeds is None:
+                cells.append("-")
+                continue
+            mean = fmean(seeds)
+            spread = {"low": min(seeds), "high": max(seeds)}
+            cells.append(_interval({"value": mean, "spread": spread}, mean == best))
+        kind = "".join(f":{option}" for option in options if option.startswith("kind="))
+        lines.append(_row(name + kind, f"{settings[name]['steps']:,}", *cells))
+    return "\n".join(lines)
 
 
 def _place(record: Mapping[str, Any]) -> tuple[bool, int, str]:

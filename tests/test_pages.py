@@ -10,6 +10,8 @@ from closeness import assert_same_page
 
 from benchmarks.nsm_tables import PROFILES, profiles
 from benchmarks.pages import PAGES, ROOT, rewritten
+from benchmarks.probe_tables import RECORD, SUITE, by_valid
+from clso.probe.folder import read_probe
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -70,6 +72,66 @@ def test_what_is_said_of_listops() -> None:
     assert max(ranges, key=lambda name: ranges[name]) == "simple-nsm"
     assert f"varies by {ranges['simple-nsm']:.3f} between" in page
     assert f"has {right['evolved']:.3f}, more than MemN2N's {right['memn2n']:.3f}" in page
+
+
+def test_what_is_said_of_many_tasks() -> None:
+    page = " ".join((ROOT / "docs/probe.md").read_text().split())
+    records = {path.parent.name: read_probe(path) for path in SUITE.glob("*/probe.json")}
+    kinds = {record["task"]["options"]["kind"]: record for record in records.values()}
+    assert set(kinds) == {1, 3, 8}
+    right = {model["name"]: model["metrics"]["accuracy"] for model in kinds[1]["models"]}
+    steps = {record["settings"]["steps"] for record in records.values()}
+    own = f"{right['simple-nsm']['value']:.3f}"
+    said = f"{max(steps):,} steps leave most models on a plateau: on kind 1 SimpleNSM has {own} of"
+    assert steps == {3000}
+    assert said in page
+    alike = ("advanced-hybrid", "sequential-hybrid", "lstm", "transformer")
+    others = sorted(right[name]["value"] for name in alike)
+    assert f"the LSTM and the Transformer have {others[0]:.3f} to {others[-1]:.3f}" in page
+    spread = right["mamba"]["spread"]
+    said = f"where MemN2N has {right['memn2n']['value']:.3f} and Mamba {spread['low']:.3f} to "
+    assert f"{said}{spread['high']:.3f} by seed" in page
+
+    better: set[tuple[str, int | str]] = set()
+    worse: set[tuple[str, int | str]] = set()
+    for task, record in (*kinds.items(), ("listops", read_probe(RECORD / "listops"))):
+        for one in record["comparisons"]:
+            if (one["model"], one["metric"]) == ("simple-nsm", "accuracy") and one["p_holm"] < 0.05:
+                (better if one["difference"] > 0 else worse).add((one["against"], task))
+    ahead = {("advanced-hybrid", 3), ("advanced-hybrid", "listops"), ("memn2n", "listops")}
+    assert better == ahead
+    assert {task for name, task in worse if name == "rwkv"} == {*kinds, "listops"}
+
+
+def test_what_is_said_of_trainings_on_valid() -> None:
+    page = " ".join((ROOT / "docs/probe.md").read_text().split())
+    rows = [json.loads(line) for line in (SUITE / "trainings.jsonl").read_text().splitlines()]
+    cells: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for row in rows:
+        at = row["seed"], row["valid_accuracy"]
+        cells.setdefault((row["task"], row["model"]), []).append(at)
+    assert all([seed for seed, _ in own] == [0, 1, 2] for own in cells.values())
+    own = {
+        model: sorted(value for _, value in own)
+        for (task, model), own in cells.items()
+        if task.startswith("pathfinder:size=16:length=8:distractors=1:n_valid=500")
+    }
+    said = f"every seed of SimpleNSM has at least {own['simple-nsm'][0]:.3f} right, of RWKV "
+    said += f"{own['rwkv'][0]:.3f}, of Mamba {own['mamba'][0]:.3f} and of the LSTM "
+    said += f"{own['lstm'][0]:.3f}; the Transformer's have {own['transformer'][0]:.3f} to "
+    said += f"{own['transformer'][-1]:.3f}, MemN2N's {own['memn2n'][0]:.3f} to "
+    assert f"{said}{own['memn2n'][-1]:.3f}:" in page
+    table = [line.strip("| ").split(" | ") for line in by_valid().splitlines()]
+    by_model = dict(zip(table[0], table[-1], strict=True))
+    assert by_model["simple-nsm"].startswith(f"**{sum(own['simple-nsm']) / 3:.3f}** (")
+    assert by_model["lstm"].startswith(f"{sum(own['lstm']) / 3:.3f} (")
+    shown = [cell for row in table[2:] for cell in row[2:] if cell != "-"]
+    assert len(shown) == len(cells)
+    late = {model for task, model in cells if task.startswith("stories:kind=9:")}
+    assert late == {"lstm"}
+    assert not any(
+        task.startswith(f"stories:kind={n}:") for n in range(10, 21) for task, _ in cells
+    )
 
 
 def test_the_profiles_are_whole() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
-from clso.probe.page import write_page
 from clso.run.folder import RunFolder
 
 __all__ = ["TRAINED", "holds_probe", "read_probe", "require_new", "write_probe"]
@@ -43,6 +42,8 @@ def write_probe(
     folder.write_json("manifest.json", record["manifest"])
     folder.write_json(_RECORD, record, indent=indent)
     if page:
+        from clso.probe.page import write_page  # with matplotlib, slow to import
+
         folder.write_text("report.html", write_page(record, path.resolve().name))
 
 

@@ -6,12 +6,6 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import r2_score, silhouette_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from clso.models.nsm_trace import NEGLIGIBLE
 from clso.probe.context import Context
@@ -88,6 +82,9 @@ def _overlap(one: Trace, other: Trace) -> float:
 def clusters(traces: Sequence[Trace]) -> Figure:
     """Silhouette (Rousseeuw 1987) of the final states of all sequences, of k-means with the k from 2
     to 8 that has the highest; mean over layers."""
+    from sklearn.cluster import KMeans  # slow to import, and no other group's
+    from sklearn.metrics import silhouette_score
+
     if traces[0].states is None:
         return Figure(None, "the model shows no states, only where tokens are sent")
     best: list[tuple[float, int]] = []
@@ -138,6 +135,12 @@ def smoothness(traces: Sequence[Trace]) -> Figure:
 def features_read(task: Task, traces: Sequence[Trace]) -> Figure:
     """R^2 of ridge regression from a token's routing (all layers and heads) to the task's first
     feature of that token, on sequences that it was not fitted on."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     x = np.concatenate([_rows(trace) for trace in traces])
     known = [task.token_features(trace.tokens) for trace in traces]
     group = np.repeat(np.arange(len(traces)), [len(trace.tokens) for trace in traces])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import spearmanr
 
 from clso.models.nsm import SimpleNSM
 from clso.models.nsm_states import allocate_states, prune_states
@@ -73,10 +73,10 @@ def _complexity(context: Context, traces: Sequence[Trace]) -> Figure:
         return Figure(None, f"every sequence allocates {counts[0]:g} states")
     if len(set(complexity.tolist())) == 1:
         return Figure(None, f"every sequence has the {name} {complexity[0]:g}")
-    rho, p = spearmanr(counts, complexity)
+    rho, p = scipy.stats.spearmanr(counts, complexity)
     detail: dict[str, object] = {"feature": name, "p": float(p), "n": len(traces)}
     if len(set(lengths.tolist())) > 1:
-        detail["correlation_with_length"] = float(spearmanr(counts, lengths)[0])
+        detail["correlation_with_length"] = float(scipy.stats.spearmanr(counts, lengths)[0])
     return Figure(float(rho), detail=detail)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, mannwhitneyu, wilcoxon
+import scipy  # loads scipy.stats, which is slow, when it is first used
 
 __all__ = [
     "CONFIDENCE",
@@ -76,8 +76,8 @@ def paired_tests(own: Sequence[float], other: Sequence[float], *, seed: int = 0)
         "low": float(low),
         "high": float(high),
         "confidence": CONFIDENCE,
-        "sign_p": float(binomtest(lower, len(moved)).pvalue) if len(moved) else 1.0,
-        "wilcoxon_p": float(wilcoxon(moved).pvalue) if len(moved) else 1.0,
+        "sign_p": float(scipy.stats.binomtest(lower, len(moved)).pvalue) if len(moved) else 1.0,
+        "wilcoxon_p": float(scipy.stats.wilcoxon(moved).pvalue) if len(moved) else 1.0,
         "smallest_p": min(1.0, 2.0 ** (1 - len(difference))),
     }
 
@@ -111,7 +111,7 @@ def hedges_g(own: Sequence[float], other: Sequence[float]) -> float | None:
 def cliffs_delta(own: Sequence[float], other: Sequence[float]) -> float:
     """How much more often a value of `own` is above one of `other` than below it, from -1 to 1
     (Cliff 1993)."""
-    u = float(mannwhitneyu(own, other, method="asymptotic").statistic)
+    u = float(scipy.stats.mannwhitneyu(own, other, method="asymptotic").statistic)
     return 2 * u / (len(own) * len(other)) - 1
 
 
@@ -142,7 +142,7 @@ def compare_pairs(
         "difference": float(difference.mean()),
         "low": low,
         "high": high,
-        "p": float(wilcoxon(moved).pvalue) if len(moved) else 1.0,
+        "p": float(scipy.stats.wilcoxon(moved).pvalue) if len(moved) else 1.0,
         "hedges_g": hedges_g(own, other),
         "cliffs_delta": cliffs_delta(own, other),
     }

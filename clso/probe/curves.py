@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clso.report.plots import Plot, label
 from clso.report.style import COLOURS
 
-__all__ = ["PLOTS", "curves_of"]
+__all__ = ["PLOTS", "Keys", "curves_of"]
 
 _COLOURS = ("--own", "--ink", *COLOURS, "#D55E00", "--muted")
 _DASHES = ("solid", "dash", "dot")
 
 Record = Mapping[str, Any]
-Points = Callable[[Record], Sequence[tuple[float, float]]]
-"""Of a metric's detail."""
+Keys = tuple[str, str] | None
+"""By which the points of a metric's detail have their coordinates; None: they are pairs."""
 
 
-def _pairs(detail: Record) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in detail["points"]]
-
-
-def _keys(x: str, y: str = "accuracy") -> Points:
-    return lambda detail: [(point[x], point[y]) for point in detail["points"]]
-
-
-# name, group, metric, points, title of x, title of y, whether both axes are logarithmic
-PLOTS: tuple[tuple[str, str, str, Points, str, str, bool], ...] = (
-    ("length", "scaling", "time_by_length", _pairs, "tokens", "s, forward and backward", True),
-    ("memory", "scaling", "memory_by_length", _pairs, "tokens", "bytes at the peak", True),
+# name, group, metric, keys, title of x, title of y, whether both axes are logarithmic
+PLOTS: tuple[tuple[str, str, str, Keys, str, str, bool], ...] = (
+    ("length", "scaling", "time_by_length", None, "tokens", "s, forward and backward", True),
+    ("memory", "scaling", "memory_by_length", None, "tokens", "bytes at the peak", True),
     (
-        *("longer", "robustness", "degradation_slope", _keys("mean_length")),
+        *("longer", "robustness", "degradation_slope", ("mean_length", "accuracy")),
         *("mean tokens of test sequences, of one to four times the length", "accuracy", False),
     ),
     (
-        *("drop", "robustness", "noise_drop", _keys("rate")),
+        *("drop", "robustness", "noise_drop", ("rate", "accuracy")),
         *("share of tokens dropped", "accuracy", False),
     ),
     (
-        *("swap", "robustness", "noise_swap", _keys("rate")),
+        *("swap", "robustness", "noise_swap", ("rate", "accuracy")),
         *("share of tokens swapped", "accuracy", False),
     ),
     (
-        *("replace", "robustness", "noise_replace", _keys("rate")),
+        *("replace", "robustness", "noise_replace", ("rate", "accuracy")),
         *("share of tokens replaced", "accuracy", False),
     ),
     (
-        *("flips", "robustness", "adversarial", _keys("flips")),
+        *("flips", "robustness", "adversarial", ("flips", "accuracy")),
         *("flips by an adversary", "accuracy", False),
     ),
     (
-        *("rates", "sensitivity", "lr_sensitivity", _keys("lr")),
+        *("rates", "sensitivity", "lr_sensitivity", ("lr", "accuracy")),
         *("learning rate", "accuracy on valid", False),
     ),
     (
-        *("allocated", "states", "states_allocated", _pairs),
+        *("allocated", "states", "states_allocated", None),
         *("share of the sequence", "states allocated", False),
     ),
 )
@@ -64,17 +56,19 @@ PLOTS: tuple[tuple[str, str, str, Points, str, str, bool], ...] = (
 def curves_of(models: Sequence[Record]) -> dict[str, Plot]:
     """The plots by name, of the models that have such points; others are left out."""
     plots: dict[str, Plot] = {}
-    for name, _, metric, points, x_title, y_title, is_log in PLOTS:
+    for name, _, metric, keys, x_title, y_title, is_log in PLOTS:
         traces = []
         for i, model in enumerate(models):
             detail = model["metrics"].get(metric, {}).get("detail", {})
-            if not detail.get("points"):
+            points = detail.get("points")
+            if not points:
                 continue
-            x, y = zip(*points(detail), strict=True)
+            first, second = keys or (0, 1)
+            x, y = ([point[key] for point in points] for key in (first, second))
             traces.append(
                 {
-                    "x": list(x),
-                    "y": list(y),
+                    "x": x,
+                    "y": y,
                     "name": label(model["name"]),
                     "mode": "lines+markers",
                     "line": {

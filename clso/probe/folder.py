@@ -6,9 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clso.disk import shape
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
+from clso.probe.curves import PLOTS, Keys
+from clso.probe.metrics import METRICS
 from clso.run.folder import RunFolder
 
 __all__ = ["TRAINED", "holds_probe", "read_probe", "require_new", "write_probe"]
@@ -58,6 +61,55 @@ def read_probe(path: Path) -> dict[str, Any]:
             "a probe is read from its folder or probe.json",
             problem=f"{file} cannot be read ({error})",
         ) from error
-    if not isinstance(found, dict) or not {"models", "comparisons", "task"} <= found.keys():
-        raise RunFolderError(f"{file} is a probe", problem="it has no models")
+    try:
+        _PROBE(found, "it")
+    except ValueError as error:
+        raise RunFolderError(f"{file} is a probe", problem=str(error)) from error
     return found
+
+
+_PAIR = shape.kind(
+    "two numbers",
+    lambda point: type(point) is list and len(point) == 2 and all(map(shape.is_number, point)),
+)
+_DETAIL = {"standard_error": shape.or_none(shape.number), "form": shape.or_none(shape.text)}
+
+
+def _figure(point: shape.Check) -> shape.Check:
+    spread = shape.table({"n": shape.number, "std": shape.number})
+    return shape.table(
+        {
+            "value": shape.or_none(shape.number),
+            "reason": shape.or_none(shape.text),
+            "spread": shape.or_none(spread),
+            "detail": shape.table({}, {**_DETAIL, "points": shape.list_of(point)}),
+        }
+    )
+
+
+def _point(keys: Keys) -> shape.Check:
+    return _PAIR if keys is None else shape.table(dict.fromkeys(keys, shape.number))
+
+
+_FIGURES = {metric.name: _figure(lambda value, at: None) for metric in METRICS}
+_FIGURES |= {metric: _figure(_point(keys)) for _, _, metric, keys, *_ in PLOTS}
+_NUMBERS = ("difference", "low", "high", "p", "p_holm", "cliffs_delta")
+_PROBE = shape.table(
+    {
+        "settings": shape.table({"seeds": shape.count, "device": shape.text}),
+        "task": shape.table({"task": shape.text, "options": shape.by_name(shape.plain)}),
+        "models": shape.list_of(
+            shape.table({"name": shape.text, "metrics": shape.table({}, _FIGURES)})
+        ),
+        "comparisons": shape.list_of(
+            shape.table(
+                {
+                    **dict.fromkeys(("model", "against", "metric"), shape.text),
+                    **dict.fromkeys(_NUMBERS, shape.number),
+                    "hedges_g": shape.or_none(shape.number),
+                }
+            )
+        ),
+        "manifest": shape.table({}),
+    }
+)

@@ -39,11 +39,11 @@ def claims_markdown(profile: Profile, judgements: Sequence[Judgement]) -> str:
 
 def _setting(profile: Profile) -> str:
     s, hardware = profile.settings, profile.manifest["hardware"]
-    where = (
-        hardware["gpu"]["name"]
-        if "gpu" in hardware
-        else f"{hardware['cpu']}, {hardware['torch_threads']} threads"
-    )
+    where = s.device
+    if "gpu" in hardware:
+        where = hardware["gpu"]["name"]
+    elif {"cpu", "torch_threads"} <= hardware.keys():
+        where = f"{hardware['cpu']}, {hardware['torch_threads']} threads"
     widths = sorted({m["d_model"] for m in profile.models})
     sizes = f"{s.n_layers} layers, {s.n_heads} heads, d_model {', '.join(map(str, widths))}, vocabulary {s.vocab_size}"
     kind = f"{s.n_classes} classes" if s.n_classes else "language models"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clso.disk import shape
 from clso.disk.files import read_regular
 from clso.disk.parsing import parse_json
 from clso.errors import RunFolderError
@@ -55,22 +56,43 @@ def read_profile(path: Path) -> Profile:
     file = path / "profile.json" if path.is_dir() else path
     try:
         found = parse_json(read_regular(file))
-        settings = {**found["settings"], "models": tuple(found["settings"]["models"])}
-        settings["lengths"] = tuple(settings["lengths"])
-        rows = [Row(**row) for row in found["rows"]]
-        return Profile(
-            ProfileSettings(**settings),
-            found["models"],
-            rows,
-            found["manifest"],
-            found["interrupted"],
-        )
     except OSError as error:
         raise RunFolderError(
             "a profile is read from its folder or profile.json",
             problem=f"{file} cannot be read ({error})",
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{file} is a profile", problem=f"it cannot be read ({type(error).__name__}: {error})"
-        ) from error
+    except ValueError as error:
+        raise RunFolderError(f"{file} is a profile", problem=f"it is no JSON ({error})") from error
+    try:
+        _PROFILE(found, "it")
+    except ValueError as error:
+        raise RunFolderError(f"{file} is a profile", problem=str(error)) from error
+    settings = {**found["settings"]}
+    for name in ("models", "lengths", "layouts"):
+        if name in settings:
+            settings[name] = tuple(settings[name])
+    rows = [Row(**row) for row in found["rows"]]
+    parts = found["models"], rows, found["manifest"], found["interrupted"]
+    return Profile(ProfileSettings(**settings), *parts)
+
+
+_HARDWARE = {
+    "gpu": shape.table({"name": shape.text}),
+    "cpu": shape.text,
+    "torch_threads": shape.count,
+}
+_PROFILE = shape.table(
+    {
+        "settings": shape.of_dataclass(ProfileSettings),
+        "models": shape.list_of(shape.table({"name": shape.text, "d_model": shape.count})),
+        "rows": shape.list_of(shape.of_dataclass(Row)),
+        "manifest": shape.table(
+            {
+                "hardware": shape.table({}, _HARDWARE),
+                "software": shape.table({"torch": shape.text}),
+                "memory": shape.text,
+            }
+        ),
+        "interrupted": shape.flag,
+    }
+)

@@ -34,11 +34,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
-PROFILES = {"CPU": "2026-11-29_profile-cpu", "H200": "2026-11-30_profile-h200"}
-RECURRENCES = {
-    "recurrences.json": ROOT / "runs/2026-11-29_recurrences",
-    "recurrences-h200.json": ROOT / "runs/2026-11-30_recurrences",
-}
+PROFILES = {"CPU": "2026-11-30_profile-cpu", "H200": "2026-11-30_profile-h200"}
+RECURRENCES = ROOT / "runs/2026-11-30_recurrences"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 IN_C = ROOT / "runs/2026-11-29_nsm"
 """Runs since the recurrences are in C, and with memory."""
@@ -168,7 +165,7 @@ def on_cuda() -> str:
 
 
 def _forms(name: str, fast: str, key: str, unit: str, factor: int) -> str:
-    rows = json.loads((RECURRENCES[name] / name).read_text())["rows"]
+    rows = json.loads((RECURRENCES / name).read_text())["rows"]
     taken = {(row["model"], row["form"], row["length"]): row[key] for row in rows}
     forms = sorted({row["form"] for row in rows}, key=lambda form: form != "torch")
     out = []

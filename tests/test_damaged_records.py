@@ -45,7 +45,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_damaged_profile(tmp_path: Path) -> None:
-    record = json.loads((ROOT / "runs/2026-11-29_profile-cpu/profile.json").read_text())
+    record = json.loads((ROOT / "runs/2026-11-30_profile-cpu/profile.json").read_text())
     names = "simple-nsm", "transformer"
     record["rows"] = [
         row for row in record["rows"] if row["model"] in names and row["length"] == 1024

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks import markdown
 from benchmarks.listops import table as trained_table
 from clso.profiling.claims import Judgement, judge
 from clso.profiling.folder import read_profile
@@ -124,7 +125,7 @@ def claims() -> str:
     """Every claim: what was published, and by device what was measured, with the verdict."""
     by_device = {device: judge(profile.rows) for device, profile in profiles().items()}
     first: list[Judgement] = next(iter(by_device.values()))
-    lines = _head(
+    lines = markdown.head(
         "claim", "published", *(cell for device in by_device for cell in (device, "held"))
     )
     for i, one in enumerate(first):
@@ -133,7 +134,7 @@ def claims() -> str:
             for judged in by_device.values()
             for cell in (judged[i].measured, _SHORT[judged[i].verdict])
         ]
-        lines.append(_row(one.claim, one.published, *cells))
+        lines.append(markdown.row(one.claim, one.published, *cells))
     return "\n".join(lines)
 
 
@@ -147,10 +148,10 @@ def by_length() -> str:
         ):
             lengths = profile.settings.lengths
             out += ["", f"{title}, {device}, {_what(profile)}:", ""]
-            out += _head("model", *(f"{n:,}" for n in lengths))
+            out += markdown.head("model", *(f"{n:,}" for n in lengths))
             for model in profile.models:
                 rows = {r.length: r for r in profile.rows if r.model == model["name"]}
-                out.append(_row(model["name"], *(show(rows.get(n)) for n in lengths)))
+                out.append(markdown.row(model["name"], *(show(rows.get(n)) for n in lengths)))
     return "\n".join(out[1:])
 
 
@@ -171,14 +172,14 @@ def _forms(name: str, fast: str, key: str, unit: str, factor: int) -> str:
     out = []
     for n in dict.fromkeys(row["length"] for row in rows):
         out += ["", f"At {n:,} tokens, {unit}, and times the Transformer's:", ""]
-        out += _head("model", "plain torch", f"{fast}", "plain torch", f"{fast}")
+        out += markdown.head("model", "plain torch", fast, "plain torch", fast)
         peer = taken["transformer", "torch", n]
         for model in dict.fromkeys(row["model"] for row in rows):
             both = [taken.get((model, form, n)) for form in forms]
             digits = 3 if factor == 1 else 1
             cells = ["" if one is None else f"{one * factor:.{digits}f}" for one in both]
             cells += ["" if one is None else f"{one / peer:.2f}" for one in both]
-            out.append(_row(model, *cells))
+            out.append(markdown.row(model, *cells))
     return "\n".join(out[1:])
 
 
@@ -186,7 +187,9 @@ def listops() -> str:
     """Trained models, then evolved ones, on ListOps."""
     rows = [json.loads(line) for line in (LISTOPS / "listops.jsonl").read_text().splitlines()]
     out = [trained_table(rows, list(dict.fromkeys(row["model"] for row in rows))), ""]
-    out += _head("evolved NSM", "seeds", "test accuracy", "valid accuracy", "CPU seconds of a run")
+    out += markdown.head(
+        "evolved NSM", "seeds", "test accuracy", "valid accuracy", "CPU seconds of a run"
+    )
     for folder, library, name in (
         (FITTED, "grown", "**head and last layer fitted on all of train**"),
         (LISTOPS / "evolved", "grown", "head fitted on 1,024 examples, as it was"),
@@ -196,7 +199,7 @@ def listops() -> str:
         best = [one["best"] for one in found]
         cpu_s = fmean(_cpu_s(one) for one in found)
         cells = (_spread([b[key] for b in best]) for key in ("test_accuracy", "valid_accuracy"))
-        out.append(_row(name, str(len(found)), *cells, f"{cpu_s:.0f}"))
+        out.append(markdown.row(name, str(len(found)), *cells, f"{cpu_s:.0f}"))
     return "\n".join(out)
 
 
@@ -204,7 +207,7 @@ def language() -> str:
     """Evolved language models and counts on the default text, the worst first."""
     names = {"unigram": "unigram", "kn2": "bigram (Kneser-Ney)", "kn3": "trigram (Kneser-Ney)"}
     rows = [
-        (found["test_loss"], _row(names[key], f"{found['test_loss']:.3f}", "", ""))
+        (found["test_loss"], markdown.row(names[key], f"{found['test_loss']:.3f}", "", ""))
         for key, found in _ngram().items()
     ]
     for folder, kind, name in (
@@ -225,8 +228,8 @@ def language() -> str:
             ", ".join(f"{loss:.3f}" for loss in losses),
             f"{cpu_s:.0f}",
         )
-        rows.append((fmean(losses), _row(name, *cells)))
-    lines = _head("model", "test loss", "by seed", "CPU seconds of a run")
+        rows.append((fmean(losses), markdown.row(name, *cells)))
+    lines = markdown.head("model", "test loss", "by seed", "CPU seconds of a run")
     return "\n".join([*lines, *(line for _, line in sorted(rows, reverse=True))])
 
 
@@ -257,11 +260,3 @@ def _shown(row: Row | None, value: float | None) -> str:
 
 def _spread(values: list[float]) -> str:
     return f"{fmean(values):.3f} ± {stdev(values):.3f}"
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), "|---" * len(cells) + "|"]
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import markdown
 from benchmarks.side_by_side import Pool, tell
 from clso import plugins
 from clso.device import resolve_device
@@ -264,20 +265,15 @@ def table(record: Mapping[str, Any]) -> str:
     task = record["task"]
     kind = f":kind={task['options']['kind']}" if task["task"] == "stories" else ""
     source, published = PUBLISHED.get(task["task"] + kind, ("", {}))
-    head = [
-        "model",
-        "parameters",
-        *(m.name for m in metrics),
-        *(["published"] if published else []),
-    ]
-    lines = [_row(head), "|---" + "|---:" * (len(head) - 1) + "|"]
+    last = ["published"] if published else []
+    lines = markdown.head("model", "parameters", *(m.name for m in metrics), *last, numbers=True)
     for model in record["models"]:
         figures = model["metrics"]
         cells = [figure_text(m, figures[m.name]) if m.name in figures else "-" for m in metrics]
         row = [model["name"], f"{model['parameters']:,}", *cells]
         if published:
             row.append(f"{published[model['name']]:.3f}" if model["name"] in published else "")
-        lines.append(_row(row))
+        lines.append(markdown.row(*row))
     others = ", ".join(
         f"{name} {value:.3f}"
         for name, value in published.items()
@@ -288,10 +284,6 @@ def table(record: Mapping[str, Any]) -> str:
     if published:
         note += f" Published: accuracies of {source}{f'; also {others}' if others else ''}."
     return "\n".join([*lines, "", note])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks import markdown
 from benchmarks.nsm_tasks import EVOLVED, MODELS, PUBLISHED, table
 from clso.probe.folder import read_probe
 from clso.probe.metrics import GROUPS, METRICS
@@ -64,8 +65,7 @@ def tasks() -> str:
 
 
 def by_task(*folders: Path) -> str:
-    """All models on many tasks: accuracy by task, then the other metrics over all of them, and what
-    became of SimpleNSM's settings."""
+    """All models on many tasks: accuracy by task, then the other metrics over all of them."""
     folders = folders or (SUITE, RECORD)
     paths = [path for folder in folders for path in folder.glob("*/probe.json")]
     records = sorted(map(read_probe, paths), key=_place)
@@ -74,10 +74,6 @@ def by_task(*folders: Path) -> str:
     links = " and ".join(f"[{folder.name}](../runs/{folder.name})" for folder in folders)
     said = f"{len(records)} tasks, a record each in {links}:"
     parts = [said, _trainings(records), _accuracies(records), _other(records)]
-    tuned = (folder / "listops-tuning.json" for folder in folders)
-    parts += [
-        _settings(json.loads(path.read_text())["settings"]) for path in tuned if path.exists()
-    ]
     return "\n\n".join(parts)
 
 
@@ -88,7 +84,7 @@ def by_valid(folder: Path = SUITE) -> str:
     for line in (folder / "trainings.jsonl").read_text().splitlines():
         row = json.loads(line)
         found.setdefault(row["task"], {}).setdefault(row["model"], []).append(row["valid_accuracy"])
-    lines = _head("task", "at most steps", *MODELS)
+    lines = markdown.head("task", "at most steps", *MODELS, numbers=True)
     for text, models in found.items():
         name, *options = text.split(":")
         best = max(map(fmean, models.values())) if len(models) > 1 else None
@@ -102,7 +98,7 @@ def by_valid(folder: Path = SUITE) -> str:
             spread = {"low": min(seeds), "high": max(seeds)}
             cells.append(_interval({"value": mean, "spread": spread}, mean == best))
         kind = "".join(f":{option}" for option in options if option.startswith("kind="))
-        lines.append(_row(name + kind, f"{settings[name]['steps']:,}", *cells))
+        lines.append(markdown.row(name + kind, f"{settings[name]['steps']:,}", *cells))
     return "\n".join(lines)
 
 
@@ -143,7 +139,7 @@ def _trainings(records: Iterable[Mapping[str, Any]]) -> str:
 def _accuracies(records: list[dict[str, Any]]) -> str:
     """A row a task: mean over seeds with the interval, the best trained one in bold."""
     names = [model["name"] for model in records[0]["models"]]
-    lines = _head("task", "chance", *names, "published")
+    lines = markdown.head("task", "chance", *names, "published", numbers=True)
     found: dict[str, list[float]] = {name: [] for name in names}
     for record in records:
         shown = {model["name"]: model["metrics"]["accuracy"] for model in record["models"]}
@@ -156,13 +152,15 @@ def _accuracies(records: list[dict[str, Any]]) -> str:
                 found[name].append(shown[name]["value"])
         _, published = PUBLISHED.get(_name(record), ("", {}))
         peers = ", ".join(f"{name} {value:.3f}" for name, value in published.items())
-        lines.append(_row(_name(record), f"{chance:.3f}", *cells, peers))
+        lines.append(markdown.row(_name(record), f"{chance:.3f}", *cells, peers))
     if len(found[names[0]]) > 1:
         lines.append(
-            _row("**stories, mean**", "", *(f"{fmean(one):.3f}" for one in found.values()), "")
+            markdown.row(
+                "**stories, mean**", "", *(f"{fmean(one):.3f}" for one in found.values()), ""
+            )
         )
         solved = (str(sum(value >= SOLVED for value in one)) for one in found.values())
-        lines.append(_row(f"stories solved (from {SOLVED:.2f} on)", "", *solved, ""))
+        lines.append(markdown.row(f"stories solved (from {SOLVED:.2f} on)", "", *solved, ""))
     return "\n".join(lines)
 
 
@@ -176,7 +174,7 @@ def _other(records: list[dict[str, Any]]) -> str:
     """A row a model: other metrics, mean over the tasks that have them, and SimpleNSM's comparisons."""
     first = records[0]["models"][0]["name"]
     known = [m for m in _KEPT if any(m in model["metrics"] for model in records[0]["models"])]
-    lines = _head("model", *known, f"{first} better", f"{first} worse")
+    lines = markdown.head("model", *known, f"{first} better", f"{first} worse", numbers=True)
     for i, model in enumerate(records[0]["models"]):
         cells = []
         for metric in known:
@@ -193,31 +191,9 @@ def _other(records: list[dict[str, Any]]) -> str:
         ]
         better = sum(one["difference"] > 0 for one in pairs)
         counts = ("", "") if i == 0 else (str(better), str(len(pairs) - better))
-        lines.append(_row(model["name"], *cells, *counts))
+        lines.append(markdown.row(model["name"], *cells, *counts))
     said = (
         f"Means over the {len(records)} tasks. The last columns count the tasks on which {first} has "
         "significantly more or fewer right answers (Wilcoxon, p < 0.05 after Holm's correction):"
     )
     return "\n".join([said, "", *lines])
-
-
-def _settings(settings: Iterable[Mapping[str, Any]]) -> str:
-    """SimpleNSM's settings on ListOps, chosen on valid."""
-    lines = _head("options", "lr", "at most steps", "seeds", "valid accuracy", "test accuracy")
-    for one in settings:
-        options = ", ".join(f"{key} {value}" for key, value in one["options"].items()) or "-"
-        means = (f"{one[f'mean_{name}_accuracy']:.3f}" for name in ("valid", "test"))
-        lines.append(
-            _row(options, f"{one['lr']:g}", f"{one['most_steps']:,}", str(one["seeds"]), *means)
-        )
-    return "\n".join(
-        ["Other settings of SimpleNSM on ListOps, the best on valid first:", "", *lines]
-    )
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), "|---" + "|---:" * (len(cells) - 1) + "|"]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks import markdown
 from benchmarks.vsla.aims import aims_table
 from benchmarks.vsla.claims import claims_table
 from benchmarks.vsla.records import ROOT, SHARES, Rows, layout_ratio, of_part, read, records
@@ -19,7 +20,7 @@ _NOT_MEASURED = "Not measured."
 
 
 def layouts(rows: Rows) -> list[str]:
-    lines = _head(
+    lines = markdown.head(
         "mix",
         "micro-batches",
         "layout",
@@ -43,7 +44,7 @@ def layouts(rows: Rows) -> list[str]:
             _seconds(r["time_s"]),
             time_ratio,
         )
-        lines.append(_row(*cells, _megabytes(r["peak_bytes"], r["status"]), peak_ratio))
+        lines.append(markdown.row(*cells, _megabytes(r["peak_bytes"], r["status"]), peak_ratio))
     return lines
 
 
@@ -57,17 +58,17 @@ def patterns(rows: Rows) -> list[str]:
         "Attention GFLOP, forward": lambda r: f"{r['flops'] / 1e9:,.2f}",
     }
     for title, show in shown.items():
-        out += ["", f"{title}:", "", *_head("pattern", *(f"{n:,}" for n in lengths))]
+        out += ["", f"{title}:", "", *markdown.head("pattern", *(f"{n:,}" for n in lengths))]
         for pattern in dict.fromkeys(r["pattern"] for r in found):
             cells = {r["length"]: show(r) for r in found if r["pattern"] == pattern}
-            out.append(_row(f"`{pattern}`", *(cells.get(n, _NONE) for n in lengths)))
+            out.append(markdown.row(f"`{pattern}`", *(cells.get(n, _NONE) for n in lengths)))
     return out[1:]
 
 
 def stacking(rows: Rows) -> list[str]:
     found = of_part(rows, "stacking")
     ways = ("ragged", "padded", "nested")
-    lines = _head(
+    lines = markdown.head(
         "mix",
         "ragged MB",
         "padded MB",
@@ -81,13 +82,18 @@ def stacking(rows: Rows) -> list[str]:
                 for way in ways
             )
             lines.append(
-                _row(f"`{r['mix']}`", *(f"{r[f'{w}_bytes'] / 1e6:.1f}" for w in ways[:2]), *times)
+                markdown.row(
+                    f"`{r['mix']}`", *(f"{r[f'{w}_bytes'] / 1e6:.1f}" for w in ways[:2]), *times
+                )
             )
-    lines += ["", *_head("convolution of two of length", "direct, ms", "fft, ms", "auto, ms")]
+    lines += [
+        "",
+        *markdown.head("convolution of two of length", "direct, ms", "fft, ms", "auto, ms"),
+    ]
     for r in found:
         if "convolution" in r:
             lines.append(
-                _row(
+                markdown.row(
                     f"{r['convolution']:,}",
                     *(_milliseconds(r["time_s"][m], 3) for m in ("direct", "fft", "auto")),
                 )
@@ -98,7 +104,7 @@ def stacking(rows: Rows) -> list[str]:
 def contexts(rows: Rows) -> list[str]:
     if not of_part(rows, "contexts"):
         return [_NOT_MEASURED]
-    lines = _head(
+    lines = markdown.head(
         "pattern",
         "test loss, nats",
         "by seed",
@@ -114,7 +120,9 @@ def contexts(rows: Rows) -> list[str]:
             share = f"{r['expanding']:.0%}" if adaptive else _NONE
             by_seed = ", ".join(f"{loss:.4f}" for loss in r["losses"])
             lines.append(
-                _row(f"`{r['pattern']}`", _spread(r["losses"]), by_seed, mean, spread, share)
+                markdown.row(
+                    f"`{r['pattern']}`", _spread(r["losses"]), by_seed, mean, spread, share
+                )
             )
     for r in of_part(rows, "contexts"):
         if r["signal"] == "gradient norm":
@@ -136,7 +144,7 @@ def large(rows: Rows) -> list[str]:
         return [_NOT_MEASURED]
     if "layout" not in found[0]:
         return [f"{found[0]['parameters']:,} parameters; {found[0]['reason']}."]
-    lines = _head(
+    lines = markdown.head(
         "micro-batches", "layout", "slots", "forward", "step", "of packed", "peak GB", "status"
     )
     steps = {(r["micro"], r["layout"]): r["step_time_s"] for r in found}
@@ -145,14 +153,14 @@ def large(rows: Rows) -> list[str]:
         ratio = f"{r['step_time_s'] / packed:.2f}" if r["step_time_s"] and packed else _NONE
         peak = _NONE if r["peak_bytes"] is None else f"{r['peak_bytes'] / 1e9:.1f}"
         cells = (str(r["micro"]), r["layout"], f"{r['n_slots']:,}", _seconds(r["forward_time_s"]))
-        lines.append(_row(*cells, _seconds(r["step_time_s"]), ratio, peak, r["status"]))
+        lines.append(markdown.row(*cells, _seconds(r["step_time_s"]), ratio, peak, r["status"]))
     return lines
 
 
 def front(rows: Rows) -> list[str]:
     if not of_part(rows, "front"):
         return [_NOT_MEASURED]
-    lines = _head(
+    lines = markdown.head(
         "seed",
         "generations x population",
         "evaluations",
@@ -178,12 +186,15 @@ def front(rows: Rows) -> list[str]:
                 f"{full['kv_bytes']:,.0f}",
                 f"{share:.0%}",
             )
-            lines.append(_row(*cells, *_member(r[name], full)))
-    lines += ["", *_head("seed", "search", "least loss on the fitness text", "different weights")]
+            lines.append(markdown.row(*cells, *_member(r[name], full)))
+    lines += [
+        "",
+        *markdown.head("seed", "search", "least loss on the fitness text", "different weights"),
+    ]
     for r in of_part(rows, "front"):
         for name, label in (("any", "for a front"), ("full", "full attention alone")):
             loss, weights = r["least_fitness_loss"][name], r["weights"][name]
-            lines.append(_row(str(r["seed"]), label, f"{loss:.4f}", f"{weights:,}"))
+            lines.append(markdown.row(str(r["seed"]), label, f"{loss:.4f}", f"{weights:,}"))
     return lines
 
 
@@ -243,11 +254,3 @@ def _megabytes(value: float | None, status: str) -> str:
 
 def _spread(values: list[float]) -> str:
     return f"{fmean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), "|---" * len(cells) + "|"]
-
-
-def _row(*cells: Any) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"

@@ -16,7 +16,7 @@ __all__ = ["built"]
 T = TypeVar("T")
 
 
-def built(name: str, make: Callable[[Path], None], load: Callable[[Path], T]) -> T:
+def built(name: str, make: Callable[[Path], object], load: Callable[[Path], T]) -> T:
     """`load` of a file that `make` writes, whole or not at all, unless it is there already; `name`
     says all that it was made from. Without a cache that can be used it is made for this process
     alone."""

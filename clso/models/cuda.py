@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from clso.disk.files import read_regular, write_bytes
+from clso.models.arguments import Arguments
 from clso.models.built import built
 
 __all__ = ["MOST_SHARED", "Kernels", "Launch", "Macros", "has_clusters"]
@@ -49,14 +49,7 @@ class Kernels:
 
     def __init__(self, source: str, sizes: str, arrays: str) -> None:
         self.source = source
-        fields: list[tuple[str, Any]] = [(name, ctypes.c_longlong) for name in sizes.split()]
-        fields += [(name, ctypes.c_void_p) for name in arrays.split()]
-        self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
-
-    def arguments(self, sizes: dict[str, int], arrays: dict[str, Tensor]) -> Any:
-        """The structure. Arrays that are not given are NULL; all are float32 without gaps, and have
-        to outlive what is started with it."""
-        return self._structure(**sizes, **{key: _address(t) for key, t in arrays.items()})
+        self.arguments = Arguments(ctypes.c_longlong, sizes, arrays)
 
     def start(
         self, name: str, macros: Macros, how: Launch, arguments: Any, device: torch.device
@@ -72,12 +65,6 @@ class Kernels:
             sizes = how.blocks, 1, 1, how.threads, 1, 1, how.shared
             given = (arguments,), (None,)
             _check(driver.cuLaunchKernel(kernel, *sizes, stream, given, 0))
-
-
-def _address(t: Tensor) -> int:
-    assert t.is_contiguous()
-    assert t.dtype == torch.float32
-    return t.data_ptr()
 
 
 @cache
@@ -102,15 +89,11 @@ def _module(source: str, macros: Macros, device: torch.device) -> Any:
     digest = hashlib.sha256(b"\0".join((_version(), " ".join(options).encode(), *files)))
     code = built(
         f"{digest.hexdigest()[:32]}.cubin",
-        lambda path: _write(path, _compile(files[1], files[0], options)),
+        lambda path: write_bytes(path, _compile(files[1], files[0], options), durable=False),
         read_regular,
     )
     (module,) = _check(driver.cuModuleLoadData(code))
     return module
-
-
-def _write(path: Path, code: bytes) -> None:
-    write_bytes(path, code, durable=False)
 
 
 @cache

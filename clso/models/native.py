@@ -16,13 +16,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from clso.disk.files import atomic_file
+from clso.models.arguments import Arguments
 from clso.models.built import built
 
 __all__ = ["Call", "is_possible"]
@@ -50,9 +50,7 @@ class Call:
 
     def __init__(self, source: str, sizes: str, arrays: str) -> None:
         self._source = source
-        fields: list[tuple[str, Any]] = [(name, ctypes.c_long) for name in sizes.split()]
-        fields += [(name, ctypes.c_void_p) for name in arrays.split()]
-        self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+        self._arguments = Arguments(ctypes.c_long, sizes, arrays, torch.float32, torch.int64)
 
     def __call__(
         self,
@@ -68,8 +66,7 @@ class Call:
         Arrays that are not given are NULL. Raises `MemoryError` if there is none, and what a
         compiler or a file system may say at the first call."""
         function = getattr(_library(self._source), name)
-        addresses = {key: _address(t) for key, t in arrays.items()}
-        what = ctypes.byref(self._structure(**sizes, **addresses))
+        what = ctypes.byref(self._arguments(sizes, arrays))
         n_items = sizes["n_batch"] if n_items is None else n_items
         n = max(1, min(torch.get_num_threads(), n_items))
         bounds = [n_items * i // n for i in range(n + 1)]
@@ -94,13 +91,6 @@ def _helpers(n: int) -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of these threads
     os.register_at_fork(after_in_child=_helpers.cache_clear)
-
-
-def _address(t: Tensor) -> int:
-    """Where a tensor's numbers lie, row by row without gaps."""
-    assert t.is_contiguous()
-    assert t.dtype in (torch.float32, torch.int64)
-    return t.data_ptr()
 
 
 @cache

@@ -67,10 +67,10 @@ def read_profile(path: Path) -> Profile:
         _PROFILE(found, "it")
     except ValueError as error:
         raise RunFolderError(f"{file} is a profile", problem=str(error)) from error
-    settings = {**found["settings"]}
-    for name in ("models", "lengths", "layouts"):
-        if name in settings:
-            settings[name] = tuple(settings[name])
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in found["settings"].items()
+    }
     rows = [Row(**row) for row in found["rows"]]
     parts = found["models"], rows, found["manifest"], found["interrupted"]
     return Profile(ProfileSettings(**settings), *parts)

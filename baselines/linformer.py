@@ -89,6 +89,7 @@ class Linformer(StackedModel):
     """`n_layers` blocks of causal slot attention and a GELU layer, with sinusoidal positions."""
 
     name = "linformer"
+    capturable = True
     Config = LinformerConfig
     config: LinformerConfig
 

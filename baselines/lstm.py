@@ -14,6 +14,7 @@ class LSTM(SequenceModel):
     """Embedding, LSTM, head."""
 
     name = "lstm"
+    capturable = True
     positions = False
 
     def __init__(self, config: SequenceConfig) -> None:

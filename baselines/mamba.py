@@ -45,6 +45,7 @@ class Mamba(StackedModel):
     """`n_layers` Mamba blocks; the paper takes two of them for each block of a Transformer."""
 
     name = "mamba"
+    capturable = True
     Config = MambaConfig
     positions = False
     config: MambaConfig

@@ -44,6 +44,7 @@ class MemN2N(LanguageModel):
     them."""
 
     name = "memn2n"
+    capturable = True
     Config = MemN2NConfig
 
     def __init__(self, config: MemN2NConfig) -> None:

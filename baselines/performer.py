@@ -95,6 +95,7 @@ class Performer(StackedModel):
     """`n_layers` blocks of FAVOR+ attention and a GELU layer, with sinusoidal positions."""
 
     name = "performer"
+    capturable = True
     Config = PerformerConfig
     config: PerformerConfig
 

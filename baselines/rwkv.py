@@ -158,6 +158,7 @@ class RWKV(StackedModel):
     channel is its own."""
 
     name = "rwkv"
+    capturable = True
     positions = False
 
     def __init__(self, config: SequenceConfig) -> None:

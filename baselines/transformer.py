@@ -13,6 +13,7 @@ class Transformer(StackedModel):
     """`n_layers` blocks of causal attention and a GELU layer, with sinusoidal positions."""
 
     name = "transformer"
+    capturable = True
 
     def block(self, layer: int) -> Layer:
         return ResidualBlock(

@@ -16,6 +16,7 @@ import torch
 from clso.errors import DeviceError
 
 __all__ = [
+    "can_ask",
     "has_triton",
     "matmul_precision",
     "quiet_host",
@@ -51,6 +52,11 @@ def resolve_device(name: str) -> str:
             remedy="Use --device auto, or see `clso doctor`.",
         )
     return f"cuda:{index}"
+
+
+def can_ask(x: torch.Tensor) -> bool:
+    """Whether the host may look at a tensor: not while a CUDA graph is captured."""
+    return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 @cache

@@ -74,6 +74,7 @@ class AdvancedHybrid(SequenceModel):
     """
 
     name = "advanced-hybrid"
+    capturable = True
     Config = HybridConfig
     config: HybridConfig
 
@@ -100,6 +101,7 @@ class SequentialHybrid(StackedModel):
     input."""
 
     name = "sequential-hybrid"
+    capturable = True
     Config = HybridConfig
     config: HybridConfig
 

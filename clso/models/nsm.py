@@ -41,6 +41,7 @@ class SimpleNSM(StackedModel):
     adds and drops states."""
 
     name = "simple-nsm"
+    capturable = True
     Config = NSMConfig
     config: NSMConfig
 

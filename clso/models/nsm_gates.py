@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from clso.device import can_ask
+
 __all__ = ["GRU", "LSTM", "Gate", "Sparse"]
 
 Totals = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -149,8 +151,10 @@ class Sparse:
 
     def __init__(self, weights: Tensor, bias: Tensor) -> None:
         self._bias = bias
-        self._rows, self._columns = (weights.any(1 - i).nonzero().flatten() for i in (0, 1))
-        self._whole = 2 * len(self._rows) * len(self._columns) > weights.numel()
+        self._whole = not can_ask(weights)
+        if not self._whole:
+            self._rows, self._columns = (weights.any(1 - i).nonzero().flatten() for i in (0, 1))
+            self._whole = 2 * len(self._rows) * len(self._columns) > weights.numel()
         if not self._whole:
             weights = weights[self._rows][:, self._columns]
         self._weights = weights.t().contiguous()

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clso.device import can_ask
 from clso.models import native, native_nsm
 from clso.models.fused import difference, is_possible, is_trusted
 from clso.models.nsm_gates import GRU, LSTM, Gate, Sparse
-from clso.models.nsm_routing import TINY, heaviest_states, shares, top_weights
+from clso.models.nsm_routing import TINY, heaviest_states, is_positive, shares, top_weights
 
 __all__ = ["Form", "Weights", "read_over_time", "states_over_time"]
 
@@ -200,7 +201,7 @@ class _Recurrence:
         self.w, self.n_heads, self.form = w, n_heads, form
         self.n_states, self.width = w.initial.shape
         self.top_k = top_k if top_k < self.n_states else 0
-        self.offset = w.importance.log() if bool((w.importance > 0).all()) else None
+        self.offset = w.importance.log() if is_positive(w.importance) else None
         self.maps = w.states.t().contiguous()
         kind = GRU if w.is_gru else LSTM
         self.gate: Gate = kind(w.gate_input, w.gate_state, w.gate_input_bias, w.gate_state_bias)
@@ -219,7 +220,7 @@ class _Recurrence:
         own, inputs = x.new_zeros(2, n_batch * s, 3 * d)
         hidden, gate = inputs[:, 2 * d :], Sparse(self.gate.weights, self.gate.bias)
         # states whose gate does not listen need not talk
-        hears = bool(self.gate.weights[:, d : 2 * d].any())
+        hears = not can_ask(x) or bool(self.gate.weights[:, d : 2 * d].any())
         asking = c + s if hears else c
         used = slice(None) if hears else slice(d, 2 * d)
         maps, maps_bias, mapped = self.maps[:, used], w.states_bias[used], own[:, used]

@@ -8,7 +8,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-__all__ = ["TINY", "attend", "attention", "heaviest_states", "shares", "top_weights"]
+from clso.device import can_ask
+
+__all__ = [
+    "TINY",
+    "attend",
+    "attention",
+    "heaviest_states",
+    "is_positive",
+    "shares",
+    "top_weights",
+]
 
 _MAX_EXPONENT = 30.0
 TINY = 1e-20
@@ -35,12 +45,17 @@ def shares(scores: Tensor, importance: Tensor) -> Tensor:
 
 
 def attention(importance: Tensor) -> Callable[[Tensor], Tensor]:
-    """`attend` for many scores of one importance (S,): if all of it is positive, in the two
+    """`attend` for many scores of one importance (S,): if all of it is known to be positive, in the two
     operators of a softmax."""
-    if bool((importance > 0).all()):
+    if is_positive(importance):
         offset = importance.log()
         return lambda scores: torch.softmax(scores + offset, dim=-1)
     return partial(attend, importance=importance)
+
+
+def is_positive(importance: Tensor) -> bool:
+    """Whether all of it is known to be."""
+    return can_ask(importance) and bool((importance > 0).all())
 
 
 def heaviest_states(weights: Tensor, top_k: int) -> Tensor:

@@ -68,6 +68,9 @@ class SequenceModel(LanguageModel):
     name: ClassVar[str]
     Config: ClassVar[type[SequenceConfig]] = SequenceConfig
     positions: ClassVar[bool] = True
+    capturable: ClassVar[bool] = False
+    """Whether a training step may be replayed as a CUDA graph: `forward` asks the device nothing and
+    does the same at each call."""
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()

@@ -3,7 +3,9 @@
 A family is a class of the plugin group `clso.models`: an `nn.Module` with `Config`, a frozen
 dataclass of vocab_size, d_model, n_layers, n_heads, n_positions, n_classes and the family's own
 fields. It is made as `Family(Config(...))` and has `config`, `init_weights(generator)` and
-`forward(tokens, mask)` -> logits (B, n_classes), or (B, T, vocab_size) if n_classes is 0."""
+`forward(tokens, mask)` -> logits (B, n_classes), or (B, T, vocab_size) if n_classes is 0. If that
+asks the device nothing and does the same at each call, a family may say `capturable = True`: its
+training steps are then replayed as CUDA graphs."""
 
 from __future__ import annotations
 

@@ -17,11 +17,13 @@ from clso.tasks.metrics import perplexity
 
 __all__ = ["Batch", "Score", "answers", "batches", "majority_accuracy", "make_batch", "score"]
 
+_WIDTHS = 16
+
 
 @dataclass(frozen=True)
 class Batch:
     """tokens (B, T) int64, 0 = padding; mask (B, T) bool, true on tokens; targets (B,) or (B, T)
-    int64; of the latter `asked` (n,) says which of all B T are not 0."""
+    int64; of the latter `asked` (n,) says which of all B T are not 0, if only these are wanted."""
 
     tokens: Tensor
     mask: Tensor
@@ -54,15 +56,21 @@ class Score:
         return self.accuracy if metric == "accuracy" else -self.loss
 
 
-def make_batch(examples: Examples, rows: Targets, device: str) -> Batch:
-    """The examples at `rows`, as long as the longest of them. The host does not wait for the
-    device, neither here nor in `answers`."""
+def make_batch(
+    examples: Examples, rows: Targets, device: str, *, few_shapes: bool = False
+) -> Batch:
+    """The examples at `rows`, as long as the longest of them. Of `few_shapes` they are longer, by up
+    to `_WIDTHS` - 1, and every token is answered if one is. The host does not wait for the device,
+    neither here nor in `answers`."""
     part, on = examples[rows], torch.device(device)
     width = int((part.tokens != 0).sum(1).max())
+    if few_shapes:
+        width += -width % _WIDTHS  # what the examples do not have is cut off again
     tokens = sent(torch.from_numpy(part.tokens[:, :width].astype(np.int64)), on)
     by_token = part.targets.ndim == 2
     targets = (part.targets[:, :width] if by_token else part.targets).astype(np.int64)
-    asked = sent(torch.from_numpy(np.flatnonzero(targets)), on) if by_token else None
+    chosen = by_token and not few_shapes
+    asked = sent(torch.from_numpy(np.flatnonzero(targets)), on) if chosen else None
     return Batch(tokens, tokens != 0, sent(torch.from_numpy(targets), on), asked)
 
 
@@ -78,7 +86,7 @@ def answers(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits (n, C) of everything that is asked in a batch, and the n targets."""
     logits: Tensor = model(batch.tokens, batch.mask)
     if batch.asked is None:
-        return logits, batch.targets
+        return logits.reshape(-1, logits.shape[-1]), batch.targets.flatten()
     return logits.flatten(0, 1).index_select(0, batch.asked), batch.targets.flatten()[batch.asked]
 
 

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from clso.errors import ConfigError, EvaluationError
 from clso.models.modules import n_parameters
 from clso.tasks.base import Task
-from clso.tasks.scoring import Score, answers, majority_accuracy, make_batch, score
+from clso.tasks.scoring import Score, majority_accuracy, make_batch, score
+from clso.tasks.steps import Steps
 
 __all__ = ["Fit", "TrainSettings", "fit", "learning_rate", "train_on"]
 
 _COSINE_END = 0.1
+_SCORED_TOKENS = 1 << 15  # at once on a GPU, whose launches are dear
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,11 @@ def fit(
     """Train `model`, on `device` already, in place; the order of the examples is drawn from `seed`.
 
     Stops if a loss is no longer finite. The gradient's sums can differ from GPU to GPU; on one
-    CPU equal seeds give equal weights."""
+    CPU equal seeds give equal weights. How steps are taken:
+    `clso.tasks.steps`."""
     train, valid = task.split("train"), task.split("valid")
     lengths = (train.tokens != 0).sum(1)
-    optimizer = _optimizer(model, settings, lr)
+    take = Steps(model, device, weight_decay=settings.weight_decay, grad_clip=settings.grad_clip)
     order = np.random.default_rng(seed)
     rows: np.ndarray[Any, Any] = np.empty(0, np.int64)
     best: Score | None = None
@@ -139,18 +141,9 @@ def fit(
             while len(rows) < settings.batch:
                 rows = np.concatenate([rows, order.permutation(len(train))])
             picked, rows = rows[: settings.batch], rows[settings.batch :]
-            batch = make_batch(train, picked, device)
+            batch = make_batch(train, picked, device, few_shapes=take.replayed)
             model.train()
-            logits, targets = answers(model, batch)
-            loss = F.cross_entropy(logits.float(), targets)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if settings.grad_clip:
-                nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, lr, step)
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(take(batch, learning_rate(settings, lr, step)))
             n_tokens += int(lengths[picked].sum())
             step += 1
             if step % settings.eval_every and step < settings.steps:
@@ -158,7 +151,9 @@ def fit(
             train_loss = torch.stack(losses).mean().item()
             losses.clear()
             train_s, since = train_s + time.perf_counter() - since, time.perf_counter()
-            found = score(model, valid, batch=2 * settings.batch, device=device)
+            found = score(
+                model, valid, batch=_scored_at_once(task, settings, device), device=device
+            )
             score_s, since = score_s + time.perf_counter() - since, time.perf_counter()
             train_curve.append((step, train_loss))
             valid_curve.append((step, found.loss, found.accuracy))
@@ -197,7 +192,8 @@ def train_on(
     done = fit(model, task, settings, lr, seed=seed, device=device, progress=progress)
     if done.valid is None:
         raise EvaluationError("training has a finite loss", got=lr, remedy="Use a lower rate.")
-    test = score(model, task.split("test"), batch=2 * settings.batch, device=device)
+    at_once = _scored_at_once(task, settings, device)
+    test = score(model, task.split("test"), batch=at_once, device=device)
     return {
         "task": task.name,
         "parameters": n_parameters(model),
@@ -224,15 +220,10 @@ def learning_rate(settings: TrainSettings, lr: float, step: int) -> float:
     return lr * (_COSINE_END + (1 - _COSINE_END) * (1 + math.cos(math.pi * done)) / 2)
 
 
-def _optimizer(model: nn.Module, settings: TrainSettings, lr: float) -> torch.optim.Optimizer:
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    others = [p for p in model.parameters() if p.dim() < 2]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    fused = all(p.is_cuda for p in model.parameters())  # where launches are dear
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=fused)
+def _scored_at_once(task: Task, settings: TrainSettings, device: str) -> int:
+    """Sequences."""
+    most = _SCORED_TOKENS // task.n_positions if device.startswith("cuda") else 0
+    return max(2 * settings.batch, most)
 
 
 def _finite(value: float) -> float | None:

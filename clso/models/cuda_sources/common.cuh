@@ -119,6 +119,19 @@ DEVICE float exchange(float x, int lane_mask, int lanes)
 {
     return __shfl_xor_sync(0xffffffffu, x, lane_mask, lanes);
 }
+/* 2^x and 1 / x, to about 22 bits. */
+DEVICE float power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+DEVICE float reciprocal(float x)
+{
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 /* What another lane has. */
 DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 #endif
@@ -168,7 +181,8 @@ DEVICE void put_to_all(Mail &mail, bool there, float *to, const unsigned (&dista
         if (there && lane + 4 * i < N) mail.put(to, distances[i], four);
 }
 
-DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
+constexpr float LOG2_E = 1.44269504f;
+DEVICE float sigmoid(float x) { return reciprocal(1.0f + power_of_two(-LOG2_E * x)); }
 DEVICE float tanh_(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
 template <int N> DEVICE float dot(const float *x, const float *y) /* both aligned to 16 bytes */

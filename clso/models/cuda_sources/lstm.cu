@@ -43,6 +43,9 @@ DEVICE void multiply_part(const float (&of)[4][PART], const float *x, float (&su
     }
 }
 
+/* A gate is 1 / (1 + 2^x), its x so many times what comes in; the candidate is twice that, less one. */
+DEVICE constexpr float scale(int q) { return q == 2 ? -2.0f * LOG2_E : -LOG2_E; }
+
 KERNEL(THREADS) lstm_advance(const Arguments w)
 {
     const int t = threadIdx.x, unit = t / 4, q = t % 4, n_steps = w.n_steps;
@@ -51,13 +54,13 @@ KERNEL(THREADS) lstm_advance(const Arguments w)
     float of[4][PART], ahead[AHEAD], c = 0.0f;
 #pragma unroll
     for (int i = 0; i < 4 * PART; i++)
-        of[i / PART][i % PART] = w.weight[(i / PART * D + unit) * D + q * PART + i % PART];
+        of[i / PART][i % PART] = scale(i / PART) * w.weight[(i / PART * D + unit) * D + q * PART + i % PART];
     EACH (i, 2 * 4 * STRIDE) seen[i] = 0.0f;
     const float *next = w.gates + first * 4 * D + q * D + unit;
     float *opened = w.opened + first * 4 * D + q * D + unit;
     float *out = (q == 1 ? w.hidden : w.cell) + first * D + unit;
 #pragma unroll
-    for (int i = 0; i < AHEAD; i++, next += 4 * D) ahead[i] = i < n_steps ? *next : 0.0f;
+    for (int i = 0; i < AHEAD; i++, next += 4 * D) ahead[i] = i < n_steps ? scale(q) * *next : 0.0f;
     __syncthreads();
     for (int step = 0; step < n_steps; step += AHEAD)
 #pragma unroll
@@ -66,8 +69,8 @@ KERNEL(THREADS) lstm_advance(const Arguments w)
             float sums[4] = {};
             multiply_part(of, seen + (i % 2 * 4 + q) * STRIDE, sums);
             float x = ahead[i] + one_of(sums, 2, 1);
-            if (step + i + AHEAD < n_steps) ahead[i] = *next;
-            x = sigmoid(q == 2 ? 2.0f * x : x);
+            if (step + i + AHEAD < n_steps) ahead[i] = scale(q) * *next;
+            x = reciprocal(1.0f + power_of_two(x));
             x = q == 2 ? 2.0f * x - 1.0f : x;
             /* of the same unit */
             float y = exchange(x, 1, 32), z = exchange(x, 2, 32), v = exchange(x, 3, 32);
@@ -82,6 +85,21 @@ KERNEL(THREADS) lstm_advance(const Arguments w)
             next += 4 * D, opened += 4 * D, out += D;
             __syncthreads();
         }
+}
+
+/* By what the gradients of a step's gates follow from those of its hidden state and cell. */
+struct Slopes {
+    float gate, hidden, kept; /* of the thread's gate, of the cell by the hidden state, of the cell before */
+};
+
+/* `x` is the gate, `c` the cell, `before` the one before, which is zero at first. */
+DEVICE Slopes slopes(int q, float x, float c, float before)
+{
+    float y = exchange(x, 1, 32), z = exchange(x, 2, 32), v = exchange(x, 3, 32); /* of the same unit */
+    float kept = q == 0 ? y : q == 1 ? x : q == 2 ? v : z;
+    float shown = q == 0 ? v : q == 1 ? z : q == 2 ? y : x;
+    float s = tanh_(c), slope = q == 2 ? 1.0f - x * x : x * (1.0f - x);
+    return {slope * (q % 2 == 0 ? z : q == 1 ? before : s), shown * (1.0f - s * s), kept};
 }
 
 KERNEL(THREADS) lstm_retreat(const Arguments w)
@@ -106,27 +124,23 @@ KERNEL(THREADS) lstm_retreat(const Arguments w)
         g_ahead[i] = there ? *grad : 0.0f;
     }
     const int place = (q * D + unit) / PART * STRIDE + (q * D + unit) % PART;
+    Slopes now = slopes(q, x_ahead[0], c_ahead[0], c_ahead[1]);
     for (int step = 0; step < n_steps; step += AHEAD)
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             if (step + i >= n_steps) break;
-            float x = x_ahead[i], c = c_ahead[i], given = g_ahead[i];
-            if (step + i + AHEAD < n_steps) x_ahead[i] = *opened, c_ahead[i] = *cell, g_ahead[i] = *grad;
-            else x_ahead[i] = c_ahead[i] = g_ahead[i] = 0.0f;
-            float before = c_ahead[(i + 1) % AHEAD]; /* zero before the first step */
-            float y = exchange(x, 1, 32), z = exchange(x, 2, 32), v = exchange(x, 3, 32);
-            float kept = q == 0 ? y : q == 1 ? x : q == 2 ? v : z;
-            float shown = q == 0 ? v : q == 1 ? z : q == 2 ? y : x;
-            float s = tanh_(c), slope = q == 2 ? 1.0f - x * x : x * (1.0f - x);
-            slope *= q % 2 == 0 ? z : q == 1 ? before : s;
-            float d_hidden = given + back;
-            d_cell += d_hidden * shown * (1.0f - s * s);
-            float d = slope * (q == 3 ? d_hidden : d_cell);
-            d_cell *= kept;
+            const int next = (i + 1) % AHEAD;
+            float d_hidden = g_ahead[i] + back;
+            d_cell += d_hidden * now.hidden;
+            float d = now.gate * (q == 3 ? d_hidden : d_cell);
+            d_cell *= now.kept;
             seen[i % 2 * 16 * STRIDE + place] = d;
             *out = d;
+            if (step + i + AHEAD < n_steps) x_ahead[i] = *opened, c_ahead[i] = *cell, g_ahead[i] = *grad;
+            else x_ahead[i] = c_ahead[i] = g_ahead[i] = 0.0f;
             opened -= 4 * D, cell -= D, grad -= D, out -= 4 * D;
             __syncthreads();
+            now = slopes(q, x_ahead[next], c_ahead[next], c_ahead[(i + 2) % AHEAD]);
             float sums[4] = {};
             multiply_part(of, seen + (i % 2 * 16 + part) * STRIDE, sums);
             back = total<4>(one_of(sums, 8, 4));

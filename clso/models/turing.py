@@ -93,7 +93,7 @@ class TuringMemory(Layer):
         what is added (B, T, d)."""
         d = self.d_model
         keys, erase, add, strengths = torch.split(heads, [2 * d, d, d, 2], dim=-1)
-        keys = _unit(keys.unflatten(-1, (2, d))) * (1 + F.softplus(strengths))[..., None]
+        keys = _unit(keys.reshape(*keys.shape[:2], 2, d)) * (1 + F.softplus(strengths))[..., None]
         return keys, erase.sigmoid(), add
 
     def _by_chunk(self, x: Tensor) -> Tensor:

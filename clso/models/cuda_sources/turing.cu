@@ -66,9 +66,14 @@ template <int THREADS> struct Ring {
     MEMBER_FUNCTION void fetch()
     {
         if (left-- > 0) {
-            float *stage = stages + to * STAGE;
+            constexpr int PARTS = D / 4, ROWS = THREADS / PARTS;
+            const int row = threadIdx.x / PARTS, part = threadIdx.x % PARTS * 4;
+            float *stage = stages + to * STAGE + row * STRIDE + part;
+            const float *from = next + row * D + part;
 #pragma unroll
-            EACH (i, 3 * C * D / 4) copy(stage + i / (D / 4) * STRIDE + i % (D / 4) * 4, next + i * 4);
+            for (int i = 0; i < 3 * C; i += ROWS)
+                if ((THREADS % PARTS == 0 || row < ROWS) && (3 * C % ROWS == 0 || i + row < 3 * C))
+                    copy(stage + i * STRIDE, from + i * D);
             next += by, to = to + 1 == STAGES ? 0 : to + 1;
         }
         close_group();
@@ -374,6 +379,10 @@ template <int N, int LEFT, int SIZE> DEVICE void share_out(float (&x)[SIZE])
     }
 }
 
+template <bool YES> struct Is {
+    static constexpr bool yes = YES;
+};
+
 KERNEL(RETREATING) turing_retreat(const Arguments w)
 {
     constexpr int THREADS = RETREATING, WARPS = THREADS / 32, E = EACH_SLOTS;
@@ -421,15 +430,14 @@ KERNEL(RETREATING) turing_retreat(const Arguments w)
     float g[E][4] = {};
     for (int j = 0; j < n_chunks; j++) {
         const float *keys = ring.here() + a, *erases = keys + C * STRIDE, *adds = erases + C * STRIDE;
-        float unit[E][4], running[E][4], length[E], found[E][4], p[OWN], x[OWN], by[OWN];
+        float running[E][4], found[E][4], length[E], direct[E][4], p[OWN], x[OWN], by[OWN];
         bool full = false; /* whether a slot may be erased wholly */
 #pragma unroll
         for (int n = 0; n < E; n++) {
             length[n] = scale[n];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                running[n][i] = memory[n][i], found[n][i] = given[n][i];
-                unit[n][i] = memory[n][i] * scale[n];
+                running[n][i] = found[n][i] = memory[n][i], direct[n][i] = given[n][i];
             }
         }
 #pragma unroll
@@ -443,52 +451,63 @@ KERNEL(RETREATING) turing_retreat(const Arguments w)
         const float *addresses = w.writing + (last - j) * C * S;
         const long long here = place;
         over_time -= S * D, scales -= S, by_memory -= S * D, place -= C * S;
-        if (j + 1 < n_chunks) fetch();
         __syncwarp();
-        float weight[E][rounded(C, 4)], change[E][C][4]; /* of memory, by its share of a token's write */
+        /* of the slots, for four tokens */
+        auto load_weights = [&](float (&weight)[E][4], int from) {
 #pragma unroll
-        for (int i = 0; i < E * rounded(C, 4); i += 4) {
-            float4 y = *(const float4 *)(shares + (first_slot + i / rounded(C, 4)) * CS + i % rounded(C, 4));
-            float *to = &weight[i / rounded(C, 4)][i % rounded(C, 4)];
-            to[0] = y.x, to[1] = y.y, to[2] = y.z, to[3] = y.w;
-        }
+            for (int n = 0; n < E; n++) load(weight[n], shares + (first_slot + n) * CS + from);
+        };
+        float change[E][C][4]; /* of the memory, by its share of a token's write */
+        auto run_through = [&](auto may_be_full) {
 #pragma unroll
-        for (int t = 0; t < C; t++) {
-            float erase[4], add[4];
-            load(erase, erases + t * STRIDE), load(add, adds + t * STRIDE);
+            for (int from = 0; from < C; from += 4) {
+                float weight[E][4];
+                load_weights(weight, from);
 #pragma unroll
-            for (int i = 0; i < 4 * E; i++) {
-                float &m = running[i / 4][i % 4], &c = change[i / 4][t][i % 4];
-                c = add[i % 4] - erase[i % 4] * m;
-                m += weight[i / 4][t] * c;
+                for (int t = from; t < from + 4 && t < C; t++) {
+                    float erase[4], add[4], exact[E] = {};
+                    load(erase, erases + t * STRIDE), load(add, adds + t * STRIDE);
+                    if (may_be_full.yes) {
+#pragma unroll
+                        for (int n = 0; n < E; n++)
+                            if (weight[n][t - from] == MOST_ERASED) exact[n] = addresses[t * S + first_slot + n];
+                    }
+#pragma unroll
+                    for (int i = 0; i < 4 * E; i++) {
+                        int n = i / 4, k = i % 4;
+                        float d = add[k] - erase[k] * running[n][k];
+                        running[n][k] += weight[n][t - from] * d;
+                        /* from there on what is kept does not depend on the share */
+                        change[n][t][k] = may_be_full.yes && exact[n] * erase[k] > MOST_ERASED ? add[k] : d;
+                    }
+                }
             }
-            if (full) { /* what is kept does not depend on the share */
-#pragma unroll
-                for (int i = 0; i < 4 * E; i++)
-                    if (weight[i / 4][t] == MOST_ERASED
-                        && addresses[t * S + first_slot + i / 4] * erase[i % 4] > MOST_ERASED)
-                        change[i / 4][t][i % 4] = add[i % 4];
-            }
-        }
+        };
+        if (full) run_through(Is<true>());
+        else run_through(Is<false>());
+        __syncwarp(); /* what is loaded again below is not held in registers until then */
 #pragma unroll
         for (int n = 0; n < E; n++)
             if (wide && first_slot + n < S) store(after + (first_slot + n) * D + a, g[n]);
         float by_share[N];
 #pragma unroll
-        for (int t = CP - 1; t >= 0; t--) {
-            float erase[4];
-            if (t < C) load(erase, erases + t * STRIDE);
+        for (int i = 0; i < N; i++) by_share[i] = 0.0f;
 #pragma unroll
-            for (int n = 0; n < E; n++) {
-                float sum = 0.0f;
-                if (t < C) {
+        for (int from = (C - 1) / 4 * 4; from >= 0; from -= 4) {
+            if (from == C / 8 * 4 && j + 1 < n_chunks) fetch(); /* by now there are registers for it */
+            float weight[E][4];
+            load_weights(weight, from);
 #pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        sum += g[n][i] * change[n][t][i];
-                        g[n][i] *= 1.0f - weight[n][t] * erase[i];
-                    }
+            for (int t = from + 3; t >= from; t--) {
+                if (t >= C) continue;
+                float erase[4];
+                load(erase, erases + t * STRIDE);
+#pragma unroll
+                for (int i = 0; i < 4 * E; i++) {
+                    int n = i / 4, k = i % 4;
+                    by_share[n * CP + t] += g[n][k] * change[n][t][k];
+                    g[n][k] *= 1.0f - weight[n][t - from] * erase[k];
                 }
-                by_share[n * CP + t] = sum;
             }
         }
         share_out<N, LANES>(by_share);
@@ -544,7 +563,7 @@ KERNEL(RETREATING) turing_retreat(const Arguments w)
 #pragma unroll
         for (int i = 0; i < 4 * E; i++) {
             int n = i / 4, k = i % 4;
-            g[n][k] += found[n][k] + (by_unit[n][k] - along[n] * unit[n][k]) * length[n];
+            g[n][k] += direct[n][k] + (by_unit[n][k] - along[n] * (found[n][k] * length[n])) * length[n];
         }
         ring.step();
     }

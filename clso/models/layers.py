@@ -86,7 +86,8 @@ def merge_heads(x: Tensor) -> Tensor:
 def pad_to_multiple(x: Tensor, size: int) -> Tensor:
     """(B, T, d) with zeros after the last row, so that `size` divides T: causal layers do not see
     them."""
-    return F.pad(x, (0, 0, 0, -x.shape[1] % size))
+    missing = -x.shape[1] % size
+    return F.pad(x, (0, 0, 0, missing)) if missing else x  # a pad of nothing is a copy
 
 
 def in_chunks(x: Tensor, size: int) -> Tensor:

@@ -47,55 +47,54 @@ class TuringMemory(Layer):
     def run(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs (B, T, d), and the read and write addresses (B, T, n_slots)."""
         n_tokens = x.shape[1]
-        d = self.d_model
-        keys, erase, add, strengths = torch.split(
-            self.heads(pad_to_multiple(x, self.chunk)), [2 * d, d, d, 2], dim=-1
-        )
-        # (B, T, 2, d): to read and to write by
-        keys = _unit(keys.reshape(*keys.shape[:2], 2, d)) * (1 + F.softplus(strengths))[..., None]
-        memory = self.initial.expand(len(x), -1, -1)
-        found = self._form(x)(memory, keys, erase.sigmoid(), add)
-        read, reading, writing = (part[:, :n_tokens] for part in found)
+        found = self._form(x)(self.heads(pad_to_multiple(x, self.chunk)), self.initial)
+        if n_tokens % self.chunk:
+            found = tuple(part[:, :n_tokens] for part in found)
+        read, reading, writing = found
         return self.out(torch.cat((x, read), dim=-1)), reading, writing
 
-    def _form(self, x: Tensor) -> Callable[..., tuple[Tensor, ...]]:
-        """How chunks are gone through: in plain torch, in C, or by Triton's kernels."""
+    def _form(self, x: Tensor) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
+        """How chunks are gone through, given what the heads say (B, T, 4 d + 2) and the memory at
+        first (n_slots, d): in plain torch, in C, or by CUDA's kernels."""
         if native.is_possible(x):
             if is_trusted("Turing memory in C", x.device, _difference):
                 return self._in_c
         elif is_possible(x):
-            from clso.models import triton_turing
+            from clso.models import cuda_turing
 
             sizes = self.d_model, self.n_slots, self.chunk
-            if triton_turing.fits(*sizes) and is_trusted(
+            if cuda_turing.fits(*sizes) and is_trusted(
                 "Turing memory", (x.device, sizes), lambda: _fused_difference(x.device, *sizes)
             ):
                 return self._fused
         return self._in_torch
 
-    def _in_torch(self, memory: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def _in_torch(self, heads: Tensor, initial: Tensor) -> tuple[Tensor, ...]:
         """What is read (B, T, d), and the read and write addresses (B, T, n_slots)."""
+        memory, inputs = initial.expand(len(heads), -1, -1), self._commands(heads)
         _, found = in_segments(self._segment, memory, inputs, _SEGMENT_CHUNKS * self.chunk)
         return torch.split(found, [self.d_model, self.n_slots, self.n_slots], dim=-1)
 
-    def _in_c(self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor) -> tuple[Tensor, ...]:
+    def _in_c(self, heads: Tensor, initial: Tensor) -> tuple[Tensor, ...]:
         """As `_in_torch`."""
-        keys, erase, add = map(self._by_chunk, (keys, erase, add))
+        keys, erase, add = map(self._by_chunk, self._commands(heads))
+        memory = initial.expand(len(heads), -1, -1)
         read, address = native_turing.read_and_write(keys.transpose(2, 3), erase, add, memory)
         return read.flatten(1, 2), *(one.flatten(1, 2) for one in address.unbind(2))
 
-    def _fused(
-        self, memory: Tensor, keys: Tensor, erase: Tensor, add: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _fused(self, heads: Tensor, initial: Tensor) -> tuple[Tensor, ...]:
         """As `_in_torch`."""
-        from clso.models import triton_turing
+        from clso.models import cuda_turing
 
-        keys, erase, add = map(self._by_chunk, (keys, erase, add))
-        memory = triton_turing.memory_over_time(keys[:, :, :, 1], erase, add, memory)
-        # (B, chunks, 2, c, d) @ (B, chunks, 1, d, N)
-        unit = _unit(memory)[:, :, None].transpose(3, 4)
-        reading, writing = torch.softmax(keys.transpose(2, 3) @ unit, dim=-1).unbind(2)
-        return tuple(one.flatten(1, 2) for one in (reading @ memory, reading, writing))
+        return cuda_turing.read_and_write(heads, initial, self.chunk)
+
+    def _commands(self, heads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys (B, T, 2, d) to read and to write by, of unit length times strength; what is erased,
+        what is added (B, T, d)."""
+        d = self.d_model
+        keys, erase, add, strengths = torch.split(heads, [2 * d, d, d, 2], dim=-1)
+        keys = _unit(keys.reshape(*keys.shape[:2], 2, d)) * (1 + F.softplus(strengths))[..., None]
+        return keys, erase.sigmoid(), add
 
     def _by_chunk(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (B, chunks, c, ...)."""
@@ -153,16 +152,14 @@ def _difference() -> float:
 
 
 def _fused_difference(device: torch.device, d_model: int, n_slots: int, chunk: int) -> float:
-    """Between Triton and plain torch: of results and all gradients."""
+    """Between CUDA's kernels and plain torch: of results and all gradients."""
     layer = TuringMemory(d_model, n_slots, chunk)
     inputs = _drawn(2, 3 * chunk, d_model, n_slots, device)
     return difference(*(with_gradients(go, inputs) for go in (layer._fused, layer._in_torch)))
 
 
 def _drawn(n_batch: int, n_tokens: int, d: int, n_slots: int, device: torch.device) -> list[Tensor]:
-    """A memory, keys, erase and add."""
+    """What heads say, and a memory."""
     generator = torch.Generator().manual_seed(0)
-    shapes = (n_batch, n_slots, d), (n_batch, n_tokens, 2, d), *(2 * [(n_batch, n_tokens, d)])
-    inputs = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
-    inputs[2] = inputs[2].sigmoid()
-    return inputs
+    shapes = (n_batch, n_tokens, 4 * d + 2), (n_slots, d)
+    return [torch.randn(shape, generator=generator).to(device) for shape in shapes]

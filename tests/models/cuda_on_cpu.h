@@ -80,6 +80,8 @@ static inline void copy(float *to, const float *from)
     std::copy(from, from + 4, to);
 }
 static inline void copies_are_done() {}
+static inline void close_group() {}
+template <int N> static inline void groups_are_done() {}
 static inline void hold(float &) {}
 static inline float __fdividef(float x, float y) { return x / y; }
 static inline float power_of_two(float x) { return exp2f(x); }
@@ -139,6 +141,15 @@ static inline float receive(float x, int lane)
     of[now->thread.x % 32] = x;
     __syncwarp();
     float found = of[lane];
+    __syncwarp();
+    return found;
+}
+static inline bool any(bool x)
+{
+    float *of = words.data() + warp() * 32 * 6;
+    of[now->thread.x % 32] = x;
+    __syncwarp();
+    bool found = std::find(of, of + 32, 1.0f) != of + 32;
     __syncwarp();
     return found;
 }

@@ -1,4 +1,4 @@
-"""Triton's forms of the recurrences against those in plain torch."""
+"""The recurrences by kernels on CUDA against those in plain torch."""
 
 from __future__ import annotations
 

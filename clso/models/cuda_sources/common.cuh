@@ -91,21 +91,54 @@ struct Mail {
 /* 16 bytes from global to shared memory, which are there for the thread after `copies_are_done`. */
 DEVICE void copy(float *to, const float *from)
 {
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(address(to)), "l"(from) : "memory");
+#else
+    *(float4 *)to = *(const float4 *)from;
+#endif
 }
-DEVICE void copies_are_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+DEVICE void copies_are_done()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+/* The thread's copies since the last call are a group. */
+DEVICE void close_group()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/* All groups but the last N are there for the thread. */
+template <int N> DEVICE void groups_are_done()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
 
 /* sums (16, 8) += left (16, 8) @ right (8, 8) of a warp's registers, with the 11 leading bits of each
    factor. Of lane 4 g + t: left has (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), right has (t, g),
    (t + 4, g), sums (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1). */
 DEVICE void multiply(float (&sums)[4], const float (&left)[4], const float (&right)[2])
 {
+#if __CUDA_ARCH__ >= 800
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
                  : "r"(__float_as_uint(left[0])), "r"(__float_as_uint(left[1])),
                    "r"(__float_as_uint(left[2])), "r"(__float_as_uint(left[3])),
                    "r"(__float_as_uint(right[0])), "r"(__float_as_uint(right[1])));
+#else
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            sums[i] += __shfl_sync(0xffffffffu, left[i / 2 + k / 4 * 2], g * 4 + k % 4)
+                       * __shfl_sync(0xffffffffu, right[k / 4], (2 * t + i % 2) * 4 + k % 4);
+#endif
 }
 
 /* Not to be made up again from what it was made of. */
@@ -134,6 +167,8 @@ DEVICE float reciprocal(float x)
 }
 /* What another lane has. */
 DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+/* Whether x holds for any lane of the warp. */
+DEVICE bool any(bool x) { return __any_sync(0xffffffffu, x); }
 #endif
 
 #define EACH(i, n) for (int i = threadIdx.x; i < (n); i += THREADS)

@@ -19,8 +19,8 @@ _KERNELS = Kernels(
     "nsm",
     "n_batch n_chunks first n_all",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
-    "importance states found d_found notes normed moments seen by_gate direct change "
-    "d_read_importance d_maps d_own results carried d_norm d_importance "
+    "importance states found d_found notes normed seen by_gate direct change "
+    "d_read_importance d_maps d_own results carried d_importance "
     "of_gate of_maps to_norm to_norm_bias to_state_maps to_state_maps_bias to_by_input to_by_state "
     "to_input_bias to_state_bias to_initial to_importance",
 )
@@ -67,7 +67,7 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
         and n_heads <= 8
         and n_states <= 32
         and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
-        and _up(n_states, 16) // 16 * (d // 16) <= _WARPS
+        and d <= 128
     )
 
 
@@ -92,24 +92,35 @@ class _Sizes:
         scale = float(torch.tensor(self.width**-0.5, dtype=torch.float32))
         return (*((key, str(n)) for key, n in sizes.items()), ("SCALE", f"{scale!r}f"))
 
-    def _groups(self, tiles: int, k: int) -> int:
-        """Of warps that share out the sum over k of a product of some tiles of 16 states."""
-        found = 1
-        while 2 * found * tiles * (_up(self.s, 16) // 16) <= _WARPS and k // 8 % (2 * found) == 0:
+    def _shares(self, n: int, k: int, columns: int, warps: int = _WARPS) -> int:
+        """Numbers in shared memory of a product with a matrix (k, n), by warps that have some columns
+        of 16 states and share out the sum over k."""
+        padded, found = _up(self.s, 16), 1
+        while 2 * found * padded // 16 * (n // columns) <= warps and k // 8 % (2 * found) == 0:
             found *= 2
-        return found
+        return found * padded * (n + 8)
+
+    def _columns(self, n: int) -> int:
+        """The fewest of n that warps have."""
+        few = (m for m in range(8, n + 1, 8) if n % m == 0)
+        return next(m for m in few if _up(self.s, 16) // 16 * (n // m) <= _WARPS)
+
+    @property
+    def asks(self) -> int:
+        """From state to state of what asks them, tokens and then states, in eights."""
+        return _up(self.c, 8) + _up(self.s, 8) + 8
 
     @property
     def notes(self) -> int:
         """Numbers that the backward pass has of one head and chunk."""
-        rows, by_head, s = self.c + self.s, self.width + 4, self.s
-        of_heads = (rows + self.c + 3 * s) * by_head
-        return of_heads + 2 * s * self.width + _up(rows * s) + _up(s)
+        by_head, s = self.width + 4, self.s
+        of_heads = (2 * self.c + 4 * s) * by_head
+        return of_heads + 2 * s * self.width + s * self.asks + _up(s)
 
     @property
     def results(self) -> int:
         """And what it finds there."""
-        return _up((self.c + self.s) * (self.lanes + 1)) + self.s * (self.width + 4)
+        return self.s * (self.asks + self.width + 4)
 
     @cached_property
     def shared(self) -> dict[str, int]:
@@ -117,17 +128,13 @@ class _Sizes:
         d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
         rows, padded, near = c + s, _up(s, 16), s + 2 * c
         column, by_head, by_row = padded + 8, w + 4, d + 4
-        parts = self._groups(1, d) * padded
-        back = padded * max(
-            self._groups(1, 4 * d) * (3 * w + 8), self._groups(d // 16, 3 * w) * (d + 8)
-        )
-        row_notes = s * (4 * d + 4) + 3 * s * d
         reading = c * by_row, near * by_row, near * by_row
+        half, own = 3 * w // 2, padded * (3 * w + 8)
         numbers = {
             "nsm_advance": (
-                d * column, d * column, 2 * d * column, parts * (4 * w + 10), 3 * w, 4 * w,
-                4 * c * by_head, s * by_head, s * by_head, s * by_head, rows * (lanes + 1),
-                h * padded, lanes, 4,
+                padded * (d + 8), padded * (2 * d + 8), padded * h * 4,
+                self._shares(3 * w, d, half, _WARPS // 2), self._shares(3 * w, 2 * d, half),
+                4 * c * by_head, own, padded * self.asks, 4,
             ),
             "nsm_read": (d * column, d * column, *reading, _AT_ONCE // 32 * (near + 1)),
             "nsm_recall": (
@@ -136,8 +143,10 @@ class _Sizes:
                 h * c * (near + 1), h * c * (near + 1), h * c * s,
             ),
             "nsm_retreat": (
-                padded * by_row, back, self.results, 3 * w * column, 2 * (h + 1) * padded * (d + 16),
-                2 * (self.notes + row_notes), padded, lanes, s * by_head, 8,
+                padded * (d + 8), self._shares(2 * w, 3 * d, 2 * w),
+                self._shares(w, 3 * d, self._columns(w), _WARPS // 2), self.results, own, s * by_head,
+                2 * (h + 1) * padded * (d + 8),
+                2 * (self.notes + s * (4 * d + 8 + 2 * d + d + 4)), padded, 8,
             ),
             "nsm_settle": (),
             "nsm_finish": (_AT_ONCE,),
@@ -224,14 +233,13 @@ def _backward(
         "states": states, "d_found": grad.contiguous(), "d_maps": torch.zeros_like(passage.maps),
         **_split(
             x.new_zeros,
-            carried=(n_batch, s, d), d_norm=(n_batch, s, 2 * d),
-            d_importance=(n_batch, h, c + s, sizes.lanes),
+            carried=(n_batch, s, d), d_importance=(n_batch, h, _BY_TURNS // 8, sizes.lanes),
             of_gate=(4 * d, 3 * d + 1), of_maps=(3 * d, d + 1),
         ),
         **_split(
             x.new_empty,
-            d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4), moments=(rows, 2),
-            seen=(rows, 3 * d + 4), by_gate=(rows, 4 * d + 4), direct=(rows, d), change=(rows, d),
+            d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4),
+            seen=(rows, 3 * d + 4), by_gate=(rows, 4 * d + 8), direct=(rows, d), change=(rows, d),
             d_own=(rows, 3 * d), notes=(size * n_batch * h, sizes.notes),
             results=(size * n_batch * h, sizes.results),
         ),

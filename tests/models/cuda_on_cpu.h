@@ -140,16 +140,8 @@ static inline float receive(float x, int lane)
     __syncwarp();
     return found;
 }
-/* Rounded to 11 bits. */
+/* Its 11 leading bits, all that a tensor core reads. */
 static inline float leading(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    bits = (bits + 0x1000) & 0xffffe000u;
-    memcpy(&x, &bits, 4);
-    return x;
-}
-static inline float cut(float x) /* as a tensor core reads it */
 {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -161,8 +153,8 @@ static inline void multiply(float (&sums)[4], const float (&left)[4], const floa
 {
     int lane = now->thread.x % 32, g = lane / 4, t = lane % 4;
     float *of = words.data() + warp() * 32 * 6;
-    for (int i = 0; i < 4; i++) of[lane * 6 + i] = cut(left[i]);
-    for (int i = 0; i < 2; i++) of[lane * 6 + 4 + i] = cut(right[i]);
+    for (int i = 0; i < 4; i++) of[lane * 6 + i] = leading(left[i]);
+    for (int i = 0; i < 2; i++) of[lane * 6 + 4 + i] = leading(right[i]);
     __syncwarp();
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 8; k++)

@@ -111,9 +111,8 @@ DEVICE void multiply(float (&sums)[4], const float (&left)[4], const float (&rig
 /* Not to be made up again from what it was made of. */
 DEVICE void hold(float &x) { asm volatile("" : "+f"(x)); }
 
-/* Rounded to 11 bits. */
-DEVICE float leading(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
-
+/* Its 11 leading bits. */
+DEVICE float leading(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
 
 DEVICE float exchange(float x, int lane_mask, int lanes)
 {
@@ -137,18 +136,30 @@ DEVICE float *take(float *&at, int n)
     return here;
 }
 
-/* Over groups of a power of two of lanes; each gets the result. */
-template <int LANES> DEVICE float total(float x)
+/* Two numbers side by side, at a multiple of 8 bytes. */
+DEVICE float2 &pair(float *x) { return *(float2 *)x; }
+DEVICE float2 pair(const float *x) { return *(const float2 *)x; }
+/* And four, at one of 16. */
+DEVICE float4 &four(float *x) { return *(float4 *)x; }
+DEVICE float4 four(const float *x) { return *(const float4 *)x; }
+
+DEVICE float4 operator+(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+DEVICE float4 operator*(float4 a, float4 b) { return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
+DEVICE float4 operator*(float a, float4 b) { return make_float4(a * b.x, a * b.y, a * b.z, a * b.w); }
+DEVICE float sum_of(float4 x) { return x.x + x.y + x.z + x.w; }
+
+/* Over groups of a power of two of lanes, that many apart; each gets the result. */
+template <int LANES, int APART = 1> DEVICE float total(float x)
 {
 #pragma unroll
-    for (int i = LANES / 2; i; i /= 2) x += exchange(x, i, LANES);
+    for (int i = LANES / 2; i; i /= 2) x += exchange(x, i * APART, 32);
     return x;
 }
 
-template <int LANES> DEVICE float most(float x)
+template <int LANES, int APART = 1> DEVICE float most(float x)
 {
 #pragma unroll
-    for (int i = LANES / 2; i; i /= 2) x = fmaxf(x, exchange(x, i, LANES));
+    for (int i = LANES / 2; i; i /= 2) x = fmaxf(x, exchange(x, i * APART, 32));
     return x;
 }
 
@@ -203,23 +214,32 @@ template <int N> DEVICE void split(const float (&x)[N], float (&lead)[N], float 
     for (int i = 0; i < N; i++) lead[i] = leading(x[i]), rest[i] = x[i] - lead[i];
 }
 
-/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. */
-template <int K, class Left, class Right>
-DEVICE void tile(float (&sums)[4], Left left, Right right)
+/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. Each gives
+   what there is at k, which is even, and at k + 1: to a tensor core they are t and t + 4 of an eight. */
+template <int K, class Left, class Right> DEVICE void tile(float (&sums)[4], Left left, Right right)
 {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    float small[4] = {};
+    float small[2][4] = {};
 #pragma unroll
-    for (int k = t; k < K; k += 8) {
-        float x[4] = {left(g, k), left(g + 8, k), left(g, k + 4), left(g + 8, k + 4)};
-        float y[2] = {right(k, g), right(k + 4, g)};
+    for (int i = 0; i < K / 8; i++) {
+        const int k = 8 * i + 2 * t;
+        float2 a = left(g, k), b = left(g + 8, k), c = right(k, g);
+        float x[4] = {a.x, b.x, a.y, b.y}, y[2] = {c.x, c.y};
         float x_lead[4], x_rest[4], y_lead[2], y_rest[2];
         split(x, x_lead, x_rest);
         split(y, y_lead, y_rest);
-        multiply(small, x_lead, y_rest);
+        multiply(small[0], x_lead, y_rest);
         multiply(sums, x_lead, y_lead);
-        multiply(small, x_rest, y_lead);
+        multiply(small[1], x_rest, y_lead);
     }
 #pragma unroll
-    for (int i = 0; i < 4; i++) sums[i] += small[i];
+    for (int i = 0; i < 4; i++) sums[i] += small[0][i] + small[1][i];
+}
+
+/* Four neighbours of a tile's row, from column lane % 4 / 2 * 4 on: of row lane / 4, for odd lanes 8 below. */
+DEVICE float4 four_of(const float (&sums)[4])
+{
+    const bool odd = threadIdx.x % 2;
+    float x = exchange(odd ? sums[0] : sums[2], 1, 32), y = exchange(odd ? sums[1] : sums[3], 1, 32);
+    return odd ? make_float4(x, y, sums[2], sums[3]) : make_float4(sums[0], sums[1], x, y);
 }

@@ -13,26 +13,28 @@
 constexpr int W = D / H, BY_TURNS = 256, AT_ONCE = 512; /* threads of a block */
 constexpr int WARPS = BY_TURNS / 32;
 constexpr int SP = rounded(S, 16), SS = SP + 8; /* states in a column, and from column to column */
-constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 4, ROWS = C + S;
+constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 8, ROWS = C + S; /* from row to row of W, D, 4 D */
+constexpr int ST = D + 8, IS = 2 * D + 8, OS = 3 * W + 8;           /* of states, inputs, a head's maps */
 constexpr int NORMED = D + 4, SEEN = 3 * D + 4;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
+/* Of what asks a state, tokens and then states from TALK on, in tiles of eight. */
+constexpr int TALK = rounded(C, 8), ASK_TILES = (TALK + rounded(S, 8)) / 8, AS = 8 * ASK_TILES + 8;
 constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
 constexpr int NEAR = S + 2 * C, NS = NEAR + 1;           /* what a token may read */
-constexpr int ASKED = (ROWS * LANES + BY_TURNS - 1) / BY_TURNS; /* weights of a thread */
 constexpr int READ_EACH = (NEAR + 31) / 32;
 /* What the backward pass needs of one head of a chunk: asks and what tokens send, keys and values of
    states, messages, gradients of keys and values by reading, shares, masses. */
 constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
 constexpr int MESSAGES = VALUES + S * WS, D_READ = MESSAGES + S * WS, SHARES = D_READ + 2 * S * W;
-constexpr int MASS = SHARES + rounded(ROWS * S, 4), NOTES = MASS + rounded(S, 4);
+constexpr int MASS = SHARES + S * AS, NOTES = MASS + rounded(S, 4);
 /* What it finds there for the tokens: gradients of scores, and of messages over their masses. */
-constexpr int D_SCORES = 0, D_SENT = rounded(ROWS * LS, 4);
+constexpr int D_SCORES = 0, D_SENT = S * AS;
 constexpr int RESULTS = D_SENT + S * WS;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
 static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W % 16 == 0, "widths");
-static_assert(S <= 32 && SP * ROW_LANES <= BY_TURNS, "states");
+static_assert(S <= 32 && D <= 128, "states");
 
 struct Arguments {
     long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
@@ -44,7 +46,7 @@ struct Arguments {
     float *found;             /* (B, J, C, D): what tokens read */
     const float *d_found;
     float *notes;                   /* (K, B, H, NOTES) */
-    float *normed, *moments;        /* (K, B, S, NORMED): and 1; (K, B, S, 2) */
+    float *normed;                  /* (K, B, S, NORMED): without weights; 1; over what scale */
     float *seen;                    /* (K, B, S, SEEN): message, heard, state, 1 */
     float *by_gate;                 /* (K, B, S, GS): i, r, z, h; then gradients of these arguments */
     float *direct, *change;         /* (K, B, S, D) */
@@ -52,13 +54,21 @@ struct Arguments {
     float *d_maps;                  /* as maps; zeros at first */
     float *d_own, *results;         /* (K, B, S, 3 D), (K, B, H, RESULTS) */
     float *carried;                 /* (B, S, D): gradient of the states after, then before all */
-    float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
+    float *d_importance;            /* (B, H, BY_TURNS / 8, LANES): added to */
     const float *of_gate, *of_maps; /* (4 D, 3 D + 1): rows i, r, z, h by SEEN; (3 D, D + 1) by NORMED */
     float *to_norm, *to_norm_bias, *to_state_maps, *to_state_maps_bias, *to_by_input, *to_by_state;
     float *to_input_bias, *to_state_bias, *to_initial, *to_importance; /* gradients, as what they are of */
 };
 
 /* ---- products: a warp has 16 rows and some columns of one of several shares of the sum over K ---- */
+
+/* The fewest that warps have of so many. */
+constexpr int columns(int n)
+{
+    int found = 8;
+    while (n % found || SP / 16 * (n / found) > WARPS) found += 8;
+    return found;
+}
 
 template <int N, int K, int COLUMNS, int GROUPS> struct Product {
     static constexpr int TILES = SP / 16 * (N / COLUMNS), STEPS = K / 8 / GROUPS, EIGHTS = COLUMNS / 8;
@@ -68,66 +78,103 @@ template <int N, int K, int COLUMNS, int GROUPS> struct Product {
 
     MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
     MEMBER int group() { return threadIdx.x / 32 / TILES; }
-    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 16; }
-    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / COLUMNS) * COLUMNS; }
+    /* Of a warp's rows and columns those that a lane has first in `multiply`. */
+    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 16 + threadIdx.x % 32 / 4; }
+    MEMBER int column() { return first_column() + threadIdx.x % 4 * 2; }
+    MEMBER int first_column() { return threadIdx.x / 32 % TILES % (N / COLUMNS) * COLUMNS; }
 
     /* of(k, n) is the right matrix */
     template <class Of> MEMBER_FUNCTION void load(Of of)
     {
-        int k = group() * STEPS * 8 + threadIdx.x % 4, n = column() + threadIdx.x % 32 / 4;
+        int k = group() * STEPS * 8 + threadIdx.x % 4 * 2, n = first_column() + threadIdx.x % 32 / 4;
 #pragma unroll
         for (int i = 0; i < EIGHTS * STEPS; i++) {
             int at = k + i / EIGHTS * 8, e = i % EIGHTS;
             float x[2] = {}, *y = lead[i / EIGHTS][e], *z = rest[i / EIGHTS][e];
-            if (works()) x[0] = of(at, n + e * 8), x[1] = of(at + 4, n + e * 8);
+            if (works()) x[0] = of(at, n + e * 8), x[1] = of(at + 1, n + e * 8);
             for (int m = 0; m < 2; m++) y[m] = leading(x[m]), z[m] = x[m] - y[m], hold(z[m]);
         }
     }
 
-    /* left(row, k) is the left matrix */
+    /* left(row, k) is the left matrix at k, which is even, and k + 1 */
     template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[EIGHTS][4]) const
     {
-        int s = row() + threadIdx.x % 32 / 4, k = group() * STEPS * 8 + threadIdx.x % 4;
-        float small[EIGHTS][4] = {};
+        int s = row(), k = group() * STEPS * 8 + threadIdx.x % 4 * 2;
+        float small[2][EIGHTS][4] = {};
 #pragma unroll
         for (int i = 0; i < STEPS; i++, k += 8) {
-            float x[4] = {left(s, k), left(s + 8, k), left(s, k + 4), left(s + 8, k + 4)};
-            float x_lead[4], x_rest[4];
+            float2 a = left(s, k), b = left(s + 8, k);
+            float x[4] = {a.x, b.x, a.y, b.y}, x_lead[4], x_rest[4];
             split(x, x_lead, x_rest);
 #pragma unroll
             for (int n = 0; n < EIGHTS; n++) {
-                multiply(small[n], x_lead, rest[i][n]);
+                multiply(small[0][n], x_lead, rest[i][n]);
                 multiply(sums[n], x_lead, lead[i][n]);
-                multiply(small[n], x_rest, lead[i][n]);
+                multiply(small[1][n], x_rest, lead[i][n]);
             }
         }
 #pragma unroll
         for (int n = 0; n < EIGHTS; n++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) sums[n][i] += small[n][i];
+            for (int i = 0; i < 4; i++) sums[n][i] += small[0][n][i] + small[1][n][i];
+    }
+
+    /* Shares (GROUPS, SP, STRIDE) of what a warp has, at its own rows and columns. */
+    MEMBER void put_down(float *out, const float (&sums)[EIGHTS][4])
+    {
+        out += (group() * SP + row()) * STRIDE + column();
+#pragma unroll
+        for (int n = 0; n < EIGHTS; n++) {
+            pair(out + 8 * n) = make_float2(sums[n][0], sums[n][1]);
+            pair(out + 8 * n + 8 * STRIDE) = make_float2(sums[n][2], sums[n][3]);
+        }
+    }
+
+    MEMBER float4 add_up_four(const float *shares, int row, int column)
+    {
+        float4 sum = {};
+#pragma unroll
+        for (int i = 0; i < GROUPS; i++) sum = sum + four(shares + (i * SP + row) * STRIDE + column);
+        return sum;
+    }
+
+    MEMBER float add_up(const float *shares, int row, int column)
+    {
+        float sum = 0.0f;
+#pragma unroll
+        for (int i = 0; i < GROUPS; i++) sum += shares[(i * SP + row) * STRIDE + column];
+        return sum;
     }
 };
 
-/* Shares (groups, SP, stride) of what a warp has, at its own rows, from `column` on. */
-template <int EIGHTS>
-DEVICE void put_down(float *out, int stride, int group, int row, int column, const float (&sums)[EIGHTS][4])
+/* Numbers at `at` and the next of a row, or of a column, zero from END on. */
+template <int END> DEVICE float2 beside(const float *row, int at)
 {
-    int lane = threadIdx.x % 32;
-    out += (group * SP + row + lane / 4) * stride + column + 2 * (lane % 4);
-#pragma unroll
-    for (int n = 0; n < EIGHTS; n++, out += 8) {
-        *(float2 *)out = make_float2(sums[n][0], sums[n][1]);
-        *(float2 *)(out + 8 * stride) = make_float2(sums[n][2], sums[n][3]);
-    }
+    float2 x = pair(row + at);
+    return make_float2(at < END ? x.x : 0.0f, at + 1 < END ? x.y : 0.0f);
+}
+template <int END> DEVICE float2 below(const float *column, int stride, int at)
+{
+    column += at * stride;
+    return make_float2(at < END ? column[0] : 0.0f, at + 1 < END ? column[stride] : 0.0f);
 }
 
-DEVICE float add_up(const float *shares, int n, int stride, int row, int column)
+/* What a layer norm's weights and bias become in maps of the head h. Row n of the maps is of the norm's
+   weights, less their mean: they take away the mean of what they are multiplied by. */
+DEVICE void fold_norm(const Arguments &w, int h, float *means, float *bias)
 {
-    float sum = 0.0f;
-    shares += row * stride + column;
-#pragma unroll
-    for (int i = 0; i < n; i++) sum += shares[i * SP * stride];
-    return sum;
+    constexpr int THREADS = BY_TURNS;
+    ROWS_OF (n, lane, 3 * W, 16) {
+        float mean = 0.0f, sum = 0.0f;
+        int row = n / W * D + h * W + n % W;
+        for (int k = lane; k < D && n < 3 * W; k += 16) {
+            mean += w.norm[k] * w.state_maps[row * D + k];
+            sum += w.norm_bias[k] * w.state_maps[row * D + k];
+        }
+        mean = total<16>(mean) / D;
+        sum = total<16>(sum);
+        if (lane == 0 && n < 3 * W) means[n] = mean, bias[n] = sum + w.state_maps_bias[row];
+    }
 }
 
 /* ---- pieces that several kernels have ---- */
@@ -145,7 +192,8 @@ struct LayerNorm {
         }
     }
 
-    MEMBER_FUNCTION void operator()(const float *state, float *normed, float *moments) const
+    /* `out`, if wanted, is as `Arguments::normed`. */
+    MEMBER_FUNCTION void operator()(const float *state, float *normed, float *out) const
     {
         if (threadIdx.x >= SP * ROW_LANES) return; /* whole warps */
         int row = threadIdx.x / ROW_LANES, lane = threadIdx.x % ROW_LANES;
@@ -159,16 +207,30 @@ struct LayerNorm {
 #pragma unroll
         for (int i = 0; i < EACH_LANE; i++)
             normed[(lane + i * ROW_LANES) * SS + row] = x[i] * scale * weight[i] + bias[i];
-        if (moments && lane == 0 && row < S) moments[2 * row] = mean, moments[2 * row + 1] = scale;
+        if (!out || row >= S) return;
+        out += row * NORMED;
+#pragma unroll
+        for (int i = 0; i < EACH_LANE; i++) out[lane + i * ROW_LANES] = x[i] * scale;
+        if (lane == 0) out[D] = 1.0f, out[D + 1] = scale;
     }
 };
 
-/* exp(score) over the sum of what importance weighs, of LANES states, one a thread. */
-DEVICE float share(float score, float importance)
+/* Of scores, N a lane and LANES lanes, that many apart: exp(score) over the sum of what importance weighs. */
+template <int N, int LANES, int APART>
+DEVICE void shares_of(float (&scores)[N], const float (&importance)[N])
 {
-    float peak = most<LANES>(importance > 0.0f ? score : -INFINITY);
-    float e = expf(fminf(score - peak, MAX_EXPONENT));
-    return __fdividef(e, fmaxf(total<LANES>(importance * e), TINY));
+    float peak = -INFINITY, sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < N; i++) peak = importance[i] > 0.0f ? fmaxf(peak, scores[i]) : peak;
+    peak = most<LANES, APART>(peak);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        scores[i] = expf(fminf(scores[i] - peak, MAX_EXPONENT));
+        sum += importance[i] * scores[i];
+    }
+    float over = __fdividef(1.0f, fmaxf(total<LANES, APART>(sum), TINY));
+#pragma unroll
+    for (int i = 0; i < N; i++) scores[i] *= over;
 }
 
 struct Gated {
@@ -191,44 +253,50 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
+    const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_all;
-    constexpr int GROUPS = groups(WARPS, SP / 16, D / 8), OF_HEAD = W / 8; /* eights of columns */
-    Product<3 * W, D, 3 * W, GROUPS> by_maps, by_state;
-    Product<3 * W, 2 * D, 3 * W, GROUPS> by_inputs;
-    constexpr int STRIDE = by_maps.STRIDE;
-    constexpr int WIDE = 4 * W + 10; /* shares of the gate's arguments: r, z, i, h */
-    constexpr int TELLING = W / 16 * (SP / 8); /* tiles of what a head sends */
+    constexpr int HALF = 3 * W / 2, TILES = 2 * SP / 16;
+    Product<3 * W, D, columns(3 * W), 1> by_maps;
+    Product<3 * W, D, HALF, groups(WARPS / 2, TILES, D / 8)> by_state;
+    Product<3 * W, 2 * D, HALF, groups(WARPS, TILES, 2 * D / 8)> by_inputs;
+    constexpr int TELLING = SP / 16 * (W / 8); /* tiles of what a head sends */
     float *at = shared_memory();
-    float *state = take(at, D * SS), *normed = take(at, D * SS), *inputs = take(at, 2 * D * SS);
-    float *parts = take(at, GROUPS * SP * WIDE), *map_b = take(at, 3 * W), *gate_b = take(at, 4 * W);
+    float *state = take(at, SP * ST), *inputs = take(at, SP * IS), *masses = take(at, SP * H * 4);
+    float *of_state = take(at, by_state.SIZE), *of_inputs = take(at, by_inputs.SIZE);
     float *tokens = take(at, 2 * 2 * C * WS); /* twice: queries, and what is sent */
-    float *talk = take(at, S * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
-    float *weights = take(at, ROWS * LS), *masses = take(at, H * SP), *importance = take(at, LANES);
+    float *own = take(at, SP * OS), *weights = take(at, SP * AS); /* query, key, value; (S, asks) */
     Mail *mail = (Mail *)take(at, 4); /* inputs, states */
+    const float *talk = own, *keys = own + W, *values = own + 2 * W;
     unsigned far[H], fourth[(H + 3) / 4]; /* to all blocks; to each fourth */
 #pragma unroll
     for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
 #pragma unroll
     for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
-    by_maps.load([&](int k, int n) { return w.state_maps[row_of(n) * D + k]; });
+    fold_norm(w, h, weights, weights + 3 * W);
+    __syncthreads();
+    by_maps.load([&](int k, int n) { return w.norm[k] * w.state_maps[row_of(n) * D + k] - weights[n]; });
     by_state.load([&](int k, int n) { return w.by_state[row_of(n) * D + k]; });
     by_inputs.load([&](int k, int n) { return w.by_input[row_of(n) * 2 * D + k]; });
-    LayerNorm layer_norm(w);
-    EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
-    EACH (i, 3 * W) map_b[i] = w.state_maps_bias[row_of(i)];
-    EACH (i, 4 * W) { /* i and h are one argument in torch */
-        int part = i / W, d = h * W + i % W;
-        gate_b[i] = (part < 3 ? w.input_bias[part * D + d] : 0.0f)
-                    + (part < 2 ? w.state_bias[part * D + d] : part == 3 ? w.state_bias[2 * D + d] : 0.0f);
+    float map_bias[by_maps.EIGHTS][2], gate_bias[4], importance[SP / 16][2];
+#pragma unroll
+    for (int i = 0; i < 2 * by_maps.EIGHTS; i++)
+        map_bias[i / 2][i % 2] = weights[3 * W + by_maps.column() + i / 2 * 8 + i % 2];
+#pragma unroll
+    for (int i = 0; i < 4; i++) { /* i and h are one argument in torch */
+        int d = h * W + t % W;
+        gate_bias[i] = (i < 3 ? w.input_bias[i * D + d] : 0.0f)
+                       + (i < 2 ? w.state_bias[i * D + d] : i == 3 ? w.state_bias[2 * D + d] : 0.0f);
     }
-    EACH (i, D * SS) {
-        int s = i % SS;
-        state[i] = s < S ? w.states[(b * S + s) * D + i / SS] : 0.0f;
-        normed[i] = 0.0f;
+#pragma unroll
+    for (int i = 0; i < SP / 8; i++) {
+        int s = i * 8 + g;
+        importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
     }
-    EACH (i, 2 * D * SS) inputs[i] = 0.0f;
-    EACH (i, H * SP) masses[i] = 0.0f;
+    EACH (i, SP * D) {
+        int s = i / D;
+        state[s * ST + i % D] = s < S ? w.states[b * S * D + i] : 0.0f;
+    }
     const float *next = w.maps + (long long)b * n_chunks * C * 4 * D + h * W;
     auto fetch = [&](int j) {
         float *to = tokens + j % 2 * 2 * C * WS;
@@ -238,129 +306,138 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         }
         next += C * 4 * D;
     };
-    /* by each block a part of the rows, from the last threads on, so that a warp writes side by side */
-    float *written = w.states + (long long)b * S * D + h * S * W;
+    /* by each block a part of the rows; by the last threads, which have nothing else to do */
+    float *written = w.states + (long long)b * S * D;
     auto write_states = [&]() {
         written += (long long)n_batch * S * D;
-        for (int i = THREADS - 1 - t; i < S * W; i += THREADS) {
-            int n = h * S * W + i;
-            written[i] = state[n % D * SS + n / D];
+        for (int i = THREADS - 1 - t; i < S * W / 4; i += THREADS) {
+            int n = h * S * W + 4 * i;
+            four(written + n) = four(state + n / D * ST + n % D);
         }
     };
     if (t == 0) mail[0].open(), mail[1].open();
     cluster_sync(); /* no block writes to another before that has begun */
     fetch(0);
     copies_are_done();
-    __syncthreads();
     for (int j = 0; j < n_chunks; j++) {
-        if (t == 0) mail[0].expect(H * (2 * W + 1) * SP * 4), mail[1].expect(D * SP * 4);
+        if (t == 0) mail[0].expect(H * SP * (2 * W + 4) * 4), mail[1].expect(D * SP * 4);
         const float *queries = tokens + j % 2 * 2 * C * WS, *sent = queries + C * WS;
-        layer_norm(state, normed, nullptr);
-        __syncthreads();
         if (by_maps.works()) {
-            float sums[3 * OF_HEAD][4] = {};
-            by_maps.add([&](int s, int k) { return normed[k * SS + s]; }, sums);
-            put_down(parts, STRIDE, by_maps.group(), by_maps.row(), 0, sums);
+            /* of layer norms: moments of the two rows of a lane, from their first numbers on */
+            float sums[by_maps.EIGHTS][4] = {}, first[2], mean[2] = {}, square[2] = {};
+#pragma unroll
+            for (int i = 0; i < 2; i++) first[i] = state[(by_maps.row() + 8 * i) * ST];
+            by_maps.add(
+                [&](int s, int k) {
+                    const int i = s / 8 % 2;
+                    float2 x = pair(state + s * ST + k);
+                    x.x -= first[i], x.y -= first[i];
+                    mean[i] += x.x, square[i] += x.x * x.x;
+                    mean[i] += x.y, square[i] += x.y * x.y;
+                    return x;
+                },
+                sums);
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                mean[i] = total<4>(mean[i]) / D;
+                float scale = rsqrtf(total<4>(square[i]) / D - mean[i] * mean[i] + NORM_EPS);
+                float *out = own + (by_maps.row() + 8 * i) * OS + by_maps.column();
+#pragma unroll
+                for (int n = 0; n < by_maps.EIGHTS; n++)
+                    pair(out + 8 * n) = make_float2(scale * sums[n][2 * i] + map_bias[n][0],
+                                                    scale * sums[n][2 * i + 1] + map_bias[n][1]);
+            }
         }
         if (j) write_states();
         __syncthreads();
-        ROWS_OF (s, a, S, W) {
-            if (s >= S) continue;
-            talk[s * WS + a] = map_b[a] + add_up(parts, GROUPS, STRIDE, s, a);
-            keys[s * WS + a] = map_b[W + a] + add_up(parts, GROUPS, STRIDE, s, W + a);
-            values[s * WS + a] = map_b[2 * W + a] + add_up(parts, GROUPS, STRIDE, s, 2 * W + a);
+        if (by_state.works()) {
+            float sums[by_state.EIGHTS][4] = {};
+            by_state.add([&](int s, int k) { return pair(state + s * ST + k); }, sums);
+            by_state.put_down(of_state, sums);
         }
-        __syncthreads();
-        if (j + 1 < n_chunks) fetch(j + 1);
-        {
-            const int s = t % LANES, first = t / LANES;
-            float x[ASKED];
+        /* (16 states, 8 asks); by warps that have no product */
+        for (int i = last_warp; i < ASK_TILES; i += WARPS) {
+            int row = 8 * i + g;
+            const float *ask = row < TALK ? queries + row * WS : talk + (row - TALK) * OS;
+            float x[SP / 16][4] = {};
 #pragma unroll
-            for (int i = 0; i < ASKED; i++) {
-                int row = first + i * (THREADS / LANES);
-                const float *query = row < C ? queries + row * WS : talk + (row - C) * WS;
-                x[i] = row < ROWS && s < S ? SCALE * dot<W>(query, keys + s * WS) : 0.0f;
+            for (int m = 0; m < SP / 16; m++)
+                tile<W>(
+                    x[m], [&](int s, int k) { return pair(keys + (16 * m + s) * OS + k); },
+                    [&](int k, int) { return pair(ask + k); });
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+                float score[SP / 8], of[SP / 8];
+#pragma unroll
+                for (int m = 0; m < SP / 8; m++)
+                    score[m] = SCALE * x[m / 2][m % 2 * 2 + n], of[m] = importance[m / 2][m % 2];
+                shares_of<SP / 8, 8, 4>(score, of);
+#pragma unroll
+                for (int m = 0; m < SP / 8; m++) x[m / 2][m % 2 * 2 + n] = of[m] * score[m];
             }
 #pragma unroll
-            for (int i = 0; i < ASKED; i++) x[i] = importance[s] * share(x[i], importance[s]);
-#pragma unroll
-            for (int i = 0; i < ASKED; i++) {
-                int row = first + i * (THREADS / LANES);
-                if (row < ROWS) weights[row * LS + s] = x[i];
-            }
+            for (int m = 0; m < SP / 8; m++)
+                pair(weights + (8 * m + g) * AS + 8 * i + lane % 4 * 2) =
+                    make_float2(x[m / 2][m % 2 * 2], x[m / 2][m % 2 * 2 + 1]);
         }
         __syncthreads();
-        /* (16 dimensions, 8 states): what is sent, then what is heard; by warps that have no product */
-        for (int i = WARPS - 1 - t / 32; i < 2 * TELLING; i += WARPS) {
-            int first = i % (SP / 8) * 8, a = i % TELLING / (SP / 8) * 16, heard = i / TELLING;
-            float sums[4] = {}, mass = 0.0f;
+        /* (16 states, 8 dimensions): what is sent, then what is heard */
+        for (int i = last_warp; i < 2 * TELLING; i += WARPS) {
+            int first = i % (SP / 16) * 16, a = i % TELLING / (SP / 16) * 8, heard = i / TELLING;
+            float sums[4] = {}, mass[2] = {};
             if (heard)
                 tile<rounded(S, 8)>(
-                    sums, [&](int n, int r) { return r < S ? values[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < S && first + s < S ? weights[(C + first + s) * LS + r] : 0.0f;
-                    });
+                    sums,
+                    [&](int s, int r) { return below<SP>(weights + TALK + first + s, AS, r); },
+                    [&](int r, int n) { return below<SP>(values + a + n, OS, r); });
             else
-                tile<rounded(C, 8)>(
-                    sums, [&](int n, int c) { return c < C ? sent[c * WS + a + n] : 0.0f; },
-                    [&](int c, int s) {
-                        float x = c < C && first + s < S ? weights[c * LS + first + s] : 0.0f;
-                        mass += x;
+                tile<TALK>(
+                    sums,
+                    [&](int s, int c) {
+                        float2 x = beside<C>(weights + (first + s) * AS, c);
+                        mass[s / 8] += x.x + x.y;
                         return x;
-                    });
-            const int lane = t % 32, g = lane / 4, odd = lane % 2;
-            mass = total<4>(mass); /* of state g */
+                    },
+                    [&](int c, int n) { return below<C>(sent + a + n, WS, c); });
+            if (!heard)
 #pragma unroll
-            for (int n = 0; n < 4; n++) {
-                float of = receive(mass, (lane % 4 * 2 + n % 2) * 4);
-                if (!heard) sums[n] *= __fdividef(1.0f, fmaxf(of, LEAST_MASS));
-            }
-            /* an even lane has four states of dimension g, an odd one of g + 8 */
-            float x = exchange(odd ? sums[0] : sums[2], 1, 32), y = exchange(odd ? sums[1] : sums[3], 1, 32);
-            float4 four = odd ? make_float4(x, y, sums[2], sums[3]) : make_float4(sums[0], sums[1], x, y);
-            float *to = inputs + (heard * D + h * W + a + g + odd * 8) * SS + first + lane % 4 / 2 * 4;
+                for (int n = 0; n < 2; n++) {
+                    mass[n] = total<4>(mass[n]);
+                    float over = __fdividef(1.0f, fmaxf(mass[n], LEAST_MASS));
+                    sums[2 * n] *= over, sums[2 * n + 1] *= over;
+                }
+            const float4 four = four_of(sums);
+            const int s = first + g + lane % 2 * 8;
+            float *to = inputs + s * IS + heard * D + h * W + a + lane % 4 / 2 * 4;
 #pragma unroll
             for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], four);
-            if (!heard && a == 0) { /* masses, four at once */
-                float m[4];
+            if (!heard && a == 0 && lane % 4 < 2)
 #pragma unroll
-                for (int n = 0; n < 4; n++) m[n] = receive(mass, (lane % 2 * 4 + n) * 4);
-                if (lane < 2)
-#pragma unroll
-                    for (int rank = 0; rank < H; rank++)
-                        mail[0].put(masses + h * SP + first + lane * 4, far[rank],
-                                    make_float4(m[0], m[1], m[2], m[3]));
-            }
+                for (int rank = 0; rank < H; rank++)
+                    mail[0].put(masses + (s * H + h) * 4, far[rank],
+                                make_float4(lane % 2 ? mass[1] : mass[0], 0.0f, 0.0f, 0.0f));
         }
-        float sums[3 * OF_HEAD][4] = {}, of_candidate[OF_HEAD][4];
-        if (by_state.works()) by_state.add([&](int s, int k) { return state[k * SS + s]; }, sums);
+        if (j + 1 < n_chunks) fetch(j + 1);
         mail[0].await(j);
         if (by_inputs.works()) {
-            /* what inputs and state give is one sum for r and z, and two for the candidate */
-#pragma unroll
-            for (int i = 0; i < 4 * OF_HEAD; i++) {
-                of_candidate[i / 4][i % 4] = sums[2 * OF_HEAD + i / 4][i % 4];
-                sums[2 * OF_HEAD + i / 4][i % 4] = 0.0f;
-            }
-            put_down(parts, WIDE, by_inputs.group(), by_inputs.row(), 3 * W, of_candidate);
-            by_inputs.add([&](int s, int k) { return inputs[k * SS + s]; }, sums);
-            put_down(parts, WIDE, by_inputs.group(), by_inputs.row(), 0, sums);
+            float sums[by_inputs.EIGHTS][4] = {};
+            by_inputs.add([&](int s, int k) { return pair(inputs + s * IS + k); }, sums);
+            by_inputs.put_down(of_inputs, sums);
         }
         __syncthreads();
-        ROWS_OF (a, s, W, SP) {
-            float next = 0.0f;
-            if (a < W) {
-                float of[4], mass = 0.0f;
+        ROWS_OF (s, a, SP, W) {
+            float x[3], y[3], mass = 0.0f, old = state[s * ST + h * W + a];
 #pragma unroll
-                for (int part = 0; part < 4; part++)
-                    of[part] = gate_b[part * W + a] + add_up(parts, GROUPS, WIDE, s, part * W + a);
-#pragma unroll
-                for (int head = 0; head < H; head++) mass += masses[head * SP + s];
-                float old = state[(h * W + a) * SS + s], kept = expf(-mass / H);
-                next = gru(of[0], of[1], of[2], of[3], old).next;
-                next = s < S ? next + kept * (old - next) : 0.0f;
+            for (int i = 0; i < 3; i++) {
+                x[i] = gate_bias[i] + by_inputs.add_up(of_inputs, s, i * W + a);
+                y[i] = by_state.add_up(of_state, s, i * W + a);
             }
-            put_to_all<H>(mail[1], a < W, state + (h * W + a) * SS + s / 4 * 4, fourth, next);
+#pragma unroll
+            for (int head = 0; head < H; head++) mass += masses[(s * H + head) * 4];
+            float kept = expf(-mass / H);
+            float next = gru(x[0] + y[0], x[1] + y[1], x[2], gate_bias[3] + y[2], old).next;
+            next = s < S ? next + kept * (old - next) : 0.0f;
+            put_to_all<H>(mail[1], true, state + s * ST + h * W + a / 4 * 4, fourth, next);
         }
         copies_are_done();
         mail[1].await(j);
@@ -426,12 +503,12 @@ template <int K> DEVICE void half_column(const float *left, const float *right, 
 }
 
 /* Queries (if wanted), keys and values (S, DS) of states (D, SS). */
-DEVICE void map_states(const Arguments &w, const float *state, float *normed, float *moments,
+DEVICE void map_states(const Arguments &w, const float *state, float *normed, float *out,
                        float *queries, float *keys, float *values)
 {
     constexpr int THREADS = AT_ONCE;
     LayerNorm layer_norm(w);
-    layer_norm(state, normed, moments);
+    layer_norm(state, normed, out);
     __syncthreads();
     int skipped = queries ? 0 : D;
     EACH (i, 2 * (3 * D - skipped)) {
@@ -513,7 +590,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
     }
     near_tokens(w, b, j, keys, values);
     __syncthreads();
-    map_states(w, state, normed, w.moments + here * S * 2, asks + C * DS, keys, values);
+    map_states(w, state, normed, w.normed + here * S * NORMED, asks + C * DS, keys, values);
     __syncthreads();
     EACH (i, S * D) {
         int s = i / D, d = i % D;
@@ -521,18 +598,17 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         note[ASKS + C * WS] = asks[(C + s) * DS + d];
         note[KEYS] = keys[s * DS + d];
         note[VALUES] = values[s * DS + d];
-        w.normed[(here * S + s) * NORMED + d] = normed[d * SS + s];
         w.seen[(here * S + s) * SEEN + 2 * D + d] = state[d * SS + s];
     }
-    EACH (s, S) w.normed[(here * S + s) * NORMED + D] = w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
+    EACH (s, S) w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
     ROWS_OF (of, s, H * ROWS, LANES) {
         int h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
-        float importance = there ? w.importance[s] : 0.0f;
-        float score = there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f;
-        float x = share(score, importance);
-        if (there) notes[h * NOTES + SHARES + row * S + s] = x;
-        if (h < H) weights[of * LS + s] = importance * x;
+        float importance[1] = {there ? w.importance[s] : 0.0f};
+        float x[1] = {there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f};
+        shares_of<1, LANES, 1>(x, importance);
+        if (there) notes[h * NOTES + SHARES + s * AS + (row < C ? row : TALK + row - C)] = x[0];
+        if (h < H) weights[of * LS + s] = importance[0] * x[0];
     }
     __syncthreads();
     EACH (i, 2 * D * SP) {
@@ -647,58 +723,58 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
+    const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
-    constexpr int GROUPS = groups(WARPS, SP / 16, 4 * D / 8);
-    constexpr int MAP_GROUPS = groups(WARPS, SP / 16 * (D / 16), 3 * W / 8);
-    Product<3 * W, 4 * D, 3 * W, GROUPS> by_gate; /* to what a head told, heard, and its own of the state */
-    Product<D, 3 * W, 16, MAP_GROUPS> by_maps;
-    constexpr int FAR = D + ROW_LANES; /* from state to state of what blocks send */
-    constexpr int PARTS = by_gate.SIZE > by_maps.SIZE ? by_gate.SIZE : by_maps.SIZE;
-    constexpr int TELLING = W / 16 * (SP / 8);
-    constexpr int ROW_NOTES = S * GS + 3 * S * D;
+    constexpr int OF_STATES = SP / 16 * (W / 8); /* tiles of a head's part of the states */
+    Product<2 * W, 3 * D, 2 * W, groups(WARPS, SP / 16, 3 * D / 8)> by_input; /* to what a head told, heard */
+    Product<W, 3 * D, columns(W), groups(WARPS / 2, OF_STATES, 3 * D / 8)> by_state;
+    Product<D, 3 * W, columns(D), 1> by_maps;
+    constexpr int FAR = D + 8; /* from state to state of what blocks send */
+    constexpr int ROW_NOTES = S * (GS + 2 * D + NORMED);
+    constexpr int GIVEN = (H + 1) * SP * FAR, NOTED = NOTES + ROW_NOTES;
     float *at = shared_memory();
-    float *g = take(at, SP * DS), *parts = take(at, PARTS), *results = take(at, RESULTS);
-    float *d_scores = results + D_SCORES, *d_sent = results + D_SENT, *d_own = take(at, 3 * W * SS);
-    float *given = take(at, 2 * (H + 1) * SP * FAR); /* twice: by each head, and by the gate */
-    float *all_notes = take(at, 2 * (NOTES + ROW_NOTES));
-    float *by_kept = take(at, SP), *importance = take(at, LANES), *d_heard = take(at, S * WS);
+    float *grad = take(at, SP * ST), *of_input = take(at, by_input.SIZE), *of_state = take(at, by_state.SIZE);
+    float *results = take(at, RESULTS), *d_own = take(at, SP * OS), *d_heard = take(at, S * WS);
+    float *d_scores = results + D_SCORES, *d_sent = results + D_SENT;
+    float *given = take(at, 2 * GIVEN); /* twice: by each head, and by the gate */
+    float *all_notes = take(at, 2 * NOTED);
+    float *by_kept = take(at, SP);
     Mail *mail = (Mail *)take(at, 8); /* given, twice; notes, twice */
-    unsigned fourth[(H + 3) / 4]; /* to each fourth block */
+    unsigned far[H];
 #pragma unroll
-    for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
+    for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
+    auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
     /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
-    by_gate.load([&](int k, int n) {
-        int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
-        if (part < 2) return k < 3 * D ? w.by_input[row * 2 * D + part * D + d] : 0.0f;
-        return k < D ? 0.0f : w.by_state[(k - D) * D + d];
+    by_input.load([&](int k, int n) {
+        return w.by_input[((k < D ? 2 * D : -D) + k) * 2 * D + row_of(n)];
     });
-    by_maps.load([&](int k, int n) { return w.state_maps[(k / W * D + h * W + k % W) * D + n]; });
-    EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
-    EACH (i, RESULTS) results[i] = 0.0f;
-    EACH (i, 3 * W * SS) d_own[i] = 0.0f;
-    EACH (i, 2 * (H + 1) * SP * FAR) given[i] = 0.0f;
-    EACH (i, 2 * (NOTES + ROW_NOTES)) all_notes[i] = 0.0f;
-    EACH (i, SP * D) {
-        int s = i / D, d = i % D;
-        g[s * DS + d] = s < S ? w.carried[((long long)b * S + s) * D + d] : 0.0f;
-    }
-    const int row = t / ROW_LANES, lane = t % ROW_LANES;
-    const bool has_row = row < S;
-    float norm[EACH_LANE], d_norm[EACH_LANE] = {}, d_bias[EACH_LANE] = {};
+    by_state.load([&](int k, int n) { return w.by_state[k * D + h * W + n]; });
+    fold_norm(w, h, d_own, d_own + 3 * W);
+    __syncthreads();
+    by_maps.load([&](int k, int n) { return w.norm[n] * w.state_maps[row_of(k) * D + n] - d_own[k]; });
+    float importance[SP / 16][2], d_importance[SP / 16][2] = {};
 #pragma unroll
-    for (int i = 0; i < EACH_LANE; i++) norm[i] = w.norm[lane + i * ROW_LANES];
-    float d_importance[ASKED] = {};
+    for (int i = 0; i < SP / 8; i++) {
+        int s = i * 8 + g;
+        importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
+    }
+    EACH (i, RESULTS) results[i] = 0.0f;
+    EACH (i, 2 * GIVEN) given[i] = 0.0f;
+    EACH (i, SP * D) {
+        int s = i / D;
+        grad[s * ST + i % D] = s < S ? w.carried[b * S * D + i] : 0.0f;
+    }
     /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
         const long long here = (long long)k * n_batch + b;
-        float *to = all_notes + k % 2 * (NOTES + ROW_NOTES);
+        float *to = all_notes + k % 2 * NOTED;
         Mail &notes = mail[2 + k % 2];
-        notes.expect((NOTES + S * GS + 3 * S * D) * 4);
+        notes.expect(NOTED * 4);
         notes.fetch(to, w.notes + (here * H + h) * NOTES, NOTES);
         notes.fetch(to += NOTES, w.by_gate + here * S * GS, S * GS);
         notes.fetch(to += S * GS, w.direct + here * S * D, S * D);
         notes.fetch(to += S * D, w.change + here * S * D, S * D);
-        notes.fetch(to += S * D, w.states + ((long long)(w.first + k) * n_batch + b) * S * D, S * D);
+        notes.fetch(to += S * D, w.normed + here * S * NORMED, S * NORMED);
     };
     if (t < 4) mail[t].open();
     cluster_sync();
@@ -706,171 +782,191 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     for (int k = n_chunks - 1; k >= 0; k--) {
         const long long here = (long long)k * n_batch + b;
         const int half = k % 2, round = (n_chunks - 1 - k) / 2;
-        float *taken = given + half * (H + 1) * SP * FAR;
-        const float *notes = all_notes + half * (NOTES + ROW_NOTES), *gates = notes + NOTES;
-        const float *direct = gates + S * GS, *change = direct + S * D, *states = change + S * D;
+        float *taken = given + half * GIVEN;
+        const float *notes = all_notes + half * NOTED, *gates = notes + NOTES;
+        const float *direct = gates + S * GS, *change = direct + S * D, *normed = change + S * D;
         const float *asks = notes + ASKS, *keys = notes + KEYS, *values = notes + VALUES;
         const float *sent = notes + SENT, *messages = notes + MESSAGES, *d_read = notes + D_READ;
         const float *shares = notes + SHARES, *mass = notes + MASS;
-        float mean = 0.0f, scale = 0.0f;
         if (t == 0) mail[half].expect(H * S * (D + W) * 4);
-        if (has_row) {
-            mean = w.moments[(here * S + row) * 2];
-            scale = w.moments[(here * S + row) * 2 + 1];
-        }
         mail[2 + half].await(round);
-        if (by_gate.works()) {
-            float sums[3 * W / 8][4] = {};
-            by_gate.add(
-                [&](int s, int n) { return s < S ? gates[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
-            put_down(parts, by_gate.STRIDE, by_gate.group(), by_gate.row(), 0, sums);
+        auto d_gate = [&](int s, int n) {
+            float2 x = pair(gates + s * GS + n), y = pair(grad + s * ST + n % D);
+            return s < S ? make_float2(x.x * y.x, x.y * y.y) : make_float2(0.0f, 0.0f);
+        };
+        if (by_input.works()) {
+            float sums[by_input.EIGHTS][4] = {};
+            by_input.add(d_gate, sums);
+            by_input.put_down(of_input, sums);
         }
-        if (t >= THREADS - SP * 8) { /* whole warps, the last */
-            int s = (t - THREADS + SP * 8) / 8;
-            float sum = 0.0f;
-            for (int d = t % 8; d < D && s < S; d += 8) sum += g[s * DS + d] * change[s * D + d];
-            sum = total<8>(sum);
-            if (t % 8 == 0) by_kept[s] = sum;
+        EACH (i, SP * D / 4) {
+            int s = i / (D / 4), d = i % (D / 4) * 4;
+            float sum = s < S ? sum_of(four(grad + s * ST + d) * four(change + s * D + d)) : 0.0f;
+            sum = total<D / 4>(sum);
+            if (d == 0) by_kept[s] = sum;
         }
         if (k && t == THREADS - 32) fetch(k - 1);
         __syncthreads();
-        ROWS_OF (s, a, S, W) {
-            bool there = s < S;
-            float x[3] = {};
-#pragma unroll
-            for (int part = 0; part < 3; part++)
-                if (there) x[part] = add_up(parts, GROUPS, by_gate.STRIDE, s, part * W + a);
-            if (there) {
-                d_sent[s * WS + a] = __fdividef(x[0], fmaxf(mass[s], LEAST_MASS));
-                d_heard[s * WS + a] = x[1];
+        ROWS_OF (s, a, S, W)
+            if (s < S) {
+                float sum = by_input.add_up(of_input, s, a);
+                d_sent[s * WS + a] = __fdividef(sum, fmaxf(mass[s], LEAST_MASS));
+                d_heard[s * WS + a] = by_input.add_up(of_input, s, W + a);
             }
-            put_to_all<H>(mail[half], there, taken + (H * SP + s) * FAR + h * W + a / 4 * 4, fourth, x[2]);
+        __syncthreads();
+        if (by_state.works()) {
+            float sums[by_state.EIGHTS][4] = {};
+            by_state.add([&](int s, int n) { return d_gate(s, D + n); }, sums);
+            by_state.put_down(of_state, sums);
+        }
+        /* (16 states, 8 asks); by warps that have no product */
+        for (int i = last_warp; i < ASK_TILES; i += WARPS) {
+            const bool heard = i >= TALK / 8;
+            const int first = heard ? 8 * i - TALK : 8 * i, end = heard ? S : C;
+            const float *of = heard ? values : d_sent, *by = (heard ? d_heard : sent) + first * WS;
+            float d[SP / 16][4] = {}, along[2] = {};
+#pragma unroll
+            for (int m = 0; m < SP / 16; m++) {
+                float by_message[2] = {};
+                tile<W>(
+                    d[m],
+                    [&](int s, int a) {
+                        const int row = 16 * m + s;
+                        if (row >= S) return make_float2(0.0f, 0.0f);
+                        float2 x = pair(of + row * WS + a);
+                        if (!heard) {
+                            float2 y = pair(messages + row * WS + a);
+                            by_message[s / 8] -= x.x * y.x + x.y * y.y;
+                        }
+                        return x;
+                    },
+                    [&](int a, int n) { return pair(by + n * WS + a); });
+                if (!heard)
+#pragma unroll
+                    for (int n = 0; n < 2; n++) {
+                        const int row = 16 * m + 8 * n + g;
+                        float x = total<4>(by_message[n]);
+                        x = by_kept[row] + (row < S && mass[row] > LEAST_MASS ? x : 0.0f);
+                        d[m][2 * n] += x, d[m][2 * n + 1] += x;
+                    }
+            }
+            const int ask = lane % 4 * 2;
+            float2 share[SP / 8];
+#pragma unroll
+            for (int m = 0; m < SP / 8; m++) {
+                const int s = 8 * m + g;
+                float2 x = s < S ? pair(shares + s * AS + 8 * i + ask) : make_float2(0.0f, 0.0f);
+                share[m] = make_float2(first + ask < end ? x.x : 0.0f, first + ask + 1 < end ? x.y : 0.0f);
+                along[0] += d[m / 2][m % 2 * 2] * importance[m / 2][m % 2] * share[m].x;
+                along[1] += d[m / 2][m % 2 * 2 + 1] * importance[m / 2][m % 2] * share[m].y;
+            }
+#pragma unroll
+            for (int n = 0; n < 2; n++) along[n] = total<8, 4>(along[n]);
+#pragma unroll
+            for (int m = 0; m < SP / 8; m++) {
+                const int s = 8 * m + g;
+                float x = (d[m / 2][m % 2 * 2] - along[0]) * share[m].x;
+                float y = (d[m / 2][m % 2 * 2 + 1] - along[1]) * share[m].y;
+                float weight = SCALE * importance[m / 2][m % 2];
+                d_importance[m / 2][m % 2] += x + y;
+                if (s < S) pair(d_scores + s * AS + 8 * i + ask) = make_float2(weight * x, weight * y);
+            }
         }
         __syncthreads();
-        {
-            const int s = t % LANES, first = t / LANES;
-            const float weight = importance[s];
-            float d[ASKED], of[ASKED], along[ASKED], by_message = by_kept[s < S ? s : 0];
-            if (s < S && mass[s] > LEAST_MASS) by_message -= dot<W>(d_sent + s * WS, messages + s * WS);
+        EACH (i, S * W / 4) {
+            int s = i / (W / 4), a = i % (W / 4) * 4;
+            float4 x = by_state.add_up_four(of_state, s, a);
 #pragma unroll
-            for (int n = 0; n < ASKED; n++) {
-                int r = first + n * (THREADS / LANES);
-                bool there = r < ROWS && s < S;
-                of[n] = there ? shares[r * S + s] : 0.0f;
-                const float *x = r < C ? d_sent + s * WS : values + s * WS;
-                const float *y = r < C ? sent + r * WS : d_heard + (r - C) * WS;
-                d[n] = there ? dot<W>(x, y) + (r < C ? by_message : 0.0f) : 0.0f;
-            }
-#pragma unroll
-            for (int n = 0; n < ASKED; n++) along[n] = total<LANES>(d[n] * weight * of[n]);
-#pragma unroll
-            for (int n = 0; n < ASKED; n++) {
-                int r = first + n * (THREADS / LANES);
-                d[n] = (d[n] - along[n]) * of[n];
-                d_importance[n] += d[n];
-                if (r < ROWS) d_scores[r * LS + s] = SCALE * d[n] * weight;
-            }
+            for (int rank = 0; rank < H; rank++)
+                mail[half].put(taken + (H * SP + s) * FAR + h * W + a, far[rank], x);
         }
-        __syncthreads();
-        /* (16 dimensions, 8 states) of a state's query, key and value */
-        for (int i = t / 32; i < 3 * TELLING; i += WARPS) {
-            int first = i % (SP / 8) * 8, a = i % TELLING / (SP / 8) * 16, part = i / TELLING;
+        /* (16 states, 8 dimensions) of a state's query, key and value */
+        for (int i = last_warp; i < 3 * OF_STATES; i += WARPS) {
+            const int first = i % (SP / 16) * 16, a = i % OF_STATES / (SP / 16) * 8, part = i / OF_STATES;
             float sums[4] = {};
             if (part == 0)
                 tile<rounded(S, 8)>(
-                    sums, [&](int n, int r) { return r < S ? keys[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < S && first + s < S ? d_scores[(C + first + s) * LS + r] : 0.0f;
-                    });
+                    sums, [&](int s, int r) { return below<S>(d_scores + TALK + first + s, AS, r); },
+                    [&](int r, int n) { return below<S>(keys + a + n, WS, r); });
             else if (part == 1)
-                tile<rounded(ROWS, 8)>(
-                    sums, [&](int n, int r) { return r < ROWS ? asks[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < ROWS && first + s < S ? d_scores[r * LS + first + s] : 0.0f;
+                tile<8 * ASK_TILES>(
+                    sums,
+                    [&](int s, int r) {
+                        return first + s < S ? pair(d_scores + (first + s) * AS + r) : make_float2(0.0f, 0.0f);
+                    },
+                    [&](int r, int n) {
+                        return r < TALK ? below<C>(asks + a + n, WS, r)
+                                        : below<S>(asks + C * WS + a + n, WS, r - TALK);
                     });
             else
                 tile<rounded(S, 8)>(
-                    sums, [&](int n, int r) { return r < S ? d_heard[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < S && first + s < S ? shares[(C + r) * S + first + s] : 0.0f;
-                    });
-            const int lane = t % 32;
+                    sums,
+                    [&](int s, int r) {
+                        return first + s < S ? beside<S>(shares + (first + s) * AS + TALK, r)
+                                             : make_float2(0.0f, 0.0f);
+                    },
+                    [&](int r, int n) { return below<S>(d_heard + a + n, WS, r); });
 #pragma unroll
-            for (int n = 0; n < 4; n++) {
-                int s = first + lane % 4 * 2 + n % 2, d = a + lane / 4 + n / 2 * 8;
+            for (int n = 0; n < 2; n++) {
+                const int s = first + 8 * n + g, d = a + lane % 4 * 2;
                 if (s >= S) continue;
-                float x = part == 2 ? sums[n] * importance[s] : sums[n];
-                if (part) x += d_read[(part - 1) * S * W + s * W + d];
-                d_own[(part * W + d) * SS + s] = x;
+                float weight = part == 2 ? importance[first / 16][n] : 1.0f;
+                float2 x = make_float2(weight * sums[2 * n], weight * sums[2 * n + 1]);
+                if (part) {
+                    float2 y = pair(d_read + ((part - 1) * S + s) * W + d);
+                    x.x += y.x, x.y += y.y;
+                }
+                pair(d_own + s * OS + part * W + d) = x;
             }
         }
         __syncthreads();
         if (by_maps.works()) {
-            float sums[2][4] = {};
-            by_maps.add([&](int s, int n) { return d_own[n * SS + s]; }, sums);
-            put_down(parts, by_maps.STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
-        }
-        __syncthreads();
-        ROWS_OF (s, d, S, D) {
-            float x = s < S ? add_up(parts, MAP_GROUPS, by_maps.STRIDE, s, d) : 0.0f;
-            put_to_all<H>(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, fourth, x);
+            float sums[by_maps.EIGHTS][4] = {};
+            by_maps.add([&](int s, int n) { return pair(d_own + s * OS + n); }, sums);
+            const int s = by_maps.row() + lane % 2 * 8, d = by_maps.first_column() + lane % 4 / 2 * 4;
+#pragma unroll
+            for (int n = 0; n < by_maps.EIGHTS; n++) {
+                float4 four = four_of(sums[n]);
+#pragma unroll
+                for (int rank = 0; rank < H; rank++)
+                    if (s < S) mail[half].put(taken + (h * SP + s) * FAR + d + 8 * n, far[rank], four);
+            }
         }
         /* while that is under way */
         EACH (i, RESULTS / 4)
-            ((float4 *)(w.results + (here * H + h) * RESULTS))[i] = ((const float4 *)results)[i];
-        ROWS_OF (s, a, S, W)
-            if (s < S)
-#pragma unroll
-                for (int part = 0; part < 3; part++)
-                    w.d_own[(here * S + s) * 3 * D + part * D + h * W + a] = d_own[(part * W + a) * SS + s];
+            four(w.results + (here * H + h) * RESULTS + 4 * i) = four(results + 4 * i);
+        EACH (i, S * 3 * W / 4) {
+            int s = i / (3 * W / 4), n = i % (3 * W / 4) * 4;
+            four(w.d_own + (here * S + s) * 3 * D + row_of(n)) = four(d_own + s * OS + n);
+        }
         mail[half].await(round);
-        __syncthreads(); /* all have used the gradient that changes now */
-        if (t < SP * ROW_LANES) {
-            float sum = 0.0f, along = 0.0f, x[EACH_LANE] = {}, unit[EACH_LANE] = {};
-            if (has_row)
+        EACH (i, SP * D / 4) {
+            const int s = i / (D / 4), d = i % (D / 4) * 4;
+            float4 x = {}, unit = {};
+            if (s < S) {
 #pragma unroll
-                for (int i = 0; i < EACH_LANE; i++) {
-                    int d = lane + i * ROW_LANES;
+                for (int head = 0; head < H; head++) x = x + four(taken + (head * SP + s) * FAR + d);
+                unit = four(normed + s * NORMED + d);
+            }
+            const float along = total<D / 4>(sum_of(x * unit)) / D, scale = normed[s * NORMED + D + 1];
+            if (s >= S) continue;
+            float4 &by = four(grad + s * ST + d);
+            if (d / W == h) /* all blocks have read it */
 #pragma unroll
-                    for (int head = 0; head < H; head++) x[i] += taken[(head * SP + row) * FAR + d];
-                    unit[i] = (states[row * D + d] - mean) * scale;
-                    d_norm[i] += x[i] * unit[i];
-                    d_bias[i] += x[i];
-                    x[i] *= norm[i];
-                    sum += x[i];
-                    along += x[i] * unit[i];
-                }
-            sum = total<ROW_LANES>(sum) / D;
-            along = total<ROW_LANES>(along) / D;
-            if (has_row)
-#pragma unroll
-                for (int i = 0; i < EACH_LANE; i++) {
-                    int d = lane + i * ROW_LANES;
-                    if (d / W == h) /* all blocks have read it */
-#pragma unroll
-                        for (int part = 0; part < 4; part++)
-                            w.by_gate[(here * S + row) * GS + part * D + d] =
-                                gates[row * GS + part * D + d] * g[row * DS + d];
-                    g[row * DS + d] = g[row * DS + d] * direct[row * D + d]
-                                      + taken[(H * SP + row) * FAR + d]
-                                      + scale * (x[i] - sum - unit[i] * along);
-                }
+                for (int part = 0; part < 4; part++)
+                    four(w.by_gate + (here * S + s) * GS + part * D + d) = four(gates + s * GS + part * D + d) * by;
+            by = by * four(direct + s * D + d) + four(taken + (H * SP + s) * FAR + d)
+                 + scale * (x + -along * unit);
         }
         __syncthreads();
     }
-    if (has_row && h == 0)
+    if (h == 0)
+        EACH (i, S * D) w.carried[b * S * D + i] = grad[i / D * ST + i % D];
 #pragma unroll
-        for (int i = 0; i < EACH_LANE; i++) {
-            const long long here = (long long)b * S + row;
-            int d = lane + i * ROW_LANES;
-            w.carried[here * D + d] = g[row * DS + d];
-            w.d_norm[here * 2 * D + d] += d_norm[i];
-            w.d_norm[here * 2 * D + D + d] += d_bias[i];
-        }
-#pragma unroll
-    for (int n = 0; n < ASKED; n++) {
-        int i = n * THREADS + t;
-        if (i < ROWS * LANES) w.d_importance[((long long)b * H + h) * ROWS * LANES + i] += d_importance[n];
+    for (int m = 0; m < SP / 8; m++) {
+        const int s = 8 * m + g;
+        const long long row = ((long long)b * H + h) * (THREADS / 8) + warp * 4 + lane % 4;
+        if (s < S) w.d_importance[row * LANES + s] += d_importance[m / 2][m % 2];
     }
     cluster_sync();
 }
@@ -889,8 +985,8 @@ KERNEL(AT_ONCE) nsm_settle(const Arguments w)
         const float *results = w.results + (here * H + h) * RESULTS;
         float x = 0.0f, y = 0.0f;
         for (int s = 0; s < S; s++) {
-            x += results[D_SCORES + c * LS + s] * notes[KEYS + s * WS + a];
-            y += notes[SHARES + c * S + s] * w.importance[s] * results[D_SENT + s * WS + a];
+            x += results[D_SCORES + s * AS + c] * notes[KEYS + s * WS + a];
+            y += notes[SHARES + s * AS + c] * w.importance[s] * results[D_SENT + s * WS + a];
         }
         d_tokens[c * 4 * D + D + d] = x;
         d_tokens[c * 4 * D + 3 * D + d] += y;
@@ -911,7 +1007,7 @@ KERNEL(AT_ONCE) nsm_finish(const Arguments w)
         EACH (i, 2 * D) w.to_by_input[row * 2 * D + i] = input[i];
         EACH (i, D) {
             w.to_by_state[row * D + i] = state[2 * D + i];
-            w.to_state_maps[row * D + i] = maps[i];
+            w.to_state_maps[row * D + i] = maps[i] * w.norm[i] + maps[D] * w.norm_bias[i];
         }
         if (threadIdx.x == 0) {
             w.to_input_bias[row] = input[3 * D];
@@ -927,13 +1023,15 @@ KERNEL(AT_ONCE) nsm_finish(const Arguments w)
     }
     EACH (i, 2 * D) {
         float sum = 0.0f;
-        for (int n = 0; n < n_batch * S; n++) sum += w.d_norm[n * 2 * D + i];
+#pragma unroll 16
+        for (int n = 0; n < 3 * D; n++)
+            sum += w.state_maps[n * D + i % D] * w.of_maps[n * (D + 1) + (i < D ? i : D)];
         (i < D ? w.to_norm : w.to_norm_bias)[i % D] = sum;
     }
     /* a share of the rows a thread */
     float *shares = shared_memory(), sum = 0.0f;
     const int s = threadIdx.x % LANES;
-    for (int n = threadIdx.x / LANES; n < n_batch * H * ROWS; n += THREADS / LANES)
+    for (int n = threadIdx.x / LANES; n < n_batch * H * (BY_TURNS / 8); n += THREADS / LANES)
         sum += w.d_importance[n * LANES + s];
     for (long long n = threadIdx.x / LANES; n < w.n_all * n_batch && s < S; n += THREADS / LANES)
         sum += w.d_read_importance[n * S + s];

@@ -93,48 +93,58 @@ class _Sizes:
         return (*((key, str(n)) for key, n in sizes.items()), ("SCALE", f"{scale!r}f"))
 
     def _shares(self, n: int, k: int, columns: int, warps: int = _WARPS) -> int:
-        """Numbers in shared memory of a product with a matrix (k, n), by warps that have some columns
-        of 16 states and share out the sum over k."""
-        padded, found = _up(self.s, 16), 1
-        while 2 * found * padded // 16 * (n // columns) <= warps and k // 8 % (2 * found) == 0:
+        """Numbers of a product with a matrix (k, n), by warps that have some columns of 16 states and
+        share out the sum over k."""
+        found = 1
+        while (
+            2 * found * self.padded // 16 * (n // columns) <= warps and k // 8 % (2 * found) == 0
+        ):
             found *= 2
-        return found * padded * (n + 8)
+        return found * self._rows(n)
 
     def _columns(self, n: int) -> int:
         """The fewest of n that warps have."""
         few = (m for m in range(8, n + 1, 8) if n % m == 0)
-        return next(m for m in few if _up(self.s, 16) // 16 * (n // m) <= _WARPS)
+        return next(m for m in few if self.padded // 16 * (n // m) <= _WARPS)
 
     @property
-    def asks(self) -> int:
-        """From state to state of what asks them, tokens and then states, in eights."""
-        return _up(self.c, 8) + _up(self.s, 8) + 8
+    def padded(self) -> int:
+        """States, in sixteens."""
+        return _up(self.s, 16)
+
+    def _rows(self, n: int) -> int:
+        """Numbers of rows of n of all states, two of them side by side."""
+        return self.padded // 2 * (2 * n + 16)
+
+    @property
+    def _asks(self) -> int:
+        """Numbers for all states and what asks them, tokens and then states, in eights."""
+        return self._rows(_up(self.c, 8) + _up(self.s, 8))
 
     @property
     def notes(self) -> int:
         """Numbers that the backward pass has of one head and chunk."""
-        by_head, s = self.width + 4, self.s
-        of_heads = (2 * self.c + 4 * s) * by_head
-        return of_heads + 2 * s * self.width + s * self.asks + _up(s)
+        of_heads = (2 * self.c + 2 * self.s) * (self.width + 4)
+        return of_heads + 4 * self._rows(self.width) + self._asks + self.padded
 
     @property
     def results(self) -> int:
         """And what it finds there."""
-        return self.s * (self.asks + self.width + 4)
+        return self._asks + self._rows(self.width)
 
     @cached_property
     def shared(self) -> dict[str, int]:
         """Numbers in shared memory, by kernel."""
         d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
-        rows, padded, near = c + s, _up(s, 16), s + 2 * c
+        rows, padded, near = c + s, self.padded, s + 2 * c
         column, by_head, by_row = padded + 8, w + 4, d + 4
         reading = c * by_row, near * by_row, near * by_row
-        half, own = 3 * w // 2, padded * (3 * w + 8)
+        half = 3 * w // 2
         numbers = {
             "nsm_advance": (
-                padded * (d + 8), padded * (2 * d + 8), padded * h * 4,
+                self._rows(d), self._rows(2 * d), h * padded,
                 self._shares(3 * w, d, half, _WARPS // 2), self._shares(3 * w, 2 * d, half),
-                4 * c * by_head, own, padded * self.asks, 4,
+                4 * c * by_head, padded * by_head, self._rows(2 * w), self._asks, 4,
             ),
             "nsm_read": (d * column, d * column, *reading, _AT_ONCE // 32 * (near + 1)),
             "nsm_recall": (
@@ -143,10 +153,10 @@ class _Sizes:
                 h * c * (near + 1), h * c * (near + 1), h * c * s,
             ),
             "nsm_retreat": (
-                padded * (d + 8), self._shares(2 * w, 3 * d, 2 * w),
-                self._shares(w, 3 * d, self._columns(w), _WARPS // 2), self.results, own, s * by_head,
-                2 * (h + 1) * padded * (d + 8),
-                2 * (self.notes + s * (4 * d + 8 + 2 * d + d + 4)), padded, 8,
+                self._rows(d), self._shares(2 * w, 3 * d, 2 * w),
+                self._shares(w, 3 * d, self._columns(w), _WARPS // 2),
+                self.results, self._rows(3 * w), padded * by_head, 2 * (h + 1) * self._rows(d),
+                2 * (self.notes + s * (5 * d + 12) + 2 * padded * d), padded, 8,
             ),
             "nsm_settle": (),
             "nsm_finish": (_AT_ONCE,),
@@ -228,7 +238,8 @@ def _backward(
     passage = _Passage(x, p, n_heads)
     (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
     size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
-    rows, sizes = size * n_batch * s, passage.sizes
+    sizes, one = passage.sizes, n_batch * s
+    rows = size * one
     arrays = {
         "states": states, "d_found": grad.contiguous(), "d_maps": torch.zeros_like(passage.maps),
         **_split(
@@ -239,7 +250,8 @@ def _backward(
         **_split(
             x.new_empty,
             d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4),
-            seen=(rows, 3 * d + 4), by_gate=(rows, 4 * d + 8), direct=(rows, d), change=(rows, d),
+            seen=(rows, 3 * d + 4), by_gate=(rows + one, 4 * d + 8),
+            direct=(size * n_batch * sizes.padded, d), change=(size * n_batch * sizes.padded, d),
             d_own=(rows, 3 * d), notes=(size * n_batch * h, sizes.notes),
             results=(size * n_batch * h, sizes.results),
         ),
@@ -250,8 +262,8 @@ def _backward(
     for first in reversed(range(0, n_chunks, size)):
         k = min(size, n_chunks - first)
         passage.start("nsm_recall", "nsm_retreat", "nsm_settle", first=first, n_chunks=k)
-        n = k * n_batch * s
-        by_gate, seen = arrays["by_gate"][:n, : 4 * d], arrays["seen"][:n, : 3 * d + 1]
+        n = k * one
+        by_gate, seen = arrays["by_gate"][one : one + n, : 4 * d], arrays["seen"][:n, : 3 * d + 1]
         arrays["of_gate"].addmm_(by_gate.t(), seen)
         arrays["of_maps"].addmm_(arrays["d_own"][:n].t(), arrays["normed"][:n, : d + 1])
     passage.start("nsm_finish")

@@ -26,6 +26,13 @@ struct float2 {
 static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+static inline float reciprocal(float x) { return 1.0f / x; }
+static inline float reciprocal_root(float x) { return 1.0f / std::sqrt(x); }
+static inline float exponential(float x) { return std::exp2(x * 1.4426950408889634f); }
+static inline void assume(bool x)
+{
+    if (!x) abort();
+}
 
 struct Barrier {
     int wanted, arrived = 0, generation = 0;
@@ -128,15 +135,6 @@ static inline float exchange(float x, int lane_mask, int)
     of[now->thread.x % 32] = x;
     __syncwarp();
     float found = of[(now->thread.x % 32) ^ lane_mask];
-    __syncwarp();
-    return found;
-}
-static inline float receive(float x, int lane)
-{
-    float *of = words.data() + warp() * 32 * 6;
-    of[now->thread.x % 32] = x;
-    __syncwarp();
-    float found = of[lane];
     __syncwarp();
     return found;
 }

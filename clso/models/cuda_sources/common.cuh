@@ -64,7 +64,7 @@ struct Mail {
         int done = 0;
         while (!done)
             asm volatile("{\n.reg .pred p;\n"
-                         "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
+                         "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
                          "selp.s32 %0, 1, 0, p;\n}"
                          : "=r"(done)
                          : "r"(address(&barrier)), "r"(round & 1)
@@ -118,8 +118,27 @@ DEVICE float exchange(float x, int lane_mask, int lanes)
 {
     return __shfl_xor_sync(0xffffffffu, x, lane_mask, lanes);
 }
-/* What another lane has. */
-DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+/* Of normal numbers, to one or two last bits. */
+DEVICE float reciprocal(float x)
+{
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+DEVICE float reciprocal_root(float x)
+{
+    float y;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+/* Its error is that of `x`, rounded. */
+DEVICE float exponential(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.4426950408889634f));
+    return y;
+}
+DEVICE void assume(bool x) { __builtin_assume(x); }
 #endif
 
 #define EACH(i, n) for (int i = threadIdx.x; i < (n); i += THREADS)
@@ -179,7 +198,7 @@ DEVICE void put_to_all(Mail &mail, bool there, float *to, const unsigned (&dista
         if (there && lane + 4 * i < N) mail.put(to, distances[i], four);
 }
 
-DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
+DEVICE float sigmoid(float x) { return reciprocal(1.0f + exponential(-x)); }
 DEVICE float tanh_(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
 template <int N> DEVICE float dot(const float *x, const float *y) /* both aligned to 16 bytes */
@@ -214,8 +233,9 @@ template <int N> DEVICE void split(const float (&x)[N], float (&lead)[N], float 
     for (int i = 0; i < N; i++) lead[i] = leading(x[i]), rest[i] = x[i] - lead[i];
 }
 
-/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. Each gives
-   what there is at k, which is even, and at k + 1: to a tensor core they are t and t + 4 of an eight. */
+/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. `left` gives
+   what four numbers there are at k, which is even, and k + 1 in a row and that 8 below, as in `place`,
+   `right` what two. To a tensor core they are t and t + 4 of an eight. */
 template <int K, class Left, class Right> DEVICE void tile(float (&sums)[4], Left left, Right right)
 {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -223,8 +243,9 @@ template <int K, class Left, class Right> DEVICE void tile(float (&sums)[4], Lef
 #pragma unroll
     for (int i = 0; i < K / 8; i++) {
         const int k = 8 * i + 2 * t;
-        float2 a = left(g, k), b = left(g + 8, k), c = right(k, g);
-        float x[4] = {a.x, b.x, a.y, b.y}, y[2] = {c.x, c.y};
+        const float4 a = left(g, k);
+        const float2 b = right(k, g);
+        float x[4] = {a.x, a.y, a.z, a.w}, y[2] = {b.x, b.y};
         float x_lead[4], x_rest[4], y_lead[2], y_rest[2];
         split(x, x_lead, x_rest);
         split(y, y_lead, y_rest);
@@ -236,10 +257,10 @@ template <int K, class Left, class Right> DEVICE void tile(float (&sums)[4], Lef
     for (int i = 0; i < 4; i++) sums[i] += small[0][i] + small[1][i];
 }
 
-/* Four neighbours of a tile's row, from column lane % 4 / 2 * 4 on: of row lane / 4, for odd lanes 8 below. */
-DEVICE float4 four_of(const float (&sums)[4])
+/* Where row and column are in a matrix of which rows 8 apart are side by side: what a lane has of a tile
+   is four neighbours. */
+DEVICE int place(int row, int column, int stride)
 {
-    const bool odd = threadIdx.x % 2;
-    float x = exchange(odd ? sums[0] : sums[2], 1, 32), y = exchange(odd ? sums[1] : sums[3], 1, 32);
-    return odd ? make_float4(x, y, sums[2], sums[3]) : make_float4(sums[0], sums[1], x, y);
+    return (row / 16 * 8 + row % 8) * stride + 2 * column + row / 8 % 2;
 }
+DEVICE float4 neighbours(const float (&sums)[4]) { return make_float4(sums[0], sums[2], sums[1], sums[3]); }

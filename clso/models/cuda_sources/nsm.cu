@@ -14,23 +14,26 @@ constexpr int W = D / H, BY_TURNS = 256, AT_ONCE = 512; /* threads of a block */
 constexpr int WARPS = BY_TURNS / 32;
 constexpr int SP = rounded(S, 16), SS = SP + 8; /* states in a column, and from column to column */
 constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 8, ROWS = C + S; /* from row to row of W, D, 4 D */
-constexpr int ST = D + 8, IS = 2 * D + 8, OS = 3 * W + 8;           /* of states, inputs, a head's maps */
+/* From pair to pair of rows as in `place`; no two lanes want the same bank. */
+constexpr int PAIRS = SP / 2;
+constexpr int paired(int n) { return 2 * n + 16; }
+constexpr int PW = paired(W), PD = paired(D);
+constexpr int NORM_LANES = D < 64 ? D / 2 : 32; /* for a pair of rows of states */
 constexpr int NORMED = D + 4, SEEN = 3 * D + 4;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
 /* Of what asks a state, tokens and then states from TALK on, in tiles of eight. */
-constexpr int TALK = rounded(C, 8), ASK_TILES = (TALK + rounded(S, 8)) / 8, AS = 8 * ASK_TILES + 8;
+constexpr int TALK = rounded(C, 8), ASK_TILES = (TALK + rounded(S, 8)) / 8, AS = paired(8 * ASK_TILES);
 constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
 constexpr int NEAR = S + 2 * C, NS = NEAR + 1;           /* what a token may read */
 constexpr int READ_EACH = (NEAR + 31) / 32;
-/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys and values of
-   states, messages, gradients of keys and values by reading, shares, masses. */
+/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys of states; in pairs
+   of rows values, messages, gradients of keys and values by reading, shares (S, asks); masses. */
 constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
-constexpr int MESSAGES = VALUES + S * WS, D_READ = MESSAGES + S * WS, SHARES = D_READ + 2 * S * W;
-constexpr int MASS = SHARES + S * AS, NOTES = MASS + rounded(S, 4);
+constexpr int MESSAGES = VALUES + PAIRS * PW, D_READ = MESSAGES + PAIRS * PW;
+constexpr int SHARES = D_READ + 2 * PAIRS * PW, MASS = SHARES + PAIRS * AS, NOTES = MASS + SP;
 /* What it finds there for the tokens: gradients of scores, and of messages over their masses. */
-constexpr int D_SCORES = 0, D_SENT = S * AS;
-constexpr int RESULTS = D_SENT + S * WS;
+constexpr int D_SCORES = 0, D_SENT = PAIRS * AS, RESULTS = D_SENT + PAIRS * PW;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
 static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W % 16 == 0, "widths");
@@ -48,8 +51,8 @@ struct Arguments {
     float *notes;                   /* (K, B, H, NOTES) */
     float *normed;                  /* (K, B, S, NORMED): without weights; 1; over what scale */
     float *seen;                    /* (K, B, S, SEEN): message, heard, state, 1 */
-    float *by_gate;                 /* (K, B, S, GS): i, r, z, h; then gradients of these arguments */
-    float *direct, *change;         /* (K, B, S, D) */
+    float *by_gate;                 /* (K + 1, B, S, GS): i, r, z, h; gradients of these, one later */
+    float *direct, *change;         /* (K, B, S, D), in pairs of rows */
     float *d_read_importance;       /* (J, B, S) */
     float *d_maps;                  /* as maps; zeros at first */
     float *d_own, *results;         /* (K, B, S, 3 D), (K, B, H, RESULTS) */
@@ -72,14 +75,14 @@ constexpr int columns(int n)
 
 template <int N, int K, int COLUMNS, int GROUPS> struct Product {
     static constexpr int TILES = SP / 16 * (N / COLUMNS), STEPS = K / 8 / GROUPS, EIGHTS = COLUMNS / 8;
-    static constexpr int STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
+    static constexpr int STRIDE = paired(N), SIZE = GROUPS * PAIRS * STRIDE;
     static_assert(TILES * GROUPS <= WARPS && K % (8 * GROUPS) == 0, "each warp has one share at most");
     float lead[STEPS][EIGHTS][2], rest[STEPS][EIGHTS][2]; /* of the right matrix, in registers */
 
     MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
     MEMBER int group() { return threadIdx.x / 32 / TILES; }
-    /* Of a warp's rows and columns those that a lane has first in `multiply`. */
-    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 16 + threadIdx.x % 32 / 4; }
+    /* Of a warp's pairs of rows and columns those that a lane has first in `multiply`. */
+    MEMBER int rows() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 8 + threadIdx.x % 32 / 4; }
     MEMBER int column() { return first_column() + threadIdx.x % 4 * 2; }
     MEMBER int first_column() { return threadIdx.x / 32 % TILES % (N / COLUMNS) * COLUMNS; }
 
@@ -96,15 +99,15 @@ template <int N, int K, int COLUMNS, int GROUPS> struct Product {
         }
     }
 
-    /* left(row, k) is the left matrix at k, which is even, and k + 1 */
+    /* left(rows, k) is four numbers of the left matrix, as in `tile` */
     template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[EIGHTS][4]) const
     {
-        int s = row(), k = group() * STEPS * 8 + threadIdx.x % 4 * 2;
+        int k = group() * STEPS * 8 + threadIdx.x % 4 * 2;
         float small[2][EIGHTS][4] = {};
 #pragma unroll
         for (int i = 0; i < STEPS; i++, k += 8) {
-            float2 a = left(s, k), b = left(s + 8, k);
-            float x[4] = {a.x, b.x, a.y, b.y}, x_lead[4], x_rest[4];
+            const float4 a = left(rows(), k);
+            float x[4] = {a.x, a.y, a.z, a.w}, x_lead[4], x_rest[4];
             split(x, x_lead, x_rest);
 #pragma unroll
             for (int n = 0; n < EIGHTS; n++) {
@@ -119,40 +122,35 @@ template <int N, int K, int COLUMNS, int GROUPS> struct Product {
             for (int i = 0; i < 4; i++) sums[n][i] += small[0][n][i] + small[1][n][i];
     }
 
-    /* Shares (GROUPS, SP, STRIDE) of what a warp has, at its own rows and columns. */
+    /* Shares (GROUPS, PAIRS, STRIDE) of what a warp has, at its own rows and columns. */
     MEMBER void put_down(float *out, const float (&sums)[EIGHTS][4])
     {
-        out += (group() * SP + row()) * STRIDE + column();
+        out += (group() * PAIRS + rows()) * STRIDE + 2 * column();
 #pragma unroll
-        for (int n = 0; n < EIGHTS; n++) {
-            pair(out + 8 * n) = make_float2(sums[n][0], sums[n][1]);
-            pair(out + 8 * n + 8 * STRIDE) = make_float2(sums[n][2], sums[n][3]);
-        }
+        for (int n = 0; n < EIGHTS; n++) four(out + 16 * n) = neighbours(sums[n]);
     }
 
-    MEMBER float4 add_up_four(const float *shares, int row, int column)
+    MEMBER float add_up(const float *shares)
     {
-        float4 sum = {};
+        float sum = shares[0];
 #pragma unroll
-        for (int i = 0; i < GROUPS; i++) sum = sum + four(shares + (i * SP + row) * STRIDE + column);
+        for (int i = 1; i < GROUPS; i++) sum += shares[i * PAIRS * STRIDE];
         return sum;
     }
 
-    MEMBER float add_up(const float *shares, int row, int column)
+    MEMBER float4 add_up_four(const float *shares)
     {
-        float sum = 0.0f;
+        float4 sum = four(shares);
 #pragma unroll
-        for (int i = 0; i < GROUPS; i++) sum += shares[(i * SP + row) * STRIDE + column];
+        for (int i = 1; i < GROUPS; i++) sum = sum + four(shares + i * PAIRS * STRIDE);
         return sum;
     }
 };
 
-/* Numbers at `at` and the next of a row, or of a column, zero from END on. */
-template <int END> DEVICE float2 beside(const float *row, int at)
-{
-    float2 x = pair(row + at);
-    return make_float2(at < END ? x.x : 0.0f, at + 1 < END ? x.y : 0.0f);
-}
+/* The state that number `i` of a row of `place` is of. */
+DEVICE int state_of(int rows, int i) { return rows / 8 * 16 + rows % 8 + i % 2 * 8; }
+
+/* Numbers at `at` and the next of a column, zero from END on. */
 template <int END> DEVICE float2 below(const float *column, int stride, int at)
 {
     column += at * stride;
@@ -225,10 +223,10 @@ DEVICE void shares_of(float (&scores)[N], const float (&importance)[N])
     peak = most<LANES, APART>(peak);
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        scores[i] = expf(fminf(scores[i] - peak, MAX_EXPONENT));
+        scores[i] = exponential(fminf(scores[i] - peak, MAX_EXPONENT));
         sum += importance[i] * scores[i];
     }
-    float over = __fdividef(1.0f, fmaxf(total<LANES, APART>(sum), TINY));
+    float over = reciprocal(fmaxf(total<LANES, APART>(sum), TINY));
 #pragma unroll
     for (int i = 0; i < N; i++) scores[i] *= over;
 }
@@ -252,6 +250,7 @@ DEVICE Gated gru(float r, float z, float i, float h, float old)
 CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
+    assume(threadIdx.x < THREADS);
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_all;
@@ -260,31 +259,32 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
     Product<3 * W, D, HALF, groups(WARPS / 2, TILES, D / 8)> by_state;
     Product<3 * W, 2 * D, HALF, groups(WARPS, TILES, 2 * D / 8)> by_inputs;
     constexpr int TELLING = SP / 16 * (W / 8); /* tiles of what a head sends */
+    constexpr int PI = paired(2 * D), PO = paired(2 * W); /* of inputs; of a head's keys and values */
     float *at = shared_memory();
-    float *state = take(at, SP * ST), *inputs = take(at, SP * IS), *masses = take(at, SP * H * 4);
+    float *state = take(at, PAIRS * PD), *inputs = take(at, PAIRS * PI), *masses = take(at, H * SP);
     float *of_state = take(at, by_state.SIZE), *of_inputs = take(at, by_inputs.SIZE);
     float *tokens = take(at, 2 * 2 * C * WS); /* twice: queries, and what is sent */
-    float *own = take(at, SP * OS), *weights = take(at, SP * AS); /* query, key, value; (S, asks) */
+    float *talk = take(at, SP * WS), *own = take(at, PAIRS * PO), *weights = take(at, PAIRS * AS);
     Mail *mail = (Mail *)take(at, 4); /* inputs, states */
-    const float *talk = own, *keys = own + W, *values = own + 2 * W;
+    const float *keys = own, *values = own + 2 * W;
     unsigned far[H], fourth[(H + 3) / 4]; /* to all blocks; to each fourth */
 #pragma unroll
     for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
 #pragma unroll
     for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
-    fold_norm(w, h, weights, weights + 3 * W);
+    fold_norm(w, h, inputs, inputs + 3 * W);
     __syncthreads();
-    by_maps.load([&](int k, int n) { return w.norm[k] * w.state_maps[row_of(n) * D + k] - weights[n]; });
+    by_maps.load([&](int k, int n) { return w.norm[k] * w.state_maps[row_of(n) * D + k] - inputs[n]; });
     by_state.load([&](int k, int n) { return w.by_state[row_of(n) * D + k]; });
     by_inputs.load([&](int k, int n) { return w.by_input[row_of(n) * 2 * D + k]; });
     float map_bias[by_maps.EIGHTS][2], gate_bias[4], importance[SP / 16][2];
 #pragma unroll
     for (int i = 0; i < 2 * by_maps.EIGHTS; i++)
-        map_bias[i / 2][i % 2] = weights[3 * W + by_maps.column() + i / 2 * 8 + i % 2];
+        map_bias[i / 2][i % 2] = inputs[3 * W + by_maps.column() + i / 2 * 8 + i % 2];
 #pragma unroll
     for (int i = 0; i < 4; i++) { /* i and h are one argument in torch */
-        int d = h * W + t % W;
+        int d = h * W + t / 2 % W;
         gate_bias[i] = (i < 3 ? w.input_bias[i * D + d] : 0.0f)
                        + (i < 2 ? w.state_bias[i * D + d] : i == 3 ? w.state_bias[2 * D + d] : 0.0f);
     }
@@ -295,7 +295,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
     }
     EACH (i, SP * D) {
         int s = i / D;
-        state[s * ST + i % D] = s < S ? w.states[b * S * D + i] : 0.0f;
+        state[place(s, i % D, PD)] = s < S ? w.states[b * S * D + i] : 0.0f;
     }
     const float *next = w.maps + (long long)b * n_chunks * C * 4 * D + h * W;
     auto fetch = [&](int j) {
@@ -306,13 +306,15 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         }
         next += C * 4 * D;
     };
-    /* by each block a part of the rows; by the last threads, which have nothing else to do */
-    float *written = w.states + (long long)b * S * D;
+    /* by each block its part; by the last threads, which have nothing else to do */
+    float *written = w.states + (long long)b * S * D + h * W;
     auto write_states = [&]() {
         written += (long long)n_batch * S * D;
-        for (int i = THREADS - 1 - t; i < S * W / 4; i += THREADS) {
-            int n = h * S * W + 4 * i;
-            four(written + n) = four(state + n / D * ST + n % D);
+        for (int i = THREADS - 1 - t; i < SP * W / 4; i += THREADS) {
+            int rows = i / (W / 2), a = i % (W / 2) * 2, s = state_of(rows, 0);
+            float4 x = four(state + rows * PD + 2 * (h * W + a));
+            if (s < S) pair(written + s * D + a) = make_float2(x.x, x.z);
+            if (s + 8 < S) pair(written + (s + 8) * D + a) = make_float2(x.y, x.w);
         }
     };
     if (t == 0) mail[0].open(), mail[1].open();
@@ -320,50 +322,55 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
     fetch(0);
     copies_are_done();
     for (int j = 0; j < n_chunks; j++) {
-        if (t == 0) mail[0].expect(H * SP * (2 * W + 4) * 4), mail[1].expect(D * SP * 4);
+        if (t == 0) mail[0].expect(H * SP * (2 * W + 1) * 4), mail[1].expect(D * SP * 4);
         const float *queries = tokens + j % 2 * 2 * C * WS, *sent = queries + C * WS;
         if (by_maps.works()) {
             /* of layer norms: moments of the two rows of a lane, from their first numbers on */
-            float sums[by_maps.EIGHTS][4] = {}, first[2], mean[2] = {}, square[2] = {};
-#pragma unroll
-            for (int i = 0; i < 2; i++) first[i] = state[(by_maps.row() + 8 * i) * ST];
+            float sums[by_maps.EIGHTS][4] = {};
+            const float2 first = pair(state + by_maps.rows() * PD);
+            float2 mean = {}, scale = {};
             by_maps.add(
-                [&](int s, int k) {
-                    const int i = s / 8 % 2;
-                    float2 x = pair(state + s * ST + k);
-                    x.x -= first[i], x.y -= first[i];
-                    mean[i] += x.x, square[i] += x.x * x.x;
-                    mean[i] += x.y, square[i] += x.y * x.y;
+                [&](int rows, int k) {
+                    float4 x = four(state + rows * PD + 2 * k);
+                    x.x -= first.x, x.y -= first.y, x.z -= first.x, x.w -= first.y;
+                    mean.x += x.x, mean.y += x.y, scale.x += x.x * x.x, scale.y += x.y * x.y;
+                    mean.x += x.z, mean.y += x.w, scale.x += x.z * x.z, scale.y += x.w * x.w;
                     return x;
                 },
                 sums);
+            mean.x = total<4>(mean.x) / D, mean.y = total<4>(mean.y) / D;
+            scale.x = total<4>(scale.x) / D - mean.x * mean.x, scale.y = total<4>(scale.y) / D - mean.y * mean.y;
+            scale.x = reciprocal_root(scale.x + NORM_EPS), scale.y = reciprocal_root(scale.y + NORM_EPS);
 #pragma unroll
-            for (int i = 0; i < 2; i++) {
-                mean[i] = total<4>(mean[i]) / D;
-                float scale = rsqrtf(total<4>(square[i]) / D - mean[i] * mean[i] + NORM_EPS);
-                float *out = own + (by_maps.row() + 8 * i) * OS + by_maps.column();
-#pragma unroll
-                for (int n = 0; n < by_maps.EIGHTS; n++)
-                    pair(out + 8 * n) = make_float2(scale * sums[n][2 * i] + map_bias[n][0],
-                                                    scale * sums[n][2 * i + 1] + map_bias[n][1]);
+            for (int n = 0; n < by_maps.EIGHTS; n++) {
+                const float *bias = map_bias[n];
+                const int column = by_maps.column() + 8 * n, s = state_of(by_maps.rows(), 0);
+                float4 x = make_float4(scale.x * sums[n][0] + bias[0], scale.y * sums[n][2] + bias[0],
+                                       scale.x * sums[n][1] + bias[1], scale.y * sums[n][3] + bias[1]);
+                if (column >= W)
+                    four(own + by_maps.rows() * PO + 2 * (column - W)) = x;
+                else {
+                    pair(talk + s * WS + column) = make_float2(x.x, x.z);
+                    pair(talk + (s + 8) * WS + column) = make_float2(x.y, x.w);
+                }
             }
         }
         if (j) write_states();
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
-            by_state.add([&](int s, int k) { return pair(state + s * ST + k); }, sums);
+            by_state.add([&](int rows, int k) { return four(state + rows * PD + 2 * k); }, sums);
             by_state.put_down(of_state, sums);
         }
         /* (16 states, 8 asks); by warps that have no product */
         for (int i = last_warp; i < ASK_TILES; i += WARPS) {
             int row = 8 * i + g;
-            const float *ask = row < TALK ? queries + row * WS : talk + (row - TALK) * OS;
+            const float *ask = row < TALK ? queries + row * WS : talk + (row - TALK) * WS;
             float x[SP / 16][4] = {};
 #pragma unroll
             for (int m = 0; m < SP / 16; m++)
                 tile<W>(
-                    x[m], [&](int s, int k) { return pair(keys + (16 * m + s) * OS + k); },
+                    x[m], [&](int rows, int k) { return four(keys + (8 * m + rows) * PO + 2 * k); },
                     [&](int k, int) { return pair(ask + k); });
 #pragma unroll
             for (int n = 0; n < 2; n++) {
@@ -376,68 +383,75 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
                 for (int m = 0; m < SP / 8; m++) x[m / 2][m % 2 * 2 + n] = of[m] * score[m];
             }
 #pragma unroll
-            for (int m = 0; m < SP / 8; m++)
-                pair(weights + (8 * m + g) * AS + 8 * i + lane % 4 * 2) =
-                    make_float2(x[m / 2][m % 2 * 2], x[m / 2][m % 2 * 2 + 1]);
+            for (int m = 0; m < SP / 16; m++)
+                four(weights + (8 * m + g) * AS + 2 * (8 * i + lane % 4 * 2)) = neighbours(x[m]);
         }
         __syncthreads();
         /* (16 states, 8 dimensions): what is sent, then what is heard */
         for (int i = last_warp; i < 2 * TELLING; i += WARPS) {
-            int first = i % (SP / 16) * 16, a = i % TELLING / (SP / 16) * 8, heard = i / TELLING;
-            float sums[4] = {}, mass[2] = {};
+            const int m = i % (SP / 16), a = i % TELLING / (SP / 16) * 8, heard = i / TELLING;
+            float sums[4] = {};
+            float2 mass = {};
             if (heard)
                 tile<rounded(S, 8)>(
                     sums,
-                    [&](int s, int r) { return below<SP>(weights + TALK + first + s, AS, r); },
-                    [&](int r, int n) { return below<SP>(values + a + n, OS, r); });
-            else
+                    [&](int s, int r) {
+                        const float *x = weights + 2 * (TALK + 16 * m + s);
+                        const int first = place(r, 0, AS), next = place(r + 1, 0, AS);
+                        return make_float4(x[first], x[first + 16], x[next], x[next + 16]);
+                    },
+                    [&](int r, int n) {
+                        const float *x = values + 2 * (a + n);
+                        return make_float2(x[place(r, 0, PO)], x[place(r + 1, 0, PO)]);
+                    });
+            else {
                 tile<TALK>(
                     sums,
-                    [&](int s, int c) {
-                        float2 x = beside<C>(weights + (first + s) * AS, c);
-                        mass[s / 8] += x.x + x.y;
+                    [&](int rows, int c) {
+                        float4 x = four(weights + (8 * m + rows) * AS + 2 * c);
+                        if (c >= C) x.x = x.y = 0.0f;
+                        if (c + 1 >= C) x.z = x.w = 0.0f;
+                        mass.x += x.x + x.z, mass.y += x.y + x.w;
                         return x;
                     },
                     [&](int c, int n) { return below<C>(sent + a + n, WS, c); });
-            if (!heard)
+                mass.x = total<4>(mass.x), mass.y = total<4>(mass.y);
+                float x = reciprocal(fmaxf(mass.x, LEAST_MASS)), y = reciprocal(fmaxf(mass.y, LEAST_MASS));
+                sums[0] *= x, sums[1] *= x, sums[2] *= y, sums[3] *= y;
+            }
+            const int rows = 8 * m + g;
+            float *to = inputs + rows * PI + 2 * (heard * D + h * W + a + lane % 4 * 2);
 #pragma unroll
-                for (int n = 0; n < 2; n++) {
-                    mass[n] = total<4>(mass[n]);
-                    float over = __fdividef(1.0f, fmaxf(mass[n], LEAST_MASS));
-                    sums[2 * n] *= over, sums[2 * n + 1] *= over;
-                }
-            const float4 four = four_of(sums);
-            const int s = first + g + lane % 2 * 8;
-            float *to = inputs + s * IS + heard * D + h * W + a + lane % 4 / 2 * 4;
+            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], neighbours(sums));
+            if (!heard && a == 0) { /* of two pairs of rows at once */
+                float4 of = make_float4(mass.x, mass.y, exchange(mass.x, 4, 32), exchange(mass.y, 4, 32));
 #pragma unroll
-            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], four);
-            if (!heard && a == 0 && lane % 4 < 2)
-#pragma unroll
-                for (int rank = 0; rank < H; rank++)
-                    mail[0].put(masses + (s * H + h) * 4, far[rank],
-                                make_float4(lane % 2 ? mass[1] : mass[0], 0.0f, 0.0f, 0.0f));
+                for (int n = 0; n < (H + 3) / 4; n++)
+                    if (g % 2 == 0 && lane % 4 + 4 * n < H)
+                        mail[0].put(masses + h * SP + 2 * rows, fourth[n], of);
+            }
         }
         if (j + 1 < n_chunks) fetch(j + 1);
         mail[0].await(j);
         if (by_inputs.works()) {
             float sums[by_inputs.EIGHTS][4] = {};
-            by_inputs.add([&](int s, int k) { return pair(inputs + s * IS + k); }, sums);
+            by_inputs.add([&](int rows, int k) { return four(inputs + rows * PI + 2 * k); }, sums);
             by_inputs.put_down(of_inputs, sums);
         }
         __syncthreads();
-        ROWS_OF (s, a, SP, W) {
-            float x[3], y[3], mass = 0.0f, old = state[s * ST + h * W + a];
+        ROWS_OF (rows, i, PAIRS, 2 * W) {
+            float x[3], y[3], mass = 0.0f, *to = state + rows * PD + 2 * h * W, old = to[i];
 #pragma unroll
-            for (int i = 0; i < 3; i++) {
-                x[i] = gate_bias[i] + by_inputs.add_up(of_inputs, s, i * W + a);
-                y[i] = by_state.add_up(of_state, s, i * W + a);
+            for (int n = 0; n < 3; n++) {
+                x[n] = gate_bias[n] + by_inputs.add_up(of_inputs + rows * by_inputs.STRIDE + 2 * n * W + i);
+                y[n] = by_state.add_up(of_state + rows * by_state.STRIDE + 2 * n * W + i);
             }
 #pragma unroll
-            for (int head = 0; head < H; head++) mass += masses[(s * H + head) * 4];
-            float kept = expf(-mass / H);
+            for (int head = 0; head < H; head++) mass += masses[head * SP + 2 * rows + i % 2];
+            float kept = exponential(-mass / H);
             float next = gru(x[0] + y[0], x[1] + y[1], x[2], gate_bias[3] + y[2], old).next;
-            next = s < S ? next + kept * (old - next) : 0.0f;
-            put_to_all<H>(mail[1], true, state + s * ST + h * W + a / 4 * 4, fourth, next);
+            next = state_of(rows, i) < S ? next + kept * (old - next) : 0.0f;
+            put_to_all<H>(mail[1], true, to + i / 4 * 4, fourth, next);
         }
         copies_are_done();
         mail[1].await(j);
@@ -577,8 +591,14 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
     float *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS);
     float *read = take(at, H * C * NS), *d_scores = take(at, H * C * NS), *by_share = take(at, H * C * S);
     float *notes = w.notes + here * H * NOTES;
+    float *direct = w.direct + here * SP * D, *change = w.change + here * SP * D;
     load_states(w.states + ((long long)j * n_batch + b) * S * D, state);
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
+    if (S < SP || C < TALK) {
+        EACH (i, H * NOTES) notes[i] = 0.0f; /* also of states and tokens that are not there */
+        EACH (i, SP * D) direct[i] = change[i] = 0.0f;
+        __syncthreads();
+    }
     EACH (i, C * D) {
         int c = i / D, d = i % D;
         const float *of = w.maps + (chunk * C + c) * 4 * D + d;
@@ -594,10 +614,11 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
     __syncthreads();
     EACH (i, S * D) {
         int s = i / D, d = i % D;
-        float *note = notes + d / W * NOTES + s * WS + d % W;
+        float *note = notes + d / W * NOTES;
+        note[VALUES + place(s, d % W, PW)] = values[s * DS + d];
+        note += s * WS + d % W;
         note[ASKS + C * WS] = asks[(C + s) * DS + d];
         note[KEYS] = keys[s * DS + d];
-        note[VALUES] = values[s * DS + d];
         w.seen[(here * S + s) * SEEN + 2 * D + d] = state[d * SS + s];
     }
     EACH (s, S) w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
@@ -607,7 +628,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         float importance[1] = {there ? w.importance[s] : 0.0f};
         float x[1] = {there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f};
         shares_of<1, LANES, 1>(x, importance);
-        if (there) notes[h * NOTES + SHARES + s * AS + (row < C ? row : TALK + row - C)] = x[0];
+        if (there) notes[h * NOTES + SHARES + place(s, row < C ? row : TALK + row - C, AS)] = x[0];
         if (h < H) weights[of * LS + s] = importance[0] * x[0];
     }
     __syncthreads();
@@ -625,7 +646,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
                 sum += x * sent[c * DS + d];
             }
             sum /= fmaxf(mass, LEAST_MASS);
-            notes[h * NOTES + MESSAGES + s * WS + d % W] = sum;
+            notes[h * NOTES + MESSAGES + place(s, d % W, PW)] = sum;
             if (d % W == 0) masses[h * SP + s] = notes[h * NOTES + MASS + s] = mass;
         }
         inputs[(heard * D + d) * SS + s] = sum;
@@ -661,8 +682,8 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         out[D] = d_n * of[3] * g.r * (1.0f - g.r);
         out[2 * D] = moved * (old - g.n) * g.z * (1.0f - g.z);
         out[3 * D] = d_n * g.r;
-        w.direct[here * S * D + i] = kept + moved * g.z;
-        w.change[here * S * D + i] = (old - g.next) * -kept / H;
+        direct[place(s, d, 2 * D)] = kept + moved * g.z;
+        change[place(s, d, 2 * D)] = (old - g.next) * -kept / H;
     }
     for (int i = warp; i < H * C; i += THREADS / 32) {
         int h = i / C, c = i % C;
@@ -706,9 +727,9 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
             d_value += read[(h * C + c) * NS + m] * grads[c * DS + d];
         }
         if (m < S) {
-            float *to = notes + h * NOTES + D_READ + m * W + d % W;
+            float *to = notes + h * NOTES + D_READ + place(m, d % W, PW);
             to[0] = d_key;
-            to[S * W] = d_value;
+            to[PAIRS * PW] = d_value;
         } else { /* two chunks add, to nothing: in either order it is the same */
             float *to = w.d_maps + ((chunk - 1) * C + m - S) * 4 * D + d;
             atomicAdd(to + 2 * D, d_key);
@@ -722,6 +743,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
 CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
+    assume(threadIdx.x < THREADS);
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
@@ -729,25 +751,21 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     Product<2 * W, 3 * D, 2 * W, groups(WARPS, SP / 16, 3 * D / 8)> by_input; /* to what a head told, heard */
     Product<W, 3 * D, columns(W), groups(WARPS / 2, OF_STATES, 3 * D / 8)> by_state;
     Product<D, 3 * W, columns(D), 1> by_maps;
-    constexpr int FAR = D + 8; /* from state to state of what blocks send */
-    constexpr int ROW_NOTES = S * (GS + 2 * D + NORMED);
-    constexpr int GIVEN = (H + 1) * SP * FAR, NOTED = NOTES + ROW_NOTES;
+    constexpr int PO = paired(3 * W), ONE = PAIRS * PD, GIVEN = (H + 1) * ONE;
+    constexpr int ROW_NOTES = S * (GS + NORMED) + 2 * SP * D, NOTED = NOTES + ROW_NOTES;
     float *at = shared_memory();
-    float *grad = take(at, SP * ST), *of_input = take(at, by_input.SIZE), *of_state = take(at, by_state.SIZE);
-    float *results = take(at, RESULTS), *d_own = take(at, SP * OS), *d_heard = take(at, S * WS);
+    float *grad = take(at, PAIRS * PD), *of_input = take(at, by_input.SIZE), *of_state = take(at, by_state.SIZE);
+    float *results = take(at, RESULTS), *d_own = take(at, PAIRS * PO), *d_heard = take(at, SP * WS);
     float *d_scores = results + D_SCORES, *d_sent = results + D_SENT;
     float *given = take(at, 2 * GIVEN); /* twice: by each head, and by the gate */
-    float *all_notes = take(at, 2 * NOTED);
-    float *by_kept = take(at, SP);
+    float *all_notes = take(at, 2 * NOTED), *by_kept = take(at, SP);
     Mail *mail = (Mail *)take(at, 8); /* given, twice; notes, twice */
     unsigned far[H];
 #pragma unroll
     for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
     /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
-    by_input.load([&](int k, int n) {
-        return w.by_input[((k < D ? 2 * D : -D) + k) * 2 * D + row_of(n)];
-    });
+    by_input.load([&](int k, int n) { return w.by_input[((k < D ? 2 * D : -D) + k) * 2 * D + row_of(n)]; });
     by_state.load([&](int k, int n) { return w.by_state[k * D + h * W + n]; });
     fold_norm(w, h, d_own, d_own + 3 * W);
     __syncthreads();
@@ -759,10 +777,9 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
     }
     EACH (i, RESULTS) results[i] = 0.0f;
-    EACH (i, 2 * GIVEN) given[i] = 0.0f;
     EACH (i, SP * D) {
         int s = i / D;
-        grad[s * ST + i % D] = s < S ? w.carried[b * S * D + i] : 0.0f;
+        grad[place(s, i % D, PD)] = s < S ? w.carried[b * S * D + i] : 0.0f;
     }
     /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
@@ -772,9 +789,9 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         notes.expect(NOTED * 4);
         notes.fetch(to, w.notes + (here * H + h) * NOTES, NOTES);
         notes.fetch(to += NOTES, w.by_gate + here * S * GS, S * GS);
-        notes.fetch(to += S * GS, w.direct + here * S * D, S * D);
-        notes.fetch(to += S * D, w.change + here * S * D, S * D);
-        notes.fetch(to += S * D, w.normed + here * S * NORMED, S * NORMED);
+        notes.fetch(to += S * GS, w.direct + here * SP * D, SP * D);
+        notes.fetch(to += SP * D, w.change + here * SP * D, SP * D);
+        notes.fetch(to += SP * D, w.normed + here * S * NORMED, S * NORMED);
     };
     if (t < 4) mail[t].open();
     cluster_sync();
@@ -784,184 +801,184 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         const int half = k % 2, round = (n_chunks - 1 - k) / 2;
         float *taken = given + half * GIVEN;
         const float *notes = all_notes + half * NOTED, *gates = notes + NOTES;
-        const float *direct = gates + S * GS, *change = direct + S * D, *normed = change + S * D;
+        const float *direct = gates + S * GS, *change = direct + SP * D, *normed = change + SP * D;
         const float *asks = notes + ASKS, *keys = notes + KEYS, *values = notes + VALUES;
         const float *sent = notes + SENT, *messages = notes + MESSAGES, *d_read = notes + D_READ;
         const float *shares = notes + SHARES, *mass = notes + MASS;
-        if (t == 0) mail[half].expect(H * S * (D + W) * 4);
+        if (t == 0) mail[half].expect(H * SP * (D + W) * 4);
         mail[2 + half].await(round);
-        auto d_gate = [&](int s, int n) {
-            float2 x = pair(gates + s * GS + n), y = pair(grad + s * ST + n % D);
-            return s < S ? make_float2(x.x * y.x, x.y * y.y) : make_float2(0.0f, 0.0f);
+        auto d_gate = [&](int rows, int n) {
+            const int s = state_of(rows, 0);
+            const float *of = gates + s * GS + n;
+            float2 x = s < S ? pair(of) : make_float2(0.0f, 0.0f);
+            float2 y = s + 8 < S ? pair(of + 8 * GS) : make_float2(0.0f, 0.0f);
+            return make_float4(x.x, y.x, x.y, y.y) * four(grad + rows * PD + 2 * (n % D));
         };
         if (by_input.works()) {
             float sums[by_input.EIGHTS][4] = {};
             by_input.add(d_gate, sums);
             by_input.put_down(of_input, sums);
         }
-        EACH (i, SP * D / 4) {
-            int s = i / (D / 4), d = i % (D / 4) * 4;
-            float sum = s < S ? sum_of(four(grad + s * ST + d) * four(change + s * D + d)) : 0.0f;
-            sum = total<D / 4>(sum);
-            if (d == 0) by_kept[s] = sum;
+        for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
+            float4 sum = {};
+#pragma unroll
+            for (int d = 2 * (t % NORM_LANES); d < D; d += 2 * NORM_LANES)
+                sum = sum + four(grad + rows * PD + 2 * d) * four(change + 2 * (rows * D + d));
+            float x = total<NORM_LANES>(sum.x + sum.z), y = total<NORM_LANES>(sum.y + sum.w);
+            if (t % NORM_LANES == 0) by_kept[state_of(rows, 0)] = x, by_kept[state_of(rows, 1)] = y;
         }
         if (k && t == THREADS - 32) fetch(k - 1);
         __syncthreads();
-        ROWS_OF (s, a, S, W)
-            if (s < S) {
-                float sum = by_input.add_up(of_input, s, a);
-                d_sent[s * WS + a] = __fdividef(sum, fmaxf(mass[s], LEAST_MASS));
-                d_heard[s * WS + a] = by_input.add_up(of_input, s, W + a);
-            }
+        ROWS_OF (rows, i, PAIRS, 2 * W) {
+            const float *shares = of_input + rows * by_input.STRIDE + i;
+            const int s = state_of(rows, i);
+            d_sent[rows * PW + i] = by_input.add_up(shares) * reciprocal(fmaxf(mass[s], LEAST_MASS));
+            d_heard[s * WS + i / 2] = by_input.add_up(shares + 2 * W);
+        }
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
-            by_state.add([&](int s, int n) { return d_gate(s, D + n); }, sums);
+            by_state.add([&](int rows, int n) { return d_gate(rows, D + n); }, sums);
             by_state.put_down(of_state, sums);
         }
         /* (16 states, 8 asks); by warps that have no product */
         for (int i = last_warp; i < ASK_TILES; i += WARPS) {
             const bool heard = i >= TALK / 8;
-            const int first = heard ? 8 * i - TALK : 8 * i, end = heard ? S : C;
-            const float *of = heard ? values : d_sent, *by = (heard ? d_heard : sent) + first * WS;
+            const float *of = heard ? values : d_sent, *by = heard ? d_heard - TALK * WS : sent;
             float d[SP / 16][4] = {}, along[2] = {};
+            float4 share[SP / 16];
 #pragma unroll
             for (int m = 0; m < SP / 16; m++) {
-                float by_message[2] = {};
+                float2 by_message = {};
                 tile<W>(
                     d[m],
-                    [&](int s, int a) {
-                        const int row = 16 * m + s;
-                        if (row >= S) return make_float2(0.0f, 0.0f);
-                        float2 x = pair(of + row * WS + a);
+                    [&](int rows, int a) {
+                        float4 x = four(of + (8 * m + rows) * PW + 2 * a);
                         if (!heard) {
-                            float2 y = pair(messages + row * WS + a);
-                            by_message[s / 8] -= x.x * y.x + x.y * y.y;
+                            float4 y = x * four(messages + (8 * m + rows) * PW + 2 * a);
+                            by_message.x -= y.x + y.z, by_message.y -= y.y + y.w;
                         }
                         return x;
                     },
-                    [&](int a, int n) { return pair(by + n * WS + a); });
-                if (!heard)
-#pragma unroll
-                    for (int n = 0; n < 2; n++) {
-                        const int row = 16 * m + 8 * n + g;
-                        float x = total<4>(by_message[n]);
-                        x = by_kept[row] + (row < S && mass[row] > LEAST_MASS ? x : 0.0f);
-                        d[m][2 * n] += x, d[m][2 * n + 1] += x;
-                    }
-            }
-            const int ask = lane % 4 * 2;
-            float2 share[SP / 8];
-#pragma unroll
-            for (int m = 0; m < SP / 8; m++) {
-                const int s = 8 * m + g;
-                float2 x = s < S ? pair(shares + s * AS + 8 * i + ask) : make_float2(0.0f, 0.0f);
-                share[m] = make_float2(first + ask < end ? x.x : 0.0f, first + ask + 1 < end ? x.y : 0.0f);
-                along[0] += d[m / 2][m % 2 * 2] * importance[m / 2][m % 2] * share[m].x;
-                along[1] += d[m / 2][m % 2 * 2 + 1] * importance[m / 2][m % 2] * share[m].y;
+                    [&](int a, int n) { return pair(by + (8 * i + n) * WS + a); });
+                if (!heard) {
+                    const int s = 16 * m + g;
+                    float x = total<4>(by_message.x), y = total<4>(by_message.y);
+                    x = by_kept[s] + (mass[s] > LEAST_MASS ? x : 0.0f);
+                    y = by_kept[s + 8] + (mass[s + 8] > LEAST_MASS ? y : 0.0f);
+                    d[m][0] += x, d[m][1] += x, d[m][2] += y, d[m][3] += y;
+                }
+                const float4 x = share[m] = four(shares + (8 * m + g) * AS + 16 * i + lane % 4 * 4);
+                along[0] += d[m][0] * importance[m][0] * x.x + d[m][2] * importance[m][1] * x.y;
+                along[1] += d[m][1] * importance[m][0] * x.z + d[m][3] * importance[m][1] * x.w;
             }
 #pragma unroll
             for (int n = 0; n < 2; n++) along[n] = total<8, 4>(along[n]);
 #pragma unroll
-            for (int m = 0; m < SP / 8; m++) {
-                const int s = 8 * m + g;
-                float x = (d[m / 2][m % 2 * 2] - along[0]) * share[m].x;
-                float y = (d[m / 2][m % 2 * 2 + 1] - along[1]) * share[m].y;
-                float weight = SCALE * importance[m / 2][m % 2];
-                d_importance[m / 2][m % 2] += x + y;
-                if (s < S) pair(d_scores + s * AS + 8 * i + ask) = make_float2(weight * x, weight * y);
+            for (int m = 0; m < SP / 16; m++) {
+                float4 x = make_float4(d[m][0] - along[0], d[m][2] - along[0], d[m][1] - along[1], d[m][3] - along[1]);
+                x = x * share[m];
+                d_importance[m][0] += x.x + x.z, d_importance[m][1] += x.y + x.w;
+                const float a = SCALE * importance[m][0], c = SCALE * importance[m][1];
+                four(d_scores + (8 * m + g) * AS + 16 * i + lane % 4 * 4) = make_float4(a, c, a, c) * x;
             }
         }
         __syncthreads();
-        EACH (i, S * W / 4) {
-            int s = i / (W / 4), a = i % (W / 4) * 4;
-            float4 x = by_state.add_up_four(of_state, s, a);
+        EACH (i, SP * W / 4) {
+            const int rows = i / (W / 2), a = i % (W / 2) * 4;
+            float4 x = by_state.add_up_four(of_state + rows * by_state.STRIDE + a);
 #pragma unroll
             for (int rank = 0; rank < H; rank++)
-                mail[half].put(taken + (H * SP + s) * FAR + h * W + a, far[rank], x);
+                mail[half].put(taken + H * ONE + rows * PD + 2 * h * W + a, far[rank], x);
         }
         /* (16 states, 8 dimensions) of a state's query, key and value */
         for (int i = last_warp; i < 3 * OF_STATES; i += WARPS) {
-            const int first = i % (SP / 16) * 16, a = i % OF_STATES / (SP / 16) * 8, part = i / OF_STATES;
+            const int m = i % (SP / 16), a = i % OF_STATES / (SP / 16) * 8, part = i / OF_STATES;
             float sums[4] = {};
             if (part == 0)
                 tile<rounded(S, 8)>(
-                    sums, [&](int s, int r) { return below<S>(d_scores + TALK + first + s, AS, r); },
+                    sums,
+                    [&](int s, int r) {
+                        const float *x = d_scores + 2 * (TALK + 16 * m + s);
+                        const int first = place(r, 0, AS), next = place(r + 1, 0, AS);
+                        return make_float4(x[first], x[first + 16], x[next], x[next + 16]);
+                    },
                     [&](int r, int n) { return below<S>(keys + a + n, WS, r); });
             else if (part == 1)
                 tile<8 * ASK_TILES>(
-                    sums,
-                    [&](int s, int r) {
-                        return first + s < S ? pair(d_scores + (first + s) * AS + r) : make_float2(0.0f, 0.0f);
-                    },
+                    sums, [&](int rows, int r) { return four(d_scores + (8 * m + rows) * AS + 2 * r); },
                     [&](int r, int n) {
                         return r < TALK ? below<C>(asks + a + n, WS, r)
                                         : below<S>(asks + C * WS + a + n, WS, r - TALK);
                     });
             else
                 tile<rounded(S, 8)>(
-                    sums,
-                    [&](int s, int r) {
-                        return first + s < S ? beside<S>(shares + (first + s) * AS + TALK, r)
-                                             : make_float2(0.0f, 0.0f);
-                    },
+                    sums, [&](int rows, int r) { return four(shares + (8 * m + rows) * AS + 2 * (TALK + r)); },
                     [&](int r, int n) { return below<S>(d_heard + a + n, WS, r); });
-#pragma unroll
-            for (int n = 0; n < 2; n++) {
-                const int s = first + 8 * n + g, d = a + lane % 4 * 2;
-                if (s >= S) continue;
-                float weight = part == 2 ? importance[first / 16][n] : 1.0f;
-                float2 x = make_float2(weight * sums[2 * n], weight * sums[2 * n + 1]);
-                if (part) {
-                    float2 y = pair(d_read + ((part - 1) * S + s) * W + d);
-                    x.x += y.x, x.y += y.y;
-                }
-                pair(d_own + s * OS + part * W + d) = x;
-            }
+            const int rows = 8 * m + g, d = 2 * (a + lane % 4 * 2);
+            float4 x = neighbours(sums);
+            if (part == 2) x = make_float4(importance[m][0], importance[m][1], importance[m][0], importance[m][1]) * x;
+            if (part) x = x + four(d_read + ((part - 1) * PAIRS + rows) * PW + d);
+            four(d_own + rows * PO + 2 * part * W + d) = x;
         }
         __syncthreads();
         if (by_maps.works()) {
             float sums[by_maps.EIGHTS][4] = {};
-            by_maps.add([&](int s, int n) { return pair(d_own + s * OS + n); }, sums);
-            const int s = by_maps.row() + lane % 2 * 8, d = by_maps.first_column() + lane % 4 / 2 * 4;
+            by_maps.add([&](int rows, int n) { return four(d_own + rows * PO + 2 * n); }, sums);
+            float *to = taken + h * ONE + by_maps.rows() * PD + 2 * by_maps.column();
 #pragma unroll
-            for (int n = 0; n < by_maps.EIGHTS; n++) {
-                float4 four = four_of(sums[n]);
+            for (int n = 0; n < by_maps.EIGHTS; n++)
 #pragma unroll
-                for (int rank = 0; rank < H; rank++)
-                    if (s < S) mail[half].put(taken + (h * SP + s) * FAR + d + 8 * n, far[rank], four);
-            }
+                for (int rank = 0; rank < H; rank++) mail[half].put(to + 16 * n, far[rank], neighbours(sums[n]));
         }
         /* while that is under way */
         EACH (i, RESULTS / 4)
             four(w.results + (here * H + h) * RESULTS + 4 * i) = four(results + 4 * i);
-        EACH (i, S * 3 * W / 4) {
-            int s = i / (3 * W / 4), n = i % (3 * W / 4) * 4;
-            four(w.d_own + (here * S + s) * 3 * D + row_of(n)) = four(d_own + s * OS + n);
+        EACH (i, SP * 3 * W / 4) {
+            const int rows = i / (3 * W / 2), n = i % (3 * W / 2) * 2, s = state_of(rows, 0);
+            float4 x = four(d_own + rows * PO + 2 * n);
+            float *to = w.d_own + (here * S + s) * 3 * D + row_of(n);
+            if (s < S) pair(to) = make_float2(x.x, x.z);
+            if (s + 8 < S) pair(to + 8 * 3 * D) = make_float2(x.y, x.w);
+        }
+        EACH (i, SP * 4 * W / 4) { /* where all blocks have read what was there */
+            const int rows = i / (2 * W), n = i % (2 * W) * 2, s = state_of(rows, 0);
+            float4 x = d_gate(rows, row_of(n));
+            float *to = w.by_gate + ((here + n_batch) * S + s) * GS + row_of(n);
+            if (s < S) pair(to) = make_float2(x.x, x.z);
+            if (s + 8 < S) pair(to + 8 * GS) = make_float2(x.y, x.w);
         }
         mail[half].await(round);
-        EACH (i, SP * D / 4) {
-            const int s = i / (D / 4), d = i % (D / 4) * 4;
-            float4 x = {}, unit = {};
-            if (s < S) {
+        __syncthreads(); /* all have read the gradient that changes now */
+        for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
+            constexpr int EACH_HAS = D / 2 / NORM_LANES;
+            const int s = state_of(rows, 0);
+            const float *of = normed + s * NORMED;
+            float4 x[EACH_HAS] = {}, unit[EACH_HAS], along = {};
 #pragma unroll
-                for (int head = 0; head < H; head++) x = x + four(taken + (head * SP + s) * FAR + d);
-                unit = four(normed + s * NORMED + d);
+            for (int i = 0; i < EACH_HAS; i++) {
+                const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
+#pragma unroll
+                for (int head = 0; head < H; head++) x[i] = x[i] + four(taken + head * ONE + rows * PD + 2 * d);
+                float2 one = s < S ? pair(of + d) : make_float2(0.0f, 0.0f);
+                float2 other = s + 8 < S ? pair(of + 8 * NORMED + d) : make_float2(0.0f, 0.0f);
+                unit[i] = make_float4(one.x, other.x, one.y, other.y);
+                along = along + x[i] * unit[i];
             }
-            const float along = total<D / 4>(sum_of(x * unit)) / D, scale = normed[s * NORMED + D + 1];
-            if (s >= S) continue;
-            float4 &by = four(grad + s * ST + d);
-            if (d / W == h) /* all blocks have read it */
+            const float a = total<NORM_LANES>(along.x + along.z) / -D, c = total<NORM_LANES>(along.y + along.w) / -D;
+            const float scale = s < S ? of[D + 1] : 0.0f, below = s + 8 < S ? of[8 * NORMED + D + 1] : 0.0f;
 #pragma unroll
-                for (int part = 0; part < 4; part++)
-                    four(w.by_gate + (here * S + s) * GS + part * D + d) = four(gates + s * GS + part * D + d) * by;
-            by = by * four(direct + s * D + d) + four(taken + (H * SP + s) * FAR + d)
-                 + scale * (x + -along * unit);
+            for (int i = 0; i < EACH_HAS; i++) {
+                const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
+                float4 &by = four(grad + rows * PD + 2 * d);
+                by = by * four(direct + 2 * (rows * D + d)) + four(taken + H * ONE + rows * PD + 2 * d)
+                     + make_float4(scale, below, scale, below) * (x[i] + make_float4(a, c, a, c) * unit[i]);
+            }
         }
         __syncthreads();
     }
     if (h == 0)
-        EACH (i, S * D) w.carried[b * S * D + i] = grad[i / D * ST + i % D];
+        EACH (i, S * D) w.carried[b * S * D + i] = grad[place(i / D, i % D, PD)];
 #pragma unroll
     for (int m = 0; m < SP / 8; m++) {
         const int s = 8 * m + g;
@@ -985,8 +1002,9 @@ KERNEL(AT_ONCE) nsm_settle(const Arguments w)
         const float *results = w.results + (here * H + h) * RESULTS;
         float x = 0.0f, y = 0.0f;
         for (int s = 0; s < S; s++) {
-            x += results[D_SCORES + s * AS + c] * notes[KEYS + s * WS + a];
-            y += notes[SHARES + s * AS + c] * w.importance[s] * results[D_SENT + s * WS + a];
+            const int of = place(s, c, AS);
+            x += results[D_SCORES + of] * notes[KEYS + s * WS + a];
+            y += notes[SHARES + of] * w.importance[s] * results[D_SENT + place(s, a, PW)];
         }
         d_tokens[c * 4 * D + D + d] = x;
         d_tokens[c * 4 * D + 3 * D + d] += y;

@@ -99,14 +99,14 @@ template <int N, int K, int COLUMNS, int GROUPS> struct Product {
         }
     }
 
-    /* left(rows, k) is four numbers of the left matrix, as in `tile` */
+    /* left(rows, k, i) is four numbers of the left matrix at k + 8 i, as in `tile` */
     template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[EIGHTS][4]) const
     {
-        int k = group() * STEPS * 8 + threadIdx.x % 4 * 2;
+        const int k = group() * STEPS * 8 + threadIdx.x % 4 * 2;
         float small[2][EIGHTS][4] = {};
 #pragma unroll
-        for (int i = 0; i < STEPS; i++, k += 8) {
-            const float4 a = left(rows(), k);
+        for (int i = 0; i < STEPS; i++) {
+            const float4 a = left(rows(), k, i);
             float x[4] = {a.x, a.y, a.z, a.w}, x_lead[4], x_rest[4];
             split(x, x_lead, x_rest);
 #pragma unroll
@@ -330,8 +330,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
             const float2 first = pair(state + by_maps.rows() * PD);
             float2 mean = {}, scale = {};
             by_maps.add(
-                [&](int rows, int k) {
-                    float4 x = four(state + rows * PD + 2 * k);
+                [&](int rows, int k, int i) {
+                    float4 x = four(state + rows * PD + 2 * k + 16 * i);
                     x.x -= first.x, x.y -= first.y, x.z -= first.x, x.w -= first.y;
                     mean.x += x.x, mean.y += x.y, scale.x += x.x * x.x, scale.y += x.y * x.y;
                     mean.x += x.z, mean.y += x.w, scale.x += x.z * x.z, scale.y += x.w * x.w;
@@ -359,7 +359,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
-            by_state.add([&](int rows, int k) { return four(state + rows * PD + 2 * k); }, sums);
+            by_state.add([&](int rows, int k, int i) { return four(state + rows * PD + 2 * k + 16 * i); }, sums);
             by_state.put_down(of_state, sums);
         }
         /* (16 states, 8 asks); by warps that have no product */
@@ -435,7 +435,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         mail[0].await(j);
         if (by_inputs.works()) {
             float sums[by_inputs.EIGHTS][4] = {};
-            by_inputs.add([&](int rows, int k) { return four(inputs + rows * PI + 2 * k); }, sums);
+            by_inputs.add(
+                [&](int rows, int k, int i) { return four(inputs + rows * PI + 2 * k + 16 * i); }, sums);
             by_inputs.put_down(of_inputs, sums);
         }
         __syncthreads();
@@ -764,9 +765,13 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 #pragma unroll
     for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
-    /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
-    by_input.load([&](int k, int n) { return w.by_input[((k < D ? 2 * D : -D) + k) * 2 * D + row_of(n)]; });
-    by_state.load([&](int k, int n) { return w.by_state[k * D + h * W + n]; });
+    /* of eight dimensions arguments i, r, z, or r, z, h; in torch i is the third of the inputs', h of
+       the state's */
+    by_input.load([&](int k, int n) {
+        return w.by_input[((k / 8 % 3 + 2) % 3 * D + k / 24 * 8 + k % 8) * 2 * D + row_of(n)];
+    });
+    by_state.load([&](int k, int n) { return w.by_state[(k / 8 % 3 * D + k / 24 * 8 + k % 8) * D + h * W + n]; });
+    static_assert(by_input.STEPS % 3 == 0 && by_state.STEPS % 3 == 0, "a warp has whole eights");
     fold_norm(w, h, d_own, d_own + 3 * W);
     __syncthreads();
     by_maps.load([&](int k, int n) { return w.norm[n] * w.state_maps[row_of(k) * D + n] - d_own[k]; });
@@ -807,16 +812,17 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         const float *shares = notes + SHARES, *mass = notes + MASS;
         if (t == 0) mail[half].expect(H * SP * (D + W) * 4);
         mail[2 + half].await(round);
-        auto d_gate = [&](int rows, int n) {
+        auto d_gate = [&](int rows, int part, int d) {
             const int s = state_of(rows, 0);
-            const float *of = gates + s * GS + n;
+            const float *of = gates + s * GS + part * D + d;
             float2 x = s < S ? pair(of) : make_float2(0.0f, 0.0f);
             float2 y = s + 8 < S ? pair(of + 8 * GS) : make_float2(0.0f, 0.0f);
-            return make_float4(x.x, y.x, x.y, y.y) * four(grad + rows * PD + 2 * (n % D));
+            return make_float4(x.x, y.x, x.y, y.y) * four(grad + rows * PD + 2 * d);
         };
         if (by_input.works()) {
             float sums[by_input.EIGHTS][4] = {};
-            by_input.add(d_gate, sums);
+            const int first = by_input.group() * by_input.STEPS / 3 * 8 + lane % 4 * 2;
+            by_input.add([&](int rows, int, int i) { return d_gate(rows, i % 3, first + i / 3 * 8); }, sums);
             by_input.put_down(of_input, sums);
         }
         for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
@@ -838,7 +844,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
-            by_state.add([&](int rows, int n) { return d_gate(rows, D + n); }, sums);
+            const int first = by_state.group() * by_state.STEPS / 3 * 8 + lane % 4 * 2;
+            by_state.add([&](int rows, int, int i) { return d_gate(rows, 1 + i % 3, first + i / 3 * 8); }, sums);
             by_state.put_down(of_state, sums);
         }
         /* (16 states, 8 asks); by warps that have no product */
@@ -924,7 +931,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         __syncthreads();
         if (by_maps.works()) {
             float sums[by_maps.EIGHTS][4] = {};
-            by_maps.add([&](int rows, int n) { return four(d_own + rows * PO + 2 * n); }, sums);
+            by_maps.add([&](int rows, int n, int i) { return four(d_own + rows * PO + 2 * n + 16 * i); }, sums);
             float *to = taken + h * ONE + by_maps.rows() * PD + 2 * by_maps.column();
 #pragma unroll
             for (int n = 0; n < by_maps.EIGHTS; n++)
@@ -943,13 +950,13 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         }
         EACH (i, SP * 4 * W / 4) { /* where all blocks have read what was there */
             const int rows = i / (2 * W), n = i % (2 * W) * 2, s = state_of(rows, 0);
-            float4 x = d_gate(rows, row_of(n));
+            float4 x = d_gate(rows, n / W, h * W + n % W);
             float *to = w.by_gate + ((here + n_batch) * S + s) * GS + row_of(n);
             if (s < S) pair(to) = make_float2(x.x, x.z);
             if (s + 8 < S) pair(to + 8 * GS) = make_float2(x.y, x.w);
         }
-        mail[half].await(round);
         __syncthreads(); /* all have read the gradient that changes now */
+        mail[half].await(round);
         for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
             constexpr int EACH_HAS = D / 2 / NORM_LANES;
             const int s = state_of(rows, 0);

@@ -96,9 +96,7 @@ class _Sizes:
         """Numbers of a product with a matrix (k, n), by warps that have some columns of 16 states and
         share out the sum over k."""
         found = 1
-        while (
-            2 * found * self.padded // 16 * (n // columns) <= warps and k // 8 % (2 * found) == 0
-        ):
+        while 2 * found * self.padded // 16 * (n // columns) <= warps and k // 8 % (2 * found) == 0:
             found *= 2
         return found * self._rows(n)
 
@@ -236,7 +234,7 @@ def _backward(
     x: Tensor, states: Tensor, p: Parameters, n_heads: int, grad: Tensor
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
-    (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
+    (n_batch, n_chunks, _, d), s, h = x.shape, len(p.initial), n_heads
     size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
     sizes, one = passage.sizes, n_batch * s
     rows = size * one

@@ -162,10 +162,14 @@ DEVICE float2 pair(const float *x) { return *(const float2 *)x; }
 DEVICE float4 &four(float *x) { return *(float4 *)x; }
 DEVICE float4 four(const float *x) { return *(const float4 *)x; }
 
-DEVICE float4 operator+(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
-DEVICE float4 operator*(float4 a, float4 b) { return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
-DEVICE float4 operator*(float a, float4 b) { return make_float4(a * b.x, a * b.y, a * b.z, a * b.w); }
-DEVICE float sum_of(float4 x) { return x.x + x.y + x.z + x.w; }
+DEVICE float4 operator+(float4 a, float4 b)
+{
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+DEVICE float4 operator*(float4 a, float4 b)
+{
+    return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
 
 /* Over groups of a power of two of lanes, that many apart; each gets the result. */
 template <int LANES, int APART = 1> DEVICE float total(float x)
@@ -233,9 +237,9 @@ template <int N> DEVICE void split(const float (&x)[N], float (&lead)[N], float 
     for (int i = 0; i < N; i++) lead[i] = leading(x[i]), rest[i] = x[i] - lead[i];
 }
 
-/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. `left` gives
-   what four numbers there are at k, which is even, and k + 1 in a row and that 8 below, as in `place`,
-   `right` what two. To a tensor core they are t and t + 4 of an eight. */
+/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. `left`
+   gives the four numbers at k, which is even, and k + 1 of a row and that 8 below, as in `place`, `right`
+   the two. To a tensor core they are t and t + 4 of an eight. */
 template <int K, class Left, class Right> DEVICE void tile(float (&sums)[4], Left left, Right right)
 {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -263,4 +267,7 @@ DEVICE int place(int row, int column, int stride)
 {
     return (row / 16 * 8 + row % 8) * stride + 2 * column + row / 8 % 2;
 }
-DEVICE float4 neighbours(const float (&sums)[4]) { return make_float4(sums[0], sums[2], sums[1], sums[3]); }
+DEVICE float4 neighbours(const float (&tile)[4]) { return make_float4(tile[0], tile[2], tile[1], tile[3]); }
+DEVICE float4 by_row(float upper, float lower) { return make_float4(upper, lower, upper, lower); }
+/* Sums over two columns, of the upper and the lower row. */
+DEVICE float2 over_columns(float4 x) { return make_float2(x.x + x.z, x.y + x.w); }

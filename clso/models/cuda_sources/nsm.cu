@@ -24,11 +24,11 @@ constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for ea
 constexpr int LS = LANES + 1;
 /* Of what asks a state, tokens and then states from TALK on, in tiles of eight. */
 constexpr int TALK = rounded(C, 8), ASK_TILES = (TALK + rounded(S, 8)) / 8, AS = paired(8 * ASK_TILES);
-constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
+constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* of a state's dimensions */
 constexpr int NEAR = S + 2 * C, NS = NEAR + 1;           /* what a token may read */
 constexpr int READ_EACH = (NEAR + 31) / 32;
-/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys of states; in pairs
-   of rows values, messages, gradients of keys and values by reading, shares (S, asks); masses. */
+/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys of states; in
+   pairs of rows values, messages, gradients of keys and values by reading, shares (S, asks); masses. */
 constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
 constexpr int MESSAGES = VALUES + PAIRS * PW, D_READ = MESSAGES + PAIRS * PW;
 constexpr int SHARES = D_READ + 2 * PAIRS * PW, MASS = SHARES + PAIRS * AS, NOTES = MASS + SP;
@@ -150,6 +150,19 @@ template <int N, int K, int COLUMNS, int GROUPS> struct Product {
 /* The state that number `i` of a row of `place` is of. */
 DEVICE int state_of(int rows, int i) { return rows / 8 * 16 + rows % 8 + i % 2 * 8; }
 
+/* Two numbers of the states s and s + 8 each, zero if not there, in a matrix in which each has a row. */
+DEVICE float4 from_rows(const float *at, int stride, int s)
+{
+    float2 x = s < S ? pair(at) : make_float2(0.0f, 0.0f);
+    float2 y = s + 8 < S ? pair(at + 8 * stride) : make_float2(0.0f, 0.0f);
+    return make_float4(x.x, y.x, x.y, y.y);
+}
+DEVICE void to_rows(float *at, int stride, int s, float4 x)
+{
+    if (s < S) pair(at) = make_float2(x.x, x.z);
+    if (s + 8 < S) pair(at + 8 * stride) = make_float2(x.y, x.w);
+}
+
 /* Numbers at `at` and the next of a column, zero from END on. */
 template <int END> DEVICE float2 below(const float *column, int stride, int at)
 {
@@ -213,7 +226,8 @@ struct LayerNorm {
     }
 };
 
-/* Of scores, N a lane and LANES lanes, that many apart: exp(score) over the sum of what importance weighs. */
+/* Of scores, N a lane, of LANES lanes, that many apart: exp(score) over the sum of what importance
+   weighs. */
 template <int N, int LANES, int APART>
 DEVICE void shares_of(float (&scores)[N], const float (&importance)[N])
 {
@@ -312,9 +326,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         written += (long long)n_batch * S * D;
         for (int i = THREADS - 1 - t; i < SP * W / 4; i += THREADS) {
             int rows = i / (W / 2), a = i % (W / 2) * 2, s = state_of(rows, 0);
-            float4 x = four(state + rows * PD + 2 * (h * W + a));
-            if (s < S) pair(written + s * D + a) = make_float2(x.x, x.z);
-            if (s + 8 < S) pair(written + (s + 8) * D + a) = make_float2(x.y, x.w);
+            to_rows(written + s * D + a, D, s, four(state + rows * PD + 2 * (h * W + a)));
         }
     };
     if (t == 0) mail[0].open(), mail[1].open();
@@ -328,25 +340,24 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
             /* of layer norms: moments of the two rows of a lane, from their first numbers on */
             float sums[by_maps.EIGHTS][4] = {};
             const float2 first = pair(state + by_maps.rows() * PD);
-            float2 mean = {}, scale = {};
+            float4 of_rows = {}, of_squares = {};
             by_maps.add(
                 [&](int rows, int k, int i) {
-                    float4 x = four(state + rows * PD + 2 * k + 16 * i);
-                    x.x -= first.x, x.y -= first.y, x.z -= first.x, x.w -= first.y;
-                    mean.x += x.x, mean.y += x.y, scale.x += x.x * x.x, scale.y += x.y * x.y;
-                    mean.x += x.z, mean.y += x.w, scale.x += x.z * x.z, scale.y += x.w * x.w;
+                    float4 x = four(state + rows * PD + 2 * k + 16 * i) + by_row(-first.x, -first.y);
+                    of_rows = of_rows + x, of_squares = of_squares + x * x;
                     return x;
                 },
                 sums);
+            float2 mean = over_columns(of_rows), scale = over_columns(of_squares);
             mean.x = total<4>(mean.x) / D, mean.y = total<4>(mean.y) / D;
-            scale.x = total<4>(scale.x) / D - mean.x * mean.x, scale.y = total<4>(scale.y) / D - mean.y * mean.y;
-            scale.x = reciprocal_root(scale.x + NORM_EPS), scale.y = reciprocal_root(scale.y + NORM_EPS);
+            scale.x = reciprocal_root(total<4>(scale.x) / D - mean.x * mean.x + NORM_EPS);
+            scale.y = reciprocal_root(total<4>(scale.y) / D - mean.y * mean.y + NORM_EPS);
 #pragma unroll
             for (int n = 0; n < by_maps.EIGHTS; n++) {
                 const float *bias = map_bias[n];
                 const int column = by_maps.column() + 8 * n, s = state_of(by_maps.rows(), 0);
-                float4 x = make_float4(scale.x * sums[n][0] + bias[0], scale.y * sums[n][2] + bias[0],
-                                       scale.x * sums[n][1] + bias[1], scale.y * sums[n][3] + bias[1]);
+                float4 x = by_row(scale.x, scale.y) * neighbours(sums[n])
+                           + make_float4(bias[0], bias[0], bias[1], bias[1]);
                 if (column >= W)
                     four(own + by_maps.rows() * PO + 2 * (column - W)) = x;
                 else {
@@ -359,7 +370,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
-            by_state.add([&](int rows, int k, int i) { return four(state + rows * PD + 2 * k + 16 * i); }, sums);
+            by_state.add(
+                [&](int rows, int k, int i) { return four(state + rows * PD + 2 * k + 16 * i); }, sums);
             by_state.put_down(of_state, sums);
         }
         /* (16 states, 8 asks); by warps that have no product */
@@ -391,6 +403,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         for (int i = last_warp; i < 2 * TELLING; i += WARPS) {
             const int m = i % (SP / 16), a = i % TELLING / (SP / 16) * 8, heard = i / TELLING;
             float sums[4] = {};
+            float4 of_asks = {}, over = by_row(1.0f, 1.0f);
             float2 mass = {};
             if (heard)
                 tile<rounded(S, 8)>(
@@ -411,24 +424,25 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
                         float4 x = four(weights + (8 * m + rows) * AS + 2 * c);
                         if (c >= C) x.x = x.y = 0.0f;
                         if (c + 1 >= C) x.z = x.w = 0.0f;
-                        mass.x += x.x + x.z, mass.y += x.y + x.w;
+                        of_asks = of_asks + x;
                         return x;
                     },
                     [&](int c, int n) { return below<C>(sent + a + n, WS, c); });
+                mass = over_columns(of_asks);
                 mass.x = total<4>(mass.x), mass.y = total<4>(mass.y);
-                float x = reciprocal(fmaxf(mass.x, LEAST_MASS)), y = reciprocal(fmaxf(mass.y, LEAST_MASS));
-                sums[0] *= x, sums[1] *= x, sums[2] *= y, sums[3] *= y;
+                over = by_row(reciprocal(fmaxf(mass.x, LEAST_MASS)), reciprocal(fmaxf(mass.y, LEAST_MASS)));
             }
+            const float4 told = over * neighbours(sums);
             const int rows = 8 * m + g;
             float *to = inputs + rows * PI + 2 * (heard * D + h * W + a + lane % 4 * 2);
 #pragma unroll
-            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], neighbours(sums));
+            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], told);
             if (!heard && a == 0) { /* of two pairs of rows at once */
-                float4 of = make_float4(mass.x, mass.y, exchange(mass.x, 4, 32), exchange(mass.y, 4, 32));
+                float x = exchange(mass.x, 4, 32), y = exchange(mass.y, 4, 32);
 #pragma unroll
                 for (int n = 0; n < (H + 3) / 4; n++)
                     if (g % 2 == 0 && lane % 4 + 4 * n < H)
-                        mail[0].put(masses + h * SP + 2 * rows, fourth[n], of);
+                        mail[0].put(masses + h * SP + 2 * rows, fourth[n], make_float4(mass.x, mass.y, x, y));
             }
         }
         if (j + 1 < n_chunks) fetch(j + 1);
@@ -444,8 +458,9 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
             float x[3], y[3], mass = 0.0f, *to = state + rows * PD + 2 * h * W, old = to[i];
 #pragma unroll
             for (int n = 0; n < 3; n++) {
-                x[n] = gate_bias[n] + by_inputs.add_up(of_inputs + rows * by_inputs.STRIDE + 2 * n * W + i);
-                y[n] = by_state.add_up(of_state + rows * by_state.STRIDE + 2 * n * W + i);
+                const int at = rows * by_inputs.STRIDE + 2 * n * W + i;
+                x[n] = gate_bias[n] + by_inputs.add_up(of_inputs + at);
+                y[n] = by_state.add_up(of_state + at);
             }
 #pragma unroll
             for (int head = 0; head < H; head++) mass += masses[head * SP + 2 * rows + i % 2];
@@ -496,12 +511,12 @@ DEVICE void read_weights(const Arguments &w, int j, int c, const float *query, c
     peak = most<32>(peak);
 #pragma unroll
     for (int n = 0; n < READ_EACH; n++) {
-        shares[n] = expf(fminf(score[n] - peak, MAX_EXPONENT));
+        shares[n] = exponential(fminf(score[n] - peak, MAX_EXPONENT));
         sum += of[n] * shares[n];
     }
-    sum = fmaxf(total<32>(sum), TINY);
+    const float over = reciprocal(fmaxf(total<32>(sum), TINY));
 #pragma unroll
-    for (int n = 0; n < READ_EACH; n++) shares[n] /= sum, weights[n] = of[n] * shares[n];
+    for (int n = 0; n < READ_EACH; n++) shares[n] *= over, weights[n] = of[n] * shares[n];
 }
 
 /* Columns (SP) of left (K, SS) @ right' for a row of right (N, K), half of the states a thread. */
@@ -676,7 +691,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         float mass = 0.0f, of[4], old = state[d * SS + s];
         for (int h = 0; h < H; h++) mass += masses[h * SP + s];
         for (int part = 0; part < 4; part++) of[part] = gate[(part * D + d) * SS + s];
-        float kept = expf(-mass / H), moved = 1.0f - kept;
+        float kept = exponential(-mass / H), moved = 1.0f - kept;
         Gated g = gru(of[0], of[1], of[2], of[3], old);
         float d_n = moved * (1.0f - g.z) * (1.0f - g.n * g.n), *out = w.by_gate + (here * S + s) * GS + d;
         out[0] = d_n;
@@ -749,14 +764,16 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
     constexpr int OF_STATES = SP / 16 * (W / 8); /* tiles of a head's part of the states */
-    Product<2 * W, 3 * D, 2 * W, groups(WARPS, SP / 16, 3 * D / 8)> by_input; /* to what a head told, heard */
+    /* to what a head told and heard, and to its part of the state by the gate and by its maps */
+    Product<2 * W, 3 * D, 2 * W, groups(WARPS, SP / 16, 3 * D / 8)> by_input;
     Product<W, 3 * D, columns(W), groups(WARPS / 2, OF_STATES, 3 * D / 8)> by_state;
     Product<D, 3 * W, columns(D), 1> by_maps;
     constexpr int PO = paired(3 * W), ONE = PAIRS * PD, GIVEN = (H + 1) * ONE;
     constexpr int ROW_NOTES = S * (GS + NORMED) + 2 * SP * D, NOTED = NOTES + ROW_NOTES;
     float *at = shared_memory();
-    float *grad = take(at, PAIRS * PD), *of_input = take(at, by_input.SIZE), *of_state = take(at, by_state.SIZE);
-    float *results = take(at, RESULTS), *d_own = take(at, PAIRS * PO), *d_heard = take(at, SP * WS);
+    float *of_input = take(at, by_input.SIZE), *of_state = take(at, by_state.SIZE);
+    float *grad = take(at, PAIRS * PD), *results = take(at, RESULTS);
+    float *d_own = take(at, PAIRS * PO), *d_heard = take(at, SP * WS);
     float *d_scores = results + D_SCORES, *d_sent = results + D_SENT;
     float *given = take(at, 2 * GIVEN); /* twice: by each head, and by the gate */
     float *all_notes = take(at, 2 * NOTED), *by_kept = take(at, SP);
@@ -767,10 +784,9 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
     /* of eight dimensions arguments i, r, z, or r, z, h; in torch i is the third of the inputs', h of
        the state's */
-    by_input.load([&](int k, int n) {
-        return w.by_input[((k / 8 % 3 + 2) % 3 * D + k / 24 * 8 + k % 8) * 2 * D + row_of(n)];
-    });
-    by_state.load([&](int k, int n) { return w.by_state[(k / 8 % 3 * D + k / 24 * 8 + k % 8) * D + h * W + n]; });
+    auto of_three = [](int k, int first) { return (k / 8 + first) % 3 * D + k / 24 * 8 + k % 8; };
+    by_input.load([&](int k, int n) { return w.by_input[of_three(k, 2) * 2 * D + row_of(n)]; });
+    by_state.load([&](int k, int n) { return w.by_state[of_three(k, 0) * D + h * W + n]; });
     static_assert(by_input.STEPS % 3 == 0 && by_state.STEPS % 3 == 0, "a warp has whole eights");
     fold_norm(w, h, d_own, d_own + 3 * W);
     __syncthreads();
@@ -814,15 +830,13 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         mail[2 + half].await(round);
         auto d_gate = [&](int rows, int part, int d) {
             const int s = state_of(rows, 0);
-            const float *of = gates + s * GS + part * D + d;
-            float2 x = s < S ? pair(of) : make_float2(0.0f, 0.0f);
-            float2 y = s + 8 < S ? pair(of + 8 * GS) : make_float2(0.0f, 0.0f);
-            return make_float4(x.x, y.x, x.y, y.y) * four(grad + rows * PD + 2 * d);
+            float4 x = from_rows(gates + s * GS + part * D + d, GS, s);
+            return x * four(grad + rows * PD + 2 * d);
         };
         if (by_input.works()) {
             float sums[by_input.EIGHTS][4] = {};
-            const int first = by_input.group() * by_input.STEPS / 3 * 8 + lane % 4 * 2;
-            by_input.add([&](int rows, int, int i) { return d_gate(rows, i % 3, first + i / 3 * 8); }, sums);
+            const int d = by_input.group() * by_input.STEPS / 3 * 8 + lane % 4 * 2;
+            by_input.add([&](int rows, int, int i) { return d_gate(rows, i % 3, d + i / 3 * 8); }, sums);
             by_input.put_down(of_input, sums);
         }
         for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
@@ -830,7 +844,8 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 #pragma unroll
             for (int d = 2 * (t % NORM_LANES); d < D; d += 2 * NORM_LANES)
                 sum = sum + four(grad + rows * PD + 2 * d) * four(change + 2 * (rows * D + d));
-            float x = total<NORM_LANES>(sum.x + sum.z), y = total<NORM_LANES>(sum.y + sum.w);
+            float2 both = over_columns(sum);
+            float x = total<NORM_LANES>(both.x), y = total<NORM_LANES>(both.y);
             if (t % NORM_LANES == 0) by_kept[state_of(rows, 0)] = x, by_kept[state_of(rows, 1)] = y;
         }
         if (k && t == THREADS - 32) fetch(k - 1);
@@ -844,8 +859,9 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
-            const int first = by_state.group() * by_state.STEPS / 3 * 8 + lane % 4 * 2;
-            by_state.add([&](int rows, int, int i) { return d_gate(rows, 1 + i % 3, first + i / 3 * 8); }, sums);
+            const int d = by_state.group() * by_state.STEPS / 3 * 8 + lane % 4 * 2;
+            by_state.add(
+                [&](int rows, int, int i) { return d_gate(rows, 1 + i % 3, d + i / 3 * 8); }, sums);
             by_state.put_down(of_state, sums);
         }
         /* (16 states, 8 asks); by warps that have no product */
@@ -856,23 +872,22 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             float4 share[SP / 16];
 #pragma unroll
             for (int m = 0; m < SP / 16; m++) {
-                float2 by_message = {};
+                float4 by_message = {};
                 tile<W>(
                     d[m],
                     [&](int rows, int a) {
                         float4 x = four(of + (8 * m + rows) * PW + 2 * a);
-                        if (!heard) {
-                            float4 y = x * four(messages + (8 * m + rows) * PW + 2 * a);
-                            by_message.x -= y.x + y.z, by_message.y -= y.y + y.w;
-                        }
+                        if (!heard)
+                            by_message = by_message + x * four(messages + (8 * m + rows) * PW + 2 * a);
                         return x;
                     },
                     [&](int a, int n) { return pair(by + (8 * i + n) * WS + a); });
                 if (!heard) {
                     const int s = 16 * m + g;
-                    float x = total<4>(by_message.x), y = total<4>(by_message.y);
-                    x = by_kept[s] + (mass[s] > LEAST_MASS ? x : 0.0f);
-                    y = by_kept[s + 8] + (mass[s + 8] > LEAST_MASS ? y : 0.0f);
+                    const float2 both = over_columns(by_message);
+                    float x = total<4>(both.x), y = total<4>(both.y);
+                    x = by_kept[s] - (mass[s] > LEAST_MASS ? x : 0.0f);
+                    y = by_kept[s + 8] - (mass[s + 8] > LEAST_MASS ? y : 0.0f);
                     d[m][0] += x, d[m][1] += x, d[m][2] += y, d[m][3] += y;
                 }
                 const float4 x = share[m] = four(shares + (8 * m + g) * AS + 16 * i + lane % 4 * 4);
@@ -883,11 +898,12 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             for (int n = 0; n < 2; n++) along[n] = total<8, 4>(along[n]);
 #pragma unroll
             for (int m = 0; m < SP / 16; m++) {
-                float4 x = make_float4(d[m][0] - along[0], d[m][2] - along[0], d[m][1] - along[1], d[m][3] - along[1]);
+                float4 x = neighbours(d[m]) + make_float4(-along[0], -along[0], -along[1], -along[1]);
                 x = x * share[m];
-                d_importance[m][0] += x.x + x.z, d_importance[m][1] += x.y + x.w;
-                const float a = SCALE * importance[m][0], c = SCALE * importance[m][1];
-                four(d_scores + (8 * m + g) * AS + 16 * i + lane % 4 * 4) = make_float4(a, c, a, c) * x;
+                const float2 both = over_columns(x);
+                d_importance[m][0] += both.x, d_importance[m][1] += both.y;
+                four(d_scores + (8 * m + g) * AS + 16 * i + lane % 4 * 4) =
+                    by_row(SCALE * importance[m][0], SCALE * importance[m][1]) * x;
             }
         }
         __syncthreads();
@@ -920,40 +936,39 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
                     });
             else
                 tile<rounded(S, 8)>(
-                    sums, [&](int rows, int r) { return four(shares + (8 * m + rows) * AS + 2 * (TALK + r)); },
+                    sums,
+                    [&](int rows, int r) { return four(shares + (8 * m + rows) * AS + 2 * (TALK + r)); },
                     [&](int r, int n) { return below<S>(d_heard + a + n, WS, r); });
             const int rows = 8 * m + g, d = 2 * (a + lane % 4 * 2);
             float4 x = neighbours(sums);
-            if (part == 2) x = make_float4(importance[m][0], importance[m][1], importance[m][0], importance[m][1]) * x;
+            if (part == 2) x = by_row(importance[m][0], importance[m][1]) * x;
             if (part) x = x + four(d_read + ((part - 1) * PAIRS + rows) * PW + d);
             four(d_own + rows * PO + 2 * part * W + d) = x;
         }
         __syncthreads();
         if (by_maps.works()) {
             float sums[by_maps.EIGHTS][4] = {};
-            by_maps.add([&](int rows, int n, int i) { return four(d_own + rows * PO + 2 * n + 16 * i); }, sums);
+            by_maps.add(
+                [&](int rows, int n, int i) { return four(d_own + rows * PO + 2 * n + 16 * i); }, sums);
             float *to = taken + h * ONE + by_maps.rows() * PD + 2 * by_maps.column();
 #pragma unroll
             for (int n = 0; n < by_maps.EIGHTS; n++)
 #pragma unroll
-                for (int rank = 0; rank < H; rank++) mail[half].put(to + 16 * n, far[rank], neighbours(sums[n]));
+                for (int rank = 0; rank < H; rank++)
+                    mail[half].put(to + 16 * n, far[rank], neighbours(sums[n]));
         }
         /* while that is under way */
         EACH (i, RESULTS / 4)
             four(w.results + (here * H + h) * RESULTS + 4 * i) = four(results + 4 * i);
         EACH (i, SP * 3 * W / 4) {
             const int rows = i / (3 * W / 2), n = i % (3 * W / 2) * 2, s = state_of(rows, 0);
-            float4 x = four(d_own + rows * PO + 2 * n);
             float *to = w.d_own + (here * S + s) * 3 * D + row_of(n);
-            if (s < S) pair(to) = make_float2(x.x, x.z);
-            if (s + 8 < S) pair(to + 8 * 3 * D) = make_float2(x.y, x.w);
+            to_rows(to, 3 * D, s, four(d_own + rows * PO + 2 * n));
         }
         EACH (i, SP * 4 * W / 4) { /* where all blocks have read what was there */
             const int rows = i / (2 * W), n = i % (2 * W) * 2, s = state_of(rows, 0);
-            float4 x = d_gate(rows, n / W, h * W + n % W);
             float *to = w.by_gate + ((here + n_batch) * S + s) * GS + row_of(n);
-            if (s < S) pair(to) = make_float2(x.x, x.z);
-            if (s + 8 < S) pair(to + 8 * GS) = make_float2(x.y, x.w);
+            to_rows(to, GS, s, d_gate(rows, n / W, h * W + n % W));
         }
         __syncthreads(); /* all have read the gradient that changes now */
         mail[half].await(round);
@@ -961,25 +976,25 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             constexpr int EACH_HAS = D / 2 / NORM_LANES;
             const int s = state_of(rows, 0);
             const float *of = normed + s * NORMED;
-            float4 x[EACH_HAS] = {}, unit[EACH_HAS], along = {};
+            float4 x[EACH_HAS] = {}, unit[EACH_HAS], sum = {};
 #pragma unroll
             for (int i = 0; i < EACH_HAS; i++) {
                 const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
 #pragma unroll
-                for (int head = 0; head < H; head++) x[i] = x[i] + four(taken + head * ONE + rows * PD + 2 * d);
-                float2 one = s < S ? pair(of + d) : make_float2(0.0f, 0.0f);
-                float2 other = s + 8 < S ? pair(of + 8 * NORMED + d) : make_float2(0.0f, 0.0f);
-                unit[i] = make_float4(one.x, other.x, one.y, other.y);
-                along = along + x[i] * unit[i];
+                for (int head = 0; head < H; head++)
+                    x[i] = x[i] + four(taken + head * ONE + rows * PD + 2 * d);
+                unit[i] = from_rows(of + d, NORMED, s);
+                sum = sum + x[i] * unit[i];
             }
-            const float a = total<NORM_LANES>(along.x + along.z) / -D, c = total<NORM_LANES>(along.y + along.w) / -D;
-            const float scale = s < S ? of[D + 1] : 0.0f, below = s + 8 < S ? of[8 * NORMED + D + 1] : 0.0f;
+            const float2 both = over_columns(sum);
+            const float4 along = by_row(total<NORM_LANES>(both.x) / -D, total<NORM_LANES>(both.y) / -D);
+            const float4 scale = by_row(s < S ? of[D + 1] : 0.0f, s + 8 < S ? of[8 * NORMED + D + 1] : 0.0f);
 #pragma unroll
             for (int i = 0; i < EACH_HAS; i++) {
                 const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
                 float4 &by = four(grad + rows * PD + 2 * d);
                 by = by * four(direct + 2 * (rows * D + d)) + four(taken + H * ONE + rows * PD + 2 * d)
-                     + make_float4(scale, below, scale, below) * (x[i] + make_float4(a, c, a, c) * unit[i]);
+                     + scale * (x[i] + along * unit[i]);
             }
         }
         __syncthreads();

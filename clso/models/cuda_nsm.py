@@ -19,8 +19,8 @@ _KERNELS = Kernels(
     "nsm",
     "n_batch n_chunks first n_all",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
-    "importance states found d_found notes normed moments seen by_gate direct change "
-    "d_read_importance d_maps d_own results carried d_norm d_importance "
+    "importance states found d_found notes normed seen by_gate direct change "
+    "d_read_importance d_maps d_own results carried d_importance "
     "of_gate of_maps to_norm to_norm_bias to_state_maps to_state_maps_bias to_by_input to_by_state "
     "to_input_bias to_state_bias to_initial to_importance",
 )
@@ -67,7 +67,7 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
         and n_heads <= 8
         and n_states <= 32
         and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
-        and _up(n_states, 16) // 16 * (d // 16) <= _WARPS
+        and d <= 128
     )
 
 
@@ -92,42 +92,57 @@ class _Sizes:
         scale = float(torch.tensor(self.width**-0.5, dtype=torch.float32))
         return (*((key, str(n)) for key, n in sizes.items()), ("SCALE", f"{scale!r}f"))
 
-    def _groups(self, tiles: int, k: int) -> int:
-        """Of warps that share out the sum over k of a product of some tiles of 16 states."""
+    def _shares(self, n: int, k: int, columns: int, warps: int = _WARPS) -> int:
+        """Numbers of a product with a matrix (k, n), by warps that have some columns of 16 states and
+        share out the sum over k."""
         found = 1
-        while 2 * found * tiles * (_up(self.s, 16) // 16) <= _WARPS and k // 8 % (2 * found) == 0:
+        while 2 * found * self.padded // 16 * (n // columns) <= warps and k // 8 % (2 * found) == 0:
             found *= 2
-        return found
+        return found * self._rows(n)
+
+    def _columns(self, n: int) -> int:
+        """The fewest of n that warps have."""
+        few = (m for m in range(8, n + 1, 8) if n % m == 0)
+        return next(m for m in few if self.padded // 16 * (n // m) <= _WARPS)
+
+    @property
+    def padded(self) -> int:
+        """States, in sixteens."""
+        return _up(self.s, 16)
+
+    def _rows(self, n: int) -> int:
+        """Numbers of rows of n of all states, two of them side by side."""
+        return self.padded // 2 * (2 * n + 16)
+
+    @property
+    def _asks(self) -> int:
+        """Numbers for all states and what asks them, tokens and then states, in eights."""
+        return self._rows(_up(self.c, 8) + _up(self.s, 8))
 
     @property
     def notes(self) -> int:
         """Numbers that the backward pass has of one head and chunk."""
-        rows, by_head, s = self.c + self.s, self.width + 4, self.s
-        of_heads = (rows + self.c + 3 * s) * by_head
-        return of_heads + 2 * s * self.width + _up(rows * s) + _up(s)
+        of_heads = (2 * self.c + 2 * self.s) * (self.width + 4)
+        return of_heads + 4 * self._rows(self.width) + self._asks + self.padded
 
     @property
     def results(self) -> int:
         """And what it finds there."""
-        return _up((self.c + self.s) * (self.lanes + 1)) + self.s * (self.width + 4)
+        return self._asks + self._rows(self.width)
 
     @cached_property
     def shared(self) -> dict[str, int]:
         """Numbers in shared memory, by kernel."""
         d, h, s, c, w, lanes = self.d, self.n_heads, self.s, self.c, self.width, self.lanes
-        rows, padded, near = c + s, _up(s, 16), s + 2 * c
+        rows, padded, near = c + s, self.padded, s + 2 * c
         column, by_head, by_row = padded + 8, w + 4, d + 4
-        parts = self._groups(1, d) * padded
-        back = padded * max(
-            self._groups(1, 4 * d) * (3 * w + 8), self._groups(d // 16, 3 * w) * (d + 8)
-        )
-        row_notes = s * (4 * d + 4) + 3 * s * d
         reading = c * by_row, near * by_row, near * by_row
+        half = 3 * w // 2
         numbers = {
             "nsm_advance": (
-                d * column, d * column, 2 * d * column, parts * (4 * w + 10), 3 * w, 4 * w,
-                4 * c * by_head, s * by_head, s * by_head, s * by_head, rows * (lanes + 1),
-                h * padded, lanes, 4,
+                self._rows(d), self._rows(2 * d), h * padded,
+                self._shares(3 * w, d, half, _WARPS // 2), self._shares(3 * w, 2 * d, half),
+                4 * c * by_head, padded * by_head, self._rows(2 * w), self._asks, 4,
             ),
             "nsm_read": (d * column, d * column, *reading, _AT_ONCE // 32 * (near + 1)),
             "nsm_recall": (
@@ -136,8 +151,10 @@ class _Sizes:
                 h * c * (near + 1), h * c * (near + 1), h * c * s,
             ),
             "nsm_retreat": (
-                padded * by_row, back, self.results, 3 * w * column, 2 * (h + 1) * padded * (d + 16),
-                2 * (self.notes + row_notes), padded, lanes, s * by_head, 8,
+                self._rows(d), self._shares(2 * w, 3 * d, 2 * w),
+                self._shares(w, 3 * d, self._columns(w), _WARPS // 2),
+                self.results, self._rows(3 * w), padded * by_head, 2 * (h + 1) * self._rows(d),
+                2 * (self.notes + s * (5 * d + 12) + 2 * padded * d), padded, 8,
             ),
             "nsm_settle": (),
             "nsm_finish": (_AT_ONCE,),
@@ -217,21 +234,22 @@ def _backward(
     x: Tensor, states: Tensor, p: Parameters, n_heads: int, grad: Tensor
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
-    (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
+    (n_batch, n_chunks, _, d), s, h = x.shape, len(p.initial), n_heads
     size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
-    rows, sizes = size * n_batch * s, passage.sizes
+    sizes, one = passage.sizes, n_batch * s
+    rows = size * one
     arrays = {
         "states": states, "d_found": grad.contiguous(), "d_maps": torch.zeros_like(passage.maps),
         **_split(
             x.new_zeros,
-            carried=(n_batch, s, d), d_norm=(n_batch, s, 2 * d),
-            d_importance=(n_batch, h, c + s, sizes.lanes),
+            carried=(n_batch, s, d), d_importance=(n_batch, h, _BY_TURNS // 8, sizes.lanes),
             of_gate=(4 * d, 3 * d + 1), of_maps=(3 * d, d + 1),
         ),
         **_split(
             x.new_empty,
-            d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4), moments=(rows, 2),
-            seen=(rows, 3 * d + 4), by_gate=(rows, 4 * d + 4), direct=(rows, d), change=(rows, d),
+            d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4),
+            seen=(rows, 3 * d + 4), by_gate=(rows + one, 4 * d + 8),
+            direct=(size * n_batch * sizes.padded, d), change=(size * n_batch * sizes.padded, d),
             d_own=(rows, 3 * d), notes=(size * n_batch * h, sizes.notes),
             results=(size * n_batch * h, sizes.results),
         ),
@@ -242,8 +260,8 @@ def _backward(
     for first in reversed(range(0, n_chunks, size)):
         k = min(size, n_chunks - first)
         passage.start("nsm_recall", "nsm_retreat", "nsm_settle", first=first, n_chunks=k)
-        n = k * n_batch * s
-        by_gate, seen = arrays["by_gate"][:n, : 4 * d], arrays["seen"][:n, : 3 * d + 1]
+        n = k * one
+        by_gate, seen = arrays["by_gate"][one : one + n, : 4 * d], arrays["seen"][:n, : 3 * d + 1]
         arrays["of_gate"].addmm_(by_gate.t(), seen)
         arrays["of_maps"].addmm_(arrays["d_own"][:n].t(), arrays["normed"][:n, : d + 1])
     passage.start("nsm_finish")

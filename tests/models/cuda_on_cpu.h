@@ -26,6 +26,13 @@ struct float2 {
 static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+static inline float reciprocal(float x) { return 1.0f / x; }
+static inline float reciprocal_root(float x) { return 1.0f / std::sqrt(x); }
+static inline float power_of_two(float x) { return std::exp2(x); }
+static inline void assume(bool x)
+{
+    if (!x) abort();
+}
 
 struct Barrier {
     int wanted, arrived = 0, generation = 0;
@@ -84,8 +91,6 @@ static inline void close_group() {}
 template <int N> static inline void groups_are_done() {}
 static inline void hold(float &) {}
 static inline float __fdividef(float x, float y) { return x / y; }
-static inline float power_of_two(float x) { return exp2f(x); }
-static inline float reciprocal(float x) { return 1.0f / x; }
 static inline unsigned distance(int rank) { return rank; }
 static inline void cluster_sync() { wait_for(whole, whole.arrive()); }
 
@@ -153,16 +158,8 @@ static inline bool any(bool x)
     __syncwarp();
     return found;
 }
-/* Rounded to 11 bits. */
+/* Its 11 leading bits, all that a tensor core reads. */
 static inline float leading(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    bits = (bits + 0x1000) & 0xffffe000u;
-    memcpy(&x, &bits, 4);
-    return x;
-}
-static inline float cut(float x) /* as a tensor core reads it */
 {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -174,8 +171,8 @@ static inline void multiply(float (&sums)[4], const float (&left)[4], const floa
 {
     int lane = now->thread.x % 32, g = lane / 4, t = lane % 4;
     float *of = words.data() + warp() * 32 * 6;
-    for (int i = 0; i < 4; i++) of[lane * 6 + i] = cut(left[i]);
-    for (int i = 0; i < 2; i++) of[lane * 6 + 4 + i] = cut(right[i]);
+    for (int i = 0; i < 4; i++) of[lane * 6 + i] = leading(left[i]);
+    for (int i = 0; i < 2; i++) of[lane * 6 + 4 + i] = leading(right[i]);
     __syncwarp();
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 8; k++)

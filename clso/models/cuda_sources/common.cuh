@@ -64,7 +64,7 @@ struct Mail {
         int done = 0;
         while (!done)
             asm volatile("{\n.reg .pred p;\n"
-                         "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
+                         "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
                          "selp.s32 %0, 1, 0, p;\n}"
                          : "=r"(done)
                          : "r"(address(&barrier)), "r"(round & 1)
@@ -144,15 +144,14 @@ DEVICE void multiply(float (&sums)[4], const float (&left)[4], const float (&rig
 /* Not to be made up again from what it was made of. */
 DEVICE void hold(float &x) { asm volatile("" : "+f"(x)); }
 
-/* Rounded to 11 bits. */
-DEVICE float leading(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
-
+/* Its 11 leading bits. */
+DEVICE float leading(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
 
 DEVICE float exchange(float x, int lane_mask, int lanes)
 {
     return __shfl_xor_sync(0xffffffffu, x, lane_mask, lanes);
 }
-/* 2^x and 1 / x, to about 22 bits. */
+/* To one or two last bits, of normal numbers. */
 DEVICE float power_of_two(float x)
 {
     float y;
@@ -165,10 +164,17 @@ DEVICE float reciprocal(float x)
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
+DEVICE float reciprocal_root(float x)
+{
+    float y;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 /* What another lane has. */
 DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 /* Whether x holds for any lane of the warp. */
 DEVICE bool any(bool x) { return __any_sync(0xffffffffu, x); }
+DEVICE void assume(bool x) { __builtin_assume(x); }
 #endif
 
 #define EACH(i, n) for (int i = threadIdx.x; i < (n); i += THREADS)
@@ -185,18 +191,34 @@ DEVICE float *take(float *&at, int n)
     return here;
 }
 
-/* Over groups of a power of two of lanes; each gets the result. */
-template <int LANES> DEVICE float total(float x)
+/* Two numbers side by side, at a multiple of 8 bytes. */
+DEVICE float2 &pair(float *x) { return *(float2 *)x; }
+DEVICE float2 pair(const float *x) { return *(const float2 *)x; }
+/* And four, at one of 16. */
+DEVICE float4 &four(float *x) { return *(float4 *)x; }
+DEVICE float4 four(const float *x) { return *(const float4 *)x; }
+
+DEVICE float4 operator+(float4 a, float4 b)
+{
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+DEVICE float4 operator*(float4 a, float4 b)
+{
+    return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+
+/* Over groups of a power of two of lanes, that many apart; each gets the result. */
+template <int LANES, int APART = 1> DEVICE float total(float x)
 {
 #pragma unroll
-    for (int i = LANES / 2; i; i /= 2) x += exchange(x, i, LANES);
+    for (int i = LANES / 2; i; i /= 2) x += exchange(x, i * APART, 32);
     return x;
 }
 
-template <int LANES> DEVICE float most(float x)
+template <int LANES, int APART = 1> DEVICE float most(float x)
 {
 #pragma unroll
-    for (int i = LANES / 2; i; i /= 2) x = fmaxf(x, exchange(x, i, LANES));
+    for (int i = LANES / 2; i; i /= 2) x = fmaxf(x, exchange(x, i * APART, 32));
     return x;
 }
 
@@ -217,7 +239,9 @@ DEVICE void put_to_all(Mail &mail, bool there, float *to, const unsigned (&dista
 }
 
 constexpr float LOG2_E = 1.44269504f;
-DEVICE float sigmoid(float x) { return reciprocal(1.0f + power_of_two(-LOG2_E * x)); }
+/* Its error is that of `x`, rounded. */
+DEVICE float exponential(float x) { return power_of_two(LOG2_E * x); }
+DEVICE float sigmoid(float x) { return reciprocal(1.0f + exponential(-x)); }
 DEVICE float tanh_(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
 template <int N> DEVICE float dot(const float *x, const float *y) /* both aligned to 16 bytes */
@@ -252,23 +276,37 @@ template <int N> DEVICE void split(const float (&x)[N], float (&lead)[N], float 
     for (int i = 0; i < N; i++) lead[i] = leading(x[i]), rest[i] = x[i] - lead[i];
 }
 
-/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. */
-template <int K, class Left, class Right>
-DEVICE void tile(float (&sums)[4], Left left, Right right)
+/* sums (16, 8) of a warp += left(row, k) @ right(k, column), as lanes have them in `multiply`. `left`
+   gives the four numbers at k, which is even, and k + 1 of a row and that 8 below, as in `place`, `right`
+   the two. To a tensor core they are t and t + 4 of an eight. */
+template <int K, class Left, class Right> DEVICE void tile(float (&sums)[4], Left left, Right right)
 {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    float small[4] = {};
+    float small[2][4] = {};
 #pragma unroll
-    for (int k = t; k < K; k += 8) {
-        float x[4] = {left(g, k), left(g + 8, k), left(g, k + 4), left(g + 8, k + 4)};
-        float y[2] = {right(k, g), right(k + 4, g)};
+    for (int i = 0; i < K / 8; i++) {
+        const int k = 8 * i + 2 * t;
+        const float4 a = left(g, k);
+        const float2 b = right(k, g);
+        float x[4] = {a.x, a.y, a.z, a.w}, y[2] = {b.x, b.y};
         float x_lead[4], x_rest[4], y_lead[2], y_rest[2];
         split(x, x_lead, x_rest);
         split(y, y_lead, y_rest);
-        multiply(small, x_lead, y_rest);
+        multiply(small[0], x_lead, y_rest);
         multiply(sums, x_lead, y_lead);
-        multiply(small, x_rest, y_lead);
+        multiply(small[1], x_rest, y_lead);
     }
 #pragma unroll
-    for (int i = 0; i < 4; i++) sums[i] += small[i];
+    for (int i = 0; i < 4; i++) sums[i] += small[0][i] + small[1][i];
 }
+
+/* Where row and column are in a matrix of which rows 8 apart are side by side: what a lane has of a tile
+   is four neighbours. */
+DEVICE int place(int row, int column, int stride)
+{
+    return (row / 16 * 8 + row % 8) * stride + 2 * column + row / 8 % 2;
+}
+DEVICE float4 neighbours(const float (&tile)[4]) { return make_float4(tile[0], tile[2], tile[1], tile[3]); }
+DEVICE float4 by_row(float upper, float lower) { return make_float4(upper, lower, upper, lower); }
+/* Sums over two columns, of the upper and the lower row. */
+DEVICE float2 over_columns(float4 x) { return make_float2(x.x + x.z, x.y + x.w); }

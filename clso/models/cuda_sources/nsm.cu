@@ -13,26 +13,31 @@
 constexpr int W = D / H, BY_TURNS = 256, AT_ONCE = 512; /* threads of a block */
 constexpr int WARPS = BY_TURNS / 32;
 constexpr int SP = rounded(S, 16), SS = SP + 8; /* states in a column, and from column to column */
-constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 4, ROWS = C + S;
+constexpr int WS = W + 4, DS = D + 4, GS = 4 * D + 8, ROWS = C + S; /* from row to row of W, D, 4 D */
+/* From pair to pair of rows as in `place`; no two lanes want the same bank. */
+constexpr int PAIRS = SP / 2;
+constexpr int paired(int n) { return 2 * n + 16; }
+constexpr int PW = paired(W), PD = paired(D);
+constexpr int NORM_LANES = D < 64 ? D / 2 : 32; /* for a pair of rows of states */
 constexpr int NORMED = D + 4, SEEN = 3 * D + 4;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
-constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* that share a state's dimensions */
+/* Of what asks a state, tokens and then states from TALK on, in tiles of eight. */
+constexpr int TALK = rounded(C, 8), ASK_TILES = (TALK + rounded(S, 8)) / 8, AS = paired(8 * ASK_TILES);
+constexpr int ROW_LANES = SP <= 16 ? 16 : 8, EACH_LANE = D / ROW_LANES; /* of a state's dimensions */
 constexpr int NEAR = S + 2 * C, NS = NEAR + 1;           /* what a token may read */
-constexpr int ASKED = (ROWS * LANES + BY_TURNS - 1) / BY_TURNS; /* weights of a thread */
 constexpr int READ_EACH = (NEAR + 31) / 32;
-/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys and values of
-   states, messages, gradients of keys and values by reading, shares, masses. */
+/* What the backward pass needs of one head of a chunk: asks and what tokens send, keys of states; in
+   pairs of rows values, messages, gradients of keys and values by reading, shares (S, asks); masses. */
 constexpr int ASKS = 0, SENT = ASKS + ROWS * WS, KEYS = SENT + C * WS, VALUES = KEYS + S * WS;
-constexpr int MESSAGES = VALUES + S * WS, D_READ = MESSAGES + S * WS, SHARES = D_READ + 2 * S * W;
-constexpr int MASS = SHARES + rounded(ROWS * S, 4), NOTES = MASS + rounded(S, 4);
+constexpr int MESSAGES = VALUES + PAIRS * PW, D_READ = MESSAGES + PAIRS * PW;
+constexpr int SHARES = D_READ + 2 * PAIRS * PW, MASS = SHARES + PAIRS * AS, NOTES = MASS + SP;
 /* What it finds there for the tokens: gradients of scores, and of messages over their masses. */
-constexpr int D_SCORES = 0, D_SENT = rounded(ROWS * LS, 4);
-constexpr int RESULTS = D_SENT + S * WS;
+constexpr int D_SCORES = 0, D_SENT = PAIRS * AS, RESULTS = D_SENT + PAIRS * PW;
 constexpr float LEAST_MASS = 1e-6f, TINY = 1e-20f, NORM_EPS = 1e-5f, MAX_EXPONENT = 30.0f;
 
 static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W % 16 == 0, "widths");
-static_assert(S <= 32 && SP * ROW_LANES <= BY_TURNS, "states");
+static_assert(S <= 32 && D <= 128, "states");
 
 struct Arguments {
     long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
@@ -44,15 +49,15 @@ struct Arguments {
     float *found;             /* (B, J, C, D): what tokens read */
     const float *d_found;
     float *notes;                   /* (K, B, H, NOTES) */
-    float *normed, *moments;        /* (K, B, S, NORMED): and 1; (K, B, S, 2) */
+    float *normed;                  /* (K, B, S, NORMED): without weights; 1; over what scale */
     float *seen;                    /* (K, B, S, SEEN): message, heard, state, 1 */
-    float *by_gate;                 /* (K, B, S, GS): i, r, z, h; then gradients of these arguments */
-    float *direct, *change;         /* (K, B, S, D) */
+    float *by_gate;                 /* (K + 1, B, S, GS): i, r, z, h; gradients of these, one later */
+    float *direct, *change;         /* (K, B, S, D), in pairs of rows */
     float *d_read_importance;       /* (J, B, S) */
     float *d_maps;                  /* as maps; zeros at first */
     float *d_own, *results;         /* (K, B, S, 3 D), (K, B, H, RESULTS) */
     float *carried;                 /* (B, S, D): gradient of the states after, then before all */
-    float *d_norm, *d_importance;   /* (B, S, 2 D), (B, H, C + S, LANES): added to */
+    float *d_importance;            /* (B, H, BY_TURNS / 8, LANES): added to */
     const float *of_gate, *of_maps; /* (4 D, 3 D + 1): rows i, r, z, h by SEEN; (3 D, D + 1) by NORMED */
     float *to_norm, *to_norm_bias, *to_state_maps, *to_state_maps_bias, *to_by_input, *to_by_state;
     float *to_input_bias, *to_state_bias, *to_initial, *to_importance; /* gradients, as what they are of */
@@ -60,74 +65,127 @@ struct Arguments {
 
 /* ---- products: a warp has 16 rows and some columns of one of several shares of the sum over K ---- */
 
+/* The fewest that warps have of so many. */
+constexpr int columns(int n)
+{
+    int found = 8;
+    while (n % found || SP / 16 * (n / found) > WARPS) found += 8;
+    return found;
+}
+
 template <int N, int K, int COLUMNS, int GROUPS> struct Product {
     static constexpr int TILES = SP / 16 * (N / COLUMNS), STEPS = K / 8 / GROUPS, EIGHTS = COLUMNS / 8;
-    static constexpr int STRIDE = N + 8, SIZE = GROUPS * SP * STRIDE;
+    static constexpr int STRIDE = paired(N), SIZE = GROUPS * PAIRS * STRIDE;
     static_assert(TILES * GROUPS <= WARPS && K % (8 * GROUPS) == 0, "each warp has one share at most");
     float lead[STEPS][EIGHTS][2], rest[STEPS][EIGHTS][2]; /* of the right matrix, in registers */
 
     MEMBER bool works() { return threadIdx.x / 32 < TILES * GROUPS; }
     MEMBER int group() { return threadIdx.x / 32 / TILES; }
-    MEMBER int row() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 16; }
-    MEMBER int column() { return threadIdx.x / 32 % TILES % (N / COLUMNS) * COLUMNS; }
+    /* Of a warp's pairs of rows and columns those that a lane has first in `multiply`. */
+    MEMBER int rows() { return threadIdx.x / 32 % TILES / (N / COLUMNS) * 8 + threadIdx.x % 32 / 4; }
+    MEMBER int column() { return first_column() + threadIdx.x % 4 * 2; }
+    MEMBER int first_column() { return threadIdx.x / 32 % TILES % (N / COLUMNS) * COLUMNS; }
 
     /* of(k, n) is the right matrix */
     template <class Of> MEMBER_FUNCTION void load(Of of)
     {
-        int k = group() * STEPS * 8 + threadIdx.x % 4, n = column() + threadIdx.x % 32 / 4;
+        int k = group() * STEPS * 8 + threadIdx.x % 4 * 2, n = first_column() + threadIdx.x % 32 / 4;
 #pragma unroll
         for (int i = 0; i < EIGHTS * STEPS; i++) {
             int at = k + i / EIGHTS * 8, e = i % EIGHTS;
             float x[2] = {}, *y = lead[i / EIGHTS][e], *z = rest[i / EIGHTS][e];
-            if (works()) x[0] = of(at, n + e * 8), x[1] = of(at + 4, n + e * 8);
+            if (works()) x[0] = of(at, n + e * 8), x[1] = of(at + 1, n + e * 8);
             for (int m = 0; m < 2; m++) y[m] = leading(x[m]), z[m] = x[m] - y[m], hold(z[m]);
         }
     }
 
-    /* left(row, k) is the left matrix */
+    /* left(rows, k, i) is four numbers of the left matrix at k + 8 i, as in `tile` */
     template <class Left> MEMBER_FUNCTION void add(Left left, float (&sums)[EIGHTS][4]) const
     {
-        int s = row() + threadIdx.x % 32 / 4, k = group() * STEPS * 8 + threadIdx.x % 4;
-        float small[EIGHTS][4] = {};
+        const int k = group() * STEPS * 8 + threadIdx.x % 4 * 2;
+        float small[2][EIGHTS][4] = {};
 #pragma unroll
-        for (int i = 0; i < STEPS; i++, k += 8) {
-            float x[4] = {left(s, k), left(s + 8, k), left(s, k + 4), left(s + 8, k + 4)};
-            float x_lead[4], x_rest[4];
+        for (int i = 0; i < STEPS; i++) {
+            const float4 a = left(rows(), k, i);
+            float x[4] = {a.x, a.y, a.z, a.w}, x_lead[4], x_rest[4];
             split(x, x_lead, x_rest);
 #pragma unroll
             for (int n = 0; n < EIGHTS; n++) {
-                multiply(small[n], x_lead, rest[i][n]);
+                multiply(small[0][n], x_lead, rest[i][n]);
                 multiply(sums[n], x_lead, lead[i][n]);
-                multiply(small[n], x_rest, lead[i][n]);
+                multiply(small[1][n], x_rest, lead[i][n]);
             }
         }
 #pragma unroll
         for (int n = 0; n < EIGHTS; n++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) sums[n][i] += small[n][i];
+            for (int i = 0; i < 4; i++) sums[n][i] += small[0][n][i] + small[1][n][i];
+    }
+
+    /* Shares (GROUPS, PAIRS, STRIDE) of what a warp has, at its own rows and columns. */
+    MEMBER void put_down(float *out, const float (&sums)[EIGHTS][4])
+    {
+        out += (group() * PAIRS + rows()) * STRIDE + 2 * column();
+#pragma unroll
+        for (int n = 0; n < EIGHTS; n++) four(out + 16 * n) = neighbours(sums[n]);
+    }
+
+    MEMBER float add_up(const float *shares)
+    {
+        float sum = shares[0];
+#pragma unroll
+        for (int i = 1; i < GROUPS; i++) sum += shares[i * PAIRS * STRIDE];
+        return sum;
+    }
+
+    MEMBER float4 add_up_four(const float *shares)
+    {
+        float4 sum = four(shares);
+#pragma unroll
+        for (int i = 1; i < GROUPS; i++) sum = sum + four(shares + i * PAIRS * STRIDE);
+        return sum;
     }
 };
 
-/* Shares (groups, SP, stride) of what a warp has, at its own rows, from `column` on. */
-template <int EIGHTS>
-DEVICE void put_down(float *out, int stride, int group, int row, int column, const float (&sums)[EIGHTS][4])
+/* The state that number `i` of a row of `place` is of. */
+DEVICE int state_of(int rows, int i) { return rows / 8 * 16 + rows % 8 + i % 2 * 8; }
+
+/* Two numbers of the states s and s + 8 each, zero if not there, in a matrix in which each has a row. */
+DEVICE float4 from_rows(const float *at, int stride, int s)
 {
-    int lane = threadIdx.x % 32;
-    out += (group * SP + row + lane / 4) * stride + column + 2 * (lane % 4);
-#pragma unroll
-    for (int n = 0; n < EIGHTS; n++, out += 8) {
-        *(float2 *)out = make_float2(sums[n][0], sums[n][1]);
-        *(float2 *)(out + 8 * stride) = make_float2(sums[n][2], sums[n][3]);
-    }
+    float2 x = s < S ? pair(at) : make_float2(0.0f, 0.0f);
+    float2 y = s + 8 < S ? pair(at + 8 * stride) : make_float2(0.0f, 0.0f);
+    return make_float4(x.x, y.x, x.y, y.y);
+}
+DEVICE void to_rows(float *at, int stride, int s, float4 x)
+{
+    if (s < S) pair(at) = make_float2(x.x, x.z);
+    if (s + 8 < S) pair(at + 8 * stride) = make_float2(x.y, x.w);
 }
 
-DEVICE float add_up(const float *shares, int n, int stride, int row, int column)
+/* Numbers at `at` and the next of a column, zero from END on. */
+template <int END> DEVICE float2 below(const float *column, int stride, int at)
 {
-    float sum = 0.0f;
-    shares += row * stride + column;
-#pragma unroll
-    for (int i = 0; i < n; i++) sum += shares[i * SP * stride];
-    return sum;
+    column += at * stride;
+    return make_float2(at < END ? column[0] : 0.0f, at + 1 < END ? column[stride] : 0.0f);
+}
+
+/* What a layer norm's weights and bias become in maps of the head h. Row n of the maps is of the norm's
+   weights, less their mean: they take away the mean of what they are multiplied by. */
+DEVICE void fold_norm(const Arguments &w, int h, float *means, float *bias)
+{
+    constexpr int THREADS = BY_TURNS;
+    ROWS_OF (n, lane, 3 * W, 16) {
+        float mean = 0.0f, sum = 0.0f;
+        int row = n / W * D + h * W + n % W;
+        for (int k = lane; k < D && n < 3 * W; k += 16) {
+            mean += w.norm[k] * w.state_maps[row * D + k];
+            sum += w.norm_bias[k] * w.state_maps[row * D + k];
+        }
+        mean = total<16>(mean) / D;
+        sum = total<16>(sum);
+        if (lane == 0 && n < 3 * W) means[n] = mean, bias[n] = sum + w.state_maps_bias[row];
+    }
 }
 
 /* ---- pieces that several kernels have ---- */
@@ -145,7 +203,8 @@ struct LayerNorm {
         }
     }
 
-    MEMBER_FUNCTION void operator()(const float *state, float *normed, float *moments) const
+    /* `out`, if wanted, is as `Arguments::normed`. */
+    MEMBER_FUNCTION void operator()(const float *state, float *normed, float *out) const
     {
         if (threadIdx.x >= SP * ROW_LANES) return; /* whole warps */
         int row = threadIdx.x / ROW_LANES, lane = threadIdx.x % ROW_LANES;
@@ -159,16 +218,31 @@ struct LayerNorm {
 #pragma unroll
         for (int i = 0; i < EACH_LANE; i++)
             normed[(lane + i * ROW_LANES) * SS + row] = x[i] * scale * weight[i] + bias[i];
-        if (moments && lane == 0 && row < S) moments[2 * row] = mean, moments[2 * row + 1] = scale;
+        if (!out || row >= S) return;
+        out += row * NORMED;
+#pragma unroll
+        for (int i = 0; i < EACH_LANE; i++) out[lane + i * ROW_LANES] = x[i] * scale;
+        if (lane == 0) out[D] = 1.0f, out[D + 1] = scale;
     }
 };
 
-/* exp(score) over the sum of what importance weighs, of LANES states, one a thread. */
-DEVICE float share(float score, float importance)
+/* Of scores, N a lane, of LANES lanes, that many apart: exp(score) over the sum of what importance
+   weighs. */
+template <int N, int LANES, int APART>
+DEVICE void shares_of(float (&scores)[N], const float (&importance)[N])
 {
-    float peak = most<LANES>(importance > 0.0f ? score : -INFINITY);
-    float e = expf(fminf(score - peak, MAX_EXPONENT));
-    return __fdividef(e, fmaxf(total<LANES>(importance * e), TINY));
+    float peak = -INFINITY, sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < N; i++) peak = importance[i] > 0.0f ? fmaxf(peak, scores[i]) : peak;
+    peak = most<LANES, APART>(peak);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        scores[i] = exponential(fminf(scores[i] - peak, MAX_EXPONENT));
+        sum += importance[i] * scores[i];
+    }
+    float over = reciprocal(fmaxf(total<LANES, APART>(sum), TINY));
+#pragma unroll
+    for (int i = 0; i < N; i++) scores[i] *= over;
 }
 
 struct Gated {
@@ -190,45 +264,53 @@ DEVICE Gated gru(float r, float z, float i, float h, float old)
 CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
+    assume(threadIdx.x < THREADS);
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
+    const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_all;
-    constexpr int GROUPS = groups(WARPS, SP / 16, D / 8), OF_HEAD = W / 8; /* eights of columns */
-    Product<3 * W, D, 3 * W, GROUPS> by_maps, by_state;
-    Product<3 * W, 2 * D, 3 * W, GROUPS> by_inputs;
-    constexpr int STRIDE = by_maps.STRIDE;
-    constexpr int WIDE = 4 * W + 10; /* shares of the gate's arguments: r, z, i, h */
-    constexpr int TELLING = W / 16 * (SP / 8); /* tiles of what a head sends */
+    constexpr int HALF = 3 * W / 2, TILES = 2 * SP / 16;
+    Product<3 * W, D, columns(3 * W), 1> by_maps;
+    Product<3 * W, D, HALF, groups(WARPS / 2, TILES, D / 8)> by_state;
+    Product<3 * W, 2 * D, HALF, groups(WARPS, TILES, 2 * D / 8)> by_inputs;
+    constexpr int TELLING = SP / 16 * (W / 8); /* tiles of what a head sends */
+    constexpr int PI = paired(2 * D), PO = paired(2 * W); /* of inputs; of a head's keys and values */
     float *at = shared_memory();
-    float *state = take(at, D * SS), *normed = take(at, D * SS), *inputs = take(at, 2 * D * SS);
-    float *parts = take(at, GROUPS * SP * WIDE), *map_b = take(at, 3 * W), *gate_b = take(at, 4 * W);
+    float *state = take(at, PAIRS * PD), *inputs = take(at, PAIRS * PI), *masses = take(at, H * SP);
+    float *of_state = take(at, by_state.SIZE), *of_inputs = take(at, by_inputs.SIZE);
     float *tokens = take(at, 2 * 2 * C * WS); /* twice: queries, and what is sent */
-    float *talk = take(at, S * WS), *keys = take(at, S * WS), *values = take(at, S * WS);
-    float *weights = take(at, ROWS * LS), *masses = take(at, H * SP), *importance = take(at, LANES);
+    float *talk = take(at, SP * WS), *own = take(at, PAIRS * PO), *weights = take(at, PAIRS * AS);
     Mail *mail = (Mail *)take(at, 4); /* inputs, states */
+    const float *keys = own, *values = own + 2 * W;
     unsigned far[H], fourth[(H + 3) / 4]; /* to all blocks; to each fourth */
 #pragma unroll
     for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
 #pragma unroll
     for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
     auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
-    by_maps.load([&](int k, int n) { return w.state_maps[row_of(n) * D + k]; });
+    fold_norm(w, h, inputs, inputs + 3 * W);
+    __syncthreads();
+    by_maps.load([&](int k, int n) { return w.norm[k] * w.state_maps[row_of(n) * D + k] - inputs[n]; });
     by_state.load([&](int k, int n) { return w.by_state[row_of(n) * D + k]; });
     by_inputs.load([&](int k, int n) { return w.by_input[row_of(n) * 2 * D + k]; });
-    LayerNorm layer_norm(w);
-    EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
-    EACH (i, 3 * W) map_b[i] = w.state_maps_bias[row_of(i)];
-    EACH (i, 4 * W) { /* i and h are one argument in torch */
-        int part = i / W, d = h * W + i % W;
-        gate_b[i] = (part < 3 ? w.input_bias[part * D + d] : 0.0f)
-                    + (part < 2 ? w.state_bias[part * D + d] : part == 3 ? w.state_bias[2 * D + d] : 0.0f);
+    float map_bias[by_maps.EIGHTS][2], gate_bias[4], importance[SP / 16][2];
+#pragma unroll
+    for (int i = 0; i < 2 * by_maps.EIGHTS; i++)
+        map_bias[i / 2][i % 2] = inputs[3 * W + by_maps.column() + i / 2 * 8 + i % 2];
+#pragma unroll
+    for (int i = 0; i < 4; i++) { /* i and h are one argument in torch */
+        int d = h * W + t / 2 % W;
+        gate_bias[i] = (i < 3 ? w.input_bias[i * D + d] : 0.0f)
+                       + (i < 2 ? w.state_bias[i * D + d] : i == 3 ? w.state_bias[2 * D + d] : 0.0f);
     }
-    EACH (i, D * SS) {
-        int s = i % SS;
-        state[i] = s < S ? w.states[(b * S + s) * D + i / SS] : 0.0f;
-        normed[i] = 0.0f;
+#pragma unroll
+    for (int i = 0; i < SP / 8; i++) {
+        int s = i * 8 + g;
+        importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
     }
-    EACH (i, 2 * D * SS) inputs[i] = 0.0f;
-    EACH (i, H * SP) masses[i] = 0.0f;
+    EACH (i, SP * D) {
+        int s = i / D;
+        state[place(s, i % D, PD)] = s < S ? w.states[b * S * D + i] : 0.0f;
+    }
     const float *next = w.maps + (long long)b * n_chunks * C * 4 * D + h * W;
     auto fetch = [&](int j) {
         float *to = tokens + j % 2 * 2 * C * WS;
@@ -238,129 +320,154 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
         }
         next += C * 4 * D;
     };
-    /* by each block a part of the rows, from the last threads on, so that a warp writes side by side */
-    float *written = w.states + (long long)b * S * D + h * S * W;
+    /* by each block its part; by the last threads, which have nothing else to do */
+    float *written = w.states + (long long)b * S * D + h * W;
     auto write_states = [&]() {
         written += (long long)n_batch * S * D;
-        for (int i = THREADS - 1 - t; i < S * W; i += THREADS) {
-            int n = h * S * W + i;
-            written[i] = state[n % D * SS + n / D];
+        for (int i = THREADS - 1 - t; i < SP * W / 4; i += THREADS) {
+            int rows = i / (W / 2), a = i % (W / 2) * 2, s = state_of(rows, 0);
+            to_rows(written + s * D + a, D, s, four(state + rows * PD + 2 * (h * W + a)));
         }
     };
     if (t == 0) mail[0].open(), mail[1].open();
     cluster_sync(); /* no block writes to another before that has begun */
     fetch(0);
     copies_are_done();
-    __syncthreads();
     for (int j = 0; j < n_chunks; j++) {
-        if (t == 0) mail[0].expect(H * (2 * W + 1) * SP * 4), mail[1].expect(D * SP * 4);
+        if (t == 0) mail[0].expect(H * SP * (2 * W + 1) * 4), mail[1].expect(D * SP * 4);
         const float *queries = tokens + j % 2 * 2 * C * WS, *sent = queries + C * WS;
-        layer_norm(state, normed, nullptr);
-        __syncthreads();
         if (by_maps.works()) {
-            float sums[3 * OF_HEAD][4] = {};
-            by_maps.add([&](int s, int k) { return normed[k * SS + s]; }, sums);
-            put_down(parts, STRIDE, by_maps.group(), by_maps.row(), 0, sums);
+            /* of layer norms: moments of the two rows of a lane, from their first numbers on */
+            float sums[by_maps.EIGHTS][4] = {};
+            const float2 first = pair(state + by_maps.rows() * PD);
+            float4 of_rows = {}, of_squares = {};
+            by_maps.add(
+                [&](int rows, int k, int i) {
+                    float4 x = four(state + rows * PD + 2 * k + 16 * i) + by_row(-first.x, -first.y);
+                    of_rows = of_rows + x, of_squares = of_squares + x * x;
+                    return x;
+                },
+                sums);
+            float2 mean = over_columns(of_rows), scale = over_columns(of_squares);
+            mean.x = total<4>(mean.x) / D, mean.y = total<4>(mean.y) / D;
+            scale.x = reciprocal_root(total<4>(scale.x) / D - mean.x * mean.x + NORM_EPS);
+            scale.y = reciprocal_root(total<4>(scale.y) / D - mean.y * mean.y + NORM_EPS);
+#pragma unroll
+            for (int n = 0; n < by_maps.EIGHTS; n++) {
+                const float *bias = map_bias[n];
+                const int column = by_maps.column() + 8 * n, s = state_of(by_maps.rows(), 0);
+                float4 x = by_row(scale.x, scale.y) * neighbours(sums[n])
+                           + make_float4(bias[0], bias[0], bias[1], bias[1]);
+                if (column >= W)
+                    four(own + by_maps.rows() * PO + 2 * (column - W)) = x;
+                else {
+                    pair(talk + s * WS + column) = make_float2(x.x, x.z);
+                    pair(talk + (s + 8) * WS + column) = make_float2(x.y, x.w);
+                }
+            }
         }
         if (j) write_states();
         __syncthreads();
-        ROWS_OF (s, a, S, W) {
-            if (s >= S) continue;
-            talk[s * WS + a] = map_b[a] + add_up(parts, GROUPS, STRIDE, s, a);
-            keys[s * WS + a] = map_b[W + a] + add_up(parts, GROUPS, STRIDE, s, W + a);
-            values[s * WS + a] = map_b[2 * W + a] + add_up(parts, GROUPS, STRIDE, s, 2 * W + a);
+        if (by_state.works()) {
+            float sums[by_state.EIGHTS][4] = {};
+            by_state.add(
+                [&](int rows, int k, int i) { return four(state + rows * PD + 2 * k + 16 * i); }, sums);
+            by_state.put_down(of_state, sums);
         }
-        __syncthreads();
-        if (j + 1 < n_chunks) fetch(j + 1);
-        {
-            const int s = t % LANES, first = t / LANES;
-            float x[ASKED];
+        /* (16 states, 8 asks); by warps that have no product */
+        for (int i = last_warp; i < ASK_TILES; i += WARPS) {
+            int row = 8 * i + g;
+            const float *ask = row < TALK ? queries + row * WS : talk + (row - TALK) * WS;
+            float x[SP / 16][4] = {};
 #pragma unroll
-            for (int i = 0; i < ASKED; i++) {
-                int row = first + i * (THREADS / LANES);
-                const float *query = row < C ? queries + row * WS : talk + (row - C) * WS;
-                x[i] = row < ROWS && s < S ? SCALE * dot<W>(query, keys + s * WS) : 0.0f;
+            for (int m = 0; m < SP / 16; m++)
+                tile<W>(
+                    x[m], [&](int rows, int k) { return four(keys + (8 * m + rows) * PO + 2 * k); },
+                    [&](int k, int) { return pair(ask + k); });
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+                float score[SP / 8], of[SP / 8];
+#pragma unroll
+                for (int m = 0; m < SP / 8; m++)
+                    score[m] = SCALE * x[m / 2][m % 2 * 2 + n], of[m] = importance[m / 2][m % 2];
+                shares_of<SP / 8, 8, 4>(score, of);
+#pragma unroll
+                for (int m = 0; m < SP / 8; m++) x[m / 2][m % 2 * 2 + n] = of[m] * score[m];
             }
 #pragma unroll
-            for (int i = 0; i < ASKED; i++) x[i] = importance[s] * share(x[i], importance[s]);
-#pragma unroll
-            for (int i = 0; i < ASKED; i++) {
-                int row = first + i * (THREADS / LANES);
-                if (row < ROWS) weights[row * LS + s] = x[i];
-            }
+            for (int m = 0; m < SP / 16; m++)
+                four(weights + (8 * m + g) * AS + 2 * (8 * i + lane % 4 * 2)) = neighbours(x[m]);
         }
         __syncthreads();
-        /* (16 dimensions, 8 states): what is sent, then what is heard; by warps that have no product */
-        for (int i = WARPS - 1 - t / 32; i < 2 * TELLING; i += WARPS) {
-            int first = i % (SP / 8) * 8, a = i % TELLING / (SP / 8) * 16, heard = i / TELLING;
-            float sums[4] = {}, mass = 0.0f;
+        /* (16 states, 8 dimensions): what is sent, then what is heard */
+        for (int i = last_warp; i < 2 * TELLING; i += WARPS) {
+            const int m = i % (SP / 16), a = i % TELLING / (SP / 16) * 8, heard = i / TELLING;
+            float sums[4] = {};
+            float4 of_asks = {}, over = by_row(1.0f, 1.0f);
+            float2 mass = {};
             if (heard)
                 tile<rounded(S, 8)>(
-                    sums, [&](int n, int r) { return r < S ? values[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < S && first + s < S ? weights[(C + first + s) * LS + r] : 0.0f;
+                    sums,
+                    [&](int s, int r) {
+                        const float *x = weights + 2 * (TALK + 16 * m + s);
+                        const int first = place(r, 0, AS), next = place(r + 1, 0, AS);
+                        return make_float4(x[first], x[first + 16], x[next], x[next + 16]);
+                    },
+                    [&](int r, int n) {
+                        const float *x = values + 2 * (a + n);
+                        return make_float2(x[place(r, 0, PO)], x[place(r + 1, 0, PO)]);
                     });
-            else
-                tile<rounded(C, 8)>(
-                    sums, [&](int n, int c) { return c < C ? sent[c * WS + a + n] : 0.0f; },
-                    [&](int c, int s) {
-                        float x = c < C && first + s < S ? weights[c * LS + first + s] : 0.0f;
-                        mass += x;
+            else {
+                tile<TALK>(
+                    sums,
+                    [&](int rows, int c) {
+                        float4 x = four(weights + (8 * m + rows) * AS + 2 * c);
+                        if (c >= C) x.x = x.y = 0.0f;
+                        if (c + 1 >= C) x.z = x.w = 0.0f;
+                        of_asks = of_asks + x;
                         return x;
-                    });
-            const int lane = t % 32, g = lane / 4, odd = lane % 2;
-            mass = total<4>(mass); /* of state g */
-#pragma unroll
-            for (int n = 0; n < 4; n++) {
-                float of = receive(mass, (lane % 4 * 2 + n % 2) * 4);
-                if (!heard) sums[n] *= __fdividef(1.0f, fmaxf(of, LEAST_MASS));
+                    },
+                    [&](int c, int n) { return below<C>(sent + a + n, WS, c); });
+                mass = over_columns(of_asks);
+                mass.x = total<4>(mass.x), mass.y = total<4>(mass.y);
+                over = by_row(reciprocal(fmaxf(mass.x, LEAST_MASS)), reciprocal(fmaxf(mass.y, LEAST_MASS)));
             }
-            /* an even lane has four states of dimension g, an odd one of g + 8 */
-            float x = exchange(odd ? sums[0] : sums[2], 1, 32), y = exchange(odd ? sums[1] : sums[3], 1, 32);
-            float4 four = odd ? make_float4(x, y, sums[2], sums[3]) : make_float4(sums[0], sums[1], x, y);
-            float *to = inputs + (heard * D + h * W + a + g + odd * 8) * SS + first + lane % 4 / 2 * 4;
+            const float4 told = over * neighbours(sums);
+            const int rows = 8 * m + g;
+            float *to = inputs + rows * PI + 2 * (heard * D + h * W + a + lane % 4 * 2);
 #pragma unroll
-            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], four);
-            if (!heard && a == 0) { /* masses, four at once */
-                float m[4];
+            for (int rank = 0; rank < H; rank++) mail[0].put(to, far[rank], told);
+            if (!heard && a == 0) { /* of two pairs of rows at once */
+                float x = exchange(mass.x, 4, 32), y = exchange(mass.y, 4, 32);
 #pragma unroll
-                for (int n = 0; n < 4; n++) m[n] = receive(mass, (lane % 2 * 4 + n) * 4);
-                if (lane < 2)
-#pragma unroll
-                    for (int rank = 0; rank < H; rank++)
-                        mail[0].put(masses + h * SP + first + lane * 4, far[rank],
-                                    make_float4(m[0], m[1], m[2], m[3]));
+                for (int n = 0; n < (H + 3) / 4; n++)
+                    if (g % 2 == 0 && lane % 4 + 4 * n < H)
+                        mail[0].put(masses + h * SP + 2 * rows, fourth[n], make_float4(mass.x, mass.y, x, y));
             }
         }
-        float sums[3 * OF_HEAD][4] = {}, of_candidate[OF_HEAD][4];
-        if (by_state.works()) by_state.add([&](int s, int k) { return state[k * SS + s]; }, sums);
+        if (j + 1 < n_chunks) fetch(j + 1);
         mail[0].await(j);
         if (by_inputs.works()) {
-            /* what inputs and state give is one sum for r and z, and two for the candidate */
-#pragma unroll
-            for (int i = 0; i < 4 * OF_HEAD; i++) {
-                of_candidate[i / 4][i % 4] = sums[2 * OF_HEAD + i / 4][i % 4];
-                sums[2 * OF_HEAD + i / 4][i % 4] = 0.0f;
-            }
-            put_down(parts, WIDE, by_inputs.group(), by_inputs.row(), 3 * W, of_candidate);
-            by_inputs.add([&](int s, int k) { return inputs[k * SS + s]; }, sums);
-            put_down(parts, WIDE, by_inputs.group(), by_inputs.row(), 0, sums);
+            float sums[by_inputs.EIGHTS][4] = {};
+            by_inputs.add(
+                [&](int rows, int k, int i) { return four(inputs + rows * PI + 2 * k + 16 * i); }, sums);
+            by_inputs.put_down(of_inputs, sums);
         }
         __syncthreads();
-        ROWS_OF (a, s, W, SP) {
-            float next = 0.0f;
-            if (a < W) {
-                float of[4], mass = 0.0f;
+        ROWS_OF (rows, i, PAIRS, 2 * W) {
+            float x[3], y[3], mass = 0.0f, *to = state + rows * PD + 2 * h * W, old = to[i];
 #pragma unroll
-                for (int part = 0; part < 4; part++)
-                    of[part] = gate_b[part * W + a] + add_up(parts, GROUPS, WIDE, s, part * W + a);
-#pragma unroll
-                for (int head = 0; head < H; head++) mass += masses[head * SP + s];
-                float old = state[(h * W + a) * SS + s], kept = expf(-mass / H);
-                next = gru(of[0], of[1], of[2], of[3], old).next;
-                next = s < S ? next + kept * (old - next) : 0.0f;
+            for (int n = 0; n < 3; n++) {
+                const int at = rows * by_inputs.STRIDE + 2 * n * W + i;
+                x[n] = gate_bias[n] + by_inputs.add_up(of_inputs + at);
+                y[n] = by_state.add_up(of_state + at);
             }
-            put_to_all<H>(mail[1], a < W, state + (h * W + a) * SS + s / 4 * 4, fourth, next);
+#pragma unroll
+            for (int head = 0; head < H; head++) mass += masses[head * SP + 2 * rows + i % 2];
+            float kept = exponential(-mass / H);
+            float next = gru(x[0] + y[0], x[1] + y[1], x[2], gate_bias[3] + y[2], old).next;
+            next = state_of(rows, i) < S ? next + kept * (old - next) : 0.0f;
+            put_to_all<H>(mail[1], true, to + i / 4 * 4, fourth, next);
         }
         copies_are_done();
         mail[1].await(j);
@@ -404,12 +511,12 @@ DEVICE void read_weights(const Arguments &w, int j, int c, const float *query, c
     peak = most<32>(peak);
 #pragma unroll
     for (int n = 0; n < READ_EACH; n++) {
-        shares[n] = expf(fminf(score[n] - peak, MAX_EXPONENT));
+        shares[n] = exponential(fminf(score[n] - peak, MAX_EXPONENT));
         sum += of[n] * shares[n];
     }
-    sum = fmaxf(total<32>(sum), TINY);
+    const float over = reciprocal(fmaxf(total<32>(sum), TINY));
 #pragma unroll
-    for (int n = 0; n < READ_EACH; n++) shares[n] /= sum, weights[n] = of[n] * shares[n];
+    for (int n = 0; n < READ_EACH; n++) shares[n] *= over, weights[n] = of[n] * shares[n];
 }
 
 /* Columns (SP) of left (K, SS) @ right' for a row of right (N, K), half of the states a thread. */
@@ -426,12 +533,12 @@ template <int K> DEVICE void half_column(const float *left, const float *right, 
 }
 
 /* Queries (if wanted), keys and values (S, DS) of states (D, SS). */
-DEVICE void map_states(const Arguments &w, const float *state, float *normed, float *moments,
+DEVICE void map_states(const Arguments &w, const float *state, float *normed, float *out,
                        float *queries, float *keys, float *values)
 {
     constexpr int THREADS = AT_ONCE;
     LayerNorm layer_norm(w);
-    layer_norm(state, normed, moments);
+    layer_norm(state, normed, out);
     __syncthreads();
     int skipped = queries ? 0 : D;
     EACH (i, 2 * (3 * D - skipped)) {
@@ -500,8 +607,14 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
     float *keys = take(at, NEAR * DS), *values = take(at, NEAR * DS);
     float *read = take(at, H * C * NS), *d_scores = take(at, H * C * NS), *by_share = take(at, H * C * S);
     float *notes = w.notes + here * H * NOTES;
+    float *direct = w.direct + here * SP * D, *change = w.change + here * SP * D;
     load_states(w.states + ((long long)j * n_batch + b) * S * D, state);
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
+    if (S < SP || C < TALK) {
+        EACH (i, H * NOTES) notes[i] = 0.0f; /* also of states and tokens that are not there */
+        EACH (i, SP * D) direct[i] = change[i] = 0.0f;
+        __syncthreads();
+    }
     EACH (i, C * D) {
         int c = i / D, d = i % D;
         const float *of = w.maps + (chunk * C + c) * 4 * D + d;
@@ -513,26 +626,26 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
     }
     near_tokens(w, b, j, keys, values);
     __syncthreads();
-    map_states(w, state, normed, w.moments + here * S * 2, asks + C * DS, keys, values);
+    map_states(w, state, normed, w.normed + here * S * NORMED, asks + C * DS, keys, values);
     __syncthreads();
     EACH (i, S * D) {
         int s = i / D, d = i % D;
-        float *note = notes + d / W * NOTES + s * WS + d % W;
+        float *note = notes + d / W * NOTES;
+        note[VALUES + place(s, d % W, PW)] = values[s * DS + d];
+        note += s * WS + d % W;
         note[ASKS + C * WS] = asks[(C + s) * DS + d];
         note[KEYS] = keys[s * DS + d];
-        note[VALUES] = values[s * DS + d];
-        w.normed[(here * S + s) * NORMED + d] = normed[d * SS + s];
         w.seen[(here * S + s) * SEEN + 2 * D + d] = state[d * SS + s];
     }
-    EACH (s, S) w.normed[(here * S + s) * NORMED + D] = w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
+    EACH (s, S) w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
     ROWS_OF (of, s, H * ROWS, LANES) {
         int h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
-        float importance = there ? w.importance[s] : 0.0f;
-        float score = there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f;
-        float x = share(score, importance);
-        if (there) notes[h * NOTES + SHARES + row * S + s] = x;
-        if (h < H) weights[of * LS + s] = importance * x;
+        float importance[1] = {there ? w.importance[s] : 0.0f};
+        float x[1] = {there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f};
+        shares_of<1, LANES, 1>(x, importance);
+        if (there) notes[h * NOTES + SHARES + place(s, row < C ? row : TALK + row - C, AS)] = x[0];
+        if (h < H) weights[of * LS + s] = importance[0] * x[0];
     }
     __syncthreads();
     EACH (i, 2 * D * SP) {
@@ -549,7 +662,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
                 sum += x * sent[c * DS + d];
             }
             sum /= fmaxf(mass, LEAST_MASS);
-            notes[h * NOTES + MESSAGES + s * WS + d % W] = sum;
+            notes[h * NOTES + MESSAGES + place(s, d % W, PW)] = sum;
             if (d % W == 0) masses[h * SP + s] = notes[h * NOTES + MASS + s] = mass;
         }
         inputs[(heard * D + d) * SS + s] = sum;
@@ -578,15 +691,15 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         float mass = 0.0f, of[4], old = state[d * SS + s];
         for (int h = 0; h < H; h++) mass += masses[h * SP + s];
         for (int part = 0; part < 4; part++) of[part] = gate[(part * D + d) * SS + s];
-        float kept = expf(-mass / H), moved = 1.0f - kept;
+        float kept = exponential(-mass / H), moved = 1.0f - kept;
         Gated g = gru(of[0], of[1], of[2], of[3], old);
         float d_n = moved * (1.0f - g.z) * (1.0f - g.n * g.n), *out = w.by_gate + (here * S + s) * GS + d;
         out[0] = d_n;
         out[D] = d_n * of[3] * g.r * (1.0f - g.r);
         out[2 * D] = moved * (old - g.n) * g.z * (1.0f - g.z);
         out[3 * D] = d_n * g.r;
-        w.direct[here * S * D + i] = kept + moved * g.z;
-        w.change[here * S * D + i] = (old - g.next) * -kept / H;
+        direct[place(s, d, 2 * D)] = kept + moved * g.z;
+        change[place(s, d, 2 * D)] = (old - g.next) * -kept / H;
     }
     for (int i = warp; i < H * C; i += THREADS / 32) {
         int h = i / C, c = i % C;
@@ -630,9 +743,9 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
             d_value += read[(h * C + c) * NS + m] * grads[c * DS + d];
         }
         if (m < S) {
-            float *to = notes + h * NOTES + D_READ + m * W + d % W;
+            float *to = notes + h * NOTES + D_READ + place(m, d % W, PW);
             to[0] = d_key;
-            to[S * W] = d_value;
+            to[PAIRS * PW] = d_value;
         } else { /* two chunks add, to nothing: in either order it is the same */
             float *to = w.d_maps + ((chunk - 1) * C + m - S) * 4 * D + d;
             atomicAdd(to + 2 * D, d_key);
@@ -646,59 +759,60 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
 CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
 {
     constexpr int THREADS = BY_TURNS;
+    assume(threadIdx.x < THREADS);
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
+    const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
-    constexpr int GROUPS = groups(WARPS, SP / 16, 4 * D / 8);
-    constexpr int MAP_GROUPS = groups(WARPS, SP / 16 * (D / 16), 3 * W / 8);
-    Product<3 * W, 4 * D, 3 * W, GROUPS> by_gate; /* to what a head told, heard, and its own of the state */
-    Product<D, 3 * W, 16, MAP_GROUPS> by_maps;
-    constexpr int FAR = D + ROW_LANES; /* from state to state of what blocks send */
-    constexpr int PARTS = by_gate.SIZE > by_maps.SIZE ? by_gate.SIZE : by_maps.SIZE;
-    constexpr int TELLING = W / 16 * (SP / 8);
-    constexpr int ROW_NOTES = S * GS + 3 * S * D;
+    constexpr int OF_STATES = SP / 16 * (W / 8); /* tiles of a head's part of the states */
+    /* to what a head told and heard, and to its part of the state by the gate and by its maps */
+    Product<2 * W, 3 * D, 2 * W, groups(WARPS, SP / 16, 3 * D / 8)> by_input;
+    Product<W, 3 * D, columns(W), groups(WARPS / 2, OF_STATES, 3 * D / 8)> by_state;
+    Product<D, 3 * W, columns(D), 1> by_maps;
+    constexpr int PO = paired(3 * W), ONE = PAIRS * PD, GIVEN = (H + 1) * ONE;
+    constexpr int ROW_NOTES = S * (GS + NORMED) + 2 * SP * D, NOTED = NOTES + ROW_NOTES;
     float *at = shared_memory();
-    float *g = take(at, SP * DS), *parts = take(at, PARTS), *results = take(at, RESULTS);
-    float *d_scores = results + D_SCORES, *d_sent = results + D_SENT, *d_own = take(at, 3 * W * SS);
-    float *given = take(at, 2 * (H + 1) * SP * FAR); /* twice: by each head, and by the gate */
-    float *all_notes = take(at, 2 * (NOTES + ROW_NOTES));
-    float *by_kept = take(at, SP), *importance = take(at, LANES), *d_heard = take(at, S * WS);
+    float *of_input = take(at, by_input.SIZE), *of_state = take(at, by_state.SIZE);
+    float *grad = take(at, PAIRS * PD), *results = take(at, RESULTS);
+    float *d_own = take(at, PAIRS * PO), *d_heard = take(at, SP * WS);
+    float *d_scores = results + D_SCORES, *d_sent = results + D_SENT;
+    float *given = take(at, 2 * GIVEN); /* twice: by each head, and by the gate */
+    float *all_notes = take(at, 2 * NOTED), *by_kept = take(at, SP);
     Mail *mail = (Mail *)take(at, 8); /* given, twice; notes, twice */
-    unsigned fourth[(H + 3) / 4]; /* to each fourth block */
+    unsigned far[H];
 #pragma unroll
-    for (int i = 0; i < (H + 3) / 4; i++) fourth[i] = distance((t % 4 + 4 * i) % H);
-    /* rows are i, r, z, h; in torch i is the third of the inputs', h of the state's */
-    by_gate.load([&](int k, int n) {
-        int part = n / W, d = h * W + n % W, row = (k < D ? 2 * D : -D) + k;
-        if (part < 2) return k < 3 * D ? w.by_input[row * 2 * D + part * D + d] : 0.0f;
-        return k < D ? 0.0f : w.by_state[(k - D) * D + d];
-    });
-    by_maps.load([&](int k, int n) { return w.state_maps[(k / W * D + h * W + k % W) * D + n]; });
-    EACH (i, LANES) importance[i] = i < S ? w.importance[i] : 0.0f;
-    EACH (i, RESULTS) results[i] = 0.0f;
-    EACH (i, 3 * W * SS) d_own[i] = 0.0f;
-    EACH (i, 2 * (H + 1) * SP * FAR) given[i] = 0.0f;
-    EACH (i, 2 * (NOTES + ROW_NOTES)) all_notes[i] = 0.0f;
-    EACH (i, SP * D) {
-        int s = i / D, d = i % D;
-        g[s * DS + d] = s < S ? w.carried[((long long)b * S + s) * D + d] : 0.0f;
+    for (int rank = 0; rank < H; rank++) far[rank] = distance(rank);
+    auto row_of = [&](int n) { return n / W * D + h * W + n % W; };
+    /* of eight dimensions arguments i, r, z, or r, z, h; in torch i is the third of the inputs', h of
+       the state's */
+    auto of_three = [](int k, int first) { return (k / 8 + first) % 3 * D + k / 24 * 8 + k % 8; };
+    by_input.load([&](int k, int n) { return w.by_input[of_three(k, 2) * 2 * D + row_of(n)]; });
+    by_state.load([&](int k, int n) { return w.by_state[of_three(k, 0) * D + h * W + n]; });
+    static_assert(by_input.STEPS % 3 == 0 && by_state.STEPS % 3 == 0, "a warp has whole eights");
+    fold_norm(w, h, d_own, d_own + 3 * W);
+    __syncthreads();
+    by_maps.load([&](int k, int n) { return w.norm[n] * w.state_maps[row_of(k) * D + n] - d_own[k]; });
+    float importance[SP / 16][2], d_importance[SP / 16][2] = {};
+#pragma unroll
+    for (int i = 0; i < SP / 8; i++) {
+        int s = i * 8 + g;
+        importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
     }
-    const int row = t / ROW_LANES, lane = t % ROW_LANES;
-    const bool has_row = row < S;
-    float norm[EACH_LANE], d_norm[EACH_LANE] = {}, d_bias[EACH_LANE] = {};
-#pragma unroll
-    for (int i = 0; i < EACH_LANE; i++) norm[i] = w.norm[lane + i * ROW_LANES];
-    float d_importance[ASKED] = {};
+    EACH (i, RESULTS) results[i] = 0.0f;
+    EACH (i, SP * D) {
+        int s = i / D;
+        grad[place(s, i % D, PD)] = s < S ? w.carried[b * S * D + i] : 0.0f;
+    }
     /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
         const long long here = (long long)k * n_batch + b;
-        float *to = all_notes + k % 2 * (NOTES + ROW_NOTES);
+        float *to = all_notes + k % 2 * NOTED;
         Mail &notes = mail[2 + k % 2];
-        notes.expect((NOTES + S * GS + 3 * S * D) * 4);
+        notes.expect(NOTED * 4);
         notes.fetch(to, w.notes + (here * H + h) * NOTES, NOTES);
         notes.fetch(to += NOTES, w.by_gate + here * S * GS, S * GS);
-        notes.fetch(to += S * GS, w.direct + here * S * D, S * D);
-        notes.fetch(to += S * D, w.change + here * S * D, S * D);
-        notes.fetch(to += S * D, w.states + ((long long)(w.first + k) * n_batch + b) * S * D, S * D);
+        notes.fetch(to += S * GS, w.direct + here * SP * D, SP * D);
+        notes.fetch(to += SP * D, w.change + here * SP * D, SP * D);
+        notes.fetch(to += SP * D, w.normed + here * S * NORMED, S * NORMED);
     };
     if (t < 4) mail[t].open();
     cluster_sync();
@@ -706,171 +820,192 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     for (int k = n_chunks - 1; k >= 0; k--) {
         const long long here = (long long)k * n_batch + b;
         const int half = k % 2, round = (n_chunks - 1 - k) / 2;
-        float *taken = given + half * (H + 1) * SP * FAR;
-        const float *notes = all_notes + half * (NOTES + ROW_NOTES), *gates = notes + NOTES;
-        const float *direct = gates + S * GS, *change = direct + S * D, *states = change + S * D;
+        float *taken = given + half * GIVEN;
+        const float *notes = all_notes + half * NOTED, *gates = notes + NOTES;
+        const float *direct = gates + S * GS, *change = direct + SP * D, *normed = change + SP * D;
         const float *asks = notes + ASKS, *keys = notes + KEYS, *values = notes + VALUES;
         const float *sent = notes + SENT, *messages = notes + MESSAGES, *d_read = notes + D_READ;
         const float *shares = notes + SHARES, *mass = notes + MASS;
-        float mean = 0.0f, scale = 0.0f;
-        if (t == 0) mail[half].expect(H * S * (D + W) * 4);
-        if (has_row) {
-            mean = w.moments[(here * S + row) * 2];
-            scale = w.moments[(here * S + row) * 2 + 1];
-        }
+        if (t == 0) mail[half].expect(H * SP * (D + W) * 4);
         mail[2 + half].await(round);
-        if (by_gate.works()) {
-            float sums[3 * W / 8][4] = {};
-            by_gate.add(
-                [&](int s, int n) { return s < S ? gates[s * GS + n] * g[s * DS + n % D] : 0.0f; }, sums);
-            put_down(parts, by_gate.STRIDE, by_gate.group(), by_gate.row(), 0, sums);
+        auto d_gate = [&](int rows, int part, int d) {
+            const int s = state_of(rows, 0);
+            float4 x = from_rows(gates + s * GS + part * D + d, GS, s);
+            return x * four(grad + rows * PD + 2 * d);
+        };
+        if (by_input.works()) {
+            float sums[by_input.EIGHTS][4] = {};
+            const int d = by_input.group() * by_input.STEPS / 3 * 8 + lane % 4 * 2;
+            by_input.add([&](int rows, int, int i) { return d_gate(rows, i % 3, d + i / 3 * 8); }, sums);
+            by_input.put_down(of_input, sums);
         }
-        if (t >= THREADS - SP * 8) { /* whole warps, the last */
-            int s = (t - THREADS + SP * 8) / 8;
-            float sum = 0.0f;
-            for (int d = t % 8; d < D && s < S; d += 8) sum += g[s * DS + d] * change[s * D + d];
-            sum = total<8>(sum);
-            if (t % 8 == 0) by_kept[s] = sum;
+        for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
+            float4 sum = {};
+#pragma unroll
+            for (int d = 2 * (t % NORM_LANES); d < D; d += 2 * NORM_LANES)
+                sum = sum + four(grad + rows * PD + 2 * d) * four(change + 2 * (rows * D + d));
+            float2 both = over_columns(sum);
+            float x = total<NORM_LANES>(both.x), y = total<NORM_LANES>(both.y);
+            if (t % NORM_LANES == 0) by_kept[state_of(rows, 0)] = x, by_kept[state_of(rows, 1)] = y;
         }
         if (k && t == THREADS - 32) fetch(k - 1);
         __syncthreads();
-        ROWS_OF (s, a, S, W) {
-            bool there = s < S;
-            float x[3] = {};
-#pragma unroll
-            for (int part = 0; part < 3; part++)
-                if (there) x[part] = add_up(parts, GROUPS, by_gate.STRIDE, s, part * W + a);
-            if (there) {
-                d_sent[s * WS + a] = __fdividef(x[0], fmaxf(mass[s], LEAST_MASS));
-                d_heard[s * WS + a] = x[1];
-            }
-            put_to_all<H>(mail[half], there, taken + (H * SP + s) * FAR + h * W + a / 4 * 4, fourth, x[2]);
+        ROWS_OF (rows, i, PAIRS, 2 * W) {
+            const float *shares = of_input + rows * by_input.STRIDE + i;
+            const int s = state_of(rows, i);
+            d_sent[rows * PW + i] = by_input.add_up(shares) * reciprocal(fmaxf(mass[s], LEAST_MASS));
+            d_heard[s * WS + i / 2] = by_input.add_up(shares + 2 * W);
         }
         __syncthreads();
-        {
-            const int s = t % LANES, first = t / LANES;
-            const float weight = importance[s];
-            float d[ASKED], of[ASKED], along[ASKED], by_message = by_kept[s < S ? s : 0];
-            if (s < S && mass[s] > LEAST_MASS) by_message -= dot<W>(d_sent + s * WS, messages + s * WS);
+        if (by_state.works()) {
+            float sums[by_state.EIGHTS][4] = {};
+            const int d = by_state.group() * by_state.STEPS / 3 * 8 + lane % 4 * 2;
+            by_state.add(
+                [&](int rows, int, int i) { return d_gate(rows, 1 + i % 3, d + i / 3 * 8); }, sums);
+            by_state.put_down(of_state, sums);
+        }
+        /* (16 states, 8 asks); by warps that have no product */
+        for (int i = last_warp; i < ASK_TILES; i += WARPS) {
+            const bool heard = i >= TALK / 8;
+            const float *of = heard ? values : d_sent, *by = heard ? d_heard - TALK * WS : sent;
+            float d[SP / 16][4] = {}, along[2] = {};
+            float4 share[SP / 16];
 #pragma unroll
-            for (int n = 0; n < ASKED; n++) {
-                int r = first + n * (THREADS / LANES);
-                bool there = r < ROWS && s < S;
-                of[n] = there ? shares[r * S + s] : 0.0f;
-                const float *x = r < C ? d_sent + s * WS : values + s * WS;
-                const float *y = r < C ? sent + r * WS : d_heard + (r - C) * WS;
-                d[n] = there ? dot<W>(x, y) + (r < C ? by_message : 0.0f) : 0.0f;
+            for (int m = 0; m < SP / 16; m++) {
+                float4 by_message = {};
+                tile<W>(
+                    d[m],
+                    [&](int rows, int a) {
+                        float4 x = four(of + (8 * m + rows) * PW + 2 * a);
+                        if (!heard)
+                            by_message = by_message + x * four(messages + (8 * m + rows) * PW + 2 * a);
+                        return x;
+                    },
+                    [&](int a, int n) { return pair(by + (8 * i + n) * WS + a); });
+                if (!heard) {
+                    const int s = 16 * m + g;
+                    const float2 both = over_columns(by_message);
+                    float x = total<4>(both.x), y = total<4>(both.y);
+                    x = by_kept[s] - (mass[s] > LEAST_MASS ? x : 0.0f);
+                    y = by_kept[s + 8] - (mass[s + 8] > LEAST_MASS ? y : 0.0f);
+                    d[m][0] += x, d[m][1] += x, d[m][2] += y, d[m][3] += y;
+                }
+                const float4 x = share[m] = four(shares + (8 * m + g) * AS + 16 * i + lane % 4 * 4);
+                along[0] += d[m][0] * importance[m][0] * x.x + d[m][2] * importance[m][1] * x.y;
+                along[1] += d[m][1] * importance[m][0] * x.z + d[m][3] * importance[m][1] * x.w;
             }
 #pragma unroll
-            for (int n = 0; n < ASKED; n++) along[n] = total<LANES>(d[n] * weight * of[n]);
+            for (int n = 0; n < 2; n++) along[n] = total<8, 4>(along[n]);
 #pragma unroll
-            for (int n = 0; n < ASKED; n++) {
-                int r = first + n * (THREADS / LANES);
-                d[n] = (d[n] - along[n]) * of[n];
-                d_importance[n] += d[n];
-                if (r < ROWS) d_scores[r * LS + s] = SCALE * d[n] * weight;
+            for (int m = 0; m < SP / 16; m++) {
+                float4 x = neighbours(d[m]) + make_float4(-along[0], -along[0], -along[1], -along[1]);
+                x = x * share[m];
+                const float2 both = over_columns(x);
+                d_importance[m][0] += both.x, d_importance[m][1] += both.y;
+                four(d_scores + (8 * m + g) * AS + 16 * i + lane % 4 * 4) =
+                    by_row(SCALE * importance[m][0], SCALE * importance[m][1]) * x;
             }
         }
         __syncthreads();
-        /* (16 dimensions, 8 states) of a state's query, key and value */
-        for (int i = t / 32; i < 3 * TELLING; i += WARPS) {
-            int first = i % (SP / 8) * 8, a = i % TELLING / (SP / 8) * 16, part = i / TELLING;
+        EACH (i, SP * W / 4) {
+            const int rows = i / (W / 2), a = i % (W / 2) * 4;
+            float4 x = by_state.add_up_four(of_state + rows * by_state.STRIDE + a);
+#pragma unroll
+            for (int rank = 0; rank < H; rank++)
+                mail[half].put(taken + H * ONE + rows * PD + 2 * h * W + a, far[rank], x);
+        }
+        /* (16 states, 8 dimensions) of a state's query, key and value */
+        for (int i = last_warp; i < 3 * OF_STATES; i += WARPS) {
+            const int m = i % (SP / 16), a = i % OF_STATES / (SP / 16) * 8, part = i / OF_STATES;
             float sums[4] = {};
             if (part == 0)
                 tile<rounded(S, 8)>(
-                    sums, [&](int n, int r) { return r < S ? keys[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < S && first + s < S ? d_scores[(C + first + s) * LS + r] : 0.0f;
-                    });
+                    sums,
+                    [&](int s, int r) {
+                        const float *x = d_scores + 2 * (TALK + 16 * m + s);
+                        const int first = place(r, 0, AS), next = place(r + 1, 0, AS);
+                        return make_float4(x[first], x[first + 16], x[next], x[next + 16]);
+                    },
+                    [&](int r, int n) { return below<S>(keys + a + n, WS, r); });
             else if (part == 1)
-                tile<rounded(ROWS, 8)>(
-                    sums, [&](int n, int r) { return r < ROWS ? asks[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < ROWS && first + s < S ? d_scores[r * LS + first + s] : 0.0f;
+                tile<8 * ASK_TILES>(
+                    sums, [&](int rows, int r) { return four(d_scores + (8 * m + rows) * AS + 2 * r); },
+                    [&](int r, int n) {
+                        return r < TALK ? below<C>(asks + a + n, WS, r)
+                                        : below<S>(asks + C * WS + a + n, WS, r - TALK);
                     });
             else
                 tile<rounded(S, 8)>(
-                    sums, [&](int n, int r) { return r < S ? d_heard[r * WS + a + n] : 0.0f; },
-                    [&](int r, int s) {
-                        return r < S && first + s < S ? shares[(C + r) * S + first + s] : 0.0f;
-                    });
-            const int lane = t % 32;
-#pragma unroll
-            for (int n = 0; n < 4; n++) {
-                int s = first + lane % 4 * 2 + n % 2, d = a + lane / 4 + n / 2 * 8;
-                if (s >= S) continue;
-                float x = part == 2 ? sums[n] * importance[s] : sums[n];
-                if (part) x += d_read[(part - 1) * S * W + s * W + d];
-                d_own[(part * W + d) * SS + s] = x;
-            }
+                    sums,
+                    [&](int rows, int r) { return four(shares + (8 * m + rows) * AS + 2 * (TALK + r)); },
+                    [&](int r, int n) { return below<S>(d_heard + a + n, WS, r); });
+            const int rows = 8 * m + g, d = 2 * (a + lane % 4 * 2);
+            float4 x = neighbours(sums);
+            if (part == 2) x = by_row(importance[m][0], importance[m][1]) * x;
+            if (part) x = x + four(d_read + ((part - 1) * PAIRS + rows) * PW + d);
+            four(d_own + rows * PO + 2 * part * W + d) = x;
         }
         __syncthreads();
         if (by_maps.works()) {
-            float sums[2][4] = {};
-            by_maps.add([&](int s, int n) { return d_own[n * SS + s]; }, sums);
-            put_down(parts, by_maps.STRIDE, by_maps.group(), by_maps.row(), by_maps.column(), sums);
-        }
-        __syncthreads();
-        ROWS_OF (s, d, S, D) {
-            float x = s < S ? add_up(parts, MAP_GROUPS, by_maps.STRIDE, s, d) : 0.0f;
-            put_to_all<H>(mail[half], s < S, taken + (h * SP + s) * FAR + d / 4 * 4, fourth, x);
+            float sums[by_maps.EIGHTS][4] = {};
+            by_maps.add(
+                [&](int rows, int n, int i) { return four(d_own + rows * PO + 2 * n + 16 * i); }, sums);
+            float *to = taken + h * ONE + by_maps.rows() * PD + 2 * by_maps.column();
+#pragma unroll
+            for (int n = 0; n < by_maps.EIGHTS; n++)
+#pragma unroll
+                for (int rank = 0; rank < H; rank++)
+                    mail[half].put(to + 16 * n, far[rank], neighbours(sums[n]));
         }
         /* while that is under way */
         EACH (i, RESULTS / 4)
-            ((float4 *)(w.results + (here * H + h) * RESULTS))[i] = ((const float4 *)results)[i];
-        ROWS_OF (s, a, S, W)
-            if (s < S)
-#pragma unroll
-                for (int part = 0; part < 3; part++)
-                    w.d_own[(here * S + s) * 3 * D + part * D + h * W + a] = d_own[(part * W + a) * SS + s];
+            four(w.results + (here * H + h) * RESULTS + 4 * i) = four(results + 4 * i);
+        EACH (i, SP * 3 * W / 4) {
+            const int rows = i / (3 * W / 2), n = i % (3 * W / 2) * 2, s = state_of(rows, 0);
+            float *to = w.d_own + (here * S + s) * 3 * D + row_of(n);
+            to_rows(to, 3 * D, s, four(d_own + rows * PO + 2 * n));
+        }
+        EACH (i, SP * 4 * W / 4) { /* where all blocks have read what was there */
+            const int rows = i / (2 * W), n = i % (2 * W) * 2, s = state_of(rows, 0);
+            float *to = w.by_gate + ((here + n_batch) * S + s) * GS + row_of(n);
+            to_rows(to, GS, s, d_gate(rows, n / W, h * W + n % W));
+        }
+        __syncthreads(); /* all have read the gradient that changes now */
         mail[half].await(round);
-        __syncthreads(); /* all have used the gradient that changes now */
-        if (t < SP * ROW_LANES) {
-            float sum = 0.0f, along = 0.0f, x[EACH_LANE] = {}, unit[EACH_LANE] = {};
-            if (has_row)
+        for (int rows = t / NORM_LANES; rows < PAIRS; rows += THREADS / NORM_LANES) {
+            constexpr int EACH_HAS = D / 2 / NORM_LANES;
+            const int s = state_of(rows, 0);
+            const float *of = normed + s * NORMED;
+            float4 x[EACH_HAS] = {}, unit[EACH_HAS], sum = {};
 #pragma unroll
-                for (int i = 0; i < EACH_LANE; i++) {
-                    int d = lane + i * ROW_LANES;
+            for (int i = 0; i < EACH_HAS; i++) {
+                const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
 #pragma unroll
-                    for (int head = 0; head < H; head++) x[i] += taken[(head * SP + row) * FAR + d];
-                    unit[i] = (states[row * D + d] - mean) * scale;
-                    d_norm[i] += x[i] * unit[i];
-                    d_bias[i] += x[i];
-                    x[i] *= norm[i];
-                    sum += x[i];
-                    along += x[i] * unit[i];
-                }
-            sum = total<ROW_LANES>(sum) / D;
-            along = total<ROW_LANES>(along) / D;
-            if (has_row)
+                for (int head = 0; head < H; head++)
+                    x[i] = x[i] + four(taken + head * ONE + rows * PD + 2 * d);
+                unit[i] = from_rows(of + d, NORMED, s);
+                sum = sum + x[i] * unit[i];
+            }
+            const float2 both = over_columns(sum);
+            const float4 along = by_row(total<NORM_LANES>(both.x) / -D, total<NORM_LANES>(both.y) / -D);
+            const float4 scale = by_row(s < S ? of[D + 1] : 0.0f, s + 8 < S ? of[8 * NORMED + D + 1] : 0.0f);
 #pragma unroll
-                for (int i = 0; i < EACH_LANE; i++) {
-                    int d = lane + i * ROW_LANES;
-                    if (d / W == h) /* all blocks have read it */
-#pragma unroll
-                        for (int part = 0; part < 4; part++)
-                            w.by_gate[(here * S + row) * GS + part * D + d] =
-                                gates[row * GS + part * D + d] * g[row * DS + d];
-                    g[row * DS + d] = g[row * DS + d] * direct[row * D + d]
-                                      + taken[(H * SP + row) * FAR + d]
-                                      + scale * (x[i] - sum - unit[i] * along);
-                }
+            for (int i = 0; i < EACH_HAS; i++) {
+                const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
+                float4 &by = four(grad + rows * PD + 2 * d);
+                by = by * four(direct + 2 * (rows * D + d)) + four(taken + H * ONE + rows * PD + 2 * d)
+                     + scale * (x[i] + along * unit[i]);
+            }
         }
         __syncthreads();
     }
-    if (has_row && h == 0)
+    if (h == 0)
+        EACH (i, S * D) w.carried[b * S * D + i] = grad[place(i / D, i % D, PD)];
 #pragma unroll
-        for (int i = 0; i < EACH_LANE; i++) {
-            const long long here = (long long)b * S + row;
-            int d = lane + i * ROW_LANES;
-            w.carried[here * D + d] = g[row * DS + d];
-            w.d_norm[here * 2 * D + d] += d_norm[i];
-            w.d_norm[here * 2 * D + D + d] += d_bias[i];
-        }
-#pragma unroll
-    for (int n = 0; n < ASKED; n++) {
-        int i = n * THREADS + t;
-        if (i < ROWS * LANES) w.d_importance[((long long)b * H + h) * ROWS * LANES + i] += d_importance[n];
+    for (int m = 0; m < SP / 8; m++) {
+        const int s = 8 * m + g;
+        const long long row = ((long long)b * H + h) * (THREADS / 8) + warp * 4 + lane % 4;
+        if (s < S) w.d_importance[row * LANES + s] += d_importance[m / 2][m % 2];
     }
     cluster_sync();
 }
@@ -889,8 +1024,9 @@ KERNEL(AT_ONCE) nsm_settle(const Arguments w)
         const float *results = w.results + (here * H + h) * RESULTS;
         float x = 0.0f, y = 0.0f;
         for (int s = 0; s < S; s++) {
-            x += results[D_SCORES + c * LS + s] * notes[KEYS + s * WS + a];
-            y += notes[SHARES + c * S + s] * w.importance[s] * results[D_SENT + s * WS + a];
+            const int of = place(s, c, AS);
+            x += results[D_SCORES + of] * notes[KEYS + s * WS + a];
+            y += notes[SHARES + of] * w.importance[s] * results[D_SENT + place(s, a, PW)];
         }
         d_tokens[c * 4 * D + D + d] = x;
         d_tokens[c * 4 * D + 3 * D + d] += y;
@@ -911,7 +1047,7 @@ KERNEL(AT_ONCE) nsm_finish(const Arguments w)
         EACH (i, 2 * D) w.to_by_input[row * 2 * D + i] = input[i];
         EACH (i, D) {
             w.to_by_state[row * D + i] = state[2 * D + i];
-            w.to_state_maps[row * D + i] = maps[i];
+            w.to_state_maps[row * D + i] = maps[i] * w.norm[i] + maps[D] * w.norm_bias[i];
         }
         if (threadIdx.x == 0) {
             w.to_input_bias[row] = input[3 * D];
@@ -927,13 +1063,15 @@ KERNEL(AT_ONCE) nsm_finish(const Arguments w)
     }
     EACH (i, 2 * D) {
         float sum = 0.0f;
-        for (int n = 0; n < n_batch * S; n++) sum += w.d_norm[n * 2 * D + i];
+#pragma unroll 16
+        for (int n = 0; n < 3 * D; n++)
+            sum += w.state_maps[n * D + i % D] * w.of_maps[n * (D + 1) + (i < D ? i : D)];
         (i < D ? w.to_norm : w.to_norm_bias)[i % D] = sum;
     }
     /* a share of the rows a thread */
     float *shares = shared_memory(), sum = 0.0f;
     const int s = threadIdx.x % LANES;
-    for (int n = threadIdx.x / LANES; n < n_batch * H * ROWS; n += THREADS / LANES)
+    for (int n = threadIdx.x / LANES; n < n_batch * H * (BY_TURNS / 8); n += THREADS / LANES)
         sum += w.d_importance[n * LANES + s];
     for (long long n = threadIdx.x / LANES; n < w.n_all * n_batch && s < S; n += THREADS / LANES)
         sum += w.d_read_importance[n * S + s];

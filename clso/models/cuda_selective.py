@@ -3,6 +3,8 @@ through at once, each with what those before it left."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -17,8 +19,8 @@ _KERNELS = Kernels(
 )
 _MOST_STATES = 64
 _WARP, _OWN, _GROUP, _STAGES, _ADDING = 32, 4, 4, 2, 256  # as in the source
-_WARPS = 1056  # two for each scheduler of an H200: more segments than that are more work alone
-_MOST_SEGMENTS = 128  # whose ends a segment goes through, before it starts
+_WARPS = 1056  # two for each scheduler of an H200, for which segments are worth going through twice
+_MOST_SEGMENTS = 128  # whose ends a segment goes through before it starts
 
 
 def fits(n_states: int) -> bool:
@@ -29,13 +31,10 @@ def fits(n_states: int) -> bool:
 def advance(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """`clso.models.selective.selective_scan` of contiguous float32 tensors on CUDA, and the states
     that each tile of steps starts from."""
-    sizes = _Sizes(x, a)
-    out, starts = torch.empty_like(x), x.new_empty(sizes.starts)
-    arrays = {"x": x, "step": step, "a": a, "b": b, "c": c, "out": out, "starts": starts}
-    if sizes.n_segments > 1:
-        arrays["ends"] = x.new_empty(sizes.ends)
-        sizes.start("selective_ends", arrays)
-    sizes.start("selective_advance", arrays)
+    plan = _plan(*x.shape, a.shape[1], _WARPS)
+    out, starts, ends = torch.empty_like(x), x.new_empty(plan.starts), x.new_empty(plan.ends)
+    arrays = {"x": x, "step": step, "a": a, "b": b, "c": c}
+    plan.start(["ends", "advance"], {**arrays, "out": out, "starts": starts, "ends": ends})
     return out, starts
 
 
@@ -43,75 +42,67 @@ def retreat(
     x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, starts: Tensor, grad: Tensor
 ) -> tuple[Tensor, ...]:
     """The gradients of x, step, a, b and c."""
-    sizes = _Sizes(x, a)
+    plan = _plan(*x.shape, a.shape[1], _WARPS)
     given = {"x": x, "step": step, "a": a, "b": b, "c": c}
     found = {f"d_{name}": torch.empty_like(t) for name, t in given.items()}
-    arrays = {**given, **found, "starts": starts, "grad": grad}
-    if sizes.n_segments > 1:
-        arrays["ends"] = x.new_empty(sizes.ends)
-        sizes.start("selective_unread", arrays)
-    arrays["by_rate"], arrays["by_token"] = x.new_empty(sizes.by_rate), x.new_empty(sizes.by_token)
-    sizes.start("selective_retreat", arrays)
-    sizes.start("selective_add", arrays)
+    shapes = {"ends": plan.ends, "by_rate": plan.by_rate, "by_token": plan.by_token}
+    made = {name: x.new_empty(shape) for name, shape in shapes.items()}
+    arrays = {**given, **found, **made, "starts": starts, "grad": grad}
+    plan.start(["unread", "retreat", "add"], arrays)
     return tuple(found.values())
 
 
-class _Sizes:
-    """How the work is shared out, and how large arrays are, whose layouts the source says."""
+class _Plan:
+    """How work is shared out, and the shapes of arrays, whose layouts the source says."""
 
-    def __init__(self, x: Tensor, a: Tensor) -> None:
-        self.device = x.device
-        self.n_batch, self.n_tokens, self.n_channels = x.shape
-        self.n_states = a.shape[1]
-        self.n_warps = -(-self.n_states // _OWN)
-        self.threads = _WARP * self.n_warps
-        self.tile = 32 if self.n_warps <= 4 else 16
-        self.n_groups = -(-self.n_channels // _WARP)
-        self.n_tiles = -(-self.n_tokens // self.tile)
-        warps = self.n_batch * self.n_groups * self.n_warps  # of one segment
-        self.length = -(-self.n_tiles // max(min(_WARPS // warps, _MOST_SEGMENTS), 1))
-        self.n_segments = -(-self.n_tiles // self.length)
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        return self.n_batch, self.n_tiles, self.n_groups, self.threads * _OWN
-
-    @property
-    def ends(self) -> tuple[int, ...]:
-        return self.n_batch, self.n_segments, self.n_groups, self.threads * _OWN + _WARP
-
-    @property
-    def by_rate(self) -> tuple[int, ...]:
-        return self.n_batch, self.n_segments, self.n_groups, self.threads * _OWN
-
-    @property
-    def by_token(self) -> tuple[int, ...]:
-        return self.n_batch, self.n_tiles * self.tile // _GROUP, self.n_groups, self.threads
-
-    def start(self, name: str, arrays: dict[str, Tensor]) -> None:
-        names = "n_batch", "n_tokens", "n_channels", "n_tiles", "n_segments", "length"
-        arguments = _KERNELS.arguments({name: getattr(self, name) for name in names}, arrays)
-        macros = (("STATES", str(self.n_states)),)
-        _KERNELS.start(name, macros, self._launch(name), arguments, self.device)
-
-    def _launch(self, name: str) -> Launch:
-        if name == "selective_add":
-            rates = self.n_groups * self.threads * _OWN // _WARP
-            tokens = self.n_batch * self.n_tiles * self.tile // _GROUP * self.threads
-            return Launch(rates + -(-tokens // _ADDING), _ADDING, 4 * _ADDING)
-        wide, narrow = self.tile * _WARP, self.tile * self.n_warps * _OWN
-        segments, numbers = {
-            "selective_ends": (self.n_segments - 1, _STAGES * (2 * wide + narrow)),
-            "selective_advance": (
-                self.n_segments,
-                _STAGES * (2 * wide + 2 * narrow) + self.n_warps * wide,
+    def __init__(
+        self, n_batch: int, n_tokens: int, n_channels: int, n_states: int, n_warps: int
+    ) -> None:
+        """With segments for so many warps."""
+        each = -(-n_states // _OWN)  # warps of a block
+        threads, tile = _WARP * each, 32 if each <= 4 else 16
+        n_groups, n_tiles = -(-n_channels // _WARP), -(-n_tokens // tile)
+        most = max(min(n_warps // (n_batch * n_groups * each), _MOST_SEGMENTS), 1)
+        length = -(-n_tiles // most)
+        n_segments = -(-n_tiles // length)
+        self.sizes = {
+            "n_batch": n_batch, "n_tokens": n_tokens, "n_channels": n_channels,
+            "n_tiles": n_tiles, "n_segments": n_segments, "length": length,
+        }  # fmt: skip
+        self.macros = (("STATES", str(n_states)),)
+        self.starts = n_batch, n_tiles, n_groups, threads * _OWN
+        self.ends = n_batch, n_segments, n_groups, threads * _OWN + _WARP
+        self.by_rate = n_batch, n_segments, n_groups, threads * _OWN
+        n_fours = n_tiles * tile // _GROUP
+        self.by_token = n_batch, n_fours, n_groups, threads
+        wide, narrow, blocks = tile * _WARP, tile * each * _OWN, n_batch * n_groups
+        ends = _STAGES * (2 * wide + narrow)
+        sums = 4 * _GROUP * threads
+        n_adding = n_groups * each * _OWN + -(-n_batch * n_fours * threads // _ADDING)
+        launches = {
+            "ends": (blocks * (n_segments - 1), threads, ends),
+            "advance": (blocks * n_segments, threads, ends + _STAGES * narrow + each * wide),
+            "unread": (blocks * (n_segments - 1), threads, ends),
+            "retreat": (
+                blocks * n_segments,
+                threads,
+                _STAGES * (3 * wide + 2 * narrow) + tile // _GROUP * threads * _OWN + sums,
             ),
-            "selective_unread": (self.n_segments - 1, _STAGES * (2 * wide + narrow)),
-            "selective_retreat": (
-                self.n_segments,
-                _STAGES * (3 * wide + 2 * narrow)
-                + self.tile // _GROUP * self.threads * _OWN
-                + 4 * _GROUP * self.threads,
-            ),
-        }[name]
-        return Launch(self.n_batch * segments * self.n_groups, self.threads, 4 * numbers)
+            "add": (n_adding, _ADDING, _ADDING),
+        }
+        self.launches = {
+            name: Launch(blocks, threads, 4 * numbers)
+            for name, (blocks, threads, numbers) in launches.items()
+            if blocks
+        }
+
+    def start(self, names: list[str], arrays: dict[str, Tensor]) -> None:
+        """Kernels, one after the other, but for those that a single segment does not need."""
+        arguments, device = _KERNELS.arguments(self.sizes, arrays), arrays["x"].device
+        for name in names:
+            if name in self.launches:
+                how = self.launches[name]
+                _KERNELS.start(f"selective_{name}", self.macros, how, arguments, device)
+
+
+_plan = cache(_Plan)

@@ -1,8 +1,8 @@
 /* The selective scan of a state space, and its gradient: `clso.models.selective` says what it is.
 
    A block goes through a segment of time with 32 channels, a lane each, and a warp for each four states.
-   Segments are gone through at once: first each as if nothing came before it (or after it, backwards), which
-   gives what it adds to those that follow, then each from what those before it left.
+   Segments are gone through at once: first from zero, which gives what each leaves to those after it (or,
+   backwards, before it), then from what the others left.
 
    STATES, the states N of a channel, is given by the compiler's command line. */
 
@@ -11,6 +11,7 @@
 constexpr int OWN = 4, WARPS = (STATES + OWN - 1) / OWN, THREADS = 32 * WARPS; /* OWN: states of a thread */
 constexpr int TILE = WARPS <= 4 ? 32 : 16; /* steps whose inputs are in shared memory */
 constexpr int WIDE = TILE * 32, NARROW = TILE * WARPS * OWN; /* a tile of channels, of states */
+constexpr int AHEAD = 8;                        /* steps whose inputs are in registers, forward */
 constexpr int GROUP = 4, GROUPS = TILE / GROUP; /* steps whose states are in registers, backwards */
 constexpr int STAGES = 2, ADDING = 256;
 constexpr float LN_2 = 0.693147181f;
@@ -190,24 +191,34 @@ KERNEL(THREADS) selective_advance(const Arguments w)
     block.load_rates(w, rate);
     Tiles<2, 2> tiles(w, block, {w.x, w.step}, {w.b, w.c}, stages, 1);
     gather(w, block, 0, 1, block.segment, rate, h);
-    const int first = block.first_tile(w), n_tiles = block.n_tiles(w);
-    for (int tile = first; tile < first + n_tiles; tile++) {
+    const int first = block.first_tile(w), n_channels = w.n_channels;
+    int left = w.n_tokens - (long long)first * TILE; /* tokens */
+    float *starts = w.starts + block.place(w.n_tiles, first, THREADS * OWN) + threadIdx.x * OWN;
+    float *out = w.out + (block.sequence * w.n_tokens + first * TILE) * w.n_channels + block.channel;
+    for (int n = block.n_tiles(w); n > 0; n--) {
         const float *x = tiles.take() + block.lane, *step = x + WIDE;
         const float *b = x - block.lane + 2 * WIDE + block.state, *c = b + NARROW;
         float *sum = sums + block.warp * WIDE + block.lane;
-        store(w.starts + block.place(w.n_tiles, tile, THREADS * OWN) + threadIdx.x * OWN, h);
-#pragma unroll 8
-        for (int t = 0; t < TILE; t++) {
-            float s = step[t * 32], key[OWN], reads[OWN], y = 0.0f;
-            load(key, b + t * WARPS * OWN), load(reads, c + t * WARPS * OWN);
-            advance(h, rate, s, s * x[t * 32], key);
+        store(starts, h);
+#pragma unroll 1
+        for (int from = 0; from < TILE; from += AHEAD) {
+            float s[AHEAD], value[AHEAD], key[AHEAD][OWN], read[AHEAD][OWN], y[AHEAD] = {};
 #pragma unroll
-            for (int n = 0; n < OWN; n++) y += reads[n] * h[n];
-            sum[t * 32] = y;
+            for (int i = 0; i < AHEAD; i++) {
+                const int t = from + i;
+                s[i] = step[t * 32], value[i] = x[t * 32];
+                load(key[i], b + t * WARPS * OWN), load(read[i], c + t * WARPS * OWN);
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                advance(h, rate, s[i], s[i] * value[i], key[i]);
+#pragma unroll
+                for (int k = 0; k < OWN; k++) y[i] += read[i][k] * h[k];
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) sum[(from + i) * 32] = y[i];
         }
         __syncthreads();
-        const long long token = (long long)tile * TILE;
-        float *out = w.out + (block.sequence * w.n_tokens + token) * w.n_channels + block.channel;
 #pragma unroll 8
         for (int row = 0; row < TILE; row += WARPS) {
             const int t = row + block.warp;
@@ -215,8 +226,9 @@ KERNEL(THREADS) selective_advance(const Arguments w)
             float y = 0.0f;
 #pragma unroll
             for (int i = 0; i < WARPS; i++) y += sums[i * WIDE + t * 32 + block.lane];
-            if (block.there && token + t < w.n_tokens) out[t * w.n_channels] = y;
+            if (block.there && t < left) out[(long long)t * n_channels] = y;
         }
+        starts += block.n_groups * THREADS * OWN, out += (long long)TILE * n_channels, left -= TILE;
     }
 }
 
@@ -251,23 +263,30 @@ KERNEL(THREADS) selective_retreat(const Arguments w)
     float rate[OWN], g[OWN] = {}, by_rate[OWN] = {}, ahead[OWN];
     block.load_rates(w, rate);
     Tiles<3, 2> tiles(w, block, {w.x, w.step, w.grad}, {w.b, w.c}, stages, -1);
-    const int first = block.first_tile(w), last = first + block.n_tiles(w) - 1;
-    const float *start = w.starts + block.place(w.n_tiles, last, THREADS * OWN) + threadIdx.x * OWN;
-    load(ahead, start);
+    const int n_channels = w.n_channels, n_tiles = block.n_tiles(w), last = block.first_tile(w) + n_tiles - 1;
+    const float *starts = w.starts + block.place(w.n_tiles, last, THREADS * OWN) + threadIdx.x * OWN;
+    load(ahead, starts);
     gather(w, block, w.n_segments - 1, -1, w.n_segments - 1 - block.segment, rate, g);
     history += threadIdx.x * OWN;
-    for (int tile = last; tile >= first; tile--) {
+    /* the last four tokens */
+    int left = w.n_tokens - ((long long)last * TILE + TILE - GROUP);
+    long long row = (block.sequence * w.n_tokens + (long long)last * TILE + TILE - GROUP) * w.n_channels;
+    float *d_x = w.d_x + row + block.channel, *d_step = w.d_step + row + block.channel;
+    float *by_token = w.by_token + block.place(w.n_tiles * GROUPS, last * GROUPS + GROUPS - 1, THREADS) + threadIdx.x;
+    for (int n = n_tiles; n > 0; n--) {
         const float *values = tiles.take() + block.lane, *steps = values + WIDE, *grads = steps + WIDE;
         const float *keys = values - block.lane + 3 * WIDE + block.state, *reads = keys + NARROW;
         float h[OWN];
 #pragma unroll
-        for (int n = 0; n < OWN; n++) h[n] = ahead[n];
-        start -= block.n_groups * THREADS * OWN;
-        if (tile > first) load(ahead, start);
+        for (int k = 0; k < OWN; k++) h[k] = ahead[k];
+        starts -= block.n_groups * THREADS * OWN;
+        if (n > 1) load(ahead, starts);
+#pragma unroll 1
         for (int i = 0; i < GROUPS - 1; i++) {
             store(history + i * THREADS * OWN, h);
 #pragma unroll
-            for (int t = GROUP * i; t < GROUP * (i + 1); t++) {
+            for (int k = 0; k < GROUP; k++) {
+                const int t = GROUP * i + k;
                 float s = steps[t * 32], key[OWN];
                 load(key, keys + t * WARPS * OWN);
                 advance(h, rate, s, s * values[t * 32], key);
@@ -277,62 +296,61 @@ KERNEL(THREADS) selective_retreat(const Arguments w)
         for (int i = GROUPS - 1; i >= 0; i--) {
             /* states are made again, and what they were before a step's input came in */
             float decay[GROUP][OWN], decayed[GROUP][OWN], by_reads[GROUP * OWN], by_keys[GROUP * OWN];
+            float s[GROUP], value[GROUP], d[GROUP], key[GROUP][OWN], by_input[GROUP] = {}, by_step[GROUP] = {};
             if (i < GROUPS - 1) load(h, history + i * THREADS * OWN);
 #pragma unroll
             for (int k = 0; k < GROUP; k++) {
                 const int t = GROUP * i + k;
-                float s = steps[t * 32], input = s * values[t * 32], d = grads[t * 32], key[OWN];
-                load(key, keys + t * WARPS * OWN);
+                s[k] = steps[t * 32], value[k] = values[t * 32], d[k] = grads[t * 32];
+                load(key[k], keys + t * WARPS * OWN);
 #pragma unroll
-                for (int n = 0; n < OWN; n++) {
-                    decay[k][n] = power_of_two(s * rate[n]);
-                    decayed[k][n] = decay[k][n] * h[n];
-                    h[n] = decayed[k][n] + input * key[n];
-                    by_reads[k * OWN + n] = d * h[n];
+                for (int j = 0; j < OWN; j++) {
+                    decay[k][j] = power_of_two(s[k] * rate[j]);
+                    decayed[k][j] = decay[k][j] * h[j];
+                    h[j] = decayed[k][j] + s[k] * value[k] * key[k][j];
+                    by_reads[k * OWN + j] = d[k] * h[j];
                 }
             }
-            share_out<GROUP * OWN, 32>(by_reads);
-            float *sum = sums + i % 2 * GROUP * THREADS * 2;
 #pragma unroll
             for (int k = GROUP - 1; k >= 0; k--) {
-                const int t = GROUP * i + k;
-                float s = steps[t * 32], input = s * values[t * 32], d = grads[t * 32];
-                float key[OWN], read[OWN], by_input = 0.0f, by_step = 0.0f;
-                load(key, keys + t * WARPS * OWN), load(read, reads + t * WARPS * OWN);
+                float read[OWN];
+                load(read, reads + (GROUP * i + k) * WARPS * OWN);
 #pragma unroll
-                for (int n = 0; n < OWN; n++) {
-                    g[n] += d * read[n];
-                    by_keys[k * OWN + n] = input * g[n];
-                    by_input += g[n] * key[n];
-                    float by_exponent = g[n] * decayed[k][n];
-                    by_rate[n] += by_exponent * s;
-                    by_step += by_exponent * rate[n];
-                    g[n] *= decay[k][n];
+                for (int j = 0; j < OWN; j++) {
+                    g[j] += d[k] * read[j];
+                    by_keys[k * OWN + j] = s[k] * value[k] * g[j];
+                    by_input[k] += g[j] * key[k][j];
+                    float by_exponent = g[j] * decayed[k][j];
+                    by_rate[j] += by_exponent * s[k];
+                    by_step[k] += by_exponent * rate[j];
+                    g[j] *= decay[k][j];
                 }
-                *(float2 *)(sum + (k * THREADS + threadIdx.x) * 2) = make_float2(by_input, by_step);
             }
+            float *sum = sums + i % 2 * GROUP * THREADS * 2;
+#pragma unroll
+            for (int k = 0; k < GROUP; k++)
+                *(float2 *)(sum + (k * THREADS + threadIdx.x) * 2) = make_float2(by_input[k], by_step[k]);
+            share_out<GROUP * OWN, 32>(by_reads);
             share_out<GROUP * OWN, 32>(by_keys);
-            const long long group = (long long)tile * GROUPS + i;
-            w.by_token[block.place(w.n_tiles * GROUPS, 0, THREADS) + group * block.n_groups * THREADS + threadIdx.x]
-                = block.lane % 2 ? by_reads[0] : by_keys[0];
+            *by_token = block.lane % 2 ? by_reads[0] : by_keys[0];
             __syncthreads();
 #pragma unroll
-            for (int first = 0; first < GROUP; first += WARPS) {
-                const int k = first + block.warp, t = GROUP * i + k;
+            for (int from = 0; from < GROUP; from += WARPS) {
+                const int k = from + block.warp, t = GROUP * i + k;
                 if (GROUP % WARPS && k >= GROUP) break;
-                const long long token = (long long)tile * TILE + t;
-                const long long to = (block.sequence * w.n_tokens + token) * w.n_channels + block.channel;
-                float by_input = 0.0f, by_step = 0.0f;
+                float input = 0.0f, exponent = 0.0f;
 #pragma unroll
-                for (int n = 0; n < WARPS; n++) {
-                    float2 part = *(const float2 *)(sum + (k * THREADS + n * 32 + block.lane) * 2);
-                    by_input += part.x, by_step += part.y;
+                for (int j = 0; j < WARPS; j++) {
+                    float2 part = *(const float2 *)(sum + (k * THREADS + j * 32 + block.lane) * 2);
+                    input += part.x, exponent += part.y;
                 }
-                if (block.there && token < w.n_tokens) {
-                    w.d_x[to] = steps[t * 32] * by_input;
-                    w.d_step[to] = values[t * 32] * by_input + LN_2 * by_step;
+                if (block.there && k < left) {
+                    d_x[(long long)k * n_channels] = steps[t * 32] * input;
+                    d_step[(long long)k * n_channels] = values[t * 32] * input + LN_2 * exponent;
                 }
             }
+            by_token -= block.n_groups * THREADS, left += GROUP;
+            d_x -= (long long)GROUP * n_channels, d_step -= (long long)GROUP * n_channels;
         }
     }
     store(w.by_rate + block.place(w.n_segments, block.segment, THREADS * OWN) + threadIdx.x * OWN, by_rate);

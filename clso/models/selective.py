@@ -35,10 +35,10 @@ def selective_scan(x: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor) -> 
         if is_trusted("selective scan in C", x.device, lambda: _difference(x.device, 4, in_c)):
             return in_c(x, step, a, b, c)
     elif is_possible(x):
-        from clso.models import triton_selective
+        from clso.models import cuda_selective
 
-        scan, n = _by(triton_selective), a.shape[1]
-        if triton_selective.fits(n) and is_trusted(
+        scan, n = _by(cuda_selective), a.shape[1]
+        if cuda_selective.fits(n) and is_trusted(
             "selective scan", (x.device, n), lambda: _difference(x.device, n, scan)
         ):
             return scan(x, step, a, b, c)

@@ -86,6 +86,7 @@ static inline void copy(float *to, const float *from)
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16) abort();
     std::copy(from, from + 4, to);
 }
+static inline void copy_if(float *to, const float *from, bool there) { *to = there ? *from : 0.0f; }
 static inline void copies_are_done() {}
 static inline void close_group() {}
 template <int N> static inline void groups_are_done() {}

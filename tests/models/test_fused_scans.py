@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clso.device import has_triton
-from clso.models import nsm_recurrence, scan, selective
+from clso.models import cuda_selective, nsm_recurrence, scan, selective
 from clso.models.fused import difference, with_gradients
 from clso.models.layers import LSTMLayer, in_chunks, init_weights
 from clso.models.nsm_mixer import StateMixer
@@ -114,11 +114,10 @@ def test_a_turing_memory(sizes: tuple[int, int, int, int, int], monkeypatch: Any
         torch.testing.assert_close(one / size, other / size, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [(1, 700, 6, 16), (2, 130, 3, 5), (2, 9, 2, 64)], ids=str)
-def test_a_selective_scan(sizes: tuple[int, int, int, int], monkeypatch: Any) -> None:
-    from clso.models import triton_selective
-
-    monkeypatch.setattr(triton_selective, "_PARTIAL", 1 << 14)  # several launches backwards
+@pytest.mark.parametrize(
+    "sizes", [(1, 700, 6, 16), (2, 130, 3, 5), (2, 9, 2, 64), (40, 90, 130, 16)], ids=str
+)
+def test_a_selective_scan(sizes: tuple[int, int, int, int]) -> None:
     n_batch, n_tokens, e, n = sizes
     generator = torch.Generator().manual_seed(0)
     shapes = [(n_batch, n_tokens, size) for size in (e, e, n, n)]
@@ -126,7 +125,7 @@ def test_a_selective_scan(sizes: tuple[int, int, int, int], monkeypatch: Any) ->
     a = -torch.rand(e, n, generator=generator).cuda() * 10
     inputs = x, step.abs(), a, b, c
     found, expected = (
-        with_gradients(scan, inputs) for scan in (selective._by(triton_selective), selective._plain)
+        with_gradients(scan, inputs) for scan in (selective._by(cuda_selective), selective._plain)
     )
     assert difference(found, expected) < 1e-5
 

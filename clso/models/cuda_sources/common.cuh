@@ -97,6 +97,17 @@ DEVICE void copy(float *to, const float *from)
     *(float4 *)to = *(const float4 *)from;
 #endif
 }
+/* A number, or zero if there is none. */
+DEVICE void copy_if(float *to, const float *from, bool there)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address(to)), "l"(from),
+                 "r"(there ? 4 : 0)
+                 : "memory");
+#else
+    *to = there ? *from : 0.0f;
+#endif
+}
 DEVICE void copies_are_done()
 {
 #if __CUDA_ARCH__ >= 800
@@ -206,6 +217,12 @@ DEVICE float4 operator*(float4 a, float4 b)
 {
     return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
+DEVICE void load(float (&x)[4], const float *from)
+{
+    float4 y = *(const float4 *)from;
+    x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
+}
+DEVICE void store(float *to, const float (&x)[4]) { *(float4 *)to = make_float4(x[0], x[1], x[2], x[3]); }
 
 /* Over groups of a power of two of lanes, that many apart; each gets the result. */
 template <int LANES, int APART = 1> DEVICE float total(float x)
@@ -220,6 +237,23 @@ template <int LANES, int APART = 1> DEVICE float most(float x)
 #pragma unroll
     for (int i = LANES / 2; i; i /= 2) x = fmaxf(x, exchange(x, i * APART, 32));
     return x;
+}
+
+/* Sums over LEFT lanes of N numbers each: a lane has those from its index among the lanes, N / LEFT of
+   them, or one, from the lane's leading bits. */
+template <int N, int LEFT, int SIZE> DEVICE void share_out(float (&x)[SIZE])
+{
+    if constexpr (LEFT > 1) {
+        const bool upper = threadIdx.x & (LEFT / 2);
+        if constexpr (N > 1) {
+#pragma unroll
+            for (int i = 0; i < N / 2; i++) {
+                float kept = upper ? x[i + N / 2] : x[i], sent = upper ? x[i] : x[i + N / 2];
+                x[i] = kept + exchange(sent, LEFT / 2, 32);
+            }
+        } else x[0] += exchange(x[0], LEFT / 2, 32);
+        share_out<(N > 1 ? N / 2 : 1), LEFT / 2>(x);
+    }
 }
 
 /* What four neighbouring lanes have, side by side, into all N blocks of a cluster, a lane the blocks

@@ -84,13 +84,6 @@ template <int THREADS> struct Ring {
     MEMBER_FUNCTION void await() { groups_are_done<STAGES - 3>(); }
 };
 
-DEVICE void load(float (&x)[4], const float *from)
-{
-    float4 y = *(const float4 *)from;
-    x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
-}
-DEVICE void store(float *to, const float (&x)[4]) { *(float4 *)to = make_float4(x[0], x[1], x[2], x[3]); }
-
 /* Of a warp: one over a vector's length. */
 DEVICE float one_over_length(const float *x)
 {
@@ -359,23 +352,6 @@ KERNEL(BY_CHUNK) turing_unread(const Arguments w)
             back += along[t * SP + s];
         }
         w.by_memory[here * S * D + i] = by_read + by_key - back * memory[s * DS + a] * scale * scale;
-    }
-}
-
-/* Sums over LEFT lanes of N numbers each: a lane has those from its index among the lanes, N / LEFT of
-   them, or one, from the lane's leading bits. */
-template <int N, int LEFT, int SIZE> DEVICE void share_out(float (&x)[SIZE])
-{
-    if constexpr (LEFT > 1) {
-        const bool upper = threadIdx.x & (LEFT / 2);
-        if constexpr (N > 1) {
-#pragma unroll
-            for (int i = 0; i < N / 2; i++) {
-                float kept = upper ? x[i + N / 2] : x[i], sent = upper ? x[i] : x[i + N / 2];
-                x[i] = kept + exchange(sent, LEFT / 2, 32);
-            }
-        } else x[0] += exchange(x[0], LEFT / 2, 32);
-        share_out<(N > 1 ? N / 2 : 1), LEFT / 2>(x);
     }
 }
 

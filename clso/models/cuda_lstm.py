@@ -19,7 +19,7 @@ _MOST_BATCH = 128  # sequences, a block each; cuDNN shares its kernels out among
 
 def fits(n_batch: int, d: int) -> bool:
     """Whether the kernels take these sizes."""
-    return n_batch <= _MOST_BATCH and d % 16 == 0 and d <= 64
+    return n_batch <= _MOST_BATCH and d <= 64
 
 
 def lstm(gates: Tensor, weight: Tensor) -> Tensor:
@@ -53,7 +53,8 @@ class _LSTM(torch.autograd.Function):
 
 def _start(name: str, arrays: dict[str, Tensor]) -> None:
     (n_batch, n_steps, _), d = arrays["opened"].shape, arrays["weight"].shape[1]
-    shared = 2 * (4 if name == "lstm_advance" else 16) * (d // 4 + 4)
+    units = d + -d % 16
+    shared = 2 * (4 if name == "lstm_advance" else 16) * (units // 4 + 4)
     arguments = _KERNELS.arguments({"n_batch": n_batch, "n_steps": n_steps}, arrays)
-    how = Launch(n_batch, 4 * d, 4 * shared)
-    _KERNELS.start(name, (("D", str(d)),), how, arguments, arrays["weight"].device)
+    how = Launch(n_batch, 4 * units, 4 * shared)
+    _KERNELS.start(name, (("UNITS", str(d)),), how, arguments, arrays["weight"].device)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from clso.models.cuda import Kernels, Launch
 
@@ -20,6 +21,7 @@ _KERNELS = Kernels(
     "d_read d_reading d_writing by_memory by_score d_heads d_initial",
 )
 _BY_CHUNK, _WARP = 256, 32  # threads of a block that has one chunk, and of a warp
+_MULTIPLE = 16  # dimensions are a multiple of it
 _STAGES = 3  # chunks whose commands are in shared memory
 _MOST = 32_768  # numbers of a memory times tokens of a chunk, which the backward pass holds at once
 
@@ -28,7 +30,7 @@ def fits(d_model: int, n_slots: int, chunk: int) -> bool:
     """Whether the kernels take these sizes."""
     numbers = _up(d_model) * _up(n_slots)
     small = d_model <= 128 and n_slots <= 32 and chunk <= 32
-    return d_model % 16 == 0 and small and numbers * chunk <= _MOST
+    return small and numbers * chunk <= _MOST
 
 
 def read_and_write(heads: Tensor, initial: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,10 +39,15 @@ def read_and_write(heads: Tensor, initial: Tensor, chunk: int) -> tuple[Tensor, 
     `heads` (B, T, 4 d + 2): a read key, a write key, erase, add, two strengths, as
     `TuringMemory.heads` gives them; `initial` (S, d); `chunk` divides T. In float32 on CUDA.
     Differentiable once."""
-    out: tuple[Tensor, Tensor, Tensor] = _Memory.apply(  # type: ignore[no-untyped-call]
+    d = initial.shape[1]
+    if more := -d % _MULTIPLE:  # dimensions that nothing is in
+        parts = heads[..., : 4 * d].unflatten(-1, (4, d))
+        heads = torch.cat((F.pad(parts, (0, more)).flatten(-2), heads[..., 4 * d :]), dim=-1)
+        initial = F.pad(initial, (0, more))
+    read, reading, writing = _Memory.apply(  # type: ignore[no-untyped-call]
         heads.contiguous(), initial.contiguous(), chunk
     )
-    return out
+    return read[..., :d], reading, writing
 
 
 class _Memory(torch.autograd.Function):

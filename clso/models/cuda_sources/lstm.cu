@@ -1,21 +1,23 @@
 /* An LSTM's recurrence and its gradient: a block goes through the steps of a sequence with the recurrent
    weights in registers. Unit u and gate q, in torch's order input, forget, candidate, output, are thread
-   4 u + q. D, the hidden units, is given by the compiler's command line. */
+   4 u + q. UNITS, the hidden units, is given by the compiler's command line; those up to a multiple of 16 have
+   weights of zero and stay zero. */
 
 #include "common.cuh"
 
+constexpr int D = rounded(UNITS, 16);
 constexpr int THREADS = 4 * D, PART = D / 4; /* products of a thread, for each of four sums */
 constexpr int STRIDE = PART + 4;             /* of parts in shared memory, in different banks */
 constexpr int AHEAD = 4;                     /* steps whose inputs are on their way */
 
-static_assert(D % 16 == 0 && D <= 64, "sizes");
+static_assert(D <= 64, "sizes");
 
 struct Arguments {
     long long n_batch, n_steps;
-    const float *gates, *weight;  /* (B, T, 4 D): of inputs, with biases; (4 D, D) */
-    float *hidden, *cell, *opened; /* (B, T, D) twice; (B, T, 4 D): the gates as they were open */
-    const float *grad;            /* (B, T, D) */
-    float *d_gates;               /* (B, T, 4 D) */
+    const float *gates, *weight;  /* (B, T, 4 UNITS): of inputs, with biases; (4 UNITS, UNITS) */
+    float *hidden, *cell, *opened; /* (B, T, UNITS) twice; (B, T, 4 UNITS): the gates as they were open */
+    const float *grad;            /* (B, T, UNITS) */
+    float *d_gates;               /* (B, T, 4 UNITS) */
 };
 
 /* Of four sums one, in pairs of lanes that differ in `first` and `second`: that of a lane's bits. */
@@ -43,24 +45,33 @@ DEVICE void multiply_part(const float (&of)[4][PART], const float *x, float (&su
     }
 }
 
+DEVICE bool is_there(int unit) { return UNITS == D || unit < UNITS; }
+
+/* Of a gate's unit, by a unit of the hidden state. */
+DEVICE float weight_of(const Arguments &w, int gate, int unit, int by)
+{
+    return is_there(unit) && is_there(by) ? w.weight[(gate * UNITS + unit) * UNITS + by] : 0.0f;
+}
+
 /* A gate is 1 / (1 + 2^x), its x so many times what comes in; the candidate is twice that, less one. */
 DEVICE constexpr float scale(int q) { return q == 2 ? -2.0f * LOG2_E : -LOG2_E; }
 
 KERNEL(THREADS) lstm_advance(const Arguments w)
 {
     const int t = threadIdx.x, unit = t / 4, q = t % 4, n_steps = w.n_steps;
+    const bool there = is_there(unit);
     const long long first = blockIdx.x * w.n_steps;
     float *seen = shared_memory(); /* the hidden state twice, in turns */
     float of[4][PART], ahead[AHEAD], c = 0.0f;
 #pragma unroll
     for (int i = 0; i < 4 * PART; i++)
-        of[i / PART][i % PART] = scale(i / PART) * w.weight[(i / PART * D + unit) * D + q * PART + i % PART];
+        of[i / PART][i % PART] = scale(i / PART) * weight_of(w, i / PART, unit, q * PART + i % PART);
     EACH (i, 2 * 4 * STRIDE) seen[i] = 0.0f;
-    const float *next = w.gates + first * 4 * D + q * D + unit;
-    float *opened = w.opened + first * 4 * D + q * D + unit;
-    float *out = (q == 1 ? w.hidden : w.cell) + first * D + unit;
+    const float *next = w.gates + first * 4 * UNITS + q * UNITS + unit;
+    float *opened = w.opened + first * 4 * UNITS + q * UNITS + unit;
+    float *out = (q == 1 ? w.hidden : w.cell) + first * UNITS + unit;
 #pragma unroll
-    for (int i = 0; i < AHEAD; i++, next += 4 * D) ahead[i] = i < n_steps ? scale(q) * *next : 0.0f;
+    for (int i = 0; i < AHEAD; i++, next += 4 * UNITS) ahead[i] = there && i < n_steps ? scale(q) * *next : 0.0f;
     __syncthreads();
     for (int step = 0; step < n_steps; step += AHEAD)
 #pragma unroll
@@ -69,7 +80,7 @@ KERNEL(THREADS) lstm_advance(const Arguments w)
             float sums[4] = {};
             multiply_part(of, seen + (i % 2 * 4 + q) * STRIDE, sums);
             float x = ahead[i] + one_of(sums, 2, 1);
-            if (step + i + AHEAD < n_steps) ahead[i] = scale(q) * *next;
+            if (there && step + i + AHEAD < n_steps) ahead[i] = scale(q) * *next;
             x = reciprocal(1.0f + power_of_two(x));
             x = q == 2 ? 2.0f * x - 1.0f : x;
             /* of the same unit */
@@ -79,10 +90,10 @@ KERNEL(THREADS) lstm_advance(const Arguments w)
             c = kept * c + (q % 2 ? y * v : x * z);
             float h = shown * tanh_(c);
             if (q == 0) seen[((i + 1) % 2 * 4 + unit / PART) * STRIDE + unit % PART] = h;
-            if (q == 1) *out = h;
-            if (q == 2) *out = c;
-            *opened = x;
-            next += 4 * D, opened += 4 * D, out += D;
+            if (there && q == 1) *out = h;
+            if (there && q == 2) *out = c;
+            if (there) *opened = x;
+            next += 4 * UNITS, opened += 4 * UNITS, out += UNITS;
             __syncthreads();
         }
 }
@@ -111,17 +122,19 @@ KERNEL(THREADS) lstm_retreat(const Arguments w)
     /* four units of 16 threads, and a sixteenth of the gates each */
 #pragma unroll
     for (int i = 0; i < 4 * PART; i++)
-        of[i / PART][i % PART] = w.weight[(part * PART + i % PART) * D + t / 16 * 4 + i / PART];
-    const float *opened = w.opened + (end - 1) * 4 * D + q * D + unit;
-    const float *cell = w.cell + (end - 1) * D + unit, *grad = w.grad + (end - 1) * D + unit;
-    float *out = w.d_gates + (end - 1) * 4 * D + q * D + unit;
+        of[i / PART][i % PART] =
+            weight_of(w, part / 4, part % 4 * PART + i % PART, t / 16 * 4 + i / PART);
+    const bool there = is_there(unit);
+    const float *opened = w.opened + (end - 1) * 4 * UNITS + q * UNITS + unit;
+    const float *cell = w.cell + (end - 1) * UNITS + unit, *grad = w.grad + (end - 1) * UNITS + unit;
+    float *out = w.d_gates + (end - 1) * 4 * UNITS + q * UNITS + unit;
     float x_ahead[AHEAD], c_ahead[AHEAD], g_ahead[AHEAD];
 #pragma unroll
-    for (int i = 0; i < AHEAD; i++, opened -= 4 * D, cell -= D, grad -= D) {
-        bool there = i < n_steps;
-        x_ahead[i] = there ? *opened : 0.0f;
-        c_ahead[i] = there ? *cell : 0.0f;
-        g_ahead[i] = there ? *grad : 0.0f;
+    for (int i = 0; i < AHEAD; i++, opened -= 4 * UNITS, cell -= UNITS, grad -= UNITS) {
+        bool known = there && i < n_steps;
+        x_ahead[i] = known ? *opened : 0.0f;
+        c_ahead[i] = known ? *cell : 0.0f;
+        g_ahead[i] = known ? *grad : 0.0f;
     }
     const int place = (q * D + unit) / PART * STRIDE + (q * D + unit) % PART;
     Slopes now = slopes(q, x_ahead[0], c_ahead[0], c_ahead[1]);
@@ -135,10 +148,10 @@ KERNEL(THREADS) lstm_retreat(const Arguments w)
             float d = now.gate * (q == 3 ? d_hidden : d_cell);
             d_cell *= now.kept;
             seen[i % 2 * 16 * STRIDE + place] = d;
-            *out = d;
-            if (step + i + AHEAD < n_steps) x_ahead[i] = *opened, c_ahead[i] = *cell, g_ahead[i] = *grad;
+            if (there) *out = d;
+            if (there && step + i + AHEAD < n_steps) x_ahead[i] = *opened, c_ahead[i] = *cell, g_ahead[i] = *grad;
             else x_ahead[i] = c_ahead[i] = g_ahead[i] = 0.0f;
-            opened -= 4 * D, cell -= D, grad -= D, out -= 4 * D;
+            opened -= 4 * UNITS, cell -= UNITS, grad -= UNITS, out -= 4 * UNITS;
             __syncthreads();
             now = slopes(q, x_ahead[next], c_ahead[next], c_ahead[(i + 2) % AHEAD]);
             float sums[4] = {};

@@ -41,7 +41,7 @@ def read_and_write(heads: Tensor, initial: Tensor, chunk: int) -> tuple[Tensor, 
     Differentiable once."""
     d = initial.shape[1]
     if more := -d % _MULTIPLE:  # dimensions that nothing is in
-        parts = heads[..., : 4 * d].unflatten(-1, (4, d))
+        parts = heads[..., : 4 * d].reshape(*heads.shape[:-1], 4, d)
         heads = torch.cat((F.pad(parts, (0, more)).flatten(-2), heads[..., 4 * d :]), dim=-1)
         initial = F.pad(initial, (0, more))
     read, reading, writing = _Memory.apply(  # type: ignore[no-untyped-call]

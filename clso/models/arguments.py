@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,12 +23,14 @@ class Arguments:
         self._structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})
         self._dtypes = dtypes or (torch.float32,)
 
-    def __call__(self, sizes: dict[str, int], arrays: dict[str, Tensor]) -> Any:
+    def __call__(self, sizes: dict[str, int], arrays: Mapping[str, Tensor | int]) -> Any:
         """One, by name. Arrays that are not given are NULL; others lie row by row without gaps, and
-        have to outlive its use."""
+        have to outlive its use. An address stands for an array inside another."""
         return self._structure(**sizes, **{name: self._address(t) for name, t in arrays.items()})
 
-    def _address(self, t: Tensor) -> int:
+    def _address(self, t: Tensor | int) -> int:
+        if isinstance(t, int):
+            return t
         assert t.is_contiguous()
         assert t.dtype in self._dtypes
         return t.data_ptr()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -182,12 +183,15 @@ class _Passage:
             "by_input": p.by_input, "by_state": p.by_state,
             "input_bias": p.input_bias, "state_bias": p.state_bias, "importance": p.importance,
         }  # fmt: skip
-        self._arrays = {key: t.detach().contiguous() for key, t in arrays.items()}
-        self.maps = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
-        self._arrays["maps"] = self.maps
+        # they and `take`'s are held as long as kernels use them
+        self._arrays: dict[str, Tensor | int] = {key: t.contiguous() for key, t in arrays.items()}
+        self._arrays["maps"] = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
 
-    def take(self, arrays: dict[str, Tensor]) -> None:
-        """What kernels read and write beside the parameters and `maps`."""
+    def take(self, arrays: Mapping[str, Tensor | int], *rooms: _Room) -> None:
+        """What kernels read and write beside the parameters and the tokens' maps."""
+        self._rooms = rooms
+        for room in rooms:
+            self._arrays |= room.addresses
         self._arrays |= arrays
         sizes = {"n_batch": self.n_batch, "n_all": self.n_chunks}
         self._arguments = _KERNELS.arguments(sizes, self._arrays)
@@ -234,48 +238,70 @@ def _backward(
     x: Tensor, states: Tensor, p: Parameters, n_heads: int, grad: Tensor
 ) -> tuple[Tensor, Parameters]:
     passage = _Passage(x, p, n_heads)
-    (n_batch, n_chunks, _, d), s, h = x.shape, len(p.initial), n_heads
+    (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
     size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
-    sizes, one = passage.sizes, n_batch * s
-    rows = size * one
-    arrays = {
-        "states": states, "d_found": grad.contiguous(), "d_maps": torch.zeros_like(passage.maps),
-        **_split(
-            x.new_zeros,
-            carried=(n_batch, s, d), d_importance=(n_batch, h, _BY_TURNS // 8, sizes.lanes),
-            of_gate=(4 * d, 3 * d + 1), of_maps=(3 * d, d + 1),
-        ),
-        **_split(
-            x.new_empty,
-            d_read_importance=(n_chunks, n_batch, s), normed=(rows, d + 4),
-            seen=(rows, 3 * d + 4), by_gate=(rows + one, 4 * d + 8),
-            direct=(size * n_batch * sizes.padded, d), change=(size * n_batch * sizes.padded, d),
-            d_own=(rows, 3 * d), notes=(size * n_batch * h, sizes.notes),
-            results=(size * n_batch * h, sizes.results),
-        ),
-    }  # fmt: skip
+    sizes, one, n_tokens = passage.sizes, n_batch * s, n_batch * n_chunks * c
+    rows, padded = size * one, size * n_batch * sizes.padded
+    sums = _Room(
+        x.new_zeros,
+        carried=one * d, d_importance=n_batch * h * (_BY_TURNS // 8) * sizes.lanes,
+        of_gate=4 * d * (3 * d + 1), of_maps=3 * d * (d + 1), d_maps=n_tokens * 4 * d,
+    )  # fmt: skip
+    room = _Room(
+        x.new_empty,
+        d_read_importance=n_chunks * one, normed=rows * (d + 4), seen=rows * (3 * d + 4),
+        by_gate=(rows + one) * (4 * d + 8), direct=padded * d, change=padded * d,
+        d_own=rows * 3 * d, notes=size * n_batch * h * sizes.notes,
+        results=size * n_batch * h * sizes.results,
+    )  # fmt: skip
     shapes = {name: t.shape for name, t in p._asdict().items() if not name.startswith("token")}
-    found = _split(x.new_empty, **shapes)
-    passage.take(arrays | {f"to_{name}": t for name, t in found.items()})
+    found = _Room(x.new_empty, **{f"to_{name}": math.prod(of) for name, of in shapes.items()})
+    passage.take({"states": states, "d_found": grad.contiguous()}, sums, room, found)
+    of_gate = sums.matrix("of_gate", 4 * d, 3 * d + 1)
+    of_maps = sums.matrix("of_maps", 3 * d, d + 1)
+
+    def factors(n: int) -> tuple[Tensor, ...]:
+        return (
+            room.matrix("by_gate", n, 4 * d, 4 * d + 8, first=one).t(),
+            room.matrix("seen", n, 3 * d + 1, 3 * d + 4),
+            room.matrix("d_own", n, 3 * d).t(),
+            room.matrix("normed", n, d + 1, d + 4),
+        )
+
+    whole = factors(rows)
     for first in reversed(range(0, n_chunks, size)):
         k = min(size, n_chunks - first)
         passage.start("nsm_recall", "nsm_retreat", "nsm_settle", first=first, n_chunks=k)
-        n = k * one
-        by_gate, seen = arrays["by_gate"][one : one + n, : 4 * d], arrays["seen"][:n, : 3 * d + 1]
-        arrays["of_gate"].addmm_(by_gate.t(), seen)
-        arrays["of_maps"].addmm_(arrays["d_own"][:n].t(), arrays["normed"][:n, : d + 1])
+        by_gate, seen, d_own, normed = whole if k == size else factors(k * one)
+        of_gate.addmm_(by_gate, seen)
+        of_maps.addmm_(d_own, normed)
     passage.start("nsm_finish")
-    by_tokens = arrays["d_maps"].view(-1, 4 * d)
+    by_tokens = sums.matrix("d_maps", n_tokens, 4 * d)
     of_tokens = by_tokens.t() @ x.reshape(-1, d), by_tokens.sum(0)
-    return (by_tokens @ p.token_maps).view_as(x), Parameters(*of_tokens, **found)
+    own = {name: found.array(f"to_{name}", *of) for name, of in shapes.items()}
+    return (by_tokens @ p.token_maps).view_as(x), Parameters(*of_tokens, **own)
 
 
-def _split(make: Callable[[int], Tensor], **shapes: Sequence[int]) -> dict[str, Tensor]:
-    """Arrays that lie in one, each at a multiple of 16 bytes."""
-    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    whole = make(sum(map(_up, sizes.values())))
-    parts = torch.split(whole, [_up(n) for n in sizes.values()])
-    return {
-        name: part[: sizes[name]].view(*shapes[name])
-        for name, part in zip(shapes, parts, strict=True)
-    }
+class _Room:
+    """Arrays that lie in one, each at a multiple of 16 bytes: their sizes by name. A view costs the
+    host as much as a kernel of a few microseconds, so that there are only those that torch needs."""
+
+    def __init__(self, make: Callable[[int], Tensor], **sizes: int) -> None:
+        ends = list(accumulate(map(_up, sizes.values()), initial=0))
+        self._whole = make(ends[-1])
+        self._places = dict(zip(sizes, ends, strict=False))
+        start, each = self._whole.data_ptr(), self._whole.element_size()
+        self.addresses = {name: start + each * at for name, at in self._places.items()}
+
+    def array(self, name: str, *shape: int) -> Tensor:
+        """One as a tensor."""
+        strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+        return self._whole.as_strided(shape, strides, self._places[name])
+
+    def matrix(
+        self, name: str, rows: int, columns: int, stride: int | None = None, first: int = 0
+    ) -> Tensor:
+        """Some rows, from the `first` on, and columns of one whose rows are a `stride` apart."""
+        stride = stride or columns
+        at = self._places[name] + first * stride
+        return self._whole.as_strided((rows, columns), (stride, 1), at)

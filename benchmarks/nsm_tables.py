@@ -11,6 +11,7 @@ is made, once its kernels have passed their tests there, by
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -28,14 +29,18 @@ __all__ = [
     "claims",
     "in_c",
     "language",
+    "later",
     "listops",
     "on_cuda",
     "profiles",
+    "scans",
     "summary",
 ]
 
 ROOT = Path(__file__).parents[1]
 PROFILES = {"CPU": "2026-11-30_profile-cpu", "H200": "2026-11-30_profile-h200"}
+LATER = ROOT / "runs/2026-11-30_profile-h200-2"
+"""Of later kernels on another H200's machine, broken off before its longest length."""
 RECURRENCES = ROOT / "runs/2026-11-30_recurrences"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 IN_C = ROOT / "runs/2026-11-29_nsm"
@@ -153,6 +158,56 @@ def by_length() -> str:
                 rows = {r.length: r for r in profile.rows if r.model == model["name"]}
                 out.append(markdown.row(model["name"], *(show(rows.get(n)) for n in lengths)))
     return "\n".join(out[1:])
+
+
+def later() -> str:
+    """Time and memory by length in `LATER`, as shares of the Transformer's."""
+    profile = read_profile(LATER)
+    rows = {(row.model, row.length): row for row in profile.rows if row.status == "ok"}
+    lengths = [n for n in profile.settings.lengths if ("transformer", n) in rows]
+    head = [f"{what}, {n:,}" for what in ("time", "memory") for n in lengths]
+    lines = markdown.head("model", *head)
+    for model in profile.models:
+        own = [rows.get((model["name"], n)) for n in lengths]
+        peers = [rows["transformer", n] for n in lengths]
+        cells = [
+            _share(row, peer, of)
+            for of in (_seconds, _bytes)
+            for row, peer in zip(own, peers, strict=True)
+        ]
+        lines.append(markdown.row(model["name"], *cells))
+    return "\n".join(lines)
+
+
+def _share(row: Row | None, peer: Row, of: Callable[[Row], float]) -> str:
+    return "-" if row is None else f"{of(row) / of(peer):.2f}"
+
+
+def _seconds(row: Row) -> float:
+    assert row.forward_time_s is not None
+    assert row.backward_time_s is not None
+    return row.forward_time_s + row.backward_time_s
+
+
+def _bytes(row: Row) -> float:
+    assert row.peak_bytes is not None
+    return row.peak_bytes
+
+
+def scans() -> str:
+    """Scans of ours beside their libraries', on a GPU."""
+    record = json.loads((RECURRENCES / "scans-h200.json").read_text())
+    packages = {"mamba": "mamba_ssm", "rwkv": "fla_core"}
+    taken = {(row["scan"], row["length"], row["form"]): row["time_s"] for row in record["rows"]}
+    lines = markdown.head(
+        "scan", "tokens", "ours, ms", "library's, ms", "ours / library's", "library"
+    )
+    for scan, n in dict.fromkeys((scan, n) for scan, n, _ in taken):
+        ours, theirs = (taken[scan, n, form] for form in ("ours", "library"))
+        package = packages[scan]
+        cells = f"{n:,}", f"{1e3 * ours:.2f}", f"{1e3 * theirs:.2f}", f"{ours / theirs:.2f}"
+        lines.append(markdown.row(scan, *cells, f"{package} {record['software'][package]}"))
+    return "\n".join(lines)
 
 
 def in_c() -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 from benchmarks import markdown
 from benchmarks.nsm_tasks import EVOLVED, MODELS, PUBLISHED, table
+from clso import plugins
 from clso.probe.folder import read_probe
 from clso.probe.metrics import GROUPS, METRICS
+from clso.tasks.base import Task
 
 __all__ = ["by_task", "by_valid", "metrics", "tasks"]
 
@@ -66,7 +68,7 @@ def tasks() -> str:
 
 def by_task(*folders: Path) -> str:
     """All models on many tasks: accuracy by task, then the other metrics over all of them."""
-    folders = folders or (SUITE, RECORD)
+    folders = folders or (SUITE,)
     paths = [path for folder in folders for path in folder.glob("*/probe.json")]
     records = sorted(map(read_probe, paths), key=_place)
     if not records:
@@ -79,10 +81,11 @@ def by_task(*folders: Path) -> str:
 
 def by_valid(folder: Path = SUITE) -> str:
     """Accuracy on valid of the trainings that no record of a whole task has."""
-    settings = json.loads((folder / "manifest.json").read_text())["settings"]
     found: dict[str, dict[str, list[float]]] = {}
+    most: dict[str, int] = {}
     for line in (folder / "trainings.jsonl").read_text().splitlines():
         row = json.loads(line)
+        most[row["task"]] = row["most_steps"]
         found.setdefault(row["task"], {}).setdefault(row["model"], []).append(row["valid_accuracy"])
     lines = markdown.head("task", "at most steps", *MODELS, numbers=True)
     for text, models in found.items():
@@ -98,7 +101,7 @@ def by_valid(folder: Path = SUITE) -> str:
             spread = {"low": min(seeds), "high": max(seeds)}
             cells.append(_interval({"value": mean, "spread": spread}, mean == best))
         kind = "".join(f":{option}" for option in options if option.startswith("kind="))
-        lines.append(markdown.row(name + kind, f"{settings[name]['steps']:,}", *cells))
+        lines.append(markdown.row(name + kind, f"{most[text]:,}", *cells))
     return "\n".join(lines)
 
 
@@ -113,25 +116,32 @@ def _name(record: Mapping[str, Any]) -> str:
     return str(record["task"]["task"]) + (f":kind={kind}" if kind else "")
 
 
+def _title(record: Mapping[str, Any]) -> str:
+    """And how many examples it learns from, if not as many as it does by itself."""
+    kind = plugins.load("tasks", record["task"]["task"]).subclass_of(Task)
+    n_train = record["task"]["options"]["n_train"]
+    usual = kind.Options().n_train
+    return _name(record) + ("" if n_train == usual else f" ({n_train:,} examples)")
+
+
 def _trainings(records: Iterable[Mapping[str, Any]]) -> str:
     """How they were trained, and how many came to an end by themselves."""
     lines = []
     by_settings: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
-    keys = ("seeds", "steps", "batch", "eval_every", "stop_after")
+    keys = ("equal_parameters", "seeds", "steps", "batch", "eval_every", "stop_after")
     for record in records:
         of = tuple(record["settings"][key] for key in keys)
         by_settings.setdefault(of, []).append(record)
-    for (seeds, steps, batch, every, after), own in by_settings.items():
+    for (parameters, seeds, steps, batch, every, after), own in by_settings.items():
         fits = [fit for record in own for model in record["models"] for fit in model["trainings"]]
         right = sum(fit["valid_accuracy"] == 1 for fit in fits)
         early = sum(fit["steps"] < steps and fit["valid_accuracy"] < 1 for fit in fits)
-        named = (
-            ", ".join(map(_name, own)) if len(own) < 4 else f"{_name(own[0])} to {_name(own[-1])}"
-        )
+        named = ", ".join(map(_title, own))
         lines.append(
-            f"- {named}: {seeds} seeds, at most {steps:,} steps of {batch}. Of {len(fits)} trainings "
-            f"{right} stopped with every answer of valid right, {early} when valid had not improved for "
-            f"{after} scorings ({every * after:,} steps); {len(fits) - right - early} came to the last step."
+            f"- {named}: about {parameters:,} parameters, {seeds} seeds, at most {steps:,} steps of "
+            f"{batch}. Of {len(fits)} trainings {right} stopped with every answer of valid right, {early} "
+            f"when valid had not improved for {after} scorings ({every * after:,} steps); "
+            f"{len(fits) - right - early} came to the last step."
         )
     return "\n".join(lines)
 
@@ -147,12 +157,15 @@ def _accuracies(records: list[dict[str, Any]]) -> str:
         best = max(one["value"] for name, one in shown.items() if name != EVOLVED)
         cells = []
         for name in names:
+            if name not in shown:
+                cells.append("-")
+                continue
             cells.append(_interval(shown[name], name != EVOLVED and shown[name]["value"] == best))
             if record["task"]["task"] == "stories":
                 found[name].append(shown[name]["value"])
         _, published = PUBLISHED.get(_name(record), ("", {}))
         peers = ", ".join(f"{name} {value:.3f}" for name, value in published.items())
-        lines.append(markdown.row(_name(record), f"{chance:.3f}", *cells, peers))
+        lines.append(markdown.row(_title(record), f"{chance:.3f}", *cells, peers))
     if len(found[names[0]]) > 1:
         lines.append(
             markdown.row(
@@ -177,8 +190,9 @@ def _other(records: list[dict[str, Any]]) -> str:
     lines = markdown.head("model", *known, f"{first} better", f"{first} worse", numbers=True)
     for i, model in enumerate(records[0]["models"]):
         cells = []
+        own = [one for r in records for one in r["models"] if one["name"] == model["name"]]
         for metric in known:
-            figures = [record["models"][i]["metrics"][metric]["value"] for record in records]
+            figures = [one["metrics"].get(metric, {}).get("value") for one in own]
             values = [value for value in figures if value is not None]
             cells.append(f"{fmean(values):.3f}" if values else "-")
         pairs = [

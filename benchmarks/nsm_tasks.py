@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from benchmarks.side_by_side import Pool, tell
 from clso import plugins
 from clso.device import resolve_device
 from clso.energy import open_meter
+from clso.errors import ClsoError
+from clso.models.modules import load_family
 from clso.probe.folder import read_probe, write_probe
 from clso.probe.metrics import GROUPS, METRICS
 from clso.probe.run import TIMED, Measured, compare, measure, run_probe
@@ -93,7 +96,9 @@ def parse_task(text: str) -> tuple[str, dict[str, Any]]:
     """NAME:KEY=VALUE:... as a name and options. Raises `ConfigError` or `PluginError`."""
     name, *pairs = text.split(":")
     kind = plugins.load("tasks", name).subclass_of(Task)
-    return name, parse_options(kind.Options, tuple(pairs), of="this task")
+    options = parse_options(kind.Options, tuple(pairs), of="this task")
+    kind.Options(**options)  # which says what it does not allow
+    return name, options
 
 
 def parse_model(text: str) -> tuple[str, dict[str, Any]]:
@@ -287,7 +292,7 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Of the command line, or as given."""
+    """Of the command line, or as given; what cannot be done is refused before anything is trained."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", default=TASKS)
@@ -309,15 +314,25 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--groups", default=",".join(GROUPS))
     parser.add_argument("--evolve", default="3x8", help="GENERATIONSxCANDIDATES; empty: none")
     parser.add_argument("--device", default="cpu")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if not re.fullmatch(r"(\d+x\d+)?", args.evolve):
+        parser.error(f"--evolve is GENERATIONSxCANDIDATES, or empty; got {args.evolve!r}")
+    if args.jobs < 1:
+        parser.error(f"--jobs is at least 1; got {args.jobs}")
+    try:
+        for text in args.tasks.split(","):
+            settings_of(text, args)
+        for name in args.models.split(","):
+            load_family(name)
+    except ClsoError as error:
+        parser.error(str(error))
+    return args
 
 
 def main() -> None:
     """Measure every task, and print its table."""
     args = parse_arguments()
     tasks = args.tasks.split(",")
-    for text in (*tasks, *args.model_options):
-        (parse_task if text in tasks else parse_model)(text)  # refused before anything is trained
     args.out.mkdir(parents=True, exist_ok=True)
     pool = Pool(args.jobs)
     for turn, text in enumerate(tasks):

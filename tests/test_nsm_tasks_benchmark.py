@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.nsm_tasks import PUBLISHED, folder_of, main, parse_model, parse_task, rounded
+from benchmarks.nsm_tasks import (
+    PUBLISHED,
+    folder_of,
+    main,
+    parse_arguments,
+    parse_model,
+    parse_task,
+    rounded,
+)
 from benchmarks.probe_tables import by_task
 from benchmarks.side_by_side import Pool
 from clso.errors import ClsoError, ConfigError
@@ -115,6 +123,27 @@ def test_published_figures_are_those_of_their_papers() -> None:
     kinds = [PUBLISHED[f"stories:kind={kind}"][1] for kind in range(1, 21)]
     for model, error in (("lstm", 36.4), ("memn2n", 4.2)):
         assert 100 - 5 * sum(kind[model] for kind in kinds) == pytest.approx(error, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tasks", "stories:kind=99"], "kind is from 1 to 20"),
+        (["--tasks", "stories:kin=3"], "Did you mean 'kind'"),
+        (["--models", "lstn"], "unknown model; got 'lstn'"),
+        (["--model-options", "lstm:wide=3"], "unknown option of this model"),
+        (["--evolve", "5y8"], "--evolve is GENERATIONSxCANDIDATES"),
+        (["--jobs", "0"], "--jobs is at least 1"),
+        (["--steps", "0"], "steps is at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as found:
+        parse_arguments(["--out", str(tmp_path), *arguments])
+    assert found.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_misspelt_tasks_and_models_that_cannot_be_sized() -> None:

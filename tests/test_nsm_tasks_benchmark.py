@@ -73,9 +73,9 @@ def test_models_are_trained_and_measured_in_one_pool(
     rows = {line.split(" | ")[0]: line for line in page}
     for model in together["models"]:
         right = model["metrics"]["accuracy"]
-        assert f"{right['value']:.3f}" in rows["| stories:kind=20"]
+        assert f"{right['value']:.3f}" in rows["| stories:kind=20 (32 examples)"]
         interval = f"({right['spread']['low']:.3f}-{right['spread']['high']:.3f})"
-        assert interval in rows["| stories:kind=20"]
+        assert interval in rows["| stories:kind=20 (32 examples)"]
         assert f" | {model['metrics']['noise_drop']['value']:.3f} | " in rows[f"| {model['name']}"]
     assert by_task(tmp_path / "none") == ""
 

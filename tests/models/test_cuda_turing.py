@@ -10,15 +10,11 @@ from clso.models import cuda_turing
 from clso.models.fused import difference, with_gradients
 from clso.models.turing import TuringMemory
 
-SIZES = [  # d, slots, tokens of a chunk, chunks, sequences
-    (64, 16, 16, 5, 1),
+SIZES = [  # d, slots, tokens of a chunk, chunks, sequences: each is compiled
+    (64, 16, 16, 3, 1),
     (16, 5, 4, 7, 3),
     (48, 3, 1, 4, 2),
-    (32, 1, 5, 3, 1),
-    (16, 32, 16, 2, 1),
-    (128, 12, 16, 2, 1),
-    (32, 20, 20, 2, 2),
-    (30, 6, 8, 3, 2),
+    (30, 20, 20, 2, 2),
 ]
 
 
@@ -39,9 +35,9 @@ def test_kernels_give_what_plain_torch_gives(
 
 @pytest.mark.usefixtures("on_cpu")
 def test_scores_far_from_zero() -> None:
-    heads, initial = drawn(1, 8, 16, 4)
+    heads, initial = drawn(1, 8, 16, 5)
     heads[..., -2:] = 300.0
-    assert error(TuringMemory(16, 4, 4), heads, initial) < 1e-3
+    assert error(TuringMemory(16, 5, 4), heads, initial) < 1e-3
 
 
 def drawn(n_batch: int, n_tokens: int, d: int, n_slots: int) -> list[Tensor]:
@@ -60,9 +56,9 @@ def error(layer: TuringMemory, *inputs: Tensor) -> float:
 @pytest.mark.parametrize("only", range(3))
 @pytest.mark.usefixtures("on_cpu")
 def test_gradients_of_one_result(only: int) -> None:
-    layer = TuringMemory(16, 4, 4)
+    layer = TuringMemory(16, 5, 4)
     found, expected = (
-        with_gradients(lambda *given, go=go: go(*given)[only], drawn(2, 8, 16, 4))
+        with_gradients(lambda *given, go=go: go(*given)[only], drawn(2, 8, 16, 5))
         for go in (layer._fused, layer._in_torch)
     )
     assert difference(found, expected) < 1e-5

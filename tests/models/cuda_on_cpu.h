@@ -17,6 +17,8 @@
 #define KERNEL(threads) extern "C" void
 #define CLUSTER_KERNEL(cluster, threads) extern "C" void
 
+using std::max, std::min;
+
 struct float4 {
     float x, y, z, w;
 };

@@ -20,7 +20,7 @@ _KERNELS = Kernels(
     "n_batch n_chunks first n_all n_after",
     "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
     "initial importance states found d_found notes normed seen normed_after seen_after by_gate "
-    "direct change d_read_importance d_maps d_tokens d_gate d_own results carried d_importance "
+    "direct change d_read_importance d_own_tokens d_keys d_values d_gate d_own results carried d_importance "
     "to_norm to_norm_bias to_state_maps to_state_maps_bias to_by_input to_by_state "
     "to_input_bias to_state_bias to_initial to_importance",
 )
@@ -29,7 +29,7 @@ _BY_TURNS, _AT_ONCE = 256, 512
 _WARPS = _BY_TURNS // 32
 _TILE = 32
 """Rows and columns of a product that a block has."""
-_SEGMENTS, _LEAST = 5, 8
+_SEGMENTS, _LEAST = 4, 8
 """Parts in which the backward pass goes through a sequence, holding everything of one at once, and
 the least chunks of one."""
 
@@ -195,7 +195,8 @@ class _Passage:
         # all are held as long as kernels use them
         self._rooms: list[Tensor] = []
         self._arrays: dict[str, Tensor | int] = {key: t.contiguous() for key, t in arrays.items()}
-        self._arrays["maps"] = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
+        self.tokens = x.reshape(-1, d)
+        self._arrays["maps"] = self.maps = F.linear(self.tokens, p.token_maps, p.token_maps_bias)
 
     def make_room(self, **sizes: int) -> Tensor:
         """For arrays of some sizes, of whole 16 bytes all but the last: one tensor, as each costs the
@@ -265,18 +266,14 @@ def _backward(
         normed=rows * (d + 4), seen=rows * 2 * d,
         normed_after=rows * (d + 4), seen_after=rows * 2 * d, by_gate=rows * (4 * d + 8),
         direct=padded * d, change=padded * d, d_gate=rows * 4 * d, d_own=rows * 3 * d,
-        notes=heads * sizes.notes, results=heads * sizes.results, d_read_importance=n_chunks * one,
+        notes=heads * sizes.notes, results=heads * sizes.results,
+        d_own_tokens=size * n_batch * c * 3 * d, d_keys=n_tokens * d, d_read_importance=n_chunks * one,
     )  # fmt: skip
     own = {name: t for name, t in p._asdict().items() if not name.startswith("token")}
     lengths = {f"to_{name}": t.numel() for name, t in own.items()}
     found = passage.make_room(**lengths)
-    d_maps, d_tokens = x.new_empty(n_tokens, 4 * d), x.new_empty(n_tokens, d)
-    arrays = {
-        "states": states,
-        "d_found": grad.contiguous(),
-        "d_maps": d_maps,
-        "d_tokens": d_tokens,
-    }
+    d_tokens = torch.empty_like(passage.tokens)
+    arrays = {"states": states, "d_found": grad.contiguous(), "d_values": d_tokens}
     now = passage.take(arrays)
     now.first = n_chunks
 
@@ -291,7 +288,8 @@ def _backward(
         now.seen, now.seen_after = now.seen_after, now.seen
     recall(0)
     passage.start("nsm_finish")
-    of_maps, of_bias = d_maps.t() @ x.reshape(-1, d), d_maps.sum(0)
+    d_maps = passage.maps
+    of_maps, of_bias = d_maps.t() @ passage.tokens, d_maps.sum(0)
     torch.mm(d_maps, p.token_maps, out=d_tokens)
     gradients = (
         part if t.dim() == 1 else part.view_as(t)

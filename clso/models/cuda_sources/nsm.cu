@@ -45,7 +45,8 @@ static_assert(S <= 32 && D <= 128, "states");
 struct Arguments {
     /* B; K chunks, from `first`, of J; and how many after them nsm_recall settles */
     long long n_batch, n_chunks, first, n_all, n_after;
-    const float *maps; /* (B, J, C, 4 D): tokens' read query, route query, key and value */
+    float *maps; /* (B, J, C, 4 D): tokens' read query, route query, key and value; where chunks are
+                    settled, the gradient */
     const float *norm, *norm_bias, *state_maps, *state_maps_bias; /* (3 D, D): query, key, value */
     const float *by_input, *by_state, *input_bias, *state_bias;   /* a GRU's in torch's order */
     const float *initial, *importance;
@@ -59,9 +60,9 @@ struct Arguments {
     float *by_gate;                          /* (K, B, S, GS): by i, r, z, h */
     float *direct, *change;                  /* (K, B, S, D), in pairs of rows */
     float *d_read_importance;                /* (J, B, S) */
-    float *d_maps;                           /* as maps; of route queries at first what the next
-                                                chunk's reading gives keys */
-    float *d_tokens;                         /* (B, J, C, D): and values */
+    float *d_own_tokens;                     /* (K, B, C, 3 D): of the maps but route queries, from
+                                                the chunk's reading */
+    float *d_keys, *d_values;                /* (B, J, C, D): and from that of the next chunk */
     float *d_gate, *d_own, *results;         /* (K, B, S, 4 D), (K, B, S, 3 D), (K, B, H, RESULTS) */
     float *carried;                          /* (B, S, D): gradient of the states before a segment */
     float *d_importance;                     /* (B, H, BY_TURNS / 8, LANES) */
@@ -614,6 +615,7 @@ DEVICE void recall(const Arguments &w, int b, int at_k)
     float *read = take(at, H * C * NS), *d_scores = take(at, H * C * NS), *by_share = take(at, H * C * S);
     float *notes = w.notes + here * H * NOTES;
     float *direct = w.direct + here * SP * D, *change = w.change + here * SP * D;
+    float *d_own = w.d_own_tokens + here * C * 3 * D;
     load_states(w.states + ((long long)j * n_batch + b) * S * D, state);
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
     if (S < SP || C < TALK) {
@@ -735,7 +737,7 @@ DEVICE void recall(const Arguments &w, int b, int at_k)
         const float *of = d_scores + (d / W * C + c) * NS;
         float sum = 0.0f;
         for (int m = 0; m < NEAR; m++) sum += of[m] * keys[m * DS + d];
-        w.d_maps[(chunk * C + c) * 4 * D + d] = sum;
+        d_own[c * 3 * D + d] = sum;
     }
     EACH (i, NEAR * D) {
         int m = i / D, d = i % D, h = d / W;
@@ -751,37 +753,35 @@ DEVICE void recall(const Arguments &w, int b, int at_k)
             to[PAIRS * PW] = d_value;
         } else if (m < S + C) {
             const long long token = (chunk - 1) * C + m - S;
-            w.d_maps[token * 4 * D + D + d] = d_key;
-            w.d_tokens[token * D + d] = d_value;
+            w.d_keys[token * D + d] = d_key;
+            w.d_values[token * D + d] = d_value;
         } else {
-            float *to = w.d_maps + (chunk * C + m - S - C) * 4 * D + d;
-            to[2 * D] = d_key;
-            to[3 * D] = d_value;
+            float *to = d_own + (m - S - C) * 3 * D + d;
+            to[D] = d_key;
+            to[2 * D] = d_value;
         }
     }
 }
 
-/* Gradients of route queries and values of a chunk that nsm_retreat has gone through; keys have theirs
-   but for what the next chunk's reading gives. */
+/* Gradients of tokens' maps, in a chunk that nsm_retreat has gone through. */
 DEVICE void settle(const Arguments &w, int b, int k)
 {
     constexpr int THREADS = AT_ONCE;
     const long long here = (long long)k * w.n_batch + b, j = w.first + w.n_chunks + k;
-    const long long chunk = b * w.n_all + j;
-    const float *by_next = w.d_tokens + chunk * C * D;
+    const long long first = (b * w.n_all + j) * C;
     EACH (i, C * D) {
         int c = i / D, d = i % D, h = d / W, a = d % W;
         const float *notes = w.notes + (here * H + h) * NOTES;
         const float *results = w.results + (here * H + h) * RESULTS;
-        float x = 0.0f, y = 0.0f, *to = w.d_maps + (chunk * C + c) * 4 * D + d;
+        const float *own = w.d_own_tokens + (here * C + c) * 3 * D + d;
+        float x = 0.0f, key = own[D], value = own[2 * D], *to = w.maps + (first + c) * 4 * D + d;
         for (int s = 0; s < S; s++) {
             const int of = place(s, c, AS);
             x += results[D_SCORES + of] * notes[KEYS + s * WS + a];
-            y += notes[SHARES + of] * importance_of(w, s) * results[D_SENT + place(s, a, PW)];
+            value += notes[SHARES + of] * importance_of(w, s) * results[D_SENT + place(s, a, PW)];
         }
-        if (j + 1 < w.n_all) to[2 * D] += to[D], y += by_next[i];
-        to[D] = x;
-        to[3 * D] += y;
+        if (j + 1 < w.n_all) key += w.d_keys[first * D + i], value += w.d_values[first * D + i];
+        to[0] = own[0], to[D] = x, to[2 * D] = key, to[3 * D] = value;
     }
 }
 

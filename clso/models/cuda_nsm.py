@@ -17,12 +17,12 @@ __all__ = ["Parameters", "fits", "read"]
 
 _KERNELS = Kernels(
     "nsm",
-    "n_batch n_chunks first n_all n_after",
-    "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
+    "n_batch n_all n_each first n_chunks n_after n_settled",
+    "tokens maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
     "initial importance states found d_found notes normed seen normed_after seen_after by_gate "
-    "direct change d_read_importance d_own_tokens d_keys d_values d_gate d_own results carried d_importance "
-    "to_norm to_norm_bias to_state_maps to_state_maps_bias to_by_input to_by_state "
-    "to_input_bias to_state_bias to_initial to_importance",
+    "direct change d_read_importance d_own_tokens d_before d_gate d_own results carried d_importance "
+    "to_token_maps to_token_maps_bias to_norm to_norm_bias to_state_maps to_state_maps_bias "
+    "to_by_input to_by_state to_input_bias to_state_bias to_initial to_importance",
 )
 _BY_TURNS, _AT_ONCE = 256, 512
 """Threads of a block that goes through chunks, and of one for each chunk."""
@@ -162,13 +162,13 @@ class _Sizes:
         }  # fmt: skip
         found = {name: sum(map(_up, parts)) for name, parts in numbers.items()}
         of_product = _AT_ONCE // 32 * _TILE * (_TILE + 4)
-        return found | {"nsm_recall": max(found["nsm_recall"], of_product)}
+        return found | {name: max(found[name], of_product) for name in ("nsm_recall", "nsm_finish")}
 
-    @property
-    def tiles(self) -> int:
-        """Of the products for the gradients of matrices, of three times d rows."""
-        down, *along = (-(-n // _TILE) for n in (3 * self.d, 2 * self.d, self.d, self.d))
-        return down * sum(along)
+    @cached_property
+    def tiles(self) -> tuple[int, int]:
+        """Of products for the gradients of what maps states, and of the tokens' maps."""
+        one, two, three, four = (-(-n * self.d // _TILE) for n in (1, 2, 3, 4))
+        return three * (two + 2 * one), four * one
 
 
 _sizes = cache(_Sizes)
@@ -195,8 +195,9 @@ class _Passage:
         # all are held as long as kernels use them
         self._rooms: list[Tensor] = []
         self._arrays: dict[str, Tensor | int] = {key: t.contiguous() for key, t in arrays.items()}
-        self.tokens = x.reshape(-1, d)
-        self._arrays["maps"] = self.maps = F.linear(self.tokens, p.token_maps, p.token_maps_bias)
+        tokens = x.reshape(-1, d).contiguous()
+        self.maps = F.linear(tokens, p.token_maps, p.token_maps_bias)
+        self._arrays |= {"tokens": tokens, "maps": self.maps}
 
     def make_room(self, **sizes: int) -> Tensor:
         """For arrays of some sizes, of whole 16 bytes all but the last: one tensor, as each costs the
@@ -221,10 +222,9 @@ class _Passage:
         if name in ("nsm_advance", "nsm_retreat"):
             threads, blocks = _BY_TURNS, self.n_batch * sizes.n_heads
         elif name == "nsm_recall":
-            blocks = self.n_batch * max(arguments.n_chunks, arguments.n_after)
-            blocks += sizes.tiles if arguments.n_after else 0
+            blocks = self.n_batch * arguments.n_each + sum(sizes.tiles)
         elif name == "nsm_finish":
-            blocks = 1 + sizes.d // 16
+            blocks = 1 + sizes.d // 16 + sizes.tiles[1]
         how = Launch(blocks, threads, 4 * self._shared[name])
         _KERNELS.start(name, self._macros, how, arguments, self._device)
 
@@ -249,50 +249,45 @@ class _Read(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, states, *parameters = ctx.saved_tensors
-        found, by_parameter = _backward(x, states, Parameters(*parameters), ctx.n_heads, grad)
-        return (found, None, *by_parameter)
+        p = Parameters(*parameters)
+        by_maps, found = _backward(x, states, p, ctx.n_heads, grad)
+        parts = zip(found.split([t.numel() for t in p]), p, strict=True)
+        by_parameter = (part if t.dim() == 1 else part.view_as(t) for part, t in parts)
+        return ((by_maps @ p.token_maps).view_as(x), None, *by_parameter)
 
 
 def _backward(
     x: Tensor, states: Tensor, p: Parameters, n_heads: int, grad: Tensor
-) -> tuple[Tensor, Parameters]:
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the tokens' maps (B J c, 4 d), and of the parameters, one after the other."""
     passage = _Passage(x, p, n_heads)
-    (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
-    size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
-    sizes, one, n_tokens = passage.sizes, n_batch * s, n_batch * n_chunks * c
-    rows, padded, heads = size * one, size * n_batch * sizes.padded, size * n_batch * h
+    (n_batch, n_chunks, c, d), s = x.shape, len(p.initial)
+    each = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
+    sizes, one, chunks = passage.sizes, n_batch * s, each * n_batch
+    rows, padded, heads = chunks * s, chunks * sizes.padded, chunks * n_heads
     passage.make_room(
-        carried=one * d, d_importance=n_batch * h * (_BY_TURNS // 8) * sizes.lanes,
-        normed=rows * (d + 4), seen=rows * 2 * d,
-        normed_after=rows * (d + 4), seen_after=rows * 2 * d, by_gate=rows * (4 * d + 8),
+        carried=one * d, d_importance=n_batch * n_heads * (_BY_TURNS // 8) * sizes.lanes,
+        normed=rows * (d + 4), normed_after=rows * (d + 4),
+        seen=rows * 2 * d, seen_after=rows * 2 * d, by_gate=rows * (4 * d + 8),
         direct=padded * d, change=padded * d, d_gate=rows * 4 * d, d_own=rows * 3 * d,
         notes=heads * sizes.notes, results=heads * sizes.results,
-        d_own_tokens=size * n_batch * c * 3 * d, d_keys=n_tokens * d, d_read_importance=n_chunks * one,
+        d_own_tokens=chunks * c * 3 * d, d_before=(chunks + n_batch) * c * 2 * d,
+        d_read_importance=n_chunks * one,
     )  # fmt: skip
-    own = {name: t for name, t in p._asdict().items() if not name.startswith("token")}
-    lengths = {f"to_{name}": t.numel() for name, t in own.items()}
-    found = passage.make_room(**lengths)
-    d_tokens = torch.empty_like(passage.tokens)
-    arrays = {"states": states, "d_found": grad.contiguous(), "d_values": d_tokens}
-    now = passage.take(arrays)
-    now.first = n_chunks
+    found = passage.make_room(**{f"to_{name}": t.numel() for name, t in p._asdict().items()})
+    now = passage.take({"states": states, "d_found": grad.contiguous()})
+    now.n_each, now.first = each, n_chunks
 
-    def recall(first: int) -> None:
-        now.first, now.n_chunks, now.n_after = first, now.first - first, now.n_chunks
-        passage.start("nsm_recall")
+    def start_before(name: str, first: int) -> None:
+        now.n_settled, now.n_after, now.n_chunks = now.n_after, now.n_chunks, now.first - first
+        now.first = first
+        passage.start(name)
 
-    for first in reversed(range(0, n_chunks, size)):
-        recall(first)
+    for first in reversed(range(0, n_chunks, each)):
+        start_before("nsm_recall", first)
         passage.start("nsm_retreat")
         now.normed, now.normed_after = now.normed_after, now.normed
         now.seen, now.seen_after = now.seen_after, now.seen
-    recall(0)
-    passage.start("nsm_finish")
-    d_maps = passage.maps
-    of_maps, of_bias = d_maps.t() @ passage.tokens, d_maps.sum(0)
-    torch.mm(d_maps, p.token_maps, out=d_tokens)
-    gradients = (
-        part if t.dim() == 1 else part.view_as(t)
-        for part, t in zip(found.split([*lengths.values()]), own.values(), strict=True)
-    )
-    return d_tokens.view_as(x), Parameters(of_maps, of_bias, *gradients)
+    start_before("nsm_recall", 0)
+    start_before("nsm_finish", 0)
+    return passage.maps, found

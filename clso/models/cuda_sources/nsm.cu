@@ -43,8 +43,10 @@ static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W 
 static_assert(S <= 32 && D <= 128, "states");
 
 struct Arguments {
-    /* B; K chunks, from `first`, of J; and how many after them nsm_recall settles */
-    long long n_batch, n_chunks, first, n_all, n_after;
+    /* B; J chunks, segments of K. Of three that follow each other, from chunk `first` on, the first one
+       is gone through, or nsm_recall prepares it and settles the second; the third is settled. */
+    long long n_batch, n_all, n_each, first, n_chunks, n_after, n_settled;
+    const float *tokens; /* (B, J, C, D) */
     float *maps; /* (B, J, C, 4 D): tokens' read query, route query, key and value; where chunks are
                     settled, the gradient */
     const float *norm, *norm_bias, *state_maps, *state_maps_bias; /* (3 D, D): query, key, value */
@@ -62,13 +64,15 @@ struct Arguments {
     float *d_read_importance;                /* (J, B, S) */
     float *d_own_tokens;                     /* (K, B, C, 3 D): of the maps but route queries, from
                                                 the chunk's reading */
-    float *d_keys, *d_values;                /* (B, J, C, D): and from that of the next chunk */
+    float *d_before;                         /* (K + 1, B, C, 2 D): of keys and values of the chunk
+                                                before that of a number, modulo K + 1 */
     float *d_gate, *d_own, *results;         /* (K, B, S, 4 D), (K, B, S, 3 D), (K, B, H, RESULTS) */
     float *carried;                          /* (B, S, D): gradient of the states before a segment */
     float *d_importance;                     /* (B, H, BY_TURNS / 8, LANES) */
     /* gradients, as what they are of */
-    float *to_norm, *to_norm_bias, *to_state_maps, *to_state_maps_bias, *to_by_input, *to_by_state;
-    float *to_input_bias, *to_state_bias, *to_initial, *to_importance;
+    float *to_token_maps, *to_token_maps_bias, *to_norm, *to_norm_bias, *to_state_maps;
+    float *to_state_maps_bias, *to_by_input, *to_by_state, *to_input_bias, *to_state_bias;
+    float *to_initial, *to_importance;
 };
 
 /* Of a state, zero if that is not there. */
@@ -616,6 +620,7 @@ DEVICE void recall(const Arguments &w, int b, int at_k)
     float *notes = w.notes + here * H * NOTES;
     float *direct = w.direct + here * SP * D, *change = w.change + here * SP * D;
     float *d_own = w.d_own_tokens + here * C * 3 * D;
+    float *d_before = w.d_before + (j % (w.n_each + 1) * n_batch + b) * C * 2 * D;
     load_states(w.states + ((long long)j * n_batch + b) * S * D, state);
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
     if (S < SP || C < TALK) {
@@ -752,9 +757,9 @@ DEVICE void recall(const Arguments &w, int b, int at_k)
             to[0] = d_key;
             to[PAIRS * PW] = d_value;
         } else if (m < S + C) {
-            const long long token = (chunk - 1) * C + m - S;
-            w.d_keys[token * D + d] = d_key;
-            w.d_values[token * D + d] = d_value;
+            float *to = d_before + (m - S) * 2 * D + d;
+            to[0] = d_key;
+            to[D] = d_value;
         } else {
             float *to = d_own + (m - S - C) * 3 * D + d;
             to[D] = d_key;
@@ -769,6 +774,7 @@ DEVICE void settle(const Arguments &w, int b, int k)
     constexpr int THREADS = AT_ONCE;
     const long long here = (long long)k * w.n_batch + b, j = w.first + w.n_chunks + k;
     const long long first = (b * w.n_all + j) * C;
+    const float *by_next = w.d_before + ((j + 1) % (w.n_each + 1) * w.n_batch + b) * C * 2 * D;
     EACH (i, C * D) {
         int c = i / D, d = i % D, h = d / W, a = d % W;
         const float *notes = w.notes + (here * H + h) * NOTES;
@@ -780,36 +786,35 @@ DEVICE void settle(const Arguments &w, int b, int k)
             x += results[D_SCORES + of] * notes[KEYS + s * WS + a];
             value += notes[SHARES + of] * importance_of(w, s) * results[D_SENT + place(s, a, PW)];
         }
-        if (j + 1 < w.n_all) key += w.d_keys[first * D + i], value += w.d_values[first * D + i];
+        if (j + 1 < w.n_all) key += by_next[c * 2 * D + d], value += by_next[c * 2 * D + D + d];
         to[0] = own[0], to[D] = x, to[2 * D] = key, to[3 * D] = value;
     }
 }
 
-/* A block's tile, from (m, n) on, of left' @ right, added to `out` (3 D, N); and of the sums over rows of
-   `left`, added to `bias`. The columns of `left` (rows, LEFT) are those of `out` rolled back by `roll`.
-   A warp has each sixteenth eight of rows, a lane four neighbouring columns of each factor: to tensor
-   cores they are of as many tiles. */
+/* A block's tile of `out` (M, N) += left' @ right, from (m, n) on, and of `bias`, which sums over rows of
+   `left`; of both that is the beginning if there are no later rows. `left` and `right` say where a row
+   begins; the columns of `left` are the rows of `out` rolled back by `roll`. A warp has each sixteenth
+   eight of rows, a lane four neighbouring columns of each factor: to tensor cores they are of as many
+   tiles. */
 constexpr int TILE = 32, TILE_ROW = TILE + 4;
 constexpr int tiles(int n) { return rounded(n, TILE) / TILE; }
 
-template <int N, int LEFT, int RIGHT>
-DEVICE void add_product(const Arguments &w, const float *left, const float *right, int m, int n, int roll,
-                        float *out, float *bias)
+template <int M, int N, class Left, class Right>
+DEVICE void add_product(int rows, bool begins, int m, int n, int roll, Left left, Right right, float *out,
+                        float *bias)
 {
     constexpr int THREADS = AT_ONCE, SIZE = TILE * TILE_ROW;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-    const int rows = w.n_after * w.n_batch * S;
-    const bool begins = w.first + w.n_chunks + w.n_after == w.n_all;
+    /* what is not there is not written, either */
+    const int of_left = min(m + 4 * g, M - 4), of_right = min(n + 4 * g, N - 4);
     float sums[2][4][4] = {}, *shares = shared_memory(), *share = shares + warp * SIZE + 4 * g * TILE_ROW;
     float by_column[4] = {};
-    left += min(m + 4 * g, 3 * D - 4); /* what is not there is not written, either */
-    right += min(n + 4 * g, N - 4);
     for (int first = 8 * warp; first < rows; first += THREADS / 4) {
         float x[2][4] = {}, y[2][4] = {}, x_lead[2][4], x_rest[2][4], y_lead[2][4], y_rest[2][4];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const long long row = first + t + 4 * i;
-            if (row < rows) load(x[i], left + row * LEFT), load(y[i], right + row * RIGHT);
+            const int row = first + t + 4 * i;
+            if (row < rows) load(x[i], left(row) + of_left), load(y[i], right(row) + of_right);
 #pragma unroll
             for (int k = 0; k < 4; k++) by_column[k] += x[i][k];
             split(x[i], x_lead[i], x_rest[i]);
@@ -838,9 +843,9 @@ DEVICE void add_product(const Arguments &w, const float *left, const float *righ
     }
     __syncthreads();
     EACH (i, TILE * (TILE + 1)) {
-        const int row = i / (TILE + 1), column = i % (TILE + 1), to = (m + row + roll) % (3 * D);
+        const int row = i / (TILE + 1), column = i % (TILE + 1), to = (m + row + roll) % M;
         const bool of_bias = column == TILE;
-        if (m + row >= 3 * D || (of_bias ? n > 0 : n + column >= N)) continue;
+        if (m + row >= M || (of_bias ? n > 0 : n + column >= N)) continue;
         float &at = of_bias ? bias[to] : out[to * N + n + column], sum = begins ? 0.0f : at;
 #pragma unroll
         for (int k = 0; k < THREADS / 32; k++) sum += shares[k * SIZE + row * TILE_ROW + column];
@@ -848,29 +853,60 @@ DEVICE void add_product(const Arguments &w, const float *left, const float *righ
     }
 }
 
+/* Of matrices that map states, from the segment to settle. */
+DEVICE void add_products_of_states(const Arguments &w, int tile)
+{
+    constexpr int DOWN = tiles(3 * D), OF_INPUT = tiles(2 * D), OF_STATE = OF_INPUT + tiles(D);
+    const int m = tile % DOWN * TILE, n = tile / DOWN;
+    const long long first = w.first + w.n_chunks;
+    const float *states = w.states + first * w.n_batch * S * D;
+    const int rows = w.n_after * w.n_batch * S;
+    const bool begins = first + w.n_after == w.n_all;
+    auto rows_of = [](const float *at, int stride) {
+        return [=](long long row) { return at + row * stride; };
+    };
+    if (n < OF_INPUT) /* i, r, z; in torch i is the last */
+        add_product<3 * D, 2 * D>(rows, begins, m, n * TILE, 2 * D, rows_of(w.d_gate, 4 * D),
+                                  rows_of(w.seen_after, 2 * D), w.to_by_input, w.to_input_bias);
+    else if (n < OF_STATE)
+        add_product<3 * D, D>(rows, begins, m, (n - OF_INPUT) * TILE, 0, rows_of(w.d_gate + D, 4 * D),
+                              rows_of(states, D), w.to_by_state, w.to_state_bias);
+    else /* less the norm's weights: nsm_finish */
+        add_product<3 * D, D>(rows, begins, m, (n - OF_STATE) * TILE, 0, rows_of(w.d_own, 3 * D),
+                              rows_of(w.normed_after, NORMED), w.to_state_maps, w.to_state_maps_bias);
+}
+
+/* Of the tokens' maps, from the settled segment. */
+DEVICE void add_product_of_tokens(const Arguments &w, int tile)
+{
+    constexpr int DOWN = tiles(4 * D);
+    const long long first = w.first + w.n_chunks + w.n_after;
+    const int n_batch = w.n_batch;
+    auto token = [&](int row) {
+        const int chunk = row / C;
+        return (chunk % n_batch * w.n_all + first + chunk / n_batch) * C + row % C;
+    };
+    add_product<4 * D, D>(
+        w.n_settled * n_batch * C, first + w.n_settled == w.n_all, tile % DOWN * TILE, tile / DOWN * TILE, 0,
+        [&](int row) { return w.maps + token(row) * 4 * D; },
+        [&](int row) { return w.tokens + token(row) * D; }, w.to_token_maps, w.to_token_maps_bias);
+}
+
 /* Blocks for chunks, then for tiles of products. */
 KERNEL(AT_ONCE) nsm_recall(const Arguments w)
 {
+    constexpr int OF_STATES = tiles(3 * D) * (tiles(2 * D) + 2 * tiles(D));
     const int n_batch = w.n_batch, k = blockIdx.x / n_batch, b = blockIdx.x % n_batch;
-    const int n_chunks = max(w.n_chunks, w.n_after);
-    if (k < n_chunks) {
+    const int tile = blockIdx.x - w.n_each * n_batch;
+    if (tile >= OF_STATES)
+        add_product_of_tokens(w, tile - OF_STATES);
+    else if (tile >= 0)
+        add_products_of_states(w, tile);
+    else {
         if (k < w.n_after) settle(w, b, k);
-        __syncthreads(); /* the notes are no longer wanted */
+        __syncthreads(); /* of what that read, recall writes to the same places, K chunks before */
         if (k < w.n_chunks) recall(w, b, k);
-        return;
     }
-    constexpr int DOWN = tiles(3 * D), OF_INPUT = tiles(2 * D), OF_STATE = OF_INPUT + tiles(D);
-    const int tile = blockIdx.x - n_chunks * n_batch, m = tile % DOWN * TILE, n = tile / DOWN;
-    const float *states = w.states + (w.first + w.n_chunks) * n_batch * S * D;
-    if (n < OF_INPUT)
-        add_product<2 * D, 4 * D, 2 * D>(
-            w, w.d_gate, w.seen_after, m, n * TILE, 2 * D, w.to_by_input, w.to_input_bias);
-    else if (n < OF_STATE)
-        add_product<D, 4 * D, D>(
-            w, w.d_gate + D, states, m, (n - OF_INPUT) * TILE, 0, w.to_by_state, w.to_state_bias);
-    else
-        add_product<D, 3 * D, NORMED>(
-            w, w.d_own, w.normed_after, m, (n - OF_STATE) * TILE, 0, w.to_state_maps, w.to_state_maps_bias);
 }
 
 /* ---- backward, chunk by chunk from the last ---- */
@@ -1142,11 +1178,13 @@ template <int N> DEVICE float total_of_block(float x)
     return x;
 }
 
-/* A block for what is summed over sequences, then D / 16 for the layer norm, columns of the maps. */
+/* A block for what is summed over sequences, D / 16 for the layer norm, each with columns of the states'
+   maps, and those for tiles of the tokens' maps. */
 KERNEL(AT_ONCE) nsm_finish(const Arguments w)
 {
     constexpr int THREADS = AT_ONCE, COLUMNS = 16;
     const int n_batch = w.n_batch, t = threadIdx.x;
+    if (blockIdx.x > D / COLUMNS) return add_product_of_tokens(w, blockIdx.x - 1 - D / COLUMNS);
     if (blockIdx.x) {
         const int n = (blockIdx.x - 1) * COLUMNS + t % COLUMNS;
         float of_norm = 0.0f, of_bias = 0.0f;

@@ -251,7 +251,7 @@ class _Read(torch.autograd.Function):
         x, states, *parameters = ctx.saved_tensors
         p = Parameters(*parameters)
         by_maps, found = _backward(x, states, p, ctx.n_heads, grad)
-        parts = zip(found.split([t.numel() for t in p]), p, strict=True)
+        parts = zip(found.split_with_sizes([t.numel() for t in p]), p, strict=True)
         by_parameter = (part if t.dim() == 1 else part.view_as(t) for part, t in parts)
         return ((by_maps @ p.token_maps).view_as(x), None, *by_parameter)
 

@@ -32,6 +32,7 @@ def read(mixer: StateMixer, x: Tensor, form: str = "cuda") -> list[Tensor]:
     return [found.detach(), *torch.autograd.grad(found.square().sum(), inputs)]
 
 
+@pytest.mark.parametrize("on_cpu", ["forwards", "backwards"], indirect=True)
 @pytest.mark.usefixtures("on_cpu")
 def test_parts_of_a_sequence_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     d, heads, states, chunk = SIZES[0]
@@ -41,7 +42,7 @@ def test_parts_of_a_sequence_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         for p in mixer.parameters():
             p.copy_(torch.randn(p.shape, generator=generator) / d**0.5)
         mixer.importance.copy_(torch.tensor([0.5, 0.0, 1.0, 2.0, -1.0]))  # two are off
-    x = torch.randn(1, 7, chunk, d, generator=generator, requires_grad=True)
+    x = torch.randn(2, 7, chunk, d, generator=generator, requires_grad=True)
     plain, whole = read(mixer, x, "torch"), read(mixer, x)
     monkeypatch.setattr(cuda_nsm, "_SEGMENTS", 3)
     monkeypatch.setattr(cuda_nsm, "_LEAST", 1)

@@ -7,7 +7,7 @@
    depend on the chunk before (forward) or after (backward) is done by one block a chunk.
 
    Backward goes through a sequence segment by segment, from the last: nsm_recall, then nsm_retreat. What
-   is left to do for a segment then is done by the nsm_recall of the one before it.
+   is left to do for a segment is done beside the nsm_recall of the one before it.
 
    D, H, C, S and SCALE are given by the compiler's command line. */
 
@@ -43,8 +43,9 @@ static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W 
 static_assert(S <= 32 && D <= 128, "states");
 
 struct Arguments {
-    /* B; J chunks, segments of K. Of three that follow each other, from chunk `first` on, the first one
-       is gone through, or nsm_recall prepares it and settles the second; the third is settled. */
+    /* B; J chunks, in segments of K. Of three neighbours, from chunk `first` on, nsm_recall prepares the
+       first, which nsm_retreat goes through, settles the second and adds the third's products of tokens;
+       each may be empty. */
     long long n_batch, n_all, n_each, first, n_chunks, n_after, n_settled;
     const float *tokens; /* (B, J, C, D) */
     float *maps; /* (B, J, C, 4 D): tokens' read query, route query, key and value; where chunks are
@@ -55,20 +56,18 @@ struct Arguments {
     float *states; /* (J + 1, B, S, D) */
     float *found;  /* (B, J, C, D): what tokens read */
     const float *d_found;
-    float *notes;                            /* (K, B, H, NOTES) */
-    float *normed, *seen;                    /* (K, B, S, NORMED): without weights; over what scale.
-                                                (K, B, S, 2 D): message, heard */
-    const float *normed_after, *seen_after;  /* of the chunks to settle */
-    float *by_gate;                          /* (K, B, S, GS): by i, r, z, h */
-    float *direct, *change;                  /* (K, B, S, D), in pairs of rows */
-    float *d_read_importance;                /* (J, B, S) */
-    float *d_own_tokens;                     /* (K, B, C, 3 D): of the maps but route queries, from
-                                                the chunk's reading */
-    float *d_before;                         /* (K + 1, B, C, 2 D): of keys and values of the chunk
-                                                before that of a number, modulo K + 1 */
-    float *d_gate, *d_own, *results;         /* (K, B, S, 4 D), (K, B, S, 3 D), (K, B, H, RESULTS) */
-    float *carried;                          /* (B, S, D): gradient of the states before a segment */
-    float *d_importance;                     /* (B, H, BY_TURNS / 8, LANES) */
+    float *notes;                           /* (K, B, H, NOTES) */
+    float *normed, *seen;                   /* (K, B, S, NORMED): without weights; over what scale */
+                                            /* (K, B, S, 2 D): message, heard */
+    const float *normed_after, *seen_after; /* of the second segment */
+    float *by_gate;                         /* (K, B, S, GS): by i, r, z, h */
+    float *direct, *change;                 /* (K, B, S, D), in pairs of rows */
+    float *d_read_importance;               /* (J, B, S) */
+    float *d_own_tokens; /* (K, B, C, 3 D): by reading, of read queries, keys and values */
+    float *d_before;     /* (K + 1, B, C, 2 D), for chunks modulo K + 1: of keys and values before it */
+    float *d_gate, *d_own, *results; /* (K, B, S, 4 D), (K, B, S, 3 D), (K, B, H, RESULTS) */
+    float *carried;                  /* (B, S, D): gradient of the states after, then before a segment */
+    float *d_importance;             /* (B, H, BY_TURNS / 8, LANES) */
     /* gradients, as what they are of */
     float *to_token_maps, *to_token_maps_bias, *to_norm, *to_norm_bias, *to_state_maps;
     float *to_state_maps_bias, *to_by_input, *to_by_state, *to_input_bias, *to_state_bias;
@@ -791,11 +790,10 @@ DEVICE void settle(const Arguments &w, int b, int k)
     }
 }
 
-/* A block's tile of `out` (M, N) += left' @ right, from (m, n) on, and of `bias`, which sums over rows of
-   `left`; of both that is the beginning if there are no later rows. `left` and `right` say where a row
-   begins; the columns of `left` are the rows of `out` rolled back by `roll`. A warp has each sixteenth
-   eight of rows, a lane four neighbouring columns of each factor: to tensor cores they are of as many
-   tiles. */
+/* A block's tile, from (m, n) on, of `out` (M, N) += left' @ right and of `bias`, the sums over rows of
+   `left`; the first time they begin. `left` and `right` say where a row is; the columns of `left` are the
+   rows of `out`, rolled back by `roll`. A warp has each sixteenth eight of rows, a lane four neighbouring
+   columns of each factor, which to tensor cores are of four tiles. */
 constexpr int TILE = 32, TILE_ROW = TILE + 4;
 constexpr int tiles(int n) { return rounded(n, TILE) / TILE; }
 
@@ -892,21 +890,18 @@ DEVICE void add_product_of_tokens(const Arguments &w, int tile)
         [&](int row) { return w.tokens + token(row) * D; }, w.to_token_maps, w.to_token_maps_bias);
 }
 
-/* Blocks for chunks, then for tiles of products. */
+/* Blocks for tiles of products, which take longest if sequences are many, then for chunks. */
 KERNEL(AT_ONCE) nsm_recall(const Arguments w)
 {
     constexpr int OF_STATES = tiles(3 * D) * (tiles(2 * D) + 2 * tiles(D));
-    const int n_batch = w.n_batch, k = blockIdx.x / n_batch, b = blockIdx.x % n_batch;
-    const int tile = blockIdx.x - w.n_each * n_batch;
-    if (tile >= OF_STATES)
-        add_product_of_tokens(w, tile - OF_STATES);
-    else if (tile >= 0)
-        add_products_of_states(w, tile);
-    else {
-        if (k < w.n_after) settle(w, b, k);
-        __syncthreads(); /* of what that read, recall writes to the same places, K chunks before */
-        if (k < w.n_chunks) recall(w, b, k);
-    }
+    constexpr int TILES = OF_STATES + tiles(4 * D) * tiles(D);
+    const int n_batch = w.n_batch, tile = blockIdx.x, chunk = tile - TILES;
+    if (tile < OF_STATES) return add_products_of_states(w, tile);
+    if (tile < TILES) return add_product_of_tokens(w, tile - OF_STATES);
+    const int k = chunk / n_batch, b = chunk % n_batch;
+    if (k < w.n_after) settle(w, b, k);
+    __syncthreads(); /* what that read is where recall writes, for a chunk K before */
+    if (k < w.n_chunks) recall(w, b, k);
 }
 
 /* ---- backward, chunk by chunk from the last ---- */

@@ -279,6 +279,7 @@ def _backward(
     now.n_each, now.first = each, n_chunks
 
     def start_before(name: str, first: int) -> None:
+        """For the segment from `first` on, those that were first and second being second and third."""
         now.n_settled, now.n_after, now.n_chunks = now.n_after, now.n_chunks, now.first - first
         now.first = first
         passage.start(name)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -18,17 +17,19 @@ __all__ = ["Parameters", "fits", "read"]
 
 _KERNELS = Kernels(
     "nsm",
-    "n_batch n_chunks first n_all",
-    "maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
-    "importance states found d_found notes normed seen by_gate direct change "
-    "d_read_importance d_maps d_own results carried d_importance "
-    "of_gate of_maps to_norm to_norm_bias to_state_maps to_state_maps_bias to_by_input to_by_state "
-    "to_input_bias to_state_bias to_initial to_importance",
+    "n_batch n_all n_each first n_chunks n_after n_settled",
+    "tokens maps norm norm_bias state_maps state_maps_bias by_input by_state input_bias state_bias "
+    "initial importance states found d_found notes normed seen normed_after seen_after by_gate "
+    "direct change d_read_importance d_own_tokens d_before d_gate d_own results carried d_importance "
+    "to_token_maps to_token_maps_bias to_norm to_norm_bias to_state_maps to_state_maps_bias "
+    "to_by_input to_by_state to_input_bias to_state_bias to_initial to_importance",
 )
 _BY_TURNS, _AT_ONCE = 256, 512
 """Threads of a block that goes through chunks, and of one for each chunk."""
 _WARPS = _BY_TURNS // 32
-_SEGMENTS, _LEAST = 5, 8
+_TILE = 32
+"""Rows and columns of a product that a block has."""
+_SEGMENTS, _LEAST = 4, 8
 """Parts in which the backward pass goes through a sequence, holding everything of one at once, and
 the least chunks of one."""
 
@@ -52,7 +53,7 @@ class Parameters(NamedTuple):
     initial: Tensor
     """(S, d)."""
     importance: Tensor
-    """(S,), not negative."""
+    """(S,): a negative one is zero."""
 
 
 @cache
@@ -157,10 +158,17 @@ class _Sizes:
                 self.results, self._rows(3 * w), padded * by_head, 2 * (h + 1) * self._rows(d),
                 2 * (self.notes + s * (5 * d + 12) + 2 * padded * d), padded, 8,
             ),
-            "nsm_settle": (),
             "nsm_finish": (_AT_ONCE,),
         }  # fmt: skip
-        return {name: sum(map(_up, parts)) for name, parts in numbers.items()}
+        found = {name: sum(map(_up, parts)) for name, parts in numbers.items()}
+        of_product = _AT_ONCE // 32 * _TILE * (_TILE + 4)
+        return found | {name: max(found[name], of_product) for name in ("nsm_recall", "nsm_finish")}
+
+    @cached_property
+    def tiles(self) -> tuple[int, int]:
+        """Of products for the gradients of what maps states, and of the tokens' maps."""
+        one, two, three, four = (-(-n * self.d // _TILE) for n in (1, 2, 3, 4))
+        return three * (two + 2 * one), four * one
 
 
 _sizes = cache(_Sizes)
@@ -181,33 +189,44 @@ class _Passage:
             "norm": p.norm, "norm_bias": p.norm_bias,
             "state_maps": p.state_maps, "state_maps_bias": p.state_maps_bias,
             "by_input": p.by_input, "by_state": p.by_state,
-            "input_bias": p.input_bias, "state_bias": p.state_bias, "importance": p.importance,
+            "input_bias": p.input_bias, "state_bias": p.state_bias,
+            "initial": p.initial, "importance": p.importance,
         }  # fmt: skip
-        # they and `take`'s are held as long as kernels use them
+        # all are held as long as kernels use them
+        self._rooms: list[Tensor] = []
         self._arrays: dict[str, Tensor | int] = {key: t.contiguous() for key, t in arrays.items()}
-        self._arrays["maps"] = F.linear(x, p.token_maps, p.token_maps_bias).contiguous()
+        tokens = x.reshape(-1, d).contiguous()
+        self.maps = F.linear(tokens, p.token_maps, p.token_maps_bias)
+        self._arrays |= {"tokens": tokens, "maps": self.maps}
 
-    def take(self, arrays: Mapping[str, Tensor | int], *rooms: _Room) -> None:
-        """What kernels read and write beside the parameters and the tokens' maps."""
-        self._rooms = rooms
-        for room in rooms:
-            self._arrays |= room.addresses
+    def make_room(self, **sizes: int) -> Tensor:
+        """For arrays of some sizes, of whole 16 bytes all but the last: one tensor, as each costs the
+        host as much as a kernel of a few microseconds."""
+        *starts, end = accumulate(sizes.values(), initial=0)
+        room = torch.empty(end, dtype=torch.float32, device=self._device)
+        self._rooms.append(room)
+        address, each = room.data_ptr(), room.element_size()
+        self._arrays |= {key: address + each * at for key, at in zip(sizes, starts, strict=True)}
+        return room
+
+    def take(self, arrays: Mapping[str, Tensor]) -> Any:
+        """What kernels read and write besides; the structure that they are given."""
         self._arrays |= arrays
         sizes = {"n_batch": self.n_batch, "n_all": self.n_chunks}
         self._arguments = _KERNELS.arguments(sizes, self._arrays)
+        return self._arguments
 
-    def start(self, *names: str, first: int = 0, n_chunks: int | None = None) -> None:
-        """Kernels, one after the other, for some chunks or all."""
-        n = self.n_chunks if n_chunks is None else n_chunks
-        self._arguments.first, self._arguments.n_chunks = first, n
-        for name in names:
-            threads, blocks = _AT_ONCE, self.n_batch * n
-            if name in ("nsm_advance", "nsm_retreat"):
-                threads, blocks = _BY_TURNS, self.n_batch * self.sizes.n_heads
-            elif name == "nsm_finish":
-                blocks = 1 + 3 * self.sizes.d
-            how = Launch(blocks, threads, 4 * self._shared[name])
-            _KERNELS.start(name, self._macros, how, self._arguments, self._device)
+    def start(self, name: str) -> None:
+        arguments, sizes = self._arguments, self.sizes
+        threads, blocks = _AT_ONCE, self.n_batch * self.n_chunks
+        if name in ("nsm_advance", "nsm_retreat"):
+            threads, blocks = _BY_TURNS, self.n_batch * sizes.n_heads
+        elif name == "nsm_recall":
+            blocks = self.n_batch * arguments.n_each + sum(sizes.tiles)
+        elif name == "nsm_finish":
+            blocks = 1 + sizes.d // 16 + sizes.tiles[1]
+        how = Launch(blocks, threads, 4 * self._shared[name])
+        _KERNELS.start(name, self._macros, how, arguments, self._device)
 
 
 class _Read(torch.autograd.Function):
@@ -218,10 +237,10 @@ class _Read(torch.autograd.Function):
         n_batch, n_chunks, _, d = x.shape
         s = len(p.initial)
         states = x.new_empty(n_chunks + 1, n_batch, s, d)
-        states[0] = p.initial
         found = torch.empty_like(x, memory_format=torch.contiguous_format)
         passage.take({"states": states, "found": found})
-        passage.start("nsm_advance", "nsm_read")
+        passage.start("nsm_advance")
+        passage.start("nsm_read")
         ctx.save_for_backward(x, states, *parameters)
         ctx.n_heads = n_heads
         return found
@@ -230,78 +249,46 @@ class _Read(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, states, *parameters = ctx.saved_tensors
-        found, by_parameter = _backward(x, states, Parameters(*parameters), ctx.n_heads, grad)
-        return (found, None, *by_parameter)
+        p = Parameters(*parameters)
+        by_maps, found = _backward(x, states, p, ctx.n_heads, grad)
+        parts = zip(found.split_with_sizes([t.numel() for t in p]), p, strict=True)
+        by_parameter = (part if t.dim() == 1 else part.view_as(t) for part, t in parts)
+        return ((by_maps @ p.token_maps).view_as(x), None, *by_parameter)
 
 
 def _backward(
     x: Tensor, states: Tensor, p: Parameters, n_heads: int, grad: Tensor
-) -> tuple[Tensor, Parameters]:
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the tokens' maps (B J c, 4 d), and of the parameters, one after the other."""
     passage = _Passage(x, p, n_heads)
-    (n_batch, n_chunks, c, d), s, h = x.shape, len(p.initial), n_heads
-    size = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
-    sizes, one, n_tokens = passage.sizes, n_batch * s, n_batch * n_chunks * c
-    rows, padded = size * one, size * n_batch * sizes.padded
-    sums = _Room(
-        x.new_zeros,
-        carried=one * d, d_importance=n_batch * h * (_BY_TURNS // 8) * sizes.lanes,
-        of_gate=4 * d * (3 * d + 1), of_maps=3 * d * (d + 1), d_maps=n_tokens * 4 * d,
+    (n_batch, n_chunks, c, d), s = x.shape, len(p.initial)
+    each = min(n_chunks, max(_LEAST, -(-n_chunks // _SEGMENTS)))
+    sizes, one, chunks = passage.sizes, n_batch * s, each * n_batch
+    rows, padded, heads = chunks * s, chunks * sizes.padded, chunks * n_heads
+    passage.make_room(
+        carried=one * d, d_importance=n_batch * n_heads * (_BY_TURNS // 8) * sizes.lanes,
+        normed=rows * (d + 4), normed_after=rows * (d + 4),
+        seen=rows * 2 * d, seen_after=rows * 2 * d, by_gate=rows * (4 * d + 8),
+        direct=padded * d, change=padded * d, d_gate=rows * 4 * d, d_own=rows * 3 * d,
+        notes=heads * sizes.notes, results=heads * sizes.results,
+        d_own_tokens=chunks * c * 3 * d, d_before=(chunks + n_batch) * c * 2 * d,
+        d_read_importance=n_chunks * one,
     )  # fmt: skip
-    room = _Room(
-        x.new_empty,
-        d_read_importance=n_chunks * one, normed=rows * (d + 4), seen=rows * (3 * d + 4),
-        by_gate=(rows + one) * (4 * d + 8), direct=padded * d, change=padded * d,
-        d_own=rows * 3 * d, notes=size * n_batch * h * sizes.notes,
-        results=size * n_batch * h * sizes.results,
-    )  # fmt: skip
-    shapes = {name: t.shape for name, t in p._asdict().items() if not name.startswith("token")}
-    found = _Room(x.new_empty, **{f"to_{name}": math.prod(of) for name, of in shapes.items()})
-    passage.take({"states": states, "d_found": grad.contiguous()}, sums, room, found)
-    of_gate = sums.matrix("of_gate", 4 * d, 3 * d + 1)
-    of_maps = sums.matrix("of_maps", 3 * d, d + 1)
+    found = passage.make_room(**{f"to_{name}": t.numel() for name, t in p._asdict().items()})
+    now = passage.take({"states": states, "d_found": grad.contiguous()})
+    now.n_each, now.first = each, n_chunks
 
-    def factors(n: int) -> tuple[Tensor, ...]:
-        return (
-            room.matrix("by_gate", n, 4 * d, 4 * d + 8, first=one).t(),
-            room.matrix("seen", n, 3 * d + 1, 3 * d + 4),
-            room.matrix("d_own", n, 3 * d).t(),
-            room.matrix("normed", n, d + 1, d + 4),
-        )
+    def start_before(name: str, first: int) -> None:
+        """For the segment from `first` on, those that were first and second being second and third."""
+        now.n_settled, now.n_after, now.n_chunks = now.n_after, now.n_chunks, now.first - first
+        now.first = first
+        passage.start(name)
 
-    whole = factors(rows)
-    for first in reversed(range(0, n_chunks, size)):
-        k = min(size, n_chunks - first)
-        passage.start("nsm_recall", "nsm_retreat", "nsm_settle", first=first, n_chunks=k)
-        by_gate, seen, d_own, normed = whole if k == size else factors(k * one)
-        of_gate.addmm_(by_gate, seen)
-        of_maps.addmm_(d_own, normed)
-    passage.start("nsm_finish")
-    by_tokens = sums.matrix("d_maps", n_tokens, 4 * d)
-    of_tokens = by_tokens.t() @ x.reshape(-1, d), by_tokens.sum(0)
-    own = {name: found.array(f"to_{name}", *of) for name, of in shapes.items()}
-    return (by_tokens @ p.token_maps).view_as(x), Parameters(*of_tokens, **own)
-
-
-class _Room:
-    """Arrays that lie in one, each at a multiple of 16 bytes: their sizes by name. A view costs the
-    host as much as a kernel of a few microseconds, so that there are only those that torch needs."""
-
-    def __init__(self, make: Callable[[int], Tensor], **sizes: int) -> None:
-        ends = list(accumulate(map(_up, sizes.values()), initial=0))
-        self._whole = make(ends[-1])
-        self._places = dict(zip(sizes, ends, strict=False))
-        start, each = self._whole.data_ptr(), self._whole.element_size()
-        self.addresses = {name: start + each * at for name, at in self._places.items()}
-
-    def array(self, name: str, *shape: int) -> Tensor:
-        """One as a tensor."""
-        strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-        return self._whole.as_strided(shape, strides, self._places[name])
-
-    def matrix(
-        self, name: str, rows: int, columns: int, stride: int | None = None, first: int = 0
-    ) -> Tensor:
-        """Some rows, from the `first` on, and columns of one whose rows are a `stride` apart."""
-        stride = stride or columns
-        at = self._places[name] + first * stride
-        return self._whole.as_strided((rows, columns), (stride, 1), at)
+    for first in reversed(range(0, n_chunks, each)):
+        start_before("nsm_recall", first)
+        passage.start("nsm_retreat")
+        now.normed, now.normed_after = now.normed_after, now.normed
+        now.seen, now.seen_after = now.seen_after, now.seen
+    start_before("nsm_recall", 0)
+    start_before("nsm_finish", 0)
+    return passage.maps, found

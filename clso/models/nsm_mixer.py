@@ -175,7 +175,7 @@ class StateMixer(Layer):
         parameters = cuda_nsm.Parameters(
             maps.weight, maps.bias, norm.weight, norm.bias, states.weight, states.bias,
             cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh,
-            self.initial, self.weights_of_states(),
+            self.initial, self.importance,
         )  # fmt: skip
         return cuda_nsm.read(chunks, parameters, self.n_heads)
 

@@ -17,6 +17,8 @@
 #define KERNEL(threads) extern "C" void
 #define CLUSTER_KERNEL(cluster, threads) extern "C" void
 
+using std::max, std::min;
+
 struct float4 {
     float x, y, z, w;
 };
@@ -199,8 +201,8 @@ static_assert(sizeof(Mail) == 8, "as on a GPU");
 
 static const int GUARD = 64; /* numbers behind a block's shared memory that nothing writes to */
 
-/* Threads go in order, or backwards: what a barrier is missing for differs. Returns 1 if threads wait
-   for ever, 2 if they write behind their shared memory. */
+/* Threads and blocks go in order, or backwards: what a barrier is missing for differs. Returns 1 if
+   threads wait for ever, 2 if they write behind their shared memory. */
 template <class A>
 static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cluster, int threads,
                size_t floats, int backwards)
@@ -221,7 +223,7 @@ static int run(void (*kernel)(const A), const A *arguments, int n_blocks, int cl
             Fiber &f = fibers[i];
             f.rank = i / threads;
             f.thread.x = i % threads;
-            f.block.x = first + f.rank;
+            f.block.x = (backwards ? n_blocks - cluster - first : first) + f.rank;
             getcontext(&f.context);
             f.context.uc_stack.ss_sp = stacks.data() + stack * i;
             f.context.uc_stack.ss_size = stack;

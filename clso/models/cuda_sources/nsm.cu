@@ -6,6 +6,9 @@
    states; what its head makes of a chunk it writes into the shared memory of all. All that does not
    depend on the chunk before (forward) or after (backward) is done by one block a chunk.
 
+   Backward goes through a sequence segment by segment, from the last: nsm_recall, then nsm_retreat. What
+   is left to do for a segment is done beside the nsm_recall of the one before it.
+
    D, H, C, S and SCALE are given by the compiler's command line. */
 
 #include "common.cuh"
@@ -19,7 +22,7 @@ constexpr int PAIRS = SP / 2;
 constexpr int paired(int n) { return 2 * n + 16; }
 constexpr int PW = paired(W), PD = paired(D);
 constexpr int NORM_LANES = D < 64 ? D / 2 : 32; /* for a pair of rows of states */
-constexpr int NORMED = D + 4, SEEN = 3 * D + 4;
+constexpr int NORMED = D + 4;
 constexpr int LANES = S <= 4 ? 4 : S <= 8 ? 8 : S <= 16 ? 16 : 32; /* one for each state */
 constexpr int LS = LANES + 1;
 /* Of what asks a state, tokens and then states from TALK on, in tiles of eight. */
@@ -40,28 +43,39 @@ static_assert(BY_TURNS % W == 0 && BY_TURNS % D == 0 && D % ROW_LANES == 0 && W 
 static_assert(S <= 32 && D <= 128, "states");
 
 struct Arguments {
-    long long n_batch, n_chunks, first, n_all; /* B; K chunks, from `first`, of J */
-    const float *maps; /* (B, J, C, 4 D): tokens' read query, route query, key and value */
+    /* B; J chunks, in segments of K. Of three neighbours, from chunk `first` on, nsm_recall prepares the
+       first, which nsm_retreat goes through, settles the second and adds the third's products of tokens;
+       each may be empty. */
+    long long n_batch, n_all, n_each, first, n_chunks, n_after, n_settled;
+    const float *tokens; /* (B, J, C, D) */
+    float *maps; /* (B, J, C, 4 D): tokens' read query, route query, key and value; where chunks are
+                    settled, the gradient */
     const float *norm, *norm_bias, *state_maps, *state_maps_bias; /* (3 D, D): query, key, value */
     const float *by_input, *by_state, *input_bias, *state_bias;   /* a GRU's in torch's order */
-    const float *importance;
-    float *states;            /* (J + 1, B, S, D) */
-    float *found;             /* (B, J, C, D): what tokens read */
+    const float *initial, *importance;
+    float *states; /* (J + 1, B, S, D) */
+    float *found;  /* (B, J, C, D): what tokens read */
     const float *d_found;
-    float *notes;                   /* (K, B, H, NOTES) */
-    float *normed;                  /* (K, B, S, NORMED): without weights; 1; over what scale */
-    float *seen;                    /* (K, B, S, SEEN): message, heard, state, 1 */
-    float *by_gate;                 /* (K + 1, B, S, GS): i, r, z, h; gradients of these, one later */
-    float *direct, *change;         /* (K, B, S, D), in pairs of rows */
-    float *d_read_importance;       /* (J, B, S) */
-    float *d_maps;                  /* as maps; zeros at first */
-    float *d_own, *results;         /* (K, B, S, 3 D), (K, B, H, RESULTS) */
-    float *carried;                 /* (B, S, D): gradient of the states after, then before all */
-    float *d_importance;            /* (B, H, BY_TURNS / 8, LANES): added to */
-    const float *of_gate, *of_maps; /* (4 D, 3 D + 1): rows i, r, z, h by SEEN; (3 D, D + 1) by NORMED */
-    float *to_norm, *to_norm_bias, *to_state_maps, *to_state_maps_bias, *to_by_input, *to_by_state;
-    float *to_input_bias, *to_state_bias, *to_initial, *to_importance; /* gradients, as what they are of */
+    float *notes;                           /* (K, B, H, NOTES) */
+    float *normed, *seen;                   /* (K, B, S, NORMED): without weights; over what scale */
+                                            /* (K, B, S, 2 D): message, heard */
+    const float *normed_after, *seen_after; /* of the second segment */
+    float *by_gate;                         /* (K, B, S, GS): by i, r, z, h */
+    float *direct, *change;                 /* (K, B, S, D), in pairs of rows */
+    float *d_read_importance;               /* (J, B, S) */
+    float *d_own_tokens; /* (K, B, C, 3 D): by reading, of read queries, keys and values */
+    float *d_before;     /* (K + 1, B, C, 2 D), for chunks modulo K + 1: of keys and values before it */
+    float *d_gate, *d_own, *results; /* (K, B, S, 4 D), (K, B, S, 3 D), (K, B, H, RESULTS) */
+    float *carried;                  /* (B, S, D): gradient of the states after, then before a segment */
+    float *d_importance;             /* (B, H, BY_TURNS / 8, LANES) */
+    /* gradients, as what they are of */
+    float *to_token_maps, *to_token_maps_bias, *to_norm, *to_norm_bias, *to_state_maps;
+    float *to_state_maps_bias, *to_by_input, *to_by_state, *to_input_bias, *to_state_bias;
+    float *to_initial, *to_importance;
 };
+
+/* Of a state, zero if that is not there. */
+DEVICE float importance_of(const Arguments &w, int s) { return s < S ? fmaxf(w.importance[s], 0.0f) : 0.0f; }
 
 /* ---- products: a warp has 16 rows and some columns of one of several shares of the sum over K ---- */
 
@@ -222,7 +236,7 @@ struct LayerNorm {
         out += row * NORMED;
 #pragma unroll
         for (int i = 0; i < EACH_LANE; i++) out[lane + i * ROW_LANES] = x[i] * scale;
-        if (lane == 0) out[D] = 1.0f, out[D + 1] = scale;
+        if (lane == 0) out[D] = scale;
     }
 };
 
@@ -303,13 +317,10 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
                        + (i < 2 ? w.state_bias[i * D + d] : i == 3 ? w.state_bias[2 * D + d] : 0.0f);
     }
 #pragma unroll
-    for (int i = 0; i < SP / 8; i++) {
-        int s = i * 8 + g;
-        importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
-    }
+    for (int i = 0; i < SP / 8; i++) importance[i / 2][i % 2] = importance_of(w, i * 8 + g);
     EACH (i, SP * D) {
         int s = i / D;
-        state[place(s, i % D, PD)] = s < S ? w.states[b * S * D + i] : 0.0f;
+        state[place(s, i % D, PD)] = s < S ? w.initial[i] : 0.0f;
     }
     const float *next = w.maps + (long long)b * n_chunks * C * 4 * D + h * W;
     auto fetch = [&](int j) {
@@ -323,11 +334,11 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
     /* by each block its part; by the last threads, which have nothing else to do */
     float *written = w.states + (long long)b * S * D + h * W;
     auto write_states = [&]() {
-        written += (long long)n_batch * S * D;
         for (int i = THREADS - 1 - t; i < SP * W / 4; i += THREADS) {
             int rows = i / (W / 2), a = i % (W / 2) * 2, s = state_of(rows, 0);
             to_rows(written + s * D + a, D, s, four(state + rows * PD + 2 * (h * W + a)));
         }
+        written += (long long)n_batch * S * D;
     };
     if (t == 0) mail[0].open(), mail[1].open();
     cluster_sync(); /* no block writes to another before that has begun */
@@ -366,7 +377,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_advance(const Arguments w)
                 }
             }
         }
-        if (j) write_states();
+        write_states();
         __syncthreads();
         if (by_state.works()) {
             float sums[by_state.EIGHTS][4] = {};
@@ -504,7 +515,7 @@ DEVICE void read_weights(const Arguments &w, int j, int c, const float *query, c
     for (int n = 0; n < READ_EACH; n++) {
         int i = lane + 32 * n;
         bool there = i < S || (i < NEAR && i - S - C <= c && (j > 0 || i >= S + C));
-        of[n] = !there ? 0.0f : i < S ? w.importance[i] : 1.0f;
+        of[n] = !there ? 0.0f : i < S ? importance_of(w, i) : 1.0f;
         score[n] = there ? SCALE * dot<W>(query, keys + i * DS) : -INFINITY;
         if (of[n] > 0.0f) peak = fmaxf(peak, score[n]);
     }
@@ -593,11 +604,10 @@ KERNEL(AT_ONCE) nsm_read(const Arguments w)
 
 /* ---- backward: what went on in each chunk, and all that does not wait for another ---- */
 
-KERNEL(AT_ONCE) nsm_recall(const Arguments w)
+DEVICE void recall(const Arguments &w, int b, int at_k)
 {
     constexpr int THREADS = AT_ONCE;
-    const int n_batch = w.n_batch, b = blockIdx.x % n_batch, at_k = blockIdx.x / n_batch;
-    const int j = w.first + at_k, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int n_batch = w.n_batch, j = w.first + at_k, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const long long here = (long long)at_k * n_batch + b, chunk = (long long)b * w.n_all + j;
     float *at = shared_memory();
     float *state = take(at, D * SS), *normed = take(at, D * SS), *inputs = take(at, 2 * D * SS);
@@ -608,6 +618,8 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
     float *read = take(at, H * C * NS), *d_scores = take(at, H * C * NS), *by_share = take(at, H * C * S);
     float *notes = w.notes + here * H * NOTES;
     float *direct = w.direct + here * SP * D, *change = w.change + here * SP * D;
+    float *d_own = w.d_own_tokens + here * C * 3 * D;
+    float *d_before = w.d_before + (j % (w.n_each + 1) * n_batch + b) * C * 2 * D;
     load_states(w.states + ((long long)j * n_batch + b) * S * D, state);
     EACH (i, 2 * D * SS) inputs[i] = 0.0f;
     if (S < SP || C < TALK) {
@@ -635,13 +647,11 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         note += s * WS + d % W;
         note[ASKS + C * WS] = asks[(C + s) * DS + d];
         note[KEYS] = keys[s * DS + d];
-        w.seen[(here * S + s) * SEEN + 2 * D + d] = state[d * SS + s];
     }
-    EACH (s, S) w.seen[(here * S + s) * SEEN + 3 * D] = 1.0f;
     ROWS_OF (of, s, H * ROWS, LANES) {
         int h = of / ROWS, row = of % ROWS;
         bool there = h < H && s < S;
-        float importance[1] = {there ? w.importance[s] : 0.0f};
+        float importance[1] = {there ? importance_of(w, s) : 0.0f};
         float x[1] = {there ? SCALE * dot<W>(asks + row * DS + h * W, keys + s * DS + h * W) : 0.0f};
         shares_of<1, LANES, 1>(x, importance);
         if (there) notes[h * NOTES + SHARES + place(s, row < C ? row : TALK + row - C, AS)] = x[0];
@@ -668,8 +678,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         inputs[(heard * D + d) * SS + s] = sum;
     }
     __syncthreads();
-    EACH (i, S * 2 * D)
-        w.seen[(here * S + i / (2 * D)) * SEEN + i % (2 * D)] = inputs[i % (2 * D) * SS + i / (2 * D)];
+    EACH (i, S * 2 * D) w.seen[here * S * 2 * D + i] = inputs[i % (2 * D) * SS + i / (2 * D)];
     for (int i = threadIdx.x; i < 2 * 3 * D; i += THREADS) {
         int n = i % (3 * D), first = i / (3 * D) * (SP / 2), d = n % D, part = n / D;
         float by_state[SP / 2] = {}, sums[SP / 2] = {};
@@ -732,7 +741,7 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
         const float *of = d_scores + (d / W * C + c) * NS;
         float sum = 0.0f;
         for (int m = 0; m < NEAR; m++) sum += of[m] * keys[m * DS + d];
-        w.d_maps[(chunk * C + c) * 4 * D + d] = sum;
+        d_own[c * 3 * D + d] = sum;
     }
     EACH (i, NEAR * D) {
         int m = i / D, d = i % D, h = d / W;
@@ -746,12 +755,153 @@ KERNEL(AT_ONCE) nsm_recall(const Arguments w)
             float *to = notes + h * NOTES + D_READ + place(m, d % W, PW);
             to[0] = d_key;
             to[PAIRS * PW] = d_value;
-        } else { /* two chunks add, to nothing: in either order it is the same */
-            float *to = w.d_maps + ((chunk - 1) * C + m - S) * 4 * D + d;
-            atomicAdd(to + 2 * D, d_key);
-            atomicAdd(to + 3 * D, d_value);
+        } else if (m < S + C) {
+            float *to = d_before + (m - S) * 2 * D + d;
+            to[0] = d_key;
+            to[D] = d_value;
+        } else {
+            float *to = d_own + (m - S - C) * 3 * D + d;
+            to[D] = d_key;
+            to[2 * D] = d_value;
         }
     }
+}
+
+/* Gradients of tokens' maps, in a chunk that nsm_retreat has gone through. */
+DEVICE void settle(const Arguments &w, int b, int k)
+{
+    constexpr int THREADS = AT_ONCE;
+    const long long here = (long long)k * w.n_batch + b, j = w.first + w.n_chunks + k;
+    const long long first = (b * w.n_all + j) * C;
+    const float *by_next = w.d_before + ((j + 1) % (w.n_each + 1) * w.n_batch + b) * C * 2 * D;
+    EACH (i, C * D) {
+        int c = i / D, d = i % D, h = d / W, a = d % W;
+        const float *notes = w.notes + (here * H + h) * NOTES;
+        const float *results = w.results + (here * H + h) * RESULTS;
+        const float *own = w.d_own_tokens + (here * C + c) * 3 * D + d;
+        float x = 0.0f, key = own[D], value = own[2 * D], *to = w.maps + (first + c) * 4 * D + d;
+        for (int s = 0; s < S; s++) {
+            const int of = place(s, c, AS);
+            x += results[D_SCORES + of] * notes[KEYS + s * WS + a];
+            value += notes[SHARES + of] * importance_of(w, s) * results[D_SENT + place(s, a, PW)];
+        }
+        if (j + 1 < w.n_all) key += by_next[c * 2 * D + d], value += by_next[c * 2 * D + D + d];
+        to[0] = own[0], to[D] = x, to[2 * D] = key, to[3 * D] = value;
+    }
+}
+
+/* A block's tile, from (m, n) on, of `out` (M, N) += left' @ right and of `bias`, the sums over rows of
+   `left`; the first time they begin. `left` and `right` say where a row is; the columns of `left` are the
+   rows of `out`, rolled back by `roll`. A warp has each sixteenth eight of rows, a lane four neighbouring
+   columns of each factor, which to tensor cores are of four tiles. */
+constexpr int TILE = 32, TILE_ROW = TILE + 4;
+constexpr int tiles(int n) { return rounded(n, TILE) / TILE; }
+
+template <int M, int N, class Left, class Right>
+DEVICE void add_product(int rows, bool begins, int m, int n, int roll, Left left, Right right, float *out,
+                        float *bias)
+{
+    constexpr int THREADS = AT_ONCE, SIZE = TILE * TILE_ROW;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+    /* what is not there is not written, either */
+    const int of_left = min(m + 4 * g, M - 4), of_right = min(n + 4 * g, N - 4);
+    float sums[2][4][4] = {}, *shares = shared_memory(), *share = shares + warp * SIZE + 4 * g * TILE_ROW;
+    float by_column[4] = {};
+    for (int first = 8 * warp; first < rows; first += THREADS / 4) {
+        float x[2][4] = {}, y[2][4] = {}, x_lead[2][4], x_rest[2][4], y_lead[2][4], y_rest[2][4];
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int row = first + t + 4 * i;
+            if (row < rows) load(x[i], left(row) + of_left), load(y[i], right(row) + of_right);
+#pragma unroll
+            for (int k = 0; k < 4; k++) by_column[k] += x[i][k];
+            split(x[i], x_lead[i], x_rest[i]);
+            split(y[i], y_lead[i], y_rest[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const int m = i / 4 * 2, n = i % 4;
+            auto add = [&](const float (&x)[2][4], const float (&y)[2][4]) {
+                const float a[4] = {x[0][m], x[0][m + 1], x[1][m], x[1][m + 1]}, b[2] = {y[0][n], y[1][n]};
+                multiply(sums[m / 2][n], a, b);
+            };
+            add(x_lead, y_rest), add(x_rest, y_lead), add(x_lead, y_lead);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        const float(&x)[4][4] = sums[i / 4];
+        four(share + i / 2 * TILE_ROW + 4 * (2 * t + i % 2)) =
+            make_float4(x[0][i % 4], x[1][i % 4], x[2][i % 4], x[3][i % 4]);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        float x = total<4>(by_column[i]);
+        if (t == 0) share[i * TILE_ROW + TILE] = x;
+    }
+    __syncthreads();
+    EACH (i, TILE * (TILE + 1)) {
+        const int row = i / (TILE + 1), column = i % (TILE + 1), to = (m + row + roll) % M;
+        const bool of_bias = column == TILE;
+        if (m + row >= M || (of_bias ? n > 0 : n + column >= N)) continue;
+        float &at = of_bias ? bias[to] : out[to * N + n + column], sum = begins ? 0.0f : at;
+#pragma unroll
+        for (int k = 0; k < THREADS / 32; k++) sum += shares[k * SIZE + row * TILE_ROW + column];
+        at = sum;
+    }
+}
+
+/* Of matrices that map states, from the segment to settle. */
+DEVICE void add_products_of_states(const Arguments &w, int tile)
+{
+    constexpr int DOWN = tiles(3 * D), OF_INPUT = tiles(2 * D), OF_STATE = OF_INPUT + tiles(D);
+    const int m = tile % DOWN * TILE, n = tile / DOWN;
+    const long long first = w.first + w.n_chunks;
+    const float *states = w.states + first * w.n_batch * S * D;
+    const int rows = w.n_after * w.n_batch * S;
+    const bool begins = first + w.n_after == w.n_all;
+    auto rows_of = [](const float *at, int stride) {
+        return [=](long long row) { return at + row * stride; };
+    };
+    if (n < OF_INPUT) /* i, r, z; in torch i is the last */
+        add_product<3 * D, 2 * D>(rows, begins, m, n * TILE, 2 * D, rows_of(w.d_gate, 4 * D),
+                                  rows_of(w.seen_after, 2 * D), w.to_by_input, w.to_input_bias);
+    else if (n < OF_STATE)
+        add_product<3 * D, D>(rows, begins, m, (n - OF_INPUT) * TILE, 0, rows_of(w.d_gate + D, 4 * D),
+                              rows_of(states, D), w.to_by_state, w.to_state_bias);
+    else /* less the norm's weights: nsm_finish */
+        add_product<3 * D, D>(rows, begins, m, (n - OF_STATE) * TILE, 0, rows_of(w.d_own, 3 * D),
+                              rows_of(w.normed_after, NORMED), w.to_state_maps, w.to_state_maps_bias);
+}
+
+/* Of the tokens' maps, from the settled segment. */
+DEVICE void add_product_of_tokens(const Arguments &w, int tile)
+{
+    constexpr int DOWN = tiles(4 * D);
+    const long long first = w.first + w.n_chunks + w.n_after;
+    const int n_batch = w.n_batch;
+    auto token = [&](int row) {
+        const int chunk = row / C;
+        return (chunk % n_batch * w.n_all + first + chunk / n_batch) * C + row % C;
+    };
+    add_product<4 * D, D>(
+        w.n_settled * n_batch * C, first + w.n_settled == w.n_all, tile % DOWN * TILE, tile / DOWN * TILE, 0,
+        [&](int row) { return w.maps + token(row) * 4 * D; },
+        [&](int row) { return w.tokens + token(row) * D; }, w.to_token_maps, w.to_token_maps_bias);
+}
+
+/* Blocks for tiles of products, which take longest if sequences are many, then for chunks. */
+KERNEL(AT_ONCE) nsm_recall(const Arguments w)
+{
+    constexpr int OF_STATES = tiles(3 * D) * (tiles(2 * D) + 2 * tiles(D));
+    constexpr int TILES = OF_STATES + tiles(4 * D) * tiles(D);
+    const int n_batch = w.n_batch, tile = blockIdx.x, chunk = tile - TILES;
+    if (tile < OF_STATES) return add_products_of_states(w, tile);
+    if (tile < TILES) return add_product_of_tokens(w, tile - OF_STATES);
+    const int k = chunk / n_batch, b = chunk % n_batch;
+    if (k < w.n_after) settle(w, b, k);
+    __syncthreads(); /* what that read is where recall writes, for a chunk K before */
+    if (k < w.n_chunks) recall(w, b, k);
 }
 
 /* ---- backward, chunk by chunk from the last ---- */
@@ -763,6 +913,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     const int h = cluster_rank(), b = blockIdx.x / H, t = threadIdx.x;
     const int lane = t % 32, warp = t / 32, g = lane / 4, last_warp = WARPS - 1 - warp;
     const int n_batch = w.n_batch, n_chunks = w.n_chunks;
+    const bool begins = w.first + n_chunks == w.n_all;
     constexpr int OF_STATES = SP / 16 * (W / 8); /* tiles of a head's part of the states */
     /* to what a head told and heard, and to its part of the state by the gate and by its maps */
     Product<2 * W, 3 * D, 2 * W, groups(WARPS, SP / 16, 3 * D / 8)> by_input;
@@ -793,14 +944,11 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     by_maps.load([&](int k, int n) { return w.norm[n] * w.state_maps[row_of(k) * D + n] - d_own[k]; });
     float importance[SP / 16][2], d_importance[SP / 16][2] = {};
 #pragma unroll
-    for (int i = 0; i < SP / 8; i++) {
-        int s = i * 8 + g;
-        importance[i / 2][i % 2] = s < S ? w.importance[s] : 0.0f;
-    }
+    for (int i = 0; i < SP / 8; i++) importance[i / 2][i % 2] = importance_of(w, i * 8 + g);
     EACH (i, RESULTS) results[i] = 0.0f;
     EACH (i, SP * D) {
         int s = i / D;
-        grad[place(s, i % D, PD)] = s < S ? w.carried[b * S * D + i] : 0.0f;
+        grad[place(s, i % D, PD)] = s < S && !begins ? w.carried[b * S * D + i] : 0.0f;
     }
     /* the next chunk's are on their way while this one's are used */
     auto fetch = [&](int k) {
@@ -965,10 +1113,10 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             float *to = w.d_own + (here * S + s) * 3 * D + row_of(n);
             to_rows(to, 3 * D, s, four(d_own + rows * PO + 2 * n));
         }
-        EACH (i, SP * 4 * W / 4) { /* where all blocks have read what was there */
+        EACH (i, SP * 4 * W / 4) {
             const int rows = i / (2 * W), n = i % (2 * W) * 2, s = state_of(rows, 0);
-            float *to = w.by_gate + ((here + n_batch) * S + s) * GS + row_of(n);
-            to_rows(to, GS, s, d_gate(rows, n / W, h * W + n % W));
+            float *to = w.d_gate + (here * S + s) * 4 * D + row_of(n);
+            to_rows(to, 4 * D, s, d_gate(rows, n / W, h * W + n % W));
         }
         __syncthreads(); /* all have read the gradient that changes now */
         mail[half].await(round);
@@ -988,7 +1136,7 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
             }
             const float2 both = over_columns(sum);
             const float4 along = by_row(total<NORM_LANES>(both.x) / -D, total<NORM_LANES>(both.y) / -D);
-            const float4 scale = by_row(s < S ? of[D + 1] : 0.0f, s + 8 < S ? of[8 * NORMED + D + 1] : 0.0f);
+            const float4 scale = by_row(s < S ? of[D] : 0.0f, s + 8 < S ? of[8 * NORMED + D] : 0.0f);
 #pragma unroll
             for (int i = 0; i < EACH_HAS; i++) {
                 const int d = 2 * (t % NORM_LANES + i * NORM_LANES);
@@ -1005,55 +1153,45 @@ CLUSTER_KERNEL(H, BY_TURNS) nsm_retreat(const Arguments w)
     for (int m = 0; m < SP / 8; m++) {
         const int s = 8 * m + g;
         const long long row = ((long long)b * H + h) * (THREADS / 8) + warp * 4 + lane % 4;
-        if (s < S) w.d_importance[row * LANES + s] += d_importance[m / 2][m % 2];
+        float &to = w.d_importance[row * LANES + s];
+        if (s < S) to = d_importance[m / 2][m % 2] + (begins ? 0.0f : to);
     }
     cluster_sync();
 }
 
-/* ---- and what nothing waited for, chunk by chunk side by side ---- */
-
-KERNEL(AT_ONCE) nsm_settle(const Arguments w)
-{
-    constexpr int THREADS = AT_ONCE;
-    const int b = blockIdx.x % w.n_batch, k = blockIdx.x / w.n_batch;
-    const long long here = (long long)k * w.n_batch + b;
-    float *d_tokens = w.d_maps + ((long long)b * w.n_all + w.first + k) * C * 4 * D;
-    EACH (i, C * D) {
-        int c = i / D, d = i % D, h = d / W, a = d % W;
-        const float *notes = w.notes + (here * H + h) * NOTES;
-        const float *results = w.results + (here * H + h) * RESULTS;
-        float x = 0.0f, y = 0.0f;
-        for (int s = 0; s < S; s++) {
-            const int of = place(s, c, AS);
-            x += results[D_SCORES + of] * notes[KEYS + s * WS + a];
-            y += notes[SHARES + of] * w.importance[s] * results[D_SENT + place(s, a, PW)];
-        }
-        d_tokens[c * 4 * D + D + d] = x;
-        d_tokens[c * 4 * D + 3 * D + d] += y;
-    }
-}
-
 /* ---- gradients of the parameters, from sums over all chunks ---- */
 
-/* 1 + 3 D blocks: what is summed over sequences, and a row of the matrices each. */
+/* Over the threads whose index has the same remainder. */
+template <int N> DEVICE float total_of_block(float x)
+{
+    float *all = shared_memory();
+    __syncthreads();
+    all[threadIdx.x] = x;
+    __syncthreads();
+    x = 0.0f;
+    for (int i = threadIdx.x % N; i < AT_ONCE; i += N) x += all[i];
+    return x;
+}
+
+/* A block for what is summed over sequences, D / 16 for the layer norm, each with columns of the states'
+   maps, and those for tiles of the tokens' maps. */
 KERNEL(AT_ONCE) nsm_finish(const Arguments w)
 {
-    constexpr int THREADS = AT_ONCE;
-    const int n_batch = w.n_batch;
+    constexpr int THREADS = AT_ONCE, COLUMNS = 16;
+    const int n_batch = w.n_batch, t = threadIdx.x;
+    if (blockIdx.x > D / COLUMNS) return add_product_of_tokens(w, blockIdx.x - 1 - D / COLUMNS);
     if (blockIdx.x) {
-        const int row = blockIdx.x - 1; /* in torch's order: r, z, and i or h */
-        const float *input = w.of_gate + (row < 2 * D ? D + row : row - 2 * D) * (3 * D + 1);
-        const float *state = w.of_gate + (D + row) * (3 * D + 1), *maps = w.of_maps + row * (D + 1);
-        EACH (i, 2 * D) w.to_by_input[row * 2 * D + i] = input[i];
-        EACH (i, D) {
-            w.to_by_state[row * D + i] = state[2 * D + i];
-            w.to_state_maps[row * D + i] = maps[i] * w.norm[i] + maps[D] * w.norm_bias[i];
+        const int n = (blockIdx.x - 1) * COLUMNS + t % COLUMNS;
+        float of_norm = 0.0f, of_bias = 0.0f;
+        for (int row = t / COLUMNS; row < 3 * D; row += THREADS / COLUMNS) {
+            float &to = w.to_state_maps[row * D + n], bias = w.to_state_maps_bias[row];
+            of_norm += w.state_maps[row * D + n] * to;
+            of_bias += w.state_maps[row * D + n] * bias;
+            to = to * w.norm[n] + bias * w.norm_bias[n];
         }
-        if (threadIdx.x == 0) {
-            w.to_input_bias[row] = input[3 * D];
-            w.to_state_bias[row] = state[3 * D];
-            w.to_state_maps_bias[row] = maps[D];
-        }
+        of_norm = total_of_block<COLUMNS>(of_norm);
+        of_bias = total_of_block<COLUMNS>(of_bias);
+        if (t < COLUMNS) w.to_norm[n] = of_norm, w.to_norm_bias[n] = of_bias;
         return;
     }
     EACH (i, S * D) {
@@ -1061,25 +1199,12 @@ KERNEL(AT_ONCE) nsm_finish(const Arguments w)
         for (int b = 0; b < n_batch; b++) sum += w.carried[b * S * D + i];
         w.to_initial[i] = sum;
     }
-    EACH (i, 2 * D) {
-        float sum = 0.0f;
-#pragma unroll 16
-        for (int n = 0; n < 3 * D; n++)
-            sum += w.state_maps[n * D + i % D] * w.of_maps[n * (D + 1) + (i < D ? i : D)];
-        (i < D ? w.to_norm : w.to_norm_bias)[i % D] = sum;
-    }
-    /* a share of the rows a thread */
-    float *shares = shared_memory(), sum = 0.0f;
-    const int s = threadIdx.x % LANES;
-    for (int n = threadIdx.x / LANES; n < n_batch * H * (BY_TURNS / 8); n += THREADS / LANES)
+    float sum = 0.0f;
+    const int s = t % LANES;
+    for (int n = t / LANES; n < n_batch * H * (BY_TURNS / 8) && s < S; n += THREADS / LANES)
         sum += w.d_importance[n * LANES + s];
-    for (long long n = threadIdx.x / LANES; n < w.n_all * n_batch && s < S; n += THREADS / LANES)
+    for (long long n = t / LANES; n < w.n_all * n_batch && s < S; n += THREADS / LANES)
         sum += w.d_read_importance[n * S + s];
-    shares[threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.x < S) {
-        sum = 0.0f;
-        for (int n = 0; n < THREADS / LANES; n++) sum += shares[n * LANES + threadIdx.x];
-        w.to_importance[threadIdx.x] = sum;
-    }
+    sum = total_of_block<LANES>(sum);
+    if (t < S) w.to_importance[t] = w.importance[t] < 0.0f ? 0.0f : sum; /* as torch's clamp */
 }

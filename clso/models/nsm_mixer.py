@@ -306,14 +306,15 @@ def _difference(
     n_states: int,
     chunk: int,
 ) -> float:
-    """Between a form and plain torch: of what tokens read, and of all gradients."""
+    """Between a form and plain torch: of what tokens read, and of all gradients, over more chunks than
+    a form holds at once."""
     generator = torch.Generator().manual_seed(0)
     mixer = StateMixer(d_model, n_heads, n_states, gate=gate, chunk=chunk)
     for p in mixer.parameters():
         p.copy_(torch.randn(p.shape, generator=generator) / max(p.shape[-1], d_model) ** 0.5)
     mixer.importance.abs_().add_(0.5)
     mixer.to(device)
-    x = torch.randn(2, 5, chunk, d_model, generator=generator).to(device).requires_grad_()
+    x = torch.randn(2, 20, chunk, d_model, generator=generator).to(device).requires_grad_()
     inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))
     results = []
     for form in (partial(read, mixer), partial(mixer._read_by_torch, form="plain")):

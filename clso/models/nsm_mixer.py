@@ -186,10 +186,11 @@ class StateMixer(Layer):
         from clso.models import cuda_nsm
 
         sizes = self.d_model, self.n_heads, self.n_states, self.chunk
+        n_chunks = 20  # more than its gradient goes through at once
         return cuda_nsm.fits(x.device, *sizes) and is_trusted(
             "a state mixer",
             (x.device, sizes),
-            partial(_difference, StateMixer._read_by_cuda, x.device, "gru", *sizes),
+            partial(_difference, StateMixer._read_by_cuda, x.device, "gru", *sizes, n_chunks),
         )
 
     def _is_in_c(self, x: Tensor) -> bool:
@@ -198,7 +199,7 @@ class StateMixer(Layer):
         return native.is_possible(x) and is_trusted(
             "a state mixer in C",
             (x.device, kind),
-            partial(_difference, StateMixer._read_in_c, x.device, kind, 16, 2, 3, 4),
+            partial(_difference, StateMixer._read_in_c, x.device, kind, 16, 2, 3, 4, 5),
         )
 
     def _states(self, chunks: Tensor, form: Form | None = None) -> Tensor:
@@ -305,16 +306,16 @@ def _difference(
     n_heads: int,
     n_states: int,
     chunk: int,
+    n_chunks: int,
 ) -> float:
-    """Between a form and plain torch: of what tokens read, and of all gradients, over more chunks than
-    a form holds at once."""
+    """Between a form and plain torch: of what tokens read, and of all gradients."""
     generator = torch.Generator().manual_seed(0)
     mixer = StateMixer(d_model, n_heads, n_states, gate=gate, chunk=chunk)
     for p in mixer.parameters():
         p.copy_(torch.randn(p.shape, generator=generator) / max(p.shape[-1], d_model) ** 0.5)
     mixer.importance.abs_().add_(0.5)
     mixer.to(device)
-    x = torch.randn(2, 20, chunk, d_model, generator=generator).to(device).requires_grad_()
+    x = torch.randn(2, n_chunks, chunk, d_model, generator=generator).to(device).requires_grad_()
     inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))
     results = []
     for form in (partial(read, mixer), partial(mixer._read_by_torch, form="plain")):

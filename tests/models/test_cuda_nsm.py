@@ -22,7 +22,7 @@ SIZES = [(32, 2, 5, 4), (16, 1, 20, 7)]
 @pytest.mark.usefixtures("on_cpu")
 def test_kernels_give_what_plain_torch_gives(sizes: tuple[int, int, int, int]) -> None:
     with torch.no_grad():
-        assert _difference(StateMixer._read_by_cuda, torch.device("cpu"), "gru", *sizes) < 1e-5
+        assert _difference(StateMixer._read_by_cuda, torch.device("cpu"), "gru", *sizes, 5) < 1e-5
 
 
 def read(mixer: StateMixer, x: Tensor, form: str = "cuda") -> list[Tensor]:

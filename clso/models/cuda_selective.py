@@ -3,7 +3,7 @@ through at once, each with what those before it left."""
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -105,4 +105,4 @@ class _Plan:
                 _KERNELS.start(f"selective_{name}", self.macros, how, arguments, device)
 
 
-_plan = cache(_Plan)
+_plan = lru_cache(maxsize=256)(_Plan)

@@ -20,7 +20,7 @@ SIZES = [  # d, slots, tokens of a chunk, chunks, sequences: each is compiled
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: " ".join(map(str, sizes)))
 @pytest.mark.parametrize("on_cpu", ["forwards", "backwards"], indirect=True)
-@pytest.mark.parametrize(("strength", "tolerance"), [(0.0, 1e-5), (8.0, 1e-5), (30.0, 1e-4)])
+@pytest.mark.parametrize(("strength", "tolerance"), [(0.0, 1e-5), (8.0, 1e-4), (30.0, 1e-3)])
 @pytest.mark.usefixtures("on_cpu")
 def test_kernels_give_what_plain_torch_gives(
     sizes: tuple[int, int, int, int, int], strength: float, tolerance: float

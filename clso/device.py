@@ -17,6 +17,7 @@ from clso.errors import DeviceError
 
 __all__ = [
     "can_ask",
+    "captured",
     "has_triton",
     "matmul_precision",
     "quiet_host",
@@ -57,6 +58,27 @@ def resolve_device(name: str) -> str:
 def can_ask(x: torch.Tensor) -> bool:
     """Whether the host may look at a tensor: not while a CUDA graph is captured."""
     return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+@contextmanager
+def captured(pool: Any = None) -> Iterator[torch.cuda.CUDAGraph]:
+    """A graph of what is started inside on the current stream, with another graph's memory `pool`.
+
+    `torch.cuda.graph` would collect garbage and empty the allocator's cache first: more than a graph
+    saves. It is enough that nothing is collected meanwhile: an older graph that is freed during a
+    capture would end it."""
+    graph = torch.cuda.CUDAGraph()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+        try:
+            yield graph
+        finally:
+            graph.capture_end()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @cache

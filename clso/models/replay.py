@@ -5,7 +5,6 @@ the host longer than they run. A graph is launched at once."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clso.device import captured
 from clso.models.head_loss import fused_kernel_fits
 
 __all__ = ["Replays"]
@@ -64,27 +64,9 @@ class Replays:
         self, inputs: Tensor, blocks: Tensor
     ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         """The graph, its input and its output; each replay fills the output anew."""
-        # torch.cuda.graph would collect garbage and empty the allocator's cache first: more than a
-        # graph saves. It is enough that nothing is collected meanwhile: an older graph that is
-        # freed during a capture would end it.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            return self._capture(inputs, blocks)
-        finally:
-            if collecting:
-                gc.enable()
-
-    def _capture(
-        self, inputs: Tensor, blocks: Tensor
-    ) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(blocks.device)  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(blocks.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(blocks.device))
-        with torch.cuda.stream(stream):
-            graph.capture_begin(capture_error_mode="thread_local")
-            try:
-                out = self._score(inputs, blocks)
-            finally:
-                graph.capture_end()
+        with torch.cuda.stream(stream), captured() as graph:
+            out = self._score(inputs, blocks)
         torch.cuda.current_stream(blocks.device).wait_stream(stream)
         return graph, inputs, out

@@ -3,7 +3,6 @@ of short kernels, and launching them one by one takes the host longer than they 
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clso.device import captured
 from clso.tasks.scoring import Batch, answers
 
 __all__ = ["Steps"]
@@ -107,17 +107,7 @@ class _Replays:
     def _captured(self, like: Batch) -> tuple[torch.cuda.CUDAGraph, Batch, Tensor]:
         """A graph, its input and its output. Nothing else outlives a replay: graphs share one pool."""
         inputs = Batch(like.tokens.clone(), like.mask.clone(), like.targets.clone(), None)
-        graph = torch.cuda.CUDAGraph()
         pool = next((other.pool() for other, *_ in self._graphs.values()), None)
-        collecting = gc.isenabled()
-        gc.disable()  # an older graph that is freed during a capture would end it
-        try:
-            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
-            try:
-                out = self._step(inputs)
-            finally:
-                graph.capture_end()
-        finally:
-            if collecting:
-                gc.enable()
+        with captured(pool) as graph:
+            out = self._step(inputs)
         return graph, inputs, out

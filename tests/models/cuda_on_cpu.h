@@ -143,15 +143,6 @@ static inline float exchange(float x, int lane_mask, int)
     __syncwarp();
     return found;
 }
-static inline float receive(float x, int lane)
-{
-    float *of = words.data() + warp() * 32 * 6;
-    of[now->thread.x % 32] = x;
-    __syncwarp();
-    float found = of[lane];
-    __syncwarp();
-    return found;
-}
 static inline bool any(bool x)
 {
     float *of = words.data() + warp() * 32 * 6;

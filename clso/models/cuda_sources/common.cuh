@@ -181,8 +181,6 @@ DEVICE float reciprocal_root(float x)
     asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-/* What another lane has. */
-DEVICE float receive(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 /* Whether x holds for any lane of the warp. */
 DEVICE bool any(bool x) { return __any_sync(0xffffffffu, x); }
 DEVICE void assume(bool x) { __builtin_assume(x); }

@@ -285,15 +285,22 @@ KERNEL(ADVANCING) turing_advance(const Arguments w)
     }
 }
 
+/* A chunk's memory, and the keys to read it by, in rows of shared memory, by the threads of a block. */
+DEVICE void load_chunk(const Arguments &w, long long here, float *memory, float *keys)
+{
+    constexpr int THREADS = BY_CHUNK;
+    const float *over_time = w.over_time + here * S * D, *heads = w.heads + here * C * WIDTH;
+    EACH (i, S * D) memory[i / D * DS + i % D] = over_time[i];
+    for (int t = threadIdx.x / 32; t < C; t += THREADS / 32) make_key(heads + t * WIDTH, 0, keys + t * DS);
+}
+
 KERNEL(BY_CHUNK) turing_read(const Arguments w)
 {
     constexpr int THREADS = BY_CHUNK;
     const long long here = blockIdx.x;
-    const float *heads = w.heads + here * C * WIDTH, *over_time = w.over_time + here * S * D;
     float *at = shared_memory();
     float *memory = take(at, S * DS), *keys = take(at, C * DS), *shares = take(at, C * SP);
-    EACH (i, S * D) memory[i / D * DS + i % D] = over_time[i];
-    for (int t = threadIdx.x / 32; t < C; t += THREADS / 32) make_key(heads + t * WIDTH, 0, keys + t * DS);
+    load_chunk(w, here, memory, keys);
     __syncthreads();
     ROWS_OF (token, slot, C, SP) {
         bool there = token < C && slot < S;
@@ -318,13 +325,12 @@ KERNEL(BY_CHUNK) turing_unread(const Arguments w)
 {
     constexpr int THREADS = BY_CHUNK;
     const long long here = blockIdx.x;
-    const float *heads = w.heads + here * C * WIDTH, *over_time = w.over_time + here * S * D;
+    const float *heads = w.heads + here * C * WIDTH;
     float *at = shared_memory();
     float *memory = take(at, S * DS), *keys = take(at, C * DS), *given = take(at, C * DS);
     float *shares = take(at, C * SP), *by_unit = take(at, C * SP), *along = take(at, C * SP);
-    EACH (i, S * D) memory[i / D * DS + i % D] = over_time[i];
+    load_chunk(w, here, memory, keys);
     EACH (i, C * D) given[i / D * DS + i % D] = w.d_read ? w.d_read[here * C * D + i] : 0.0f;
-    for (int t = threadIdx.x / 32; t < C; t += THREADS / 32) make_key(heads + t * WIDTH, 0, keys + t * DS);
     __syncthreads();
     ROWS_OF (token, slot, C, SP) {
         float share = 0.0f, by = 0.0f, score = 0.0f, scale = 0.0f;

@@ -179,19 +179,9 @@ def later() -> str:
     return "\n".join(lines)
 
 
-def _share(row: Row | None, peer: Row, of: Callable[[Row], float]) -> str:
-    return "-" if row is None else f"{of(row) / of(peer):.2f}"
-
-
-def _seconds(row: Row) -> float:
-    assert row.forward_time_s is not None
-    assert row.backward_time_s is not None
-    return row.forward_time_s + row.backward_time_s
-
-
-def _bytes(row: Row) -> float:
-    assert row.peak_bytes is not None
-    return row.peak_bytes
+def _share(row: Row | None, peer: Row, of: Callable[[Row | None], float | None]) -> str:
+    own, whole = of(row), of(peer)
+    return "-" if own is None or whole is None else f"{own / whole:.2f}"
 
 
 def scans() -> str:
@@ -297,14 +287,25 @@ def _what(profile: Profile) -> str:
     return f"batch {s.batch}, {s.dtype}, {s.n_layers} layers of d = {s.d_model}"
 
 
+def _bytes(row: Row | None) -> float | None:
+    return None if row is None else row.peak_bytes
+
+
+def _seconds(row: Row | None) -> float | None:
+    """Of a pass and its gradient."""
+    if row is None or row.forward_time_s is None or row.backward_time_s is None:
+        return None
+    return row.forward_time_s + row.backward_time_s
+
+
 def _memory_mb(row: Row | None) -> str:
-    return _shown(row, None if row is None or row.peak_bytes is None else row.peak_bytes / 1e6)
+    taken = _bytes(row)
+    return _shown(row, None if taken is None else taken / 1e6)
 
 
 def _time_ms(row: Row | None) -> str:
-    if row is None or row.forward_time_s is None or row.backward_time_s is None:
-        return _shown(row, None)
-    return _shown(row, (row.forward_time_s + row.backward_time_s) * 1e3)
+    taken_s = _seconds(row)
+    return _shown(row, None if taken_s is None else taken_s * 1e3)
 
 
 def _shown(row: Row | None, value: float | None) -> str:

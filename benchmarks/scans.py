@@ -113,6 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
+    if not torch.cuda.is_available():
+        parser.error("a CUDA device is needed: there is none")
     rows, packages = [], {}
     for name, made in {"mamba": mamba, "rwkv": rwkv}.items():
         for length in LENGTHS:

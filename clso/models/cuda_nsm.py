@@ -27,6 +27,7 @@ _KERNELS = Kernels(
 _BY_TURNS, _AT_ONCE = 256, 512
 """Threads of a block that goes through chunks, and of one for each chunk."""
 _WARPS = _BY_TURNS // 32
+_FORWARD = "nsm_advance", "nsm_read"
 _TILE = 32
 """Rows and columns of a product that a block has."""
 _SEGMENTS, _LEAST = 4, 8
@@ -57,8 +58,10 @@ class Parameters(NamedTuple):
 
 
 @cache
-def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) -> bool:
-    """Whether the kernels take these sizes there."""
+def fits(
+    device: torch.device, d: int, n_heads: int, n_states: int, chunk: int, *, gradient: bool
+) -> bool:
+    """Whether the kernels take these sizes there, those of the gradient, too, or only the others."""
     sizes = _sizes(d, n_heads, n_states, chunk)
     return (
         has_clusters(device)
@@ -68,7 +71,11 @@ def fits(device: torch.device, d: int, n_heads: int, n_states: int, chunk: int) 
         and _BY_TURNS % d == 0
         and n_heads <= 8
         and n_states <= 32
-        and all(4 * n <= MOST_SHARED for n in sizes.shared.values())
+        and all(
+            4 * sizes.shared[name] <= MOST_SHARED
+            for name in sizes.shared
+            if gradient or name in _FORWARD
+        )
         and d <= 128
     )
 
@@ -239,8 +246,8 @@ class _Read(torch.autograd.Function):
         states = x.new_empty(n_chunks + 1, n_batch, s, d)
         found = torch.empty_like(x, memory_format=torch.contiguous_format)
         passage.take({"states": states, "found": found})
-        passage.start("nsm_advance")
-        passage.start("nsm_read")
+        for name in _FORWARD:
+            passage.start(name)
         ctx.save_for_backward(x, states, *parameters)
         ctx.n_heads = n_heads
         return found

@@ -186,11 +186,13 @@ class StateMixer(Layer):
         from clso.models import cuda_nsm
 
         sizes = self.d_model, self.n_heads, self.n_states, self.chunk
+        gradient = torch.is_grad_enabled()
         n_chunks = 20  # more than its gradient goes through at once
-        return cuda_nsm.fits(x.device, *sizes) and is_trusted(
-            "a state mixer",
+        how = partial(_difference, StateMixer._read_by_cuda, gradient, x.device, "gru")
+        return cuda_nsm.fits(x.device, *sizes, gradient=gradient) and is_trusted(
+            "a state mixer" if gradient else "a state mixer without its gradient",
             (x.device, sizes),
-            partial(_difference, StateMixer._read_by_cuda, x.device, "gru", *sizes, n_chunks),
+            partial(how, *sizes, n_chunks),
         )
 
     def _is_in_c(self, x: Tensor) -> bool:
@@ -199,7 +201,7 @@ class StateMixer(Layer):
         return native.is_possible(x) and is_trusted(
             "a state mixer in C",
             (x.device, kind),
-            partial(_difference, StateMixer._read_in_c, x.device, kind, 16, 2, 3, 4, 5),
+            partial(_difference, StateMixer._read_in_c, True, x.device, kind, 16, 2, 3, 4, 5),
         )
 
     def _states(self, chunks: Tensor, form: Form | None = None) -> Tensor:
@@ -300,6 +302,7 @@ class StateMixer(Layer):
 
 def _difference(
     read: Callable[[StateMixer, Tensor], Tensor],
+    gradient: bool,
     device: torch.device,
     gate: GateKind,
     d_model: int,
@@ -308,7 +311,7 @@ def _difference(
     chunk: int,
     n_chunks: int,
 ) -> float:
-    """Between a form and plain torch: of what tokens read, and of all gradients."""
+    """Between a form and plain torch: of what tokens read, and if wanted of all gradients."""
     generator = torch.Generator().manual_seed(0)
     mixer = StateMixer(d_model, n_heads, n_states, gate=gate, chunk=chunk)
     for p in mixer.parameters():
@@ -319,10 +322,10 @@ def _difference(
     inputs = x, *(p for name, p in mixer.named_parameters() if not name.startswith("out."))
     results = []
     for form in (partial(read, mixer), partial(mixer._read_by_torch, form="plain")):
-        with torch.enable_grad():
+        with torch.set_grad_enabled(gradient):
             found = form(x)
-            gradients = torch.autograd.grad((found + 1).square().sum(), inputs)
-        results.append((found.detach(), *gradients))
+            by_input = torch.autograd.grad((found + 1).square().sum(), inputs) if gradient else ()
+        results.append((found.detach(), *by_input))
     return difference(*results)
 
 

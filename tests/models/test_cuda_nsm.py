@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,12 @@ SIZES = [(32, 2, 5, 4), (16, 1, 20, 7)]
 """Dimensions, heads, states, tokens of a chunk."""
 
 
+def by_cuda(sizes: tuple[int, int, int, int], n_chunks: int, gradient: bool) -> float:
+    how = partial(_difference, StateMixer._read_by_cuda, gradient, torch.device("cpu"), "gru")
+    with torch.no_grad():
+        return how(*sizes, n_chunks)
+
+
 @pytest.mark.parametrize(
     ("sizes", "on_cpu"),
     [(SIZES[0], "forwards"), (SIZES[0], "backwards"), (SIZES[1], "backwards")],
@@ -21,8 +29,12 @@ SIZES = [(32, 2, 5, 4), (16, 1, 20, 7)]
 )
 @pytest.mark.usefixtures("on_cpu")
 def test_kernels_give_what_plain_torch_gives(sizes: tuple[int, int, int, int]) -> None:
-    with torch.no_grad():
-        assert _difference(StateMixer._read_by_cuda, torch.device("cpu"), "gru", *sizes, 5) < 1e-5
+    assert by_cuda(sizes, 5, gradient=True) < 1e-5
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_wide_models_are_read_without_a_gradient() -> None:
+    assert by_cuda((128, 4, 3, 4), 3, gradient=False) < 1e-5
 
 
 def read(mixer: StateMixer, x: Tensor, form: str = "cuda") -> list[Tensor]:
@@ -72,7 +84,8 @@ def test_what_was_read_does_not_depend_on_later_tokens() -> None:
 
 def test_sizes_that_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cuda")
-    fits = cuda_nsm.fits.__wrapped__
+    fits = partial(cuda_nsm.fits.__wrapped__, gradient=True)
+    without_gradient = partial(cuda_nsm.fits.__wrapped__, gradient=False)
     monkeypatch.setattr(cuda_nsm, "has_clusters", lambda device: True)
     assert all(fits(device, *sizes) for sizes in (*SIZES, (64, 4, 16, 16)))
     for sizes in (
@@ -83,5 +96,7 @@ def test_sizes_that_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None
         (128, 2, 16, 16),
     ):
         assert not fits(device, *sizes), sizes
+    assert without_gradient(device, 128, 2, 16, 16)
+    assert not without_gradient(device, 128, 1, 16, 16)
     monkeypatch.setattr(cuda_nsm, "has_clusters", lambda device: False)
     assert not fits(device, 64, 4, 16, 16)

@@ -48,7 +48,7 @@ def _difference(device: torch.device) -> float:
     from clso.models import cuda_wkv
 
     generator = torch.Generator().manual_seed(0)
-    shapes = (6,), (6,), (2, 20, 6), (2, 20, 6)
+    shapes = (6,), (6,), (2, 150, 6), (2, 150, 6)  # several segments of time
     inputs = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
     inputs[0] = inputs[0].exp()
     return difference(*(with_gradients(go, inputs) for go in (cuda_wkv.wkv, _in_torch)))

@@ -6,7 +6,9 @@ where the others' dimensions are, so that every product is one of two plain matr
 three of TF32, with errors near those of float32. All have a row for each state, so that there are
 fewer than 64: from there on Triton takes the instructions of a whole group of warps, and a kernel of
 them read beyond shared memory on an H200. Its descriptors of operands were among the registers that
-ptxas spilled, which is the likely cause.
+ptxas spilled, which is the likely cause. Nor are there more than 64 dimensions: with 128 and some
+numbers of heads the reverse gave wrong gradients there, or wrote where it must not, while Triton's
+interpreter runs it rightly.
 
 Letters of constants: D dimensions, H heads of W, C tokens of a chunk, S states, rounded up to N.
 """
@@ -33,7 +35,7 @@ def fits(d_model: int, n_heads: int, n_states: int, chunk: int) -> bool:
     queries = n_heads * max(chunk, rows)
     powers = all(n & (n - 1) == 0 for n in (d_model, n_heads, chunk))
     large = d_model >= _LEAST and n_heads * chunk >= _LEAST
-    small = d_model <= 128 and rows <= _MOST_STATES and queries <= _MOST_QUERIES
+    small = d_model <= 64 and rows <= _MOST_STATES and queries <= _MOST_QUERIES
     return powers and large and small
 
 

@@ -11,10 +11,13 @@ from clso.models.fused import difference, with_gradients
 
 
 @pytest.mark.parametrize("size", [1.0, 30.0])
-@pytest.mark.parametrize("n_steps", [1, 8, 19])
+@pytest.mark.parametrize(("n_steps", "length"), [(1, 1), (8, 8), (19, 32), (19, 4), (9, 1)])
 @pytest.mark.parametrize("on_cpu", ["forwards", "backwards"], indirect=True)
 @pytest.mark.usefixtures("on_cpu")
-def test_kernels_give_what_plain_torch_gives(n_steps: int, size: float) -> None:
+def test_kernels_give_what_plain_torch_gives(
+    n_steps: int, length: int, size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_wkv, "_LEAST", length)
     generator = torch.Generator().manual_seed(n_steps)
     shapes = (5,), (5,), (7, n_steps, 5), (7, n_steps, 5)  # threads of two blocks
     rate, bonus, key, value = (torch.randn(shape, generator=generator) for shape in shapes)

@@ -507,7 +507,8 @@ class _Recurrence:
         def together(t: Tensor) -> Tensor:
             """Heads side by side: (K B H, S, h) -> (K, B, S, d)."""
             t = t.expand(-1, -1, h).view(k, rows, n_heads, s, h)
-            return t.transpose(2, 3).reshape(k, rows, s, w.d)
+            # of one head what is expanded would stay so
+            return t.transpose(2, 3).reshape(k, rows, s, w.d).contiguous()
 
         own = torch.stack((chunks.talk_query, chunks.key, chunks.value))
         own = own.view(3, k, rows, n_heads, s, h).permute(1, 2, 4, 0, 3, 5)

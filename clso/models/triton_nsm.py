@@ -6,9 +6,7 @@ where the others' dimensions are, so that every product is one of two plain matr
 three of TF32, with errors near those of float32. All have a row for each state, so that there are
 fewer than 64: from there on Triton takes the instructions of a whole group of warps, and a kernel of
 them read beyond shared memory on an H200. Its descriptors of operands were among the registers that
-ptxas spilled, which is the likely cause. Nor are there more than 64 dimensions: with 128 and some
-numbers of heads the reverse gave wrong gradients there, or wrote where it must not, while Triton's
-interpreter runs it rightly.
+ptxas spilled, which is the likely cause.
 
 Letters of constants: D dimensions, H heads of W, C tokens of a chunk, S states, rounded up to N.
 """
@@ -35,7 +33,7 @@ def fits(d_model: int, n_heads: int, n_states: int, chunk: int) -> bool:
     queries = n_heads * max(chunk, rows)
     powers = all(n & (n - 1) == 0 for n in (d_model, n_heads, chunk))
     large = d_model >= _LEAST and n_heads * chunk >= _LEAST
-    small = d_model <= 64 and rows <= _MOST_STATES and queries <= _MOST_QUERIES
+    small = d_model <= 128 and rows <= _MOST_STATES and queries <= _MOST_QUERIES
     return powers and large and small
 
 
@@ -242,6 +240,7 @@ def advance(
 
     `tokens` (B, J, c, 2 d) are route queries and values; `norm`, `maps` (d, 3 d) and `gate` (3 d, 4
     d) a matrix and a bias each, contiguous."""
+    assert all(t.is_contiguous() for t in (tokens, *norm, *maps, *gate, importance, states))
     n_batch, n_chunks, chunk, _ = tokens.shape
     n_states, d = states.shape[2:]
     launch: Any = _advance[(n_batch,)]
@@ -270,6 +269,7 @@ def retreat(
     `by_chunk` are maps (K, B, S, 3 d), weights, one over the masses, messages' change with them,
     the state's (K, B, S, d each), the gate's derivatives (K, B, S, 4 d), (K, B, S, d), the states'
     own gradients, states, and their mean and one over their deviation (K, B, S)."""
+    assert all(t.is_contiguous() for t in (tokens, *by_chunk, norm, maps, gate, carried))
     n_batch, k, chunk, _ = tokens.shape
     n_states, d = carried.shape[1:]
     made = by_chunk[0].new_empty

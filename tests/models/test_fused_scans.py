@@ -52,7 +52,8 @@ def test_a_linear_scan(shape: tuple[int, ...]) -> None:
         {"d": 64, "n_heads": 4, "n_states": 16, "chunk": 16, "n_tokens": 1024, "n_batch": 1},
         {"d": 32, "n_heads": 4, "n_states": 5, "chunk": 8, "n_tokens": 300, "n_batch": 3},
         {"d": 64, "n_heads": 4, "n_states": 16, "chunk": 4, "n_tokens": 1300, "n_batch": 1},
-        {"d": 64, "n_heads": 1, "n_states": 8, "chunk": 32, "n_tokens": 70, "n_batch": 2},
+        {"d": 128, "n_heads": 2, "n_states": 8, "chunk": 32, "n_tokens": 70, "n_batch": 2},
+        {"d": 64, "n_heads": 1, "n_states": 8, "chunk": 16, "n_tokens": 70, "n_batch": 2},
     ],
     ids=lambda sizes: " ".join(map(str, sizes.values())),
 )

@@ -11,7 +11,6 @@ is made, once its kernels have passed their tests there, by
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -29,7 +28,6 @@ __all__ = [
     "claims",
     "in_c",
     "language",
-    "later",
     "listops",
     "on_cuda",
     "profiles",
@@ -39,8 +37,6 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 PROFILES = {"CPU": "2026-11-30_profile-cpu", "H200": "2026-11-30_profile-h200"}
-LATER = ROOT / "runs/2026-11-30_profile-h200-2"
-"""Of later kernels on another H200's machine, broken off before its longest length."""
 RECURRENCES = ROOT / "runs/2026-11-30_recurrences"
 LISTOPS, LANGUAGE = ROOT / "runs/2026-11-22_listops", ROOT / "runs/2026-11-22_nsm"
 IN_C = ROOT / "runs/2026-11-29_nsm"
@@ -160,30 +156,6 @@ def by_length() -> str:
     return "\n".join(out[1:])
 
 
-def later() -> str:
-    """Time and memory by length in `LATER`, as shares of the Transformer's."""
-    profile = read_profile(LATER)
-    rows = {(row.model, row.length): row for row in profile.rows if row.status == "ok"}
-    lengths = [n for n in profile.settings.lengths if ("transformer", n) in rows]
-    head = [f"{what}, {n:,}" for what in ("time", "memory") for n in lengths]
-    lines = markdown.head("model", *head)
-    for model in profile.models:
-        own = [rows.get((model["name"], n)) for n in lengths]
-        peers = [rows["transformer", n] for n in lengths]
-        cells = [
-            _share(row, peer, of)
-            for of in (_seconds, _bytes)
-            for row, peer in zip(own, peers, strict=True)
-        ]
-        lines.append(markdown.row(model["name"], *cells))
-    return "\n".join(lines)
-
-
-def _share(row: Row | None, peer: Row, of: Callable[[Row | None], float | None]) -> str:
-    own, whole = of(row), of(peer)
-    return "-" if own is None or whole is None else f"{own / whole:.2f}"
-
-
 def scans() -> str:
     """Scans of ours beside their libraries', on a GPU."""
     record = json.loads((RECURRENCES / "scans-h200.json").read_text())
@@ -287,10 +259,6 @@ def _what(profile: Profile) -> str:
     return f"batch {s.batch}, {s.dtype}, {s.n_layers} layers of d = {s.d_model}"
 
 
-def _bytes(row: Row | None) -> float | None:
-    return None if row is None else row.peak_bytes
-
-
 def _seconds(row: Row | None) -> float | None:
     """Of a pass and its gradient."""
     if row is None or row.forward_time_s is None or row.backward_time_s is None:
@@ -299,7 +267,7 @@ def _seconds(row: Row | None) -> float | None:
 
 
 def _memory_mb(row: Row | None) -> str:
-    taken = _bytes(row)
+    taken = None if row is None else row.peak_bytes
     return _shown(row, None if taken is None else taken / 1e6)
 
 

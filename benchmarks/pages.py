@@ -58,7 +58,6 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "claims": nsm_tables.claims,
         "by-length": nsm_tables.by_length,
         "in-c": nsm_tables.in_c,
-        "later": nsm_tables.later,
         "on-cuda": nsm_tables.on_cuda,
         "scans": nsm_tables.scans,
         "listops": nsm_tables.listops,
@@ -68,7 +67,6 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "metrics": probe_tables.metrics,
         "tasks": probe_tables.tasks,
         "by-task": probe_tables.by_task,
-        "by-valid": probe_tables.by_valid,
     },
 }
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks import markdown
-from benchmarks.nsm_tasks import EVOLVED, MODELS, PUBLISHED, table
+from benchmarks.nsm_tasks import EVOLVED, PUBLISHED, table
 from clso import plugins
 from clso.probe.folder import read_probe
 from clso.probe.metrics import GROUPS, METRICS
 from clso.tasks.base import Task
 
-__all__ = ["by_task", "by_valid", "metrics", "tasks"]
+__all__ = ["by_task", "metrics", "tasks"]
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "runs/2026-11-29_nsm-tasks"
@@ -77,32 +76,6 @@ def by_task(*folders: Path) -> str:
     said = f"{len(records)} tasks, a record each in {links}:"
     parts = [said, _trainings(records), _accuracies(records), _other(records)]
     return "\n\n".join(parts)
-
-
-def by_valid(folder: Path = SUITE) -> str:
-    """Accuracy on valid of the trainings that no record of a whole task has."""
-    found: dict[str, dict[str, list[float]]] = {}
-    most: dict[str, int] = {}
-    for line in (folder / "trainings.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        most[row["task"]] = row["most_steps"]
-        found.setdefault(row["task"], {}).setdefault(row["model"], []).append(row["valid_accuracy"])
-    lines = markdown.head("task", "at most steps", *MODELS, numbers=True)
-    for text, models in found.items():
-        name, *options = text.split(":")
-        best = max(map(fmean, models.values())) if len(models) > 1 else None
-        cells = []
-        for model in MODELS:
-            seeds = models.get(model)
-            if seeds is None:
-                cells.append("-")
-                continue
-            mean = fmean(seeds)
-            spread = {"low": min(seeds), "high": max(seeds)}
-            cells.append(_interval({"value": mean, "spread": spread}, mean == best))
-        kind = "".join(f":{option}" for option in options if option.startswith("kind="))
-        lines.append(markdown.row(name + kind, f"{most[text]:,}", *cells))
-    return "\n".join(lines)
 
 
 def _place(record: Mapping[str, Any]) -> tuple[bool, int, str]:

@@ -32,6 +32,7 @@ __all__ = [
     "on_cuda",
     "profiles",
     "scans",
+    "spent",
     "summary",
 ]
 
@@ -180,6 +181,23 @@ def in_c() -> str:
 def on_cuda() -> str:
     """The same on a GPU in plain torch and by kernels."""
     return _forms("recurrences-h200.json", "kernels", "time_s", "ms on an H200", 1000)
+
+
+def spent() -> str:
+    """What a pass takes on a GPU, and what its kernels do of it, by kind."""
+    record = json.loads((RECURRENCES / "recurrences-h200.json").read_text())
+    # of a model's two forms the fast one is the last
+    taken = {(row["model"], row["length"]): row["time_s"] for row in record["rows"]}
+    kinds = "recurrence", "attention", "products", "other"
+    columns = "model", "tokens", "pass, ms", "kernels", "their time, ms"
+    lines = markdown.head(*columns, *(f"{kind}, ms" for kind in kinds))
+    for row in record["spent"]:
+        name, n, by_kind = row["model"], row["length"], row["by_kind_s"]
+        parts = [by_kind.get(kind, 0.0) for kind in kinds]
+        cells = f"{n:,}", f"{1e3 * taken[name, n]:.2f}", str(row["kernels"])
+        all_ms = (f"{1e3 * value:.2f}" if value else "" for value in (sum(parts), *parts))
+        lines.append(markdown.row(name, *cells, *all_ms))
+    return "\n".join(lines)
 
 
 def _forms(name: str, fast: str, key: str, unit: str, factor: int) -> str:

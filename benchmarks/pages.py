@@ -59,6 +59,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "by-length": nsm_tables.by_length,
         "in-c": nsm_tables.in_c,
         "on-cuda": nsm_tables.on_cuda,
+        "spent": nsm_tables.spent,
         "scans": nsm_tables.scans,
         "listops": nsm_tables.listops,
         "language": nsm_tables.language,

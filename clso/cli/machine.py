@@ -115,6 +115,7 @@ def _examine() -> dict[str, dict[str, Any]]:
     from clso.data.cache import cache_root
     from clso.device import resolve_device
     from clso.energy import open_meter, self_test
+    from clso.models.native import compiler
     from clso.run.manifest import describe_device, describe_software
 
     device = resolve_device("auto")
@@ -137,6 +138,11 @@ def _examine() -> dict[str, dict[str, Any]]:
             "comes with CUDA builds of torch; without it the head uses plain torch",
         ),
     }
+    optional = {
+        name: "installed" if importlib.util.find_spec(module) else f"missing: {hint}"
+        for name, (module, hint) in extras.items()
+    }
+    of_c = " ".join(compiler() or ()) or "missing: CC names one; without it plain torch is used"
     return {
         "software": dict(describe_software()),
         "device": {
@@ -144,9 +150,6 @@ def _examine() -> dict[str, dict[str, Any]]:
             "cuda_devices": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         },
         "energy": energy,
-        "optional": {
-            name: "installed" if importlib.util.find_spec(module) else f"missing: {hint}"
-            for name, (module, hint) in extras.items()
-        },
+        "optional": {**optional, "C compiler": of_c},
         "cache": {"folder": str(cache_root(None))},
     }

@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from clso.disk.files import atomic_file
+from clso.errors import ConfigError
 from clso.models.arguments import Arguments
 from clso.models.built import built
 
-__all__ = ["Call", "is_possible"]
+__all__ = ["Call", "compiler", "is_possible"]
 
 _SOURCES = Path(__file__).with_name("c_sources")
 _FLAGS = [
@@ -40,7 +41,7 @@ def is_possible(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not is_in_torch_dispatch_mode(include_infra_modes=False)
-        and _compiler() is not None
+        and compiler() is not None
     )
 
 
@@ -94,12 +95,20 @@ if hasattr(os, "register_at_fork"):  # a forked process has none of these thread
 
 
 @cache
-def _compiler() -> tuple[str, ...] | None:
-    """The C compiler's command, if there is one; Microsoft's has no vectors of this kind."""
+def compiler() -> tuple[str, ...] | None:
+    """The C compiler's command, if there is one; Microsoft's has no vectors of this kind.
+
+    Raises `ConfigError` if `CC` cannot be a command."""
     if sys.platform == "win32":
         return None
     if "CC" in os.environ:
-        command = shlex.split(os.environ["CC"])
+        try:
+            command = shlex.split(os.environ["CC"])
+        except ValueError as error:
+            raise ConfigError(
+                "CC is a C compiler's command, or empty for none",
+                problem=f"{os.environ['CC']!r} is no command ({error})",
+            ) from None
         return tuple(command) if command and shutil.which(command[0]) else None
     return next(((name,) for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
 
@@ -107,7 +116,7 @@ def _compiler() -> tuple[str, ...] | None:
 @cache
 def _library(source: str) -> ctypes.CDLL:
     """One source compiled, or as it was compiled earlier by the same compiler for the same processor."""
-    command = _compiler()
+    command = compiler()
     assert command is not None
     # macros say which compiler it is and which instructions it would use
     macros = subprocess.run(

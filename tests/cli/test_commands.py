@@ -17,6 +17,7 @@ from clso.config import RunConfig
 from clso.energy import EnergyMeter, open_meter
 from clso.energy.counter import CounterLimits
 from clso.energy.replay import ReplayClock, replay_counter
+from clso.models import native
 
 COMMANDS = [
     "evolve",
@@ -245,6 +246,8 @@ def test_doctor(clso: Any) -> None:
     found = json.loads(clso("doctor", "--json").out)
     assert found["software"]["clso"]
     assert found["energy"]["source"] == "null" or "missing" not in found["energy"]
+    has_compiler = native.compiler() is not None
+    assert found["optional"]["C compiler"].startswith("missing:") is not has_compiler
 
 
 def replayed(readings: list[tuple[float, float]], resolution_s: float = 0.1) -> EnergyMeter:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from clso.errors import ConfigError
 from clso.models import fused, native, selective
 from clso.models.fused import with_gradients
 from clso.models.layers import init_weights
@@ -39,10 +40,10 @@ def close(found: list[Tensor], expected: list[Tensor]) -> None:
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is compiled yet, and no kernel trusted."""
     monkeypatch.setattr(fused, "_trusted", {})
-    native._compiler.cache_clear()
+    native.compiler.cache_clear()
     native._library.cache_clear()
     yield
-    native._compiler.cache_clear()
+    native.compiler.cache_clear()
     native._library.cache_clear()
 
 
@@ -148,6 +149,13 @@ def test_without_a_compiler_plain_torch_is_used(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TuringMemory(8, 4, 4)(draw(1, 16, 8)).sum().backward()
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_compiler_that_is_no_command_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", 'cc "')
+    with pytest.raises(ConfigError, match="CC is a C compiler's command"):
+        native.is_possible(torch.zeros(1))
 
 
 @pytest.mark.usefixtures("forgetful")

@@ -1,5 +1,5 @@
 """Grown Neural State Machines: bigram codes in embedding and head, and read-outs fitted in closed
-form.
+form, those of a winner then by likelihood (`clso.search_spaces.nsm.likeliest`).
 
 Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its
 read-out should add to the code is the within-token ridge regression of `clso.grown.context` on what
@@ -40,6 +40,7 @@ from clso.search_spaces.nsm.genes import (
     shape_of,
     shared_alleles,
 )
+from clso.search_spaces.nsm.read_outs import fit_read_outs, n_tokens
 from clso.search_spaces.nsm.wiring import SCALE, Wiring, plain_mixer, plain_nsm
 from clso.space import Gene, Genome
 from clso.space.language import LanguageModelSpace, token_blocks
@@ -86,11 +87,10 @@ class GrownNSM:
         split: str = "statistics",
         *,
         n_tokens: int = 1 << 13,
-        rounds: int = 1,
     ) -> None:
-        """A read-out is fitted on `n_tokens`, in so many `rounds`."""
+        """A read-out is fitted on `n_tokens`."""
         self.space, self.config, self._split = space, space.config, split
-        self._n_tokens, self._rounds = n_tokens, rounds
+        self._n_tokens = n_tokens
         self.device = torch.device(space.context.device)
         self._wiring = Wiring(self.config, CrystalLibrary(N_CRYSTALS, seed=space.context.seed))
         self.genes: tuple[Gene, ...] = grown_genes(self.config, self._wiring.code)
@@ -118,7 +118,14 @@ class GrownNSM:
 
     def on_all_text(self, genome: Genome) -> Self:
         """The same families, grown on statistics and fitness text together, from more of it."""
-        return type(self)(self.space, "train", n_tokens=1 << 17, rounds=2)
+        return type(self)(self.space, "train", n_tokens=1 << 17)
+
+    def final_model(self, genome: Genome) -> SimpleNSM:
+        """The genome grown on all text, its read-outs then fitted together."""
+        grown = self.on_all_text(genome)
+        model = grown.model(genome)
+        fit_read_outs(model, self._wiring, grown._text(n_tokens(self.config.vocab_size)))
+        return model
 
     def codes(self, family: CodeFamily) -> Codes:
         """Codes of a family, which need not be one that genes pick from."""
@@ -186,28 +193,23 @@ class GrownNSM:
 
     @torch.no_grad()
     def _fit(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> ValueMap:
-        """The read-out of the last of these layers, the earlier ones at gain one.
-
-        What will be subtracted from a token's own code is read by its successors, too: a second
-        round sees it subtracted."""
+        """The read-out of the last of these layers, the earlier ones at gain one."""
         codes, earlier = self._codes(family), picks[:-1]
         mixer = plain_mixer(self.nsm_config(shape))
         self._wiring.fill(mixer, shape, picks[-1], codes.spread)
         mixer.out = nn.Identity()  # type: ignore[assignment]  # what a read-out would see, as it is
         distinct, place = self._vocabulary
         blocks, n_places = place[self._blocks], len(distinct) + 1
-        found: ValueMap | None = None
 
         def regression(tokens: Tensor) -> tuple[Tensor, Tensor]:
             """What the read-out would see (1, T, B, d_model), and what it should say (T, B, K), from
             places in `_vocabulary`."""
             seen, left = [], []
             tokens, at = distinct[tokens].T, 0
-            whole = tokens.shape == self._blocks.shape
-            if earlier and whole and self._rounds == 1:
+            if earlier and tokens.shape == self._blocks.shape:
                 heard = iter(self._streams(family, shape, earlier))
             else:
-                heard = self._hear(family, shape, earlier, tokens, found)
+                heard = self._hear(family, shape, earlier, tokens)
             for stream, said in heard:
                 part = tokens[at : at + len(stream)]
                 at += len(part)
@@ -218,22 +220,13 @@ class GrownNSM:
             return f[None], r
 
         ridge = _RIDGE_TOKENS / self._blocks[:, 1:].numel()
-        for _ in range(self._rounds):
-            fitted = fit_map(blocks, regression, n_places, ridge=ridge, damping=_DAMPING)
-            found = ValueMap(fitted.matrix, fitted.expected[:, place])
-        assert found is not None
-        return found
+        fitted = fit_map(blocks, regression, n_places, ridge=ridge, damping=_DAMPING)
+        return ValueMap(fitted.matrix, fitted.expected[:, place])
 
     def _hear(
-        self,
-        family: int,
-        shape: Shape,
-        picks: tuple[LayerPicks, ...],
-        tokens: Tensor,
-        after: ValueMap | None,
+        self, family: int, shape: Shape, picks: tuple[LayerPicks, ...], tokens: Tensor
     ) -> Iterator[Heard]:
-        """What tokens (n, T + 1) are to the layer behind those of `picks`, which are at gain one;
-        a read-out that comes `after` them shows in what tokens start with."""
+        """What tokens (n, T + 1) are to the layer behind those of `picks`, which are at gain one."""
         codes, code = self._codes(family), self._codes(family).a
         mixers = []
         for i, picked in enumerate(picks):
@@ -241,8 +234,6 @@ class GrownNSM:
             mixers.append(plain_mixer(self.nsm_config(shape)))
             self._wire(mixers[-1], shape, picked, codes, fitted.matrix[0])
             code = code - fitted.expected[0]
-        if after is not None:
-            code = code - after.expected[0]
         table = self._starts(family) if code is codes.a else self._wiring.embedding(code)
         to_code = self._wiring.axes / SCALE @ codes.within
         positions = sinusoids(tokens.shape[1] - 1, self.config.d_model, table)
@@ -257,7 +248,7 @@ class GrownNSM:
     @torch.no_grad()
     def _stream(self, family: int, shape: Shape, picks: tuple[LayerPicks, ...]) -> Sequence[Heard]:
         """`_hear` of the text for fitting: shared by all that is fitted behind these layers."""
-        return list(self._hear(family, shape, picks, self._blocks, None))
+        return list(self._hear(family, shape, picks, self._blocks))
 
     def _norm(self, stream: Tensor) -> Tensor:
         """A layer's norm."""
@@ -287,10 +278,14 @@ class GrownNSM:
 
     @cached_property
     def _blocks(self) -> Tensor:
-        """Token blocks for fitting; a long text is sampled evenly."""
+        """Token blocks for fitting."""
+        return self._text(self._n_tokens)
+
+    def _text(self, n_tokens: int) -> Tensor:
+        """So many tokens, in blocks; a long text is sampled evenly."""
         t = self.config.n_positions
         tokens: np.ndarray[Any, Any] = np.asarray(self.space.corpus.tokens(self._split))
-        return token_blocks(tokens, t, max(1, self._n_tokens // t))
+        return token_blocks(tokens, t, max(1, n_tokens // t))
 
 
 def _layers(model: SimpleNSM) -> list[tuple[ResidualBlock, StateMixer]]:

@@ -62,9 +62,9 @@ class RandomNSM:
     def descriptors(self) -> list[np.ndarray[Any, Any] | None]:
         return [*[None] * len(self._sizes), *map(self.library.descriptors, self._slots.values())]
 
-    def on_all_text(self, genome: Genome) -> RandomNSM:
-        """Random crystals know no text."""
-        return self
+    def final_model(self, genome: Genome) -> SimpleNSM:
+        """The same model: random crystals know no text."""
+        return self.model(genome)
 
     @torch.no_grad()
     def model(self, genome: Genome) -> SimpleNSM:

@@ -38,8 +38,8 @@ class NSMSource(Source, Protocol):
     def model(self, genome: Genome) -> SimpleNSM:
         """One genome as a float32 module on the search's device."""
 
-    def on_all_text(self, genome: Genome) -> NSMSource:
-        """What the genome needs, with statistics from the whole training text."""
+    def final_model(self, genome: Genome) -> SimpleNSM:
+        """The same with statistics from the whole training text."""
 
 
 class NSMSpace(SourcedSpace):
@@ -81,4 +81,4 @@ class NSMSpace(SourcedSpace):
         """Regrown on the whole training text: the search is over, and its fitness text may be
         counted as well."""
         genome = self.validate(genome)
-        return self.source.on_all_text(genome).model(genome).cpu()
+        return self.source.final_model(genome).cpu()

@@ -130,6 +130,23 @@ def test_without_read_outs_it_is_the_bigram_model(space: NSMSpace) -> None:
     )
 
 
+def test_a_winners_read_outs_are_fitted_together(space: NSMSpace) -> None:
+    blocks = space.blocks("valid")
+    for genome, less, n_live in (
+        (space.seeds()[1], 0.005, 2),
+        (changed(space, first_gain="0"), 0.0, 0),
+    ):
+        final = space.final_model(genome)
+        assert isinstance(space.source, GrownNSM)
+        grown = space.source.on_all_text(genome).model(genome)
+        after = final.state_dict()
+        different = {
+            name for name, p in grown.state_dict().items() if not torch.equal(p, after[name])
+        }
+        assert different == {f"blocks.{i}.mixer.out.weight" for i in range(n_live)}
+        assert text_loss(final, blocks) <= text_loss(grown, blocks) - less
+
+
 def test_random_crystals_stay_near_knowing_nothing(english_path: Path) -> None:
     space = make_space(english_path, "random")
     rng = random.Random(0)

@@ -34,7 +34,7 @@ _LOGITS = 1 << 31  # of all steps together
 _STEPS = 8
 _KEPT_TOKENS = 1 << 13  # at most, to judge steps by
 _FIRST_LENGTH, _TRIES = 0.5, 3
-_DAMPING = 0.3  # share of the mean curvature
+_DAMPING = 0.1  # share of the mean curvature
 _ROWS = 1 << 10  # tokens whose distributions are held at once
 _BLOCKS = 64  # read at once
 

@@ -36,6 +36,9 @@ class GrownGPT2(GrownWeights):
     def model(self, genome: Genome) -> GPT2:
         return self.population([genome]).single(0)
 
+    def final_model(self, genome: Genome) -> GPT2:
+        return self.on_all_text(genome).model(genome)
+
 
 @torch.no_grad()
 def _of_population(population: PopulationGPT2, blocks: Tensor) -> Tensor:

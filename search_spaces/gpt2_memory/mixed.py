@@ -249,7 +249,7 @@ class MemorySpace(LanguageModelSpace):
     def final_model(self, genome: Genome) -> MemoryModel:
         """Regrown on the whole training text, which is its memory; the weights are those of `model`."""
         genome = self.validate(genome)
-        return self._model(genome, "train", lambda own: self.grown.on_all_text(own).model(own))
+        return self._model(genome, "train", self.grown.final_model)
 
     def _model(
         self, genome: Genome, split: str, grow: Callable[[Genome], LanguageModel]

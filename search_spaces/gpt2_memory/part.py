@@ -31,5 +31,5 @@ class GrownPart(Source, Protocol):
     def model(self, genome: Genome) -> LanguageModel:
         """One genome as a float32 module."""
 
-    def on_all_text(self, genome: Genome) -> GrownPart:
-        """What the genome needs, grown on statistics and fitness text together."""
+    def final_model(self, genome: Genome) -> LanguageModel:
+        """The same, grown on statistics and fitness text together."""

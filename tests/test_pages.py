@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from closeness import assert_same_page
 
-from benchmarks.nsm_tables import PROFILES, RECURRENCES, profiles
+from benchmarks.nsm_tables import PROFILES, RECURRENCES, TOGETHER, profiles
 from benchmarks.pages import PAGES, ROOT, rewritten
 from benchmarks.probe_tables import SOLVED, SUITE
 from clso.probe.folder import read_probe
@@ -69,6 +69,16 @@ def test_what_is_said_of_simple_nsm_beside_the_transformer() -> None:
     )
     said = f"By the record of both forms SimpleNSM takes {share:.2f} times at 4,096, though its kernels take "
     assert f"{said}{own} ms and the Transformer's {other}" in page
+
+
+def test_what_is_said_of_an_evolved_nsm() -> None:
+    page = " ".join((ROOT / "docs/nsm.md").read_text().split())
+    runs = [json.loads(path.read_text()) for path in TOGETHER.glob("grown-*/result.json")]
+    (first,) = (run for run in runs if run["seed"] == 0)
+    assert f"seed 0 takes {first['time_s']['total']:.0f} s" in page
+    gpt2 = json.loads((ROOT / "runs/2026-11-22_default-cpu/result.json").read_text())
+    losses = [run["best"]["test_loss"] for run in runs]
+    assert f"{sum(losses) / len(losses):.2f}" == f"{gpt2['best']['test_loss']:.2f}" == "3.96"
 
 
 def test_what_is_said_of_listops() -> None:

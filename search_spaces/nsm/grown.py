@@ -1,5 +1,5 @@
 """Grown Neural State Machines: bigram codes in embedding and head, and read-outs fitted in closed
-form, those of a winner then by likelihood (`clso.search_spaces.nsm.likeliest`).
+form, those of a winner then together (`clso.search_spaces.nsm.read_outs`).
 
 Router, gate and communication crystals make a mixer a reservoir: nothing in it is trained. What its
 read-out should add to the code is the within-token ridge regression of `clso.grown.context` on what

@@ -54,8 +54,8 @@ def fit_read_outs(model: SimpleNSM, wiring: Wiring, blocks: Tensor) -> None:
         if isinstance(block, ResidualBlock) and isinstance(block.mixer, StateMixer)
     ]
     outs = [out for _, out in live]
-    n_kept = min(_KEPT_TOKENS // (blocks.shape[1] - 1), len(blocks) // (2 * _STEPS))
-    if not outs or not n_kept:
+    n_kept = min(max(1, _KEPT_TOKENS // (blocks.shape[1] - 1)), len(blocks) // (2 * _STEPS))
+    if not outs or not n_kept:  # a text of a few blocks says too little of so many weights
         return
     order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0))
     kept = blocks[order[:n_kept]]

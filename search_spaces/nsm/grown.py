@@ -124,7 +124,7 @@ class GrownNSM:
         """The genome grown on all text, its read-outs then fitted together."""
         grown = self.on_all_text(genome)
         model = grown.model(genome)
-        fit_read_outs(model, self._wiring, grown._text(n_tokens(self.config.vocab_size)))
+        fit_read_outs(model, self._wiring, grown._text(n_tokens(model.config)))
         return model
 
     def codes(self, family: CodeFamily) -> Codes:

@@ -24,6 +24,7 @@ from clso.models.gpt2 import text_loss
 from clso.models.layers import ResidualBlock
 from clso.models.nsm import SimpleNSM
 from clso.models.nsm_mixer import StateMixer
+from clso.models.sequence import SequenceConfig
 from clso.models.trimmed import trimmed_nsm
 from clso.search_spaces.nsm.wiring import SCALE, Wiring
 
@@ -31,6 +32,8 @@ __all__ = ["fit_read_outs", "n_tokens"]
 
 _MOST_TOKENS = 1 << 19
 _LOGITS = 1 << 31  # of all steps together
+_SEEN = 1 << 28  # numbers that are read, in all steps
+_TOGETHER = 1 << 11  # dimensions of read-outs that are regressed on as one
 _STEPS = 8
 _KEPT_TOKENS = 1 << 13  # at most, to judge steps by
 _FIRST_LENGTH, _TRIES = 0.5, 3
@@ -39,9 +42,10 @@ _ROWS = 1 << 10  # tokens whose distributions are held at once
 _BLOCKS = 64  # read at once
 
 
-def n_tokens(vocab_size: int) -> int:
+def n_tokens(config: SequenceConfig) -> int:
     """Tokens of a fit."""
-    return min(_MOST_TOKENS, _LOGITS // vocab_size)
+    width = config.n_layers * config.d_model
+    return min(_MOST_TOKENS, _LOGITS // config.vocab_size, _SEEN // width)
 
 
 @torch.no_grad()
@@ -80,15 +84,18 @@ def fit_read_outs(model: SimpleNSM, wiring: Wiring, blocks: Tensor) -> None:
 
 def _step(model: SimpleNSM, outs: list[nn.Linear], wiring: Wiring, blocks: Tensor) -> list[Tensor]:
     """What each read-out's weight (d_model, d_model) would be changed by."""
-    axes = wiring.axes.to(model.head.weight.device)
+    axes, d = wiring.axes.to(model.head.weight.device), model.config.d_model
     parts = [_read(model, outs, axes, part) for part in torch.split(blocks, _BLOCKS)]
     seen, missed = (torch.cat(own) for own in zip(*parts, strict=True))
-    left, right = _eigenbasis(seen), _eigenbasis(missed)
-    seen, missed = seen @ left, missed @ right
-    curvature = seen.square().T @ missed.square()
-    damped = curvature + _DAMPING * curvature.mean()
-    change = left @ (seen.T @ missed / damped) @ right.T  # (d_model of all, K)
-    return [SCALE * axes @ own.T for own in torch.split(change, model.config.d_model)]
+    right = _eigenbasis(missed)
+    missed, change = missed @ right, []
+    for rows in torch.split(seen, d * max(1, _TOGETHER // d), dim=1):  # of some layers
+        left = _eigenbasis(rows)
+        turned = rows @ left
+        curvature = turned.square().T @ missed.square()
+        damped = curvature + _DAMPING * curvature.mean()
+        change.append(left @ (turned.T @ missed / damped) @ right.T)  # (d_model of each, K)
+    return [SCALE * axes @ own.T for own in torch.split(torch.cat(change), d)]
 
 
 def _read(

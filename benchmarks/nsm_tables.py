@@ -281,21 +281,14 @@ def _what(profile: Profile) -> str:
     return f"batch {s.batch}, {s.dtype}, {s.n_layers} layers of d = {s.d_model}"
 
 
-def _seconds(row: Row | None) -> float | None:
-    """Of a pass and its gradient."""
-    if row is None or row.forward_time_s is None or row.backward_time_s is None:
-        return None
-    return row.forward_time_s + row.backward_time_s
-
-
 def _memory_mb(row: Row | None) -> str:
-    taken = None if row is None else row.peak_bytes
-    return _shown(row, None if taken is None else taken / 1e6)
+    return _shown(row, None if row is None or row.peak_bytes is None else row.peak_bytes / 1e6)
 
 
 def _time_ms(row: Row | None) -> str:
-    taken_s = _seconds(row)
-    return _shown(row, None if taken_s is None else taken_s * 1e3)
+    if row is None or row.forward_time_s is None or row.backward_time_s is None:
+        return _shown(row, None)
+    return _shown(row, (row.forward_time_s + row.backward_time_s) * 1e3)
 
 
 def _shown(row: Row | None, value: float | None) -> str:

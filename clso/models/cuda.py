@@ -17,12 +17,14 @@ from clso.disk.files import read_regular, write_bytes
 from clso.models.arguments import Arguments
 from clso.models.built import built
 
-__all__ = ["MOST_SHARED", "Kernels", "Launch", "Macros", "has_clusters"]
+__all__ = ["MOST_SHARED", "WARPS", "Kernels", "Launch", "Macros", "has_clusters", "segment_length"]
 
 _SOURCES = Path(__file__).with_name("cuda_sources")
 MOST_SHARED = 227 << 10
 """Bytes of shared memory that a block can have on compute capability 9.0."""
-
+WARPS = 1056
+"""Two for each scheduler of an H200, for which segments of time are worth going through twice."""
+_MOST_SEGMENTS = 128  # whose ends a segment goes through before it starts
 
 Macros = tuple[tuple[str, str], ...]
 """Names and values that a source is compiled with."""
@@ -41,6 +43,12 @@ class Launch(NamedTuple):
 def has_clusters(device: torch.device) -> bool:
     """Whether blocks of a kernel can write into each other's shared memory there."""
     return torch.cuda.get_device_capability(device)[0] >= 9
+
+
+def segment_length(n_steps: int, n_warps: int, most_warps: int = WARPS) -> int:
+    """Steps of a segment of time, for `n_warps` warps to a segment."""
+    most = max(1, min(most_warps // n_warps, _MOST_SEGMENTS))
+    return -(-n_steps // most)
 
 
 class Kernels:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from clso.models.cuda import Kernels, Launch
+from clso.models.cuda import WARPS, Kernels, Launch, segment_length
 
 __all__ = ["advance", "fits", "retreat"]
 
@@ -19,8 +19,7 @@ _KERNELS = Kernels(
 )
 _MOST_STATES = 64
 _WARP, _OWN, _GROUP, _STAGES, _ADDING = 32, 4, 4, 2, 256  # as in the source
-_WARPS = 1056  # two for each scheduler of an H200, for which segments are worth going through twice
-_MOST_SEGMENTS = 128  # whose ends a segment goes through before it starts
+_WARPS = WARPS
 
 
 def fits(n_states: int) -> bool:
@@ -62,8 +61,7 @@ class _Plan:
         each = -(-n_states // _OWN)  # warps of a block
         threads, tile = _WARP * each, 32 if each <= 4 else 16
         n_groups, n_tiles = -(-n_channels // _WARP), -(-n_tokens // tile)
-        most = max(min(n_warps // (n_batch * n_groups * each), _MOST_SEGMENTS), 1)
-        length = -(-n_tiles // most)
+        length = segment_length(n_tiles, n_batch * n_groups * each, n_warps)
         n_segments = -(-n_tiles // length)
         self.sizes = {
             "n_batch": n_batch, "n_tokens": n_tokens, "n_channels": n_channels,

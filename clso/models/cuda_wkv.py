@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clso.models.cuda import Kernels, Launch
+from clso.models.cuda import Kernels, Launch, segment_length
 
 __all__ = ["wkv"]
 
@@ -17,9 +17,9 @@ _KERNELS = Kernels(
     "n_batch n_steps n_channels n_segments length",
     "rate bonus key value out ends starts grad d_rate d_bonus d_key d_value log_total",
 )
+_KEPT = "rate", "bonus", "key", "value", "out", "ends"
 _THREADS = 32
-_WARPS = 1056  # two for each scheduler of an H200, for which segments are worth going through twice
-_LEAST, _MOST_SEGMENTS = 32, 128  # steps of a segment; of whose ends one goes through all
+_LEAST = 32  # steps of a segment
 
 
 def wkv(rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -32,28 +32,20 @@ def wkv(rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class _WKV(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rate: Tensor, bonus: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty_like(key)
-        n_batch, n_segments, d = _segments(key)[0]
-        ends = key.new_empty(n_batch, n_segments, 5, d)
-        arrays = {
-            "rate": rate,
-            "bonus": bonus,
-            "key": key,
-            "value": value,
-            "out": out,
-            "ends": ends,
-        }
-        _start(["wkv_ends", "wkv_advance"] if n_segments > 1 else ["wkv_advance"], arrays)
-        ctx.save_for_backward(*arrays.values())
+        out, (n_batch, n_steps, d) = torch.empty_like(key), key.shape
+        ends = key.new_empty(n_batch, -(-n_steps // _length(key)), 5, d)
+        kept = rate, bonus, key, value, out, ends
+        names = ["wkv_ends", "wkv_advance"] if ends.shape[1] > 1 else ["wkv_advance"]
+        _start(names, dict(zip(_KEPT, kept, strict=True)))
+        ctx.save_for_backward(*kept)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        names = "rate", "bonus", "key", "value", "out", "ends"
-        arrays = dict(zip(names, ctx.saved_tensors, strict=True))
+        arrays = dict(zip(_KEPT, ctx.saved_tensors, strict=True))
         key = arrays["key"]
-        n_batch, n_segments, d = _segments(key)[0]
+        n_batch, n_segments, _, d = arrays["ends"].shape
         d_rate, d_bonus = key.new_empty(2, n_batch, n_segments, d).unbind()
         starts = key.new_empty(n_batch, n_segments, 3, d)
         d_key, d_value, log_total = (torch.empty_like(key) for _ in range(3))
@@ -63,19 +55,18 @@ class _WKV(torch.autograd.Function):
         return d_rate.sum((0, 1)), d_bonus.sum((0, 1)), d_key, d_value
 
 
-def _segments(key: Tensor) -> tuple[tuple[int, int, int], int]:
-    """Batch, segments and channels, and the steps of a segment."""
+def _length(key: Tensor) -> int:
+    """Steps of a segment."""
     n_batch, n_steps, d = key.shape
-    warps = -(-n_batch * d // _THREADS)  # of one segment
-    length = max(_LEAST, -(-n_steps // max(1, min(_WARPS // warps, _MOST_SEGMENTS))))
-    return (n_batch, -(-n_steps // length), d), length
+    return max(_LEAST, segment_length(n_steps, -(-n_batch * d // _THREADS)))
 
 
 def _start(names: list[str], arrays: dict[str, Tensor]) -> None:
     key = arrays["key"]
-    (n_batch, n_segments, d), length = _segments(key)
+    n_batch, n_segments, _, d = arrays["ends"].shape
     sizes = {
-        "n_batch": n_batch, "n_steps": key.shape[1], "n_channels": d, "n_segments": n_segments, "length": length,
+        "n_batch": n_batch, "n_steps": key.shape[1], "n_channels": d,
+        "n_segments": n_segments, "length": _length(key),
     }  # fmt: skip
     how = Launch(-(-n_batch * n_segments * d // _THREADS), _THREADS, 0)
     arguments = _KERNELS.arguments(sizes, arrays)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from clso.grown.codes import Codes
 
-__all__ = ["DECAYS", "LAGS", "LogBilinear", "fit_maps", "log_bilinear"]
+__all__ = ["DECAYS", "LAGS", "LogBilinear", "fit_maps", "log_bilinear", "missed_codes"]
 
 LAGS = 5
 DECAYS = (0.8, 0.95)
@@ -131,14 +131,14 @@ def fit_maps(start: LogBilinear, blocks: Tensor, *, steps: int = 5) -> LogBiline
     spread = codes.T @ (codes * share[:, None]) - torch.outer(mean, mean)
     side = torch.linalg.eigh(spread.double())[1].float()
     maps, damping = start.maps, _DAMPING
-    loss, residual = _residual(features @ maps, head, targets)
+    loss, residual = missed_codes(features @ maps, head, targets)
     for _ in range(steps):
         moved = residual @ side
         curvature = squares.T @ moved.square() / n
         step = turned.T @ moved / n
         for _ in range(_TRIES):
             change = basis @ (step / (curvature + damping * curvature.mean())) @ side.T
-            new_loss, new_residual = _residual(features @ (maps + change), head, targets)
+            new_loss, new_residual = missed_codes(features @ (maps + change), head, targets)
             if new_loss < loss:
                 break
             damping *= _MORE
@@ -149,10 +149,11 @@ def fit_maps(start: LogBilinear, blocks: Tensor, *, steps: int = 5) -> LogBiline
     return replace(start, maps=maps)
 
 
-def _residual(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[float, Tensor]:
-    """Mean loss in nats, and by how much the target's code differs from the expected one: (n, r) float32.
+def missed_codes(rows: Tensor, head: Tensor, targets: Tensor) -> tuple[float, Tensor]:
+    """Mean loss of the targets (n,) in nats, and by how much their codes differ from what `rows` (n, r) expect: (n, r)
+    float32.
 
-    `head` comes from `_filled`.
+    `head` (V, r + 1), codes and biases, is float32 or comes from `_filled`.
     """
     loss, code = _expected(_with_one(rows), head, targets)
     return float(loss.double().mean()), (head[targets].float() - code)[:, :-1]

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clso.grown.log_bilinear import missed_codes
 from clso.models.gpt2 import text_loss
 from clso.models.layers import ResidualBlock
 from clso.models.nsm import SimpleNSM
@@ -38,7 +39,6 @@ _STEPS = 8
 _KEPT_TOKENS = 1 << 13  # at most, to judge steps by
 _FIRST_LENGTH, _TRIES = 0.5, 3
 _DAMPING = 0.1  # share of the mean curvature
-_ROWS = 1 << 10  # tokens whose distributions are held at once
 _BLOCKS = 64  # read at once
 
 
@@ -105,15 +105,11 @@ def _read(
     blocks = blocks.to(axes.device).long()
     with _watched(outs) as seen:
         hidden = model.hidden(blocks[:, :-1]).flatten(0, 1)
-    head, missed = model.head.weight, []
-    codes = head @ axes  # (V, K)
-    all_targets = blocks[:, 1:].flatten()
-    for rows, targets in zip(
-        torch.split(hidden, _ROWS), torch.split(all_targets, _ROWS), strict=True
-    ):
-        odds = torch.softmax(rows @ head.T, 1)
-        missed.append(codes[targets] - odds @ codes)
-    return torch.cat(seen, 1), torch.cat(missed)
+    weight = model.head.weight
+    # behind a norm whose bias is one a row's sum is its bias
+    head = torch.cat((weight @ axes, weight.sum(1, keepdim=True)), 1)
+    _, missed = missed_codes(hidden @ axes, head, blocks[:, 1:].flatten())
+    return torch.cat(seen, 1), missed
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class PowerTrace:
         n, most = len(self._samples), TRACE_POINTS
         edges = [n * i // min(n, most) for i in range(min(n, most) + 1)] if n else []
         parts = [self._samples[a:b] for a, b in pairwise(edges)]
-        return [[round(sum(p[k] for p in part) / len(part), 3) for k in (0, 1)] for part in parts]
+        return [[round(sum(p[k] for p in part) / len(part), 6) for k in (0, 1)] for part in parts]
 
     def _sample(self) -> None:
         assert self._read is not None
